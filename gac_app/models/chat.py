@@ -1,0 +1,144 @@
+"""Chat templates with safe user text.
+
+What a person or a model wrote is text whatever it looks like: `<|im_end|>` typed by a user must not become the
+control token. So the template is rendered around placeholders, and the pieces are tokenised apart: the template's
+own with control tokens recognised, everybody else's without.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from gac_app.errors import ModelLoadError
+from gac_app.models.base import Message
+from gac_app.vocab.tokens import Encode
+
+PLAIN_STOP_STRINGS = ("\nUser:",)
+_PLAIN_LABELS = {"user": "User", "assistant": "Assistant"}
+# `{% generation %}` marks text for training and prints nothing.
+_GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of a rendered chat. Only in a trusted one, which the template wrote, may control tokens stand."""
+
+    text: str
+    is_trusted: bool
+
+
+class ChatFormat:
+    """Lays messages out as one model expects them.
+
+    Args:
+        template: the model's Jinja chat template; empty or None = a plain `User: ... / Assistant:` layout.
+        bos, eos: texts of the model's special tokens, which templates refer to.
+
+    Raises:
+        ModelLoadError: where the template is not valid Jinja.
+    """
+
+    def __init__(self, template: str | None, bos: str = "", eos: str = "") -> None:
+        self._render: Callable[..., str] | None = _compile(template) if template else None
+        self._special = {"bos_token": bos, "eos_token": eos}
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """What ends a turn where no token does."""
+        return () if self._render else PLAIN_STOP_STRINGS
+
+    def fragments(self, messages: list[Message]) -> list[Fragment]:
+        """The chat up to where the assistant's next message begins.
+
+        Raises:
+            ModelLoadError: where the template refuses the messages or leaves one out.
+        """
+        if self._render is None:
+            return [Fragment(_plain_layout(messages), is_trusted=False)]
+        try:
+            return self._splice(messages)
+        except ModelLoadError:
+            if messages[0].role != "system" or len(messages) < 2:
+                raise
+            # Some templates know no system role: it then opens the first message.
+            merged = Message(messages[1].role, f"{messages[0].content}\n\n{messages[1].content}")
+            return self._splice([merged, *messages[2:]])
+
+    def _splice(self, messages: list[Message]) -> list[Fragment]:
+        nonce = secrets.token_hex(8)
+        marks = [f"GAC{nonce}N{index}E" for index in range(len(messages))]
+        # The spaces around a mark show whether the template trims contents.
+        padded = [{"role": m.role, "content": f" {mark} "} for m, mark in zip(messages, marks, strict=True)]
+        assert self._render is not None  # noqa: S101
+        try:
+            text = self._render(messages=padded, add_generation_prompt=True, **self._special)
+        except Exception as error:  # a template runs arbitrary expressions: whatever it raises is its refusal
+            raise ModelLoadError(f"the chat template refuses these messages: {error}") from error
+        contents = dict(zip(marks, (m.content for m in messages), strict=True))
+        parts = re.split(f"( ?GAC{nonce}N\\d+E ?)", text)
+        written = {part.strip() for part in parts[1::2]}
+        for message, mark in zip(messages, marks, strict=True):
+            if mark not in written and message.content:
+                raise ModelLoadError(f"the chat template leaves out a message of role {message.role!r}")
+        return _joined(parts, contents)
+
+
+def encode_fragments(fragments: list[Fragment], encode: Encode, encode_special: Encode) -> list[int]:
+    """Ids of `fragments`; `encode_special` recognises control tokens and is used for trusted ones alone."""
+    ids: list[int] = []
+    for fragment in fragments:
+        ids += (encode_special if fragment.is_trusted else encode)(fragment.text)
+    return ids
+
+
+def _joined(parts: list[str], contents: dict[str, str]) -> list[Fragment]:
+    fragments: list[Fragment] = []
+    carried = ""
+    for index, part in enumerate(parts):
+        if index % 2:
+            content = contents[part.strip()]
+            is_kept_whole = part.startswith(" ") and part.endswith(" ")
+            fragments.append(Fragment(carried + (content if is_kept_whole else content.strip()), is_trusted=False))
+        else:
+            # A space before the content belongs to its first word in most vocabularies.
+            trusted = part.rstrip(" ") if index + 1 < len(parts) else part
+            carried = part[len(trusted) :]
+            fragments.append(Fragment(trusted, is_trusted=True))
+    return [fragment for fragment in fragments if fragment.text]
+
+
+def _plain_layout(messages: list[Message]) -> str:
+    lines = [
+        f"{_PLAIN_LABELS[message.role]}: {message.content}" if message.role in _PLAIN_LABELS else f"{message.content}\n"
+        for message in messages
+    ]
+    return "\n".join([*lines, "Assistant:"])
+
+
+def _compile(template: str) -> Callable[..., str]:
+    from jinja2 import TemplateError
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])  # noqa: S701 (text, no HTML)
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)
+    try:
+        return environment.from_string(_GENERATION_TAG.sub("", template)).render
+    except TemplateError as error:
+        raise ModelLoadError(f"the chat template is not valid Jinja: {error}") from error
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **_: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)

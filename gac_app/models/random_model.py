@@ -1,0 +1,121 @@
+"""A seeded random model: no files, no weights, and a distribution that depends on the whole context.
+
+For tests and demonstrations of the engine where real weights would only cost time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from gac_app.errors import MemberError
+from gac_app.models.base import Message, Model, Read, Sequence
+from gac_app.models.chat import ChatFormat
+from gac_app.vocab.tokens import MemberVocabulary
+
+_WORDS = (
+    b" the a of and to in is that it for on as with was at by this from or an be are not but have had one all we can "
+    b"model token vote gate union weight answer word next step probability language sentence together"
+).split()
+
+
+def make_vocabulary(seed: int) -> MemberVocabulary:
+    """256 byte tokens, END, a control token, and words of which different seeds have different ones.
+
+    Example: `make_vocabulary(0).encode("at")` gives the ids of a greedy longest match over bytes.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    keep = torch.rand(len(_WORDS), generator=generator) < 0.8
+    words = [word for word, is_kept in zip(_WORDS, keep.tolist(), strict=True) if is_kept]
+    texts = sorted({*words, *(b" " + word for word in words), b"  ", b"    ", b"\r\n", "é".encode(), "日".encode()})
+    tokens: list[bytes | None] = [*(bytes([byte]) for byte in range(256)), None, None, *texts]
+    ids = {token: i for i, token in enumerate(tokens) if token}
+    longest = max(map(len, ids))
+
+    def encode(text: str) -> list[int]:
+        data, found, start = text.encode(), [], 0
+        while start < len(data):
+            end = next(e for e in range(min(len(data), start + longest), start, -1) if data[start:e] in ids)
+            found.append(ids[data[start:end]])
+            start = end
+        return found
+
+    return MemberVocabulary(tuple(tokens), end_ids=frozenset({256}), byte_ids=frozenset(), encode=encode)
+
+
+class RandomModel(Model):
+    """Logits drawn from a generator seeded by (seed, all ids so far): reading in parts or at once gives equal bits.
+
+    Args:
+        name: the member's name.
+        seed: chooses vocabulary and distributions.
+        sharpness: scale of the logits; the larger, the surer the model.
+        vocabulary: instead of the seed's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seed: int = 0,
+        *,
+        sharpness: float = 3.0,
+        context_length: int = 4096,
+        max_sequences: int = 64,
+        vocabulary: MemberVocabulary | None = None,
+    ) -> None:
+        self.name = name
+        self.vocabulary = vocabulary or make_vocabulary(seed)
+        self.context_length = context_length
+        self.device = torch.device("cpu")
+        self.chat_stop_strings: tuple[str, ...] = ()
+        self._seed = seed
+        self._sharpness = sharpness
+        self._free_slots = list(range(max_sequences))[::-1]
+        self._cached: dict[int, list[int]] = {}
+
+    def encode_raw(self, text: str) -> list[int]:
+        return self.vocabulary.encode(text)
+
+    def encode_chat(self, messages: list[Message]) -> list[int]:
+        return self.vocabulary.encode(ChatFormat(None).fragments(messages)[0].text)
+
+    def new_sequence(self) -> Sequence:
+        if not self._free_slots:
+            raise MemberError(self.name, "context", "holds as many sequences as it can")
+        slot = self._free_slots.pop()
+        self._cached[slot] = []
+        return Sequence(slot)
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        return [self._read_one(read) for read in reads]
+
+    def _read_one(self, read: Read) -> torch.Tensor:
+        sequence, cached = read.sequence, self._cached[read.sequence.slot]
+        cached += sequence.pending
+        sequence.num_cached = len(sequence.ids)
+        ends = range(len(cached) - read.num_logits + 1, len(cached) + 1)
+        return torch.stack([self._logits_V(cached[:end]) for end in ends])
+
+    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+        digest = hashlib.blake2b(repr((self._seed, ids)).encode(), digest_size=7).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+        logits_V = torch.randn(len(self.vocabulary), generator=generator) * self._sharpness
+        logits_V[:256] -= self._sharpness  # words are likelier than lone bytes
+        return logits_V
+
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        del self._cached[sequence.slot][length:]
+        del sequence.ids[length:]
+        sequence.num_cached = min(sequence.num_cached, length)
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        forked = self.new_sequence()
+        forked.ids = list(sequence.ids)
+        forked.num_cached = sequence.num_cached
+        self._cached[forked.slot] = list(self._cached[sequence.slot])
+        return forked
+
+    def free(self, sequence: Sequence) -> None:
+        del self._cached[sequence.slot]
+        self._free_slots.append(sequence.slot)
