@@ -38,7 +38,9 @@ def watched(folder: Path, total_bytes: Callable[[], int | None], progress: Progr
 
     def report() -> None:
         while not is_done.wait(POLL_S):
-            progress(Progress(folder_bytes(folder), total_bytes()))
+            num_bytes, total = folder_bytes(folder), total_bytes()
+            # A file being copied to its place stands in the folder twice.
+            progress(Progress(num_bytes if total is None else min(num_bytes, total), total))
 
     thread = threading.Thread(target=report, name="fetch-progress", daemon=True)
     thread.start()

@@ -72,19 +72,17 @@ def _fetched(member: MemberConfig, cache_dir: Path, progress: ProgressCallback) 
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / ".lock"):
             if not target.is_file():  # another process may have fetched it while this one waited
-                _fetch(member, parts, target, cache_dir, progress)
+                _fetch(member, parts, target, progress)
     if member.sha256:
         try:
             check_sha256(target, member.sha256, cache_dir)
         except ModelLoadError as error:
-            target.unlink()
+            target.unlink(missing_ok=True)
             raise ModelLoadError(f"{member.name}: {error}. It was removed; the next start fetches it anew") from error
     return target
 
 
-def _fetch(
-    member: MemberConfig, parts: tuple[str, ...], target: Path, cache_dir: Path, progress: ProgressCallback
-) -> None:
+def _fetch(member: MemberConfig, parts: tuple[str, ...], target: Path, progress: ProgressCallback) -> None:
     work_dir = target.parent / ".fetching"
     shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
     work_dir.mkdir()
@@ -93,8 +91,6 @@ def _fetch(
         with joined.open("wb") as into:
             for index, part in enumerate(parts):
                 _append(part, into, work_dir, _share(progress, into.tell(), index, len(parts)))
-        if member.sha256:
-            check_sha256(joined, member.sha256, cache_dir)
         joined.replace(target)
     except ModelLoadError as error:
         sha256 = f" with SHA-256 {member.sha256}" if member.sha256 else ""
