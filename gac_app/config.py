@@ -48,7 +48,6 @@ class Settings(Frozen):
     system_prompt: str = Field("", max_length=20_000)
     on_member_failure: Literal["stop", "drop"] = "stop"
     step_timeout_s: float = Field(120.0, gt=0.0, le=3600.0)
-    trace_top_k: int = Field(8, ge=1, le=50)
 
     @field_validator("stop")
     @classmethod

@@ -100,7 +100,7 @@ class VocabMapping:
         for own, token in enumerate(vocabulary.token_bytes):
             if own in vocabulary.end_ids:
                 found.setdefault(self.union.end_id, []).append(own)
-            elif token:
+            elif token in self.union.ids:
                 found.setdefault(self.union.ids[token], []).append(own)
         for union_id, ids in found.items():
             if len(ids) > 1 and union_id != self.union.end_id:

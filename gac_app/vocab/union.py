@@ -25,10 +25,19 @@ class UnionVocabulary:
 
     @classmethod
     def build(cls, vocabularies: Iterable[MemberVocabulary]) -> UnionVocabulary:
-        """The union of `vocabularies`; their control tokens stay out, their end tokens are all END."""
-        tokens: set[bytes] = set()
-        for vocabulary in vocabularies:
-            tokens.update(t for i, t in enumerate(vocabulary.token_bytes) if t and i not in vocabulary.end_ids)
+        """The union of `vocabularies`; their control tokens stay out, their end tokens are all END.
+
+        A token that some member cannot be fed stays out too: SmolLM2 has no token for 21 bytes, most of which are
+        never part of valid UTF-8, and choosing one would leave that member behind.
+        """
+        members = [
+            {token for i, token in enumerate(v.token_bytes) if token and i not in v.end_ids} for v in vocabularies
+        ]
+        tokens = set[bytes]().union(*members)
+        for member in members:
+            missing = bytes(byte for byte in range(256) if bytes([byte]) not in member)
+            if missing:
+                tokens = {t for t in tokens if t in member or t.translate(None, missing) == t}
         return cls(tokens)
 
     def __len__(self) -> int:

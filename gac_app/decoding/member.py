@@ -1,0 +1,157 @@
+"""A member as decoding sees it: a model that answers in the union's ids.
+
+`Member` is the seam to wherever the model runs. `InlineMember` runs it in the calling thread; `executors` has the ones
+that run members in parallel.
+
+Shape suffixes: `N` positions, `K` a member's favourites, `V` its own vocabulary, `U` the union.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from gac_app.errors import GacError, MemberError
+from gac_app.models.base import Message, Model, Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
+
+TOP_K = 8  # favourites kept per distribution for the traces
+
+Prompt = str | SequenceOf[Message]  # a raw document, or a chat
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A member's next-token distributions after one read, in the union."""
+
+    probs_NU: torch.Tensor
+    top_probs_NK: torch.Tensor
+    top_ids_NK: torch.Tensor
+    num_read: int  # ids read for it
+    seconds: float  # of the forward pass, shared with what was batched into it
+
+    @property
+    def confidence(self) -> float:
+        """The largest probability of the last distribution: what a gate looks at (paper, section 3.3)."""
+        return float(self.top_probs_NK[-1, 0])
+
+
+class Member(Protocol):
+    """One language model of the ensemble, wherever it runs. Methods may be called from any thread."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def mapping(self) -> VocabMapping: ...
+
+    @property
+    def context_length(self) -> int: ...
+
+    @property
+    def chat_stop_strings(self) -> tuple[str, ...]: ...
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """The member's own ids of a prompt."""
+
+    def open(self, ids: list[int]) -> Sequence:
+        """A sequence with `ids` pending. Raises MemberError where no more sequences can be held."""
+
+    def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
+        """Read what is pending. The future raises MemberError where the member fails."""
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        """A second sequence with the same ids and cache."""
+
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        """Forget all but the first `length` ids."""
+
+    def free(self, sequence: Sequence) -> None:
+        """Give the sequence's memory back, after whatever is still being read for it."""
+
+
+def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> list[Reading]:
+    """One forward pass for all `reads`, each distribution mapped into the union.
+
+    Raises:
+        MemberError: where the model fails or gives NaN or infinite logits; kind says which.
+    """
+    started = time.monotonic()
+    counts = [read.sequence.num_pending for read in reads]
+    try:
+        with torch.inference_mode():
+            logits = model.read(reads)
+            probs = [mapping.project(logits_NV) for logits_NV in logits]
+            tops = [probs_NU.topk(min(TOP_K, probs_NU.shape[1]), dim=1) for probs_NU in probs]
+    except GacError:
+        raise
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemberError(model.name, "out-of-memory", "the device has no memory left for this step") from error
+    except Exception as error:  # a back end may raise anything: it ends this member's part, never the worker
+        raise MemberError(model.name, "exception", f"{type(error).__name__}: {error}") from error
+    if not all(bool(torch.isfinite(top.values[:, 0]).all()) for top in tops):
+        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+    seconds = time.monotonic() - started
+    return [
+        Reading(probs_NU, top.values, top.indices, count, seconds)
+        for probs_NU, top, count in zip(probs, tops, counts, strict=True)
+    ]
+
+
+class ModelMember:
+    """What every member that owns its model in this process shares: facts and tokenising."""
+
+    def __init__(self, model: Model, mapping: VocabMapping) -> None:
+        self._model = model
+        self._mapping = mapping.to(model.device)
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def mapping(self) -> VocabMapping:
+        return self._mapping
+
+    @property
+    def context_length(self) -> int:
+        return self._model.context_length
+
+    @property
+    def chat_stop_strings(self) -> tuple[str, ...]:
+        return self._model.chat_stop_strings
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        return self._model.encode_raw(prompt) if isinstance(prompt, str) else self._model.encode_chat(list(prompt))
+
+
+class InlineMember(ModelMember):
+    """Runs its model in the calling thread: the plainest implementation, for tests and for comparison."""
+
+    def open(self, ids: list[int]) -> Sequence:
+        sequence = self._model.new_sequence()
+        sequence.extend(ids)
+        return sequence
+
+    def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
+        future: Future[Reading] = Future()
+        try:
+            future.set_result(take_readings(self._model, self._mapping, [Read(sequence, num_logits)])[0])
+        except MemberError as error:
+            future.set_exception(error)
+        return future
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        return self._model.fork(sequence)
+
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        self._model.rewind(sequence, length)
+
+    def free(self, sequence: Sequence) -> None:
+        self._model.free(sequence)

@@ -1,0 +1,82 @@
+"""llama.cpp's C functions, by way of the binding's CFFI module; the only file that imports it.
+
+The binding's own high-level class hands out neither full logits of several sequences nor cache surgery, so the C API
+(include/llama.h) is called directly. A failed assertion in C ends the process: files are tried in a child first.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gac_app.errors import ModelLoadError
+
+PROBE_TIMEOUT_S = 120
+_log_callback: Any = None  # C keeps a pointer to it, so it must live as long as the library
+
+
+@cache
+def library() -> tuple[Any, Any]:
+    """(ffi, lib), loaded and silenced once. Raises ModelLoadError where there is no usable wheel."""
+    global _log_callback
+    try:
+        from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
+
+        ffi, lib = get_ffi(), get_lib()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ModelLoadError(f"llama.cpp is not available on this machine: {error}") from error
+    _log_callback = ffi.callback("void(enum ggml_log_level, const char *, void *)", lambda level, text, data: None)
+    lib.llama_log_set(_log_callback, ffi.NULL)
+    lib.llama_backend_init()
+    return ffi, lib
+
+
+def load_weights(path: Path, num_gpu_layers: int) -> Any:
+    """The `llama_model *` of a GGUF file. Raises ModelLoadError."""
+    ffi, lib = library()
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = num_gpu_layers
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    if model == ffi.NULL:
+        raise ModelLoadError(f"{path.name}: llama.cpp cannot load it; is the file whole and a GGUF model?")
+    return model
+
+
+def probe(path: Path) -> None:
+    """Load a GGUF file and decode one token in a child process, so that an abort in C harms nobody.
+
+    Raises:
+        ModelLoadError: naming the file, and what happened.
+    """
+    command = [sys.executable, "-m", "gac_app.models.llama_cpp_library", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise ModelLoadError(f"{path.name}: llama.cpp did not load it within {PROBE_TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+        raise ModelLoadError(f"{path.name}: llama.cpp failed when the file was tried: {reason}")
+
+
+def _decode_one_token(path: Path) -> None:
+    ffi, lib = library()
+    model = load_weights(path, num_gpu_layers=0)
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.n_threads, params.n_threads_batch = 64, 1, 1
+    context = lib.llama_init_from_model(model, params)
+    if context == ffi.NULL:
+        raise ModelLoadError("no context could be made")
+    token = ffi.new("llama_token[1]", [0])
+    status = lib.llama_decode(context, lib.llama_batch_get_one(token, 1))
+    if status != 0:
+        raise ModelLoadError(f"decoding one token returned {status}")
+
+
+if __name__ == "__main__":
+    try:
+        _decode_one_token(Path(sys.argv[1]))
+    except ModelLoadError as error:
+        sys.exit(str(error))

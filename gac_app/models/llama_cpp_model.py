@@ -1,0 +1,236 @@
+"""GGUF models through llama.cpp: full logits, several sequences per forward pass, rewind and fork.
+
+Laws hold in total variation: llama.cpp picks other kernels for larger chunks, so logits of a chunk and of single steps
+are equal only while the kernels are (measured bound: 0.06, no argmax changed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gac_app.errors import MemberError, ModelLoadError
+from gac_app.models.base import Message, Model, Read, Sequence
+from gac_app.models.chat import ChatFormat, encode_fragments
+from gac_app.models.llama_cpp_library import library, load_weights
+from gac_app.vocab.tokens import MemberVocabulary
+
+BATCH_TOKENS = 512  # of one llama_decode call; longer reads are split
+_ATTR_CONTROL, _ATTR_USER_DEFINED, _ATTR_BYTE = 8, 16, 32  # enum llama_token_attr, bits
+_CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
+
+
+class LlamaCppModel(Model):
+    """A GGUF file.
+
+    Args:
+        name: the member's name.
+        path: the .gguf file.
+        num_threads: threads of one forward pass; more than there are free cores makes it a hundred times slower.
+        context_length: most ids per sequence; None = what the model was trained for.
+        max_cached_tokens: KV cells, shared by all sequences.
+        max_sequences: sequences held at once.
+        chat_template: Jinja; None = the file's own, "" = none.
+        num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
+
+    Raises:
+        ModelLoadError: where the file cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        num_threads: int = 1,
+        context_length: int | None = None,
+        max_cached_tokens: int = 16_384,
+        max_sequences: int = 16,
+        chat_template: str | None = None,
+        num_gpu_layers: int = 0,
+    ) -> None:
+        self.name = name
+        self.device = torch.device("cpu")
+        self._ffi, self._lib = library()
+        self._model = load_weights(path, num_gpu_layers)
+        self._vocab = self._lib.llama_model_get_vocab(self._model)
+        self._size: int = self._lib.llama_vocab_n_tokens(self._vocab)
+        trained_for: int = self._lib.llama_model_n_ctx_train(self._model)
+        self.context_length = min(context_length or trained_for, trained_for, max_cached_tokens)
+        self._context = self._new_context(num_threads, max_cached_tokens, max_sequences)
+        self._memory = self._lib.llama_get_memory(self._context)
+        self._batch = self._lib.llama_batch_init(BATCH_TOKENS, 0, 1)
+        self._free_slots = list(range(max_sequences))[::-1]
+        self.vocabulary = self._read_vocabulary()
+        self._chat = ChatFormat(self._own_template() if chat_template is None else chat_template, *self._special_texts())
+        self.chat_stop_strings = self._chat.stop_strings
+
+    def _new_context(self, num_threads: int, max_cached_tokens: int, max_sequences: int) -> Any:
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = max_cached_tokens
+        params.n_batch = params.n_ubatch = BATCH_TOKENS
+        params.n_seq_max = max_sequences
+        params.n_outputs_max_per_seq = BATCH_TOKENS
+        params.n_threads = params.n_threads_batch = num_threads
+        params.kv_unified = True  # sequences share the cells: one may use them all
+        params.swa_full = True  # keeps what slid out of the window, without which there is no rewind
+        context = self._lib.llama_init_from_model(self._model, params)
+        if context == self._ffi.NULL:
+            raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {max_cached_tokens:,} tokens")
+        return context
+
+    # --- vocabulary
+
+    def _read_vocabulary(self) -> MemberVocabulary:
+        ffi, lib, vocab = self._ffi, self._lib, self._vocab
+        size = 512
+        buffer = ffi.new("char[]", size)
+        pieces: list[bytes | None] = []
+        end_ids: set[int] = set()
+        byte_ids: set[int] = set()
+        for token_id in range(self._size):
+            length = lib.llama_token_to_piece(vocab, token_id, buffer, size, 0, True)
+            attributes = int(ffi.cast("int", lib.llama_vocab_get_attr(vocab, token_id)))
+            # llama.cpp calls some ordinary tokens control tokens by their look (Gemma's `</s>` is the HTML tag), but
+            # keeps the file's word that they are text.
+            is_control = bool(attributes & _ATTR_CONTROL) and not attributes & _ATTR_USER_DEFINED
+            pieces.append(None if is_control or length <= 0 else ffi.unpack(buffer, length))
+            if attributes & _ATTR_BYTE:
+                byte_ids.add(token_id)
+            if is_control and lib.llama_vocab_is_eog(vocab, token_id):
+                end_ids.add(token_id)
+        return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self._encode_plain)
+
+    def _tokenize(self, text: str, parse_special: bool) -> list[int]:
+        data = text.encode("utf-8", "replace")
+        capacity = len(data) + 8
+        ids = self._ffi.new("llama_token[]", capacity)
+        count = self._lib.llama_tokenize(self._vocab, data, len(data), ids, capacity, False, parse_special)
+        return list(ids[0:count])
+
+    def _encode_plain(self, text: str) -> list[int]:
+        return self._tokenize(text, parse_special=False)
+
+    def _encode_special(self, text: str) -> list[int]:
+        return self._tokenize(text, parse_special=True)
+
+    def _with_bos(self, ids: list[int]) -> list[int]:
+        bos = self._lib.llama_vocab_bos(self._vocab)
+        wants_bos = self._lib.llama_vocab_get_add_bos(self._vocab) and bos >= 0
+        return [bos, *ids] if wants_bos and ids[:1] != [bos] else ids
+
+    def _own_template(self) -> str:
+        template = self._lib.llama_model_chat_template(self._model, self._ffi.NULL)
+        return "" if template == self._ffi.NULL else self._ffi.string(template).decode("utf-8", "replace")
+
+    def _special_texts(self) -> tuple[str, str]:
+        def text(token_id: int) -> str:
+            if token_id < 0:
+                return ""
+            raw: bytes = self._ffi.string(self._lib.llama_vocab_get_text(self._vocab, token_id))
+            return raw.decode("utf-8", "replace")
+
+        return text(self._lib.llama_vocab_bos(self._vocab)), text(self._lib.llama_vocab_eos(self._vocab))
+
+    def encode_raw(self, text: str) -> list[int]:
+        return self._with_bos(self._encode_plain(text))
+
+    def encode_chat(self, messages: list[Message]) -> list[int]:
+        fragments = self._chat.fragments(messages)
+        return self._with_bos(encode_fragments(fragments, self._encode_plain, self._encode_special))
+
+    # --- sequences
+
+    def new_sequence(self) -> Sequence:
+        if not self._free_slots:
+            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
+        return Sequence(self._free_slots.pop())
+
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        del sequence.ids[length:]
+        if length < sequence.num_cached:
+            self._forget_from(sequence.slot, length)
+            sequence.num_cached = length
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        forked = self.new_sequence()
+        self._lib.llama_memory_seq_cp(self._memory, sequence.slot, forked.slot, -1, -1)
+        forked.ids = list(sequence.ids)
+        forked.num_cached = sequence.num_cached
+        return forked
+
+    def free(self, sequence: Sequence) -> None:
+        self._forget_from(sequence.slot, 0)
+        self._free_slots.append(sequence.slot)
+
+    def _forget_from(self, slot: int, position: int) -> None:
+        if not self._lib.llama_memory_seq_rm(self._memory, slot, position, -1):
+            raise MemberError(self.name, "exception", f"its cache cannot be rewound to position {position}")
+
+    # --- forward passes
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in reads]
+        chunks = list(_chunks(reads))
+        for index, chunk in enumerate(chunks):
+            try:
+                wanted = self._decode(chunk)
+            except MemberError:
+                for read in reads:  # leave every cache as its sequence says it is
+                    self._forget_from(read.sequence.slot, read.sequence.num_cached)
+                raise
+            for row, owner in wanted:
+                logits_V = self._logits(row)
+                # The buffer is overwritten by the next chunk.
+                rows[owner].append(logits_V if index == len(chunks) - 1 else logits_V.copy())
+        for read in reads:
+            read.sequence.num_cached = len(read.sequence.ids)
+        return [torch.from_numpy(r[0]).unsqueeze(0) if len(r) == 1 else torch.from_numpy(np.stack(r)) for r in rows]
+
+    def _decode(self, chunk: list[tuple[int, int, int, int, bool]]) -> list[tuple[int, int]]:
+        """Run one chunk; returns (row of the batch, index of the read) per distribution wanted."""
+        batch = self._batch
+        batch.n_tokens = len(chunk)
+        wanted = []
+        for row, (owner, slot, position, token_id, is_wanted) in enumerate(chunk):
+            batch.token[row], batch.pos[row] = token_id, position
+            batch.n_seq_id[row], batch.seq_id[row][0] = 1, slot
+            batch.logits[row] = is_wanted
+            if is_wanted:
+                wanted.append((row, owner))
+        status = self._lib.llama_decode(self._context, batch)
+        if status == _CACHE_FULL:
+            raise MemberError(self.name, "context", "its cache is full; try again when a run has ended")
+        if status != 0:
+            raise MemberError(self.name, "exception", f"llama_decode returned {status}")
+        return wanted
+
+    def _logits(self, row: int) -> np.ndarray[Any, Any]:
+        pointer = self._lib.llama_get_logits_ith(self._context, row)
+        if pointer == self._ffi.NULL:
+            raise MemberError(self.name, "exception", "llama.cpp gave no logits")
+        return np.frombuffer(self._ffi.buffer(pointer, 4 * self._size), dtype=np.float32)
+
+    def close(self) -> None:
+        self._lib.llama_batch_free(self._batch)
+        self._lib.llama_free(self._context)
+        self._lib.llama_model_free(self._model)
+
+
+def _chunks(reads: list[Read]) -> Iterator[list[tuple[int, int, int, int, bool]]]:
+    """The pending ids of all reads as (read, slot, position, id, is its distribution wanted), in batches that fit."""
+    chunk: list[tuple[int, int, int, int, bool]] = []
+    for owner, read in enumerate(reads):
+        sequence = read.sequence
+        first_wanted = len(sequence.ids) - read.num_logits
+        for position in range(sequence.num_cached, len(sequence.ids)):
+            chunk.append((owner, sequence.slot, position, sequence.ids[position], position >= first_wanted))
+            if len(chunk) == BATCH_TOKENS:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
