@@ -1,0 +1,24 @@
+# The page with the default models on a CPU. Models are fetched at the first start: keep them in a volume.
+#   docker build -t gac . && docker run -p 7860:7860 -v gac:/data gac
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 gac && install -d -o gac /app /data
+WORKDIR /app
+USER gac
+
+COPY --chown=gac requirements.txt constraints.txt ./
+COPY --chown=gac scripts/setup.sh scripts/setup.sh
+RUN bash -euo pipefail -c 'source scripts/setup.sh; make_venv; install installed requirements.txt' \
+    && rm -rf ~/.cache/pip
+COPY --chown=gac . .
+
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    GAC_HOST=0.0.0.0 \
+    GAC_CACHE=/data/cache \
+    GAC_DATABASE_URL=sqlite:////data/gac.sqlite3
+VOLUME /data
+EXPOSE 7860
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+    CMD python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:${GAC_PORT:-7860}/healthz', timeout=4)"
+CMD ["python", "app.py"]

@@ -1,0 +1,37 @@
+"""The command line: one function per command, in `commands/`. Nothing heavy is imported before a command runs.
+
+Exit codes: 0 done, 1 failed, 2 bad input (arguments, configuration, request).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from gac_app.commands import db, export, fetch, serve
+from gac_app.errors import ConfigError, GacError, RequestError
+
+app = typer.Typer(
+    help="GaC: language models side by side with their token-level ensemble.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve.serve)
+app.command()(fetch.fetch)
+app.command()(export.export)
+app.add_typer(db.app, name="db")
+
+
+def main() -> None:
+    """Run the command of `sys.argv` and exit with its code."""
+    # Logs go to stderr: stdout is for results. httpx would log every address it asks.
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except GacError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError | RequestError) else 1)

@@ -1,0 +1,55 @@
+"""`serve`: the page and its host."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from gac_app.commands.options import ConfigOption, load
+from gac_app.config import Config
+from gac_app.environment import is_zero_gpu
+
+
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Validate, print the placement, and exit.")] = False,
+    devices: Annotated[str | None, typer.Option(help="With --check: plan for these, such as 8x80GiB.")] = None,
+) -> None:
+    """Serve the page; it is up at once, while the models load."""
+    if devices is not None and not check:
+        raise typer.BadParameter("works with --check only", param_hint="--devices")
+    settled = load(config)
+    if check:
+        _check(settled, devices)
+        return
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    run(settled.model_copy(update={"server": settled.server.model_copy(update=given)}))
+
+
+def run(config: Config) -> None:
+    """Build the services and serve until told to stop."""
+    from gac_app import bootstrap
+    from gac_app.server.host import create_host, launch_page
+    from gac_app.server.reporting import report_members
+    from gac_app.server.serving import serve_host
+
+    service = bootstrap.build_services(config)
+    try:
+        report_members(service)
+        if is_zero_gpu(os.environ):
+            launch_page(service, config)
+        else:
+            serve_host(create_host(service, config), config.server)
+    finally:
+        service.close()
+
+
+def _check(config: Config, devices: str | None) -> None:
+    from gac_app.models.placement import detect_devices, parse_devices, plan
+
+    found = parse_devices(devices) if devices is not None else detect_devices()
+    typer.echo(str(plan(config.members, found)))

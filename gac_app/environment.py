@@ -1,0 +1,75 @@
+"""What the surroundings decide: the meaning of environment variables, and the folders where nothing is configured.
+
+Variables are read from a mapping that is handed in, never from the process itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from gac_app.config import Config
+from gac_app.errors import ConfigError
+
+DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
+
+
+def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
+    """The configuration file to read: the one asked for, else `GAC_CONFIG`, else the default one."""
+    return path or Path(environ.get("GAC_CONFIG") or DEFAULT_CONFIG)
+
+
+def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The variables that win over the configuration file, as `load_config` takes them.
+
+    GAC_CACHE, GAC_DATABASE_URL, GAC_HOST, GAC_PORT, GAC_TRUSTED_HOSTS (commas between). Where a GAC_ variable is
+    missing, those that Hugging Face Spaces and other hosts set are heard: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT,
+    PORT, SPACE_ID.
+
+    Raises:
+        ConfigError: a port that is no number.
+    """
+    overrides: dict[str, Any] = {}
+    if environ.get("GAC_CACHE"):
+        overrides["cache_dir"] = environ["GAC_CACHE"]
+    if environ.get("GAC_DATABASE_URL"):
+        overrides["database_url"] = environ["GAC_DATABASE_URL"]
+    if server := _server(environ):
+        overrides["server"] = server
+    return overrides
+
+
+def is_zero_gpu(environ: Mapping[str, str]) -> bool:
+    """Whether this is a ZeroGPU Space, where Gradio has to launch the page itself."""
+    return environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
+
+
+def cache_dir(config: Config) -> Path:
+    """Where fetched models and derived files lie; not made here."""
+    return config.cache_dir or platformdirs.user_cache_path("gac")
+
+
+def database_url(config: Config) -> str:
+    """The database's SQLAlchemy URL; the folder of the default SQLite file is made."""
+    if config.database_url:
+        return config.database_url
+    return f"sqlite:///{platformdirs.user_data_path('gac', ensure_exists=True) / 'gac.sqlite3'}"
+
+
+def _server(environ: Mapping[str, str]) -> dict[str, Any]:
+    server: dict[str, Any] = {}
+    on_space = "0.0.0.0" if environ.get("SPACE_ID") else ""  # noqa: S104 (a Space stands behind its proxy)
+    if host := environ.get("GAC_HOST") or environ.get("GRADIO_SERVER_NAME") or on_space:
+        server["host"] = host
+    for name in ("GAC_PORT", "GRADIO_SERVER_PORT", "PORT"):
+        if text := environ.get(name):
+            if not text.isdecimal():
+                raise ConfigError(f"{name}: expected a port number, got {text!r}")
+            server["port"] = int(text)
+            break
+    if hosts := environ.get("GAC_TRUSTED_HOSTS"):
+        server["trusted_hosts"] = [host.strip() for host in hosts.split(",") if host.strip()]
+    return server

@@ -1,0 +1,159 @@
+"""The doors of the host: what is refused before any application code runs.
+
+Plain ASGI middleware, because Starlette's `BaseHTTPMiddleware` would buffer and outlive the page's event streams.
+Gradio opens far more routes than the page uses (uploads, file and URL proxies, monitoring); only those the page
+needs are let through.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+GRADIO_API = "/gradio_api/"
+# What Gradio's client calls while the page is used: events, their streams, and details on demand.
+PAGE_ROUTES = frozenset(
+    (
+        *("queue", "call", "run", "cancel", "reset"),
+        *("component_server", "heartbeat", "startup-events", "app_id", "info", "theme.css"),
+    )
+)
+# Gradio's own routes outside its prefix that this page has no use for.
+SHUT_ROUTES = ("/monitoring", "/login", "/logout", "/svelte", "/file=", "/proxy=", "/upload")
+MAX_BODY_BYTES = 1_000_000
+
+# Gradio builds functions from strings and inlines scripts and styles; everything else comes from this host alone,
+# so that an image or a link in a model's answer can make no request. Hugging Face Spaces show the page in a frame.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self' https://huggingface.co https://*.hf.space",
+    )
+)
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class SecurityHeaders:
+    """Puts the headers above on every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class OriginGuard:
+    """Refuses requests that a foreign page sends: an Origin that is neither this host nor an allowed one (403).
+
+    Requests without an Origin (navigation, curl) pass: a browser sends one with everything that changes state.
+    """
+
+    def __init__(self, app: ASGIApp, allowed_origins: tuple[str, ...] = ()) -> None:
+        self.app = app
+        self.allowed_origins = frozenset(origin.rstrip("/").lower() for origin in allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and not self._is_allowed(Headers(scope=scope)):
+            await PlainTextResponse("Requests from other sites are refused.", status_code=403)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _is_allowed(self, headers: Headers) -> bool:
+        # Several Origin or Host lines: servers disagree on which one counts, so all of them must be fine.
+        hosts = {host.lower() for host in headers.getlist("host")}
+        return all(
+            origin.lower() in self.allowed_origins or {_host_of(origin)} == hosts
+            for origin in headers.getlist("origin")
+        )
+
+
+def _host_of(origin: str) -> str:
+    """`https://Name:7860` -> `name:7860`; empty for `null` and what is no web origin."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return ""
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else ""
+
+
+class ShutRoutes:
+    """Refuses paths that climb out of a folder (400) and the routes of Gradio that the page does not use (403)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = _refusal(scope["path"]) if scope["type"] in ("http", "websocket") else None
+        if status is not None:
+            await PlainTextResponse("Refused.", status_code=status)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _refusal(path: str) -> int | None:
+    """The status with which a path is refused, or None."""
+    if path.startswith(GRADIO_API) and path.removeprefix(GRADIO_API).split("/")[0] not in PAGE_ROUTES:
+        return 403
+    if path.startswith(SHUT_ROUTES):
+        return 403
+    return 400 if "\\" in path or "\0" in path or "//" in path or ".." in path.split("/") else None
+
+
+class BodyLimit:
+    """Refuses bodies above `max_bytes` (413), reading no more of them than that."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "0")
+        # A body is read whole before the application sees it: only so can a chunked one still get a clean 413.
+        body = await self._read(receive) if not length.isdecimal() or int(length) <= self.max_bytes else None
+        if body is None:
+            text = f"The request is larger than {self.max_bytes:,} bytes."
+            await PlainTextResponse(text, status_code=413, headers={"Connection": "close"})(scope, receive, send)
+            return
+        replay: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_again() -> Message:
+            return replay.pop() if replay else await receive()
+
+        await self.app(scope, receive_again, send)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """The body, or None where it is too large or its sender has gone."""
+        body = bytearray()
+        has_more = True
+        while has_more:
+            message = await receive()
+            body += message.get("body", b"")
+            if message["type"] == "http.disconnect" or len(body) > self.max_bytes:
+                return None
+            has_more = message.get("more_body", False)
+        return bytes(body)

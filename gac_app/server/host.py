@@ -1,0 +1,81 @@
+"""The host: one FastAPI application with the page mounted at `/`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from gac_app.config import Config, ServerConfig
+from gac_app.server.doors import BodyLimit, OriginGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.health import health_routes
+
+if TYPE_CHECKING:  # heavy, and here only names
+    import gradio
+
+    from gac_app.services.runs import RunService
+
+# What Gradio would otherwise open: its run recorder, its monitor, error texts for everybody.
+_CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
+
+
+def create_host(service: RunService, config: Config) -> FastAPI:
+    """The application to serve. Its page works at once; the members may still be loading.
+
+    Args:
+        service: answers the page's calls and the health routes; not closed here.
+        config: its `server` part says which hosts and origins are let in.
+    """
+    import_gradio()
+    from gac_app.ui.page import build_page, page_assets
+
+    host = bare_host(service, config.server)
+    mount_page(host, build_page(service), page_assets())
+    return host
+
+
+def launch_page(service: RunService, config: Config) -> None:
+    """Let Gradio serve the page by itself, as ZeroGPU Spaces need it; without health routes. Returns when stopped."""
+    import_gradio()
+    from gac_app.ui.page import build_page, page_assets
+
+    page = build_page(service)
+    page.launch(server_name=config.server.host, server_port=config.server.port, **_CLOSED, **page_assets())
+
+
+def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
+    """The host without a page: its doors and its health routes."""
+    host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=_doors(config))
+    host.include_router(health_routes(service))
+    return host
+
+
+def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:
+    """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
+    import_gradio().mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
+
+
+def import_gradio() -> Any:
+    """The gradio package, which reads this variable while it is imported."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio
+
+    return gradio
+
+
+def _doors(config: ServerConfig) -> list[Middleware]:
+    """Outermost first."""
+    return [
+        Middleware(SecurityHeaders),
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
+        Middleware(OriginGuard, allowed_origins=config.allowed_origins),
+        # Present even when closed: seeing it, Gradio leaves out its own, which would reflect origins.
+        Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
+        Middleware(ShutRoutes),
+        Middleware(BodyLimit),
+    ]

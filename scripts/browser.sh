@@ -1,0 +1,40 @@
+# Sourced by test: finds or installs a browser for the page's tests, and fonts for its screenshots.
+# shellcheck shell=bash
+
+fonts=(fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji)
+
+installed_browser() { # prints the path of a browser that Playwright can drive
+  local candidate
+  for candidate in ${GAC_BROWSER:+"$GAC_BROWSER"} chromium chromium-browser google-chrome google-chrome-stable \
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium; do
+    if command -v "$candidate"; then
+      return
+    fi
+  done
+  return 1
+}
+
+missing_packages() { # prints what apt has to install
+  local package
+  installed_browser >/dev/null || echo chromium
+  for package in "${fonts[@]}"; do
+    dpkg -s "$package" >/dev/null 2>&1 || echo "$package"
+  done
+}
+
+find_browser() { # exports GAC_BROWSER
+  local packages
+  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+    packages=$(missing_packages)
+    if [ -n "$packages" ]; then
+      say "Installing" $packages "..."
+      apt-get update -qq </dev/null || say "note: apt-get update failed; trying with the lists at hand"
+      # shellcheck disable=SC2086
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages </dev/null >/dev/null ||
+        say "note: apt-get could not install:" $packages
+    fi
+  fi
+  GAC_BROWSER=$(installed_browser) || fail "the page's tests need Chromium or Chrome." \
+    "Install it (Debian: apt-get install chromium ${fonts[*]}), or name it: GAC_BROWSER=/path/to/chrome $0"
+  export GAC_BROWSER
+}

@@ -1,0 +1,49 @@
+"""A service that says what a test wants, and the smallest page that streams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import gradio
+
+from gac_app.errors import StorageError
+
+
+@dataclass
+class FakeState:
+    name: str
+    phase: str = "ready"
+    progress: float | None = None
+    detail: str = ""
+    notice: str = ""
+
+
+@dataclass
+class FakeService:
+    states: list[FakeState] = field(default_factory=lambda: [FakeState("small"), FakeState("large")])
+    is_ready: bool = True
+    storage_error: str = ""
+
+    def member_states(self) -> list[FakeState]:
+        return self.states
+
+    def check_storage(self) -> None:
+        if self.storage_error:
+            raise StorageError(self.storage_error)
+
+
+def tiny_page() -> gradio.Blocks:
+    """A box, a streaming echo of it, and its button."""
+
+    def echo(text: str) -> Iterator[str]:
+        for end in range(1, len(text) + 1):
+            yield text[:end]
+            time.sleep(0.05)
+
+    with gradio.Blocks() as page:
+        box = gradio.Textbox(label="Prompt")
+        answer = gradio.Textbox(label="Answer")
+        gradio.Button("Run").click(echo, box, answer, api_name="echo")
+    return page

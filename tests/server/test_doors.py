@@ -1,0 +1,164 @@
+"""What the host lets in, on the real application with a page mounted."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gac_app.server.doors import MAX_BODY_BYTES
+from tests.server.conftest import HERE
+
+JOIN = "/gradio_api/queue/join"
+
+
+def test_the_page_is_served_with_security_headers(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert "gradio" in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert "frame-ancestors 'self' https://huggingface.co" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1:7860", "[::1]:7860", "someone-gac.hf.space"])
+def test_own_hosts_are_answered(client: TestClient, name: str) -> None:
+    assert client.get("/healthz", headers={"Host": name}).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "hf.space.evil.example", "0x7f.1", ""])
+def test_a_spoofed_host_is_refused(client: TestClient, name: str) -> None:
+    answer = client.get("/", headers={"Host": name})
+    assert answer.status_code == 400
+    assert not _credentials(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "https://evil.example", "http://localhost:9999", "http://localhost.evil.example:7860", "file://", "x", ""],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", JOIN), ("GET", "/config"), ("OPTIONS", JOIN), ("GET", "/")])
+def test_a_foreign_origin_is_refused_and_never_reflected(
+    client: TestClient, method: str, path: str, origin: str
+) -> None:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    answer = client.request(method, path, headers=headers)
+    assert answer.status_code == 403
+    assert not _credentials(answer.headers)
+
+
+def test_a_foreign_origin_with_a_spoofed_host_to_match_is_refused(client: TestClient) -> None:
+    headers = {"Host": "evil.example", "Origin": "http://evil.example"}
+    assert client.post(JOIN, json={}, headers=headers).status_code == 400
+
+
+def test_two_origins_are_both_judged(client: TestClient) -> None:
+    headers = [("Origin", HERE), ("Origin", "https://evil.example")]
+    assert client.post(JOIN, json={}, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("origin", [HERE, "HTTP://LOCALHOST:7860", "https://friend.example"])
+def test_own_and_allowed_origins_pass(client: TestClient, origin: str) -> None:
+    answer = client.get("/config", headers={"Origin": origin})
+    assert answer.status_code == 200
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_only_an_allowed_origin_may_read_the_answer(client: TestClient) -> None:
+    assert "access-control-allow-origin" not in client.get("/config", headers={"Origin": HERE}).headers
+    friend = client.get("/config", headers={"Origin": "https://friend.example"})
+    assert friend.headers["access-control-allow-origin"] == "https://friend.example"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/upload",
+        "/gradio_api/upload/",
+        "/gradio_api/upload?upload_id=1",
+        "/gradio_api/upload_progress",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/proxy=https://example.com/",
+        "/gradio_api/%75pload",
+        "/gradio_api/stream/1",
+        "/gradio_api/process_recording",
+        "/gradio_api/vibe-edit",
+        "/gradio_api/run-history/connect",
+        "/gradio_api/openapi.json",
+        "/gradio_api/runs",
+        "/monitoring",
+        "/login",
+        "/upload",
+        "/file=/etc/passwd",
+        "/proxy=https://example.com/",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_the_page_does_not_use_is_shut(client: TestClient, method: str, path: str) -> None:
+    files = {"files": b"x" * 1000} if method == "POST" else None
+    assert client.request(method, path, files=files).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/..%2f..%2f..%2fetc/passwd",
+        "/assets/%2e%2e/%2e%2e/app.py",
+        "/static/..%5c..%5cx",
+        "/static/a%00b",
+        "/assets//etc/passwd",
+        "/gradio_api/queue/%2e%2e/upload",
+    ],
+)
+def test_climbing_paths_are_refused(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 400
+
+
+def test_a_prompt_of_a_megabyte_is_refused_at_once_and_without_memory(client: TestClient) -> None:
+    body = {"data": ["x" * 1_000_000], "fn_index": 0, "session_hash": "a"}
+    content = client.build_request("POST", JOIN, json=body).read()
+    tracemalloc.start()
+    start = time.monotonic()
+    answer = client.post(JOIN, content=content, headers={"Content-Type": "application/json"})
+    seconds, (_, peak_bytes) = time.monotonic() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 413
+    assert "1,000,000 bytes" in answer.text
+    assert seconds < 1
+    assert peak_bytes < 4 * MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("length", [b"999999999999", b"-1", b"1e3", b"\xb2"])
+def test_lying_content_lengths_do_no_harm(client: TestClient, length: bytes) -> None:
+    headers = [(b"Content-Length", length), (b"Content-Type", b"application/json")]
+    assert client.post(JOIN, content=b"{}", headers=headers).status_code in (400, 413, 422)
+
+
+def test_an_endless_chunked_body_is_cut_off(client: TestClient) -> None:
+    num_sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal num_sent
+        while num_sent < 100:
+            num_sent += 1
+            yield b"x" * 100_000
+
+    answer = client.post(JOIN, content=endless(), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+
+
+def test_an_event_goes_through_and_streams(client: TestClient) -> None:
+    body = {"data": ["abc"], "fn_index": 0, "session_hash": "a"}
+    assert client.post(JOIN, json=body, headers={"Origin": HERE}).status_code == 200
+    with client.stream("GET", "/gradio_api/queue/data?session_hash=a") as answer:
+        lines = list(answer.iter_lines())
+    assert sum("process_generating" in line for line in lines) >= 2
+    assert any("process_completed" in line and '"success":true' in line for line in lines)
+
+
+def _credentials(headers: object) -> set[str]:
+    return {name for name in headers if name.startswith("access-control-allow-")}  # type: ignore[attr-defined]

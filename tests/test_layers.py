@@ -1,0 +1,79 @@
+"""A package imports only what stands below it, and heavy libraries stay inside the package they belong to."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "gac_app"
+
+# Each layer with the layers that it may import; layers beside each other know nothing of one another.
+LAYERS: dict[str, set[str]] = {"errors": set()}
+LAYERS["config"] = {"errors"}
+LAYERS["vocab"] = {"errors", "config"}
+LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
+LAYERS["decoding"] = LAYERS["models"] | {"models"}
+LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
+LAYERS["services"] = LAYERS["storage"] | {"storage"}
+LAYERS["ui"] = LAYERS["services"] | {"services"}
+LAYERS["server"] = LAYERS["ui"] | {"ui"}
+LAYERS["environment"] = {"errors", "config"}
+LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
+LAYERS["commands"] = LAYERS["bootstrap"] | {"bootstrap"}
+LAYERS["cli"] = LAYERS["commands"] | {"commands"}
+LAYERS["__main__"] = {"cli"}
+LAYERS["__init__"] = set()
+
+HEAVY: dict[str, set[str]] = {
+    "torch": {"vocab", "models", "decoding", "executors"},
+    "transformers": {"models"},
+    "accelerate": {"models"},
+    "llama_cpp_py_sync": {"models"},
+    "huggingface_hub": {"models"},
+    "sqlalchemy": {"storage"},
+    "alembic": {"storage"},
+    "gradio": {"ui", "server"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "typer": {"commands", "cli"},
+}
+
+
+def _layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Dotted names of all modules that a file imports, wherever in it; `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the layer"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    layer = _layer(path)
+    assert layer in LAYERS, f"{layer} has no place among the layers"
+    for name in _imports(path):
+        package, _, rest = name.partition(".")
+        if package == "gac_app" and rest.split(".")[0] in LAYERS:
+            imported = rest.split(".")[0]
+            assert imported == layer or imported in LAYERS[layer], f"{layer} must not import {imported} ({name})"
+        elif package in HEAVY:
+            assert layer in HEAVY[package], f"{package} belongs to {', '.join(sorted(HEAVY[package]))}"
+
+
+def test_the_test_sees_what_it_should() -> None:
+    assert "gac_app.server.host.create_host" in set(_imports(PACKAGE / "commands" / "serve.py"))
+    assert len(FILES) > 20
