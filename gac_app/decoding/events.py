@@ -50,8 +50,9 @@ class StepTrace:
     is_ensembled: bool
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
-    spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)  # how each member was fed the token
+    spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)  # members fed it in several pieces
     dropped: tuple[str, ...] = ()  # members lost so far to failures
+    is_forced: bool = False  # given by a branch, not chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,9 @@ class Sampler:
         count = min(settings.top_k or len(probs_U), len(probs_U))
         look = min(count, _FIRST_LOOK)
         probs_C, ids_C = probs_U.topk(look)
-        is_settled = look == count or (settings.top_p < 1 and float(probs_C.sum()) > settings.top_p)
+        is_settled = look == count or (
+            settings.top_p < 1 and not settings.top_k and float(probs_C.sum()) > settings.top_p
+        )
         if not is_settled and settings.min_p > 0:
             is_settled = bool(probs_C[-1] < settings.min_p * probs_C[0])
         if not is_settled:

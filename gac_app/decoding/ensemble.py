@@ -1,0 +1,127 @@
+"""`Ensemble`: the members, their union vocabulary and the sessions over them. The public Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
+
+from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
+from gac_app.decoding.context import MemberContext
+from gac_app.decoding.events import Event
+from gac_app.decoding.gate import EveryStep, make_gate
+from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.session import Branch, DecodingSession
+from gac_app.errors import RequestError
+from gac_app.models.base import Message
+from gac_app.vocab.union import UnionVocabulary
+
+
+class Ensemble:
+    """Members that share one union vocabulary.
+
+    Example:
+        >>> for event in ensemble.generate("Name three colours.", settings):
+        ...     if isinstance(event, TokenEvent):
+        ...         print(event.text, end="", flush=True)
+    """
+
+    def __init__(self, members: SequenceOf[Member], config: Config) -> None:
+        self.members = {member.name: member for member in members}
+        self.config = config
+
+    @property
+    def union(self) -> UnionVocabulary:
+        return next(iter(self.members.values())).mapping.union
+
+    def generate(
+        self,
+        prompt: str | SequenceOf[Message],
+        settings: Settings | None = None,
+        *,
+        alone: str | None = None,
+        raw: bool = False,
+    ) -> Iterator[Event]:
+        """Decode an answer: token events as they come, then one finished event.
+
+        Args:
+            prompt: what the user says, or a whole chat.
+            settings: how to decode; None = the configuration's.
+            alone: a member's name: it alone answers.
+            raw: feed `prompt`, a string, as it is, as the start of a document without a chat template.
+
+        Raises:
+            RequestError: where prompt or settings do not fit.
+        """
+        return self.session(prompt, settings, alone=alone, raw=raw).events()
+
+    def session(
+        self,
+        prompt: str | SequenceOf[Message],
+        settings: Settings | None = None,
+        *,
+        alone: str | None = None,
+        raw: bool = False,
+        branch: Branch | None = None,
+    ) -> DecodingSession:
+        """A session that has not begun; see `generate`. It holds a sequence in each member until its events end."""
+        settings = settings or self.config.settings
+        self.config.check_settings(settings)
+        members = self._taking_part(settings, alone)
+        prompt = self._checked(prompt, settings, raw)
+        ids = [member.encode(prompt) for member in members]
+        for member, prompt_ids in zip(members, ids, strict=True):
+            self._check_length(member, len(prompt_ids))
+        chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        return DecodingSession(
+            contexts=_open_all(members, ids),
+            union=self.union,
+            gate=EveryStep() if alone else make_gate(settings),
+            weights=self.config.weights(settings),
+            settings=settings,
+            stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
+            branch=branch,
+        )
+
+    def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
+        """The members of a session, the gate first."""
+        if alone is not None:
+            if alone not in self.members:
+                raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
+            return [self.members[alone]]
+        others = [member for name, member in self.members.items() if name != settings.gate]
+        return [self.members[settings.gate], *others]
+
+    def _checked(self, prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
+        text = prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
+        if not text.strip() and not (raw and text):
+            raise RequestError("prompt", "is empty; type something to answer")
+        if len(text) > MAX_PROMPT_CHARS:
+            raise RequestError("prompt", f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+        if raw:
+            if not isinstance(prompt, str):
+                raise RequestError("prompt", "a raw prompt is one text, not a chat")
+            return prompt
+        messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        if settings.system_prompt and messages[0].role != "system":
+            messages.insert(0, Message("system", settings.system_prompt))
+        return messages
+
+    @staticmethod
+    def _check_length(member: Member, num_ids: int) -> None:
+        if num_ids >= member.context_length:
+            raise RequestError(
+                "prompt",
+                f"is {num_ids:,} tokens long for {member.name}, whose context holds {member.context_length:,}; shorten it",
+            )
+
+
+def _open_all(members: list[Member], ids: list[list[int]]) -> list[MemberContext]:
+    contexts: list[MemberContext] = []
+    try:
+        for member, prompt_ids in zip(members, ids, strict=True):
+            contexts.append(MemberContext(member, prompt_ids))
+    except BaseException:
+        for context in contexts:
+            context.close()
+        raise
+    return contexts
