@@ -1,0 +1,196 @@
+"""Hugging Face tokenizers -> bytes per token id, and an encoder whose ids have exactly the text's bytes.
+
+Two families cover the field: byte-level BPE, whose alphabet writes each byte as one printable character, and
+SentencePiece, which writes a space as `▁` and may spell bytes as `<0x2E>`. A vocabulary is handed out only after
+hard strings have come back unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from gac_app.errors import VocabularyError
+from gac_app.vocab.tokens import MemberVocabulary
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPACE_MARK = "▁"
+HARD_STRINGS = (
+    "Hello, world! It's 12.5 % of 3,000.",
+    " leading, trailing and  runs   of    spaces ",
+    "café naïve Ünïcödé",
+    "日本語のテキストと中文字符, 한국어",
+    "Ещё русский, عربي, हिन्दी",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 🧑‍🚀",
+    "def f(x):\n    return x**2  # why\n\tif x != 0: pass\n\n\n",
+    "tab\tand CR LF\r\nand\rCR",
+    "e\u0301 is not \u00e9, ▁ is no space, \u200b\u202e\ufeff",
+)
+
+
+class TextEncoder:
+    """A tokenizer's ids of plain text; control tokens are recognised only where asked for. Thread-safe.
+
+    A tokenizer is changed so that what it reads is what it writes: no Unicode normalisation, no space put in front.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._own = tokenizer
+        self._literal = _made_literal(tokenizer)
+        self._lock = threading.Lock()
+        is_sentencepiece = _token_to_bytes(tokenizer) is _sentencepiece_bytes
+        # SentencePiece reads a `▁` in the text as a space: it is spelt in bytes, apart.
+        self._mark_ids = _byte_token_ids(tokenizer, SPACE_MARK.encode()) if is_sentencepiece else []
+        self.bos_ids: list[int] = self.document("a", num_kept=0)
+
+    def __call__(self, text: str, recognise_control: bool = False) -> list[int]:
+        """Ids of `text`, none added. Lone surrogates are read as question marks."""
+        text = _without_surrogates(text)
+        if not self._mark_ids:
+            return self._encode(text, recognise_control)
+        ids: list[int] = []
+        for index, piece in enumerate(text.split(SPACE_MARK)):
+            ids += (self._mark_ids if index else []) + self._encode(piece, recognise_control)
+        return ids
+
+    def _encode(self, text: str, recognise_control: bool) -> list[int]:
+        with self._lock:  # the flag belongs to the tokenizer, not to the call
+            self._literal.encode_special_tokens = not recognise_control
+            return list(self._literal.encode(text, add_special_tokens=False).ids)
+
+    def document(self, text: str, num_kept: int | None = None) -> list[int]:
+        """Ids of `text` by the tokenizer's own rules for the start of a document, BOS and changes to the text included.
+
+        Only the first `num_kept` ids after the BOS are given where that is set.
+        """
+        with self._lock:
+            self._own.encode_special_tokens = True
+            encoding = self._own.encode(_without_surrogates(text), add_special_tokens=True)
+        is_added = encoding.special_tokens_mask
+        start = is_added.index(0) if 0 in is_added else len(is_added)
+        end = len(is_added) - is_added[::-1].index(0) if 0 in is_added else start  # what ends a text is left out
+        return list(encoding.ids[: end if num_kept is None else start + num_kept])
+
+
+def read_vocabulary(
+    tokenizer: Tokenizer, vocab_size: int, end_ids: frozenset[int], encode: TextEncoder
+) -> MemberVocabulary:
+    """A tokenizer's vocabulary in bytes.
+
+    Args:
+        tokenizer: its added tokens say which ids are control tokens; looks decide nothing.
+        vocab_size: rows of the embedding; ids that the tokenizer lacks stand for no text.
+        end_ids: see `MemberVocabulary`.
+        encode: the tokenizer's encoder.
+
+    Raises:
+        VocabularyError: where the tokenizer is of no known family or hard strings do not come back.
+    """
+    to_bytes = _token_to_bytes(tokenizer)
+    added = tokenizer.get_added_tokens_decoder()
+    token_bytes: list[bytes | None] = [None] * vocab_size
+    for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items():
+        if token_id < vocab_size and not (token_id in added and added[token_id].special):
+            token_bytes[token_id] = to_bytes(token)
+    byte_ids: set[int] = set()
+    if to_bytes is _sentencepiece_bytes:
+        for byte, token_id in enumerate(_byte_token_ids(tokenizer, bytes(range(256)))):
+            token_bytes[token_id] = bytes([byte])
+            byte_ids.add(token_id)
+    vocabulary = MemberVocabulary(tuple(token_bytes), end_ids, frozenset(byte_ids), encode)
+    _check_round_trip(vocabulary)
+    return vocabulary
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _check_round_trip(vocabulary: MemberVocabulary) -> None:
+    for text in HARD_STRINGS:
+        found = vocabulary.decode(vocabulary.encode(text))
+        if found != text.encode():
+            raise VocabularyError(f"the tokenizer turns {text!r} into {found.decode(errors='replace')!r}")
+
+
+def _token_to_bytes(tokenizer: Tokenizer) -> Callable[[str], bytes]:
+    """How the tokenizer's decoder turns a token into bytes."""
+    kinds = {kind["type"] for kind in _flattened(_state(tokenizer.decoder))}
+    if "ByteLevel" in kinds:
+        return _byte_level_bytes
+    if kinds & {"Metaspace", "ByteFallback", "Replace"}:
+        return _sentencepiece_bytes
+    raise VocabularyError(
+        f"the tokenizer's decoder is {', '.join(sorted(kinds)) or 'missing'}; expected byte-level BPE or SentencePiece"
+    )
+
+
+def _byte_level_bytes(token: str) -> bytes:
+    try:
+        return bytes(_BYTE_OF_CHAR[char] for char in token)
+    except KeyError:  # an added token: plain text, not written in the alphabet
+        return token.encode()
+
+
+def _sentencepiece_bytes(token: str) -> bytes:
+    return token.replace(SPACE_MARK, " ").encode()
+
+
+def _byte_token_ids(tokenizer: Tokenizer, data: bytes) -> list[int]:
+    """Byte-fallback ids spelling `data`; none where the model does not fall back to bytes."""
+    if not getattr(tokenizer.model, "byte_fallback", False):
+        return []
+    found = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in data]
+    ids = [token_id for token_id in found if token_id is not None]
+    return ids if len(ids) == len(data) else []
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """Character -> byte of GPT-2's alphabet: printable Latin-1 stands for itself, the rest follows from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTE_OF_CHAR = _byte_level_alphabet()
+
+
+def _made_literal(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer itself, or a copy without what changes the text: normalisers and a space put in front."""
+    normalizers = list(_flattened(_state(tokenizer.normalizer), "normalizers"))
+    kept = [part for part in normalizers if part.get("pattern") == {"String": " "}]
+    pre_tokenizers = list(_flattened(_state(tokenizer.pre_tokenizer), "pretokenizers"))
+    adds_space = any(
+        part.get("add_prefix_space") or part.get("prepend_scheme", "never") != "never" for part in pre_tokenizers
+    )
+    if kept == normalizers and not adds_space:
+        return tokenizer
+    from tokenizers import Tokenizer
+
+    spec = json.loads(tokenizer.to_str())
+    spec["normalizer"] = {"type": "Sequence", "normalizers": kept} if kept else None
+    for part in _flattened(spec["pre_tokenizer"], "pretokenizers"):
+        if "add_prefix_space" in part:
+            part["add_prefix_space"] = False
+        if "prepend_scheme" in part:
+            part["prepend_scheme"] = "never"
+    return Tokenizer.from_str(json.dumps(spec))
+
+
+def _state(component: Any) -> dict[str, Any] | None:
+    return None if component is None else json.loads(component.__getstate__())
+
+
+def _flattened(component: dict[str, Any] | None, key: str = "decoders") -> Iterator[dict[str, Any]]:
+    """The parts of a tokenizer's component, which may be a sequence of sequences."""
+    if component is None:
+        return
+    if component["type"] == "Sequence":
+        for part in component[key]:
+            yield from _flattened(part, key)
+    else:
+        yield component
