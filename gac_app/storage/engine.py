@@ -1,0 +1,165 @@
+"""The connection to the database, and all that differs from one kind of database to another."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from gac_app.errors import StorageError
+
+# What a database or its driver says no with; anything else is a mistake of ours and is not dressed up as one of these.
+REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
+
+_log = logging.getLogger(__name__)
+_WRITES = "gac_writes"
+_POSTGRES_LOCK = 0x6761632D  # any number: whoever writes holds this advisory lock
+
+
+def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
+    """Connect lazily to any SQLAlchemy URL; SQLite needs a file.
+
+    Args:
+        busy_timeout_s: how long SQLite waits for another process's lock.
+
+    Raises:
+        StorageError: the URL cannot be used.
+    """
+    try:
+        parsed = make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        if is_sqlite and parsed.database in (None, "", ":memory:"):
+            raise StorageError("the database must be a file, as in sqlite:////home/me/gac.db; memory is per thread")
+        options: dict[str, Any] = {"connect_args": {"timeout": busy_timeout_s}} if is_sqlite else {}
+        # No parameters in messages: they hold what visitors typed.
+        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite, **options)
+    except (ArgumentError, ImportError) as error:
+        raise StorageError(f"the database URL cannot be used: {error}") from None
+    if is_sqlite:
+        event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def database_file(url: str) -> Path | None:
+    """The file that a plain SQLite URL names; None for every other kind of URL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database.startswith("file:"):
+        return None
+    return Path(parsed.database)
+
+
+def create_file(url: str) -> None:
+    """Make a new SQLite file and its folder, readable by its owner alone. Nothing where it is there already."""
+    path = database_file(url)
+    if path is not None and not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise StorageError(f"the database {path} cannot be made: {error.strerror}") from None
+
+
+@contextmanager
+def storage_errors(engine: Engine) -> Iterator[None]:
+    """Everything that the database refuses becomes a StorageError without any visitor's text."""
+    try:
+        yield
+    except REFUSALS as error:
+        raise refusal(engine, error) from None
+
+
+def refusal(engine: Engine, error: Exception) -> StorageError:
+    reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]  # Postgres adds the row's values
+    url = engine.url
+    name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    return StorageError(f"the database {name} cannot be used: {reason}")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A short transaction that only reads."""
+    with storage_errors(engine), Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A transaction that writes, one at a time over all processes; committed at the end of the block."""
+    with Session(engine.execution_options(**{_WRITES: True})) as session, session.begin():
+        yield session
+
+
+def use_wal(engine: Engine) -> None:
+    """Turn SQLite's write-ahead log on, so that readers and the writer do not wait for each other."""
+    if engine.dialect.name != "sqlite":
+        return
+    mode = ""
+    for attempt in range(50):
+        # Racing processes get 'locked' here at once, whatever the busy timeout says.
+        try:
+            mode = str(_pragma(engine, "journal_mode=WAL")[0])
+            break
+        except sqlite3.OperationalError:
+            if attempt == 49:
+                raise
+            time.sleep(0.05)
+    if mode != "wal":
+        _log.warning("the database's file system has no write-ahead log (journal mode %s): writes are slower", mode)
+
+
+def scrub(engine: Engine) -> None:
+    """After a deletion: leave nothing of what was deleted in SQLite's write-ahead log.
+
+    Raises:
+        TimeoutError: readers keep the log in use; worth another try.
+    """
+    if engine.dialect.name == "sqlite":
+        is_busy = _pragma(engine, "wal_checkpoint(TRUNCATE)")[0]
+        if is_busy:
+            raise TimeoutError("deleted, but the write-ahead log is in use and still holds it")
+
+
+def probe(engine: Engine) -> None:
+    """Really write something that changes nothing."""
+    is_sqlite = engine.dialect.name == "sqlite"
+    with storage_errors(engine), writing(engine) as session:
+        if is_sqlite:
+            # An UPDATE to equal values would not touch the file; this writes a page.
+            version = session.execute(text("PRAGMA user_version")).scalar_one()
+            session.execute(text(f"PRAGMA user_version={int(version)}"))
+        else:
+            session.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
+    """Run a pragma outside of any transaction."""
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        row: tuple[Any, ...] = cursor.execute(f"PRAGMA {pragma}").fetchone()
+        cursor.close()
+        return row
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # `_begin` begins, not the driver
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    is_writing = connection.get_execution_options().get(_WRITES, False)
+    if connection.dialect.name == "sqlite":
+        # A transaction that begins as a reader and then writes fails at once where another has written meanwhile.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+    elif connection.dialect.name == "postgresql" and is_writing:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")

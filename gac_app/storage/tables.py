@@ -1,0 +1,145 @@
+"""The tables. Every change here needs a migration appended in `migrations/versions`; a test compares the two."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+ID = String(32)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times; SQLite has no time zones and would give naive ones back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class VisitorSession(Base):
+    """What one browser owns. `id` is its pseudonym in exports and is never given twice."""
+
+    __tablename__ = "visitor_session"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class Conversation(Base):
+    """The ordered runs of one chat."""
+
+    __tablename__ = "conversation"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    visitor: Mapped[VisitorSession] = relationship()
+
+
+class Run(Base):
+    """One prompt answered by every member alone and by the ensemble."""
+
+    __tablename__ = "run"
+    __table_args__ = (UniqueConstraint("conversation_id", "position"), Index(None, "created_at", "id"))
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversation.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
+    branch_position: Mapped[int | None]
+    prompt: Mapped[str] = mapped_column(Text)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    member_names: Mapped[list[str]] = mapped_column(JSON)
+    config_hash: Mapped[str] = mapped_column(String(64))
+    versions: Mapped[dict[str, str]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(16), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    conversation: Mapped[Conversation] = relationship()
+    answers: Mapped[list[Answer]] = relationship(viewonly=True)
+    vote: Mapped[Vote | None] = relationship(viewonly=True)
+
+
+class Answer(Base):
+    """What one member alone, or the ensemble, answered."""
+
+    __tablename__ = "answer"
+    __table_args__ = (UniqueConstraint("run_id", "is_ensemble", "system"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    system: Mapped[str] = mapped_column(String(255))
+    is_ensemble: Mapped[bool]
+    messages: Mapped[list[dict[str, str]]] = mapped_column(JSON)
+    text: Mapped[str] = mapped_column(Text)
+    num_tokens: Mapped[int]
+    num_ensembled: Mapped[int]
+    ttft_s: Mapped[float]
+    seconds: Mapped[float]
+    finish_reason: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text)
+    members: Mapped[dict[str, Any]] = mapped_column(JSON)
+    trace: Mapped[Trace | None] = relationship(passive_deletes="all")
+
+
+class Trace(Base):
+    """Every step of an answer: zlib over the JSON of `decoding.serialise`. Apart, so that lists stay quick."""
+
+    __tablename__ = "trace"
+
+    answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
+    steps: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Vote(Base):
+    """The preference of a run's owner; one a run."""
+
+    __tablename__ = "vote"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    outcome: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

@@ -1,0 +1,25 @@
+"""What no database takes in text, replaced at the edge."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# NUL ends a string in Postgres; a lone surrogate has no UTF-8.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def clean_text(text: str) -> str:
+    """`text` with U+FFFD for every NUL and lone surrogate; everything else stays as it is."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def clean_json(value: Any) -> Any:
+    """A JSON-able value with every string in it cleaned, keys included; tuples become lists."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        return {clean_text(str(key)): clean_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_json(item) for item in value]
+    return value
