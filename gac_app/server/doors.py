@@ -23,7 +23,6 @@ PAGE_ROUTES = frozenset(
 )
 # Gradio's own routes outside its prefix that this page has no use for.
 SHUT_ROUTES = ("/monitoring", "/login", "/logout", "/svelte", "/file=", "/proxy=", "/upload")
-MAX_BODY_BYTES = 1_000_000
 
 # Gradio builds functions from strings and inlines scripts and styles; everything else comes from this host alone,
 # so that an image or a link in a model's answer can make no request. Hugging Face Spaces show the page in a frame.
@@ -119,41 +118,3 @@ def _refusal(path: str) -> int | None:
     if path.startswith(SHUT_ROUTES):
         return 403
     return 400 if "\\" in path or "\0" in path or "//" in path or ".." in path.split("/") else None
-
-
-class BodyLimit:
-    """Refuses bodies above `max_bytes` (413), reading no more of them than that."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
-        self.app = app
-        self.max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        length = Headers(scope=scope).get("content-length", "0")
-        # A body is read whole before the application sees it: only so can a chunked one still get a clean 413.
-        body = await self._read(receive) if not length.isdecimal() or int(length) <= self.max_bytes else None
-        if body is None:
-            text = f"The request is larger than {self.max_bytes:,} bytes."
-            await PlainTextResponse(text, status_code=413, headers={"Connection": "close"})(scope, receive, send)
-            return
-        replay: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def receive_again() -> Message:
-            return replay.pop() if replay else await receive()
-
-        await self.app(scope, receive_again, send)
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        """The body, or None where it is too large or its sender has gone."""
-        body = bytearray()
-        has_more = True
-        while has_more:
-            message = await receive()
-            body += message.get("body", b"")
-            if message["type"] == "http.disconnect" or len(body) > self.max_bytes:
-                return None
-            has_more = message.get("more_body", False)
-        return bytes(body)

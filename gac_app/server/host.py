@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gac_app.config import Config, ServerConfig
-from gac_app.server.doors import BodyLimit, OriginGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.doors import OriginGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.health import health_routes
 
 if TYPE_CHECKING:  # heavy, and here only names
     import gradio
 
     from gac_app.services.runs import RunService
+
+MAX_BODY_BYTES = 1_000_000  # of a request
 
 # What Gradio would otherwise open: its run recorder, its monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
@@ -28,7 +32,7 @@ def create_host(service: RunService, config: Config) -> FastAPI:
     """The application to serve. Its page works at once; the members may still be loading.
 
     Args:
-        service: answers the page's calls and the health routes; not closed here.
+        service: answers the page's calls and the health routes; closed when the host shuts down.
         config: its `server` part says which hosts and origins are let in.
     """
     import_gradio()
@@ -50,7 +54,20 @@ def launch_page(service: RunService, config: Config) -> None:
 
 def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
     """The host without a page: its doors and its health routes."""
-    host = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=_doors(config))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(service.close)
+
+    host = FastAPI(
+        lifespan=lifespan,
+        middleware=_doors(config),
+        max_body_size=MAX_BODY_BYTES,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     host.include_router(health_routes(service))
     return host
 
@@ -77,5 +94,4 @@ def _doors(config: ServerConfig) -> list[Middleware]:
         # Present even when closed: seeing it, Gradio leaves out its own, which would reflect origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
         Middleware(ShutRoutes),
-        Middleware(BodyLimit),
     ]

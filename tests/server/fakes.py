@@ -25,6 +25,7 @@ class FakeService:
     states: list[FakeState] = field(default_factory=lambda: [FakeState("small"), FakeState("large")])
     is_ready: bool = True
     storage_error: str = ""
+    is_closed: bool = False
 
     def member_states(self) -> list[FakeState]:
         return self.states
@@ -32,6 +33,9 @@ class FakeService:
     def check_storage(self) -> None:
         if self.storage_error:
             raise StorageError(self.storage_error)
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def tiny_page() -> gradio.Blocks:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from gac_app.server.doors import MAX_BODY_BYTES
+from gac_app.server.host import MAX_BODY_BYTES
 from tests.server.conftest import HERE
 
 JOIN = "/gradio_api/queue/join"
@@ -127,7 +127,6 @@ def test_a_prompt_of_a_megabyte_is_refused_at_once_and_without_memory(client: Te
     seconds, (_, peak_bytes) = time.monotonic() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert answer.status_code == 413
-    assert "1,000,000 bytes" in answer.text
     assert seconds < 1
     assert peak_bytes < 4 * MAX_BODY_BYTES
 

@@ -50,3 +50,9 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
 def test_readyz_waits_for_the_ensemble_after_the_last_member(client: TestClient, service: FakeService) -> None:
     service.is_ready = False
     assert client.get("/readyz").json()["reasons"] == {"ensemble": "being built"}
+
+
+def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeService) -> None:
+    with client:
+        assert not service.is_closed
+    assert service.is_closed

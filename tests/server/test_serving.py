@@ -1,0 +1,86 @@
+"""The host as a process."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gac_app.config import ServerConfig
+from gac_app.errors import GacError
+from gac_app.server.host import bare_host
+from gac_app.server.serving import serve_host
+from tests.server.fakes import FakeService
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def process(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.server.endless_host", str(port)]
+    with (
+        (tmp_path / "log").open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, cwd=ROOT, stderr=log, text=True) as process,
+    ):
+        yield process
+        process.kill()
+
+
+@pytest.mark.slow
+def test_sigterm_in_the_middle_of_a_stream_ends_the_process_within_ten_seconds(
+    process: subprocess.Popen[str], port: int, tmp_path: Path
+) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        _wait_until_up(client)
+        body = {"data": ["a secret prompt"], "fn_index": 0, "session_hash": "visitor"}
+        assert client.post("/gradio_api/queue/join", json=body | {"data": []}).status_code == 200
+        with client.stream("GET", "/gradio_api/queue/data?session_hash=visitor") as stream:
+            lines = stream.iter_lines()
+            while "process_generating" not in next(lines):
+                pass
+            start = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=15)
+            seconds = time.monotonic() - start
+    assert seconds < 10
+    log = (tmp_path / "log").read_text(encoding="utf-8")
+    assert f"http://127.0.0.1:{port}" in log, "the page's own address is announced"
+    assert "closing the services" in log, "services are closed after a signal, too"
+    assert "Traceback" not in log
+    assert "queue/join" not in log, "no request is logged"
+    assert "visitor" not in log
+
+
+def test_a_taken_port_is_said(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    config = ServerConfig(port=port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(GacError, match=f"port {port}"):
+            serve_host(bare_host(FakeService(), config), config)  # type: ignore[arg-type]
+    assert "address already in use" in caplog.text
+
+
+def _wait_until_up(client: httpx.Client) -> None:
+    for _ in range(300):
+        try:
+            client.get("/healthz").raise_for_status()
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the host did not come up")
