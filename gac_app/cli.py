@@ -27,9 +27,9 @@ app.add_typer(db.app, name="db")
 
 def main() -> None:
     """Run the command of `sys.argv` and exit with its code."""
-    # Logs go to stderr: stdout is for results. httpx would log every address it asks.
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Logs go to stderr: stdout is for results. Libraries are heard when something is wrong.
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("gac_app").setLevel(logging.INFO)
     try:
         app()
     except GacError as error:

@@ -49,6 +49,7 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
             host=config.host,
             port=config.port,
             log_config=None,
+            log_level="info",
             access_log=False,
             proxy_headers=False,
             server_header=False,

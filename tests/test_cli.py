@@ -1,0 +1,169 @@
+"""The command line as a process: exit codes, messages, and what it must not import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "gradio", "transformers", "sqlalchemy", "fastapi", "uvicorn", "numpy")
+
+
+def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")} | variables
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _gac(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return _run("-m", "gac_app", *arguments, **variables)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n", encoding="utf-8"
+    )
+    return str(path)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'gac.sqlite3'}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, gac_app.cli\nsys.argv = ['gac_app', '--help']\n"
+        "try:\n    gac_app.cli.main()\nfinally:\n    print(sorted(set(sys.modules) & set(" + repr(HEAVY) + ")))"
+    )
+    done = _run("-c", code)
+    assert "serve" in done.stdout
+    assert done.stdout.rstrip().endswith("[]"), done.stdout[-200:]
+
+
+def test_every_command_has_help() -> None:
+    for command in (["serve"], ["fetch"], ["export"], ["db"], ["db", "upgrade"], ["db", "current"]):
+        done = _gac(*command, "--help")
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("members: []", "members"),
+        ("members:\n  - {name: a, source: 'random:1'}\nnonsense: 1", "nonsense: unknown key"),
+        ("members:\n  - {name: a, source: 'random:1'}\n  - {name: a, source: 'random:2'}", "'a' is used twice"),
+        ("members: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("a: &a [x]\nmembers: *a", "aliases"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    done = _gac("serve", "--check", "--config", str(path))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--port", "0"],
+        ["serve", "--port", "abc"],
+        ["serve", "--nonsense"],
+        ["serve", "--devices", "8x80GiB"],
+        ["export", "--format", "xml"],
+        ["nonsense"],
+    ],
+)
+def test_bad_arguments_are_exit_code_2(arguments: list[str]) -> None:
+    done = _gac(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_variable_is_exit_code_2(config: str) -> None:
+    done = _gac("serve", "--check", "--config", config, GAC_PORT="http")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "GAC_PORT: expected a port number, got 'http'" in done.stderr
+
+
+def test_the_database_is_made_and_its_revision_printed(config: str, database: str) -> None:
+    variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
+    before = _gac("db", "current", "--json", **variables)
+    assert json.loads(before.stdout) == {"revision": None}
+    made = _gac("db", "upgrade", **variables)
+    assert made.returncode == 0
+    after = _gac("db", "current", "--json", **variables)
+    assert json.loads(after.stdout)["revision"] == made.stdout.strip() != ""
+
+
+def test_an_unusable_database_is_exit_code_1(config: str, tmp_path: Path) -> None:
+    (tmp_path / "gac.sqlite3").write_bytes(b"this is no database, whatever its name says" * 100)
+    done = _gac("db", "upgrade", GAC_CONFIG=config, GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'gac.sqlite3'}")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path) -> None:
+    from gac_app.storage import NewRun, Store
+
+    store = Store(database)
+    for number in range(3):
+        run = NewRun(
+            run_id=f"{number:032x}",
+            visitor_key="k" * 43,
+            conversation_id="c" * 32,
+            prompt='line one\nline two \u2028 = "quoted" 雪',
+            settings={},
+            member_names=("a", "b"),
+            config_hash="0",
+            versions={},
+        )
+        store.start_run(run).result(10)
+    output = tmp_path / "runs.jsonl"
+    variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
+    written = _gac("export", "--format", "jsonl", "--output", str(output), **variables)
+    assert (written.returncode, written.stdout) == (0, "")
+    printed = _gac("export", **variables)
+    assert printed.stdout == output.read_text(encoding="utf-8")
+    runs = [json.loads(line) for line in printed.stdout.splitlines()]
+    assert [run["prompt"] for run in runs] == ['line one\nline two \u2028 = "quoted" 雪'] * 3
+    assert "k" * 43 not in printed.stdout
+    statuses = {run.status for run in store.list_runs("k" * 43)}
+    assert statuses == {"running"}, "exporting beside a server leaves its runs alone"
+    store.close()
+
+
+def test_fetching_says_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "missing.yaml"
+    path.write_text(f"members:\n  - {{name: a, source: '{tmp_path}/none.gguf'}}\n", encoding="utf-8")
+    done = _gac("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 1
+    assert "error: a: there is no" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_fetching_prints_paths(tmp_path: Path) -> None:
+    model = tmp_path / "tiny.gguf"
+    model.write_bytes(b"GGUF" + b"\0" * 60)
+    path = tmp_path / "local.yaml"
+    first = f"{{name: '[b]x', source: '{model}', notice: 'see [terms]'}}"
+    path.write_text(f"members:\n  - {first}\n  - {{name: r, source: 'random:1'}}\n", encoding="utf-8")
+    done = _gac("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    assert json.loads(done.stdout) == {"[b]x": str(model)}
+    assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"

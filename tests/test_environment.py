@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gac_app.config import Config, load_config
+from gac_app.environment import (
+    DEFAULT_CONFIG,
+    cache_dir,
+    config_path,
+    database_url,
+    environment_overrides,
+    is_zero_gpu,
+)
+from gac_app.errors import ConfigError
+
+
+def test_nothing_set_changes_nothing() -> None:
+    assert environment_overrides({"GAC_HOST": "", "PATH": "/bin"}) == {}
+    assert config_path(None, {}) == DEFAULT_CONFIG
+    assert DEFAULT_CONFIG.is_file()
+
+
+def test_the_flag_wins_over_the_variable_and_that_over_the_default() -> None:
+    assert config_path(Path("a.yaml"), {"GAC_CONFIG": "b.yaml"}) == Path("a.yaml")
+    assert config_path(None, {"GAC_CONFIG": "b.yaml"}) == Path("b.yaml")
+
+
+def test_variables_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("members: [{name: a, source: 'random:1'}]\nserver: {port: 1, max_running: 7}\n", encoding="utf-8")
+    environ = {
+        "GAC_CACHE": "/c",
+        "GAC_DATABASE_URL": "sqlite:///x",
+        "GAC_HOST": "0.0.0.0",  # noqa: S104
+        "GAC_PORT": "8000",
+        "GAC_TRUSTED_HOSTS": "a.example, b.example,",
+    }
+    config = load_config(path, environment_overrides(environ))
+    assert (config.server.host, config.server.port, config.server.max_running) == ("0.0.0.0", 8000, 7)  # noqa: S104
+    assert config.server.trusted_hosts == ("a.example", "b.example")
+    assert (cache_dir(config), database_url(config)) == (Path("/c"), "sqlite:///x")
+
+
+def test_a_space_listens_where_its_proxy_looks() -> None:
+    environ = {"SPACE_ID": "me/gac", "GRADIO_SERVER_PORT": "7861", "PORT": "80"}
+    assert environment_overrides(environ) == {"server": {"host": "0.0.0.0", "port": 7861}}  # noqa: S104
+    assert environment_overrides({**environ, "GAC_HOST": "127.0.0.1", "GAC_PORT": "9"}) == {
+        "server": {"host": "127.0.0.1", "port": 9}
+    }
+
+
+def test_a_port_that_is_no_number_is_named() -> None:
+    with pytest.raises(ConfigError, match="PORT: expected a port number, got '80a'"):
+        environment_overrides({"PORT": "80a"})
+
+
+def test_zero_gpu_is_told_from_other_spaces() -> None:
+    assert is_zero_gpu({"SPACES_ZERO_GPU": "true"})
+    assert not is_zero_gpu({"SPACE_ID": "me/gac"})
+
+
+def test_defaults_lie_in_the_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = Config.model_validate({"members": [{"name": "a", "source": "random:1"}]})
+    url = database_url(config)
+    assert url.startswith(f"sqlite:///{tmp_path}")
+    assert Path(url.removeprefix("sqlite:///")).parent.is_dir()
+    assert cache_dir(config).name == "gac"
