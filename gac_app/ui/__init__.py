@@ -1,0 +1,8 @@
+"""The page: Gradio tabs around one token board. Markup and client code live in `static/`."""
+
+from __future__ import annotations
+
+import os
+
+# Gradio reads this once, when it is imported, and only this exact string keeps it from calling home.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

@@ -1,0 +1,31 @@
+"""The About tab: what the page is, the method, the members with their notices, the keys."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+from gac_app.config import Config, MemberConfig
+from gac_app.ui.assets import markup_of
+
+_MEMBERS_SLOT = "<!-- members -->"
+
+
+def build_about(config: Config) -> gr.HTML:
+    """A static page. Names and notices come from the operator's file and are escaped as text."""
+    members = "".join(_member(member) for member in config.members)
+    return gr.HTML(
+        value=markup_of("about").replace(_MEMBERS_SLOT, members),
+        js_on_load=None,
+        apply_default_css=False,
+        elem_id="gac-about",
+    )
+
+
+def _member(member: MemberConfig) -> str:
+    name = escape(member.name)
+    if member.url.startswith(("https://", "http://")):
+        name = f'<a href="{escape(member.url)}" target="_blank" rel="noopener noreferrer">{name}</a>'
+    notice = f"<p>{escape(member.notice)}</p>" if member.notice else ""
+    return f"<li><strong>{name}</strong>{notice}</li>"

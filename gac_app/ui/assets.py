@@ -1,0 +1,78 @@
+"""The page's own files in `static/` and the look that Gradio's own parts get. No remote resource anywhere."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.themes.utils import fonts
+
+STATIC_DIR = Path(__file__).resolve().parents[2] / "static"
+_STYLES = ("palette", "frame", "prompt", "board", "tokens", "inspector", "votes", "lists")
+
+
+def page_assets() -> dict[str, Any]:
+    """Keyword arguments for `gr.mount_gradio_app` or `Blocks.launch`: theme, styles and head."""
+    return {
+        "theme": _theme(),
+        "css_paths": [STATIC_DIR / "css" / f"{name}.css" for name in _STYLES],
+        "head": '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">',
+    }
+
+
+@cache
+def script_of(*names: str) -> str:
+    """The named files of `static/js` as one script for `js_on_load`: plain scripts that share one scope."""
+    return '"use strict";\n' + "\n".join((STATIC_DIR / "js" / f"{name}.js").read_text("utf-8") for name in names)
+
+
+@cache
+def markup_of(name: str) -> str:
+    """A constant template of `static/`. Gradio evaluates `${` and double braces in templates: it has neither."""
+    return (STATIC_DIR / f"{name}.html").read_text("utf-8")
+
+
+def _theme() -> gr.themes.Base:
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.slate,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_md,
+        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 600)), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400, 500)), "ui-monospace", "Consolas", "monospace"),
+    )
+    # The names on the right are variables of static/css/palette.css, which know light from dark themselves.
+    colours = {
+        "body_background_fill": "var(--page)",
+        "body_text_color": "var(--ink)",
+        "body_text_color_subdued": "var(--ink-soft)",
+        "background_fill_primary": "var(--card)",
+        "background_fill_secondary": "var(--page)",
+        "block_background_fill": "var(--card)",
+        "block_label_text_color": "var(--ink-soft)",
+        "block_title_text_color": "var(--ink)",
+        "block_info_text_color": "var(--ink-soft)",
+        "border_color_primary": "var(--line)",
+        "block_border_color": "var(--line)",
+        "input_background_fill": "var(--card)",
+        "input_border_color": "var(--line)",
+        "input_border_color_focus": "var(--focus)",
+        "input_placeholder_color": "var(--ink-soft)",
+        "button_secondary_background_fill": "var(--well)",
+        "button_secondary_background_fill_hover": "var(--line)",
+        "button_secondary_text_color": "var(--ink)",
+        "button_primary_background_fill": "var(--ink)",
+        "button_primary_background_fill_hover": "var(--ink-soft)",
+        "button_primary_text_color": "var(--card)",
+        "checkbox_background_color_selected": "var(--ink)",
+        "checkbox_border_color_selected": "var(--ink)",
+        "checkbox_label_background_fill": "var(--card)",
+        "checkbox_label_background_fill_selected": "var(--well)",
+        "checkbox_label_text_color_selected": "var(--ink)",
+        "slider_color": "var(--ink)",
+        "border_color_accent": "var(--ink)",
+    }
+    return theme.set(
+        **colours, color_accent="var(--ink)", **{f"{name}_dark": colour for name, colour in colours.items()}
+    )

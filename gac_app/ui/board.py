@@ -1,0 +1,54 @@
+"""The board: one `gr.HTML` that shows a run's streams, its inspector, its plot and the votes.
+
+Its value is the text of `records.RunLines`; its script appends what is new once per animation frame. Its events
+`branch`, `rerun` and `open` carry the visitor's key; `server_functions` answer what is asked about one run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.inspection import describe_step
+from gac_app.ui.requests import Fields, Reply, replying
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunService
+
+_SCRIPTS = ("core", "stream", "tokens", "cards", "plot", "candidates", "inspector", "votes", "keyboard", "board")
+
+
+def build_board(service: RunService) -> gr.HTML:
+    """The board component, empty until a run's lines become its value."""
+
+    @replying
+    def inspect_step(fields: Fields) -> Reply:
+        key, run_id = fields.visitor_key, fields.text("run")
+        step = service.step(key, run_id, fields.text("stream"), fields.number("position"))
+        return describe_step(step, service.find(key, run_id).settings)
+
+    @replying
+    def stop_run(fields: Fields) -> Reply:
+        service.stop(fields.visitor_key, fields.text("run"))
+        return {}
+
+    @replying
+    def vote_run(fields: Fields) -> Reply:
+        service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
+        return {}
+
+    @replying
+    def undo_vote(fields: Fields) -> Reply:
+        service.undo_vote(fields.visitor_key, fields.text("run"))
+        return {}
+
+    return gr.HTML(
+        value="",
+        html_template=markup_of("board"),
+        js_on_load=script_of(*_SCRIPTS),
+        server_functions=[inspect_step, stop_run, vote_run, undo_vote],
+        apply_default_css=False,
+        elem_id="gac-board",
+    )

@@ -1,0 +1,118 @@
+"""The Compare tab: earlier turns, the prompt, examples, and the board below them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.ui.assets import script_of
+from gac_app.ui.board import build_board
+from gac_app.ui.run_handlers import RunHandlers
+from gac_app.ui.settings_panel import SettingsPanel, summary_of, values_of
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunService
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Run in the browser before the event's call. The board first ends a run that it still shows; the visitor's key stands
+# in no component, so that nothing can store or show it.
+_BEFORE_RUN = "async (key, ...rest) => { await window.gac.clear(); return [window.gac.visitorKey(), ...rest]; }"
+_FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
+
+
+class CompareTab:
+    """Builds the tab inside the current Blocks; other components reach the board through `connect`."""
+
+    def __init__(self, service: RunService, panel: SettingsPanel) -> None:
+        config = service.config
+        self._handlers = RunHandlers(service)
+        # One more than the service takes, so that its own friendly refusal is what people meet.
+        limit = config.server.max_running + config.server.max_waiting + 1
+        self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": limit}
+        self._conversation = gr.State(None)
+        self._turns = _drawn_by("turns", '<ol class="gac-turns" aria-label="Earlier turns" hidden></ol>')
+        self._prompt = _prompt_box()
+        self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
+        with gr.Row(elem_id="gac-under-prompt"):
+            summary = gr.Button(
+                summary_of(config, values_of(config, config.settings)), size="sm", elem_id="gac-summary"
+            )
+            new_conversation = gr.Button("New conversation", size="sm", elem_id="gac-new")
+        _example_chips(config, self._prompt)
+        self._board = build_board(service)
+        self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
+        self._connect_prompt(panel, new_conversation)
+        self.connect(self._board, "open", "rerun", "branch")
+        self.connect(self._turns, "open")
+        _connect_settings(config, panel, summary)
+
+    def connect(self, source: gr.HTML, *events: str) -> None:
+        """Let the named events of `source` ("open", "rerun", "branch") fill the board."""
+        for name in events:
+            handler, listen = getattr(self._handlers, name), getattr(source, name)
+            options = {**QUIET, "queue": False} if name == "open" else self._streaming
+            listen(handler, outputs=self._outputs, trigger_mode="multiple", **options)
+
+    def _connect_prompt(self, panel: SettingsPanel, new_conversation: gr.Button) -> None:
+        key = gr.Textbox(visible=False)
+        inputs = [key, self._conversation, self._prompt, *panel.inputs]
+        self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **self._streaming)
+        self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
+        self.start_afresh_on(new_conversation.click)
+
+    def start_afresh_on(self, event: Callable[..., Any]) -> None:
+        """Let an event empty the board and begin a new conversation."""
+        event(
+            lambda: ("", "[]", None, gr.skip(), ""),
+            outputs=self._outputs, js="() => window.gac.clear()", queue=False, **QUIET,
+        )  # fmt: skip
+
+
+def _prompt_box() -> gr.Textbox:
+    return gr.Textbox(
+        lines=1,
+        max_lines=8,
+        max_length=MAX_PROMPT_CHARS,
+        placeholder="Ask every model at once",
+        show_label=False,
+        label="Prompt",
+        container=False,
+        autofocus=True,
+        submit_btn="Run",
+        stop_btn="Stop",
+        elem_id="gac-prompt",
+    )
+
+
+def _drawn_by(script: str, markup: str) -> gr.HTML:
+    """A part beside the prompt that its script draws from a JSON value."""
+    return gr.HTML(
+        value="",
+        html_template=markup,
+        js_on_load=script_of("core", script),
+        apply_default_css=False,
+        elem_id=f"gac-{script}",
+    )
+
+
+def _example_chips(config: Config, prompt: gr.Textbox) -> None:
+    if not config.examples:
+        return
+    with gr.Row(elem_id="gac-examples"):
+        for example in config.examples:
+            chip = gr.Button(example, size="sm", elem_classes="gac-example")
+            chip.click(None, None, prompt, js=_FILL_PROMPT.format(text=json.dumps(example)), api_visibility="private")
+
+
+def _connect_settings(config: Config, panel: SettingsPanel, summary: gr.Button) -> None:
+    gr.on(
+        [component.change for component in panel.inputs],
+        lambda *values: summary_of(config, values),
+        panel.inputs, summary, queue=False, **QUIET,
+    )  # fmt: skip
+    panel.reset.click(lambda: values_of(config, config.settings), None, panel.inputs, queue=False, **QUIET)
+    summary.click(lambda: gr.Sidebar(open=True), None, panel.sidebar, queue=False, **QUIET)

@@ -1,0 +1,42 @@
+"""The chips that say how far each member is: fetching 42 %, loading, ready, failed and why."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from gac_app.ui.assets import script_of
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunService
+
+TICK_S = 1.0
+
+
+def build_member_chips(service: RunService) -> gr.HTML:
+    """The chips; they refresh by a timer until every member is ready."""
+    chips = gr.HTML(
+        value=lambda: states_of(service),
+        html_template='<ul class="gac-chips" aria-label="Members"></ul><div class="gac-chip-notes"></div>',
+        js_on_load=script_of("core", "members"),
+        apply_default_css=False,
+        elem_id="gac-members",
+    )
+    timer = gr.Timer(TICK_S)
+    timer.tick(
+        lambda: (states_of(service), gr.Timer(active=not service.is_ready)),
+        outputs=[chips, timer], queue=False, show_progress="hidden", api_visibility="private",
+    )  # fmt: skip
+    return chips
+
+
+def states_of(service: RunService) -> str:
+    """Every member's state as JSON for the chips' script."""
+    states = [
+        {"name": state.name, "phase": state.phase, "progress": state.progress, "detail": state.detail,
+         "notice": state.notice, "url": service.config.member(state.name).url}
+        for state in service.member_states()
+    ]  # fmt: skip
+    return json.dumps(states).replace("<", "\\u003c")

@@ -1,0 +1,44 @@
+"""The whole page: header with the members' state, the tabs, the settings at the side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from gac_app.ui.about_tab import build_about
+from gac_app.ui.assets import markup_of, page_assets
+from gac_app.ui.compare_tab import QUIET, CompareTab
+from gac_app.ui.history_tab import build_history
+from gac_app.ui.members import build_member_chips
+from gac_app.ui.settings_panel import build_settings_panel
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunService
+
+__all__ = ["build_page", "page_assets"]
+
+TITLE = "GaC side by side"
+MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and refuses
+
+
+def build_page(service: RunService) -> gr.Blocks:
+    """The page over `service`; mount it with the keyword arguments of `page_assets()`."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(markup_of("header"), js_on_load=None, apply_default_css=False, elem_id="gac-header")
+        build_member_chips(service)
+        panel = build_settings_panel(service.config)
+        with gr.Tabs(elem_id="gac-tabs") as tabs:
+            with gr.Tab("Compare", id="compare", render_children=True):
+                compare = CompareTab(service, panel)
+            with gr.Tab("History", id="history", render_children=True) as history_tab:
+                history = build_history(service)
+            with gr.Tab("About", id="about"):
+                build_about(service.config)
+        compare.connect(history, "open", "rerun")
+        compare.start_afresh_on(history.cleared)
+        for event in (history.open, history.rerun):
+            event(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
+        history_tab.select(None, js="() => window.gac.refreshHistory?.()", api_visibility="private")
+    page.queue(max_size=MAX_QUEUED_EVENTS)
+    return page

@@ -1,0 +1,137 @@
+r"""A run -> the lines that the board's script reads (static/js/stream.js is the other side).
+
+One JSON value a line, append-only; all streams of a run are multiplexed:
+
+    {"run": {...}}                                          first; a new one starts the board afresh
+    [stream, text, flags, winner, prob, confidence]         flags: 1 gated, 2 END, 4 forced; winner: a member's index or -1
+    {"fork": [stream, position]}                            where a member first left the ensemble's tokens
+    {"end": [stream, {"reason", "detail", ...figures}]}
+    {"phase": {"status", "place"}}                          of the whole run
+    {"done": {"status", "saved", "outcome"}}                last
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from gac_app.decoding.events import FinishedEvent, TokenEvent
+from gac_app.services.views import WAITING
+from gac_app.storage import RunStatus
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunView
+
+LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
+GATED, END, FORCED = 1, 2, 4
+
+
+def is_over(run: RunView) -> bool:
+    """Whether nothing more will come, its being saved aside."""
+    return run.status not in LIVE_STATUSES
+
+
+class RunLines:
+    """The lines of one run, growing with it."""
+
+    def __init__(self, run: RunView) -> None:
+        self._run = run
+        self._keys = list(run.streams)
+        self._num_sent = [0] * len(self._keys)
+        self._forks: dict[int, int | None] = dict.fromkeys(range(1, len(self._keys)))
+        self._num_compared = dict.fromkeys(self._forks, 0)
+        self._phase: tuple[str, int] | None = None
+        self._text = _line({"run": self._header()})
+
+    def value(self, is_last: bool = False) -> str:
+        """All lines up to now; with `is_last`, closed by the `done` line."""
+        lines: list[Any] = [*self._phase_lines()]
+        for index in range(len(self._keys)):
+            lines += self._stream_lines(index)
+        lines += self._fork_lines()
+        if is_last:
+            run = self._run
+            lines.append({"done": {"status": run.status, "saved": run.is_saved, "outcome": run.outcome}})
+        self._text += "".join(_line(line) for line in lines)
+        return self._text
+
+    def _header(self) -> dict[str, Any]:
+        run, settings = self._run, self._run.settings
+        return {
+            "id": run.id,
+            "nonce": secrets.token_hex(4),  # the same run opened twice is two boards
+            "prompt": run.prompt,
+            "members": list(run.member_names),
+            "streams": self._keys,
+            "mode": settings.mode,
+            "gate": settings.gate,
+            "threshold": settings.threshold,
+            "is_live": not is_over(run),
+            "parent": run.parent_run_id,
+            "branch_position": run.branch_position,
+            "outcome": run.outcome,
+        }
+
+    def _phase_lines(self) -> list[Any]:
+        phase = (self._run.status, self._run.queue_place)
+        if phase == self._phase:
+            return []
+        self._phase = phase
+        return [{"phase": {"status": phase[0], "place": phase[1]}}]
+
+    def _stream_lines(self, index: int) -> list[Any]:
+        events = self._run.streams[self._keys[index]].events
+        first, last = self._num_sent[index], len(events)
+        self._num_sent[index] = last
+        lines: list[Any] = []
+        for event in events[first:last]:
+            if isinstance(event, FinishedEvent):
+                lines.append({"end": [index, _figures(event)]})
+            else:
+                lines.append(self._token(index, event))
+        return lines
+
+    def _token(self, index: int, event: TokenEvent) -> list[Any]:
+        step, names = event.step, self._run.member_names
+        flags = GATED * (step.is_ensembled and index == 0) | END * (not step.token) | FORCED * step.is_forced
+        winner = names.index(step.winner) if step.winner in names else -1
+        return [index, event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
+
+    def _fork_lines(self) -> list[Any]:
+        lines = []
+        ensemble = self._run.streams[self._keys[0]].events
+        for index, fork in self._forks.items():
+            if fork is None and (position := self._find_fork(index, ensemble)) is not None:
+                self._forks[index] = position
+                lines.append({"fork": [index, position]})
+        return lines
+
+    def _find_fork(self, index: int, ensemble: Any) -> int | None:
+        events = self._run.streams[self._keys[index]].events
+        for position in range(self._num_compared[index], min(len(events), len(ensemble))):
+            ours, theirs = events[position], ensemble[position]
+            if isinstance(ours, FinishedEvent) or isinstance(theirs, FinishedEvent):
+                return None
+            if ours.step.token_id != theirs.step.token_id:
+                return position
+            self._num_compared[index] = position + 1
+        return None
+
+
+def _figures(event: FinishedEvent) -> dict[str, Any]:
+    return {
+        "reason": event.reason.value,
+        "detail": event.detail,
+        "tokens": event.num_tokens,
+        "ensembled": event.num_ensembled,
+        "ttft_s": round(event.ttft_s, 3),
+        "seconds": round(event.seconds, 3),
+        "tokens_per_s": round(event.tokens_per_s, 2),
+        "forwards": {name: usage.num_forwards for name, usage in event.members.items()},
+    }
+
+
+def _line(value: Any) -> str:
+    # "<" never appears: Gradio must find no tag in the value, whatever a model writes.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c") + "\n"

@@ -1,0 +1,72 @@
+"""What a browser sends, checked: anything can arrive here, whatever the page's own script would send."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from gac_app.errors import GacError, RequestError
+
+MAX_SEARCH_CHARS = 500
+_VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
+_MAX_ID_CHARS = 200
+_MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
+
+Reply = dict[str, Any]
+
+
+def visitor_key_of(value: object) -> str:
+    """The visitor's key; RequestError unless it is 64 hexadecimal digits."""
+    if not isinstance(value, str) or not _VISITOR_KEY.fullmatch(value):
+        raise RequestError("visitor key", "the browser sent none; reload the page with storage allowed")
+    return value
+
+
+class Fields:
+    """The fields of one request, each read with its type checked.
+
+    Args:
+        data: whatever the browser sent.
+
+    Raises:
+        RequestError: in every method, naming the field.
+    """
+
+    def __init__(self, data: object) -> None:
+        if not isinstance(data, Mapping):
+            raise RequestError("request", "expected an object")
+        self._data = data
+
+    @property
+    def visitor_key(self) -> str:
+        return visitor_key_of(self._data.get("key"))
+
+    def text(self, name: str, max_chars: int = _MAX_ID_CHARS) -> str:
+        value = self._data.get(name)
+        if not isinstance(value, str):
+            raise RequestError(name, "expected text")
+        if len(value) > max_chars:
+            raise RequestError(name, f"expected at most {max_chars} characters")
+        return value
+
+    def number(self, name: str) -> int:
+        value = self._data.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_NUMBER:
+            raise RequestError(name, "expected a whole number of at least 0")
+        return value
+
+
+def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
+    """Wrap a function that the page's script calls: what goes wrong on purpose becomes {"error": message}."""
+
+    @wraps(function)
+    def reply(data: object = None) -> Reply:
+        try:
+            return function(Fields(data))
+        except GacError as error:
+            return {"error": str(error)}
+
+    reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
+    return reply

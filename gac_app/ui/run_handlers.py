@@ -1,0 +1,134 @@
+"""The event handlers that put a run on the board: a prompt, a branch, a rerun, a stored run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.errors import GacError, NotFoundError, RequestError
+from gac_app.services.views import ENSEMBLE
+from gac_app.ui.records import RunLines, is_over
+from gac_app.ui.requests import Fields, visitor_key_of
+from gac_app.ui.settings_panel import changes_from
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunService, RunView
+
+PERIOD_S = 1 / 16  # between two updates of the board
+SAVE_PATIENCE_S = 3.0  # how long a finished run waits to learn whether it was stored
+MAX_TURNS_SHOWN = 50
+
+# Values for the board, the earlier turns, the conversation id, the prompt box and the notice.
+Updates = tuple[Any, Any, Any, Any, Any]
+
+
+class RunHandlers:
+    """Gradio event handlers over a `RunService`; every one gives `Updates`, errors become a notice."""
+
+    def __init__(self, service: RunService) -> None:
+        self._service = service
+
+    async def run(
+        self, key: object, conversation_id: str | None, prompt: object, *settings: object
+    ) -> AsyncIterator[Updates]:
+        """Answer a prompt with the settings of the side panel, in the order of its components."""
+
+        def start() -> tuple[str, RunView]:
+            visitor_key = visitor_key_of(key)
+            if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
+                raise RequestError("prompt", f"expected text of at most {MAX_PROMPT_CHARS:,} characters")
+            changes = changes_from(self._service.config, settings)
+            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id)
+
+        async for updates in self._stream(start):
+            yield updates
+
+    async def branch(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Start a new run that takes another token at one position of an earlier one."""
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            position, token_id = fields.number("position"), fields.number("token")
+            return fields.visitor_key, self._service.branch(fields.visitor_key, fields.text("run"), position, token_id)
+
+        async for updates in self._stream(start):
+            yield updates
+
+    async def rerun(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Start a run again with the prompt and settings that it had."""
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, self._service.rerun(fields.visitor_key, fields.text("run"))
+
+        async for updates in self._stream(start):
+            yield updates
+
+    def open(self, event: gr.EventData) -> Updates:
+        """Show a stored run as it ended."""
+        try:
+            fields = Fields(event._data)
+            run = self._service.find(fields.visitor_key, fields.text("run"))
+            turns = self._turns(fields.visitor_key, run)
+        except GacError as error:
+            return _notice(error)
+        return RunLines(run).value(is_last=True), turns, run.conversation_id, gr.skip(), ""
+
+    async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
+        try:
+            key, run = await asyncio.to_thread(start)
+        except GacError as error:
+            yield _notice(error)
+            return
+        try:
+            lines, turns = RunLines(run), await asyncio.to_thread(self._turns, key, run)
+            yield lines.value(), turns, run.conversation_id, "", ""
+            async for _ in _ticks(run):
+                yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        finally:
+            # Reached too when the page closes or another run takes its place: nobody reads on, so nothing decodes on.
+            if not is_over(run):
+                self._service.stop(key, run.id)
+
+    def _turns(self, key: str, run: RunView) -> str:
+        """The conversation's earlier runs, as JSON for the list above the prompt."""
+        try:
+            runs = self._service.conversation(key, run.conversation_id)
+        except NotFoundError:  # not stored, because the database is away: the answer goes on without
+            return "[]"
+        ids = [earlier.id for earlier in runs]
+        earlier_runs = runs[: ids.index(run.id)] if run.id in ids else runs
+        turns = [{"id": old.id, "prompt": old.prompt, "answer": _answer(old)} for old in earlier_runs]
+        return json.dumps(turns[-MAX_TURNS_SHOWN:]).replace("<", "\\u003c")
+
+
+async def _ticks(run: RunView) -> AsyncIterator[None]:
+    """One tick per update until the run is over and, within reason, known to be stored or not."""
+    deadline: float | None = None
+    while True:
+        await asyncio.sleep(PERIOD_S)
+        if is_over(run):
+            deadline = deadline or time.monotonic() + SAVE_PATIENCE_S
+            if run.is_saved is not None or time.monotonic() > deadline:
+                return
+        yield
+
+
+def _answer(run: RunView) -> str:
+    stream = run.streams.get(ENSEMBLE)
+    return stream.finished.text if stream is not None and stream.finished else ""
+
+
+def _notice(error: GacError) -> Updates:
+    field = error.field if isinstance(error, RequestError) else ""
+    message = error.message if isinstance(error, RequestError) else str(error)
+    # The clock makes two equal notices differ, so that the second is shown too.
+    notice = json.dumps({"at": time.monotonic(), "field": field, "message": message})
+    return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice.replace("<", "\\u003c")

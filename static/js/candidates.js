@@ -1,0 +1,24 @@
+// Bars of what could have come: the ensemble's with each member's share in it, a member's own favourites plain.
+
+/** `onBranch(candidate)` or null where branching makes no sense. */
+function candidateBars(candidates, memberIndex, onBranch) {
+  const most = Math.max(...candidates.map((candidate) => candidate.prob), 1e-9);
+  return h("ol", { class: "gac-bars" }, ...candidates.map((candidate) => candidateBar(candidate, most, memberIndex, onBranch)));
+}
+
+function candidateBar(candidate, most, memberIndex, onBranch) {
+  const parts = candidate.parts?.length ? candidate.parts : [{ member: null, prob: candidate.prob }];
+  const bar = h("span", { class: "gac-bar" }, ...parts.map((part) => h("i", {
+    "data-w": part.member === null ? memberIndex() : memberIndex(part.member),
+    style: `width:${((part.prob / most) * 100).toFixed(2)}%`,
+    title: part.member === null ? null : `${part.member}: ${probability(part.prob)}`,
+  })));
+  const label = h("bdi", { class: candidate.is_end ? "gac-label is-end" : "gac-label", text: candidate.label });
+  const branch = onBranch && !candidate.is_chosen
+    ? h("button", { type: "button", class: "gac-branch", text: "Branch", title: "Branch from here: start a new run with this token",
+        "aria-label": `Branch from here with ${candidate.label}`, onclick: () => onBranch(candidate) })
+    : null;
+  return h("li", { class: candidate.is_chosen ? "is-chosen" : null },
+    label, bar, h("span", { class: "gac-prob", text: probability(candidate.prob) }),
+    h("span", { class: "gac-row-end" }, branch ?? (candidate.is_chosen ? h("span", { class: "gac-tick", text: "chosen" }) : null)));
+}

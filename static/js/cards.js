@@ -1,0 +1,134 @@
+// The cards: the ensemble's with its views and plot, one per member, each with its own figures and errors.
+
+const VIEWS = [
+  ["gate", "Gate", "Where the others were asked"],
+  ["winner", "Winner", "Who carried each token"],
+  ["confidence", "Confidence", "How sure each token was"],
+  ["plain", "Plain", "Text only"],
+];
+const REASONS = { stop: "", length: "Stopped at the length limit", abort: "Stopped", error: "Failed" };
+
+/** A member's name with the colour and line style that stand for it everywhere. */
+function memberName(name, index) {
+  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name }));
+}
+
+class Card {
+  /** `title`: a node; `actions`: {onVisit, onInspect} of the tokens. */
+  constructor(stream, title, label, actions) {
+    this.stream = stream;
+    this.tokens = new TokenText(label, actions);
+    this.speed = h("span", { class: "gac-speed" });
+    this.note = h("p", { class: "gac-card-note", hidden: true });
+    this.copyButton = h("button", { type: "button", class: "gac-icon", title: "Copy this answer", text: "Copy", onclick: () => this.copy() });
+    this.expandButton = h("button", {
+      type: "button", class: "gac-icon", text: "Expand", "aria-expanded": "false", onclick: () => this.expand(),
+    });
+    this.head = h("header", {}, h("h3", {}, title), this.speed, h("span", { class: "gac-spacer" }), this.copyButton, this.expandButton);
+    this.root = h("article", { class: "gac-card", "data-state": "waiting", "aria-label": label }, this.head, this.tokens.root, this.note);
+  }
+
+  append(token) {
+    this.root.dataset.state = "streaming";
+    this.tokens.append(token);
+  }
+
+  finish(end) {
+    this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
+    const reason = REASONS[end.reason] ?? end.reason;
+    const note = end.detail && reason ? `${reason}: ${end.detail}` : reason || end.detail;
+    if (note) this.say(note, end.reason === "error");
+  }
+
+  say(text, isError = false) {
+    this.note.textContent = text;
+    this.note.hidden = false;
+    this.note.classList.toggle("is-error", isError);
+    if (isError) this.note.setAttribute("role", "alert");
+  }
+
+  refresh() {
+    this.speed.textContent = this.stream.speed ? `${this.stream.speed.toFixed(1)} tokens/s` : "";
+  }
+
+  async copy() {
+    await navigator.clipboard.writeText(this.stream.text);
+    this.copyButton.textContent = "Copied";
+    setTimeout(() => { this.copyButton.textContent = "Copy"; }, 1500);
+  }
+
+  expand(isOn = !this.root.classList.contains("is-expanded")) {
+    this.root.classList.toggle("is-expanded", isOn);
+    this.expandButton.textContent = isOn ? "Shrink" : "Expand";
+    this.expandButton.setAttribute("aria-expanded", String(isOn));
+  }
+}
+
+class MemberCard extends Card {
+  constructor(stream, name, actions) {
+    super(stream, memberName(name, stream.member), name, actions);
+    this.fork = h("button", { type: "button", class: "gac-fork", hidden: true, onclick: () => actions.onInspect(this.forkAt) });
+    this.head.insertBefore(this.fork, this.head.querySelector(".gac-spacer"));
+    this.forkAt = null;
+  }
+
+  markFork(position) {
+    this.forkAt = position;
+    this.tokens.mark(position, "fork");
+    this.fork.textContent = position === 0 ? "differs from the start" : `differs from token ${position + 1} on`;
+    this.fork.title = "Show where this answer leaves the ensemble's";
+    this.fork.hidden = false;
+  }
+}
+
+class EnsembleCard extends Card {
+  constructor(stream, run, actions) {
+    super(stream, h("span", { text: "Ensemble" }), "Ensemble", actions);
+    this.root.classList.add("gac-ensemble");
+    this.run = run;
+    this.views = h("div", { class: "gac-views", role: "radiogroup", "aria-label": "View" }, ...VIEWS.map(([id, name, title]) =>
+      h("label", { title }, h("input", { type: "radio", name: "gac-view", value: id, onchange: () => actions.onView(id) }), h("span", { text: name }))));
+    this.next = h("button", { type: "button", class: "gac-icon", onclick: actions.onNext, title: "Next gated token (n)", disabled: true },
+      h("span", { text: "Next gated" }), h("kbd", { text: "n" }));
+    this.legend = h("p", { class: "gac-legend" },
+      h("span", { class: "gac-legend-gate" }, h("i", { class: "tok g", text: "asked" }), " members combined"),
+      h("span", { class: "gac-legend-doubt" }, h("i", { text: "sure" }), h("i", { text: "unsure" })),
+      ...run.members.map(memberName));
+    this.plot = new ConfidencePlot(run.threshold, run.mode, actions.onInspect);
+    this.figures = h("dl", { class: "gac-figures" });
+    this.head.after(h("div", { class: "gac-tools" }, this.views, this.next));
+    this.root.append(this.plot.root, this.figures);
+    this.tokens.root.after(this.legend);
+  }
+
+  append(token) {
+    super.append(token);
+    this.plot.add(token);
+    if (token.isGated) this.next.disabled = false;
+  }
+
+  refresh(others = []) {
+    super.refresh();
+    const { stream } = this;
+    const total = stream.tokens.length;
+    if (!total) return;
+    const figures = [["ensembled", `${stream.numGated} of ${total}`, `(${percent(stream.numGated / total)})`]];
+    const end = stream.end;
+    if (end) {
+      figures.unshift(["first token", seconds(end.ttft_s), ""]);
+      for (const [name, count] of Object.entries(end.forwards)) figures.push([`passes of ${name}`, String(count), ""]);
+      figures.push(...this.costs(others));
+    }
+    this.figures.replaceChildren(...figures.map(([name, value, more]) =>
+      h("div", {}, h("dt", { text: name }), h("dd", {}, h("b", { text: value }), more ? ` ${more}` : ""))));
+  }
+
+  /** Time per token against the fastest and the slowest member alone. */
+  costs(others) {
+    const speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0).filter((speed) => speed > 0);
+    const own = this.stream.end.tokens_per_s;
+    if (!own || speeds.length < others.length || !speeds.length) return [];
+    const ratio = (speed) => `${(speed / own).toFixed(2)}×`;
+    return [["time per token, to fastest", ratio(Math.max(...speeds)), ""], ["to slowest", ratio(Math.min(...speeds)), ""]];
+  }
+}

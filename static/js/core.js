@@ -1,0 +1,52 @@
+// Shared by every part of the page. Data reaches the document as text only, never as markup.
+
+window.gac ??= {}; // what the parts of the page offer each other; the board fills it
+
+const VISITOR_KEY = "gac.visitor";
+
+/** The 256-bit key that owns this browser's runs; drawn once, kept by the browser, never in an address. */
+function visitorKey() {
+  let key = null;
+  try {
+    key = localStorage.getItem(VISITOR_KEY);
+    if (!/^[0-9a-f]{64}$/.test(key ?? "")) {
+      const bytes = crypto.getRandomValues(new Uint8Array(32));
+      key = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      localStorage.setItem(VISITOR_KEY, key);
+    }
+  } catch {
+    return ""; // storage is forbidden: the server says so in words
+  }
+  return key;
+}
+
+/** An element with properties ("class", "text", "on*", anything else an attribute) and children. */
+function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "text") element.textContent = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
+const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
+const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+
+/** A short probability: 43 %, 4.3 %, <0.1 %. */
+function probability(value) {
+  if (value >= 0.0995) return percent(value);
+  return value >= 0.0005 ? percent(value, 1) : "<0.1 %";
+}
+
+function parseJson(value, fallback) {
+  try {
+    return JSON.parse(value || "null") ?? fallback;
+  } catch {
+    return fallback;
+  }
+}

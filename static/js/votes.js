@@ -1,0 +1,87 @@
+// The vote bar: one key each, undo for ten seconds.
+
+const UNDO_S = 10;
+
+class Votes {
+  /** `send(outcome)` and `undo()` give the server's reply. */
+  constructor(root, send, undo) {
+    Object.assign(this, { root, send, undo, options: [], outcome: null, timer: 0, isBusy: false });
+  }
+
+  start(run) {
+    clearInterval(this.timer);
+    const answers = [["ensemble", "Ensemble", null], ...run.members.map((name, index) => [`member:${name}`, name, index])];
+    this.options = [
+      ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
+      { outcome: "tie", name: "Tie", member: null, key: "0" },
+      { outcome: "all-bad", name: "All bad", member: null, key: "x" },
+    ];
+    this.outcome = run.outcome;
+    this.render();
+  }
+
+  render() {
+    const voted = this.options.find((option) => option.outcome === this.outcome);
+    this.root.classList.toggle("is-voted", Boolean(voted));
+    if (voted) {
+      this.message = h("span", { role: "status" }, "Your choice: ", h("b", {}, h("bdi", { text: voted.name })));
+      this.undoButton = h("button", { type: "button", class: "gac-button", hidden: true, onclick: () => this.takeBack() });
+      this.root.replaceChildren(this.message, this.undoButton);
+      return;
+    }
+    this.root.replaceChildren(
+      h("span", { class: "gac-votes-title", text: "Best answer" }),
+      ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
+        option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
+        option.key ? h("kbd", { text: option.key }) : null)));
+  }
+
+  onKey(key) {
+    const option = this.options.find((candidate) => candidate.key === key);
+    if (!option || this.outcome) return false;
+    this.vote(option.outcome);
+    return true;
+  }
+
+  async vote(outcome) {
+    if (this.isBusy || this.outcome) return;
+    this.isBusy = true;
+    const reply = (await this.send(outcome)) ?? { error: "The server did not answer. Try again." };
+    this.isBusy = false;
+    if (reply.error) {
+      this.complain(reply.error);
+      return;
+    }
+    this.outcome = outcome;
+    this.render();
+    this.countDown(UNDO_S);
+  }
+
+  countDown(left) {
+    clearInterval(this.timer);
+    const tick = () => {
+      this.undoButton.hidden = left <= 0;
+      this.undoButton.textContent = `Undo (${left})`;
+      if (left <= 0) clearInterval(this.timer);
+      left -= 1;
+    };
+    tick();
+    this.timer = setInterval(tick, 1000);
+  }
+
+  async takeBack() {
+    const reply = (await this.undo()) ?? { error: "The server did not answer. Try again." };
+    if (reply.error) {
+      this.complain(reply.error);
+      return;
+    }
+    clearInterval(this.timer);
+    this.outcome = null;
+    this.render();
+  }
+
+  complain(text) {
+    this.root.querySelector(".gac-votes-error")?.remove();
+    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text }));
+  }
+}
