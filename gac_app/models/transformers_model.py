@@ -14,8 +14,8 @@ import torch
 
 from gac_app.errors import MemberError, ModelLoadError, VocabularyError
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.message import Message
 from gac_app.models.chat import ChatFormat, encode_fragments
+from gac_app.models.message import Message
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
 
 # Control tokens that end a turn or a text where a model has them, besides the ends that its own configuration names.
@@ -62,7 +62,10 @@ class TransformersModel(Model):
         self.device: torch.device = model.device
         self.context_length = _context_length(model, context_length)
         self._model = model
-        self._can_spare_head = "logits_to_keep" in inspect.signature(model.forward).parameters
+        parameters = inspect.signature(model.forward).parameters
+        self._can_spare_head = "logits_to_keep" in parameters
+        # transformers 5.2x renamed it; models that bring their own code keep the old name.
+        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
         self._num_threads = num_threads
         self._thread_id: int | None = None
         self._free_slots = list(range(max_sequences))[::-1]
@@ -120,8 +123,10 @@ class TransformersModel(Model):
                 self.name, "context", f"{len(sequence.ids):,} tokens do not fit its context of {self.context_length:,}"
             )
         ids = torch.tensor([sequence.pending], dtype=torch.int64, device=self.device)
-        spared = {"logits_to_keep": num_logits} if self._can_spare_head else {}
-        result = self._model(input_ids=ids, past_key_values=self._caches[sequence.slot], use_cache=True, **spared)
+        options = {self._cache_argument: self._caches[sequence.slot], "use_cache": True}
+        if self._can_spare_head:
+            options["logits_to_keep"] = num_logits
+        result = self._model(input_ids=ids, **options)
         sequence.num_cached = len(sequence.ids)
         logits_NV: torch.Tensor = result.logits[0, -num_logits:]
         return logits_NV.to(device=self.device, dtype=torch.float32)
