@@ -100,7 +100,8 @@ class Writer:
             except BaseException as error:
                 if not isinstance(error, GacError) or isinstance(error, StorageError):
                     self.num_errors += 1
-                    _log.error("a write was lost: %s", error)
+                    # The message of a mistake of ours might repeat what a visitor typed; the future carries it.
+                    _log.error("a write was lost: %s", error if isinstance(error, GacError) else type(error).__name__)
                 job.future.set_exception(error)
             else:
                 job.future.set_result(results[0])

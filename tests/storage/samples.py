@@ -1,0 +1,60 @@
+"""Runs and answers to store, told apart by what a test gives."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from gac_app.decoding.events import Candidate, FinishReason, MemberTrace, MemberUsage, StepTrace, TokenEvent
+from gac_app.storage import AnswerRecord, NewRun
+
+ALICE = "alice-0123456789abcdef"
+BOB = "bob-0123456789abcdef"
+MEMBERS = ("Smol", "Gemma")
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def new_run(prompt: str = "Why is the sky blue?", visitor_key: str = ALICE, **changes: Any) -> NewRun:
+    fields: dict[str, Any] = {
+        "run_id": new_id(),
+        "visitor_key": visitor_key,
+        "conversation_id": new_id(),
+        "prompt": prompt,
+        "settings": {"mode": "gate", "seed": 7, "stop": ["\n\n"]},
+        "member_names": MEMBERS,
+        "config_hash": "c0ffee",
+        "versions": {"torch": "2.9"},
+    }
+    return NewRun(**{**fields, **changes})
+
+
+def token_event(text: str = "Blue", position: int = 0, *, is_ensembled: bool = True) -> TokenEvent:
+    token = text.encode("utf-8", "surrogatepass")
+    top = (Candidate(17, token, 0.75), Candidate(3, b"", 0.125))
+    taking_part = MEMBERS if is_ensembled else MEMBERS[:1]
+    traces = tuple(MemberTrace(name, 1 / len(taking_part), 0.75, 1, top, 4, 0.015625) for name in taking_part)
+    spelling = {"Gemma": (token[:1], token[1:])}
+    step = StepTrace(position, 17, token, 0.75, top, 0.375, is_ensembled, "Smol", traces, spelling, ("Third",))
+    return TokenEvent(text, step)
+
+
+def answer(text: str = "Blue", system: str = "ensemble", **changes: Any) -> AnswerRecord:
+    events = (token_event(text), token_event("", 1, is_ensembled=False))
+    fields: dict[str, Any] = {
+        "system": system,
+        "is_ensemble": system == "ensemble",
+        "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+        "text": text,
+        "num_tokens": 2,
+        "num_ensembled": 1,
+        "ttft_s": 0.25,
+        "seconds": 1.5,
+        "finish_reason": FinishReason.STOP,
+        "detail": "",
+        "members": {"Smol": MemberUsage(2, 9, 0.5), "Gemma": MemberUsage(1, 8, 0.25)},
+        "events": events,
+    }
+    return AnswerRecord(**{**fields, **changes})

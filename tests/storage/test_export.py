@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gac_app.decoding.serialise import token_from_json
+from gac_app.storage import RunStatus, Store, queries
+from tests.storage.samples import ALICE, BOB, answer, new_run
+
+
+def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) -> None:
+    run, other = new_run("erste Frage"), new_run("second", visitor_key=BOB)
+    record = answer("Bläulich")
+    store.start_run(run)
+    store.save_answer(run.run_id, record)
+    store.finish_run(run.run_id, RunStatus.FINISHED)
+    store.start_run(other)
+    store.vote(ALICE, run.run_id, "tie").result()
+
+    exported = [json.loads(json.dumps(item, allow_nan=False)) for item in store.export()]
+
+    first, second = exported
+    assert (first["prompt"], first["status"], first["vote"]["outcome"]) == ("erste Frage", "finished", "tie")
+    assert (second["prompt"], second["vote"], second["answers"]) == ("second", None, [])
+    assert first["visitor"] != second["visitor"]
+    (stored,) = first["answers"]
+    assert (stored["text"], stored["members"]["Smol"]["num_forwards"]) == ("Bläulich", 2)
+    assert tuple(map(token_from_json, stored["steps"])) == record.events
+    connection = sqlite3.connect(path)
+    hashes = [key_hash for (key_hash,) in connection.execute("SELECT key_hash FROM visitor_session")]
+    connection.close()
+    text = json.dumps(exported)
+    assert len(hashes) == 2
+    assert not any(secret in text for secret in (ALICE, BOB, *hashes))
+
+
+def test_a_deleted_visitor_s_number_is_not_given_again(store: Store) -> None:
+    store.start_run(new_run()).result()
+    (first,) = store.export()
+    store.delete_visitor(ALICE)
+    store.start_run(new_run(visitor_key=BOB)).result()
+    (second,) = store.export()
+    assert second["visitor"] > first["visitor"]
+
+
+def test_an_export_of_many_pages_is_in_order_and_lets_writers_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "_EXPORT_PAGE", 3)
+    runs = [new_run(f"prompt {number}") for number in range(10)]
+    for run in runs:
+        store.start_run(run)
+    store.flush()
+    exporting = store.export()
+    prompts = [next(exporting)["prompt"]]
+    store.delete_run(ALICE, runs[1].run_id).result()  # on this page
+    store.delete_run(ALICE, runs[8].run_id).result()  # on a later one
+    store.start_run(new_run("new")).result()
+    prompts += [item["prompt"] for item in exporting]
+    assert prompts == [f"prompt {number}" for number in (0, 2, 3, 4, 5, 6, 7, 9)] + ["new"]

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.errors import NotFoundError, StorageError
+from gac_app.storage import AnswerRecord, RunStatus, Store
+from tests.storage.samples import ALICE, BOB, answer, new_id, new_run, token_event
+
+
+def test_a_run_comes_back_whole(store: Store) -> None:
+    run = new_run()
+    records = {name: answer(f"{name} says", name) for name in ("Gemma", "ensemble", "Smol")}
+    store.start_run(run).result()
+    for record in records.values():
+        store.save_answer(run.run_id, record).result()
+    store.finish_run(run.run_id, RunStatus.FINISHED).result()
+    store.vote(ALICE, run.run_id, "member:Gemma").result()
+
+    stored = store.load_run(ALICE, run.run_id)
+
+    assert stored.answers == (records["ensemble"], records["Smol"], records["Gemma"])
+    assert (stored.prompt, stored.settings, stored.member_names) == (run.prompt, run.settings, run.member_names)
+    assert (stored.config_hash, stored.versions) == (run.config_hash, run.versions)
+    assert (stored.status, stored.outcome, stored.position) == (RunStatus.FINISHED, "member:Gemma", 0)
+    assert stored.finished_at is not None
+    assert timedelta(0) <= stored.finished_at - stored.created_at < timedelta(minutes=1)
+    assert abs(datetime.now(UTC) - stored.created_at) < timedelta(minutes=1)
+
+
+def test_it_is_all_there_after_a_restart(store: Store, url: str) -> None:
+    run = new_run()
+    store.start_run(run)
+    store.save_answer(run.run_id, answer())
+    store.finish_run(run.run_id, RunStatus.ABORTED).result()
+    before = store.load_run(ALICE, run.run_id)
+    store.close()
+
+    reopened = Store(url)
+
+    assert reopened.load_run(ALICE, run.run_id) == before
+    reopened.close()
+
+
+def test_a_session_s_events_make_a_record() -> None:
+    events = [token_event("Bl"), token_event("ue", 1)]
+    finished = FinishedEvent(FinishReason.LENGTH, "Blue", 2, 1, 0.1, 0.2, {}, "the limit was reached")
+    record = AnswerRecord.of(finished, events, system="Smol", is_ensemble=False, messages=[])
+    assert (record.text, record.finish_reason, record.detail) == ("Blue", FinishReason.LENGTH, "the limit was reached")
+    assert record.events == events
+
+
+def test_stored_texts_of_the_steps_join_to_the_answer(store: Store) -> None:
+    run = new_run()
+    pieces = ["Mäd", "", "chen ", "👩‍🚀", "\0", " fin"]
+    events = [token_event(piece, position) for position, piece in enumerate(pieces)]
+    store.start_run(run)
+    store.save_answer(run.run_id, answer("".join(pieces), events=events)).result()
+    (stored,) = store.load_run(ALICE, run.run_id).answers
+    assert "".join(event.text for event in stored.events) == "".join(pieces)
+    assert stored.text == "".join(pieces).replace("\0", "\ufffd")
+
+
+def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
+    run = new_run()
+    store.start_run(run)
+    store.save_answer(run.run_id, answer("half"))
+    store.save_answer(run.run_id, answer("whole")).result()
+    assert [stored.text for stored in store.load_run(ALICE, run.run_id).answers] == ["whole"]
+
+
+def test_a_conversation_is_ordered_and_branches_know_their_parent(store: Store) -> None:
+    first = new_run("one")
+    second = new_run("two", conversation_id=first.conversation_id)
+    branch = new_run("three", conversation_id=first.conversation_id, parent_run_id=first.run_id, branch_position=4)
+    for run in (first, second, branch):
+        store.start_run(run).result()
+    stored = store.conversation_runs(ALICE, first.conversation_id)
+    assert [(run.prompt, run.position) for run in stored] == [("one", 0), ("two", 1), ("three", 2)]
+    assert (stored[2].parent_run_id, stored[2].branch_position) == (first.run_id, 4)
+
+
+def test_a_list_is_newest_first_counted_and_paged(store: Store) -> None:
+    runs = [new_run(f"prompt {number}") for number in range(5)]
+    for run in runs:
+        store.start_run(run).result()
+    store.save_answer(runs[4].run_id, answer())
+    store.save_answer(runs[4].run_id, answer(system="Smol", num_tokens=99)).result()
+    listed = store.list_runs(ALICE)
+    assert [summary.prompt for summary in listed] == [f"prompt {number}" for number in (4, 3, 2, 1, 0)]
+    assert (listed[0].num_answers, listed[0].num_tokens, listed[0].num_ensembled) == (2, 2, 1)
+    assert (listed[1].num_answers, listed[1].num_tokens, listed[1].num_ensembled) == (0, 0, 0)
+    assert store.list_runs(ALICE, limit=2, offset=2) == listed[2:4]
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [("100%", ["100% sure"]), ("_", ["snake_case"]), ("SURE", ["100% sure"]), ("\\", ["back\\slash"]), ("%s%", [])],
+)
+def test_a_search_is_literal(store: Store, search: str, found: list[str]) -> None:
+    for prompt in ("100% sure", "snake_case", "back\\slash", "100 percent"):
+        store.start_run(new_run(prompt)).result()
+    assert [summary.prompt for summary in store.list_runs(ALICE, search)] == found
+
+
+def test_one_vote_a_run_replaced_and_undone(store: Store) -> None:
+    run = new_run()
+    store.start_run(run)
+    for outcome in ("ensemble", "tie"):
+        store.vote(ALICE, run.run_id, outcome).result()
+        assert store.list_runs(ALICE)[0].outcome == outcome
+    store.undo_vote(ALICE, run.run_id).result()
+    store.undo_vote(ALICE, run.run_id).result()
+    assert store.load_run(ALICE, run.run_id).outcome is None
+
+
+def test_a_run_id_serves_once(store: Store) -> None:
+    run = new_run("first")
+    store.start_run(run).result()
+    with pytest.raises(StorageError, match="UNIQUE"):
+        store.start_run(new_run("second", run_id=run.run_id)).result()
+    assert store.load_run(ALICE, run.run_id).prompt == "first"
+    assert store.num_errors == 1
+
+
+def test_another_s_run_looks_like_one_that_never_was(store: Store) -> None:
+    run = new_run("Alice's secret")
+    store.start_run(run).result()
+
+    def refusals(key: str, run_id: str) -> list[str]:
+        writes = (store.delete_run, store.undo_vote, lambda key, run_id: store.vote(key, run_id, "tie"))
+        messages = []
+        for attempt in (store.load_run, *(lambda *args, write=write: write(*args).result() for write in writes)):
+            with pytest.raises(NotFoundError) as refused:
+                attempt(key, run_id)
+            messages.append(str(refused.value))
+        return messages
+
+    assert refusals(BOB, run.run_id) == refusals(ALICE, new_id())
+    assert store.list_runs(BOB) == []
+    with pytest.raises(NotFoundError):
+        store.conversation_runs(BOB, run.conversation_id)
+    assert store.load_run(ALICE, run.run_id).outcome is None
+    assert store.num_errors == 0
+
+
+def test_nobody_writes_into_another_s_conversation_or_branches_from_it(store: Store) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    for intruder in (
+        new_run(visitor_key=BOB, conversation_id=run.conversation_id),
+        new_run(visitor_key=BOB, parent_run_id=run.run_id),
+        new_run(visitor_key=""),
+    ):
+        with pytest.raises(NotFoundError):
+            store.start_run(intruder).result()
+    assert len(store.conversation_runs(ALICE, run.conversation_id)) == 1
+    assert store.list_runs(BOB) == []
+
+
+def test_keys_are_never_stored(store: Store, path: Path) -> None:
+    store.start_run(new_run()).result()
+    store.close()
+    data = path.read_bytes()
+    assert b"sky blue" in data
+    assert ALICE.encode() not in data

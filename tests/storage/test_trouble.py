@@ -1,0 +1,211 @@
+"""A database that is locked, full, read-only, damaged or away."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import StatementError
+
+from gac_app.errors import StorageError
+from gac_app.storage import Store, current_revision, upgrade
+from tests.storage.samples import ALICE, answer, new_run
+
+FILL_THE_DISK = """
+import resource, sys
+from pathlib import Path
+from gac_app.errors import StorageError
+from gac_app.storage import Store
+from tests.storage.samples import ALICE, answer, new_run
+
+store = Store("sqlite:///" + sys.argv[1], retry_s=0.3)
+before, after = new_run("before"), new_run("after")
+store.start_run(before).result()
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (Path(sys.argv[1] + "-wal").stat().st_size, hard))
+for attempt in (lambda: store.start_run(new_run("lost")).result(), store.check):
+    try:
+        attempt()
+    except StorageError as error:
+        print(error)
+print([run.prompt for run in store.list_runs(ALICE)], store.num_errors)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+store.check()
+store.start_run(after).result()
+print([run.prompt for run in store.list_runs(ALICE)], store.num_errors)
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[Callable[[], None]]:
+    """Another process's writing transaction, until the yielded function is called."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    yield lambda: connection.execute("ROLLBACK") and None
+    connection.close()
+
+
+def test_sqlite_is_set_up_as_it_should_be(store: Store, path: Path) -> None:
+    store.start_run(new_run()).result()
+    assert path.with_name("gac.db-wal").exists()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Path) -> None:
+    with locked(path) as unlock:
+        started = time.monotonic()
+        future = store.start_run(new_run())
+        assert store.list_runs(ALICE) == []  # readers do not wait for the writer
+        assert not store.flush(timeout_s=0.3)
+        assert time.monotonic() - started < 2
+        unlock()
+        assert future.result(timeout=10) is None
+    assert len(store.list_runs(ALICE)) == 1
+    assert store.num_errors == 0
+
+
+def test_a_write_that_stays_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> None:
+    store = Store(url, retry_s=0.3)
+    with locked(path) as unlock:
+        waiting = [store.start_run(new_run()) for _ in range(2)]
+        started = time.monotonic()
+        for future in waiting:
+            with pytest.raises(StorageError, match="locked"):
+                future.result(timeout=10)
+        assert time.monotonic() - started < 5
+        with pytest.raises(StorageError, match="locked"):
+            store.check()
+        unlock()
+    assert store.num_errors == 2
+    store.start_run(new_run()).result()
+    store.check()
+    assert len(store.list_runs(ALICE)) == 1
+    store.close()
+
+
+def test_closing_does_not_wait_for_a_lock(url: str, path: Path) -> None:
+    store = Store(url, retry_s=2)
+    with locked(path):
+        future = store.start_run(new_run())
+        started = time.monotonic()
+        store.close(timeout_s=0.1)
+        assert time.monotonic() - started < 5
+    with pytest.raises(StorageError):
+        future.result(timeout=0)
+    with pytest.raises(StorageError, match="closed"):
+        store.start_run(new_run()).result(timeout=0)
+
+
+def test_a_full_disk_fails_writes_only_and_only_while_it_is_full(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, str(path)], capture_output=True, text=True, check=True)
+    lost, refused, while_full, afterwards = done.stdout.splitlines()
+    assert str(path) in lost
+    assert str(path) in refused
+    assert while_full == "['before'] 1"
+    assert afterwards == "['after', 'before'] 1"
+
+
+def test_a_read_only_database_is_refused(url: str, path: Path) -> None:
+    upgrade(url)
+    before = path.read_bytes()
+    read_only = f"sqlite:///file:{path}?mode=ro&uri=true"
+    with pytest.raises(StorageError, match="readonly"):
+        Store(read_only)
+    reader = Store(read_only, is_owner=False, retry_s=0.1)
+    with pytest.raises(StorageError, match="readonly"):
+        reader.check()
+    with pytest.raises(StorageError, match="readonly"):
+        reader.start_run(new_run()).result()
+    assert list(reader.export()) == []
+    reader.close()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["text", "cut", "overwritten"])
+def test_a_damaged_file_is_refused_and_left_as_it_is(url: str, path: Path, damage: str) -> None:
+    store = Store(url)
+    for number in range(20):
+        run = new_run(f"prompt {number}")
+        store.start_run(run)
+        store.save_answer(run.run_id, answer("word " * 2000))
+    store.close()
+    whole = path.read_bytes()
+    damaged = {
+        "text": b"This is no database at all.\n" * 100,
+        "cut": whole[: len(whole) // 2],
+        "overwritten": whole[:4096] + b"\xa5" * (len(whole) - 4096),
+    }[damage]
+    path.write_bytes(damaged)
+    with pytest.raises(StorageError, match=str(path)):
+        Store(url)
+    assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "not a url", "nosuchdb://host/x", "sqlite:////proc/nowhere/gac.db"],
+)
+def test_a_url_that_cannot_be_is_refused(url: str) -> None:
+    for attempt in (Store, upgrade):
+        with pytest.raises(StorageError):
+            attempt(url)
+
+
+def test_a_server_that_is_away_is_refused_without_its_password() -> None:
+    url = "postgresql+psycopg://gac:hunter2@127.0.0.1:1/gac"
+    for attempt in (Store, current_revision):
+        with pytest.raises(StorageError) as refused:
+            attempt(url)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_refusals_and_logs_hold_no_visitor_s_text(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    run = new_run("my secret diary")
+    with caplog.at_level(logging.DEBUG):
+        store.start_run(run).result()
+        with pytest.raises(StorageError) as refused:
+            store.start_run(run).result()
+    assert "secret" not in str(refused.value)
+    assert "a write was lost" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_bug_in_one_write_does_not_end_the_writing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StatementError, match="set is not JSON"):
+        store.start_run(new_run(settings={"set": {1, 2}})).result()
+    assert store.num_errors == 1
+    assert "a write was lost: StatementError" in caplog.text
+    store.start_run(new_run()).result()
+
+
+def test_many_threads_write_and_read_at_once(store: Store) -> None:
+    conversation = new_run().conversation_id
+    failures: list[BaseException] = []
+
+    def visit(number: int) -> None:
+        try:
+            for turn in range(5):
+                run = new_run(f"{number}/{turn}", conversation_id=conversation)
+                store.start_run(run).result()
+                assert store.load_run(ALICE, run.run_id).prompt == run.prompt
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    positions = [run.position for run in store.conversation_runs(ALICE, conversation)]
+    assert positions == list(range(40))
