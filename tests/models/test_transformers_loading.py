@@ -1,0 +1,99 @@
+"""What is refused before it is loaded, and how devices become accelerate's arguments."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from gac_app.errors import ModelLoadError
+from gac_app.models.transformers_loading import _accelerate_memory
+from tests.models.conftest import load_directory
+
+EVIL = """
+from pathlib import Path
+Path({marker!r}).write_text("ran")
+from transformers import LlamaConfig as EvilConfig, LlamaForCausalLM as EvilModel
+"""
+
+
+@pytest.fixture
+def directory(llama_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(llama_dir, tmp_path / "model"))
+
+
+def test_a_truncated_weights_file_is_named(directory: Path) -> None:
+    weights = directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelLoadError, match=r"model\.safetensors is damaged or incomplete"):
+        load_directory(directory)
+
+
+def test_a_missing_shard_is_named(directory: Path) -> None:
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": "model-00002-of-00002.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelLoadError, match=r"model-00002-of-00002\.safetensors is damaged or incomplete"):
+        load_directory(directory)
+
+
+def test_a_repositorys_code_does_not_run_unless_allowed(directory: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    (directory / "evil.py").write_text(EVIL.format(marker=str(marker)))
+    config = json.loads((directory / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "evil.EvilConfig", "AutoModelForCausalLM": "evil.EvilModel"}
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelLoadError, match="allow_remote_code: true"):
+        load_directory(directory)
+    assert not marker.exists()
+
+
+def test_pickled_weights_are_not_loaded_unless_allowed(directory: Path, llama_dir: Path) -> None:
+    from safetensors.torch import load_file
+
+    torch.save(load_file(directory / "model.safetensors"), directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+    with pytest.raises(ModelLoadError, match="safetensors"):
+        load_directory(directory)
+    allowed = load_directory(directory, allow_pickle=True)
+    assert allowed.encode_raw("x") == load_directory(llama_dir).encode_raw("x")
+
+
+def test_a_broken_config_file_is_named(directory: Path) -> None:
+    (directory / "config.json").write_text("{")
+    with pytest.raises(ModelLoadError, match=r"config\.json is not valid JSON"):
+        load_directory(directory)
+
+
+def test_an_unknown_architecture_is_refused(directory: Path) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "model_type": "nonesuch"}))
+    with pytest.raises(ModelLoadError, match="nonesuch"):
+        load_directory(directory)
+
+
+def test_quantization_without_bitsandbytes_says_what_is_missing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModelLoadError, match="8bit needs the package bitsandbytes"):
+        load_directory(directory, quantization="8bit")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dtype_is_the_configs_and_logits_are_float32(directory: Path, dtype: str) -> None:
+    model = load_directory(directory, dtype=dtype)
+    assert model._model.dtype == getattr(torch, dtype)
+
+
+def test_accelerate_gets_nothing_of_the_devices_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accelerate.utils.get_max_memory", lambda: {0: 80, 1: 80, 2: 80, "cpu": 500})
+    assert _accelerate_memory({}, ("cuda:0", "cuda:2")) == {0: 80, 1: 0, 2: 80, "cpu": 0}
+    assert _accelerate_memory({"cuda:1": "70GiB", "cpu": "9GiB"}, ("cuda:1",)) == {
+        0: 0,
+        1: "70GiB",
+        2: 0,
+        "cpu": "9GiB",
+    }

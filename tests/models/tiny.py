@@ -1,0 +1,113 @@
+"""Tiny random models in the Hub's layout, saved to a directory: real back-end code in milliseconds.
+
+The weights are drawn large, so that the distributions differ from context to context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+CORPUS = (
+    "The capital of France is Paris. def f(x):\n    return x * 2  # twice the number\n",
+    "Every token of the answer is one step of the model, and every step asks the gate again.",
+    "café naïve 日本語 русский 1234567890 the the the of of and and to to is is in in a a",
+)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_level_tokenizer() -> Tokenizer:
+    """GPT-2's kind: BPE over the byte alphabet, ChatML control tokens, and `<tool>` added as ordinary text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_corpus(), trainer)
+    tokenizer.add_tokens([AddedToken("<tool>", special=False, normalized=False)])
+    return tokenizer
+
+
+def sentencepiece_tokenizer(puts_space_first: bool = False) -> Tokenizer:
+    """Gemma's and Llama-2's kind: `▁` for a space, byte tokens for what is missing, a BOS, and ordinary tokens of the
+    same bytes as byte tokens. With `puts_space_first`, Llama-2's habit of a space before every text.
+    """
+    control = ["<pad>", "<eos>", "<bos>", "<unk>", "<end_of_turn>"]
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Replace(" ", "▁")
+    trained.train_from_iterator(_corpus(), trainers.BpeTrainer(vocab_size=200, show_progress=False))
+    pieces = trained.get_vocab()
+    tokens = [*control, *(f"<0x{byte:02X}>" for byte in range(256)), *sorted(pieces, key=pieces.__getitem__)]
+    vocab = {token: token_id for token_id, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab, _merges(trained), byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.add_special_tokens(control)
+    replace = normalizers.Replace(" ", "▁")
+    prepend = normalizers.Prepend("▁")
+    tokenizer.normalizer = normalizers.Sequence([prepend, replace]) if puts_space_first else replace
+    strip = [decoders.Strip(" ", 1, 0)] if puts_space_first else []
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    return tokenizer
+
+
+def save_llama(directory: Path, seed: int = 0, **config: Any) -> Path:
+    """A Llama of two layers with a byte-level tokenizer and a chat template; 16 rows of its embedding are padding."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=byte_level_tokenizer(), bos_token="<|im_start|>", eos_token="<|im_end|>"
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2}
+    llama = LlamaConfig(vocab_size=len(tokenizer) + 16, initializer_range=0.3, **{**sizes, **heads, **config})
+    return _save(LlamaForCausalLM, llama, tokenizer, directory, seed)
+
+
+def save_gemma3(directory: Path, seed: int = 0, **config: Any) -> Path:
+    """A Gemma 3 of three layers, two of them with a window of 8, with a SentencePiece tokenizer and no template."""
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=sentencepiece_tokenizer(), bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "max_position_embeddings": 512}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "query_pre_attn_scalar": 16}
+    layers = {"sliding_window": 8, "layer_types": ["sliding_attention", "sliding_attention", "full_attention"]}
+    ends = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    options = {**sizes, **heads, **layers, **ends, **config}
+    gemma = Gemma3TextConfig(vocab_size=len(tokenizer), initializer_range=0.3, **options)
+    return _save(Gemma3ForCausalLM, gemma, tokenizer, directory, seed)
+
+
+def _save(model_class: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = model_class(config).eval()
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def _corpus() -> Iterator[str]:
+    for _ in range(4):
+        yield from CORPUS
+
+
+def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    import json
+
+    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]

@@ -1,0 +1,110 @@
+"""Bytes of Hugging Face tokenizers' tokens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from gac_app.errors import VocabularyError
+from gac_app.vocab.decoders import HARD_STRINGS, TextEncoder, read_vocabulary
+from gac_app.vocab.tokens import MemberVocabulary
+from tests.models.tiny import byte_level_tokenizer, sentencepiece_tokenizer
+
+
+def vocabulary_of(tokenizer: Tokenizer, padding: int = 0) -> MemberVocabulary:
+    size = tokenizer.get_vocab_size() + padding
+    return read_vocabulary(tokenizer, size, frozenset(), TextEncoder(tokenizer))
+
+
+def with_nfc() -> Tokenizer:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.normalizer = normalizers.NFC()
+    return tokenizer
+
+
+def with_metaspace() -> Tokenizer:
+    tokenizer = sentencepiece_tokenizer()
+    tokenizer.normalizer = None
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    return tokenizer
+
+
+VOCABULARIES = {
+    "byte level": vocabulary_of(byte_level_tokenizer()),
+    "byte level, NFC": vocabulary_of(with_nfc()),
+    "sentencepiece": vocabulary_of(sentencepiece_tokenizer()),
+    "sentencepiece, space first": vocabulary_of(sentencepiece_tokenizer(puts_space_first=True)),
+    "metaspace": vocabulary_of(with_metaspace()),
+}
+
+
+@pytest.mark.parametrize("kind", VOCABULARIES)
+@given(text=st.text() | st.sampled_from(HARD_STRINGS) | st.text("▁ \t\r\né<|>imendtols\u0301"))
+@settings(max_examples=100, deadline=None)
+def test_bytes_of_ids_are_the_texts(kind: str, text: str) -> None:
+    vocabulary = VOCABULARIES[kind]
+    ids = vocabulary.encode(text)
+    assert vocabulary.decode(ids) == text.encode()
+    assert all(vocabulary.token_bytes[i] is not None for i in ids)
+
+
+def test_a_half_character_is_a_token_of_its_own() -> None:
+    vocabulary = vocabulary_of(byte_level_tokenizer())
+    assert b"\xe6" in vocabulary.token_bytes
+
+
+def test_control_is_what_the_tokenizer_says_not_what_it_looks_like() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([AddedToken("<|looks_like_control|>", special=False, normalized=False)])
+    tokenizer.add_special_tokens([AddedToken("plain", special=True, normalized=False)])
+    vocabulary = vocabulary_of(tokenizer)
+    assert vocabulary.token_bytes[-2:] == (b"<|looks_like_control|>", None)
+
+
+def test_a_byte_token_needs_byte_fallback() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([AddedToken("<0x41>", special=False, normalized=False)])
+    assert vocabulary_of(tokenizer).token_bytes[-1] == b"<0x41>"
+
+
+def test_control_tokens_are_recognised_only_where_asked() -> None:
+    encode = TextEncoder(byte_level_tokenizer())
+    assert encode("<|im_end|>", recognise_control=True) == [2]
+    assert 2 not in encode("<|im_end|>")
+
+
+def test_a_document_begins_by_the_tokenizers_own_rules() -> None:
+    tokenizer = sentencepiece_tokenizer(puts_space_first=True)
+    encode, vocabulary = TextEncoder(tokenizer), vocabulary_of(tokenizer)
+    assert encode.bos_ids == [2]
+    assert encode.document("the") == tokenizer.encode("the").ids
+    assert vocabulary.decode(encode.document("the")) == b" the"
+    assert vocabulary.decode(encode("the")) == b"the"
+
+
+def test_padding_of_the_embedding_stands_for_no_text() -> None:
+    assert vocabulary_of(byte_level_tokenizer(), padding=3).token_bytes[-3:] == (None,) * 3
+
+
+def test_ids_beyond_the_embedding_are_left_out() -> None:
+    tokenizer = byte_level_tokenizer()
+    size = tokenizer.get_vocab_size()
+    assert len(read_vocabulary(tokenizer, size - 1, frozenset(), TextEncoder(tokenizer))) == size - 1
+
+
+def test_a_tokenizer_that_loses_text_is_refused() -> None:
+    tokenizer = sentencepiece_tokenizer()
+    lossy = Tokenizer(models.BPE({"<unk>": 0, "a": 1, "▁": 2}, [], unk_token="<unk>"))
+    lossy.normalizer, lossy.decoder = tokenizer.normalizer, tokenizer.decoder
+    with pytest.raises(VocabularyError, match="the tokenizer turns .Hello, world"):
+        vocabulary_of(lossy)
+
+
+def test_an_unknown_family_is_refused() -> None:
+    tokenizer = Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.decoder = decoders.WordPiece()
+    with pytest.raises(VocabularyError, match="decoder is WordPiece"):
+        vocabulary_of(tokenizer)
