@@ -1,0 +1,185 @@
+"""Who sits where, without any GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.config import MemberConfig, load_config
+from gac_app.errors import ConfigError
+from gac_app.models.devices import GIB, Devices, Gpu, available_cores
+from gac_app.models.placement import Placement, detect_devices, parse_devices, plan
+
+CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
+
+
+def member(name: str, num_params: float | None = 1e9, **config: object) -> MemberConfig:
+    return MemberConfig.model_validate({"name": name, "source": "hub:a/b", "num_params": num_params, **config})
+
+
+def machine(*gpu_gib: int, num_cores: int = 8, memory_gib: int = 64) -> Devices:
+    gpus = tuple(Gpu(f"cuda:{index}", size * GIB) for index, size in enumerate(gpu_gib))
+    return Devices(gpus, num_cores, memory_gib * GIB)
+
+
+def devices_of(placement: Placement) -> list[str | tuple[str, ...]]:
+    return [seat.device for seat in placement.seats.values()]
+
+
+def test_members_take_gpus_in_turn() -> None:
+    placement = plan([member("a"), member("b"), member("c")], machine(80, 80))
+    assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert placement.warnings == ()
+
+
+def test_a_full_gpu_is_passed_over() -> None:
+    eight_gb = {"num_params": 8e9, "dtype": "bfloat16"}  # 17.6 GiB
+    placement = plan([member("a", **eight_gb), member("b"), member("c", **eight_gb)], machine(24, 24, 24))
+    assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:2"]
+    placement = plan([member("a", **eight_gb), member("b"), member("c", **eight_gb)], machine(24, 24))
+    assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:1"]
+
+
+def test_a_large_member_spans_gpus_and_the_next_one_takes_others() -> None:
+    large = [member(name, 70e9, dtype="bfloat16") for name in "ab"]
+    placement = plan(large, machine(*[80] * 8))
+    assert devices_of(placement) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
+    assert placement.warnings == ()
+
+
+def test_quantization_shrinks_a_member() -> None:
+    sizes = [plan([member("a", 70e9, quantization=q)], machine(80)).seats["a"].size_bytes for q in ("8bit", "4bit")]
+    assert sizes == [int(70e9 * 1.1 * 1.15) + GIB // 2, int(70e9 * 0.6 * 1.15) + GIB // 2]
+    assert devices_of(plan([member("a", 70e9, quantization="4bit")], machine(80))) == ["cuda:0"]
+
+
+def test_what_does_not_fit_is_warned_of_with_figures() -> None:
+    placement = plan([member("a", 70e9, dtype="bfloat16")], machine(24, 24))
+    assert placement.warnings == ("a needs about 150.4 GiB and finds 48.0 GiB free on cuda:0, cuda:1",)
+
+
+def test_the_config_decides_where_it_says_so() -> None:
+    members = [
+        member("a"),
+        member("b", device="cuda:0"),
+        member("c", device=("cuda:1", "cuda:2")),
+        member("d", device="cpu"),
+    ]
+    placement = plan(members, machine(80, 80, 80))
+    assert devices_of(placement) == ["cuda:0", "cuda:0", ("cuda:1", "cuda:2"), "cpu"]
+    limits = member("e", max_memory={"cuda:1": "70GiB", "cpu": "100GiB"})
+    assert devices_of(plan([limits], machine(80, 80))) == ["cuda:1"]
+
+
+def test_a_gpu_that_is_not_there_is_warned_of() -> None:
+    assert plan([member("a", device="cuda:3")], machine(80)).warnings == ("a: cuda:3 not here; there are 1 GPUs",)
+    assert "not assumed" in plan([member("a", device="cuda:9")], parse_devices("2x24GiB")).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "num_members", "threads"), [(8, 2, 4), (8, 3, 2), (2, 2, 1), (2, 4, 1), (4, 1, 4)]
+)
+def test_without_gpus_members_share_the_cores(num_cores: int, num_members: int, threads: int) -> None:
+    placement = plan([member(str(index)) for index in range(num_members)], machine(num_cores=num_cores))
+    assert {(seat.device, seat.num_threads) for seat in placement.seats.values()} == {("cpu", threads)}
+    assert placement.warnings == ()
+
+
+def test_only_members_on_the_cpu_share_its_cores() -> None:
+    placement = plan([member("a"), member("b", device="cpu")], machine(80, num_cores=8))
+    assert [seat.num_threads for seat in placement.seats.values()] == [1, 8]
+
+
+def test_more_threads_than_cores_are_warned_of() -> None:
+    placement = plan([member("a", num_threads=6), member("b", num_threads=6)], machine(num_cores=8))
+    assert [seat.num_threads for seat in placement.seats.values()] == [6, 6]
+    assert "12 CPU threads on 8 cores" in placement.warnings[0]
+
+
+def test_too_little_main_memory_is_warned_of() -> None:
+    placement = plan([member("a", 8e9), member("b", 8e9)], machine(memory_gib=32))
+    assert placement.warnings == ("a, b: about 69.5 GiB needed in main memory, which has 32.0 GiB",)
+
+
+def test_llama_cpp_and_random_members_stay_on_the_cpu() -> None:
+    members = [member("a", backend="llama_cpp"), member("b", source="random:1")]
+    assert devices_of(plan(members, machine(80))) == ["cpu", "cpu"]
+
+
+def test_a_member_of_unknown_size_takes_its_turn() -> None:
+    placement = plan([member("a", None), member("b", None)], machine(80, 80))
+    assert devices_of(placement) == ["cuda:0", "cuda:1"]
+    assert "?" in str(placement)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 80), max_size=6),
+    params=st.lists(st.none() | st.floats(1e6, 4e11), min_size=1, max_size=6),
+)
+def test_every_member_is_seated_once_on_devices_that_exist(sizes: list[int], params: list[float | None]) -> None:
+    devices = machine(*sizes)
+    placement = plan([member(str(index), size) for index, size in enumerate(params)], devices)
+    known = {gpu.name for gpu in devices.gpus} or {"cpu"}
+    assert len(placement.seats) == len(params)
+    for seat in placement.seats.values():
+        names = (seat.device,) if isinstance(seat.device, str) else seat.device
+        assert names
+        assert set(names) <= known
+        assert len(set(names)) == len(names)
+        assert seat.num_threads >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "gib"), [("8x80GiB", [80] * 8), ("2x24GiB,1x80GiB", [24, 24, 80]), ("40GiB", [40]), ("1x0.5gib", [0.5])]
+)
+def test_assumed_devices(text: str, gib: list[float]) -> None:
+    devices = parse_devices(text)
+    assert [gpu.memory_bytes / GIB for gpu in devices.gpus] == gib
+    assert [gpu.name for gpu in devices.gpus] == [f"cuda:{index}" for index in range(len(gib))]
+    assert devices.is_assumed
+
+
+@pytest.mark.parametrize("text", ["", "8", "x80GiB", "8x80", "8x80GiB,", "-1x80GiB", "0x80GiB", "1x0GiB", "999x80GiB"])
+def test_unreadable_devices_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="devices: "):
+        parse_devices(text)
+
+
+@pytest.mark.parametrize(("text", "limit"), [("max 100000", None), ("150000 100000", 1), ("50000 100000", 1)])
+def test_a_containers_quota_limits_the_cores(tmp_path: Path, text: str, limit: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    without_quota = available_cores(tmp_path / "nothing")
+    assert available_cores(tmp_path) == (limit or without_quota)
+
+
+def test_the_older_form_of_the_quota(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000")
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000")
+    assert available_cores(tmp_path) == 1
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1")
+    assert available_cores(tmp_path) == available_cores(tmp_path / "nothing")
+
+
+def test_this_machine_has_cores_and_memory() -> None:
+    devices = detect_devices()
+    assert devices.num_cores >= 1
+    assert devices.memory_bytes is None or devices.memory_bytes > GIB // 8
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_preset_is_valid_and_fits_eight_large_gpus(path: Path) -> None:
+    config = load_config(path)
+    placement = plan(config.members, parse_devices("8x80GiB"))
+    assert placement.warnings == ()
+    assert all(seat.size_bytes for seat in placement.seats.values())
+    assert all(name in str(placement) for name in config.member_names)
+
+
+def test_the_papers_pair_spans_gpus() -> None:
+    config = load_config(next(path for path in CONFIGS if path.stem == "paper-70b"))
+    placement = plan(config.members, parse_devices("8x80GiB"))
+    assert devices_of(placement) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
