@@ -35,12 +35,13 @@ def markup_of(name: str) -> str:
 
 
 def _theme() -> gr.themes.Base:
+    # Gradio ships these files; of the other weights it has only parts of the alphabet.
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.slate,
         neutral_hue=gr.themes.colors.slate,
         radius_size=gr.themes.sizes.radius_md,
-        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 600)), "ui-sans-serif", "system-ui", "sans-serif"),
-        font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400, 500)), "ui-monospace", "Consolas", "monospace"),
+        font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
+        font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace"),
     )
     # The names on the right are variables of static/css/palette.css, which know light from dark themselves.
     colours = {

@@ -25,8 +25,9 @@ MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and 
 def build_page(service: RunService) -> gr.Blocks:
     """The page over `service`; mount it with the keyword arguments of `page_assets()`."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(markup_of("header"), js_on_load=None, apply_default_css=False, elem_id="gac-header")
-        build_member_chips(service)
+        with gr.Row(elem_id="gac-top"):
+            gr.HTML(markup_of("header"), js_on_load=None, apply_default_css=False, elem_id="gac-header")
+            build_member_chips(service)
         panel = build_settings_panel(service.config)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with gr.Tab("Compare", id="compare", render_children=True):

@@ -3,7 +3,7 @@ r"""A run -> the lines that the board's script reads (static/js/stream.js is the
 One JSON value a line, append-only; all streams of a run are multiplexed:
 
     {"run": {...}}                                          first; a new one starts the board afresh
-    [stream, text, flags, winner, prob, confidence]         flags: 1 gated, 2 END, 4 forced; winner: a member's index or -1
+    [stream, text, flags, winner, prob, confidence]         flags: 1 gated, 2 END, 4 forced; winner: member or -1
     {"fork": [stream, position]}                            where a member first left the ensemble's tokens
     {"end": [stream, {"reason", "detail", ...figures}]}
     {"phase": {"status", "place"}}                          of the whole run

@@ -110,12 +110,13 @@ def summary_of(config: Config, values: Sequence[object]) -> str:
         settings = config.settings_from(changes_from(config, values))
     except RequestError as error:
         return f"Settings need a look: {error}"
-    parts = ["every step" if settings.mode == "every-step" else f"{settings.gate} is asked first"]
     if settings.mode == "gate":
-        parts.append(f"help below {settings.threshold:.0%}")
+        parts = [f"gate {settings.gate}", f"others asked below {settings.threshold:.0%}"]
+    else:
+        parts = ["every step combined"]
     parts.append({"average": "equal weights", "score": "weights by score"}.get(str(settings.weights), "own weights"))
     parts.append(f"temperature {settings.temperature:g}" if settings.temperature else "greedy")
     parts.append(f"up to {settings.max_new_tokens} tokens")
     if settings.system_prompt:
         parts.append("system prompt")
-    return " · ".join(parts)
+    return "Settings: " + " · ".join(parts)

@@ -35,6 +35,7 @@ class Card {
 
   finish(end) {
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
+    this.tokens.close();
     const reason = REASONS[end.reason] ?? end.reason;
     const note = end.detail && reason ? `${reason}: ${end.detail}` : reason || end.detail;
     if (note) this.say(note, end.reason === "error");
@@ -116,7 +117,8 @@ class EnsembleCard extends Card {
     const end = stream.end;
     if (end) {
       figures.unshift(["first token", seconds(end.ttft_s), ""]);
-      for (const [name, count] of Object.entries(end.forwards)) figures.push([`passes of ${name}`, String(count), ""]);
+      const passes = Object.entries(end.forwards).map(([name, count]) => `${count} ${name}`);
+      figures.push(["forward passes", passes.join(" + "), ""]);
       figures.push(...this.costs(others));
     }
     this.figures.replaceChildren(...figures.map(([name, value, more]) =>
@@ -129,6 +131,8 @@ class EnsembleCard extends Card {
     const own = this.stream.end.tokens_per_s;
     if (!own || speeds.length < others.length || !speeds.length) return [];
     const ratio = (speed) => `${(speed / own).toFixed(2)}×`;
-    return [["time per token, to fastest", ratio(Math.max(...speeds)), ""], ["to slowest", ratio(Math.min(...speeds)), ""]];
+    const [fastest, slowest] = [Math.max(...speeds), Math.min(...speeds)].map(ratio);
+    const title = "time per token, against a member alone";
+    return [[title, fastest, speeds.length > 1 ? `the fastest, ${slowest} the slowest` : ""]];
   }
 }

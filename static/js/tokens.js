@@ -41,6 +41,16 @@ class TokenText {
     if (!this.current) this.setCurrent(0);
   }
 
+  /** The answer is over: tokens at its end that gave no text were a stop string, which is never shown. */
+  close() {
+    for (let i = this.spans.length - 1; i >= 0 && this.spans[i].dataset.mark === "part"; i -= 1) {
+      const isLast = i === this.spans.length - 1;
+      this.spans[i].dataset.mark = isLast ? "end" : "held";
+      this.spans[i].title = "Part of the text that ends a turn; not shown";
+      if (isLast) this.spans[i].textContent = "end";
+    }
+  }
+
   mark(index, name) {
     this.spans[index]?.classList.add(name);
   }
