@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from gac_app.commands import db, export, fetch, serve
+from gac_app.commands import db, export, fetch, generate, serve, vocab
 from gac_app.errors import ConfigError, GacError, RequestError
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serve.serve)
+app.command()(generate.generate)
+app.command()(vocab.vocab)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.add_typer(db.app, name="db")

@@ -166,7 +166,7 @@ class Config(Frozen):
                 raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
 
     def settings_from(self, changes: Mapping[str, Any]) -> Settings:
-        """The default settings with `changes` applied and everything checked; RequestError names the first bad field."""
+        """The default settings with `changes` applied, all checked; RequestError names the first bad field."""
         try:
             settings = Settings.model_validate({**self.settings.model_dump(), **changes})
         except ValidationError as error:

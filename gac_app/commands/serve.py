@@ -33,10 +33,11 @@ def serve(
 def run(config: Config) -> None:
     """Build the services and serve until told to stop."""
     from gac_app import bootstrap
-    from gac_app.server.host import create_host, launch_page
+    from gac_app.server.host import create_host, import_page, launch_page
     from gac_app.server.reporting import report_members
     from gac_app.server.serving import serve_host
 
+    import_page()  # before the services: the loading of the members would slow it down
     service = bootstrap.build_services(config)
     try:
         report_members(service)

@@ -12,7 +12,7 @@ from gac_app.decoding.gate import EveryStep, make_gate
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.session import Branch, DecodingSession
 from gac_app.errors import RequestError
-from gac_app.models.base import Message
+from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -68,9 +68,7 @@ class Ensemble:
         self.config.check_settings(settings)
         members = self._taking_part(settings, alone)
         prompt = self._checked(prompt, settings, raw)
-        ids = [member.encode(prompt) for member in members]
-        for member, prompt_ids in zip(members, ids, strict=True):
-            self._check_length(member, len(prompt_ids))
+        ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
         return DecodingSession(
             contexts=_open_all(members, ids),
@@ -81,6 +79,21 @@ class Ensemble:
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
         )
+
+    def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
+        """Raise RequestError where `session` would, without holding anything."""
+        self._encode(self._taking_part(settings, alone), self._checked(prompt, settings, raw=False))
+
+    def check_branch(self, branch: Branch) -> None:
+        """Raise RequestError where the members of today lack a token of `branch`."""
+        for token in (*(step.token for step in branch.steps), branch.token):
+            if token and token not in self.union.ids:
+                raise RequestError("branch", "this answer has tokens that the members of today do not know")
+
+    def close(self) -> None:
+        """Release the members' models."""
+        for member in self.members.values():
+            member.close()
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first."""
@@ -107,12 +120,16 @@ class Ensemble:
         return messages
 
     @staticmethod
-    def _check_length(member: Member, num_ids: int) -> None:
-        if num_ids >= member.context_length:
-            raise RequestError(
-                "prompt",
-                f"is {num_ids:,} tokens long for {member.name}, whose context holds {member.context_length:,}; shorten it",
-            )
+    def _encode(members: list[Member], prompt: Prompt) -> list[list[int]]:
+        ids = [member.encode(prompt) for member in members]
+        for member, prompt_ids in zip(members, ids, strict=True):
+            if len(prompt_ids) >= member.context_length:
+                raise RequestError(
+                    "prompt",
+                    f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
+                    f"{member.context_length:,}; shorten it",
+                )
+        return ids
 
 
 def _open_all(members: list[Member], ids: list[list[int]]) -> list[MemberContext]:

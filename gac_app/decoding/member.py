@@ -17,7 +17,8 @@ from typing import Protocol
 import torch
 
 from gac_app.errors import GacError, MemberError
-from gac_app.models.base import Message, Model, Read, Sequence
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 
 TOP_K = 8  # favourites kept per distribution for the traces
@@ -73,6 +74,9 @@ class Member(Protocol):
 
     def free(self, sequence: Sequence) -> None:
         """Give the sequence's memory back, after whatever is still being read for it."""
+
+    def close(self) -> None:
+        """Release the model."""
 
 
 def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> list[Reading]:
@@ -155,3 +159,6 @@ class InlineMember(ModelMember):
 
     def free(self, sequence: Sequence) -> None:
         self._model.free(sequence)
+
+    def close(self) -> None:
+        self._model.close()

@@ -18,6 +18,7 @@ from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
+_CLOSE_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 60.0  # for the short calls, which wait behind a forward pass
 
 
@@ -62,10 +63,10 @@ class ThreadMember(ModelMember):
     def free(self, sequence: Sequence) -> None:
         self._commands.put(_CallCommand(lambda: self._model.free(sequence), Future()))
 
-    def close(self, timeout_s: float = 5.0) -> None:
+    def close(self) -> None:
         """Finish what was asked, then release the model. A thread that hangs is left to the process's end."""
         self._commands.put(None)
-        self._thread.join(timeout_s)
+        self._thread.join(_CLOSE_TIMEOUT_S)
         if not self._thread.is_alive():
             self._model.close()
 
@@ -82,7 +83,8 @@ class ThreadMember(ModelMember):
             waiting = [self._commands.get()]
             while not self._commands.empty():
                 waiting.append(self._commands.get())
-            for kind, commands in groupby(waiting, key=type):
+            for kind, group in groupby(waiting, key=type):
+                commands = list(group)
                 if kind is _ReadCommand:
                     self._read_all([command for command in commands if isinstance(command, _ReadCommand)])
                 for command in commands:

@@ -13,21 +13,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 
+from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
-
-Role = Literal["system", "user", "assistant"]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a chat. `content` is plain text whatever it looks like."""
-
-    role: Role
-    content: str
 
 
 @dataclass(slots=True, eq=False)

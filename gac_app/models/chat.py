@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.base import Message
+from gac_app.models.message import Message
 from gac_app.vocab.tokens import Encode
 
 PLAIN_STOP_STRINGS = ("\nUser:",)
@@ -126,7 +126,7 @@ def _compile(template: str) -> Callable[..., str]:
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])  # noqa: S701 (text, no HTML)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().astimezone().strftime(form)

@@ -6,28 +6,46 @@ The binding's own high-level class hands out neither full logits of several sequ
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gac_app.errors import ModelLoadError
 
+BINDING = "llama-cpp-py-sync"
 PROBE_TIMEOUT_S = 120
 _log_callback: Any = None  # C keeps a pointer to it, so it must live as long as the library
+_once = threading.Lock()  # members load in parallel: a second callback would free the first while C calls it
+
+
+class LlamaCppMissingError(ModelLoadError):
+    """There is no llama.cpp for this machine."""
+
+
+class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
+    """llama.cpp took the trying process down: the file is damaged, or the wheel does not suit this processor."""
+
+
+def library() -> tuple[Any, Any]:
+    """(ffi, lib), loaded and silenced once. Raises LlamaCppMissingError where there is no usable wheel."""
+    with _once:
+        return _open_library()
 
 
 @cache
-def library() -> tuple[Any, Any]:
-    """(ffi, lib), loaded and silenced once. Raises ModelLoadError where there is no usable wheel."""
+def _open_library() -> tuple[Any, Any]:
     global _log_callback
     try:
         from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
 
         ffi, lib = get_ffi(), get_lib()
     except (ImportError, OSError, RuntimeError) as error:
-        raise ModelLoadError(f"llama.cpp is not available on this machine: {error}") from error
+        raise LlamaCppMissingError(f"llama.cpp is not available on this machine: {error}") from error
     _log_callback = ffi.callback("void(enum ggml_log_level, const char *, void *)", lambda level, text, data: None)
     lib.llama_log_set(_log_callback, ffi.NULL)
     lib.llama_backend_init()
@@ -45,20 +63,32 @@ def load_weights(path: Path, num_gpu_layers: int) -> Any:
     return model
 
 
-def probe(path: Path) -> None:
+def probe(path: Path, cache_dir: Path) -> None:
     """Load a GGUF file and decode one token in a child process, so that an abort in C harms nobody.
+
+    A file that passed is remembered in `cache_dir` by its size and time, and not tried again.
 
     Raises:
         ModelLoadError: naming the file, and what happened.
+        ProbeCrashed: where the child was killed by a signal.
     """
+    status = path.stat()
+    known = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{importlib.metadata.version(BINDING)}"
+    marker = cache_dir / "probed" / hashlib.sha256(known.encode()).hexdigest()[:32]
+    if marker.exists():
+        return
     command = [sys.executable, "-m", "gac_app.models.llama_cpp_library", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise ModelLoadError(f"{path.name}: llama.cpp did not load it within {PROBE_TIMEOUT_S} s") from None
+    if done.returncode < 0:
+        raise ProbeCrashed(f"{path.name}: llama.cpp crashed when the file was tried (signal {-done.returncode})")
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
-        raise ModelLoadError(f"{path.name}: llama.cpp failed when the file was tried: {reason}")
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise ModelLoadError(reason)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
 
 
 def _decode_one_token(path: Path) -> None:
@@ -68,11 +98,11 @@ def _decode_one_token(path: Path) -> None:
     params.n_ctx, params.n_threads, params.n_threads_batch = 64, 1, 1
     context = lib.llama_init_from_model(model, params)
     if context == ffi.NULL:
-        raise ModelLoadError("no context could be made")
+        raise ModelLoadError(f"{path.name}: llama.cpp cannot make a context for it")
     token = ffi.new("llama_token[1]", [0])
     status = lib.llama_decode(context, lib.llama_batch_get_one(token, 1))
     if status != 0:
-        raise ModelLoadError(f"decoding one token returned {status}")
+        raise ModelLoadError(f"{path.name}: llama.cpp cannot decode with it (status {status})")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models.base import Message, Model, Read, Sequence
+from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.llama_cpp_library import library, load_weights
+from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
 BATCH_TOKENS = 512  # of one llama_decode call; longer reads are split
@@ -66,7 +67,9 @@ class LlamaCppModel(Model):
         self._batch = self._lib.llama_batch_init(BATCH_TOKENS, 0, 1)
         self._free_slots = list(range(max_sequences))[::-1]
         self.vocabulary = self._read_vocabulary()
-        self._chat = ChatFormat(self._own_template() if chat_template is None else chat_template, *self._special_texts())
+        self._chat = ChatFormat(
+            self._own_template() if chat_template is None else chat_template, *self._special_texts()
+        )
         self.chat_stop_strings = self._chat.stop_strings
 
     def _new_context(self, num_threads: int, max_cached_tokens: int, max_sequences: int) -> Any:

@@ -10,8 +10,9 @@ import hashlib
 import torch
 
 from gac_app.errors import MemberError
-from gac_app.models.base import Message, Model, Read, Sequence
+from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.chat import ChatFormat
+from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
 _WORDS = (

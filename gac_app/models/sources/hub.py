@@ -50,8 +50,10 @@ def fetch(
 
 
 def _reason(error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import DryRunError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+    if isinstance(error, DryRunError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     if isinstance(error, GatedRepoError):
         return "this repository asks for permission: accept its terms on huggingface.co and set HF_TOKEN"
     if isinstance(error, RepositoryNotFoundError):

@@ -1,0 +1,126 @@
+"""The composition root: from a configuration to running services. The only module that knows concrete classes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gac_app import __version__
+from gac_app.config import Config, MemberConfig, load_config
+from gac_app.environment import cache_dir, config_path, database_url, environment_overrides
+from gac_app.errors import GacError
+from gac_app.services.members import MemberStates
+from gac_app.services.runs import RunService
+from gac_app.storage import Store
+
+if TYPE_CHECKING:  # torch loads while the page is up already
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.models.base import Model
+    from gac_app.models.placement import Seat
+    from gac_app.models.sources import Progress
+
+logger = logging.getLogger(__name__)
+
+_VERSIONED = ("torch", "transformers", "llama-cpp-py-sync", "tokenizers")
+
+
+def build_services(config: Config) -> RunService:
+    """Open the database and start loading the members in the background; the service can be used at once."""
+    service = RunService(config, Store(database_url(config)), _versions())
+    threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
+    return service
+
+
+def load_ensemble(config: Config | str | Path | None = None, states: MemberStates | None = None) -> Ensemble:
+    """Fetch and load all members, and unite their vocabularies.
+
+    Args:
+        config: a configuration, a file of one, or None for the default one (or what GAC_CONFIG names).
+        states: told how far each member is.
+
+    Raises:
+        ConfigError, ModelLoadError: of the first member that failed; the others are released.
+    """
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.executors.threads import ThreadMember
+    from gac_app.models.devices import detect_devices
+    from gac_app.models.placement import plan
+    from gac_app.vocab.mapping import VocabMapping
+    from gac_app.vocab.union import UnionVocabulary
+
+    config = config if isinstance(config, Config) else read_config(config)
+    states = states or MemberStates(config)
+    placement = plan(config.members, detect_devices())
+    for warning in placement.warnings:
+        logger.warning("%s", warning)
+    with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
+        loading = [
+            pool.submit(_load_member, config, member, placement.seats[member.name], states) for member in config.members
+        ]
+    errors = [error for future in loading if (error := future.exception())]
+    models = [future.result() for future in loading if not future.exception()]
+    if errors:
+        for model in models:
+            model.close()
+        raise errors[0]
+    union = UnionVocabulary.build(model.vocabulary for model in models)
+    return Ensemble([ThreadMember(model, VocabMapping(model.vocabulary, union)) for model in models], config)
+
+
+def read_config(path: str | Path | None = None) -> Config:
+    """The configuration of a file, with the GAC_* variables of this process applied."""
+    import os
+
+    chosen = config_path(Path(path) if path else None, os.environ)
+    return load_config(chosen, environment_overrides(os.environ))
+
+
+def _load_in_background(service: RunService) -> None:
+    try:
+        service.use(load_ensemble(service.config, service.states))
+    except GacError as error:
+        logger.error("%s", error)
+        for state in service.member_states():
+            if state.phase not in ("ready", "failed"):
+                service.states.set(state.name, "failed", detail=str(error))
+    except Exception:
+        logger.exception("loading the members broke")
+        for state in service.member_states():
+            service.states.set(state.name, "failed", detail="something unexpected happened; the server's log says what")
+
+
+def _load_member(config: Config, member: MemberConfig, seat: Seat, states: MemberStates) -> Model:
+    from gac_app.models.factory import load_model
+
+    def on_fetch(progress: Progress) -> None:
+        share = progress.num_bytes / progress.total_bytes if progress.total_bytes else None
+        states.set(member.name, "fetching", progress=share)
+
+    try:
+        model = load_model(
+            member,
+            device=seat.device,
+            num_threads=seat.num_threads,
+            cache_dir=cache_dir(config),
+            on_fetch=on_fetch,
+            on_load=lambda: states.set(member.name, "loading"),
+        )
+    except GacError as error:
+        states.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
+        raise
+    states.set(member.name, "ready", detail=str(model.device))
+    return model
+
+
+def _versions() -> dict[str, str]:
+    found = {"gac": __version__}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,153 @@
+"""`generate`: one answer on the terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import closing
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.config import Config
+from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.errors import GacError, RequestError
+
+
+class GenerateMode(StrEnum):
+    """Who answers."""
+
+    EVERY_STEP = "every-step"
+    GATE = "gate"
+    ALONE = "alone"
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to answer; '-' reads it from stdin.")],
+    mode: Annotated[GenerateMode | None, typer.Option(help="Default: the configuration's.")] = None,
+    member: Annotated[str | None, typer.Option(help="With --mode alone: who answers. Default: the gate.")] = None,
+    gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Below this confidence of the gate all are asked.")] = None,
+    weights: Annotated[str | None, typer.Option(help="average, score, or NAME=2,NAME=1 (a number each).")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="0 = off.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Least probability, as a share of the largest.")] = None,
+    repetition_penalty: Annotated[float | None, typer.Option(help="1 = off.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be given several times.")] = None,
+    system_prompt: Annotated[str | None, typer.Option(help="Opens the chat.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Feed the text as it is, without a chat template.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a prompt by the ensemble or by one member, streaming."""
+    settled = load(config)
+    changes = {
+        "mode": mode.value if mode and mode is not GenerateMode.ALONE else None,
+        "gate": gate,
+        "threshold": threshold,
+        "weights": _parsed_weights(weights),
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "seed": seed,
+        "stop": stop or None,
+        "system_prompt": system_prompt,
+    }
+    settings = settled.settings_from({key: value for key, value in changes.items() if value is not None})
+    if member is not None and mode is not GenerateMode.ALONE:
+        raise RequestError("member", "goes with --mode alone")
+    alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
+    if alone is not None and alone not in settled.member_names:
+        raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text:
+        raise RequestError("prompt", "is empty; give some text")
+    _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json)
+
+
+def _answer(config: Config, text: str, *, as_json: bool, **how: Any) -> None:
+    from gac_app.bootstrap import load_ensemble
+
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    finished = None
+    with closing(load_ensemble(config)) as ensemble, closing(ensemble.generate(text, **how)) as events:
+        for event in events:
+            print(_json_line(event) if as_json else _shown(event), end="\n" if as_json else "", flush=True)
+            finished = event
+    if isinstance(finished, FinishedEvent):
+        if not as_json:
+            print(f"\n{_summary(finished)}", file=sys.stderr)
+        if finished.reason is FinishReason.ERROR:
+            raise GacError(finished.detail)
+
+
+def _shown(event: Event) -> str:
+    return event.text if isinstance(event, TokenEvent) else ""
+
+
+def _json_line(event: Event) -> str:
+    return json.dumps(_token(event) if isinstance(event, TokenEvent) else _finished(event), ensure_ascii=False)
+
+
+def _token(event: TokenEvent) -> dict[str, Any]:
+    step = event.step
+    return {
+        "type": "token",
+        "text": event.text,
+        "bytes": step.token.hex(),
+        "ensembled": step.is_ensembled,
+        "prob": step.prob,
+        "gate_confidence": step.gate_confidence,
+        "winner": step.winner,
+    }
+
+
+def _finished(event: FinishedEvent) -> dict[str, Any]:
+    return {
+        "type": "finished",
+        "reason": event.reason.value,
+        "text": event.text,
+        "num_tokens": event.num_tokens,
+        "num_ensembled": event.num_ensembled,
+        "ttft_s": event.ttft_s,
+        "tokens_per_s": event.tokens_per_s,
+        "members": {
+            name: {"num_forwards": usage.num_forwards, "num_tokens_read": usage.num_tokens_read}
+            for name, usage in event.members.items()
+        },
+        "detail": event.detail,
+    }
+
+
+def _summary(event: FinishedEvent) -> str:
+    why = f" ({event.detail})" if event.detail else ""
+    forwards = ", ".join(f"{name} {usage.num_forwards}" for name, usage in event.members.items())
+    return (
+        f"[{event.reason.value}{why}: {event.num_tokens} tokens, {event.num_ensembled} ensembled, "
+        f"{event.tokens_per_s:.1f} tokens/s; forward passes: {forwards}]"
+    )
+
+
+def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
+    """Example: "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
+    if text is None or text in ("average", "score"):
+        return text
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise RequestError("weights", f"expected average, score or NAME=NUMBER,NAME=NUMBER; got {text!r}")
+    return weights

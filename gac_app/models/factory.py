@@ -1,0 +1,93 @@
+"""From a member's configuration to a loaded model: which back end runs it, with the heavy ones imported on use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from gac_app.config import MemberConfig
+from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.models.base import Model
+from gac_app.models.sources import ModelFiles, Progress, resolve
+
+logger = logging.getLogger(__name__)
+
+RANDOM_PREFIX = "random:"
+
+
+def load_model(
+    member: MemberConfig,
+    *,
+    device: str | tuple[str, ...],
+    num_threads: int,
+    cache_dir: Path,
+    on_fetch: Callable[[Progress], None],
+    on_load: Callable[[], None],
+) -> Model:
+    """Fetch what is missing, then load.
+
+    Args:
+        device: "cpu", "cuda:0", or several for one member.
+        num_threads: CPU threads of one forward pass.
+        on_fetch: told how far a download is.
+        on_load: called when the files are there.
+
+    Raises:
+        ModelLoadError, ConfigError.
+    """
+    if member.source.startswith(RANDOM_PREFIX):
+        on_load()
+        return _random_model(member)
+    files = resolve(member, cache_dir, on_fetch)
+    on_load()
+    if _runs_on_llama_cpp(member, files, device):
+        model = _llama_cpp_model(member, files, num_threads, cache_dir)
+        if model is not None:
+            return model
+    from gac_app.models.transformers_loading import load
+
+    return load(member, files, cache_dir, device, num_threads)
+
+
+def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
+    """llama.cpp for GGUF on a CPU (the wheel has no GPU code); transformers for everything else."""
+    if member.backend == "llama_cpp" and files.kind != "gguf":
+        raise ConfigError(f"members: {member.name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
+    return files.kind == "gguf" and (member.backend == "llama_cpp" or (member.backend == "auto" and device == "cpu"))
+
+
+def _llama_cpp_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
+    """The model, or None where llama.cpp does not work here and the configuration leaves the choice."""
+    from gac_app.models.llama_cpp_library import LlamaCppMissingError, ProbeCrashed, library, probe
+    from gac_app.models.llama_cpp_model import LlamaCppModel
+
+    try:
+        library()
+        probe(files.path, cache_dir)
+    except (LlamaCppMissingError, ProbeCrashed) as error:
+        if member.backend == "llama_cpp":
+            raise ModelLoadError(f"{member.name}: {error}") from error
+        logger.warning("%s runs on transformers instead: %s", member.name, error)
+        return None
+    except ModelLoadError as error:
+        raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
+    return LlamaCppModel(
+        member.name,
+        files.path,
+        num_threads=num_threads,
+        context_length=member.context_length,
+        max_cached_tokens=member.max_cached_tokens,
+        max_sequences=member.max_sequences,
+        chat_template=member.chat_template,
+    )
+
+
+def _random_model(member: MemberConfig) -> Model:
+    from gac_app.models.random_model import RandomModel
+
+    seed = member.source.removeprefix(RANDOM_PREFIX)
+    if not seed.isdecimal():
+        raise ConfigError(f"members: {member.name}: expected 'random:' and a whole number, got {member.source!r}")
+    context_length = member.context_length or 4096
+    return RandomModel(member.name, int(seed), context_length=context_length, max_sequences=member.max_sequences)

@@ -1,0 +1,16 @@
+"""A chat's messages. Apart from `base`, so that a surface can speak of them without loading torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat. `content` is plain text whatever it looks like."""
+
+    role: Role
+    content: str

@@ -1,0 +1,82 @@
+"""Writes a run to the database while it goes on: losing the database must not lose the answer on the screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future
+
+from gac_app.errors import GacError
+from gac_app.services.views import ENSEMBLE, LiveRun, StreamView, run_status
+from gac_app.storage import AnswerRecord, NewRun, Store
+
+logger = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Keeps the rows of runs in step with what happened.
+
+    Args:
+        config_hash: tells which configuration a run was made with.
+        versions: of the packages that decide a result.
+    """
+
+    def __init__(self, store: Store, config_hash: str, versions: dict[str, str]) -> None:
+        self._store = store
+        self._config_hash = config_hash
+        self._versions = versions
+
+    def started(self, run: LiveRun, visitor_key: str) -> None:
+        """Write the run as running."""
+        writing = self._store.start_run(
+            NewRun(
+                run_id=run.id,
+                visitor_key=visitor_key,
+                conversation_id=run.conversation_id,
+                prompt=run.prompt,
+                settings=run.settings.model_dump(mode="json"),
+                member_names=run.member_names,
+                parent_run_id=run.parent_run_id,
+                branch_position=run.branch_position,
+                config_hash=self._config_hash,
+                versions=self._versions,
+            )
+        )
+        self._note_failure(run, [writing])
+
+    def finished(self, run: LiveRun) -> None:
+        """Write the answers and how the run ended; `run.is_saved` follows when that is known."""
+        answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
+        ending = self._store.finish_run(run.id, run_status(list(run.streams.values())))
+        self._note_failure(run, answers)
+
+        def settle(done: Future[None]) -> None:
+            run.is_saved = run.is_saved is not False and done.exception() is None
+            run.changed()
+
+        ending.add_done_callback(settle)
+
+    @staticmethod
+    def _note_failure(run: LiveRun, writes: Iterable[Future[None]]) -> None:
+        def note(done: Future[None]) -> None:
+            error = done.exception()
+            if error is not None:
+                run.is_saved = False
+                run.changed()
+                # A GacError says what is wrong without repeating the text that was to be written.
+                logger.error("run %s was not saved: %s", run.id, error if isinstance(error, GacError) else type(error))
+
+        for write in writes:
+            write.add_done_callback(note)
+
+
+def _record(key: str, stream: StreamView) -> AnswerRecord:
+    finished = stream.finished
+    assert finished is not None  # noqa: S101 (every stream of a run that is over has ended)
+    return AnswerRecord.of(
+        finished,
+        [event for event in stream.events if event is not finished],  # type: ignore[misc]
+        system=stream.name,
+        is_ensemble=key == ENSEMBLE,
+        messages=[{"role": message.role, "content": message.content} for message in stream.messages],
+    )

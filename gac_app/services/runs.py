@@ -1,0 +1,409 @@
+"""Runs: one prompt answered by the ensemble and by every member alone, all at once.
+
+Everything that a visitor may do goes through `RunService`, which checks whose it is: the page is not trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace
+from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
+from gac_app.models.message import Message
+from gac_app.services.members import MemberState, MemberStates
+from gac_app.services.queue import RunQueue
+from gac_app.services.recorder import Recorder
+from gac_app.services.views import ENSEMBLE, LiveRun, RunView, StreamView, member_stream, run_status, stored_view
+from gac_app.storage import RunSummary, Store, StoredRun, clean_text
+
+if TYPE_CHECKING:  # both load torch, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.session import Branch, DecodingSession
+
+__all__ = ["LiveRun", "RunService", "RunView"]
+
+logger = logging.getLogger(__name__)
+
+KEPT_RUNS = 32  # finished runs kept in memory, for the page that still shows them
+STORE_TIMEOUT_S = 10.0  # for a vote or a deletion to be written
+END_TIMEOUT_S = 10.0  # for a stopped run to end
+MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
+
+
+class RunService:
+    """Starts, shows, stops, judges and forgets runs.
+
+    Args:
+        config: members, default settings, how many runs at once.
+        store: where runs are kept.
+        versions: of the packages that decide a result; stored with each run.
+    """
+
+    def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
+        self.config = config
+        self.states = MemberStates(config)
+        self._store = store
+        config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+        self._recorder = Recorder(store, config_hash, versions or {})
+        self._ensemble: Ensemble | None = None
+        server = config.server
+        self._queue = RunQueue(self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting)
+        self._runs: OrderedDict[str, LiveRun] = OrderedDict()
+        self._branches: dict[str, Branch] = {}
+        self._sessions: dict[str, list[DecodingSession]] = {}
+        self._lock = threading.RLock()
+
+    # --- the members
+
+    def use(self, ensemble: Ensemble) -> None:
+        """From now on runs can be started."""
+        self._ensemble = ensemble
+
+    def member_states(self) -> list[MemberState]:
+        return self.states.all()
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ensemble is not None
+
+    def check_storage(self) -> None:
+        """Raise StorageError where the database cannot be written."""
+        self._store.check()
+
+    def close(self) -> None:
+        """Stop every run, write what is to be written, and release the models."""
+        with self._lock:
+            runs = list(self._runs.values())
+        for run in runs:
+            self._stop(run)
+        for run in runs:
+            run.over.wait(2.0)
+        self._store.close()
+        if self._ensemble is not None:
+            self._ensemble.close()
+
+    # --- starting runs
+
+    def start(
+        self, visitor_key: str, prompt: str, changes: Mapping[str, Any], conversation_id: str | None = None
+    ) -> LiveRun:
+        """Answer a prompt, as the next turn of a conversation if one is named.
+
+        Args:
+            changes: settings that differ from the configuration's.
+
+        Raises:
+            RequestError: where prompt or settings do not fit, naming the field.
+            NotFoundError: where the conversation is not this visitor's.
+            BusyError: where too many runs wait.
+            GacError: while the models are not ready.
+        """
+        owner = _owner(visitor_key)
+        ensemble = self._ready_ensemble()
+        prompt = _checked_prompt(prompt)
+        settings = self.config.settings_from(changes)
+        previous = self.conversation(visitor_key, conversation_id)[-1:] if conversation_id else []
+        messages = {key: self._messages(key, prompt, settings, previous) for key in self._stream_keys()}
+        for key, fed in messages.items():
+            ensemble.check_prompt(fed, settings, alone=_alone(key))
+        run = LiveRun(
+            owner=owner, prompt=prompt, settings=settings, messages=messages, conversation_id=conversation_id or None
+        )
+        return self._begin(run, visitor_key)
+
+    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int) -> LiveRun:
+        """Go on from the middle of an ensemble answer with another token, in every stream.
+
+        Args:
+            position: of the ensemble's token to be replaced.
+            token_id: one of the alternatives that the step's trace lists.
+        """
+        from gac_app.decoding.session import Branch
+
+        ensemble = self._ready_ensemble()
+        parent = self.find(visitor_key, run_id)
+        steps = parent.streams[ENSEMBLE].steps
+        step = _step_at(steps, position)
+        listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
+        if token_id not in listed:
+            raise RequestError("token", "is none of the alternatives listed for this step")
+        branch = Branch(tuple(steps[:position]), listed[token_id])
+        ensemble.check_branch(branch)
+        run = LiveRun(
+            owner=_owner(visitor_key),
+            prompt=parent.prompt,
+            settings=self.config.settings_from(parent.settings.model_dump()),
+            messages={key: parent.streams[key].messages for key in self._stream_keys() if key in parent.streams},
+            conversation_id=parent.conversation_id,
+            parent_run_id=parent.id,
+            branch_position=position,
+        )
+        return self._begin(run, visitor_key, branch)
+
+    def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
+        """The same prompt and settings once more, as a new conversation."""
+        run = self.find(visitor_key, run_id)
+        return self.start(visitor_key, run.prompt, run.settings.model_dump())
+
+    def _begin(self, run: LiveRun, visitor_key: str, branch: Branch | None = None) -> LiveRun:
+        def take() -> None:
+            with self._lock:
+                self._runs[run.id] = run
+                if branch is not None:
+                    self._branches[run.id] = branch
+                self._forget_old()
+            # Now, so that the row is there when the run's answers come.
+            self._recorder.started(run, visitor_key)
+
+        self._queue.put(run, take)
+        return run
+
+    def _messages(self, key: str, prompt: str, settings: Settings, previous: list[RunView]) -> tuple[Message, ...]:
+        """What one stream is fed: each goes on with its own earlier answers."""
+        asked = Message("user", prompt)
+        if previous and key in previous[0].streams:
+            stream = previous[0].streams[key]
+            answer = Message("assistant", stream.finished.text if stream.finished else "")
+            return (*stream.messages, answer, asked)
+        return (Message("system", settings.system_prompt), asked) if settings.system_prompt else (asked,)
+
+    def _stream_keys(self) -> list[str]:
+        return [ENSEMBLE, *(member_stream(name) for name in self.config.member_names)]
+
+    def _ready_ensemble(self) -> Ensemble:
+        if self._ensemble is not None:
+            return self._ensemble
+        failed = [state for state in self.member_states() if state.phase == "failed"]
+        if failed:
+            raise GacError(f"{failed[0].name} could not be loaded: {failed[0].detail}")
+        raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
+
+    # --- carrying runs out
+
+    def _carry_out(self, run: LiveRun) -> None:
+        run.status = "running"
+        run.changed()
+        branch = self._branches.pop(run.id, None)
+        threads = [
+            threading.Thread(target=self._decode, args=(run, key, stream, branch), name=f"{run.id[:8]}-{key}")
+            for key, stream in run.streams.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._end(run)
+
+    def _decode(self, run: LiveRun, key: str, stream: StreamView, branch: Branch | None) -> None:
+        """Fill one stream. Whatever happens, it ends with a finished event."""
+        try:
+            assert self._ensemble is not None  # noqa: S101 (no run starts before)
+            session = self._ensemble.session(stream.messages, run.settings, alone=_alone(key), branch=branch)
+            with self._lock:
+                self._sessions.setdefault(run.id, []).append(session)
+            if run.is_stopping.is_set():
+                session.stop()
+            for event in session.events():
+                stream.events.append(event)
+                run.changed()
+        except Exception as error:  # the other streams go on, and the page is told
+            is_ours = isinstance(error, GacError)
+            if not is_ours:
+                logger.exception("run %s: the stream of %s broke", run.id, stream.name)
+            detail = str(error) if is_ours else "something unexpected happened; the log of the server says what"
+            stream.events.append(_broken(stream, FinishReason.ERROR, detail))
+            run.changed()
+
+    def _end(self, run: LiveRun) -> None:
+        with self._lock:
+            self._sessions.pop(run.id, None)
+        run.status = run_status(list(run.streams.values()))
+        self._recorder.finished(run)
+        run.over.set()
+        run.changed()
+
+    def stop(self, visitor_key: str, run_id: str) -> None:
+        """End a run within one step; nothing happens where it is over."""
+        self._stop(self._own(visitor_key, run_id))
+
+    def _stop(self, run: LiveRun) -> None:
+        if run.over.is_set():
+            return
+        if self._queue.remove(run):
+            for stream in run.streams.values():
+                stream.events.append(_broken(stream, FinishReason.ABORT, "stopped before it began"))
+            self._end(run)
+            return
+        with self._lock:
+            run.is_stopping.set()
+            sessions = list(self._sessions.get(run.id, ()))
+        for session in sessions:
+            session.stop()
+
+    # --- looking at runs
+
+    def find(self, visitor_key: str, run_id: str) -> RunView:
+        """A visitor's run, live or stored. Raises NotFoundError for another's as for none."""
+        try:
+            return self._own(visitor_key, run_id)
+        except NotFoundError:
+            return self._view(self._store.load_run(visitor_key, run_id))
+
+    def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
+        """What one step of a stream saw and chose."""
+        run = self.find(visitor_key, run_id)
+        if stream not in run.streams:
+            raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
+        return _step_at(run.streams[stream].steps, position)
+
+    def history(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
+        """A visitor's stored runs, newest first."""
+        _owner(visitor_key)
+        return self._store.list_runs(visitor_key, clean_text(search), limit, offset)
+
+    def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
+        """A conversation's runs in order, those not stored yet included. Raises NotFoundError where it has none."""
+        owner = _owner(visitor_key)
+        with self._lock:
+            live = {
+                r.id: r for r in self._runs.values() if _is(r.owner, owner) and r.conversation_id == conversation_id
+            }
+        try:
+            stored = [self._view(run) for run in self._store.conversation_runs(visitor_key, conversation_id)]
+        except (NotFoundError, StorageError):
+            if not live:
+                raise
+            stored = []
+        known = {run.id for run in stored}
+        return [live.get(run.id, run) for run in stored] + [run for run in live.values() if run.id not in known]
+
+    def _own(self, visitor_key: str, run_id: str) -> LiveRun:
+        owner = _owner(visitor_key)
+        with self._lock:
+            run = self._runs.get(run_id)
+        if run is None or not _is(run.owner, owner):
+            raise NotFoundError("there is no such run")
+        return run
+
+    def _view(self, run: StoredRun) -> RunView:
+        try:
+            settings = Settings.model_validate(run.settings)
+        except ValueError:  # stored by a version whose settings were others
+            settings = self.config.settings
+        return stored_view(run, settings)
+
+    # --- judging and forgetting
+
+    def vote(self, visitor_key: str, run_id: str, outcome: str) -> None:
+        """Prefer an answer; a vote on a run that still decodes stops it.
+
+        Args:
+            outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
+
+        Raises:
+            RequestError, NotFoundError, StorageError.
+        """
+        run = self.find(visitor_key, run_id)
+        if outcome not in run.outcomes:
+            raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
+        if isinstance(run, LiveRun):
+            self._stop(run)
+        _settle(self._store.vote(visitor_key, run_id, outcome))
+        run.outcome = outcome
+
+    def undo_vote(self, visitor_key: str, run_id: str) -> None:
+        """Take the vote on a run back."""
+        run = self.find(visitor_key, run_id)
+        _settle(self._store.undo_vote(visitor_key, run_id))
+        run.outcome = None
+
+    def delete_run(self, visitor_key: str, run_id: str) -> None:
+        """Forget a run with all its text, in memory and in the database's files."""
+        self.find(visitor_key, run_id)
+        self._drop([run_id])
+        _settle(self._store.delete_run(visitor_key, run_id))
+
+    def delete_all(self, visitor_key: str) -> None:
+        """Forget everything of a visitor."""
+        owner = _owner(visitor_key)
+        with self._lock:
+            own = [run.id for run in self._runs.values() if _is(run.owner, owner)]
+        self._drop(own)
+        _settle(self._store.delete_visitor(visitor_key))
+
+    def _drop(self, run_ids: list[str]) -> None:
+        with self._lock:
+            runs = [self._runs.pop(run_id) for run_id in run_ids if run_id in self._runs]
+        for run in runs:
+            self._stop(run)
+        deadline = time.monotonic() + END_TIMEOUT_S
+        for run in runs:
+            run.over.wait(max(0.0, deadline - time.monotonic()))
+
+    def _forget_old(self) -> None:
+        over = [run_id for run_id, run in self._runs.items() if run.over.is_set() and run.is_saved is not None]
+        for run_id in over[:-KEPT_RUNS]:
+            del self._runs[run_id]
+
+
+def _owner(visitor_key: str) -> str:
+    """What stands for the visitor in memory: a hash, so that no dump shows the key."""
+    if not isinstance(visitor_key, str) or not MIN_KEY_CHARS <= len(visitor_key) <= MAX_KEY_CHARS:
+        raise RequestError("visitor_key", f"expected {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters")
+    return hashlib.sha256(visitor_key.encode("utf-8", "replace")).hexdigest()
+
+
+def _is(owner: str, other: str) -> bool:
+    return hmac.compare_digest(owner, other)
+
+
+def _settle(write: Future[None]) -> None:
+    try:
+        write.result(STORE_TIMEOUT_S)
+    except TimeoutError:
+        raise StorageError("the database is busy; this may be saved a little later") from None
+
+
+def _alone(key: str) -> str | None:
+    return None if key == ENSEMBLE else key.removeprefix("member:")
+
+
+def _checked_prompt(prompt: str) -> str:
+    if not isinstance(prompt, str):
+        raise RequestError("prompt", "expected text")
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise RequestError("prompt", f"has {len(prompt):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+    if not prompt.strip():
+        raise RequestError("prompt", "is empty; type something to answer")
+    return clean_text(prompt)
+
+
+def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
+    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
+        raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
+    return steps[position]
+
+
+def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
+    """The end of a stream whose session could not tell it."""
+    steps = stream.steps
+    text = "".join(event.text for event in stream.events)
+    return FinishedEvent(
+        reason=reason,
+        text=text,
+        num_tokens=len(steps),
+        num_ensembled=sum(step.is_ensembled for step in steps),
+        ttft_s=0.0,
+        seconds=0.0,
+        members={},
+        detail=detail,
+    )
