@@ -36,7 +36,7 @@ def token_event(text: str = "Blue", position: int = 0, *, is_ensembled: bool = T
     top = (Candidate(17, token, 0.75), Candidate(3, b"", 0.125))
     taking_part = MEMBERS if is_ensembled else MEMBERS[:1]
     traces = tuple(MemberTrace(name, 1 / len(taking_part), 0.75, 1, top, 4, 0.015625) for name in taking_part)
-    spelling = {"Gemma": (token[:1], token[1:])}
+    spelling: dict[str, tuple[bytes, ...]] = {"Gemma": (token[:1], token[1:])}
     step = StepTrace(position, 17, token, 0.75, top, 0.375, is_ensembled, "Smol", traces, spelling, ("Third",))
     return TokenEvent(text, step)
 

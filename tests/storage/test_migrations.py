@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,17 @@ def test_racing_starts_on_one_new_file_all_succeed(url: str) -> None:
     racers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [(racer.communicate()[1], racer.returncode) for racer in racers] == [("", 0)] * 3
     assert current_revision(url) == upgrade(url)
+
+
+def test_a_start_waits_for_another_s_transaction(url: str, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode=WAL")
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("CREATE TABLE notes (note TEXT)")
+    with ThreadPoolExecutor() as pool:
+        upgraded = pool.submit(upgrade, url)
+        with pytest.raises(TimeoutError):
+            upgraded.result(timeout=0.5)
+        other.execute("COMMIT")
+        assert upgraded.result(timeout=10) == current_revision(url)
+    other.close()

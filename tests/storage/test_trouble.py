@@ -45,11 +45,11 @@ print([run.prompt for run in store.list_runs(ALICE)], store.num_errors)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Callable[[], None]]:
+def locked(path: Path) -> Iterator[Callable[[], object]]:
     """Another process's writing transaction, until the yielded function is called."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
-    yield lambda: connection.execute("ROLLBACK") and None
+    yield lambda: connection.execute("ROLLBACK")
     connection.close()
 
 
@@ -169,12 +169,15 @@ def test_a_server_that_is_away_is_refused_without_its_password() -> None:
         assert "hunter2" not in str(refused.value)
 
 
-def test_refusals_and_logs_hold_no_visitor_s_text(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_refusals_and_logs_hold_no_visitor_s_text(url: str, caplog: pytest.LogCaptureFixture) -> None:
     run = new_run("my secret diary")
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.INFO), caplog.at_level(logging.INFO, logger="sqlalchemy.engine"):
+        store = Store(url)
         store.start_run(run).result()
         with pytest.raises(StorageError) as refused:
             store.start_run(run).result()
+        store.close()
+    assert "INSERT INTO run" in caplog.text
     assert "secret" not in str(refused.value)
     assert "a write was lost" in caplog.text
     assert "secret" not in caplog.text
