@@ -69,7 +69,7 @@ class MemberCard extends Card {
   constructor(stream, name, actions) {
     super(stream, memberName(name, stream.member), name, actions);
     this.fork = h("button", { type: "button", class: "gac-fork", hidden: true, onclick: () => actions.onInspect(this.forkAt) });
-    this.head.insertBefore(this.fork, this.head.querySelector(".gac-spacer"));
+    this.head.after(h("div", { class: "gac-subline" }, this.speed, this.fork));
     this.forkAt = null;
   }
 
