@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
@@ -40,7 +40,7 @@ class Ensemble:
         *,
         alone: str | None = None,
         raw: bool = False,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Decode an answer: token events as they come, then one finished event.
 
         Args:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -98,7 +98,7 @@ class DecodingSession:
         """End the session with ABORT; what was written stays."""
         self._stopped.set()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """Token events, then one finished event. Closing the generator frees the members' sequences."""
         try:
             for step in self._branch.steps:

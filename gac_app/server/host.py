@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -35,21 +36,17 @@ def create_host(service: RunService, config: Config) -> FastAPI:
         service: answers the page's calls and the health routes; closed when the host shuts down.
         config: its `server` part says which hosts and origins are let in.
     """
-    import_gradio()
-    from gac_app.ui.page import build_page, page_assets
-
+    page = import_page()
     host = bare_host(service, config.server)
-    mount_page(host, build_page(service), page_assets())
+    mount_page(host, page.build_page(service), page.page_assets())
     return host
 
 
 def launch_page(service: RunService, config: Config) -> None:
     """Let Gradio serve the page by itself, as ZeroGPU Spaces need it; without health routes. Returns when stopped."""
-    import_gradio()
-    from gac_app.ui.page import build_page, page_assets
-
-    page = build_page(service)
-    page.launch(server_name=config.server.host, server_port=config.server.port, **_CLOSED, **page_assets())
+    page = import_page()
+    address = {"server_name": config.server.host, "server_port": config.server.port}
+    page.build_page(service).launch(**address, **_CLOSED, **page.page_assets())
 
 
 def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
@@ -74,15 +71,22 @@ def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
 
 def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:
     """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
-    import_gradio().mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
+    _import_gradio().mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
 
 
-def import_gradio() -> Any:
-    """The gradio package, which reads this variable while it is imported."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+def import_page() -> ModuleType:
+    """The page's module. It takes seconds with Gradio inside: best done before other threads want the interpreter."""
+    _import_gradio()
+    from gac_app.ui import page
+
+    return page
+
+
+def _import_gradio() -> ModuleType:
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while it is imported
     import gradio
 
-    return gradio
+    return gradio  # type: ignore[no-any-return]
 
 
 def _doors(config: ServerConfig) -> list[Middleware]:

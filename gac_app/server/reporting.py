@@ -7,7 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gac_app.services.runs import MemberState, RunService
+    from gac_app.services.members import MemberState
+    from gac_app.services.runs import RunService
 
 POLL_S = 0.5
 _logger = logging.getLogger(__name__)
