@@ -1,0 +1,63 @@
+"""GGUF through transformers: the same model as its original, converted once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gac_app.config import MemberConfig
+from gac_app.errors import ModelLoadError
+from gac_app.models import gguf_conversion
+from gac_app.models.base import Read
+from gac_app.models.gguf_conversion import converted
+from gac_app.models.sources import ModelFiles
+from gac_app.models.transformers_loading import load
+from gac_app.models.transformers_model import TransformersModel
+from tests.models.tiny_gguf import save_llama_gguf
+
+TEXT = "The capital of France is Paris, def f(x): return 日本"
+
+
+@pytest.fixture
+def gguf(llama_dir: Path, tmp_path: Path) -> Path:
+    return save_llama_gguf(llama_dir, tmp_path / "tiny.gguf")
+
+
+def logits_NV(model: TransformersModel, ids: list[int]) -> torch.Tensor:
+    sequence = model.new_sequence()
+    sequence.extend(ids)
+    return model.read([Read(sequence, len(ids))])[0]
+
+
+def test_the_converted_model_is_its_original(gguf: Path, llama: TransformersModel, tmp_path: Path) -> None:
+    member = MemberConfig(name="tiny", source=str(gguf))
+    model = load(member, ModelFiles(gguf, "gguf"), tmp_path / "cache", "cpu", 1)
+    ids = llama.encode_raw(TEXT)
+    assert model.encode_raw(TEXT) == ids
+    assert model.vocabulary.end_ids == llama.vocabulary.end_ids
+    assert model.vocabulary.token_bytes[: len(llama.vocabulary) - 16] == llama.vocabulary.token_bytes[:-16]
+    assert model.context_length == llama.context_length
+    torch.testing.assert_close(logits_NV(model, ids), logits_NV(llama, ids), atol=1e-4, rtol=1e-4)
+
+
+def test_a_file_is_converted_once_and_anew_when_it_changed(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = converted(gguf, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(gguf_conversion, "_read", lambda path: pytest.fail("converted again"))
+        assert converted(gguf, tmp_path) == first
+    gguf.touch()
+    assert converted(gguf, tmp_path) != first
+    assert not list(tmp_path.glob("converted/*.converting"))
+
+
+@pytest.mark.parametrize("num_bytes", [0, 100, 5_000, -1_000])
+def test_a_truncated_file_is_named_and_leaves_nothing(gguf: Path, tmp_path: Path, num_bytes: int) -> None:
+    data = gguf.read_bytes()
+    gguf.write_bytes(data[:num_bytes])
+    with pytest.raises(ModelLoadError, match=r"tiny\.gguf: transformers cannot read this GGUF file"):
+        converted(gguf, tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache" / "converted").iterdir() if path.is_dir()]
