@@ -37,8 +37,8 @@ def markup_of(name: str) -> str:
 def _theme() -> gr.themes.Base:
     # Gradio ships these files; of the other weights it has only parts of the alphabet.
     theme = gr.themes.Base(
-        primary_hue=gr.themes.colors.slate,
-        neutral_hue=gr.themes.colors.slate,
+        primary_hue=gr.themes.colors.stone,
+        neutral_hue=gr.themes.colors.stone,
         radius_size=gr.themes.sizes.radius_md,
         font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
         font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace"),

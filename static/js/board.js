@@ -18,6 +18,7 @@ class Board {
         onBranch: (position, token) => this.ask("branch", { run: this.run.id, position, token }),
         onMove: (step) => this.move(step),
         onClose: () => this.close(),
+        onShown: () => this.place && this.cards[this.place.stream.index].tokens.reveal(this.place.index),
       });
     listenToKeys(root, {
       onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run) && this.votes.onKey(key),

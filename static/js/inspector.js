@@ -3,7 +3,7 @@
 const FOLLOW_MS = 70; // arrow keys may run over many tokens; only where they rest is asked about
 
 class Inspector {
-  /** `actions`: {onBranch(position, tokenId), onMove(step), onClose()}; `fetchStep(stream, position)` -> reply. */
+  /** `actions`: {onBranch(position, tokenId), onMove(step), onClose(), onShown()}; `fetchStep(stream, position)` -> reply. */
   constructor(root, fetchStep, actions) {
     Object.assign(this, { root, fetchStep, actions, cache: new Map(), at: null, run: null, timer: 0 });
     this.clear(null);
@@ -46,6 +46,7 @@ class Inspector {
     this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: reply.error })] : this.body(stream, reply)));
     this.root.classList.add("is-open");
     this.root.scrollTop = scroll;
+    this.actions.onShown();
   }
 
   memberIndex = (name = null) => {

@@ -80,7 +80,11 @@ class TokenText {
   focus(index) {
     this.setCurrent(index);
     this.current?.focus({ preventScroll: true });
-    this.current?.scrollIntoView({ block: "nearest" });
+    this.reveal(index);
+  }
+
+  reveal(index) {
+    this.spans[index]?.scrollIntoView({ block: "nearest" });
   }
 
   onKey(event, onInspect) {
