@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 
 
-def build_member_chips(service: RunService) -> gr.HTML:
+def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
     """The chips; they refresh by a timer until every member is ready."""
     chips = gr.HTML(
-        value=lambda: states_of(service),
+        value="",
         html_template='<ul class="gac-chips" aria-label="Members"></ul><div class="gac-chip-notes"></div>',
         js_on_load=script_of("core", "members"),
         apply_default_css=False,
         elem_id="gac-members",
     )
     timer = gr.Timer(TICK_S)
-    timer.tick(
+    gr.on(
+        [page.load, timer.tick],
         lambda: (states_of(service), gr.Timer(active=not service.is_ready)),
         outputs=[chips, timer], queue=False, show_progress="hidden", api_visibility="private",
     )  # fmt: skip
@@ -35,8 +36,7 @@ def build_member_chips(service: RunService) -> gr.HTML:
 def states_of(service: RunService) -> str:
     """Every member's state as JSON for the chips' script."""
     states = [
-        {"name": state.name, "phase": state.phase, "progress": state.progress, "detail": state.detail,
-         "notice": state.notice, "url": service.config.member(state.name).url}
+        {name: getattr(state, name) for name in ("name", "phase", "progress", "detail", "notice")}
         for state in service.member_states()
-    ]  # fmt: skip
+    ]
     return json.dumps(states).replace("<", "\\u003c")

@@ -27,7 +27,7 @@ def build_page(service: RunService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
             gr.HTML(markup_of("header"), js_on_load=None, apply_default_css=False, elem_id="gac-header")
-            build_member_chips(service)
+            build_member_chips(service, page)
         panel = build_settings_panel(service.config)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with gr.Tab("Compare", id="compare", render_children=True):

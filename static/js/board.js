@@ -205,7 +205,7 @@ class Board {
   status() {
     if (this.isBusy) return performance.now() - this.askedAt > PATIENCE_MS ? "Still waiting for the server…" : "Starting…";
     if (!this.run) return "";
-    if (this.phase.status === "waiting" && this.isLive) return `In the queue, place ${this.phase.place}`;
+    if (this.phase.status === "waiting" && this.isLive) return `In the queue, ${this.phase.place} ahead`;
     const tokens = plural(this.streams.reduce((sum, stream) => sum + stream.tokens.length, 0), "token");
     if (this.isLive) return this.streams[0].tokens.length ? `Writing · ${tokens} · ${Math.round((performance.now() - this.startedAt) / 1000)} s` : "Reading the prompt…";
     const took = Math.max(0, ...this.streams.map((stream) => stream.end?.seconds ?? 0));

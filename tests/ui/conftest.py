@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gac_app.services.runs import RunService
+from tests.ui.planted import planted_service
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[RunService]:
+    """A service whose ensemble answers at once."""
+    service = planted_service(tmp_path)
+    yield service
+    service.close()

@@ -1,0 +1,143 @@
+"""An ensemble that answers what a test plants: the real service over it needs no model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gac_app.config import Config, MemberConfig, Settings
+from gac_app.decoding.events import Candidate, Event, FinishedEvent, FinishReason, MemberTrace, StepTrace, TokenEvent
+from gac_app.decoding.session import Branch
+from gac_app.errors import MemberError
+from gac_app.services.runs import RunService
+from gac_app.storage import Store
+
+KEY = "a" * 64
+OTHER_KEY = "b" * 64
+MEMBERS = ("Small", "Large")
+ANSWER = ("Paris", " is", " the", "\n", " capital", ".", "")
+GATED = (1, 3, 4)  # positions at which the planted gate asks
+
+
+def planted_config(**server: int) -> Config:
+    members = tuple(MemberConfig(name=name, source="random:1", notice=f"{name} terms") for name in MEMBERS)
+    return Config(members=members, server=server or {}, examples=("First example",))  # type: ignore[arg-type]
+
+
+def planted_service(folder: Path, ensemble: PlantedEnsemble | None = None, **server: int) -> RunService:
+    """A real service with its own database, ready to answer."""
+    service = RunService(planted_config(**server), Store(f"sqlite:///{folder / 'runs.sqlite3'}"))
+    for name in MEMBERS:
+        service.states.set(name, "ready")
+    service.use(ensemble or PlantedEnsemble())  # type: ignore[arg-type]
+    return service
+
+
+class PlantedEnsemble:
+    """Every stream says `pieces`, one each `pause_s`; a member named in `failing` breaks after two tokens.
+
+    Args:
+        pieces: texts of the tokens; an empty one is END.
+        alone: other texts for the members alone.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[str] = ANSWER,
+        alone: Sequence[str] | None = None,
+        pause_s: float = 0.0,
+        failing: str = "",
+    ) -> None:
+        self.pieces, self.alone, self.pause_s, self.failing = pieces, alone or pieces, pause_s, failing
+        self.num_steps = 0
+
+    def session(
+        self, messages: Any, settings: Settings, *, alone: str | None = None, branch: Branch | None = None
+    ) -> PlantedSession:
+        pieces = list(self.pieces if alone is None else self.alone)
+        if branch is not None:
+            replayed = [step.token.decode() for step in branch.steps]
+            pieces = [*replayed, (branch.token or b"").decode(), *pieces[len(replayed) + 1 :]]
+        return PlantedSession(self, pieces, settings, alone, len(branch.steps) if branch else -1)
+
+    def check_prompt(self, messages: Any, settings: Settings, alone: str | None = None) -> None:
+        """Takes any prompt."""
+
+    def check_branch(self, branch: Branch) -> None:
+        """Takes any branch."""
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class PlantedSession:
+    def __init__(
+        self, ensemble: PlantedEnsemble, pieces: list[str], settings: Settings, alone: str | None, branched_at: int
+    ) -> None:
+        self._ensemble, self._pieces, self._settings, self._alone = ensemble, pieces, settings, alone
+        self._branched_at = branched_at
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def events(self) -> Iterator[Event]:
+        text, count = "", 0
+        for position, piece in enumerate(self._pieces):
+            if self._stopped.wait(self._ensemble.pause_s):
+                yield self._end(FinishReason.ABORT, text, count)
+                return
+            if self._alone and self._alone == self._ensemble.failing and position == 2:
+                error = MemberError(self._alone, "exception", "planted failure")
+                yield self._end(FinishReason.ERROR, text, count, str(error))
+                return
+            self._ensemble.num_steps += 1
+            text, count = text + piece, count + 1
+            yield TokenEvent(piece, self._step(position, piece))
+        yield self._end(FinishReason.STOP, text, count)
+
+    def _step(self, position: int, piece: str) -> StepTrace:
+        return planted_step(position, piece, alone=self._alone, is_forced=position <= self._branched_at)
+
+    def _end(self, reason: FinishReason, text: str, count: int, detail: str = "") -> FinishedEvent:
+        return FinishedEvent(reason, text, count, len(GATED), 0.01, 0.02, {}, detail)
+
+
+def planted_step(position: int, piece: str, *, alone: str | None = None, is_forced: bool = False) -> StepTrace:
+    """A step that chose `piece` with 60 %, before an alternative that says so."""
+    is_gated = alone is None and position in GATED
+    top = (Candidate(hash_id(piece), piece.encode(), 0.6), Candidate(7, b" instead", 0.3))
+    asked = [alone] if alone else list(MEMBERS if is_gated else MEMBERS[:1])
+    members = tuple(
+        MemberTrace(name, 1 / len(asked), 0.6 - 0.2 * index, 1 + index, top, 1, 0.002)
+        for index, name in enumerate(asked)
+    )
+    return StepTrace(
+        position=position,
+        token_id=hash_id(piece),
+        token=piece.encode(),
+        prob=0.6,
+        top=top,
+        gate_confidence=0.4 if is_gated else 0.9,
+        is_ensembled=is_gated,
+        winner=asked[0],
+        members=members,
+        spellings={name: (piece.encode(),) for name in asked if piece},
+        is_forced=is_forced,
+    )
+
+
+def hash_id(piece: str) -> int:
+    """A union id that is the same in every process."""
+    return 100 + sum(piece.encode()) % 10_000
+
+
+def wait_until_over(service: RunService, run: Any, timeout_s: float = 5.0) -> None:
+    """Until a run is over and known to be stored or not."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until and not (run.wait(0.05) and run.is_saved is not None):
+        time.sleep(0.01)
+    assert run.is_saved is not None, "the run did not end in time"

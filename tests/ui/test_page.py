@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import re
+
+import gradio as gr
+
+from gac_app.config import Config, MemberConfig
+from gac_app.services.runs import RunService
+from gac_app.ui.about_tab import build_about
+from gac_app.ui.assets import STATIC_DIR, page_assets
+from gac_app.ui.page import build_page
+
+
+def test_the_page_builds_and_shows_no_event_to_the_api(service: RunService) -> None:
+    page = build_page(service)
+    assert page.fns
+    assert {fn.api_visibility for fn in page.fns.values()} <= {"private", "undocumented"}
+
+
+def test_every_asset_is_a_file_without_a_remote_resource() -> None:
+    for path in page_assets()["css_paths"]:
+        assert "url(" not in path.read_text("utf-8"), path
+    for path in STATIC_DIR.rglob("*.js"):
+        assert not re.search(r"https?://", path.read_text("utf-8")), path
+
+
+def test_no_script_builds_markup_from_text() -> None:
+    for path in STATIC_DIR.rglob("*.js"):
+        code = path.read_text("utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", code), path
+
+
+def test_templates_hold_nothing_that_gradio_would_evaluate() -> None:
+    for path in STATIC_DIR.glob("*.html"):
+        assert not re.search(r"\$\{|\{\{|`", path.read_text("utf-8")), path
+
+
+def test_hostile_names_in_the_configuration_are_text() -> None:
+    member = MemberConfig(
+        name="<img src=x onerror=alert(1)>", source="random:1", notice="<b>terms</b>", url='https://x/"><script>'
+    )
+    with gr.Blocks():
+        value = build_about(Config(members=(member,))).value
+    assert "<img" not in value
+    assert "<b>terms" not in value
+    assert "<script" not in value
+
+
+def test_links_of_members_are_web_addresses() -> None:
+    member = MemberConfig(name="m", source="random:1", url="javascript:alert(1)")
+    with gr.Blocks():
+        assert "javascript:" not in build_about(Config(members=(member,))).value

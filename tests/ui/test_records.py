@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+from gac_app.config import Settings
+from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.services.views import RunView, StreamView
+from gac_app.ui.records import RunLines
+from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step
+
+
+def run_view(**fields: Any) -> RunView:
+    keys = ["ensemble", *(f"member:{name}" for name in MEMBERS)]
+    return RunView(
+        id="r",
+        conversation_id="c",
+        prompt=fields.pop("prompt", "hello"),
+        settings=Settings(gate=MEMBERS[0]),
+        member_names=MEMBERS,
+        status="running",
+        streams={key: StreamView(key) for key in keys},
+        **fields,
+    )
+
+
+def say(run: RunView, stream: str, *pieces: str) -> None:
+    events = run.streams[stream].events
+    alone = None if stream == "ensemble" else stream.removeprefix("member:")
+    for piece in pieces:
+        events.append(TokenEvent(piece, planted_step(len(events), piece, alone=alone)))
+
+
+def finish(run: RunView, stream: str) -> None:
+    events = run.streams[stream].events
+    events.append(FinishedEvent(FinishReason.STOP, "", len(events), 0, 0.1, 0.2, {}))
+
+
+def lines_of(value: str) -> list[Any]:
+    assert value.endswith("\n")
+    return [json.loads(line) for line in value[:-1].split("\n")]  # as the page's script splits
+
+
+def test_a_value_only_grows() -> None:
+    run = run_view()
+    lines = RunLines(run)
+    values = [lines.value()]
+    for piece in ANSWER:
+        say(run, "ensemble", piece)
+        say(run, "member:Small", piece, piece)
+        values.append(lines.value())
+    finish(run, "ensemble")
+    run.status = "finished"
+    values.append(lines.value(is_last=True))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(values))
+    assert lines_of(values[-1])[-1] == {"done": {"status": "finished", "saved": None, "outcome": None}}
+
+
+def test_each_token_comes_once_with_its_flags() -> None:
+    run = run_view()
+    lines = RunLines(run)
+    say(run, "ensemble", *ANSWER[:3])
+    lines.value()
+    say(run, "ensemble", *ANSWER[3:])
+    tokens = [line for line in lines_of(lines.value()) if isinstance(line, list)]
+    assert [token[1] for token in tokens] == list(ANSWER)
+    assert [index for index, token in enumerate(tokens) if token[2] & 1] == list(GATED)
+    assert [index for index, token in enumerate(tokens) if token[2] & 2] == [len(ANSWER) - 1]
+    assert {token[3] for token in tokens} == {0}  # the planted winner is the first member
+
+
+def test_a_members_own_steps_are_never_marked_as_gated() -> None:
+    run = run_view()
+    say(run, "member:Small", *ANSWER)
+    tokens = [line for line in lines_of(RunLines(run).value()) if isinstance(line, list)]
+    assert not any(token[2] & 1 for token in tokens)
+
+
+def test_the_first_divergence_is_told_once_even_when_a_stream_lags() -> None:
+    run = run_view()
+    lines = RunLines(run)
+    say(run, "member:Small", "a", "b", "x")
+    say(run, "member:Large", "q")
+    assert "fork" not in lines.value()
+    say(run, "ensemble", "a")
+    assert [line for line in lines_of(lines.value()) if "fork" in line] == [{"fork": [2, 0]}]
+    say(run, "ensemble", "b", "c")
+    say(run, "member:Small", "z")
+    forks = [line for line in lines_of(lines.value()) if "fork" in line]
+    assert forks == [{"fork": [2, 0]}, {"fork": [1, 2]}]
+
+
+def test_an_answer_that_only_ended_sooner_does_not_diverge() -> None:
+    run = run_view()
+    say(run, "ensemble", "a", "b")
+    say(run, "member:Small", "a")
+    finish(run, "member:Small")
+    assert "fork" not in RunLines(run).value()
+
+
+def test_markup_in_a_value_is_escaped_and_comes_back_whole() -> None:
+    hostile = "<script>alert(1)</script>${alert(2)}{{alert(3)}}\u2028\n`"
+    run = run_view(prompt=hostile)
+    say(run, "ensemble", hostile)
+    value = RunLines(run).value()
+    assert "<" not in value
+    lines = lines_of(value)
+    assert lines[0]["run"]["prompt"] == hostile
+    assert next(line for line in lines if isinstance(line, list))[1] == hostile
+
+
+def test_the_same_run_opened_twice_starts_the_board_twice() -> None:
+    run = run_view()
+    first, second = RunLines(run).value(), RunLines(run).value()
+    assert first.splitlines()[0] != second.splitlines()[0]

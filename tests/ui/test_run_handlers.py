@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from gac_app.services.runs import RunService
+from gac_app.ui.run_handlers import RunHandlers
+from gac_app.ui.settings_panel import values_of
+from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
+
+
+def defaults(service: RunService) -> list[Any]:
+    return values_of(service.config, service.config.settings)
+
+
+def collect(updates: Any) -> list[Any]:
+    async def run() -> list[Any]:
+        return [update async for update in updates]
+
+    return asyncio.run(run())
+
+
+def notice_of(update: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(update[4])
+    return found
+
+
+def event(**data: Any) -> gr.EventData:
+    return gr.EventData(None, data)
+
+
+def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
+    updates = collect(RunHandlers(service).run(KEY, None, "hello", *defaults(service)))
+    first, last = updates[0], updates[-1]
+    assert (first[1], first[3], first[4]) == ("[]", "", "")
+    lines = [json.loads(line) for line in last[0].splitlines()]
+    assert "".join(line[1] for line in lines if isinstance(line, list) and line[0] == 0) == "".join(ANSWER)
+    assert lines[-1]["done"]["saved"] is True
+
+
+def test_a_second_turn_shows_the_first(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    second = collect(handlers.run(KEY, first[2], "and then?", *defaults(service)))[0]
+    assert second[2] == first[2]
+    assert [(turn["prompt"], turn["answer"]) for turn in json.loads(second[1])] == [("hello", "".join(ANSWER))]
+
+
+def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    for prompt, message in [("  ", "empty"), (None, "expected text"), (["x"], "expected text")]:
+        updates = collect(handlers.run(KEY, None, prompt, *defaults(service)))
+        assert len(updates) == 1
+        assert message in notice_of(updates[0])["message"]
+        assert updates[0][3] == gr.skip()
+    assert service.history(KEY) == []
+
+
+def test_without_a_key_nothing_starts(service: RunService) -> None:
+    updates = collect(RunHandlers(service).run("short", None, "hello", *defaults(service)))
+    assert "reload the page" in notice_of(updates[0])["message"]
+
+
+def test_before_the_models_are_ready_a_friendly_word_is_said(tmp_path: Path) -> None:
+    service = planted_service(tmp_path)
+    service._ensemble = None
+    updates = collect(RunHandlers(service).run(KEY, None, "hello", *defaults(service)))
+    assert "still loading" in notice_of(updates[0])["message"]
+    service.close()
+
+
+def test_a_page_that_closes_stops_its_run(tmp_path: Path) -> None:
+    ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
+    service = planted_service(tmp_path, ensemble)
+
+    async def leave() -> str:
+        updates = RunHandlers(service).run(KEY, None, "hello", *defaults(service))
+        first = await anext(updates)
+        await anext(updates)
+        await updates.aclose()  # type: ignore[attr-defined]
+        run_id: str = json.loads(first[0].splitlines()[0])["run"]["id"]
+        return run_id
+
+    run = service.find(KEY, asyncio.run(leave()))
+    wait_until_over(service, run)
+    assert run.status == "aborted"
+    before = ensemble.num_steps
+    time.sleep(0.1)
+    assert ensemble.num_steps == before
+    service.close()
+
+
+def test_a_branch_takes_the_other_token(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
+    updates = collect(handlers.branch(event(key=KEY, run=run_id, position=1, token=7)))
+    lines = [json.loads(line) for line in updates[-1][0].splitlines()]
+    assert (lines[0]["run"]["parent"], lines[0]["run"]["branch_position"]) == (run_id, 1)
+    assert [line[1] for line in lines if isinstance(line, list) and line[0] == 0][:2] == ["Paris", " instead"]
+
+
+def test_anothers_run_can_be_neither_opened_nor_rerun_nor_branched(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
+    assert "no such run" in notice_of(handlers.open(event(key=OTHER_KEY, run=run_id)))["message"]
+    for updates in (
+        handlers.rerun(event(key=OTHER_KEY, run=run_id)),
+        handlers.branch(event(key=OTHER_KEY, run=run_id, position=1, token=7)),
+    ):
+        assert "no such run" in notice_of(collect(updates)[0])["message"]
+
+
+def test_a_stored_run_opens_whole(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    last = collect(handlers.run(KEY, None, "hello", *defaults(service)))[-1]
+    run_id = json.loads(last[0].splitlines()[0])["run"]["id"]
+    opened = handlers.open(event(key=KEY, run=run_id))
+
+    def tokens(value: str) -> list[Any]:
+        lines = [json.loads(line) for line in value.splitlines()]
+        return sorted(line for line in lines if isinstance(line, list))
+
+    assert tokens(opened[0]) == tokens(last[0])
+    assert opened[4] == ""
+
+
+def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
+    ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
+    service = planted_service(tmp_path, ensemble, max_running=1, max_waiting=0)
+    service.start(KEY, "first", {})
+    updates = collect(RunHandlers(service).run(OTHER_KEY, None, "second", *defaults(service)))
+    assert "queue is full" in notice_of(updates[0])["message"]
+    service.close()
+
+
+def test_odd_event_data_becomes_a_notice(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
+        assert notice_of(handlers.open(gr.EventData(None, data)))["message"]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gac_app.errors import RequestError
+from gac_app.ui.settings_panel import FIELDS, changes_from, summary_of, values_of
+from tests.ui.planted import planted_config
+
+CONFIG = planted_config()
+
+
+def values(**changed: Any) -> list[Any]:
+    """The panel's default values with some changed; `weights_own` stands for the sliders."""
+    out = values_of(CONFIG, CONFIG.settings)
+    sliders = changed.pop("weights_own", out[len(FIELDS) :])
+    for name, value in changed.items():
+        out[FIELDS.index(name)] = value
+    return [*out[: len(FIELDS)], *sliders]
+
+
+def test_defaults_change_nothing() -> None:
+    assert changes_from(CONFIG, values()) == {}
+
+
+def test_only_what_differs_is_a_change() -> None:
+    assert changes_from(CONFIG, values(threshold=0.7, seed=3)) == {"threshold": 0.7, "seed": 3}
+
+
+def test_own_weights_come_from_the_sliders() -> None:
+    changes = changes_from(CONFIG, values(weights="own", weights_own=[0.75, 0.25]))
+    assert changes == {"weights": {"Small": 0.75, "Large": 0.25}}
+
+
+def test_values_round_trip() -> None:
+    settings = CONFIG.settings_from({"weights": {"Small": 0.75, "Large": 0.25}, "mode": "every-step", "top_k": 5})
+    assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
+
+
+@pytest.mark.parametrize("sent", [[], [None], ["gate"] * 40])
+def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
+    with pytest.raises(RequestError, match="settings"):
+        changes_from(CONFIG, sent)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("threshold", "high"), ("seed", None), ("temperature", float("inf")), ("gate", "Nobody"), ("mode", ["gate"])],
+)
+def test_a_bad_value_is_named_in_the_summary(name: str, value: object) -> None:
+    summary = summary_of(CONFIG, values(**{name: value}))
+    assert summary.startswith("Settings need a look")
+    assert name in summary
+
+
+def test_a_summary_says_what_matters() -> None:
+    assert "gate Small · others asked below 50%" in summary_of(CONFIG, values())
+    assert "every step combined" in summary_of(CONFIG, values(mode="every-step"))
+    assert "temperature 0.7" in summary_of(CONFIG, values(temperature=0.7))
