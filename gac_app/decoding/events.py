@@ -47,7 +47,7 @@ class StepTrace:
     prob: float
     top: tuple[Candidate, ...]
     gate_confidence: float  # the largest probability the gate gave any token
-    is_ensembled: bool
+    is_ensembled: bool  # several members took part
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
     spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)  # members fed it in several pieces

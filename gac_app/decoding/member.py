@@ -61,7 +61,7 @@ class Member(Protocol):
         """The member's own ids of a prompt."""
 
     def open(self, ids: list[int]) -> Sequence:
-        """A sequence with `ids` pending. Raises MemberError where no more sequences can be held."""
+        """A sequence with `ids` pending. Where no more can be held, this or its first read raises MemberError."""
 
     def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
         """Read what is pending. The future raises MemberError where the member fails."""

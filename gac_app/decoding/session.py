@@ -138,7 +138,7 @@ class DecodingSession:
             prob=float(probs_U[token_id]),
             top=members[0].top if len(members) == 1 else self._candidates(*probs_U.topk(min(TOP_K, len(probs_U)))),
             gate_confidence=decision.confidence,
-            is_ensembled=decision.is_open,
+            is_ensembled=len(members) > 1,
             winner=max(members, key=lambda member: member.weight * member.prob).member,
             members=members,
             dropped=self._dropped,
@@ -147,10 +147,10 @@ class DecodingSession:
 
     def _ask(self) -> tuple[dict[str, Reading], GateDecision]:
         """The readings of the members taking part in this step, and why it is these."""
+        readings: dict[str, Reading] = {}
         while True:
-            readings: dict[str, Reading] = {}
             first = self._gate.asked_first(self._alive)
-            readings |= self._collect(first)
+            readings |= self._collect([name for name in first if name not in readings])
             if first[0] not in readings:
                 continue  # the gate was lost: the next member is the gate now
             decision = self._gate.decide(readings[first[0]].confidence)

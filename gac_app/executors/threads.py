@@ -10,16 +10,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from gac_app.decoding.member import ModelMember, Reading, take_readings
-from gac_app.errors import MemberError
+from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
 _CLOSE_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 60.0  # for the short calls, which wait behind a forward pass
+_UNHELD = -1  # slot of a sequence that the model does not hold yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +42,70 @@ class ThreadMember(ModelMember):
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
         self._commands: queue.SimpleQueue[_ReadCommand | _CallCommand | None] = queue.SimpleQueue()
+        self._is_closed = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
     def open(self, ids: list[int]) -> Sequence:
-        sequence: Sequence = self._call(self._model.new_sequence)
-        sequence.extend(ids)
-        return sequence
+        """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
+        return Sequence(_UNHELD, list(ids))
 
     def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
         command = _ReadCommand(Read(sequence, num_logits), Future())
-        self._commands.put(command)
+        self._put(command)
         return command.future
 
     def fork(self, sequence: Sequence) -> Sequence:
-        forked: Sequence = self._call(lambda: self._model.fork(sequence))
+        def fork() -> Sequence:
+            self._hold(sequence)
+            return self._model.fork(sequence)
+
+        forked: Sequence = self._call(fork)
         return forked
 
     def rewind(self, sequence: Sequence, length: int) -> None:
-        self._call(lambda: self._model.rewind(sequence, length))
+        def rewind() -> None:
+            self._hold(sequence)
+            self._model.rewind(sequence, length)
+
+        self._call(rewind)
 
     def free(self, sequence: Sequence) -> None:
-        self._commands.put(_CallCommand(lambda: self._model.free(sequence), Future()))
+        def free() -> None:
+            if sequence.slot != _UNHELD:
+                self._model.free(sequence)
+
+        self._put(_CallCommand(free, Future()))
 
     def close(self) -> None:
         """Finish what was asked, then release the model. A thread that hangs is left to the process's end."""
-        self._commands.put(None)
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._commands.put(None)
         self._thread.join(_CLOSE_TIMEOUT_S)
         if not self._thread.is_alive():
             self._model.close()
 
+    def _put(self, command: _ReadCommand | _CallCommand) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._commands.put(command)
+                return
+        command.future.set_exception(MemberError(self.name, "exception", "has been closed"))
+
     def _call(self, function: Callable[[], Any]) -> Any:
         command = _CallCommand(function, Future())
-        self._commands.put(command)
+        self._put(command)
         try:
             return command.future.result(_CALL_TIMEOUT_S)
         except TimeoutError:
+            command.future.cancel()
             raise MemberError(self.name, "timeout", "is busy and did not answer in time") from None
+
+    # --- in the worker's thread
 
     def _serve(self) -> None:
         while True:
@@ -90,30 +119,48 @@ class ThreadMember(ModelMember):
                 for command in commands:
                     if command is None:
                         return
-                    if isinstance(command, _CallCommand):
+                    if isinstance(command, _CallCommand) and command.future.set_running_or_notify_cancel():
                         _fulfil(command.future, command.function)
 
     def _read_all(self, commands: list[_ReadCommand]) -> None:
         """One forward pass for all; where it fails, one each, so that only the culprit's session suffers."""
-        commands = [command for command in commands if command.future.set_running_or_notify_cancel()]
+        commands = [command for command in commands if self._is_wanted(command)]
         if not commands:
             return
+        lengths = [command.read.sequence.num_cached for command in commands]
         try:
             readings = take_readings(self._model, self._mapping, [command.read for command in commands])
-        except MemberError as error:
+        except GacError as error:
             if len(commands) == 1:
                 commands[0].future.set_exception(error)
                 return
-            for command in commands:
-                alone: Future[Reading] = Future()
-                self._read_all([_ReadCommand(command.read, alone)])
-                if (failure := alone.exception()) is not None:
-                    command.future.set_exception(failure)
-                else:
-                    command.future.set_result(alone.result())
+            for command, length in zip(commands, lengths, strict=True):
+                _fulfil(command.future, partial(self._read_again, command.read, length))
             return
         for command, reading in zip(commands, readings, strict=True):
             command.future.set_result(reading)
+
+    def _is_wanted(self, command: _ReadCommand) -> bool:
+        """Whether somebody still waits for this read and the model holds its sequence."""
+        if not command.future.set_running_or_notify_cancel():
+            return False
+        try:
+            self._hold(command.read.sequence)
+        except Exception as error:  # the session's to handle: the worker goes on
+            command.future.set_exception(error)
+            return False
+        return True
+
+    def _hold(self, sequence: Sequence) -> None:
+        if sequence.slot == _UNHELD:
+            sequence.slot = self._model.new_sequence().slot
+
+    def _read_again(self, read: Read, length: int) -> Reading:
+        """Read by itself what was part of a failed pass, from the `length` ids that were cached before that."""
+        ids = list(read.sequence.ids)
+        self._model.rewind(read.sequence, length)
+        read.sequence.ids[:] = ids
+        return take_readings(self._model, self._mapping, [read])[0]
 
 
 def _fulfil(future: Future[Any], function: Callable[[], Any]) -> None:

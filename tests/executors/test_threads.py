@@ -1,0 +1,263 @@
+"""A member in a thread of its own answers as one in the caller's thread does, and its troubles stay its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+
+import pytest
+import torch
+
+from gac_app.decoding.member import InlineMember, Reading
+from gac_app.errors import MemberError
+from gac_app.executors import threads
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Sequence
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.fakes import WAIT_S, FakeModel, Fault
+
+Make = Callable[[FakeModel], ThreadMember]
+
+
+def mapping_of(model: FakeModel) -> VocabMapping:
+    return VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    """Members that are closed at the end, their hanging passes let go."""
+    made: list[tuple[FakeModel, ThreadMember]] = []
+
+    def make(model: FakeModel) -> ThreadMember:
+        made.append((model, ThreadMember(model, mapping_of(model))))
+        return made[-1][1]
+
+    yield make
+    for model, member in made:
+        model.released.set()
+        member.close()
+
+
+def open_text(member: ThreadMember | InlineMember, text: str) -> Sequence:
+    return member.open(member.encode(text))
+
+
+def busy(member: ThreadMember, model: FakeModel) -> Future[Reading]:
+    """Keeps the worker in a pass until `model.released` is set."""
+    pending = member.read(open_text(member, "HANG"))
+    assert model.is_hanging.wait(WAIT_S)
+    return pending
+
+
+def hanging_model() -> FakeModel:
+    return FakeModel(fault=Fault("hang", marker=b"HANG"))
+
+
+def assert_equal(one: Reading, other: Reading) -> None:
+    assert torch.equal(one.probs_NU, other.probs_NU)
+    assert one.num_read == other.num_read
+
+
+def test_reads_that_wait_share_one_pass_and_give_what_each_alone_gives(make: Make) -> None:
+    model = hanging_model()
+    member = make(model)
+    first = busy(member, model)
+    texts = [f"text {number}" for number in range(5)]
+    waiting = [member.read(open_text(member, text)) for text in texts]
+    model.released.set()
+
+    readings = [future.result(WAIT_S) for future in waiting]
+
+    assert first.result(WAIT_S)
+    assert model.batches == [1, 5]
+    inline = InlineMember(FakeModel(), mapping_of(model))
+    for text, reading in zip(texts, readings, strict=True):
+        assert_equal(reading, inline.read(open_text(inline, text)).result())
+
+
+def test_several_positions_fork_and_rewind_are_those_of_the_plain_member(make: Make) -> None:
+    member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
+    for one in (member, inline):
+        assert one.name == "a"
+    ids = member.encode("the model votes again")
+    threaded, plain = member.open(ids), inline.open(ids)
+    assert_equal(member.read(threaded, 3).result(WAIT_S), inline.read(plain, 3).result())
+
+    forked, plain_fork = member.fork(threaded), inline.fork(plain)
+    member.rewind(threaded, 4)
+    inline.rewind(plain, 4)
+    for sequence, other in ((threaded, plain), (forked, plain_fork)):
+        sequence.extend([65])
+        other.extend([65])
+        assert_equal(member.read(sequence).result(WAIT_S), inline.read(other).result())
+
+
+def test_a_sequence_can_be_forked_and_rewound_before_its_first_read(make: Make) -> None:
+    member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
+    ids = member.encode("the model votes")
+    sequence = member.open(ids)
+    forked = member.fork(sequence)
+    member.rewind(sequence, 2)
+
+    assert_equal(member.read(forked).result(WAIT_S), inline.read(inline.open(ids)).result())
+    assert_equal(member.read(sequence).result(WAIT_S), inline.read(inline.open(ids[:2])).result())
+
+
+@pytest.mark.parametrize("kind", ["raise", "nan", "inf"])
+def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> None:
+    model = hanging_model()
+    member = make(model)
+    busy(member, model)
+    texts = ["good one", "BAD", "good two"]
+    sequences = [open_text(member, text) for text in texts]
+    waiting = [member.read(sequence) for sequence in sequences]
+    model.fault = Fault(kind, marker=b"BAD")  # type: ignore[arg-type]
+    model.released.set()
+
+    good_one, good_two = waiting[0].result(WAIT_S), waiting[2].result(WAIT_S)
+    with pytest.raises(MemberError, match=r"^a: ") as caught:
+        waiting[1].result(WAIT_S)
+
+    assert caught.value.kind == ("exception" if kind == "raise" else "non-finite")
+    assert model.batches == [1, 3, 1, 1, 1]
+    inline = InlineMember(FakeModel(), mapping_of(model))
+    plain = [open_text(inline, text) for text in texts]
+    assert_equal(good_one, inline.read(plain[0]).result())
+    assert_equal(good_two, inline.read(plain[2]).result())
+    # The caches are whole, too: the next step is that of a sequence that saw no failure.
+    for sequence in (sequences[2], plain[2]):
+        sequence.extend([65])
+    assert_equal(member.read(sequences[2]).result(WAIT_S), inline.read(plain[2]).result())
+
+
+def test_the_worker_survives_whatever_a_model_raises(make: Make) -> None:
+    model = FakeModel(fault=Fault("raise", marker=b"BAD"))
+    member = make(model)
+
+    with pytest.raises(MemberError, match="a: RuntimeError: planned"):
+        member.read(open_text(member, "BAD")).result(WAIT_S)
+
+    assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
+
+
+def test_a_cancelled_read_is_skipped(make: Make) -> None:
+    model = hanging_model()
+    member = make(model)
+    busy(member, model)
+    sequences = [open_text(member, text) for text in ("left", "kept")]
+    left, kept = (member.read(sequence) for sequence in sequences)
+    assert left.cancel()
+    model.released.set()
+
+    kept.result(WAIT_S)
+
+    assert model.batches == [1, 1]
+    assert sequences[0].num_cached == 0
+
+
+def test_one_sequence_more_than_the_model_holds_fails_its_own_read_only(make: Make) -> None:
+    model = FakeModel(max_sequences=1)
+    member = make(model)
+    first, second = open_text(member, "first"), open_text(member, "second")
+    member.read(first).result(WAIT_S)
+
+    with pytest.raises(MemberError, match="holds as many sequences as it can"):
+        member.read(second).result(WAIT_S)
+
+    member.free(second)
+    member.free(first)
+    third = open_text(member, "third")
+    assert member.read(third).result(WAIT_S).num_read > 0
+    assert model.num_held == 1
+
+
+def test_a_sequence_is_freed_after_the_read_that_was_asked_before(make: Make) -> None:
+    model = hanging_model()
+    member = make(model)
+    busy(member, model)
+    sequence = open_text(member, "read, then freed")
+    reading = member.read(sequence)
+    member.free(sequence)
+    model.released.set()
+
+    assert reading.result(WAIT_S).num_read == len(sequence.ids)
+    member.close()
+    assert model.num_held == 1  # the one that kept the worker busy
+
+
+def test_a_slow_member_delays_no_other(make: Make) -> None:
+    slow = hanging_model()
+    slow_member, other = make(slow), make(FakeModel("b"))
+    hung = busy(slow_member, slow)
+
+    assert other.read(open_text(other, "now")).result(WAIT_S).num_read > 0
+    assert not hung.done()
+
+
+def test_opening_and_freeing_do_not_wait_for_a_busy_member(make: Make) -> None:
+    model = hanging_model()
+    member = make(model)
+    busy(member, model)
+    started = time.monotonic()
+
+    sequence = open_text(member, "later")
+    member.free(sequence)
+
+    assert time.monotonic() - started < 1
+    assert not model.released.is_set()
+
+
+def test_a_call_that_a_hanging_member_does_not_answer_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_CALL_TIMEOUT_S", 0.05)
+    model = hanging_model()
+    member = make(model)
+    sequence = open_text(member, "forked in vain")
+    member.read(sequence).result(WAIT_S)
+    busy(member, model)
+
+    with pytest.raises(MemberError, match="did not answer in time") as caught:
+        member.fork(sequence)
+
+    assert caught.value.kind == "timeout"
+    model.released.set()
+    member.close()
+    assert model.num_held == 2  # nothing was forked for nobody
+
+
+def test_close_finishes_what_was_asked_then_releases_the_model(make: Make) -> None:
+    model = FakeModel(delay_s=0.02)
+    member = make(model)
+    waiting = [member.read(open_text(member, f"text {number}")) for number in range(3)]
+
+    member.close()
+
+    assert all(future.done() and future.exception() is None for future in waiting)
+    assert model.is_closed
+
+
+def test_a_hanging_model_does_not_hang_close(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
+    model = hanging_model()
+    member = make(model)
+    busy(member, model)
+    started = time.monotonic()
+
+    member.close()
+
+    assert time.monotonic() - started < 2
+    assert not model.is_closed, "the model is in use"
+
+
+def test_a_closed_member_refuses_at_once(make: Make) -> None:
+    model = FakeModel()
+    member = make(model)
+    sequence = open_text(member, "too late")
+    member.close()
+    member.close()
+
+    with pytest.raises(MemberError, match="a: has been closed"):
+        member.read(sequence).result(timeout=0)
+    with pytest.raises(MemberError, match="a: has been closed"):
+        member.fork(sequence)

@@ -1,0 +1,143 @@
+"""Models that fail as a test plans it, and what puts them together to an ensemble.
+
+Every fake refuses reads that the contract of `Model` forbids, so a caller that a real back end would trip is found out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from gac_app.config import Config
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.random_model import RandomModel
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+
+WAIT_S = 20.0  # for what must come; a test that waits this long fails
+
+
+@dataclass
+class Fault:
+    """From a sequence's `from_read`-th read on (from 0), what happens instead of logits.
+
+    Args:
+        marker: only to sequences whose text holds it; empty = to all.
+    """
+
+    kind: Literal["nan", "inf", "raise", "hang"]
+    from_read: int = 0
+    marker: bytes = b""
+
+
+@dataclass
+class FakeModel(RandomModel):
+    """A random model that counts, dawdles and fails.
+
+    Args:
+        delay_s: of every forward pass.
+
+    Attributes:
+        batches: how many sequences shared each forward pass.
+        is_reading: set while a pass hangs.
+        released: lets a hanging pass go on, and all after it.
+    """
+
+    name: str = "a"
+    seed: int = 0
+    fault: Fault | None = None
+    delay_s: float = 0.0
+    context_length: int = 4096
+    max_sequences: int = 64
+    batches: list[int] = field(default_factory=list)
+    is_hanging: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    is_closed: bool = False
+    _num_reads: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.name, self.seed, context_length=self.context_length, max_sequences=self.max_sequences)
+
+    @property
+    def num_held(self) -> int:
+        """Sequences not freed."""
+        return len(self._cached)
+
+    def new_sequence(self) -> Sequence:
+        sequence = super().new_sequence()
+        self._num_reads[sequence.slot] = 0
+        return sequence
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        self.batches.append(len(reads))
+        for read in reads:
+            assert 1 <= read.num_logits <= read.sequence.num_pending, "a read of nothing"
+            assert len(read.sequence.ids) <= self.context_length, "more than the context holds"
+        time.sleep(self.delay_s)
+        return super().read(reads)
+
+    def _read_one(self, read: Read) -> torch.Tensor:
+        slot = read.sequence.slot
+        number = self._num_reads[slot]
+        self._num_reads[slot] += 1
+        logits_NV = super()._read_one(read)
+        if self.fault is None or number < self.fault.from_read:
+            return logits_NV
+        if self.fault.marker not in self.vocabulary.decode(read.sequence.ids):
+            return logits_NV
+        return self._fail(self.fault, logits_NV)
+
+    def _fail(self, fault: Fault, logits_NV: torch.Tensor) -> torch.Tensor:
+        if fault.kind == "raise":
+            raise RuntimeError("planned")
+        if fault.kind == "hang":
+            self.is_hanging.set()
+            self.released.wait()
+            return logits_NV
+        return torch.full_like(logits_NV, torch.nan if fault.kind == "nan" else torch.inf)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class FixedModel(RandomModel):
+    """Gives the same known distribution after every text.
+
+    Args:
+        probs: of tokens that the vocabulary has; b"" = END. They sum to 1.
+    """
+
+    def __init__(self, name: str, probs: dict[bytes, float]) -> None:
+        super().__init__(name, seed=0)
+        self._logits = torch.full((len(self.vocabulary),), -torch.inf)
+        for token, prob in probs.items():
+            own = self.vocabulary.token_bytes.index(token) if token else next(iter(self.vocabulary.end_ids))
+            self._logits[own] = torch.tensor(prob).log()
+
+    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+        return self._logits
+
+
+def config_of(names: SequenceOf[str], settings: dict[str, Any] | None = None, **fields: Any) -> Config:
+    """A configuration whose members have these names."""
+    members = [{"name": name, "source": f"random:{seed}"} for seed, name in enumerate(names)]
+    return Config.model_validate({"members": members, "settings": settings or {}, **fields})
+
+
+def ensemble_of(
+    models: SequenceOf[Model],
+    config: Config | None = None,
+    member: type[ThreadMember] | type[InlineMember] = ThreadMember,
+) -> Ensemble:
+    """The ensemble of `models`, each run by a `member`."""
+    union = UnionVocabulary.build(model.vocabulary for model in models)
+    members = [member(model, VocabMapping(model.vocabulary, union)) for model in models]
+    return Ensemble(members, config or config_of([model.name for model in models]))
