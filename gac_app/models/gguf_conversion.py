@@ -10,7 +10,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gac_app.errors import ModelLoadError
 
@@ -50,9 +52,6 @@ def _convert(gguf: Path, target: Path) -> None:
 
 
 def _read(gguf: Path) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)

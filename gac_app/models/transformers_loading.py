@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+# Here, not on use: transformers resolves names lazily, which breaks where two threads are the first to ask.
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
 from gac_app.models.gguf_conversion import converted
@@ -35,8 +38,6 @@ def load(
     directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
     _check_trust(member, directory)
     _check_safetensors(member, directory)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)

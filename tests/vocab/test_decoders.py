@@ -99,7 +99,7 @@ def test_a_tokenizer_that_loses_text_is_refused() -> None:
     tokenizer = sentencepiece_tokenizer()
     lossy = Tokenizer(models.BPE({"<unk>": 0, "a": 1, "▁": 2}, [], unk_token="<unk>"))
     lossy.normalizer, lossy.decoder = tokenizer.normalizer, tokenizer.decoder
-    with pytest.raises(VocabularyError, match="the tokenizer turns .Hello, world"):
+    with pytest.raises(VocabularyError, match=r"the tokenizer turns .Hello, world"):
         vocabulary_of(lossy)
 
 
