@@ -1,0 +1,96 @@
+"""Compare `generate --raw` with the expected outputs of an independent implementation of the paper's method.
+
+    python -m tests.check_oracle FILE [--config CONFIG]
+
+Each run of FILE must give the same tokens up to the first step at which the two best tokens, or the gate's confidence
+and the threshold, lie so close together that another numeric back end may decide otherwise. The bounds follow the
+back end: float32 against float32, or llama.cpp's quantised arithmetic against float32. Exits 1 if a run falls short.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gac_app.bootstrap import load_ensemble
+from gac_app.config import Settings
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import TokenEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Distances below which a decision is a near-tie."""
+
+    gap: float
+    gate: float
+
+
+FLOAT32 = Bounds(gap=0.01, gate=0.005)
+QUANTISED = Bounds(gap=0.1, gate=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How far one run agrees, and how far it must."""
+
+    prompt: str
+    threshold: float | None
+    num_equal: int
+    num_steps: int
+    num_decided: int  # steps before the first near-tie
+
+    @property
+    def is_ok(self) -> bool:
+        return self.num_equal >= self.num_decided
+
+
+def compare(ensemble: Ensemble, run: dict[str, Any], bounds: Bounds) -> Comparison:
+    """Generate one run's answer and count the tokens that agree."""
+    threshold, steps = run["threshold"], run["steps"]
+    mode = {"mode": "every-step"} if threshold is None else {"mode": "gate", "threshold": threshold}
+    settings: Settings = ensemble.config.settings_from({**mode, "max_new_tokens": len(steps)})
+    events = ensemble.generate(run["prompt"], settings, raw=True)
+    got = [event.step.token.hex() for event in events if isinstance(event, TokenEvent)]
+    expected = [step["bytes"] for step in steps]
+    num_equal = next(
+        (i for i, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), len(expected)
+    )
+    num_decided = next((i for i, step in enumerate(steps) if _is_near_tie(step, threshold, bounds)), len(steps))
+    return Comparison(run["prompt"], threshold, num_equal, len(steps), num_decided)
+
+
+def _is_near_tie(step: dict[str, Any], threshold: float | None, bounds: Bounds) -> bool:
+    is_gate_tie = threshold is not None and abs(step["gate"] - threshold) < bounds.gate
+    return is_gate_tie or step.get("gap", 1.0) < bounds.gap
+
+
+def main(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    config: Annotated[Path, typer.Option(help="float32 bounds apply where its members run on transformers.")] = Path(
+        "configs/transformers-cpu.yaml"
+    ),
+) -> None:
+    """Print a line per run."""
+    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    with closing(load_ensemble(config)) as ensemble:
+        is_float32 = all(member.backend == "transformers" for member in ensemble.config.members)
+        comparisons = [compare(ensemble, run, FLOAT32 if is_float32 else QUANTISED) for run in runs]
+    for c in comparisons:
+        mode = "every step" if c.threshold is None else f"gate {c.threshold}"
+        verdict = "ok" if c.is_ok else "SHORT"
+        print(f"{verdict:5} {c.num_equal:3}/{c.num_steps} equal, {c.num_decided:3} decided  {mode:10} {c.prompt!r}")
+    num_ok = sum(c.is_ok for c in comparisons)
+    print(f"{num_ok} of {len(comparisons)} runs agree as far as they must")
+    raise typer.Exit(0 if num_ok == len(comparisons) else 1)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    app.command()(main)
+    app()
