@@ -40,14 +40,14 @@ class Fault:
 
 @dataclass
 class FakeModel(RandomModel):
-    """A random model that counts, dawdles and fails.
+    """A random model that counts, dawdles and fails, and never ends its answer by itself.
 
     Args:
         delay_s: of every forward pass.
 
     Attributes:
         batches: how many sequences shared each forward pass.
-        is_reading: set while a pass hangs.
+        is_hanging: set once a pass hangs.
         released: lets a hanging pass go on, and all after it.
     """
 
@@ -94,6 +94,11 @@ class FakeModel(RandomModel):
         if self.fault.marker not in self.vocabulary.decode(read.sequence.ids):
             return logits_NV
         return self._fail(self.fault, logits_NV)
+
+    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+        logits_V = super()._logits_V(ids)
+        logits_V[list(self.vocabulary.end_ids)] = -torch.inf
+        return logits_V
 
     def _fail(self, fault: Fault, logits_NV: torch.Tensor) -> torch.Tensor:
         if fault.kind == "raise":

@@ -27,7 +27,7 @@ from gac_app.storage import RunSummary, Store, StoredRun, clean_text
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.session import Branch, DecodingSession
+    from gac_app.decoding.session import DecodingSession
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 KEPT_RUNS = 32  # finished runs kept in memory, for the page that still shows them
 STORE_TIMEOUT_S = 10.0  # for a vote or a deletion to be written
 END_TIMEOUT_S = 10.0  # for a stopped run to end
+CLOSE_TIMEOUT_S = 2.0  # for all of them, when the process ends
 MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
 
@@ -58,7 +59,6 @@ class RunService:
         server = config.server
         self._queue = RunQueue(self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting)
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()
-        self._branches: dict[str, Branch] = {}
         self._sessions: dict[str, list[DecodingSession]] = {}
         self._lock = threading.RLock()
 
@@ -83,10 +83,7 @@ class RunService:
         """Stop every run, write what is to be written, and release the models."""
         with self._lock:
             runs = list(self._runs.values())
-        for run in runs:
-            self._stop(run)
-        for run in runs:
-            run.over.wait(2.0)
+        self._stop_all(runs, CLOSE_TIMEOUT_S)
         self._store.close()
         if self._ensemble is not None:
             self._ensemble.close()
@@ -111,8 +108,8 @@ class RunService:
         ensemble = self._ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
-        previous = self.conversation(visitor_key, conversation_id)[-1:] if conversation_id else []
-        messages = {key: self._messages(key, prompt, settings, previous) for key in self._stream_keys()}
+        turns = self.conversation(visitor_key, conversation_id) if conversation_id else []
+        messages = {key: _messages(key, prompt, settings, turns) for key in self._stream_keys()}
         for key, fed in messages.items():
             ensemble.check_prompt(fed, settings, alone=_alone(key))
         run = LiveRun(
@@ -131,7 +128,7 @@ class RunService:
 
         ensemble = self._ready_ensemble()
         parent = self.find(visitor_key, run_id)
-        steps = parent.streams[ENSEMBLE].steps
+        steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
         step = _step_at(steps, position)
         listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
         if token_id not in listed:
@@ -145,36 +142,25 @@ class RunService:
             messages={key: parent.streams[key].messages for key in self._stream_keys() if key in parent.streams},
             conversation_id=parent.conversation_id,
             parent_run_id=parent.id,
-            branch_position=position,
+            branch=branch,
         )
-        return self._begin(run, visitor_key, branch)
+        return self._begin(run, visitor_key)
 
     def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
         return self.start(visitor_key, run.prompt, run.settings.model_dump())
 
-    def _begin(self, run: LiveRun, visitor_key: str, branch: Branch | None = None) -> LiveRun:
+    def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
         def take() -> None:
             with self._lock:
                 self._runs[run.id] = run
-                if branch is not None:
-                    self._branches[run.id] = branch
                 self._forget_old()
             # Now, so that the row is there when the run's answers come.
             self._recorder.started(run, visitor_key)
 
         self._queue.put(run, take)
         return run
-
-    def _messages(self, key: str, prompt: str, settings: Settings, previous: list[RunView]) -> tuple[Message, ...]:
-        """What one stream is fed: each goes on with its own earlier answers."""
-        asked = Message("user", prompt)
-        if previous and key in previous[0].streams:
-            stream = previous[0].streams[key]
-            answer = Message("assistant", stream.finished.text if stream.finished else "")
-            return (*stream.messages, answer, asked)
-        return (Message("system", settings.system_prompt), asked) if settings.system_prompt else (asked,)
 
     def _stream_keys(self) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.member_names)]
@@ -192,9 +178,8 @@ class RunService:
     def _carry_out(self, run: LiveRun) -> None:
         run.status = "running"
         run.changed()
-        branch = self._branches.pop(run.id, None)
         threads = [
-            threading.Thread(target=self._decode, args=(run, key, stream, branch), name=f"{run.id[:8]}-{key}")
+            threading.Thread(target=self._decode, args=(run, key, stream), name=f"{run.id[:8]}-{key}")
             for key, stream in run.streams.items()
         ]
         for thread in threads:
@@ -203,11 +188,11 @@ class RunService:
             thread.join()
         self._end(run)
 
-    def _decode(self, run: LiveRun, key: str, stream: StreamView, branch: Branch | None) -> None:
+    def _decode(self, run: LiveRun, key: str, stream: StreamView) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
             assert self._ensemble is not None  # noqa: S101 (no run starts before)
-            session = self._ensemble.session(stream.messages, run.settings, alone=_alone(key), branch=branch)
+            session = self._ensemble.session(stream.messages, run.settings, alone=_alone(key), branch=run.branch)
             with self._lock:
                 self._sessions.setdefault(run.id, []).append(session)
             if run.is_stopping.is_set():
@@ -248,6 +233,14 @@ class RunService:
             sessions = list(self._sessions.get(run.id, ()))
         for session in sessions:
             session.stop()
+
+    def _stop_all(self, runs: list[LiveRun], timeout_s: float) -> None:
+        """Stop `runs` and wait until they have ended, at most `timeout_s` for all of them."""
+        for run in runs:
+            self._stop(run)
+        deadline = time.monotonic() + timeout_s
+        for run in runs:
+            run.over.wait(max(0.0, deadline - time.monotonic()))
 
     # --- looking at runs
 
@@ -343,11 +336,7 @@ class RunService:
     def _drop(self, run_ids: list[str]) -> None:
         with self._lock:
             runs = [self._runs.pop(run_id) for run_id in run_ids if run_id in self._runs]
-        for run in runs:
-            self._stop(run)
-        deadline = time.monotonic() + END_TIMEOUT_S
-        for run in runs:
-            run.over.wait(max(0.0, deadline - time.monotonic()))
+        self._stop_all(runs, END_TIMEOUT_S)
 
     def _forget_old(self) -> None:
         over = [run_id for run_id, run in self._runs.items() if run.over.is_set() and run.is_saved is not None]
@@ -387,7 +376,18 @@ def _checked_prompt(prompt: str) -> str:
     return clean_text(prompt)
 
 
+def _messages(key: str, prompt: str, settings: Settings, turns: list[RunView]) -> tuple[Message, ...]:
+    """What one stream is fed: each goes on with its own earlier answers."""
+    asked = Message("user", prompt)
+    for turn in reversed(turns):
+        if stream := turn.streams.get(key):  # an interrupted run has none
+            return (*stream.messages, Message("assistant", stream.text), asked)
+    return (Message("system", settings.system_prompt), asked) if settings.system_prompt else (asked,)
+
+
 def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
+    if not steps:
+        raise RequestError("position", "this answer has no steps")
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
         raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
     return steps[position]
@@ -396,10 +396,9 @@ def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
 def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
     """The end of a stream whose session could not tell it."""
     steps = stream.steps
-    text = "".join(event.text for event in stream.events)
     return FinishedEvent(
         reason=reason,
-        text=text,
+        text=stream.text,
         num_tokens=len(steps),
         num_ensembled=sum(step.is_ensembled for step in steps),
         ttft_s=0.0,

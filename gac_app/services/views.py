@@ -6,11 +6,15 @@ import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun
+
+if TYPE_CHECKING:  # loads torch, which the page need not wait for
+    from gac_app.decoding.session import Branch
 
 ENSEMBLE = "ensemble"
 WAITING = "waiting"
@@ -37,6 +41,11 @@ class StreamView:
     @property
     def steps(self) -> list[StepTrace]:
         return [event.step for event in self.events if isinstance(event, TokenEvent)]
+
+    @property
+    def text(self) -> str:
+        """The answer, as far as it has come."""
+        return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -74,7 +83,7 @@ class LiveRun(RunView):
         messages: dict[str, tuple[Message, ...]],
         conversation_id: str | None = None,
         parent_run_id: str | None = None,
-        branch_position: int | None = None,
+        branch: Branch | None = None,
     ) -> None:
         super().__init__(
             id=uuid.uuid4().hex,
@@ -85,9 +94,10 @@ class LiveRun(RunView):
             status=WAITING,
             streams={key: StreamView(key.removeprefix("member:"), fed) for key, fed in messages.items()},
             parent_run_id=parent_run_id,
-            branch_position=branch_position,
+            branch_position=len(branch.steps) if branch else None,
         )
         self.owner = owner
+        self.branch = branch
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
         self._changed = threading.Condition()

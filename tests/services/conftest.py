@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.house import House
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """Services over fakes and a database file; all closed at the end."""
+    house = House(tmp_path / "gac.db")
+    yield house
+    house.close()

@@ -1,0 +1,87 @@
+"""A run service over fake models and a real SQLite file, and the few things that every test does with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gac_app.decoding.events import StepTrace
+from gac_app.models.base import Model
+from gac_app.services.runs import LiveRun, RunService
+from gac_app.services.views import RunView
+from gac_app.storage import Store
+from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
+
+ALICE, BOB = "a" * 64, "b" * 64
+SHORT = {"max_new_tokens": 10}
+LONG = {"max_new_tokens": 10_000}  # for runs that somebody stops
+
+
+def fake_models() -> list[FakeModel]:
+    return [FakeModel("a", 1), FakeModel("b", 2)]
+
+
+class House:
+    """Makes services that share one database file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._made: list[tuple[RunService, Sequence[Model]]] = []
+
+    def service(
+        self, models: Sequence[Model] | None = None, store: Store | None = None, **config_fields: Any
+    ) -> RunService:
+        models = fake_models() if models is None else models
+        config = config_of([model.name for model in models], **config_fields)
+        service = RunService(config, store or self.store(), {"gac": "test"})
+        service.use(ensemble_of(models, config))
+        self._made.append((service, models))
+        return service
+
+    def store(self) -> Store:
+        return Store(f"sqlite:///{self.path}", retry_s=1.0)
+
+    def close(self) -> None:
+        for service, models in self._made:
+            for model in models:
+                if isinstance(model, FakeModel):
+                    model.released.set()
+            service.close()
+
+
+def until(condition: Callable[[], object], what: str = "") -> None:
+    """Wait for what another thread does; fails after `WAIT_S`."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain {what}"
+        time.sleep(0.005)
+
+
+def ended(run: LiveRun) -> LiveRun:
+    """`run`, once it is over and known to be stored or not."""
+    assert run.over.wait(WAIT_S), "the run goes on and on"
+    until(lambda: run.is_saved is not None, "for the run to be stored")
+    return run
+
+
+def begun(run: LiveRun, num_steps: int = 1) -> LiveRun:
+    """`run`, once each of its streams has `num_steps` steps."""
+    until(lambda: all(len(stream.steps) >= num_steps for stream in run.streams.values()), "for the first steps")
+    return run
+
+
+def answer(service: RunService, prompt: str = "Name three colours", key: str = ALICE, **changes: Any) -> LiveRun:
+    """A run from start to end."""
+    return ended(service.start(key, prompt, {**SHORT, **changes}))
+
+
+def texts(run: RunView) -> dict[str, str]:
+    return {key: stream.finished.text for key, stream in run.streams.items() if stream.finished}
+
+
+def essence(step: StepTrace) -> tuple[Any, ...]:
+    """What a step decided, without what differs from run to run: times, and how much was caught up."""
+    members = tuple((m.member, round(m.weight, 5), round(m.prob, 5), m.rank) for m in step.members)
+    return step.position, step.token, round(step.prob, 5), step.is_ensembled, step.winner, members

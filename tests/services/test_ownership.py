@@ -1,0 +1,84 @@
+"""Another visitor's run is missing like one that never was, whatever is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gac_app.errors import NotFoundError
+from gac_app.services.runs import LiveRun, RunService
+from tests.services.house import ALICE, BOB, SHORT, House, answer
+
+Attempt = Callable[[RunService, str, LiveRun], object]
+
+ATTEMPTS: dict[str, Attempt] = {
+    "find": lambda service, key, run: service.find(key, run.id),
+    "step": lambda service, key, run: service.step(key, run.id, "ensemble", 0),
+    "stop": lambda service, key, run: service.stop(key, run.id),
+    "vote": lambda service, key, run: service.vote(key, run.id, "tie"),
+    "undo": lambda service, key, run: service.undo_vote(key, run.id),
+    "branch": lambda service, key, run: service.branch(
+        key, run.id, 1, run.streams["ensemble"].steps[1].top[1].token_id
+    ),
+    "rerun": lambda service, key, run: service.rerun(key, run.id),
+    "delete": lambda service, key, run: service.delete_run(key, run.id),
+    "conversation": lambda service, key, run: service.conversation(key, run.conversation_id),
+    "follow-up": lambda service, key, run: service.start(key, "And then?", SHORT, run.conversation_id),
+}
+
+
+@pytest.fixture(scope="module", params=["live", "stored"])
+def owned(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunService, LiveRun]]:
+    """A service, and a run of Alice's in its memory or in its database alone."""
+    house = House(tmp_path_factory.mktemp("owned") / "gac.db")
+    service = house.service()
+    run = answer(service)
+    if request.param == "stored":
+        service.close()
+        service = house.service()
+    yield service, run
+    house.close()
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_another_visitor_s_run_is_missing_everywhere(owned: tuple[RunService, LiveRun], name: str) -> None:
+    service, run = owned
+
+    with pytest.raises(NotFoundError) as caught:
+        ATTEMPTS[name](service, BOB, run)
+
+    assert run.id not in str(caught.value)
+    assert "colours" not in str(caught.value)
+
+
+def test_nothing_of_it_was_done_and_its_owner_still_has_it(owned: tuple[RunService, LiveRun]) -> None:
+    service, run = owned
+
+    assert service.history(BOB) == []
+    assert [line.run_id for line in service.history(ALICE)] == [run.id]
+    found = service.find(ALICE, run.id)
+    assert (found.outcome, found.status) == (None, run.status)
+
+
+@pytest.mark.parametrize("name", [name for name in ATTEMPTS if name != "stop"])
+def test_the_owner_may_do_all_that_is_refused_to_others(house: House, name: str) -> None:
+    service = house.service()
+    run = answer(service)
+
+    ATTEMPTS[name](service, ALICE, run)
+
+
+def test_deleting_everything_of_one_visitor_leaves_the_other_s(house: House) -> None:
+    service = house.service()
+    hers, his = answer(service, "Hers", ALICE), answer(service, "His", BOB)
+
+    service.delete_all(ALICE)
+
+    assert service.history(ALICE) == []
+    with pytest.raises(NotFoundError):
+        service.find(ALICE, hers.id)
+    assert service.find(BOB, his.id) is his
+    assert [line.prompt for line in service.history(BOB)] == ["His"]
