@@ -7,6 +7,7 @@ are equal only while the kernels are (measured bound: 0.06, no argmax changed).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gac_app.vocab.tokens import MemberVocabulary
 
 BATCH_TOKENS = 512  # of one llama_decode call; longer reads are split
 _ATTR_CONTROL, _ATTR_USER_DEFINED, _ATTR_BYTE = 8, 16, 32  # enum llama_token_attr, bits
+_SPACE_MARK = "\u2581"  # ▁
 _CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
 
 
@@ -106,6 +108,8 @@ class LlamaCppModel(Model):
                 byte_ids.add(token_id)
             if is_control and lib.llama_vocab_is_eog(vocab, token_id):
                 end_ids.add(token_id)
+        # llama.cpp counts the marks of fill-in-the-middle as ends; they end no answer.
+        end_ids -= {lib.llama_vocab_fim_pad(vocab), lib.llama_vocab_fim_rep(vocab), lib.llama_vocab_fim_sep(vocab)}
         return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self._encode_plain)
 
     def _tokenize(self, text: str, parse_special: bool) -> list[int]:
@@ -116,7 +120,20 @@ class LlamaCppModel(Model):
         return list(ids[0:count])
 
     def _encode_plain(self, text: str) -> list[int]:
-        return self._tokenize(text, parse_special=False)
+        """Ids of `text`. SentencePiece reads its own mark for a space as one, so that one is spelt in bytes."""
+        if self._lib.llama_vocab_type(self._vocab) != self._lib.LLAMA_VOCAB_TYPE_SPM or _SPACE_MARK not in text:
+            return self._tokenize(text, parse_special=False)
+        pieces = [self._tokenize(piece, parse_special=False) for piece in text.split(_SPACE_MARK)]
+        ids = pieces[0]
+        for piece in pieces[1:]:
+            ids += [self._byte_id[byte] for byte in _SPACE_MARK.encode()] + piece
+        return ids
+
+    @cached_property
+    def _byte_id(self) -> dict[int, int]:
+        """The byte-fallback id of each byte that has one."""
+        tokens = self.vocabulary.token_bytes
+        return {token[0]: i for i in self.vocabulary.byte_ids if (token := tokens[i])}
 
     def _encode_special(self, text: str) -> list[int]:
         return self._tokenize(text, parse_special=True)

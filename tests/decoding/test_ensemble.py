@@ -1,0 +1,63 @@
+"""What a session refuses, and branches."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.decoding.events import TokenEvent
+from gac_app.decoding.session import Branch
+from gac_app.errors import RequestError
+from gac_app.models.message import Message
+from tests.decoding.conftest import MakeEnsemble
+
+
+@pytest.mark.parametrize("prompt", ["", "   \n", [Message("user", " ")]])
+def test_a_blank_prompt_is_refused(make_ensemble: MakeEnsemble, prompt: object) -> None:
+    with pytest.raises(RequestError, match="prompt: is empty"):
+        make_ensemble(1).session(prompt)
+
+
+def test_a_prompt_longer_than_a_context_names_member_limit_and_length(make_ensemble: MakeEnsemble) -> None:
+    ensemble = make_ensemble(1, 2, context_length=32)
+    with pytest.raises(RequestError, match=r"prompt: is \d+ tokens long for m1, whose context holds 32"):
+        ensemble.session("the model " * 40, raw=True)
+
+
+def test_an_unknown_member_is_refused(make_ensemble: MakeEnsemble) -> None:
+    with pytest.raises(RequestError, match="expected one of m1, m2"):
+        make_ensemble(1, 2).session("the", alone="m3")
+
+
+def test_refused_and_unfinished_sessions_hold_no_sequences(make_ensemble: MakeEnsemble) -> None:
+    ensemble = make_ensemble(1, 2)
+    model = ensemble.members["m1"]._model  # type: ignore[attr-defined]
+    num_free = len(model._free_slots)
+    events = ensemble.session("the", raw=True).events()
+    next(events)
+    assert len(model._free_slots) == num_free - 1
+    events.close()
+    assert len(model._free_slots) == num_free
+
+
+def test_a_branch_replays_its_steps_then_takes_the_token_then_decodes(make_ensemble: MakeEnsemble) -> None:
+    ensemble = make_ensemble(1, 2, max_new_tokens=12)
+    original = [e.step for e in ensemble.generate("the", raw=True) if isinstance(e, TokenEvent)]
+    other = original[4].top[1].token
+    session = ensemble.session("the", raw=True, branch=Branch(tuple(original[:4]), other))
+    steps = [event.step for event in session.events() if isinstance(event, TokenEvent)]
+    assert [step.token for step in steps[:5]] == [*(step.token for step in original[:4]), other]
+    assert [step.is_forced for step in steps] == [True] * 5 + [False] * (len(steps) - 5)
+    assert steps[4].prob == pytest.approx(original[4].top[1].prob)
+    # From there on it is what a prompt ending in those bytes would give.
+    written = b"the" + b"".join(step.token for step in steps[:5])
+    context = next(iter(session.contexts.values()))
+    spelt = context.member.mapping.vocabulary.encode(written.decode())
+    if spelt == context._sequence.ids[: len(spelt)]:
+        again = ensemble.generate(written.decode(), ensemble.config.settings_from({"max_new_tokens": 7}), raw=True)
+        continued = [event.step.token for event in again if isinstance(event, TokenEvent)]
+        assert continued == [step.token for step in steps[5:]]
+
+
+def test_a_branch_of_other_members_is_refused(make_ensemble: MakeEnsemble) -> None:
+    with pytest.raises(RequestError, match="do not know"):
+        make_ensemble(1).check_branch(Branch((), b"no such token"))

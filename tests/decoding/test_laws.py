@@ -1,0 +1,177 @@
+"""The laws of decoding, over random members whose vocabularies differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.models.message import Message
+from tests.decoding.conftest import make
+
+SEEDS = st.lists(st.integers(0, 50), min_size=1, max_size=4, unique=True)
+FEW = hypothesis_settings(max_examples=15, deadline=None)
+
+
+def run(ensemble: Ensemble, prompt: str = "the model", **how: object) -> tuple[list[StepTrace], FinishedEvent]:
+    changes = {key: value for key, value in how.items() if key != "alone"}
+    settings = ensemble.config.settings_from({"max_new_tokens": 16, **changes})
+    *tokens, finished = ensemble.generate(prompt, settings, alone=how.get("alone"), raw=True)  # type: ignore[arg-type]
+    assert isinstance(finished, FinishedEvent)
+    assert "".join(event.text for event in tokens) == finished.text
+    assert len(tokens) == finished.num_tokens
+    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
+
+
+def tokens_of(steps: list[StepTrace]) -> list[bytes]:
+    return [step.token for step in steps]
+
+
+@FEW
+@given(seeds=SEEDS)
+def test_threshold_zero_is_the_gate_alone(seeds: list[int]) -> None:
+    ensemble = make(*seeds)
+    gated, finished = run(ensemble, mode="gate", threshold=0)
+    alone, _ = run(ensemble, alone=f"m{seeds[0]}")
+    assert tokens_of(gated) == tokens_of(alone)
+    assert finished.num_ensembled == 0
+    assert all(usage.num_forwards == 0 for name, usage in finished.members.items() if name != f"m{seeds[0]}")
+
+
+@FEW
+@given(seeds=SEEDS)
+def test_a_threshold_above_one_is_every_step(seeds: list[int]) -> None:
+    ensemble = make(*seeds)
+    gated, finished = run(ensemble, mode="gate", threshold=1.01)
+    every, _ = run(ensemble, mode="every-step")
+    assert tokens_of(gated) == tokens_of(every)
+    assert {usage.num_forwards for usage in finished.members.values()} == {len(gated)}
+
+
+@FEW
+@given(seed=st.integers(0, 50))
+def test_an_ensemble_of_one_is_that_member_alone(seed: int) -> None:
+    ensemble = make(seed)
+    for mode in ("gate", "every-step"):
+        steps, finished = run(ensemble, mode=mode)
+        alone, _ = run(ensemble, alone=f"m{seed}")
+        assert [(s.token, s.prob) for s in steps] == [(s.token, s.prob) for s in alone]
+        assert finished.num_ensembled == 0
+
+
+@FEW
+@given(seeds=SEEDS, threshold=st.floats(0, 1), weights=st.lists(st.floats(0.1, 9), min_size=4, max_size=4))
+def test_the_combined_distribution_lies_between_its_members(
+    seeds: list[int], threshold: float, weights: list[float]
+) -> None:
+    ensemble = make(*seeds)
+    given_weights = {f"m{seed}": weight for seed, weight in zip(seeds, weights, strict=False)}
+    steps, finished = run(ensemble, threshold=threshold, weights=given_weights)
+    for step in steps:
+        probs = [member.prob for member in step.members]
+        assert min(probs) - 1e-6 <= step.prob <= max(probs) + 1e-6
+        assert sum(member.weight for member in step.members) == pytest.approx(1)
+        assert step.prob == pytest.approx(sum(m.weight * m.prob for m in step.members), rel=1e-4)
+        assert step.is_ensembled == (step.gate_confidence < threshold and len(seeds) > 1)
+        assert len(step.members) == (len(seeds) if step.is_ensembled else 1)
+        best = max(step.members, key=lambda member: member.weight * member.prob)
+        assert step.winner == best.member
+    others = [usage for name, usage in finished.members.items() if name != f"m{seeds[0]}"]
+    assert all(usage.num_forwards == sum(step.is_ensembled for step in steps) for usage in others)
+
+
+@FEW
+@given(seeds=SEEDS, prompt=st.text(max_size=20), temperature=st.sampled_from([0.0, 1.0]))
+def test_every_members_context_holds_the_same_bytes_after_every_step(
+    seeds: list[int], prompt: str, temperature: float
+) -> None:
+    ensemble = make(*seeds)
+    settings = ensemble.config.settings_from({"max_new_tokens": 16, "temperature": temperature, "threshold": 0.6})
+    session = ensemble.session(prompt + "x", settings, raw=True)
+    written = b""
+    for event in session.events():
+        if isinstance(event, TokenEvent):
+            written += event.step.token
+            assert all(context.written == written for context in session.contexts.values())
+
+
+@FEW
+@given(seeds=SEEDS, temperature=st.sampled_from([0.0, 0.7, 1.5]))
+def test_equal_seeds_give_equal_tokens(seeds: list[int], temperature: float) -> None:
+    ensemble = make(*seeds)
+    first, _ = run(ensemble, temperature=temperature, seed=7, top_p=0.9)
+    second, _ = run(ensemble, temperature=temperature, seed=7, top_p=0.9)
+    assert first == [
+        # all but the time it took
+        step_with_times_of(step, other)
+        for step, other in zip(second, first, strict=True)
+    ]
+
+
+def step_with_times_of(step: StepTrace, other: StepTrace) -> StepTrace:
+    members = tuple(replace(m, seconds=o.seconds) for m, o in zip(step.members, other.members, strict=True))
+    return replace(step, members=members)
+
+
+def test_member_order_changes_nothing_every_step() -> None:
+    forward, _ = run(make(1, 2, 3), mode="every-step")
+    backward, _ = run(make(3, 2, 1), mode="every-step")
+    assert tokens_of(forward) == tokens_of(backward)
+
+
+def test_an_idle_member_catches_up_in_one_read() -> None:
+    ensemble = make(1, 2)
+    steps, finished = run(ensemble, threshold=0.3)
+    asked = [step for step in steps if step.is_ensembled]
+    assert 0 < len(asked) < len(steps)
+    usage = finished.members["m2"]
+    assert usage.num_forwards == len(asked)
+    read = [member.num_read for step in asked for member in step.members if member.member == "m2"]
+    assert max(read[1:]) > 1
+    assert usage.num_tokens_read == sum(read)
+
+
+def test_end_finishes_and_is_a_step_without_text() -> None:
+    for seed in range(200):
+        steps, finished = run(make(seed), max_new_tokens=60)
+        if finished.reason is FinishReason.STOP:
+            assert steps[-1].token == b""
+            assert all(step.token for step in steps[:-1])
+            return
+    pytest.fail("no random member ever ended its text")
+
+
+def test_a_full_context_finishes_with_the_member_named() -> None:
+    ensemble = make(1, 2, context_length=24)
+    _, finished = run(ensemble, max_new_tokens=500)
+    assert finished.reason is FinishReason.LENGTH
+    assert "24" in finished.detail
+    assert "m1" in finished.detail or "m2" in finished.detail
+
+
+def test_a_stopped_session_ends_within_one_step() -> None:
+    ensemble = make(1, 2)
+    session = ensemble.session("the", ensemble.config.settings, raw=True)
+    events = session.events()
+    first = next(events)
+    session.stop()
+    rest = list(events)
+    assert isinstance(first, TokenEvent)
+    assert [type(event) for event in rest] == [FinishedEvent]
+    assert rest[-1].reason is FinishReason.ABORT  # type: ignore[union-attr]
+
+
+def test_chat_goes_through_each_members_layout() -> None:
+    ensemble = make(1, 2)
+    settings = ensemble.config.settings_from({"max_new_tokens": 4, "system_prompt": "Be brief."})
+    session = ensemble.session([Message("user", "hi"), Message("assistant", "yes"), Message("user", "why")], settings)
+    context = next(iter(session.contexts.values()))
+    prompt = context.member.mapping.vocabulary.decode(context._sequence.ids)
+    session.stop()
+    list(session.events())
+    assert prompt == b"Be brief.\n\nUser: hi\nAssistant: yes\nUser: why\nAssistant:"
