@@ -5,7 +5,8 @@ fonts=(fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji)
 
 installed_browser() { # prints the path of a browser that Playwright can drive
   local candidate
-  for candidate in ${GAC_BROWSER:+"$GAC_BROWSER"} chromium chromium-browser google-chrome google-chrome-stable \
+  # chromium-browser last: on Ubuntu it may be a stub that only names a snap.
+  for candidate in ${GAC_BROWSER:+"$GAC_BROWSER"} chromium google-chrome google-chrome-stable chromium-browser \
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" /Applications/Chromium.app/Contents/MacOS/Chromium; do
     if command -v "$candidate"; then
       return

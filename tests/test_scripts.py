@@ -1,0 +1,96 @@
+"""The set-up scripts, with a Python that only writes down how it is called."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+# Says its version, refuses to import torch, and fails where the test wants an installation to fail.
+FAKE_PYTHON = """#!/bin/sh
+echo "$*" >>"$CALLS"
+case "$*" in
+-VV) echo "Python $FAKE_VERSION" ;;
+*"index versions torch"*) echo "2.13.0+cpu" ;;
+*"import torch"*) exit 1 ;;
+*"pip install"*) exit "${PIP_STATUS:-0}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    (tmp_path / "requirements.txt").write_text("torch>=2.6\n", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("torch==2.13.0\n", encoding="utf-8")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(FAKE_PYTHON, encoding="utf-8")
+    python.chmod(0o755)
+    return tmp_path
+
+
+def _run(project: Path, *arguments: str, **variables: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run scripts/run from elsewhere; returns the outcome and what Python was called with."""
+    calls = project / "calls"
+    calls.write_text("", encoding="utf-8")
+    environment = {**os.environ, "CALLS": str(calls), "FAKE_VERSION": "3.11.7", **variables}
+    command = [str(project / "scripts" / "run"), *arguments]
+    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return done, calls.read_text(encoding="utf-8").splitlines()
+
+
+def _installs(calls: list[str]) -> int:
+    return sum("pip install" in call for call in calls)
+
+
+def test_the_second_start_installs_nothing_and_asks_no_index(project: Path) -> None:
+    done, calls = _run(project)
+    assert done.returncode == 0, done.stderr
+    assert _installs(calls) == 1
+    done, calls = _run(project, "--port", "8000")
+    assert not [call for call in calls if "-m pip" in call]
+    assert calls[-1] == "-m gac_app serve --port 8000"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt"])
+def test_changed_requirements_are_installed(project: Path, name: str) -> None:
+    _run(project)
+    with (project / name).open("a", encoding="utf-8") as file:
+        file.write("more==1\n")
+    assert _installs(_run(project)[1]) == 1
+
+
+def test_another_python_is_installed_for(project: Path) -> None:
+    _run(project)
+    assert _installs(_run(project, FAKE_VERSION="3.12.1")[1]) == 1
+
+
+def test_a_failed_installation_is_said_and_tried_again(project: Path) -> None:
+    done, calls = _run(project, PIP_STATUS="1")
+    assert done.returncode == 1
+    assert "error: the installation failed" in done.stderr
+    assert not any("gac_app" in call for call in calls)
+    assert _installs(_run(project)[1]) == 1
+
+
+def test_prepare_fetches_and_does_not_serve(project: Path) -> None:
+    _, calls = _run(project, "--prepare", "--config", "x.yaml")
+    assert calls[-1] == "-m gac_app fetch --config x.yaml"
+
+
+def test_an_old_python_is_named(project: Path, tmp_path: Path) -> None:
+    shutil.rmtree(project / ".venv")
+    old = tmp_path / "bin" / "python3"
+    old.parent.mkdir()
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.2" && exit\nexit 1\n', encoding="utf-8")
+    old.chmod(0o755)
+    for name in ("bash", "dirname", "uname"):
+        (old.parent / name).symlink_to(shutil.which(name) or "")
+    done, _ = _run(project, PATH=str(old.parent))
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed; found: Python 3.9.2" in done.stderr
