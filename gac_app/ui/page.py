@@ -30,9 +30,9 @@ def build_page(service: RunService) -> gr.Blocks:
             build_member_chips(service, page)
         panel = build_settings_panel(service.config)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
-            with gr.Tab("Compare", id="compare", render_children=True):
+            with gr.Tab("Compare", id="compare"):
                 compare = CompareTab(service, panel)
-            with gr.Tab("History", id="history", render_children=True) as history_tab:
+            with gr.Tab("History", id="history") as history_tab:
                 history = build_history(service)
             with gr.Tab("About", id="about"):
                 build_about(service.config)

@@ -92,7 +92,7 @@ class EnsembleCard extends Card {
     this.next = h("button", { type: "button", class: "gac-icon", onclick: actions.onNext, title: "Next gated token (n)", disabled: true },
       h("span", { text: "Next gated" }), h("kbd", { text: "n" }));
     this.legend = h("p", { class: "gac-legend" },
-      h("span", { class: "gac-legend-gate" }, h("i", { class: "tok g", text: "asked" }), " members combined"),
+      h("span", { class: "gac-legend-gate" }, h("i", { class: "gac-sample", text: "asked" }), " members combined"),
       h("span", { class: "gac-legend-doubt" }, h("i", { text: "sure" }), h("i", { text: "unsure" })),
       ...run.members.map(memberName));
     this.plot = new ConfidencePlot(run.threshold, run.mode, actions.onInspect);

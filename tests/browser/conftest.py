@@ -1,0 +1,140 @@
+"""A real host in a thread, and pages of the system's Chromium that record what must not happen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from gac_app.server.host import create_host
+from gac_app.services.runs import RunService
+from tests.ui.planted import PlantedEnsemble, planted_service
+
+ARGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+START_S = 30.0
+
+
+@dataclass
+class Site:
+    """A served page and the service behind it."""
+
+    url: str
+    service: RunService
+
+
+@contextmanager
+def served(service: RunService) -> Iterator[Site]:
+    """Serve a service's page on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    host = create_host(service, service.config)
+    server = uvicorn.Server(uvicorn.Config(host, host="127.0.0.1", port=port, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + START_S
+    while not server.started:
+        assert time.monotonic() < until, "the host did not start"
+        time.sleep(0.05)
+    yield Site(f"http://127.0.0.1:{port}/", service)
+    server.should_exit = True
+    thread.join(15)
+
+
+@dataclass
+class Watched:
+    """A page that keeps what a good page never causes."""
+
+    page: Page
+    faults: list[str] = field(default_factory=list)
+
+    def ask(self, prompt: str, *, and_wait: bool = True) -> None:
+        self.page.fill("#gac-prompt textarea", prompt)
+        self.page.press("#gac-prompt textarea", "Enter")
+        self.page.wait_for_selector(f".gac-asked h2:text-is('{prompt}')")
+        if and_wait:
+            self.wait_for_end()
+
+    def wait_for_end(self, timeout_s: float = 60) -> None:
+        self.page.wait_for_selector("body:not(.gac-is-live)", timeout=timeout_s * 1000)
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def leave_fields(self) -> None:
+        """Put the focus where keys are not typed."""
+        self.page.evaluate("document.activeElement.blur()")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("GAC_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium or Chrome; scripts/test installs one")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
+        yield browser
+        browser.close()
+
+
+Opener = Callable[..., Watched]
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Opener]:
+    """Open a page as a visitor of its own; afterwards there must have been no fault."""
+    opened: list[Watched] = []
+
+    def open_one(site: Site, **options: object) -> Watched:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(15_000)
+        watched = Watched(context.new_page())
+
+        def on_console(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                watched.faults.append(f"console: {message.text}")
+
+        def on_request(request: Request) -> None:
+            if not request.url.startswith((site.url, "data:", "blob:")):
+                watched.faults.append(f"remote: {request.url}")
+
+        watched.page.on("console", on_console)
+        watched.page.on("pageerror", lambda error: watched.faults.append(f"script: {error}"))
+        watched.page.on("dialog", lambda dialog: watched.faults.append(f"dialog: {dialog.message}"))
+        watched.page.on("request", on_request)
+        watched.page.goto(site.url)
+        watched.page.wait_for_function("window.gac?.stop")
+        opened.append(watched)
+        return watched
+
+    yield open_one
+    for watched in opened:
+        watched.page.context.close()
+        assert watched.faults == []
+
+
+Server = Callable[..., Site]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Server]:
+    """Serve the planted ensemble that a test gives."""
+    with ExitStack() as sites:
+
+        def start(ensemble: PlantedEnsemble | None = None, **server: int) -> Site:
+            return sites.enter_context(served(planted_service(tmp_path, ensemble, **server)))
+
+        yield start

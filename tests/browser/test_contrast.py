@@ -1,0 +1,53 @@
+"""Text reaches 4.5:1 against what it stands on, in both modes (WCAG 2.1, 1.4.3)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, Server
+
+pytestmark = pytest.mark.browser
+
+# Walks up to the first opaque ground, blending half-transparent ones; returns what falls short.
+MEASURE = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgba = (css) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+  const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
+  const ground = (node) => { if (!node) return [255, 255, 255]; const own = rgba(getComputedStyle(node).backgroundColor);
+    return own[3] === 1 ? own.slice(0, 3) : over(own, ground(node.parentElement)); };
+  const light = (rgb) => { const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const bad = new Set();
+  const walker = document.createTreeWalker(document.querySelector('.gradio-container'), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !node.checkVisibility({visibilityProperty: true})) continue;
+    if (node.closest(':disabled, style, script, .sr-only, .toggle-button')) continue;
+    const under = ground(node), ink = over(rgba(getComputedStyle(node).color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) bad.add(`${node.className || node.tagName}: ${ratio.toFixed(2)} ${walker.currentNode.textContent.trim().slice(0, 30)}`);
+  }
+  return [...bad];
+}"""  # noqa: E501
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_everywhere(serve: Server, open_page: Opener, scheme: str) -> None:
+    page = open_page(serve(), color_scheme=scheme)
+    assert page.page.evaluate(MEASURE) == []
+    page.ask("hello")
+    page.page.click(".gac-ensemble .tok >> nth=1")
+    page.page.wait_for_selector(".gac-branch")
+    for view in ("gate", "winner", "confidence"):
+        page.page.check(f".gac-views input[value={view}]", force=True)
+        assert page.page.evaluate(MEASURE) == [], view
+    page.page.click("#gac-summary")
+    page.page.wait_for_timeout(500)
+    assert page.page.evaluate(MEASURE) == []
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-run-prompt")
+    assert page.page.evaluate(MEASURE) == []
+    page.page.click("role=tab[name=About]")
+    page.page.wait_for_selector(".gac-about")
+    assert page.page.evaluate(MEASURE) == []

@@ -1,0 +1,189 @@
+"""What a visitor does on the page, over planted answers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, Watched
+from tests.ui.planted import ANSWER, PlantedEnsemble
+
+pytestmark = pytest.mark.browser
+
+LONG = tuple(f" word{i}" for i in range(2000))
+
+
+def keys(page: Watched, *names: str) -> None:
+    for name in names:
+        page.page.keyboard.press(name)
+
+
+def inspected(page: Watched) -> str:
+    return page.text(".gac-inspector header h3")
+
+
+def test_streams_end_and_the_gate_shows(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", ""))))
+    page.ask("hello")
+    assert page.text(".gac-ensemble .gac-text").startswith("Paris is the")
+    assert page.page.locator(".gac-ensemble .tok.g").count() == 3
+    assert page.page.locator(".gac-members .tok.g").count() == 0
+    assert "differs from token 2 on" in page.text(".gac-members")
+    assert page.page.locator(".gac-members .tok.fork").count() == 2
+
+
+def test_tokens_are_one_tab_stop_with_arrow_keys(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    assert page.page.locator(".gac-ensemble .tok[tabindex='0']").count() == 1
+    page.page.locator(".gac-ensemble .tok[tabindex='0']").focus()
+    keys(page, "ArrowRight", "ArrowRight", "Enter")
+    page.page.wait_for_selector(".gac-inspector.is-open")
+    assert inspected(page) == "Token 3"
+    keys(page, "End")
+    page.page.wait_for_selector(f".gac-inspector h3:text-is('Token {len(ANSWER)}')")
+    keys(page, "Escape")
+    assert page.page.locator(".gac-inspector.is-open").count() == 0
+    assert page.page.evaluate("document.activeElement.dataset.i") == str(len(ANSWER) - 1)
+
+
+def test_n_goes_from_gated_token_to_gated_token(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.leave_fields()
+    for expected in (2, 4, 5, 2):
+        keys(page, "n")
+        page.page.wait_for_selector(f".gac-inspector h3:text-is('Token {expected}')")
+
+
+def test_keys_are_text_where_somebody_types(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.page.focus("#gac-prompt textarea")
+    page.page.keyboard.type("1n0x")
+    assert page.page.input_value("#gac-prompt textarea") == "1n0x"
+    assert "Best answer" in page.text(".gac-votes")
+
+
+def test_branch_votes_and_undo(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.page.click(".gac-ensemble .tok >> nth=1")
+    page.page.click(".gac-branch >> nth=0")
+    page.page.wait_for_selector("text=Branched at token 2")
+    page.wait_for_end()
+    assert page.text(".gac-ensemble .gac-text").startswith("Paris instead the")
+    assert page.page.locator(".gac-ensemble .tok.f").count() == 2
+    page.leave_fields()
+    keys(page, "2")
+    page.page.wait_for_selector("text=Your choice: Small")
+    page.page.click("text=/^Undo/")
+    page.page.wait_for_selector("text=Best answer")
+    page.leave_fields()
+    keys(page, "x")
+    page.page.wait_for_selector("text=Your choice: All bad")
+
+
+def test_a_vote_while_it_streams_stops_the_run(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page.ask("hello", and_wait=False)
+    page.page.wait_for_selector(".gac-ensemble .tok >> nth=5")
+    page.leave_fields()
+    keys(page, "1")
+    page.wait_for_end(10)
+    page.page.wait_for_selector("text=Your choice: Ensemble")
+    assert page.text(".gac-status").startswith("Stopped")
+
+
+def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page.ask("first", and_wait=False)
+    page.page.wait_for_selector(".gac-ensemble .tok >> nth=5")
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
+    page.ask("second", and_wait=False)
+    page.page.wait_for_selector(".gac-ensemble .tok >> nth=3")
+    assert page.text(".gac-ensemble .gac-text").strip().startswith("word0 word1")
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
+
+
+def test_closing_the_page_stops_the_computation(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.01)
+    page = open_page(serve(ensemble))
+    page.ask("hello", and_wait=False)
+    page.page.wait_for_selector(".gac-ensemble .tok >> nth=5")
+    page.page.close()
+    time.sleep(2)
+    before = ensemble.num_steps
+    time.sleep(0.5)
+    assert ensemble.num_steps == before < 3 * len(LONG)
+
+
+def test_a_failing_member_says_so_while_the_others_go_on(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(failing="Large")))
+    page.ask("hello")
+    assert "planted failure" in page.text(".gac-members .gac-card >> nth=1")
+    assert page.page.locator(".gac-members .gac-card >> nth=0").get_attribute("data-state") == "finished"
+    assert page.text(".gac-ensemble .gac-text").startswith("Paris is the")
+
+
+def test_history_survives_a_reload_and_can_be_emptied(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("remember me")
+    page.page.reload()
+    page.page.wait_for_function("window.gac?.stop")
+    page.page.click("role=tab[name=History]")
+    page.page.click(".gac-run-open")
+    page.page.wait_for_selector(".gac-asked h2:text-is('remember me')")
+    page.page.click(".gac-ensemble .tok >> nth=1")
+    page.page.wait_for_selector(".gac-branch")
+    page.page.click("role=tab[name=History]")
+    page.page.click("text=Delete all my data")
+    page.page.click(".gac-dialog >> text=Keep")
+    assert page.page.locator(".gac-runs li").count() == 1
+    page.page.click("text=Delete all my data")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector("text=All your data is deleted.")
+    assert page.page.locator(".gac-runs li").count() == 0
+    page.page.click("role=tab[name=Compare]")
+    page.page.wait_for_selector(".gac-empty")
+
+
+def test_two_visitors_see_only_their_own(serve: Server, open_page: Opener) -> None:
+    site = serve()
+    first, second = open_page(site), open_page(site)
+    first.ask("mine alone")
+    second.ask("quite another")
+    second.page.click("role=tab[name=History]")
+    second.page.wait_for_selector(".gac-run-prompt")
+    assert second.text(".gac-runs").count("quite another") == 1
+    assert "mine alone" not in second.text("body")
+
+
+def test_settings_change_the_next_run_and_its_summary(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.click("#gac-summary")
+    page.page.get_by_label("Every step").check()
+    page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
+    page.ask("hello")
+    assert page.page.locator(".gac-views input:checked").get_attribute("value") == "winner"
+
+
+def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.fill("#gac-prompt textarea", "   ")
+    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.wait_for_selector(".gac-notice:has-text('empty')")
+    assert page.page.locator(".gac-empty").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overflows(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
+    page = open_page(serve(), viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page.ask("hello")
+    page.page.click(".gac-ensemble .tok >> nth=1")
+    page.page.wait_for_selector(".gac-branch")
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
