@@ -43,17 +43,23 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
         states: told how far each member is.
 
     Raises:
-        ConfigError, ModelLoadError: of the first member that failed; the others are released.
+        ConfigError, ModelLoadError, VocabularyError: of the first member that failed; the others are released.
     """
-    from gac_app.decoding.ensemble import Ensemble
-    from gac_app.executors.threads import ThreadMember
+    config = config if isinstance(config, Config) else read_config(config)
+    models = _load_models(config, states or MemberStates(config))
+    try:
+        return _unite(models, config)
+    except BaseException:
+        for model in models:
+            model.close()
+        raise
+
+
+def _load_models(config: Config, states: MemberStates) -> list[Model]:
+    """All members' models, loaded at the same time."""
     from gac_app.models.devices import detect_devices
     from gac_app.models.placement import plan
-    from gac_app.vocab.mapping import VocabMapping
-    from gac_app.vocab.union import UnionVocabulary
 
-    config = config if isinstance(config, Config) else read_config(config)
-    states = states or MemberStates(config)
     placement = plan(config.members, detect_devices())
     for warning in placement.warnings:
         logger.warning("%s", warning)
@@ -67,8 +73,16 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
         for model in models:
             model.close()
         raise errors[0]
-    union = UnionVocabulary.build(model.vocabulary for model in models)
-    return Ensemble([ThreadMember(model, VocabMapping(model.vocabulary, union)) for model in models], config)
+    return models
+
+
+def _unite(models: list[Model], config: Config) -> Ensemble:
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.executors.threads import ThreadMember
+    from gac_app.vocab.cache import unite
+
+    mappings = unite([model.vocabulary for model in models], cache_dir(config))
+    return Ensemble([ThreadMember(*pair) for pair in zip(models, mappings, strict=True)], config)
 
 
 def read_config(path: str | Path | None = None) -> Config:
@@ -84,13 +98,18 @@ def _load_in_background(service: RunService) -> None:
         service.use(load_ensemble(service.config, service.states))
     except GacError as error:
         logger.error("%s", error)
-        for state in service.member_states():
-            if state.phase not in ("ready", "failed"):
-                service.states.set(state.name, "failed", detail=str(error))
+        _mark_failed(service, str(error))
     except Exception:
         logger.exception("loading the members broke")
-        for state in service.member_states():
-            service.states.set(state.name, "failed", detail="something unexpected happened; the server's log says what")
+        _mark_failed(service, "something unexpected happened; the log of the server says what")
+
+
+def _mark_failed(service: RunService, detail: str) -> None:
+    """Where no member is to blame by itself, all are: no state may go on saying that all is well."""
+    phases = {state.name: state.phase for state in service.member_states()}
+    for name, phase in phases.items():
+        if phase != "failed" and not (phase == "ready" and "failed" in phases.values()):
+            service.states.set(name, "failed", detail=detail)
 
 
 def _load_member(config: Config, member: MemberConfig, seat: Seat, states: MemberStates) -> Model:

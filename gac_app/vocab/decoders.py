@@ -84,7 +84,7 @@ def read_vocabulary(
     Args:
         tokenizer: its added tokens say which ids are control tokens; looks decide nothing.
         vocab_size: rows of the embedding; ids that the tokenizer lacks stand for no text.
-        end_ids: see `MemberVocabulary`.
+        end_ids: see `MemberVocabulary`; those beyond the embedding are left out.
         encode: the tokenizer's encoder.
 
     Raises:
@@ -101,8 +101,9 @@ def read_vocabulary(
         for byte, token_id in enumerate(_byte_token_ids(tokenizer, bytes(range(256)))):
             token_bytes[token_id] = bytes([byte])
             byte_ids.add(token_id)
-    vocabulary = MemberVocabulary(tuple(token_bytes), end_ids, frozenset(byte_ids), encode)
-    _check_round_trip(vocabulary)
+    known_end_ids = end_ids & frozenset(range(vocab_size))
+    vocabulary = MemberVocabulary(tuple(token_bytes), known_end_ids, frozenset(byte_ids), encode)
+    check_round_trip(vocabulary)
     return vocabulary
 
 
@@ -110,7 +111,8 @@ def _without_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _check_round_trip(vocabulary: MemberVocabulary) -> None:
+def check_round_trip(vocabulary: MemberVocabulary) -> None:
+    """Raise VocabularyError unless hard strings come back from ids unchanged."""
     for text in HARD_STRINGS:
         found = vocabulary.decode(vocabulary.encode(text))
         if found != text.encode():

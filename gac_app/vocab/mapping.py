@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
-from gac_app.vocab.union import UnionVocabulary
+from gac_app.vocab.union import IdsV, UnionVocabulary
 
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
@@ -20,22 +21,25 @@ MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 class VocabMapping:
     """Sends one member's distributions into the union, and union tokens back into the member's ids."""
 
-    def __init__(self, vocabulary: MemberVocabulary, union: UnionVocabulary) -> None:
+    def __init__(self, vocabulary: MemberVocabulary, union: UnionVocabulary, union_ids_V: IdsV | None = None) -> None:
+        """`union_ids_V`, if it is known already, is what `union.ids_of(vocabulary)` gives."""
         self.vocabulary = vocabulary
         self.union = union
         self._fed: dict[int, tuple[int, ...]] = {}
-        ids_by_union = self._ids_by_union_id()
+        ids_V = union.ids_of(vocabulary) if union_ids_V is None else union_ids_V
+        rivals = self._rivals(ids_V)
         # A union token that the member lacks reads the extra last column, whose logit is -inf.
-        source_U = torch.full((len(union),), len(vocabulary), dtype=torch.int64)
-        owned = torch.tensor(list(ids_by_union), dtype=torch.int64)
-        source_U[owned] = torch.tensor([ids[0] for ids in ids_by_union.values()], dtype=torch.int64)
-        self.source_U = source_U
-        self._own_id = {union_id: ids[0] for union_id, ids in ids_by_union.items()}
-        self._twins = _rounds({u: ids[1:] for u, ids in ids_by_union.items() if len(ids) > 1})
+        own_U = np.full(len(union), len(vocabulary), dtype=np.int64)
+        has_token_V = ids_V >= 0
+        own_U[ids_V[has_token_V]] = np.flatnonzero(has_token_V)
+        own_U[list(rivals)] = [ids[0] for ids in rivals.values()]
+        self._own_U = own_U
+        self._source_U = torch.tensor(own_U)
+        self._twins = _rounds(rivals)
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
-        self.source_U = self.source_U.to(device)
+        self._source_U = self._source_U.to(device)
         self._twins = [(union_ids.to(device), ids.to(device)) for union_ids, ids in self._twins]
         return self
 
@@ -47,7 +51,7 @@ class VocabMapping:
         """
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
         padded_NV = torch.cat([logits_NV[:, : len(self.vocabulary)], lacking_N1], dim=1)
-        logits_NU = padded_NV.index_select(1, self.source_U)
+        logits_NU = padded_NV.index_select(1, self._source_U)
         for union_ids, ids in self._twins:
             logits_NU[:, union_ids] = torch.logaddexp(logits_NU[:, union_ids], logits_NV[:, ids])
         return torch.softmax(logits_NU, dim=1, dtype=torch.float32)
@@ -61,9 +65,9 @@ class VocabMapping:
             VocabularyError: where the member has no token for one of the bytes.
         """
         if union_id not in self._fed:
-            own = self._own_id.get(union_id)
-            is_own = own is not None and union_id != self.union.end_id
-            self._fed[union_id] = (own,) if is_own and own is not None else self.spell(self.union.token(union_id))
+            own = int(self._own_U[union_id])
+            is_own = own < len(self.vocabulary) and union_id != self.union.end_id
+            self._fed[union_id] = (own,) if is_own else self.spell(self.union.token(union_id))
         return self._fed[union_id]
 
     def spell(self, text: bytes) -> tuple[int, ...]:
@@ -72,8 +76,8 @@ class VocabMapping:
             ids = self.vocabulary.encode(text.decode("utf-8"))
         except UnicodeDecodeError:
             return self._spell_greedily(text)
-        has_control = any(self.vocabulary.token_bytes[i] is None for i in ids)
-        return tuple(ids) if not has_control and self.vocabulary.decode(ids) == text else self._spell_greedily(text)
+        is_text = all(self.vocabulary.token_bytes[i] and i not in self.vocabulary.end_ids for i in ids)
+        return tuple(ids) if is_text and self.vocabulary.decode(ids) == text else self._spell_greedily(text)
 
     def _spell_greedily(self, text: bytes) -> tuple[int, ...]:
         ids: list[int] = []
@@ -91,19 +95,20 @@ class VocabMapping:
 
     @cached_property
     def _id_of_bytes(self) -> dict[bytes, int]:
-        return {self.union.tokens[u]: own for u, own in self._own_id.items() if u != self.union.end_id}
+        """The id to be fed per byte string, those that the union lacks (lone bytes, mostly) included."""
+        ends, size = self.vocabulary.end_ids, len(self.vocabulary)
+        found = {token: i for i, token in enumerate(self.vocabulary.token_bytes) if token and i not in ends}
+        return found | {t: own for t, own in zip(self.union.tokens, self._own_U.tolist(), strict=False) if own < size}
 
-    def _ids_by_union_id(self) -> dict[int, list[int]]:
-        """The member's ids of each union token it has, the one to be fed first."""
-        vocabulary = self.vocabulary
+    def _rivals(self, union_ids_V: IdsV) -> dict[int, list[int]]:
+        """The ids of each union token that has several, the one to be fed first."""
+        counts_U = np.bincount(union_ids_V[union_ids_V >= 0], minlength=len(self.union))
+        has_rival_V = (union_ids_V >= 0) & (counts_U[union_ids_V] > 1)
         found: dict[int, list[int]] = {}
-        for own, token in enumerate(vocabulary.token_bytes):
-            if own in vocabulary.end_ids:
-                found.setdefault(self.union.end_id, []).append(own)
-            elif token in self.union.ids:
-                found.setdefault(self.union.ids[token], []).append(own)
+        for own in np.flatnonzero(has_rival_V).tolist():
+            found.setdefault(int(union_ids_V[own]), []).append(own)
         for union_id, ids in found.items():
-            if len(ids) > 1 and union_id != self.union.end_id:
+            if union_id != self.union.end_id:
                 ids.sort(key=self._preference(self.union.tokens[union_id]))
         return found
 
@@ -116,11 +121,11 @@ class VocabMapping:
         return lambda own: (own in self.vocabulary.byte_ids, [own] != canonical, own)
 
 
-def _rounds(twins: dict[int, list[int]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(union ids, member ids) to be added one after the other, so that no round has a union id twice."""
+def _rounds(rivals: dict[int, list[int]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(union ids, member ids) to be added to the first ones, in rounds so that none has a union id twice."""
     rounds: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for depth in range(max(map(len, twins.values()), default=0)):
-        pairs = [(union_id, ids[depth]) for union_id, ids in twins.items() if len(ids) > depth]
+    for depth in range(1, max(map(len, rivals.values()), default=0)):
+        pairs = [(union_id, ids[depth]) for union_id, ids in rivals.items() if len(ids) > depth]
         columns = torch.tensor(pairs, dtype=torch.int64)
         rounds.append((columns[:, 0].contiguous(), columns[:, 1].contiguous()))
     return rounds

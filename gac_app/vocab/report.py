@@ -25,10 +25,7 @@ class VocabularyReport:
 
 def report(vocabularies: Sequence[MemberVocabulary]) -> VocabularyReport:
     """Compare every pair of vocabularies."""
-    texts = [
-        {token for token_id, token in enumerate(v.token_bytes) if token and token_id not in v.end_ids}
-        for v in vocabularies
-    ]
+    texts = [vocabulary.texts() for vocabulary in vocabularies]
     common = set.intersection(*texts)
     return VocabularyReport(
         sizes=tuple(map(len, vocabularies)),

@@ -30,6 +30,13 @@ class MemberVocabulary:
     def __len__(self) -> int:
         return len(self.token_bytes)
 
+    def texts(self) -> set[bytes]:
+        """The distinct byte strings that the ids stand for; those of ends stand for none."""
+        tokens = list(self.token_bytes)
+        for end_id in self.end_ids:
+            tokens[end_id] = None
+        return {token for token in set(tokens) if token}
+
     def decode(self, ids: list[int]) -> bytes:
         """The bytes that `ids` stand for; control tokens stand for none."""
         return b"".join(self.token_bytes[i] or b"" for i in ids)

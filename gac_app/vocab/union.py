@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from gac_app.vocab.tokens import MemberVocabulary
+
+IdsV = np.ndarray[Any, np.dtype[np.int32]]
 
 
 class UnionVocabulary:
@@ -21,7 +26,8 @@ class UnionVocabulary:
     """
 
     def __init__(self, tokens: Iterable[bytes]) -> None:
-        self.tokens: tuple[bytes, ...] = tuple(sorted(set(tokens)))
+        # Unlike a set, a dict keeps the order, and what is sorted already is sorted again in no time.
+        self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
 
     @classmethod
     def build(cls, vocabularies: Iterable[MemberVocabulary]) -> UnionVocabulary:
@@ -30,15 +36,20 @@ class UnionVocabulary:
         A token that some member cannot be fed stays out too: SmolLM2 has no token for 21 bytes, most of which are
         never part of valid UTF-8, and choosing one would leave that member behind.
         """
-        members = [
-            {token for i, token in enumerate(v.token_bytes) if token and i not in v.end_ids} for v in vocabularies
-        ]
+        members = [vocabulary.texts() for vocabulary in vocabularies]
         tokens = set[bytes]().union(*members)
         for member in members:
             missing = bytes(byte for byte in range(256) if bytes([byte]) not in member)
             if missing:
-                tokens = {t for t in tokens if t in member or t.translate(None, missing) == t}
+                tokens -= {token for token in tokens - member if token.translate(None, missing) != token}
         return cls(tokens)
+
+    def ids_of(self, vocabulary: MemberVocabulary) -> IdsV:
+        """Union id per id of a member, int32 [V]; -1 for ids that stand for no union token."""
+        found = (self.ids.get(token or b"", -1) for token in vocabulary.token_bytes)
+        union_ids_V = np.fromiter(found, np.int32, len(vocabulary))
+        union_ids_V[list(vocabulary.end_ids)] = self.end_id
+        return union_ids_V
 
     def __len__(self) -> int:
         return len(self.tokens) + 1

@@ -1,0 +1,80 @@
+"""The union of a set of vocabularies, kept on disk: a later start rebuilds it from the ids alone, without sorting.
+
+Only ids are kept: which union token each member's id is. The bytes come from the members, whose digest names the file,
+so that a file never meets other vocabularies than those it was made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import IdsV, UnionVocabulary
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1  # of what is kept and of the union's own rules; a new number builds anew
+
+
+def unite(vocabularies: Sequence[MemberVocabulary], cache_dir: Path) -> list[VocabMapping]:
+    """The members' mappings into their union vocabulary, in the order given; built where the cache does not have it."""
+    path = cache_dir / "unions" / f"{_digest(vocabularies)}.npz"
+    ids = _load(path, len(vocabularies))
+    if ids is not None:
+        union = _restored(vocabularies, ids)
+    else:
+        union = UnionVocabulary.build(vocabularies)
+        ids = [union.ids_of(vocabulary) for vocabulary in vocabularies]
+        _save(path, ids)
+    return [VocabMapping(vocabulary, union, ids_V) for vocabulary, ids_V in zip(vocabularies, ids, strict=True)]
+
+
+def _digest(vocabularies: Sequence[MemberVocabulary]) -> str:
+    digest = hashlib.sha256(f"union {_FORMAT}".encode())
+    for vocabulary in vocabularies:
+        tokens = vocabulary.token_bytes
+        lengths = [-1 if token is None else len(token) for token in tokens]
+        for ids in ([len(tokens)], lengths, sorted(vocabulary.end_ids), sorted(vocabulary.byte_ids)):
+            digest.update(np.array([len(ids), *ids], dtype=np.int32).tobytes())
+        digest.update(b"".join(filter(None, tokens)))
+    return digest.hexdigest()
+
+
+def _restored(vocabularies: Sequence[MemberVocabulary], ids: list[IdsV]) -> UnionVocabulary:
+    size = 1 + max(int(ids_V.max()) for ids_V in ids)
+    tokens_U = np.full(size + 1, None, dtype=object)
+    for vocabulary, ids_V in zip(vocabularies, ids, strict=True):
+        text_ids_V = ids_V.copy()
+        text_ids_V[list(vocabulary.end_ids)] = -1
+        tokens_U[text_ids_V] = np.array(vocabulary.token_bytes, dtype=object)  # the last place takes what has no text
+    return UnionVocabulary(token for token in tokens_U[:-1] if token)  # none at END's
+
+
+def _load(path: Path, num_members: int) -> list[IdsV] | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return [file[f"ids_{index}"] for index in range(num_members)]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        logger.warning("the kept union vocabulary %s is damaged and built anew: %s", path.name, error)
+        return None
+
+
+def _save(path: Path, ids: list[IdsV]) -> None:
+    with contextlib.suppress(OSError):  # where nothing can be kept, every start builds
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent) as folder:
+            work = Path(folder, path.name)
+            np.savez(work, **{f"ids_{index}": ids_V for index, ids_V in enumerate(ids)})  # type: ignore[arg-type]
+            work.replace(path)

@@ -1,0 +1,112 @@
+"""A member's distributions in the union against a slow reference; what is fed comes back as the same bytes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gac_app.errors import VocabularyError
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import UnionVocabulary
+from tests.vocab.vocabularies import ALL_BYTES, vocabularies, vocabulary
+
+members = st.lists(vocabularies(), min_size=1, max_size=3)
+
+
+def reference_U(vocabulary: MemberVocabulary, union: UnionVocabulary, logits: list[float]) -> list[float]:
+    """The paper's M^i written out: every id's weight goes to its union token, and the whole is made to sum to 1."""
+    top = max(logits)
+    weights = [0.0] * len(union)
+    for token_id, logit in enumerate(logits):
+        token = vocabulary.token_bytes[token_id]
+        if token_id in vocabulary.end_ids:
+            weights[union.end_id] += math.exp(logit - top)
+        elif token in union.tokens:
+            weights[union.tokens.index(token)] += math.exp(logit - top)
+    return [weight / math.fsum(weights) for weight in weights]
+
+
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
+def test_project_equals_the_slow_reference(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
+    union = UnionVocabulary.build(vocabularies)
+    for vocab in vocabularies:
+        logits_NV = scale * torch.randn(2, len(vocab), generator=torch.Generator().manual_seed(seed))
+        probs_NU = VocabMapping(vocab, union).project(logits_NV)
+        expected = torch.tensor([reference_U(vocab, union, row.double().tolist()) for row in logits_NV])
+        assert probs_NU.dtype == torch.float32
+        torch.testing.assert_close(probs_NU.sum(1), torch.ones(2), atol=1e-5, rtol=0)
+        torch.testing.assert_close(probs_NU, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_mass_of_twins_and_ends_adds_up_and_mass_on_control_tokens_is_dropped() -> None:
+    vocab = vocabulary([b"a", b"b", b"a", None, b"<e>", None, b"a"], end_ids=[4, 5])
+    union = UnionVocabulary([b"a", b"b", b"c"])
+    probs_NV = torch.tensor([[0.1, 0.2, 0.1, 0.2, 0.1, 0.1, 0.2]])
+    probs_NU = VocabMapping(vocab, union).project(probs_NV.log())
+    torch.testing.assert_close(probs_NU, torch.tensor([[0.5, 0.25, 0.0, 0.25]]))
+
+
+def test_project_takes_tokens_that_a_member_rules_out() -> None:
+    vocab = vocabulary([b"a", b"b", b"a"])
+    logits_NV = torch.tensor([[-torch.inf, 1.0, -torch.inf]])
+    probs_NU = VocabMapping(vocab, UnionVocabulary([b"a", b"b"])).project(logits_NV)
+    assert probs_NU.tolist() == [[0.0, 1.0, 0.0]]
+
+
+@given(members)
+@example([vocabulary([*ALL_BYTES, b"\xffz"]), vocabulary([*ALL_BYTES[:255], b"\xffz"])])
+def test_every_union_token_fed_to_every_member_is_the_same_bytes(vocabularies: list[MemberVocabulary]) -> None:
+    union = UnionVocabulary.build(vocabularies)
+    for vocab in vocabularies:
+        mapping = VocabMapping(vocab, union)
+        for union_id, token in enumerate(union.tokens):
+            ids = mapping.feed(union_id)
+            assert vocab.decode(list(ids)) == token
+            assert not vocab.end_ids & set(ids)
+            assert all(vocab.token_bytes[i] is not None for i in ids)
+        assert mapping.feed(union.end_id) == ()
+
+
+@given(vocabularies())
+def test_an_ordinary_token_is_fed_before_a_byte_token(vocab: MemberVocabulary) -> None:
+    mapping = VocabMapping(vocab, UnionVocabulary.build([vocab]))
+    for union_id, token in enumerate(mapping.union.tokens):
+        owners = {i for i, own in enumerate(vocab.token_bytes) if own == token and i not in vocab.end_ids}
+        (fed,) = mapping.feed(union_id)
+        assert fed in owners
+        assert fed not in vocab.byte_ids or owners <= vocab.byte_ids
+
+
+def test_of_ordinary_twins_the_one_that_the_tokeniser_produces_is_fed() -> None:
+    vocab = vocabulary([b".", b".", b"."], byte_ids=[0], encode=lambda text: [2])
+    assert VocabMapping(vocab, UnionVocabulary([b"."])).feed(0) == (2,)
+
+
+def test_the_members_tokeniser_spells_what_it_has_no_token_for() -> None:
+    tokens: list[bytes | None] = [*ALL_BYTES, b"ab", b"abc", b"cd"]
+    vocab = vocabulary(tokens, encode=lambda text: [256, 258] if text == "abcd" else [ord(c) for c in text])
+    assert VocabMapping(vocab, UnionVocabulary([b"abcd"])).feed(0) == (256, 258)
+
+
+@pytest.mark.parametrize("wrong", [[97], [98, 97], [97, 256], [97, 257], []])
+def test_a_tokeniser_that_changes_the_text_is_not_asked(wrong: list[int]) -> None:
+    vocab = vocabulary([*ALL_BYTES, None, b"b"], end_ids=[257], encode=lambda text: wrong)
+    assert VocabMapping(vocab, UnionVocabulary([b"ab"])).feed(0) == (97, 98)
+
+
+def test_half_characters_can_be_fed() -> None:
+    vocab = vocabulary([*ALL_BYTES, "日".encode()[:2]])
+    union = UnionVocabulary(["日".encode()[:2], "日".encode()[1:], "👩".encode()[:3]])
+    mapping = VocabMapping(vocab, union)
+    assert [mapping.feed(union.ids[token]) for token in union.tokens] == [(0x97, 0xA5), (256,), (0xF0, 0x9F, 0x91)]
+
+
+def test_a_byte_that_the_member_lacks_is_named() -> None:
+    mapping = VocabMapping(vocabulary(ALL_BYTES[:255]), UnionVocabulary([]))
+    with pytest.raises(VocabularyError, match="0xFF"):
+        mapping.spell(b"a\xff")

@@ -1,0 +1,79 @@
+"""The union: independent of order and hash seed, END pooled, control tokens apart, everything in it can be fed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import UnionVocabulary
+from tests.vocab.vocabularies import ALL_BYTES, vocabularies, vocabulary
+
+_PRINT_UNION = """
+import hashlib
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import UnionVocabulary
+
+def member(seed):
+    words = {hashlib.sha256(bytes([seed, n])).digest()[: 1 + n % 3] for n in range(200)}
+    tokens = [bytes([byte]) for byte in range(256)] + sorted(words) + [None]
+    return MemberVocabulary(tuple(tokens), frozenset({len(tokens) - 1}), frozenset(), lambda text: [])
+
+union = UnionVocabulary.build([member(1), member(2)])
+print(len(union), hashlib.sha256(repr((union.tokens, union.end_id)).encode()).hexdigest())
+"""
+
+
+def test_ids_are_ranks_and_end_is_the_last() -> None:
+    union = UnionVocabulary([b"b", b"a", b"ab", b"b"])
+    assert union.tokens == (b"a", b"ab", b"b")
+    assert union.ids == {b"a": 0, b"ab": 1, b"b": 2}
+    assert (union.end_id, len(union), union.token(1), union.token(3)) == (3, 4, b"ab", b"")
+
+
+@given(st.lists(vocabularies(), min_size=1, max_size=3))
+def test_ids_do_not_depend_on_the_order_of_the_members(members: list[MemberVocabulary]) -> None:
+    assert len({UnionVocabulary.build(order).tokens for order in permutations(members)}) == 1
+
+
+def test_ids_do_not_depend_on_the_hash_seed() -> None:
+    def digest(seed: str) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", _PRINT_UNION]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert digest("1") == digest("2")
+
+
+@given(st.lists(vocabularies(), min_size=1, max_size=3))
+def test_every_token_is_some_members_ordinary_token(members: list[MemberVocabulary]) -> None:
+    ordinary = {t for v in members for i, t in enumerate(v.token_bytes) if t and i not in v.end_ids}
+    assert set(UnionVocabulary.build(members).tokens) <= ordinary
+
+
+def test_end_tokens_are_pooled_and_control_tokens_stay_out() -> None:
+    first = vocabulary([*ALL_BYTES, None, b"</s>", None], end_ids=[257, 258])
+    second = vocabulary([None, *ALL_BYTES, b"the"], end_ids=[0])
+    union = UnionVocabulary.build([first, second])
+    assert len(union) == 256 + 1 + 1  # bytes, "the", END
+    assert b"</s>" not in union.ids
+    assert union.ids_of(first).tolist()[256:] == [-1, union.end_id, union.end_id]
+    assert union.ids_of(second).tolist()[::257] == [union.end_id, union.ids[b"the"]]
+
+
+def test_an_end_token_that_looks_like_text_leaves_the_text_of_another_member_alone() -> None:
+    union = UnionVocabulary.build([vocabulary([*ALL_BYTES, b"</s>"], end_ids=[256]), vocabulary([*ALL_BYTES, b"</s>"])])
+    assert b"</s>" in union.ids  # Gemma's `</s>` is the HTML tag
+
+
+@pytest.mark.parametrize(("token", "is_kept"), [(b"\xff", False), (b"a\xff", False), (b"\xffz", True), (b"ab", True)])
+def test_a_token_that_a_member_cannot_be_fed_stays_out(token: bytes, is_kept: bool) -> None:
+    without_ff = vocabulary([*ALL_BYTES[:255], b"\xffz"])
+    rich = vocabulary([*ALL_BYTES, b"a\xff", b"\xffz", b"ab"])
+    assert (token in UnionVocabulary.build([without_ff, rich]).ids) is is_kept
