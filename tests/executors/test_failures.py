@@ -1,0 +1,176 @@
+"""A member that fails at a step: the answer ends with an error naming it, or goes on as the ensemble of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.session import Branch
+from gac_app.executors.threads import ThreadMember
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.fakes import FakeModel, Fault, config_of
+
+NAMES = ("a", "b", "c")
+PROMPT = "Name three colours"
+SETTINGS: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 10}
+PATIENCE_S = 0.5  # of a step that will hang; healthy members need far less
+DETAILS = {
+    "nan": "{}: its logits are not finite numbers (NaN or infinite)",
+    "inf": "{}: its logits are not finite numbers (NaN or infinite)",
+    "raise": "{}: RuntimeError: planned",
+    "hang": "{}: gave no answer in time for this step",
+}
+
+Faults = dict[str, Fault]
+
+
+class Lab:
+    """Ensembles over one and the same union, whoever takes part."""
+
+    def __init__(self) -> None:
+        self.models: list[FakeModel] = []
+        self._ensembles: list[Ensemble] = []
+
+    def ensemble(self, names: tuple[str, ...], faults: Faults, settings: dict[str, Any]) -> Ensemble:
+        union = UnionVocabulary.build(FakeModel(name, seed).vocabulary for seed, name in enumerate(NAMES))
+        models = [FakeModel(name, seed, faults.get(name)) for seed, name in enumerate(NAMES) if name in names]
+        members = [ThreadMember(model, VocabMapping(model.vocabulary, union)) for model in models]
+        will_hang = any(fault.kind == "hang" for fault in faults.values())
+        patience = {"step_timeout_s": PATIENCE_S} if will_hang else {}
+        config = config_of(names, {**SETTINGS, **patience, "gate": names[0], **settings})
+        self.models += models
+        self._ensembles.append(Ensemble(members, config))
+        return self._ensembles[-1]
+
+    def close(self) -> None:
+        for model in self.models:
+            model.released.set()
+        for ensemble in self._ensembles:
+            ensemble.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    yield lab
+    lab.close()
+
+
+def decoded(ensemble: Ensemble, branch: Branch | None = None) -> tuple[list[StepTrace], FinishedEvent]:
+    *tokens, finished = ensemble.session(PROMPT, branch=branch).events()
+    assert isinstance(finished, FinishedEvent)
+    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
+
+
+def comparable(steps: list[StepTrace]) -> list[Any]:
+    return [
+        (
+            s.token,
+            pytest.approx(s.prob),
+            s.is_ensembled,
+            s.winner,
+            [(m.member, pytest.approx(m.weight), m.rank) for m in s.members],
+        )
+        for s in steps
+    ]
+
+
+@pytest.mark.parametrize("mode", ["gate", "every-step"])
+@pytest.mark.parametrize("kind", DETAILS)
+@pytest.mark.parametrize("culprit", NAMES)
+def test_by_default_the_answer_ends_with_an_error_naming_the_member(
+    lab: Lab, culprit: str, kind: Any, mode: str
+) -> None:
+    # A threshold of 1 opens the gate at every step, one member after the other.
+    settings = {"mode": mode, "threshold": 1.0}
+    healthy, _ = decoded(lab.ensemble(NAMES, {}, settings))
+
+    steps, finished = decoded(lab.ensemble(NAMES, {culprit: Fault(kind, from_read=3)}, settings))
+
+    assert (finished.reason, finished.detail) == (FinishReason.ERROR, DETAILS[kind].format(culprit))
+    assert comparable(steps) == comparable(healthy[:3]), "what was written before stays"
+    assert finished.text == b"".join(step.token for step in steps).decode()
+
+
+@pytest.mark.parametrize("kind", DETAILS)
+@pytest.mark.parametrize("mode", ["gate", "every-step"])
+@pytest.mark.parametrize("culprit", NAMES)
+def test_a_dropped_member_is_marked_and_the_rest_is_the_ensemble_of_the_rest(
+    lab: Lab, culprit: str, mode: str, kind: Any
+) -> None:
+    settings = {"mode": mode, "threshold": 0.9, "on_member_failure": "drop"}
+    fault = Fault(kind, from_read=2)
+    rest = tuple(name for name in NAMES if name != culprit)
+
+    steps, finished = decoded(lab.ensemble(NAMES, {culprit: fault}, settings))
+
+    lost_at = next(step.position for step in steps if step.dropped)
+    assert lost_at >= 2
+    assert [step.dropped for step in steps] == [()] * lost_at + [(culprit,)] * (len(steps) - lost_at)
+    assert (finished.reason, finished.num_tokens) == (FinishReason.LENGTH, 10)
+    expected, _ = decoded(lab.ensemble(rest, {}, settings), Branch(tuple(steps[:lost_at])))
+    assert comparable(steps[lost_at:]) == comparable(expected[lost_at:])
+    assert finished.num_ensembled == sum(step.is_ensembled for step in steps)
+
+
+def test_a_member_lost_at_the_first_step_was_never_there(lab: Lab) -> None:
+    settings = {"on_member_failure": "drop"}
+
+    steps, finished = decoded(lab.ensemble(NAMES, {"a": Fault("nan")}, settings))
+
+    expected, alone = decoded(lab.ensemble(("b", "c"), {}, settings))
+    assert comparable(steps) == comparable(expected)
+    assert finished.text == alone.text
+    assert {step.dropped for step in steps} == {("a",)}
+
+
+def test_the_last_member_left_decodes_alone(lab: Lab) -> None:
+    faults = {"a": Fault("raise", from_read=2), "b": Fault("nan", from_read=4)}
+
+    steps, finished = decoded(lab.ensemble(NAMES, faults, {"on_member_failure": "drop"}))
+
+    assert [step.dropped for step in steps] == [()] * 2 + [("a",)] * 2 + [("a", "b")] * 6
+    assert [step.is_ensembled for step in steps] == [True] * 4 + [False] * 6
+    assert finished.num_ensembled == 4
+    expected, _ = decoded(lab.ensemble(("c",), {}, {}), Branch(tuple(steps[:4])))
+    assert comparable(steps[4:]) == comparable(expected[4:])
+
+
+@pytest.mark.parametrize("kind", ["nan", "raise", "hang"])
+@pytest.mark.parametrize("mode", ["gate", "every-step"])
+def test_where_all_fail_the_answer_fails_without_a_garbage_token(lab: Lab, mode: str, kind: Any) -> None:
+    faults = {name: Fault(kind, from_read=1) for name in NAMES}
+    settings = {"mode": mode, "threshold": 1.0, "on_member_failure": "drop"}
+
+    steps, finished = decoded(lab.ensemble(NAMES, faults, settings))
+
+    assert finished.reason is FinishReason.ERROR
+    assert finished.detail == DETAILS[kind].format("c"), "the last one to go"
+    assert [step.dropped for step in steps] == [()]
+
+
+def test_a_member_that_can_hold_no_more_sequences_is_a_member_that_fails(lab: Lab) -> None:
+    ensemble = lab.ensemble(NAMES, {}, {"on_member_failure": "drop"})
+    crowded = lab.models[1]
+    crowded._free_slots.clear()
+
+    steps, finished = decoded(ensemble)
+
+    assert finished.reason is FinishReason.LENGTH
+    assert {step.dropped for step in steps} == {("b",)}
+
+
+@pytest.mark.parametrize("kind", DETAILS)
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_every_sequence_is_given_back(lab: Lab, policy: str, kind: Any) -> None:
+    ensemble = lab.ensemble(NAMES, {"b": Fault(kind, from_read=1)}, {"on_member_failure": policy})
+
+    decoded(ensemble)
+    lab.close()  # a hanging member gives back once it is let go
+
+    assert [model.num_held for model in lab.models] == [0, 0, 0]

@@ -1,0 +1,141 @@
+"""A stop, a closed page, the end of the process: computing ends, memory is given back, the row says how it was."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gac_app.decoding.events import FinishReason
+from gac_app.executors import threads
+from gac_app.storage import RunStatus
+from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, texts, until
+
+
+def slow_models(delay_s: float = 0.005) -> list[FakeModel]:
+    return [FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)]
+
+
+def test_a_stop_ends_every_stream_within_two_seconds_and_frees_its_sequences(house: House) -> None:
+    models = slow_models()
+    service = house.service(models)
+    run = begun(service.start(ALICE, "Go on", LONG), num_steps=3)
+    stopped_at = time.monotonic()
+
+    service.stop(ALICE, run.id)
+
+    assert run.over.wait(WAIT_S)
+    assert time.monotonic() - stopped_at < 2
+    until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
+    num_passes = [len(model.batches) for model in models]
+    time.sleep(0.05)
+    assert [len(model.batches) for model in models] == num_passes, "nothing is computed for nobody"
+    assert ended(run).status == RunStatus.ABORTED
+    for stream in run.streams.values():
+        assert stream.finished is not None
+        assert stream.finished.reason is FinishReason.ABORT
+        assert stream.finished.text == stream.text != ""
+    stored = service._store.load_run(ALICE, run.id)
+    assert stored.status == RunStatus.ABORTED
+    assert {a.text for a in stored.answers} == set(texts(run).values())
+
+
+@pytest.mark.parametrize("hung", ["first read", "later read"])
+def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
+    hanging = FakeModel("b", 2, fault=Fault("hang", from_read=0 if hung == "first read" else 2))
+    service = house.service([FakeModel("a", 1), hanging])
+    run = service.start(ALICE, "Go on", {**LONG, "mode": "every-step"})
+    assert hanging.is_hanging.wait(WAIT_S)
+    second = service.start(ALICE, "Its member is busy already", {**LONG, "mode": "every-step"})
+    until(lambda: second.status == "running")
+    stopped_at = time.monotonic()
+
+    service.stop(ALICE, run.id)
+    service.stop(ALICE, second.id)
+
+    for stopped in (run, second):
+        assert stopped.over.wait(WAIT_S)
+        assert stopped.status == RunStatus.ABORTED
+    assert time.monotonic() - stopped_at < 2
+    hanging.released.set()
+    until(lambda: hanging.num_held == 0, "for the slot to be freed")
+
+
+def test_a_run_started_right_after_a_stop_has_no_token_of_the_old_one(house: House) -> None:
+    service = house.service(slow_models())
+    expected = texts(answer(service, "The new one"))
+    old = begun(service.start(ALICE, "The old one", LONG))
+
+    service.stop(ALICE, old.id)
+    new = service.start(ALICE, "The new one", SHORT)
+
+    assert texts(ended(new)) == expected
+    num_old = {key: len(stream.events) for key, stream in ended(old).streams.items()}
+    assert new.id != old.id
+    assert num_old == {key: len(stream.events) for key, stream in old.streams.items()}, "the old one grows no more"
+    for key, stream in new.streams.items():
+        assert [step.position for step in stream.steps] == list(range(10)), key
+
+
+def test_stopping_what_is_over_changes_nothing(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+
+    service.stop(ALICE, run.id)
+
+    assert run.status == RunStatus.FINISHED
+    assert service._store.load_run(ALICE, run.id).status == RunStatus.FINISHED
+
+
+def test_closing_the_service_stops_its_runs_and_their_rows_say_aborted(house: House) -> None:
+    models = slow_models()
+    service = house.service(models, server={"max_running": 1})
+    running = begun(service.start(ALICE, "running", LONG))
+    waiting = service.start(ALICE, "waiting", LONG)
+    started = time.monotonic()
+
+    service.close()
+
+    assert time.monotonic() - started < 10
+    assert running.over.is_set()
+    assert waiting.over.is_set()
+    assert all(model.is_closed for model in models)
+    later = house.service()
+    assert {line.prompt: line.status for line in later.history(ALICE)} == {
+        "running": RunStatus.ABORTED,
+        "waiting": RunStatus.ABORTED,
+    }
+    assert later.find(ALICE, running.id).streams["member:a"].text == running.streams["member:a"].text
+
+
+def test_a_service_that_cannot_end_a_run_closes_all_the_same_and_its_row_becomes_interrupted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("gac_app.services.runs.CLOSE_TIMEOUT_S", 0.3)
+    # The run's own threads are stuck: a stop does not reach them.
+    monkeypatch.setattr("gac_app.decoding.context._POLL_S", WAIT_S)
+    models = [FakeModel("a", 1, fault=Fault("hang", marker=b"HANG")), FakeModel("b", 2)]
+    service = house.service(models, server={"max_running": 3})
+    runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(3)]
+    assert models[0].is_hanging.wait(WAIT_S)
+    started = time.monotonic()
+
+    service.close()
+
+    assert time.monotonic() - started < 3, "one deadline for all runs, not one each"
+    assert not any(run.over.is_set() for run in runs)
+    assert {line.status for line in house.service().history(ALICE)} == {RunStatus.INTERRUPTED}
+
+
+def test_two_visitors_at_once_stop_only_their_own(house: House) -> None:
+    service = house.service(slow_models(0.002))
+    mine, other = (begun(service.start(key * 64, "Go on", LONG)) for key in "ab")
+
+    service.stop("a" * 64, mine.id)
+
+    ended(mine)
+    num_steps = len(other.streams["ensemble"].steps)
+    until(lambda: len(other.streams["ensemble"].steps) > num_steps, "for the other run to go on")
+    assert not other.over.is_set()
