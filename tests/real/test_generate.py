@@ -1,0 +1,112 @@
+"""A member alone is the library's own `generate`; the gate asks as often as it says; bytes are the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gac_app.config import Config
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
+
+NEAR_TIE = 0.01  # between the two best tokens, below which float32 sums in another order may decide otherwise
+PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Les trois couleurs primaires sont"]
+MEMBERS = ["SmolLM2-135M-Instruct", "Gemma-3-270M"]
+SCRIPTS = [
+    "Les trois couleurs primaires sont",
+    "Привет! Меня зовут",
+    "中国的首都是",
+    "日本の首都は",
+    "안녕하세요, 저는",
+    "عاصمة فرنسا هي",
+    "A happy family is 👩‍👩‍👧 and",
+    "a\tb\r\n\tc\r\n",
+    "class Stack:\n    def __init__(self):\n",
+]
+
+
+def run(ensemble: Ensemble, prompt: str, **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
+    alone = how.pop("alone", None)
+    settings = ensemble.config.settings_from({"max_new_tokens": 24, **how})
+    *tokens, finished = ensemble.generate(prompt, settings, alone=alone, raw=True)
+    assert isinstance(finished, FinishedEvent)
+    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
+
+
+def library_ids(ensemble: Ensemble, name: str, prompt: str, num_tokens: int) -> list[int]:
+    """What transformers' own greedy `generate` answers, with control tokens suppressed."""
+    model = ensemble.members[name]._model  # type: ignore[attr-defined]
+    vocabulary = model.vocabulary
+    control = [i for i, token in enumerate(vocabulary.token_bytes) if token is None and i not in vocabulary.end_ids]
+    ids = torch.tensor([model.encode_raw(prompt)])
+    answered = model._model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=num_tokens,
+        do_sample=False,
+        suppress_tokens=control,
+        eos_token_id=sorted(vocabulary.end_ids),
+    )
+    found: list[int] = answered[0, ids.shape[1] :].tolist()
+    return found
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+@pytest.mark.parametrize("name", MEMBERS)
+def test_alone_is_the_librarys_own_generate(float32: Ensemble, name: str, prompt: str) -> None:
+    steps, _ = run(float32, prompt, alone=name)
+    vocabulary = float32.members[name].mapping.vocabulary
+    ids = library_ids(float32, name, prompt, 24)
+    expected = [b"" if i in vocabulary.end_ids else vocabulary.token_bytes[i] for i in ids]
+    assert len(steps) == len(expected)
+    for step, token in zip(steps, expected, strict=True):
+        if step.token != token:
+            assert step.top[0].prob - step.top[1].prob < NEAR_TIE
+            break
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_an_ensemble_of_one_is_alone(quantised: Ensemble, name: str) -> None:
+    member = quantised.config.member(name)
+    config = Config(members=(member,), settings=quantised.config.settings.model_copy(update={"gate": name}))
+    one = Ensemble([quantised.members[name]], config)
+    for mode in ("gate", "every-step"):
+        steps, _ = run(one, PROMPTS[0], mode=mode)
+        alone, _ = run(quantised, PROMPTS[0], alone=name)
+        assert [(s.token, s.prob) for s in steps] == [(s.token, s.prob) for s in alone]
+
+
+def test_the_supportive_member_reads_at_ensembled_steps_only(quantised: Ensemble) -> None:
+    gate, supportive = MEMBERS
+    steps, finished = run(quantised, PROMPTS[0], threshold=0.5)
+    num_ensembled = sum(step.is_ensembled for step in steps)
+    assert 0 < num_ensembled < len(steps)
+    assert finished.num_ensembled == finished.members[supportive].num_forwards == num_ensembled
+    assert finished.members[gate].num_forwards == len(steps)
+
+    steps, finished = run(quantised, PROMPTS[0], threshold=0)
+    assert finished.members[supportive].num_forwards == 0
+    assert [s.token for s in steps] == [s.token for s in run(quantised, PROMPTS[0], alone=gate)[0]]
+
+    steps, finished = run(quantised, PROMPTS[0], threshold=1.01)
+    assert all(step.is_ensembled for step in steps)
+    assert {usage.num_forwards for usage in finished.members.values()} == {len(steps)}
+
+
+@pytest.mark.parametrize("prompt", SCRIPTS)
+def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensemble, prompt: str) -> None:
+    settings = quantised.config.settings_from({"max_new_tokens": 24, "mode": "every-step"})
+    session = quantised.session(prompt, settings, raw=True)
+    for context in session.contexts.values():
+        prompt_bytes = context.member.mapping.vocabulary.decode(context._sequence.ids)
+        assert prompt_bytes == prompt.encode()
+    written, shown = b"", ""
+    for event in session.events():
+        shown += event.text if isinstance(event, TokenEvent) else ""
+        if isinstance(event, TokenEvent):
+            written += event.step.token
+            assert {context.written for context in session.contexts.values()} == {written}
+        else:
+            assert event.text == shown == written.decode("utf-8", "replace")
