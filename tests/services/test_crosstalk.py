@@ -1,0 +1,54 @@
+"""Visitors at once share forward passes, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+
+from gac_app.services.runs import LiveRun
+from tests.fakes import WAIT_S, FakeModel
+from tests.services.house import SHORT, House, ended, fake_models, texts
+
+SAMPLED = {**SHORT, "temperature": 0.8}
+
+
+def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> None:
+    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
+    service = house.service(models, server={"max_running": 6, "max_waiting": 10})
+    keys = [f"{number:064}" for number in range(10)]
+    barrier = threading.Barrier(len(keys))
+    runs: dict[str, LiveRun] = {}
+
+    def visit(key: str) -> None:
+        barrier.wait(WAIT_S)
+        runs[key] = service.start(key, f"My marker is {key[-2:]}", SAMPLED)
+
+    visitors = [threading.Thread(target=visit, args=(key,)) for key in keys]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join(WAIT_S)
+    for run in runs.values():
+        ended(run)
+
+    assert max(models[0].batches) > 1, "some passes were shared"
+    alone = house.service(fake_models())
+    answers = set()
+    for key in keys:
+        run = runs[key]
+        expected = ended(alone.start(key, f"My marker is {key[-2:]}", SAMPLED))
+        assert texts(run) == texts(expected)
+        assert {stream.messages for stream in run.streams.values()} == {expected.streams["ensemble"].messages}
+        assert [line.run_id for line in service.history(key, search="marker")][-1] == run.id
+        assert [step.position for step in run.streams["ensemble"].steps] == list(range(10))
+        answers.add(texts(run)["ensemble"])
+    assert len(answers) == len(keys), "a marker each, an answer each"
+
+
+def test_two_runs_of_one_visitor_keep_their_own_settings(house: House) -> None:
+    service = house.service()
+    greedy = service.start("a" * 64, "Same prompt", SHORT)
+    warm = service.start("a" * 64, "Same prompt", {**SHORT, "temperature": 2.0, "max_new_tokens": 5})
+
+    assert len(ended(greedy).streams["ensemble"].steps) == 10
+    assert len(ended(warm).streams["ensemble"].steps) == 5
+    assert not texts(greedy)["ensemble"].startswith(texts(warm)["ensemble"])

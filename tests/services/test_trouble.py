@@ -1,0 +1,212 @@
+"""Members and databases that fail under a run: the rest of it goes on, and says what is missing."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.decoding.events import FinishReason
+from gac_app.errors import NotFoundError, StorageError
+from gac_app.services.runs import KEPT_RUNS
+from gac_app.storage import AnswerRecord, RunStatus, Store
+from tests.fakes import FakeModel, Fault
+from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, texts
+
+
+class BrokenStore(Store):
+    """Refuses every write as a database does that went away; reads fail too."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"sqlite:///{path}", retry_s=0.1)
+        self.is_broken = True
+
+    def _transact(self, work: Any) -> None:
+        if self.is_broken:
+            raise StorageError("the database went away")
+        super()._transact(work)
+
+    def load_run(self, visitor_key: str, run_id: str) -> Any:
+        return self._read(super().load_run, visitor_key, run_id)
+
+    def conversation_runs(self, visitor_key: str, conversation_id: str) -> Any:
+        return self._read(super().conversation_runs, visitor_key, conversation_id)
+
+    def _read(self, method: Any, *arguments: str) -> Any:
+        if self.is_broken:
+            raise StorageError("the database went away")
+        return method(*arguments)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> BrokenStore:
+    return BrokenStore(tmp_path / "broken.db")
+
+
+def test_without_its_database_a_run_is_answered_and_says_not_saved(
+    house: House, broken: BrokenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = house.service(store=broken)
+
+    with caplog.at_level(logging.ERROR):
+        run = answer(service, "a very private prompt")
+
+    assert (run.status, run.is_saved) == (RunStatus.FINISHED, False)
+    assert texts(run) == texts(answer(house.service(), "a very private prompt"))
+    assert f"run {run.id} was not saved: the database went away" in caplog.text
+    assert "very private" not in caplog.text
+    assert service.find(ALICE, run.id) is run
+    assert service.step(ALICE, run.id, "ensemble", 2) == run.streams["ensemble"].steps[2]
+
+
+def test_without_its_database_a_conversation_goes_on(house: House, broken: BrokenStore) -> None:
+    service = house.service(store=broken)
+    first = answer(service, "First?")
+
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+
+    assert [m.content for m in second.streams["member:b"].messages] == [
+        "First?",
+        first.streams["member:b"].text,
+        "Second?",
+    ]
+    assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, second.id]
+
+
+def test_a_vote_that_cannot_be_written_is_no_vote(house: House, broken: BrokenStore) -> None:
+    service = house.service(store=broken)
+    run = answer(service)
+
+    with pytest.raises(StorageError, match="went away"):
+        service.vote(ALICE, run.id, "tie")
+
+    assert run.outcome is None
+
+
+def test_a_run_that_lost_one_write_is_not_called_saved(
+    house: House, broken: BrokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken.is_broken = False
+
+    def refuse(run_id: str, answer: AnswerRecord) -> Future[None]:
+        failed: Future[None] = Future()
+        failed.set_exception(StorageError("disk full"))
+        return failed
+
+    monkeypatch.setattr(broken, "save_answer", refuse)
+    service = house.service(store=broken)
+
+    assert answer(service).is_saved is False
+
+
+def test_once_the_database_is_back_runs_are_saved_again(house: House, broken: BrokenStore) -> None:
+    service = house.service(store=broken)
+    lost = answer(service)
+    broken.is_broken = False
+
+    kept = answer(service)
+
+    assert (lost.is_saved, kept.is_saved) == (False, True)
+    assert [line.run_id for line in service.history(ALICE)] == [kept.id]
+
+
+def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore) -> None:
+    service = house.service([FakeModel("a", 1)], store=broken)
+    runs = [answer(service, max_new_tokens=1) for _ in range(KEPT_RUNS + 3)]
+
+    broken.is_broken = False
+    with pytest.raises(NotFoundError):
+        service.find(ALICE, runs[0].id)
+    assert service.find(ALICE, runs[-1].id) is runs[-1]
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf", "raise", "hang"])
+def test_a_member_that_fails_ends_the_streams_it_is_in_and_no_other(house: House, kind: Any) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
+    service = house.service(models)
+
+    run = answer(service, mode="every-step", step_timeout_s=0.5)
+
+    assert (run.status, run.is_saved) == (RunStatus.FAILED, True)
+    healthy, broken, ensemble = (run.streams[key].finished for key in ("member:a", "member:b", "ensemble"))
+    assert healthy is not None
+    assert (healthy.reason, healthy.num_tokens) == (FinishReason.LENGTH, 10)
+    for finished in (broken, ensemble):
+        assert finished is not None
+        assert finished.reason is FinishReason.ERROR
+        assert finished.detail.startswith("b: ")
+    assert texts(run)["member:a"] == texts(answer(house.service()))["member:a"]
+    stored = service._store.load_run(ALICE, run.id)
+    assert (stored.status, {a.finish_reason for a in stored.answers}) == (
+        RunStatus.FAILED,
+        {FinishReason.LENGTH, FinishReason.ERROR},
+    )
+
+
+@pytest.mark.parametrize("kind", ["nan", "raise", "hang"])
+def test_a_dropped_member_lets_the_ensemble_finish_and_is_marked_in_the_stored_traces(house: House, kind: Any) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
+    first = house.service(models)
+
+    run = answer(first, mode="every-step", on_member_failure="drop", step_timeout_s=0.5)
+
+    assert run.status == RunStatus.FINISHED
+    models[1].released.set()
+    first.close()
+    found = house.service().find(ALICE, run.id)
+    assert [step.dropped for step in found.streams["ensemble"].steps] == [()] * 2 + [("b",)] * 8
+    alone = found.streams["member:b"].finished
+    assert alone is not None
+    assert alone.reason is FinishReason.ERROR
+
+
+def test_where_all_members_fail_the_row_says_failed_and_no_token_is_made_up(house: House) -> None:
+    models = [FakeModel(name, seed, fault=Fault("nan")) for seed, name in enumerate("ab")]
+    service = house.service(models)
+
+    run = answer(service, on_member_failure="drop")
+
+    assert run.status == RunStatus.FAILED
+    assert service.history(ALICE)[0].status == RunStatus.FAILED
+    for stream in run.streams.values():
+        assert (stream.steps, stream.text) == ([], "")
+        assert stream.finished is not None
+        assert "logits are not finite" in stream.finished.detail
+
+
+def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
+    models = [
+        FakeModel(name, seed, fault=Fault("raise", marker=b"BAD"), delay_s=0.001) for seed, name in enumerate("ab")
+    ]
+    service = house.service(models, server={"max_running": 4})
+
+    runs = [service.start(ALICE, text, SHORT) for text in ("good one", "BAD", "good two", "BAD too")]
+
+    assert [ended(run).status for run in runs] == [RunStatus.FINISHED, RunStatus.FAILED] * 2
+
+
+def test_what_breaks_unexpectedly_ends_its_stream_and_tells_no_internals(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = house.service(fake_models())
+    real = service._ensemble.session  # type: ignore[union-attr]
+
+    def session(*arguments: Any, alone: str | None, **options: Any) -> Any:
+        if alone == "a":
+            raise ZeroDivisionError("secret detail")
+        return real(*arguments, alone=alone, **options)
+
+    monkeypatch.setattr(service._ensemble, "session", session)
+
+    run = answer(service)
+
+    broken = run.streams["member:a"].finished
+    assert broken is not None
+    assert broken.reason is FinishReason.ERROR
+    assert "secret" not in broken.detail
+    assert "ZeroDivisionError" in caplog.text
+    assert run.status == RunStatus.FINISHED
+    assert texts(run)["member:b"]

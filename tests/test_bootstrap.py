@@ -1,0 +1,174 @@
+"""From a configuration to running services, whatever fails on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app import bootstrap
+from gac_app.config import Config
+from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyError
+from gac_app.models import factory
+from gac_app.services.members import MemberStates
+from gac_app.services.runs import RunService
+from tests.fakes import FakeModel
+from tests.services.house import ALICE, SHORT, ended, until
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config.model_validate(
+        {
+            "members": [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2", "notice": "Be kind."}],
+            "database_url": f"sqlite:///{tmp_path / 'gac.db'}",
+            "cache_dir": tmp_path / "cache",
+        }
+    )
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeModel | Exception]:
+    """What loading a member gives, by name; errors are raised."""
+    results: dict[str, FakeModel | Exception] = {"a": FakeModel("a", 1), "b": FakeModel("b", 2)}
+
+    def load(member: Any, *, on_load: Any, **_: Any) -> FakeModel:
+        on_load()
+        result = results[member.name]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(factory, "load_model", load)
+    return results
+
+
+def settled(service: RunService) -> dict[str, tuple[str, str]]:
+    """Phase and detail by member, once nothing is being loaded any more."""
+    until(lambda: service.is_ready or all(state.phase in ("ready", "failed") for state in service.member_states()))
+    until(lambda: service.is_ready or any(state.phase == "failed" for state in service.member_states()))
+    return {state.name: (state.phase, state.detail) for state in service.member_states()}
+
+
+def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
+    service = bootstrap.build_services(config)
+    try:
+        until(lambda: service.is_ready)
+        assert settled(service) == {"a": ("ready", "cpu"), "b": ("ready", "cpu")}
+        assert [state.notice for state in service.member_states()] == ["", "Be kind."]
+        run = ended(service.start(ALICE, "Hello", SHORT))
+        assert run.is_saved
+        stored = service._store.load_run(ALICE, run.id)
+        assert {"gac", "torch", "transformers"} <= stored.versions.keys()
+        assert len(stored.config_hash) == 16
+    finally:
+        service.close()
+
+
+def test_a_member_that_fails_to_load_is_named_with_its_reason_and_the_rest_of_the_page_works(
+    config: Config, loaded: dict[str, Any]
+) -> None:
+    loaded["b"] = ModelLoadError("b: the file is cut short (/models/b.gguf)")
+
+    service = bootstrap.build_services(config)
+    try:
+        assert settled(service) == {"a": ("ready", "cpu"), "b": ("failed", "the file is cut short (/models/b.gguf)")}
+        until(lambda: loaded["a"].is_closed, "for the other model to be released")
+        assert not service.is_ready
+        with pytest.raises(GacError, match="b could not be loaded: the file is cut short"):
+            service.start(ALICE, "Hello", {})
+        assert service.history(ALICE) == []
+        service.check_storage()
+        service.delete_all(ALICE)
+    finally:
+        service.close()
+
+
+def test_a_fault_of_ours_while_loading_is_said_without_internals(config: Config, loaded: dict[str, Any]) -> None:
+    loaded["a"] = ZeroDivisionError("secret detail")
+
+    service = bootstrap.build_services(config)
+    try:
+        phase, detail = settled(service)["a"]
+        assert phase == "failed"
+        assert "unexpected" in detail
+        assert "secret" not in detail
+        with pytest.raises(GacError, match="a could not be loaded"):
+            service.start(ALICE, "Hello", {})
+    finally:
+        service.close()
+
+
+@pytest.mark.parametrize("error", [VocabularyError("no token for the byte 0x00"), ZeroDivisionError("secret detail")])
+def test_vocabularies_that_do_not_unite_fail_all_members_and_release_them(
+    config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def unite(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("gac_app.vocab.cache.unite", unite)
+
+    service = bootstrap.build_services(config)
+    try:
+        until(lambda: all(state.phase == "failed" for state in service.member_states()))
+        assert all("secret" not in state.detail for state in service.member_states())
+        assert all(model.is_closed for model in loaded.values())
+        with pytest.raises(GacError, match="a could not be loaded"):
+            service.start(ALICE, "Hello", {})
+    finally:
+        service.close()
+
+
+def test_loading_an_ensemble_raises_the_member_s_error_and_closes_the_others(
+    config: Config, loaded: dict[str, Any]
+) -> None:
+    loaded["b"] = ModelLoadError("b: no such file")
+    states = MemberStates(config)
+
+    with pytest.raises(ModelLoadError, match="b: no such file"):
+        bootstrap.load_ensemble(config, states)
+
+    assert loaded["a"].is_closed
+    assert {state.name: state.phase for state in states.all()} == {"a": "ready", "b": "failed"}
+
+
+def test_an_ensemble_is_loaded_from_a_file_and_closed_whole(tmp_path: Path, loaded: dict[str, Any]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"members:\n- {{name: a, source: 'random:1'}}\n- {{name: b, source: 'random:2'}}\ncache_dir: {tmp_path}\n"
+    )
+
+    ensemble = bootstrap.load_ensemble(str(path))
+    assert list(ensemble.members) == ["a", "b"]
+    ensemble.close()
+
+    assert all(model.is_closed for model in loaded.values())
+
+
+def test_a_configuration_that_is_not_there_is_one_clear_message(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+        bootstrap.load_ensemble(tmp_path / "nowhere.yaml")
+
+
+def test_fetching_is_told_as_a_share_where_the_size_is_known(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gac_app.models.sources import Progress
+
+    seen: list[tuple[str, float | None]] = []
+
+    class Watched(MemberStates):
+        def set(self, name: str, phase: Any, *, progress: float | None = None, detail: str = "") -> None:
+            super().set(name, phase, progress=progress, detail=detail)
+            if name == "a":
+                seen.append((phase, progress))
+
+    def load(member: Any, *, on_fetch: Any, on_load: Any, **_: Any) -> FakeModel:
+        on_fetch(Progress(21, 50))
+        on_fetch(Progress(30, None))
+        on_load()
+        return FakeModel(member.name)
+
+    monkeypatch.setattr(factory, "load_model", load)
+    bootstrap.load_ensemble(config, Watched(config)).close()
+
+    assert seen == [("fetching", 0.42), ("fetching", None), ("loading", None), ("ready", None)]
