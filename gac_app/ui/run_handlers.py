@@ -42,7 +42,7 @@ class RunHandlers:
         def start() -> tuple[str, RunView]:
             visitor_key = visitor_key_of(key)
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
-                raise RequestError("prompt", f"expected text of at most {MAX_PROMPT_CHARS:,} characters")
+                raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
             changes = changes_from(self._service.config, settings)
             return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id)
 

@@ -5,7 +5,9 @@ const line = element.querySelector(".gac-notice");
 function draw() {
   const notice = parseJson(props.value, null);
   line.hidden = !notice;
-  const field = notice?.field && notice.field !== "prompt" ? `${notice.field.replaceAll("_", " ")}: ` : "";
+  // The messages about a prompt go on from the words "The prompt".
+  const name = notice?.field.replaceAll("_", " ");
+  const field = name === "prompt" ? "The prompt " : name ? `${name[0].toUpperCase()}${name.slice(1)}: ` : "";
   line.textContent = notice ? field + notice.message : "";
   if (notice) window.gac.settle();
 }

@@ -179,6 +179,44 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
     assert page.page.locator(".gac-empty").is_visible()
 
 
+def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
+    site = serve()
+    ensemble, site.service._ensemble = site.service._ensemble, None
+    site.service.states.set("Small", "fetching", progress=0.42)
+    site.service.states.set("Large", "failed", detail="no network")
+    page = open_page(site)
+    page.page.wait_for_selector(".gac-chips :text('fetching 42 %')")
+    page.page.wait_for_selector(".gac-chip-notes [role=alert]:has-text('no network')")
+    assert "Large terms" in page.text(".gac-chip-notes")
+    page.page.fill("#gac-prompt textarea", "too early")
+    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.wait_for_selector(".gac-notice:has-text('could not be loaded')")
+    assert page.page.input_value("#gac-prompt textarea") == "too early"
+    site.service.states.set("Small", "ready")
+    site.service.states.set("Large", "ready")
+    site.service._ensemble = ensemble
+    page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
+    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.wait_for_selector(".gac-asked h2:text-is('too early')")
+    page.wait_for_end()
+
+
+def test_a_card_expands_and_shrinks(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG[:400])))
+    page.ask("hello")
+    page.page.click(".gac-ensemble >> text=Expand")
+    box = page.page.locator(".gac-ensemble").bounding_box()
+    assert box is not None
+    assert box["height"] == 900 - 32
+    text, plot = (page.page.locator(f".gac-ensemble {part}").bounding_box() for part in (".gac-text", ".gac-plot"))
+    assert text is not None
+    assert plot is not None
+    assert text["y"] + text["height"] <= plot["y"]
+    page.leave_fields()
+    keys(page, "Escape")
+    assert page.page.locator(".is-expanded").count() == 0
+
+
 @pytest.mark.parametrize("width", [390, 768, 1280, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_overflows(serve: Server, open_page: Opener, width: int, scheme: str) -> None:

@@ -53,7 +53,7 @@ def test_a_second_turn_shows_the_first(service: RunService) -> None:
 
 def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
     handlers = RunHandlers(service)
-    for prompt, message in [("  ", "empty"), (None, "expected text"), (["x"], "expected text")]:
+    for prompt, message in [("  ", "empty"), (None, "has to be text"), (["x"], "has to be text")]:
         updates = collect(handlers.run(KEY, None, prompt, *defaults(service)))
         assert len(updates) == 1
         assert message in notice_of(updates[0])["message"]
