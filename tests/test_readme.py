@@ -1,0 +1,54 @@
+"""What the README says of files, commands and variables is so, and Hugging Face Spaces can read its front matter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from gac_app.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+_, _FRONT, TEXT = README.split("---\n", 2)
+SPACE: dict[str, Any] = yaml.safe_load(_FRONT)
+
+
+def test_a_space_can_be_made_of_it() -> None:
+    assert SPACE["sdk"] == "gradio"
+    assert (ROOT / SPACE["app_file"]).is_file()
+    assert len(SPACE["short_description"]) <= 60
+    assert f"gradio=={SPACE['sdk_version']}\n" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert isinstance(SPACE["python_version"], str), "3.10 would be read as 3.1"
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
+def test_every_command_is_told(command: str) -> None:
+    assert re.search(rf"`(python -m gac_app )?{command}\b", TEXT)
+
+
+def test_every_variable_is_told() -> None:
+    code = (ROOT / "gac_app" / "environment.py").read_text(encoding="utf-8")
+    variables = set(re.findall(r"\"(GAC_\w+)\"", code))
+    assert len(variables) >= 6
+    assert variables <= set(re.findall(r"GAC_\w+", TEXT))
+
+
+def test_the_files_it_names_exist() -> None:
+    named = set(re.findall(r"\b(?:scripts|configs|gac_app|static|tests|docs)/[\w./-]*\w", TEXT))
+    assert "scripts/run" in named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_its_links_to_files_lead_somewhere() -> None:
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", TEXT)
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_its_python_is_python() -> None:
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        compile(block, "README.md", "exec")
