@@ -99,7 +99,10 @@ def test_a_run_that_lost_one_write_is_not_called_saved(
     monkeypatch.setattr(broken, "save_answer", refuse)
     service = house.service(store=broken)
 
-    assert answer(service).is_saved is False
+    run = answer(service)
+
+    assert broken.flush()
+    assert run.is_saved is False, "whatever went well afterwards"
 
 
 def test_once_the_database_is_back_runs_are_saved_again(house: House, broken: BrokenStore) -> None:
