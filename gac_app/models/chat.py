@@ -21,6 +21,9 @@ from gac_app.vocab.tokens import Encode
 
 PLAIN_STOP_STRINGS = ("\nUser:",)
 _PLAIN_LABELS = {"user": "User", "assistant": "Assistant"}
+# Stands around contents while a template is rendered: a space that no template writes, so that one which is missing
+# afterwards was trimmed.
+_PAD = "\u2009"
 # `{% generation %}` marks text for training and prints nothing.
 _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
@@ -73,15 +76,14 @@ class ChatFormat:
     def _splice(self, messages: list[Message]) -> list[Fragment]:
         nonce = secrets.token_hex(8)
         marks = [f"GAC{nonce}N{index}E" for index in range(len(messages))]
-        # The spaces around a mark show whether the template trims contents.
-        padded = [{"role": m.role, "content": f" {mark} "} for m, mark in zip(messages, marks, strict=True)]
+        padded = [{"role": m.role, "content": f"{_PAD}{mark}{_PAD}"} for m, mark in zip(messages, marks, strict=True)]
         assert self._render is not None  # noqa: S101
         try:
             text = self._render(messages=padded, add_generation_prompt=True, **self._special)
         except Exception as error:  # a template runs arbitrary expressions: whatever it raises is its refusal
             raise ModelLoadError(f"the chat template refuses these messages: {error}") from error
         contents = dict(zip(marks, (m.content for m in messages), strict=True))
-        parts = re.split(f"( ?GAC{nonce}N\\d+E ?)", text)
+        parts = re.split(f"({_PAD}?GAC{nonce}N\\d+E{_PAD}?)", text)
         written = {part.strip() for part in parts[1::2]}
         for message, mark in zip(messages, marks, strict=True):
             if mark not in written and message.content:
@@ -103,8 +105,9 @@ def _joined(parts: list[str], contents: dict[str, str]) -> list[Fragment]:
     for index, part in enumerate(parts):
         if index % 2:
             content = contents[part.strip()]
-            is_kept_whole = part.startswith(" ") and part.endswith(" ")
-            fragments.append(Fragment(carried + (content if is_kept_whole else content.strip()), is_trusted=False))
+            content = content if part.startswith(_PAD) else content.lstrip()
+            content = content if part.endswith(_PAD) else content.rstrip()
+            fragments.append(Fragment(carried + content, is_trusted=False))
         else:
             # A space before the content belongs to its first word in most vocabularies.
             trusted = part.rstrip(" ") if index + 1 < len(parts) else part

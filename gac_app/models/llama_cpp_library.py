@@ -6,6 +6,7 @@ The binding's own high-level class hands out neither full logits of several sequ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import subprocess
@@ -87,8 +88,9 @@ def probe(path: Path, cache_dir: Path) -> None:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise ModelLoadError(reason)
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    with contextlib.suppress(OSError):  # where nothing can be kept, every start tries
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
 
 
 def _decode_one_token(path: Path) -> None:

@@ -69,7 +69,8 @@ class RandomModel(Model):
         self.vocabulary = vocabulary or make_vocabulary(seed)
         self.context_length = context_length
         self.device = torch.device("cpu")
-        self.chat_stop_strings: tuple[str, ...] = ()
+        self._chat = ChatFormat(None)
+        self.chat_stop_strings = self._chat.stop_strings
         self._seed = seed
         self._sharpness = sharpness
         self._free_slots = list(range(max_sequences))[::-1]
@@ -79,7 +80,7 @@ class RandomModel(Model):
         return self.vocabulary.encode(text)
 
     def encode_chat(self, messages: list[Message]) -> list[int]:
-        return self.vocabulary.encode(ChatFormat(None).fragments(messages)[0].text)
+        return self.vocabulary.encode(self._chat.fragments(messages)[0].text)
 
     def new_sequence(self) -> Sequence:
         if not self._free_slots:

@@ -22,6 +22,13 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+INSTRUCT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] | trim + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] | trim + ' ' + eos_token }}"
+    "{% else %}{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}"
+)
+
 
 def byte_level_tokenizer() -> Tokenizer:
     """GPT-2's kind: BPE over the byte alphabet, ChatML control tokens, and `<tool>` added as ordinary text."""
@@ -91,6 +98,33 @@ def save_gemma3(directory: Path, seed: int = 0, **config: Any) -> Path:
     options = {**sizes, **heads, **layers, **ends, **config}
     gemma = Gemma3TextConfig(vocab_size=len(tokenizer), initializer_range=0.3, **options)
     return _save(Gemma3ForCausalLM, gemma, tokenizer, directory, seed)
+
+
+def save_spaced_llama(directory: Path, seed: int = 0) -> Path:
+    """Llama 2's kind: a SentencePiece tokenizer that puts a space before every text, and a template with [INST]."""
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=sentencepiece_tokenizer(puts_space_first=True),
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+    )
+    tokenizer.chat_template = INSTRUCT_TEMPLATE
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 512}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 1}
+    config = LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.3, **sizes, **heads)
+    return _save(LlamaForCausalLM, config, tokenizer, directory, seed)
+
+
+def save_gpt2(directory: Path, seed: int = 0) -> Path:
+    """A GPT-2 of two layers, whose positions are learnt, with a byte-level tokenizer, no BOS and no template."""
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level_tokenizer(), eos_token="<|endoftext|>")
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512, "initializer_range": 0.3}
+    config = GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes)
+    return _save(GPT2LMHeadModel, config, tokenizer, directory, seed)
 
 
 def _save(model_class: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:

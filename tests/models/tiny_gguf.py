@@ -1,8 +1,9 @@
-"""A tiny Llama as a GGUF file, weights in float32: the same model as `tiny.save_llama`."""
+"""A tiny Llama as a GGUF file, weights in float32: the same model as `tiny` saved, with either kind of tokenizer."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _NAMES = {
 
 
 def save_llama_gguf(directory: Path, path: Path) -> Path:
-    """Write the model that `tiny.save_llama` saved to `directory` as one GGUF file."""
+    """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file."""
     from gguf import GGUFWriter
     from safetensors.torch import load_file
 
@@ -60,16 +61,35 @@ def _add_tokenizer(writer: Any, spec: dict[str, Any], vocab_size: int) -> None:
             types.append(TokenType.UNUSED)
         elif token_id in added:
             types.append(TokenType.CONTROL if added[token_id]["special"] else TokenType.USER_DEFINED)
+        elif spec["model"]["byte_fallback"] and re.fullmatch("<0x[0-9A-F]{2}>", tokens[token_id]):
+            types.append(TokenType.BYTE)
         else:
             types.append(TokenType.NORMAL)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list([tokens.get(token_id, f"[PAD{token_id}]") for token_id in range(vocab_size)])
     writer.add_token_types(types)
-    writer.add_token_merges([" ".join(pair) for pair in spec["model"]["merges"]])
+    if spec["model"]["byte_fallback"]:
+        _add_sentencepiece(writer, vocab_size)
+    else:
+        _add_byte_level(writer, spec["model"]["merges"])
+
+
+def _add_byte_level(writer: Any, merges: list[list[str]]) -> None:
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(False)
+
+
+def _add_sentencepiece(writer: Any, vocab_size: int) -> None:
+    writer.add_tokenizer_model("llama")
+    writer.add_token_scores([-float(token_id) for token_id in range(vocab_size)])  # the earlier piece is merged first
+    writer.add_bos_token_id(2)
+    writer.add_eos_token_id(1)
+    writer.add_unk_token_id(3)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(True)
 
 
 def _tensor(name: str, weights: torch.Tensor, config: dict[str, Any]) -> tuple[str, Any]:
