@@ -6,38 +6,29 @@ Everything that a visitor may do goes through `RunService`, which checks whose i
 from __future__ import annotations
 
 import hashlib
-import hmac
-import logging
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace
+from gac_app.decoding.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.models.message import Message
+from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
-from gac_app.services.queue import RunQueue
 from gac_app.services.recorder import Recorder
-from gac_app.services.views import ENSEMBLE, LiveRun, RunView, StreamView, member_stream, run_status, stored_view
+from gac_app.services.runner import Runner
+from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
 from gac_app.storage import RunSummary, Store, StoredRun, clean_text
 
-if TYPE_CHECKING:  # both load torch, which the page need not wait for
+if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.session import DecodingSession
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
-logger = logging.getLogger(__name__)
-
-KEPT_RUNS = 32  # finished runs kept in memory, for the page that still shows them
 STORE_TIMEOUT_S = 10.0  # for a vote or a deletion to be written
 END_TIMEOUT_S = 10.0  # for a stopped run to end
 CLOSE_TIMEOUT_S = 2.0  # for all of them, when the process ends
-MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
 
 class RunService:
@@ -54,26 +45,21 @@ class RunService:
         self.states = MemberStates(config)
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        self._recorder = Recorder(store, config_hash, versions or {})
-        self._ensemble: Ensemble | None = None
-        server = config.server
-        self._queue = RunQueue(self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting)
-        self._runs: OrderedDict[str, LiveRun] = OrderedDict()
-        self._sessions: dict[str, list[DecodingSession]] = {}
-        self._lock = threading.RLock()
+        self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
+        self._runs = LiveRuns()
 
     # --- the members
 
     def use(self, ensemble: Ensemble) -> None:
         """From now on runs can be started."""
-        self._ensemble = ensemble
+        self._runner.ensemble = ensemble
 
     def member_states(self) -> list[MemberState]:
         return self.states.all()
 
     @property
     def is_ready(self) -> bool:
-        return self._ensemble is not None
+        return self._runner.ensemble is not None
 
     def check_storage(self) -> None:
         """Raise StorageError where the database cannot be written."""
@@ -81,12 +67,10 @@ class RunService:
 
     def close(self) -> None:
         """Stop every run, write what is to be written, and release the models."""
-        with self._lock:
-            runs = list(self._runs.values())
-        self._stop_all(runs, CLOSE_TIMEOUT_S)
+        self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
         self._store.close()
-        if self._ensemble is not None:
-            self._ensemble.close()
+        if self._runner.ensemble is not None:
+            self._runner.ensemble.close()
 
     # --- starting runs
 
@@ -104,14 +88,14 @@ class RunService:
             BusyError: where too many runs wait.
             GacError: while the models are not ready.
         """
-        owner = _owner(visitor_key)
+        owner = owner_of(visitor_key)
         ensemble = self._ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         turns = self.conversation(visitor_key, conversation_id) if conversation_id else []
         messages = {key: _messages(key, prompt, settings, turns) for key in self._stream_keys()}
         for key, fed in messages.items():
-            ensemble.check_prompt(fed, settings, alone=_alone(key))
+            ensemble.check_prompt(fed, settings, alone=alone_in(key))
         run = LiveRun(
             owner=owner, prompt=prompt, settings=settings, messages=messages, conversation_id=conversation_id or None
         )
@@ -136,7 +120,7 @@ class RunService:
         branch = Branch(tuple(steps[:position]), listed[token_id])
         ensemble.check_branch(branch)
         run = LiveRun(
-            owner=_owner(visitor_key),
+            owner=owner_of(visitor_key),
             prompt=parent.prompt,
             settings=self.config.settings_from(parent.settings.model_dump()),
             messages={key: parent.streams[key].messages for key in self._stream_keys() if key in parent.streams},
@@ -152,102 +136,30 @@ class RunService:
         return self.start(visitor_key, run.prompt, run.settings.model_dump())
 
     def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
-        def take() -> None:
-            with self._lock:
-                self._runs[run.id] = run
-                self._forget_old()
-            # Now, so that the row is there when the run's answers come.
-            self._recorder.started(run, visitor_key)
-
-        self._queue.put(run, take)
+        self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 
     def _stream_keys(self) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.member_names)]
 
     def _ready_ensemble(self) -> Ensemble:
-        if self._ensemble is not None:
-            return self._ensemble
+        if self._runner.ensemble is not None:
+            return self._runner.ensemble
         failed = [state for state in self.member_states() if state.phase == "failed"]
         if failed:
             raise GacError(f"{failed[0].name} could not be loaded: {failed[0].detail}")
         raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
 
-    # --- carrying runs out
-
-    def _carry_out(self, run: LiveRun) -> None:
-        run.status = "running"
-        run.changed()
-        threads = [
-            threading.Thread(target=self._decode, args=(run, key, stream), name=f"{run.id[:8]}-{key}")
-            for key, stream in run.streams.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._end(run)
-
-    def _decode(self, run: LiveRun, key: str, stream: StreamView) -> None:
-        """Fill one stream. Whatever happens, it ends with a finished event."""
-        try:
-            assert self._ensemble is not None  # noqa: S101 (no run starts before)
-            session = self._ensemble.session(stream.messages, run.settings, alone=_alone(key), branch=run.branch)
-            with self._lock:
-                self._sessions.setdefault(run.id, []).append(session)
-            if run.is_stopping.is_set():
-                session.stop()
-            for event in session.events():
-                stream.events.append(event)
-                run.changed()
-        except Exception as error:  # the other streams go on, and the page is told
-            is_ours = isinstance(error, GacError)
-            if not is_ours:
-                logger.exception("run %s: the stream of %s broke", run.id, stream.name)
-            detail = str(error) if is_ours else "something unexpected happened; the log of the server says what"
-            stream.events.append(_broken(stream, FinishReason.ERROR, detail))
-            run.changed()
-
-    def _end(self, run: LiveRun) -> None:
-        with self._lock:
-            self._sessions.pop(run.id, None)
-        run.status = run_status(list(run.streams.values()))
-        self._recorder.finished(run)
-        run.over.set()
-        run.changed()
-
     def stop(self, visitor_key: str, run_id: str) -> None:
         """End a run within one step; nothing happens where it is over."""
-        self._stop(self._own(visitor_key, run_id))
-
-    def _stop(self, run: LiveRun) -> None:
-        if run.over.is_set():
-            return
-        if self._queue.remove(run):
-            for stream in run.streams.values():
-                stream.events.append(_broken(stream, FinishReason.ABORT, "stopped before it began"))
-            self._end(run)
-            return
-        with self._lock:
-            run.is_stopping.set()
-            sessions = list(self._sessions.get(run.id, ()))
-        for session in sessions:
-            session.stop()
-
-    def _stop_all(self, runs: list[LiveRun], timeout_s: float) -> None:
-        """Stop `runs` and wait until they have ended, at most `timeout_s` for all of them."""
-        for run in runs:
-            self._stop(run)
-        deadline = time.monotonic() + timeout_s
-        for run in runs:
-            run.over.wait(max(0.0, deadline - time.monotonic()))
+        self._runner.stop(self._runs.find(owner_of(visitor_key), run_id))
 
     # --- looking at runs
 
     def find(self, visitor_key: str, run_id: str) -> RunView:
         """A visitor's run, live or stored. Raises NotFoundError for another's as for none."""
         try:
-            return self._own(visitor_key, run_id)
+            return self._runs.find(owner_of(visitor_key), run_id)
         except NotFoundError:
             return self._view(self._store.load_run(visitor_key, run_id))
 
@@ -260,16 +172,12 @@ class RunService:
 
     def history(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
         """A visitor's stored runs, newest first."""
-        _owner(visitor_key)
+        owner_of(visitor_key)
         return self._store.list_runs(visitor_key, clean_text(search), limit, offset)
 
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
         """A conversation's runs in order, those not stored yet included. Raises NotFoundError where it has none."""
-        owner = _owner(visitor_key)
-        with self._lock:
-            live = {
-                r.id: r for r in self._runs.values() if _is(r.owner, owner) and r.conversation_id == conversation_id
-            }
+        live = {r.id: r for r in self._runs.of(owner_of(visitor_key)) if r.conversation_id == conversation_id}
         try:
             stored = [self._view(run) for run in self._store.conversation_runs(visitor_key, conversation_id)]
         except (NotFoundError, StorageError):
@@ -278,14 +186,6 @@ class RunService:
             stored = []
         known = {run.id for run in stored}
         return [live.get(run.id, run) for run in stored] + [run for run in live.values() if run.id not in known]
-
-    def _own(self, visitor_key: str, run_id: str) -> LiveRun:
-        owner = _owner(visitor_key)
-        with self._lock:
-            run = self._runs.get(run_id)
-        if run is None or not _is(run.owner, owner):
-            raise NotFoundError("there is no such run")
-        return run
 
     def _view(self, run: StoredRun) -> RunView:
         try:
@@ -309,7 +209,7 @@ class RunService:
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
         if isinstance(run, LiveRun):
-            self._stop(run)
+            self._runner.stop(run)
         _settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
 
@@ -321,38 +221,18 @@ class RunService:
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
         """Forget a run with all its text, in memory and in the database's files."""
-        self.find(visitor_key, run_id)
-        self._drop([run_id])
+        run = self.find(visitor_key, run_id)
+        self._drop([run] if isinstance(run, LiveRun) else [])
         _settle(self._store.delete_run(visitor_key, run_id))
 
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
-        owner = _owner(visitor_key)
-        with self._lock:
-            own = [run.id for run in self._runs.values() if _is(run.owner, owner)]
-        self._drop(own)
+        self._drop(self._runs.of(owner_of(visitor_key)))
         _settle(self._store.delete_visitor(visitor_key))
 
-    def _drop(self, run_ids: list[str]) -> None:
-        with self._lock:
-            runs = [self._runs.pop(run_id) for run_id in run_ids if run_id in self._runs]
-        self._stop_all(runs, END_TIMEOUT_S)
-
-    def _forget_old(self) -> None:
-        over = [run_id for run_id, run in self._runs.items() if run.over.is_set() and run.is_saved is not None]
-        for run_id in over[:-KEPT_RUNS]:
-            del self._runs[run_id]
-
-
-def _owner(visitor_key: str) -> str:
-    """What stands for the visitor in memory: a hash, so that no dump shows the key."""
-    if not isinstance(visitor_key, str) or not MIN_KEY_CHARS <= len(visitor_key) <= MAX_KEY_CHARS:
-        raise RequestError("visitor_key", f"expected {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters")
-    return hashlib.sha256(visitor_key.encode("utf-8", "replace")).hexdigest()
-
-
-def _is(owner: str, other: str) -> bool:
-    return hmac.compare_digest(owner, other)
+    def _drop(self, runs: list[LiveRun]) -> None:
+        self._runs.remove(runs)
+        self._runner.stop_all(runs, END_TIMEOUT_S)
 
 
 def _settle(write: Future[None]) -> None:
@@ -360,10 +240,6 @@ def _settle(write: Future[None]) -> None:
         write.result(STORE_TIMEOUT_S)
     except TimeoutError:
         raise StorageError("the database is busy; this may be saved a little later") from None
-
-
-def _alone(key: str) -> str | None:
-    return None if key == ENSEMBLE else key.removeprefix("member:")
 
 
 def _checked_prompt(prompt: str) -> str:
@@ -391,18 +267,3 @@ def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
         raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
     return steps[position]
-
-
-def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
-    """The end of a stream whose session could not tell it."""
-    steps = stream.steps
-    return FinishedEvent(
-        reason=reason,
-        text=stream.text,
-        num_tokens=len(steps),
-        num_ensembled=sum(step.is_ensembled for step in steps),
-        ttft_s=0.0,
-        seconds=0.0,
-        members={},
-        detail=detail,
-    )

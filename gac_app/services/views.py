@@ -25,6 +25,11 @@ def member_stream(name: str) -> str:
     return f"member:{name}"
 
 
+def alone_in(stream: str) -> str | None:
+    """The member that answers alone in a stream; None for the ensemble's."""
+    return None if stream == ENSEMBLE else stream.removeprefix("member:")
+
+
 @dataclass(slots=True)
 class StreamView:
     """One answer of a run. `events` only grows: token events, then one finished event."""

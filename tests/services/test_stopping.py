@@ -118,7 +118,7 @@ def test_a_service_that_cannot_end_a_run_closes_all_the_same_and_its_row_becomes
     monkeypatch.setattr("gac_app.decoding.context._POLL_S", WAIT_S)
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
     service = house.service([model], server={"max_running": 5})
-    member = service._ensemble.members["a"]  # type: ignore[union-attr]
+    member = service._runner.ensemble.members["a"]  # type: ignore[union-attr]
     runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(5)]
     until(lambda: sum(model.batches) + member._commands.qsize() == 2 * len(runs))  # type: ignore[union-attr]
     started = time.monotonic()

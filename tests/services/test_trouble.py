@@ -11,7 +11,7 @@ import pytest
 
 from gac_app.decoding.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.services.runs import KEPT_RUNS
+from gac_app.services.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.fakes import FakeModel, Fault
 from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, texts
@@ -195,14 +195,14 @@ def test_what_breaks_unexpectedly_ends_its_stream_and_tells_no_internals(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = house.service(fake_models())
-    real = service._ensemble.session  # type: ignore[union-attr]
+    real = service._runner.ensemble.session  # type: ignore[union-attr]
 
     def session(*arguments: Any, alone: str | None, **options: Any) -> Any:
         if alone == "a":
             raise ZeroDivisionError("secret detail")
         return real(*arguments, alone=alone, **options)
 
-    monkeypatch.setattr(service._ensemble, "session", session)
+    monkeypatch.setattr(service._runner.ensemble, "session", session)
 
     run = answer(service)
 

@@ -68,7 +68,7 @@ def test_without_a_key_nothing_starts(service: RunService) -> None:
 
 def test_before_the_models_are_ready_a_friendly_word_is_said(tmp_path: Path) -> None:
     service = planted_service(tmp_path)
-    service._ensemble = None
+    service._runner.ensemble = None
     updates = collect(RunHandlers(service).run(KEY, None, "hello", *defaults(service)))
     assert "still loading" in notice_of(updates[0])["message"]
     service.close()

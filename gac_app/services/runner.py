@@ -1,0 +1,127 @@
+"""Carries runs out: every stream of a run decodes in a thread of its own, so that none waits for another."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gac_app.config import ServerConfig
+from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.errors import GacError
+from gac_app.services.queue import RunQueue
+from gac_app.services.recorder import Recorder
+from gac_app.services.views import LiveRun, StreamView, alone_in, run_status
+
+if TYPE_CHECKING:  # both load torch, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.session import DecodingSession
+
+logger = logging.getLogger(__name__)
+
+
+class Runner:
+    """Decodes runs in turn, records them, and stops them.
+
+    Args:
+        recorder: writes what happened.
+        server: how many runs at once.
+    """
+
+    def __init__(self, recorder: Recorder, server: ServerConfig) -> None:
+        self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before
+        self._recorder = recorder
+        self._queue = RunQueue(self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting)
+        self._sessions: dict[str, list[DecodingSession]] = {}
+        self._lock = threading.Lock()
+
+    def put(self, run: LiveRun, visitor_key: str, on_taken: Callable[[], None]) -> None:
+        """Start a run, or let it wait. Raises BusyError, before anything of it is kept, where too many wait."""
+
+        def take() -> None:
+            on_taken()
+            # Now, so that the row is there when the run's answers come.
+            self._recorder.started(run, visitor_key)
+
+        self._queue.put(run, take)
+
+    def stop(self, run: LiveRun) -> None:
+        """End a run within one step; nothing happens where it is over."""
+        if run.over.is_set():
+            return
+        if self._queue.remove(run):
+            for stream in run.streams.values():
+                stream.events.append(_broken(stream, FinishReason.ABORT, "stopped before it began"))
+            self._end(run)
+            return
+        with self._lock:
+            run.is_stopping.set()
+            sessions = list(self._sessions.get(run.id, ()))
+        for session in sessions:
+            session.stop()
+
+    def stop_all(self, runs: list[LiveRun], timeout_s: float) -> None:
+        """Stop `runs` and wait until they have ended, at most `timeout_s` for all of them."""
+        for run in runs:
+            self.stop(run)
+        deadline = time.monotonic() + timeout_s
+        for run in runs:
+            run.over.wait(max(0.0, deadline - time.monotonic()))
+
+    def _carry_out(self, run: LiveRun) -> None:
+        run.status = "running"
+        run.changed()
+        threads = [
+            threading.Thread(target=self._decode, args=(run, key, stream), name=f"{run.id[:8]}-{key}")
+            for key, stream in run.streams.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._end(run)
+
+    def _decode(self, run: LiveRun, key: str, stream: StreamView) -> None:
+        """Fill one stream. Whatever happens, it ends with a finished event."""
+        try:
+            assert self.ensemble is not None  # noqa: S101 (no run starts before)
+            session = self.ensemble.session(stream.messages, run.settings, alone=alone_in(key), branch=run.branch)
+            with self._lock:
+                self._sessions.setdefault(run.id, []).append(session)
+            if run.is_stopping.is_set():
+                session.stop()
+            for event in session.events():
+                stream.events.append(event)
+                run.changed()
+        except Exception as error:  # the other streams go on, and the page is told
+            is_ours = isinstance(error, GacError)
+            if not is_ours:
+                logger.exception("run %s: the stream of %s broke", run.id, stream.name)
+            detail = str(error) if is_ours else "something unexpected happened; the log of the server says what"
+            stream.events.append(_broken(stream, FinishReason.ERROR, detail))
+            run.changed()
+
+    def _end(self, run: LiveRun) -> None:
+        with self._lock:
+            self._sessions.pop(run.id, None)
+        run.status = run_status(list(run.streams.values()))
+        self._recorder.finished(run)
+        run.over.set()
+        run.changed()
+
+
+def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
+    """The end of a stream whose session could not tell it."""
+    steps = stream.steps
+    return FinishedEvent(
+        reason=reason,
+        text=stream.text,
+        num_tokens=len(steps),
+        num_ensembled=sum(step.is_ensembled for step in steps),
+        ttft_s=0.0,
+        seconds=0.0,
+        members={},
+        detail=detail,
+    )
