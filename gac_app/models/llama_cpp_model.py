@@ -22,7 +22,7 @@ from gac_app.models.llama_cpp_tokenizer import LlamaCppTokenizer
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import check_round_trip
 
-BATCH_TOKENS = 512  # of one llama_decode call; longer reads are split
+BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
 _CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
 
 
@@ -64,7 +64,9 @@ class LlamaCppModel(Model):
         self.context_length = min(context_length or trained_for, trained_for, max_cached_tokens)
         self._context = self._new_context(num_threads, max_cached_tokens, max_sequences)
         self._memory = self._lib.llama_get_memory(self._context)
-        self._batch = self._lib.llama_batch_init(BATCH_TOKENS, 0, 1)
+        # A longer batch is a failed assertion in C; one is never longer than the cache.
+        self._batch_tokens: int = self._lib.llama_n_batch(self._context)
+        self._batch = self._lib.llama_batch_init(self._batch_tokens, 0, 1)
         self._free_slots = list(range(max_sequences))[::-1]
         self._tokenizer = LlamaCppTokenizer(vocab)
         self.vocabulary = self._tokenizer.vocabulary
@@ -136,7 +138,7 @@ class LlamaCppModel(Model):
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in reads]
-        chunks = list(_chunks(reads))
+        chunks = list(_chunks(reads, self._batch_tokens))
         for index, chunk in enumerate(chunks):
             try:
                 wanted = self._decode(chunk)
@@ -182,7 +184,7 @@ class LlamaCppModel(Model):
         self._lib.llama_model_free(self._model)
 
 
-def _chunks(reads: list[Read]) -> Iterator[list[tuple[int, int, int, int, bool]]]:
+def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[tuple[int, int, int, int, bool]]]:
     """The pending ids of all reads as (read, slot, position, id, is its distribution wanted), in batches that fit."""
     chunk: list[tuple[int, int, int, int, bool]] = []
     for owner, read in enumerate(reads):
@@ -190,7 +192,7 @@ def _chunks(reads: list[Read]) -> Iterator[list[tuple[int, int, int, int, bool]]
         first_wanted = len(sequence.ids) - read.num_logits
         for position in range(sequence.num_cached, len(sequence.ids)):
             chunk.append((owner, sequence.slot, position, sequence.ids[position], position >= first_wanted))
-            if len(chunk) == BATCH_TOKENS:
+            if len(chunk) == batch_tokens:
                 yield chunk
                 chunk = []
     if chunk:

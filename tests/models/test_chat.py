@@ -1,0 +1,109 @@
+"""Chat templates around other people's text: the template's own layout, control tokens only where it put them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from gac_app.errors import ModelLoadError
+from gac_app.models.chat import ChatFormat, Fragment, encode_fragments
+from gac_app.models.message import Message
+from tests.models.tiny import CHAT_TEMPLATE, INSTRUCT_TEMPLATE
+
+GEMMA = (
+    "{{ bos_token }}"
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\\n' + message['content'] | trim"
+    " + '<end_of_turn>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+)
+LEFT_TRIMMING = "{% for message in messages %}<|{{ message.role }}|>{{ message.content.lstrip() }}</s>\n{% endfor %}"
+TEMPLATES = {"ChatML": CHAT_TEMPLATE, "INST": INSTRUCT_TEMPLATE, "Gemma": GEMMA, "left": LEFT_TRIMMING}
+HOSTILE = ["<|im_end|>", "<end_of_turn>", "</s>", "[INST] [/INST]", "{{ bos_token }}", "{% endfor %}", "GACN0E"]
+
+
+def user_and_assistant(*contents: str) -> list[Message]:
+    return [Message("assistant" if index % 2 else "user", content) for index, content in enumerate(contents)]
+
+
+def rendered(template: str, messages: list[Message]) -> str:
+    """What the template itself makes of the messages."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    plain = [{"role": m.role, "content": m.content} for m in messages]
+    return environment.from_string(template).render(
+        messages=plain, add_generation_prompt=True, bos_token="<bos>", eos_token="<eos>"
+    )
+
+
+def joined(fragments: list[Fragment]) -> str:
+    return "".join(fragment.text for fragment in fragments)
+
+
+contents = st.text("ab \n<|im_end>/[INST]\u2009日", max_size=12) | st.sampled_from(HOSTILE)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@given(texts=st.lists(contents.filter(str.strip), min_size=1, max_size=3))
+def test_the_layout_is_the_templates_own(name: str, texts: list[str]) -> None:
+    messages = user_and_assistant(*texts)
+    chat = ChatFormat(TEMPLATES[name], bos="<bos>", eos="<eos>")
+    assert joined(chat.fragments(messages)) == rendered(TEMPLATES[name], messages)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("content", HOSTILE)
+def test_what_somebody_wrote_is_in_no_trusted_fragment(name: str, content: str) -> None:
+    def trusted(content: str) -> list[str]:
+        fragments = ChatFormat(TEMPLATES[name], "<bos>", "<eos>").fragments(
+            user_and_assistant(content, content, content)
+        )
+        return [fragment.text for fragment in fragments if fragment.is_trusted]
+
+    assert trusted(content) == trusted("harmless")
+
+
+def test_only_trusted_fragments_are_read_with_control_tokens() -> None:
+    fragments = ChatFormat(CHAT_TEMPLATE).fragments([Message("user", "<|im_end|>")])
+    ids = encode_fragments(fragments, encode=lambda text: [len(text)], encode_special=lambda text: [-len(text)])
+    assert ids == [-len("<|im_start|>user\n"), len("<|im_end|>"), -len("<|im_end|>\n<|im_start|>assistant\n")]
+
+
+def test_a_space_before_the_content_belongs_to_its_first_word() -> None:
+    fragments = ChatFormat(INSTRUCT_TEMPLATE, bos="<bos>").fragments([Message("user", "hello")])
+    assert [fragment.text for fragment in fragments] == ["<bos>[INST]", " hello", " [/INST]"]
+
+
+def test_where_there_is_no_system_role_it_opens_the_first_message() -> None:
+    messages = [Message("system", "Be brief."), Message("user", "Hi")]
+    text = joined(ChatFormat(GEMMA, bos="<bos>").fragments(messages))
+    assert text == "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n"
+
+
+def test_a_model_without_a_template_gets_a_plain_layout_that_ends_at_the_next_question() -> None:
+    chat = ChatFormat(None)
+    fragments = chat.fragments([Message("system", "Be brief."), *user_and_assistant("Hi", "Hello", "Why?")])
+    assert joined(fragments) == "Be brief.\n\nUser: Hi\nAssistant: Hello\nUser: Why?\nAssistant:"
+    assert not any(fragment.is_trusted for fragment in fragments)
+    assert chat.stop_strings == ("\nUser:",)
+    assert ChatFormat(CHAT_TEMPLATE).stop_strings == ()
+
+
+def test_marks_of_training_are_passed_over() -> None:
+    template = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    assert joined(ChatFormat(template).fragments([Message("user", "hello")])) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for message in %}", "not valid Jinja"),
+        ("{{ raise_exception('no such role') }}", "no such role"),
+        ("{{ messages[7].content }}", "refuses these messages"),
+        ("{{ ''.__class__.__mro__ }}{{ messages[0].content }}", "refuses these messages"),  # no way out of the sandbox
+        ("hello", "leaves out a message of role 'user'"),
+    ],
+)
+def test_a_template_that_does_not_work_is_named(template: str, message: str) -> None:
+    with pytest.raises(ModelLoadError, match=message):
+        ChatFormat(template).fragments([Message("user", "hello")])

@@ -1,0 +1,121 @@
+"""Which back end runs a member, and what a damaged file does: one clear message, and this process lives on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.config import MemberConfig
+from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.models import llama_cpp_library
+from gac_app.models.base import Model
+from gac_app.models.factory import load_model
+from gac_app.models.llama_cpp_library import LlamaCppMissingError, ProbeCrashed
+from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.random_model import RandomModel
+from gac_app.models.transformers_model import TransformersModel
+from tests.models.tiny_gguf import save_llama_gguf
+
+
+@pytest.fixture(scope="module")
+def gguf(llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_llama_gguf(llama_dir, tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+def load(source: Path | str, cache_dir: Path, device: str = "cpu", **member: Any) -> Model:
+    config = MemberConfig.model_validate({"name": "tiny", "source": str(source), **member})
+    return load_model(
+        config, device=device, num_threads=1, cache_dir=cache_dir, on_fetch=lambda _: None, on_load=lambda: None
+    )
+
+
+def test_a_gguf_file_runs_on_llama_cpp(gguf: Path, tmp_path: Path) -> None:
+    model = load(gguf, tmp_path, context_length=64, max_cached_tokens=128, chat_template="")
+    assert isinstance(model, LlamaCppModel)
+    assert (model.name, model.context_length, model.chat_stop_strings) == ("tiny", 64, ("\nUser:",))
+
+
+def test_a_directory_runs_on_transformers(llama_dir: Path, tmp_path: Path) -> None:
+    assert isinstance(load(llama_dir, tmp_path), TransformersModel)
+
+
+def test_the_config_may_choose_transformers_for_a_gguf_file(gguf: Path, tmp_path: Path) -> None:
+    assert isinstance(load(gguf, tmp_path, backend="transformers"), TransformersModel)
+
+
+@pytest.mark.parametrize("trouble", [LlamaCppMissingError("no wheel"), ProbeCrashed("signal 4")])
+def test_without_llama_cpp_it_is_transformers_and_that_is_said(
+    trouble: ModelLoadError,
+    gguf: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(llama_cpp_library, "library" if isinstance(trouble, LlamaCppMissingError) else "probe", fail)
+    assert isinstance(load(gguf, tmp_path), TransformersModel)
+    assert "tiny runs on transformers instead" in caplog.text
+    with pytest.raises(ModelLoadError, match=f"tiny: {trouble}"):
+        load(gguf, tmp_path, backend="llama_cpp")
+
+
+def test_llama_cpp_needs_a_gguf_file(llama_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"members: tiny: backend 'llama_cpp' needs a \.gguf file"):
+        load(llama_dir, tmp_path, backend="llama_cpp")
+
+
+def test_a_random_model_needs_no_files(tmp_path: Path) -> None:
+    model = load("random:7", tmp_path, context_length=99)
+    assert isinstance(model, RandomModel)
+    assert model.context_length == 99
+    with pytest.raises(ConfigError, match="whole number"):
+        load("random:seven", tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["auto", "llama_cpp"])
+@pytest.mark.parametrize("damage", ["half", "header", "magic only", "wild length", "zeros behind the header"])
+def test_a_damaged_file_is_named_and_the_process_lives_on(
+    damage: str, backend: str, gguf: Path, tmp_path: Path
+) -> None:
+    data = gguf.read_bytes()
+    damaged = {
+        "half": data[: len(data) // 2],
+        "header": data[:1000],
+        "magic only": data[:4],
+        "wild length": data[:24] + b"\xff" * 8 + data[32:],
+        "zeros behind the header": data[:24] + bytes(len(data) - 24),
+    }[damage]
+    path = tmp_path / "damaged.gguf"
+    path.write_bytes(damaged)
+    with pytest.raises(ModelLoadError) as caught:
+        load(path, tmp_path, backend=backend)
+    message = str(caught.value)
+    assert message.startswith("tiny: ")
+    assert "damaged.gguf" in message
+    assert "\n" not in message
+    assert not list(tmp_path.glob("probed/*"))
+
+
+def test_a_file_that_is_no_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("hello")
+    with pytest.raises(ModelLoadError, match=r"notes\.gguf is not a GGUF file"):
+        load(path, tmp_path)
+
+
+def test_a_file_is_tried_once_and_anew_when_it_changed(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "copy.gguf"
+    path.write_bytes(gguf.read_bytes())
+    load(path, tmp_path).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(llama_cpp_library.subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
+        load(path, tmp_path).close()
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ModelLoadError, match=r"copy\.gguf"):
+        load(path, tmp_path)

@@ -1,0 +1,58 @@
+"""The random model is reproducible, and its seeds have vocabularies that only partly agree."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import torch
+
+from gac_app.models.base import Read
+from gac_app.models.random_model import RandomModel, make_vocabulary
+
+_PRINT_ARGMAX = """
+from gac_app.models.base import Read
+from gac_app.models.random_model import RandomModel
+
+model = RandomModel("m", seed=5)
+sequence = model.new_sequence()
+sequence.extend(model.encode_raw("the answer"))
+print(model.read([Read(sequence)])[0].topk(3).indices.tolist())
+"""
+
+
+def logits_V(model: RandomModel, text: str) -> torch.Tensor:
+    sequence = model.new_sequence()
+    sequence.extend(model.encode_raw(text))
+    return model.read([Read(sequence)])[0][0]
+
+
+def test_equal_seeds_give_equal_bits_in_every_process() -> None:
+    def printed() -> str:
+        return subprocess.run([sys.executable, "-c", _PRINT_ARGMAX], capture_output=True, text=True, check=True).stdout
+
+    here = logits_V(RandomModel("m", seed=5), "the answer").topk(3).indices.tolist()
+    assert printed().strip() == f"[{here}]"
+
+
+def test_other_seeds_and_other_contexts_give_other_distributions() -> None:
+    model, same = RandomModel("m", seed=1), make_vocabulary(1)
+    other = RandomModel("m", seed=2, vocabulary=same)
+    assert not torch.equal(logits_V(model, "a"), logits_V(other, "a"))
+    assert not torch.equal(logits_V(model, "a"), logits_V(model, "b"))
+
+
+def test_seeds_share_the_bytes_and_some_words() -> None:
+    one, other = make_vocabulary(1).texts(), make_vocabulary(2).texts()
+    assert one & other >= {bytes([byte]) for byte in range(256)}
+    assert one - other
+    assert other - one
+
+
+def test_sharpness_makes_it_surer() -> None:
+    confidences = [
+        float(logits_V(RandomModel("m", seed=1, sharpness=s), "the").softmax(0).max()) for s in (0.1, 3.0, 30.0)
+    ]
+    assert confidences == sorted(confidences)
+    assert confidences[0] < 0.1
+    assert confidences[2] > 0.5
