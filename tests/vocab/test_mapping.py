@@ -59,7 +59,7 @@ def test_project_takes_tokens_that_a_member_rules_out() -> None:
 
 
 @given(members)
-@example([vocabulary([*ALL_BYTES, b"\xffz"]), vocabulary([*ALL_BYTES[:255], b"\xffz"])])
+@example([vocabulary(ALL_BYTES), vocabulary([*ALL_BYTES[:255], b"\xffz"])])  # 0xFF is no union token
 def test_every_union_token_fed_to_every_member_is_the_same_bytes(vocabularies: list[MemberVocabulary]) -> None:
     union = UnionVocabulary.build(vocabularies)
     for vocab in vocabularies:

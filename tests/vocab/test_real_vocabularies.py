@@ -1,0 +1,90 @@
+"""The union of the default models' vocabularies: its size, its speed, and that all of it can be fed to both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import torch
+
+from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.vocab.cache import unite
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.report import report
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import UnionVocabulary
+
+pytestmark = pytest.mark.real
+BUILD_S, RESTORE_S = 2.0, 1.0  # the least of three attempts, on a machine that may be busy
+
+
+@pytest.fixture(scope="module")
+def vocabularies(real_files: dict[str, Path]) -> Iterator[list[MemberVocabulary]]:
+    """SmolLM2's and Gemma's."""
+    with ExitStack() as stack:
+        models = [
+            LlamaCppModel(name, path, max_cached_tokens=256, max_sequences=1) for name, path in real_files.items()
+        ]
+        for model in models:
+            stack.enter_context(closing(model))
+        yield [model.vocabulary for model in models]
+
+
+@pytest.fixture(scope="module")
+def mappings(vocabularies: list[MemberVocabulary]) -> list[VocabMapping]:
+    union = UnionVocabulary.build(vocabularies)
+    return [VocabMapping(vocabulary, union) for vocabulary in vocabularies]
+
+
+def test_union_and_mappings_are_built_in_two_seconds_and_restored_in_one(
+    vocabularies: list[MemberVocabulary], tmp_path: Path
+) -> None:
+    def seconds(cache_dir: Path) -> float:
+        started = time.monotonic()
+        unite(vocabularies, cache_dir)
+        return time.monotonic() - started
+
+    assert min(seconds(tmp_path / str(attempt)) for attempt in range(3)) < BUILD_S
+    assert min(seconds(tmp_path / "0") for _ in range(3)) < RESTORE_S
+
+
+def test_sizes_and_what_the_members_share(vocabularies: list[MemberVocabulary], mappings: list[VocabMapping]) -> None:
+    assert len(mappings[0].union) == pytest.approx(258_700, abs=100)
+    found = report(vocabularies)
+    assert found.sizes == (49_152, 262_144)
+    assert found.overlap[0][1] == pytest.approx(0.94, abs=0.005)
+
+
+def test_every_union_token_comes_back_from_both_as_the_same_bytes(mappings: list[VocabMapping]) -> None:
+    for mapping in mappings:
+        vocabulary, union = mapping.vocabulary, mapping.union
+        for union_id, token in enumerate(union.tokens):
+            ids = list(mapping.feed(union_id))
+            assert vocabulary.decode(ids) == token
+            assert vocabulary.end_ids.isdisjoint(ids)
+        assert mapping.feed(union.end_id) == ()
+
+
+def test_no_byte_token_is_fed_where_an_ordinary_one_exists(mappings: list[VocabMapping]) -> None:
+    gemma = mappings[1]
+    ordinary = {t for i, t in enumerate(gemma.vocabulary.token_bytes) if i not in gemma.vocabulary.byte_ids}
+    for byte in range(256):
+        union_id = gemma.union.ids.get(bytes([byte]))
+        if union_id is not None:
+            (fed,) = gemma.feed(union_id)
+            assert (fed in gemma.vocabulary.byte_ids) is (bytes([byte]) not in ordinary)
+
+
+def test_a_projected_distribution_keeps_each_ids_mass(mappings: list[VocabMapping]) -> None:
+    for mapping in mappings:
+        tokens, ends = mapping.vocabulary.token_bytes, mapping.vocabulary.end_ids
+        logits_NV = 3 * torch.randn(2, len(tokens), generator=torch.Generator().manual_seed(0))
+        ids = [mapping.union.end_id if i in ends else mapping.union.ids.get(t or b"", -1) for i, t in enumerate(tokens)]
+        known = torch.tensor([i for i, union_id in enumerate(ids) if union_id >= 0])
+        expected_NU = torch.zeros(2, len(mapping.union), dtype=torch.float64)
+        expected_NU.index_add_(1, torch.tensor(ids)[known], logits_NV[:, known].double().exp())
+        expected_NU /= expected_NU.sum(1, keepdim=True)
+        torch.testing.assert_close(mapping.project(logits_NV).double(), expected_NU, atol=1e-7, rtol=1e-3)
