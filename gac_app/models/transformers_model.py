@@ -126,7 +126,13 @@ class TransformersModel(Model):
         options = {self._cache_argument: self._caches[sequence.slot], "use_cache": True}
         if self._can_spare_head:
             options["logits_to_keep"] = num_logits
-        result = self._model(input_ids=ids, **options)
+        try:
+            result = self._model(input_ids=ids, **options)
+        except BaseException:
+            # Some layers hold the new ids and some do not: what was cached is read anew next time.
+            self._caches[sequence.slot] = _new_cache()
+            sequence.num_cached = 0
+            raise
         sequence.num_cached = len(sequence.ids)
         logits_NV: torch.Tensor = result.logits[0, -num_logits:]
         return logits_NV.to(device=self.device, dtype=torch.float32)

@@ -78,6 +78,18 @@ def test_rewind_of_pending_ids_leaves_the_cache(model: TransformersModel) -> Non
     torch.testing.assert_close(model.read([Read(sequence)])[0], fresh(model, ids[:12]), atol=1e-4, rtol=1e-4)
 
 
+def test_a_pass_that_broke_midway_leaves_no_half_read_cache(model: TransformersModel) -> None:
+    ids = model.encode_raw(TEXT)
+    sequence = model.new_sequence()
+    read(model, sequence, ids[:9])
+    layer = model._model.get_decoder().layers[-1]
+    breaking = layer.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("planted")))
+    with pytest.raises(MemberError, match="planted"):
+        read(model, sequence, ids[9:12])
+    breaking.remove()
+    torch.testing.assert_close(model.read([Read(sequence)])[0], fresh(model, ids[:12]))
+
+
 def test_a_fork_goes_its_own_way(model: TransformersModel) -> None:
     ids = model.encode_raw(TEXT)
     parent = model.new_sequence()
