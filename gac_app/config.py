@@ -7,6 +7,7 @@ Nothing in this module reads the environment: `bootstrap` passes the variables i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,6 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gac_app.errors import ConfigError, RequestError
+
+SOURCE_SCHEMES = ("hub", "pypi", "random")
+_SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 
 MAX_CONFIG_BYTES = 1_000_000
 MAX_MEMBERS = 16
@@ -81,9 +85,9 @@ class MemberConfig(Frozen):
     quantization: Literal["none", "8bit", "4bit"] = "none"
     max_memory: dict[str, str] = {}  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
     num_threads: int | None = Field(None, ge=1, le=512)  # None = an equal share of the cores that are free
-    context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit
-    max_cached_tokens: int = Field(16_384, ge=64)  # KV cells shared by all sequences (llama.cpp)
-    max_sequences: int = Field(16, ge=1, le=256)  # sequences held at once
+    context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
+    # on llama.cpp at most 4,096: it sets the memory for all sequences aside at once
+    max_sequences: int = Field(8, ge=1, le=256)  # held at once: two per run that decodes
     num_params: float | None = Field(None, gt=0)  # for planning without the weights
     chat_template: str | None = None  # Jinja; None = the model's own, "" = none
     score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
@@ -103,6 +107,13 @@ class MemberConfig(Frozen):
     def _check_source(self) -> Self:
         if bool(self.source) == bool(self.parts):
             raise ValueError("give either 'source' or 'parts'")
+        for source in self.parts or (self.source,):
+            scheme = _SCHEME.match(source)
+            if scheme and scheme[1] not in SOURCE_SCHEMES:
+                raise ValueError(
+                    f"{source!r} is no source; expected hub:organisation/name, pypi:package==version#file, "
+                    "random:SEED, a directory or a .gguf file"
+                )
         return self
 
 
@@ -133,6 +144,12 @@ class Config(Frozen):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"members: the name {name!r} is used twice; names must differ")
+        for member in self.members:
+            if member.max_sequences < 2 * self.server.max_running:
+                raise ValueError(
+                    f"server.max_running: {self.server.max_running} runs at once need {2 * self.server.max_running} "
+                    f"sequences in every member; {member.name} has max_sequences {member.max_sequences}"
+                )
         if not self.settings.gate:
             object.__setattr__(self, "settings", self.settings.model_copy(update={"gate": names[0]}))
         try:
@@ -227,12 +244,17 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
         raise ConfigError(f"{path}: is not UTF-8 text") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; this is no configuration") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
     try:
         return Config.model_validate(_merge(data, overrides or {}))
     except ValidationError as error:
-        lines = [f"{path}: {_located(item)}" for item in error.errors()]
+        items = error.errors()
+        # A list whose items are wrong is also called too short: the items say it better.
+        deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
+        lines = [f"{path}: {_located(item)}" for item in items if item["loc"] not in deeper]
         raise ConfigError("\n".join(lines)) from None
 
 

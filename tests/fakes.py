@@ -133,7 +133,7 @@ class FixedModel(RandomModel):
 
 def config_of(names: SequenceOf[str], settings: dict[str, Any] | None = None, **fields: Any) -> Config:
     """A configuration whose members have these names."""
-    members = [{"name": name, "source": f"random:{seed}"} for seed, name in enumerate(names)]
+    members = [{"name": n, "source": f"random:{seed}", "max_sequences": 64} for seed, n in enumerate(names)]
     return Config.model_validate({"members": members, "settings": settings or {}, **fields})
 
 

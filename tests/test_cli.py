@@ -167,3 +167,43 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
     done = _gac("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert json.loads(done.stdout) == {"[b]x": str(model)}
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("[" * 5000, "nested too deeply"),
+        ("members: [{name: a, source: 'ftp:foo'}]", "'ftp:foo' is no source"),
+        (
+            "members: [{name: a, source: 'random:1', max_sequences: 2}]\nserver: {max_running: 3}",
+            "3 runs at once need 6 sequences",
+        ),
+    ],
+)
+def test_a_config_that_cannot_work_is_refused_in_one_line(tmp_path: Path, config: str, expected: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config)
+    done = _gac("serve", "--check", "--config", str(path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert expected in done.stderr
+
+
+def test_a_missing_local_file_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("members: [{name: a, source: /no/such.gguf}]")
+    done = _gac("serve", "--check", "--config", str(path))
+    assert done.returncode == 0
+    assert "there is no /no/such.gguf" in done.stdout
+
+
+def test_an_export_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    done = _gac("export", "--output", str(tmp_path / "no" / "x"), GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'a.db'}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_url_that_is_none_is_one_message() -> None:
+    done = _gac("db", "current", GAC_DATABASE_URL="garbage")
+    assert done.returncode == 1
+    assert "no database URL" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,7 +7,7 @@ import sys
 from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -32,7 +32,14 @@ def export(
     # JSON Lines is the only format yet, so `file_format` has nothing to decide.
     with (
         closing(Store(database_url(load(config)), is_owner=False)) as store,
-        output.open("w", encoding="utf-8") if output else nullcontext(sys.stdout) as lines,
+        _opened(output) if output else nullcontext(sys.stdout) as lines,
     ):
         for run in store.export():
             lines.write(json.dumps(run) + "\n")
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--output") from None

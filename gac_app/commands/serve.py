@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gac_app.commands.options import ConfigOption, load
-from gac_app.config import Config
+from gac_app.config import SOURCE_SCHEMES, Config
 from gac_app.environment import is_zero_gpu
 
 
@@ -54,3 +55,7 @@ def _check(config: Config, devices: str | None) -> None:
 
     found = parse_devices(devices) if devices is not None else detect_devices()
     typer.echo(str(plan(config.members, found)))
+    for member in config.members:
+        is_local = member.source and not member.source.startswith(tuple(f"{scheme}:" for scheme in SOURCE_SCHEMES))
+        if is_local and not Path(member.source).expanduser().exists():
+            typer.echo(f"warning: {member.name}: there is no {member.source} on this machine")

@@ -77,7 +77,6 @@ def _llama_cpp_model(member: MemberConfig, files: ModelFiles, num_threads: int, 
         files.path,
         num_threads=num_threads,
         context_length=member.context_length,
-        max_cached_tokens=member.max_cached_tokens,
         max_sequences=member.max_sequences,
         chat_template=member.chat_template,
     )

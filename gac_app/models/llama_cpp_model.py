@@ -23,6 +23,8 @@ from gac_app.models.message import Message
 from gac_app.vocab.decoders import check_round_trip
 
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
+DEFAULT_CONTEXT_LENGTH = 4096
+_CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it
 _CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
 
 
@@ -33,9 +35,8 @@ class LlamaCppModel(Model):
         name: the member's name.
         path: the .gguf file.
         num_threads: threads of one forward pass; more than there are free cores makes it a hundred times slower.
-        context_length: most ids per sequence; None = what the model was trained for.
-        max_cached_tokens: KV cells, shared by all sequences.
-        max_sequences: sequences held at once.
+        context_length: most ids per sequence; None = what the model was trained for, at most 4,096.
+        max_sequences: sequences held at once. Memory for all of them, each at full length, is set aside here.
         chat_template: Jinja; None = the file's own, "" = none.
         num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
 
@@ -50,8 +51,7 @@ class LlamaCppModel(Model):
         *,
         num_threads: int = 1,
         context_length: int | None = None,
-        max_cached_tokens: int = 16_384,
-        max_sequences: int = 16,
+        max_sequences: int = 8,
         chat_template: str | None = None,
         num_gpu_layers: int = 0,
     ) -> None:
@@ -61,8 +61,8 @@ class LlamaCppModel(Model):
         self._model = load_weights(path, num_gpu_layers)
         vocab = self._lib.llama_model_get_vocab(self._model)
         trained_for: int = self._lib.llama_model_n_ctx_train(self._model)
-        self.context_length = min(context_length or trained_for, trained_for, max_cached_tokens)
-        self._context = self._new_context(num_threads, max_cached_tokens, max_sequences)
+        self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
+        self._context = self._new_context(num_threads, max_sequences)
         self._memory = self._lib.llama_get_memory(self._context)
         # A longer batch is a failed assertion in C; one is never longer than the cache.
         self._batch_tokens: int = self._lib.llama_n_batch(self._context)
@@ -78,18 +78,20 @@ class LlamaCppModel(Model):
         self._chat = ChatFormat(template, *self._tokenizer.special_texts())
         self.chat_stop_strings = self._chat.stop_strings
 
-    def _new_context(self, num_threads: int, max_cached_tokens: int, max_sequences: int) -> Any:
+    def _new_context(self, num_threads: int, max_sequences: int) -> Any:
         params = self._lib.llama_context_default_params()
-        params.n_ctx = max_cached_tokens
+        # Each sequence has its cells to itself. Where they are shared, their order depends on what else runs, sums are
+        # taken in that order, and the same prompt does not always give the same text.
+        params.kv_unified = False
+        params.n_ctx = -(-self.context_length // _CELLS_STEP) * _CELLS_STEP * max_sequences
         params.n_batch = params.n_ubatch = BATCH_TOKENS
         params.n_seq_max = max_sequences
         params.n_outputs_max_per_seq = BATCH_TOKENS
         params.n_threads = params.n_threads_batch = num_threads
-        params.kv_unified = True  # sequences share the cells: one may use them all
         params.swa_full = True  # keeps what slid out of the window, without which there is no rewind
         context = self._lib.llama_init_from_model(self._model, params)
         if context == self._ffi.NULL:
-            raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {max_cached_tokens:,} tokens")
+            raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {params.n_ctx:,} tokens")
         return context
 
     def _own_template(self) -> str:
@@ -185,15 +187,21 @@ class LlamaCppModel(Model):
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[tuple[int, int, int, int, bool]]]:
-    """The pending ids of all reads as (read, slot, position, id, is its distribution wanted), in batches that fit."""
-    chunk: list[tuple[int, int, int, int, bool]] = []
-    for owner, read in enumerate(reads):
-        sequence = read.sequence
-        first_wanted = len(sequence.ids) - read.num_logits
-        for position in range(sequence.num_cached, len(sequence.ids)):
-            chunk.append((owner, sequence.slot, position, sequence.ids[position], position >= first_wanted))
-            if len(chunk) == batch_tokens:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
+    """The pending ids of all reads as (read, slot, position, id, is its distribution wanted), in batches that fit.
+
+    Single steps share batches. A longer read, a prefill or a catching up, has its batches to itself: in company it
+    would run through other kernels, and the same prompt would not always give the same text.
+    """
+    rows = [_rows(owner, read) for owner, read in enumerate(reads)]
+    steps = [row[0] for row in rows if len(row) == 1]
+    for row in (*(row for row in rows if len(row) > 1), steps):
+        yield from (row[start : start + batch_tokens] for start in range(0, len(row), batch_tokens))
+
+
+def _rows(owner: int, read: Read) -> list[tuple[int, int, int, int, bool]]:
+    sequence = read.sequence
+    first_wanted = len(sequence.ids) - read.num_logits
+    return [
+        (owner, sequence.slot, position, sequence.ids[position], position >= first_wanted)
+        for position in range(sequence.num_cached, len(sequence.ids))
+    ]

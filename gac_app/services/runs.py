@@ -254,11 +254,14 @@ def _checked_prompt(prompt: str) -> str:
 
 def _messages(key: str, prompt: str, settings: Settings, turns: list[RunView]) -> tuple[Message, ...]:
     """What one stream is fed: each goes on with its own earlier answers."""
-    asked = Message("user", prompt)
+    messages: tuple[Message, ...] = ()
     for turn in reversed(turns):
         if stream := turn.streams.get(key):  # an interrupted run has none
-            return (*stream.messages, Message("assistant", stream.text), asked)
-    return (Message("system", settings.system_prompt), asked) if settings.system_prompt else (asked,)
+            said = tuple(message for message in stream.messages if message.role != "system")
+            messages = (*said, Message("assistant", stream.text))
+            break
+    system = (Message("system", settings.system_prompt),) if settings.system_prompt else ()
+    return (*system, *messages, Message("user", prompt))
 
 
 def _step_at(steps: list[StepTrace], position: int) -> StepTrace:

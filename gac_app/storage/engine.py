@@ -43,7 +43,8 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
         # No parameters in messages: they hold what visitors typed.
         engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite, **options)
     except (ArgumentError, ImportError) as error:
-        raise StorageError(f"the database URL cannot be used: {error}") from None
+        driver = "; install that driver beside this application" if isinstance(error, ImportError) else ""
+        raise StorageError(f"the database URL cannot be used: {error}{driver}") from None
     if is_sqlite:
         event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin)
@@ -52,7 +53,10 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
 
 def database_file(url: str) -> Path | None:
     """The file that a plain SQLite URL names; None for every other kind of URL."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StorageError(f"{url!r} is no database URL; expected one such as sqlite:////data/gac.sqlite3") from None
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database.startswith("file:"):
         return None
     return Path(parsed.database)

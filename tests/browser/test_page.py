@@ -225,3 +225,29 @@ def test_nothing_overflows(serve: Server, open_page: Opener, width: int, scheme:
     page.page.click(".gac-ensemble .tok >> nth=1")
     page.page.wait_for_selector(".gac-branch")
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_votes_and_inspector_stay_in_sight_while_scrolling(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport={"width": 1280, "height": 600})
+    page.ask("hello")
+    page.page.click(".gac-ensemble .tok >> nth=1")
+    page.page.wait_for_selector(".gac-branch")
+    for offset in (0, 600, 1200):
+        page.page.evaluate(f"window.scrollTo(0, {offset})")
+        page.page.wait_for_function(f"scrollY === {offset}")
+        votes, inspector = (page.page.locator(part).bounding_box() for part in (".gac-votes", ".gac-inspector"))
+        assert votes is not None
+        assert inspector is not None
+        assert 500 < votes["y"] < votes["y"] + votes["height"] <= 600
+        assert -10 < inspector["y"] < 400
+
+
+def test_every_tab_has_the_same_place(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    places = []
+    for name, content in [("Compare", ".gac-board"), ("History", ".gac-history"), ("About", "#gac-about")]:
+        page.page.click(f"role=tab[name={name}]")
+        box = page.page.wait_for_selector(content).bounding_box()
+        assert box is not None
+        places.append((box["x"], box["width"]))
+    assert places[0] == places[1] == places[2]

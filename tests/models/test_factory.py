@@ -32,7 +32,7 @@ def load(source: Path | str, cache_dir: Path, device: str = "cpu", **member: Any
 
 
 def test_a_gguf_file_runs_on_llama_cpp(gguf: Path, tmp_path: Path) -> None:
-    model = load(gguf, tmp_path, context_length=64, max_cached_tokens=128, chat_template="")
+    model = load(gguf, tmp_path, context_length=64, chat_template="")
     assert isinstance(model, LlamaCppModel)
     assert (model.name, model.context_length, model.chat_stop_strings) == ("tiny", 64, ("\nUser:",))
 

@@ -56,7 +56,7 @@ def gguf(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
 
 
 def llama_cpp(path: Path) -> LlamaCppModel:
-    return LlamaCppModel(path.stem, path, max_cached_tokens=4096, max_sequences=MAX_SEQUENCES)
+    return LlamaCppModel(path.stem, path, context_length=1024, max_sequences=MAX_SEQUENCES)
 
 
 FLOAT32, HALF_CACHE, QUANTISED = 1e-4, 0.01, 0.06  # llama.cpp keeps keys and values in half precision

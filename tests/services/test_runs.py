@@ -91,12 +91,13 @@ def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
 
 def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
     service = house.service()
-    first = answer(service, "First?", system_prompt="Be short.")
-    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    briefly = {**SHORT, "system_prompt": "Be short."}
+    first = answer(service, "First?", system_prompt="Be verbose.")  # the next turn's settings count
+    second = ended(service.start(ALICE, "Second?", briefly, first.conversation_id))
     service.close()
 
     service = house.service()  # and it goes on after a restart
-    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+    third = ended(service.start(ALICE, "Third?", briefly, first.conversation_id))
 
     for key in third.streams:
         assert third.streams[key].messages == (

@@ -25,9 +25,7 @@ BUILD_S, RESTORE_S = 2.0, 1.0  # the least of three attempts, on a machine that 
 def vocabularies(real_files: dict[str, Path]) -> Iterator[list[MemberVocabulary]]:
     """SmolLM2's and Gemma's."""
     with ExitStack() as stack:
-        models = [
-            LlamaCppModel(name, path, max_cached_tokens=256, max_sequences=1) for name, path in real_files.items()
-        ]
+        models = [LlamaCppModel(name, path, context_length=256, max_sequences=1) for name, path in real_files.items()]
         for model in models:
             stack.enter_context(closing(model))
         yield [model.vocabulary for model in models]
