@@ -1,0 +1,70 @@
+"""The configuration and a run's settings: checked once, with messages that name the field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.config import Config, Settings
+from gac_app.errors import RequestError
+
+CONFIG = Config.model_validate(
+    {"members": [{"name": n, "source": "random:0", "score": s} for n, s in (("a", 1), ("b", 3))]}
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("max_new_tokens", value) for value in (0, -1, 1e9, float("nan"), "abc", None, [], {})),
+        *(("temperature", value) for value in (float("inf"), -0.1, float("nan"), "hot")),
+        *(("threshold", value) for value in (-0.01, 1.02, float("nan"))),
+        *(("weights", value) for value in ({"a": 0, "b": 0}, {"a": -1}, {"a": float("inf")}, {"c": 1}, "best", 3)),
+        *(("gate", value) for value in ("c", "", 5)),
+        ("top_p", 0),
+        ("top_k", -1),
+        ("seed", -4),
+        ("stop", [""]),
+        ("mode", "sometimes"),
+        ("repetition_penalty", 0.5),
+        ("no_such_setting", 1),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(RequestError) as caught:
+        CONFIG.settings_from({field: value})
+    assert caught.value.field.split(".")[0] == field
+    assert caught.value.message
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(Settings.model_fields)), st.none() | st.text() | st.floats() | st.lists(st.text())
+    )
+)
+def test_any_settings_are_taken_or_refused_never_broken(changes: dict[str, Any]) -> None:
+    try:
+        settings = CONFIG.settings_from(changes)
+    except RequestError as error:
+        assert error.field.split(".")[0] in {*Settings.model_fields, "settings"}  # noqa: PT017
+    else:
+        assert sum(CONFIG.weights(settings).values()) == pytest.approx(1)
+
+
+def test_weights_are_normalised_once() -> None:
+    def weights(value: object) -> dict[str, float]:
+        return CONFIG.weights(CONFIG.settings_from({"weights": value}))
+
+    assert weights("average") == {"a": 0.5, "b": 0.5}
+    assert weights("score") == {"a": 0.25, "b": 0.75}
+    assert weights({"b": 4}) == {"a": 0, "b": 1}
+
+
+def test_the_first_member_is_the_gate_by_default_and_settings_are_values() -> None:
+    assert CONFIG.settings.gate == "a"
+    assert CONFIG.settings_from({}) == CONFIG.settings
+    with pytest.raises(ValueError, match="frozen"):
+        CONFIG.settings.threshold = 0.1  # type: ignore[misc]
