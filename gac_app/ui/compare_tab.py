@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Values reach the handlers as they were sent: Gradio's own checks of them end in a server error that names no field.
+UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
 # Run in the browser before the event's call. The board first ends a run that it still shows; the visitor's key stands
 # in no component, so that nothing can store or show it.
 _BEFORE_RUN = "async (key, ...rest) => { await window.gac.clear(); return [window.gac.visitorKey(), ...rest]; }"
@@ -60,7 +62,8 @@ class CompareTab:
     def _connect_prompt(self, panel: SettingsPanel, new_conversation: gr.Button) -> None:
         key = gr.Textbox(visible=False)
         inputs = [key, self._conversation, self._prompt, *panel.inputs]
-        self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **self._streaming)
+        options = {**self._streaming, **UNCHECKED}
+        self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
         self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
         self.start_afresh_on(new_conversation.click)
 
@@ -112,7 +115,7 @@ def _connect_settings(config: Config, panel: SettingsPanel, summary: gr.Button) 
     gr.on(
         [component.change for component in panel.inputs],
         lambda *values: summary_of(config, values),
-        panel.inputs, summary, queue=False, **QUIET,
+        panel.inputs, summary, queue=False, **UNCHECKED,
     )  # fmt: skip
     panel.reset.click(lambda: values_of(config, config.settings), None, panel.inputs, queue=False, **QUIET)
     summary.click(lambda: gr.Sidebar(open=True), None, panel.sidebar, queue=False, **QUIET)

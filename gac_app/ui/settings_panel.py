@@ -71,10 +71,10 @@ def _sampling(config: Config, values: list[Any]) -> list[Any]:
     return [
         gr.Slider(0, 2, values[4], step=0.05, label="Temperature", info="0 always takes the likeliest token."),
         gr.Slider(0.05, 1, values[5], step=0.05, label="Top-p"),
-        gr.Number(values[6], precision=0, minimum=0, label="Top-k", info="0 leaves it off."),
+        gr.Number(values[6], precision=0, label="Top-k", info="0 leaves it off."),
         gr.Slider(1, 2, values[7], step=0.05, label="Repetition penalty"),
         gr.Slider(1, longest, values[8], step=1, label="Longest answer, in tokens"),
-        gr.Number(values[9], precision=0, minimum=0, label="Seed"),
+        gr.Number(values[9], precision=0, label="Seed"),
         gr.Textbox(values[10], lines=2, max_lines=6, label="System prompt", placeholder="None"),
     ]
 
@@ -97,6 +97,9 @@ def changes_from(config: Config, values: Sequence[object]) -> dict[str, object]:
     if len(values) != len(FIELDS) + len(config.members):
         raise RequestError("settings", f"expected {len(FIELDS) + len(config.members)} values")
     changes = dict(zip(FIELDS, values, strict=False))
+    for name, value in changes.items():
+        if value is None and name != "system_prompt":  # a cleared field
+            raise RequestError(name, "is empty; type a number")
     if changes["weights"] == OWN_WEIGHTS:
         changes["weights"] = dict(zip(config.member_names, values[len(FIELDS) :], strict=True))
     if changes["system_prompt"] is None:

@@ -251,3 +251,29 @@ def test_every_tab_has_the_same_place(serve: Server, open_page: Opener) -> None:
         assert box is not None
         places.append((box["x"], box["width"]))
     assert places[0] == places[1] == places[2]
+
+
+@pytest.mark.parametrize(
+    ("label", "typed", "name"), [("Seed", "-4", "seed"), ("Seed", "", "seed"), ("Top-k", "-1", "top k")]
+)
+def test_a_setting_out_of_range_is_named(serve: Server, open_page: Opener, label: str, typed: str, name: str) -> None:
+    page = open_page(serve())
+    page.page.click("#gac-summary")
+    page.page.get_by_label(label).fill(typed)
+    page.page.get_by_label(label).blur()
+    page.page.wait_for_selector("#gac-summary:has-text('Settings need a look')")
+    page.page.fill("#gac-prompt textarea", "hello")
+    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.wait_for_selector(".gac-notice:not([hidden])")
+    assert page.text(".gac-notice").lower().startswith(name)
+
+
+def test_a_temperature_typed_out_of_range_is_no_server_error(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.click("#gac-summary")
+    box = page.page.locator("input[type=number][aria-label*='Temperature']")
+    for typed in ("50", ""):
+        box.fill(typed)
+        page.page.wait_for_selector("#gac-summary:has-text('Settings need a look: temperature')")
+    box.fill("0.7")
+    page.page.wait_for_selector("#gac-summary:has-text('temperature 0.7')")

@@ -46,7 +46,18 @@ def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("threshold", "high"), ("seed", None), ("temperature", float("inf")), ("gate", "Nobody"), ("mode", ["gate"])],
+    [
+        ("threshold", "high"),
+        ("seed", None),
+        ("temperature", float("inf")),
+        ("gate", "Nobody"),
+        ("mode", ["gate"]),
+        ("seed", -4),
+        ("temperature", 50),
+        ("top_p", 0),
+        ("max_new_tokens", None),
+        ("threshold", None),
+    ],
 )
 def test_a_bad_value_is_named_in_the_summary(name: str, value: object) -> None:
     summary = summary_of(CONFIG, values(**{name: value}))
