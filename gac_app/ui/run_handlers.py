@@ -71,14 +71,17 @@ class RunHandlers:
             yield updates
 
     def open(self, event: gr.EventData) -> Updates:
-        """Show a stored run as it ended."""
+        """Show a stored run as it ended. Only a conversation's newest run can be gone on from; others stand alone."""
         try:
             fields = Fields(event._data)
             run = self._service.find(fields.visitor_key, fields.text("run"))
-            turns = self._turns(fields.visitor_key, run)
+            runs = self._conversation(fields.visitor_key, run)
         except GacError as error:
             return _notice(error)
-        return RunLines(run).value(is_last=True), turns, run.conversation_id, gr.skip(), ""
+        board = RunLines(run).value(is_last=True)
+        if runs and runs[-1].id != run.id:
+            return board, "[]", "", gr.skip(), ""
+        return board, _turns_before(run, runs), run.conversation_id, gr.skip(), ""
 
     async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
         try:
@@ -87,7 +90,8 @@ class RunHandlers:
             yield _notice(error)
             return
         try:
-            lines, turns = RunLines(run), await asyncio.to_thread(self._turns, key, run)
+            lines = RunLines(run)
+            turns = _turns_before(run, await asyncio.to_thread(self._conversation, key, run))
             yield lines.value(), turns, run.conversation_id, "", ""
             async for _ in _ticks(run):
                 yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
@@ -97,16 +101,27 @@ class RunHandlers:
             if not is_over(run):
                 self._service.stop(key, run.id)
 
-    def _turns(self, key: str, run: RunView) -> str:
-        """The conversation's earlier runs, as JSON for the list above the prompt."""
+    def _conversation(self, key: str, run: RunView) -> list[RunView]:
+        """The runs of a run's conversation, in order."""
         try:
-            runs = self._service.conversation(key, run.conversation_id)
+            return self._service.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
-            return "[]"
-        ids = [earlier.id for earlier in runs]
-        earlier_runs = runs[: ids.index(run.id)] if run.id in ids else runs
-        turns = [{"id": old.id, "prompt": old.prompt, "answer": _answer(old)} for old in earlier_runs]
-        return json.dumps(turns[-MAX_TURNS_SHOWN:]).replace("<", "\\u003c")
+            return []
+
+
+def _turns_before(run: RunView, runs: list[RunView]) -> str:
+    """The turns that a run goes on from, as JSON for the list above the prompt.
+
+    A branch takes the place of the turn it left, and what came after that turn is none of its past.
+    """
+    ids = [earlier.id for earlier in runs]
+    lineage: list[RunView] = []
+    place: dict[str | None, int] = {}
+    for turn in (*(runs[: ids.index(run.id)] if run.id in ids else runs), run):
+        place[turn.id] = place.get(turn.parent_run_id, len(lineage))
+        lineage[place[turn.id] :] = [turn]
+    turns = [{"id": old.id, "prompt": old.prompt, "answer": _answer(old)} for old in lineage[:-1]]
+    return json.dumps(turns[-MAX_TURNS_SHOWN:]).replace("<", "\\u003c")
 
 
 async def _ticks(run: RunView) -> AsyncIterator[None]:

@@ -144,3 +144,29 @@ def test_odd_event_data_becomes_a_notice(service: RunService) -> None:
     handlers = RunHandlers(service)
     for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
         assert notice_of(handlers.open(gr.EventData(None, data)))["message"]
+
+
+def run_id_of(update: Any) -> str:
+    run_id: str = json.loads(update[0].splitlines()[0])["run"]["id"]
+    return run_id
+
+
+def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    branched = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=1, token=7)))[0]
+    assert branched[1] == "[]"
+    second = collect(handlers.run(KEY, branched[2], "and then?", *defaults(service)))[0]
+    assert [turn["id"] for turn in json.loads(second[1])] == [run_id_of(branched)]
+    again = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=2, token=7)))[0]
+    assert again[1] == "[]"
+
+
+def test_an_earlier_turn_opened_stands_alone_and_the_newest_goes_on(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    second = collect(handlers.run(KEY, first[2], "and then?", *defaults(service)))[0]
+    assert handlers.open(event(key=KEY, run=run_id_of(first)))[1:3] == ("[]", "")
+    newest = handlers.open(event(key=KEY, run=run_id_of(second)))
+    assert newest[2] == first[2]
+    assert [turn["id"] for turn in json.loads(newest[1])] == [run_id_of(first)]
