@@ -6,7 +6,7 @@ const VIEWS = [
   ["confidence", "Confidence", "How sure each token was"],
   ["plain", "Plain", "Text only"],
 ];
-const REASONS = { stop: "", length: "Stopped at the length limit", abort: "Stopped", error: "Failed" };
+const REASONS = { stop: "", length: "Stopped", abort: "Stopped", error: "Failed" };
 
 /** A member's name with the colour and line style that stand for it everywhere. */
 function memberName(name, index) {
@@ -37,7 +37,7 @@ class Card {
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
     this.tokens.close();
     const reason = REASONS[end.reason] ?? end.reason;
-    const note = end.detail && reason ? `${reason}: ${end.detail}` : reason || end.detail;
+    const note = [reason, end.detail].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
   }
 
@@ -89,7 +89,7 @@ class EnsembleCard extends Card {
     this.run = run;
     this.views = h("div", { class: "gac-views", role: "radiogroup", "aria-label": "View" }, ...VIEWS.map(([id, name, title]) =>
       h("label", { title }, h("input", { type: "radio", name: "gac-view", value: id, onchange: () => actions.onView(id) }), h("span", { text: name }))));
-    this.next = h("button", { type: "button", class: "gac-icon", onclick: actions.onNext, title: "Next gated token (n)", disabled: true },
+    this.next = h("button", { type: "button", class: "gac-icon", onclick: actions.onNext, title: "Next gated token (n)", disabled: true, hidden: run.mode === "every-step" },
       h("span", { text: "Next gated" }), h("kbd", { text: "n" }));
     this.legend = h("p", { class: "gac-legend" },
       h("span", { class: "gac-legend-gate" }, h("i", { class: "gac-sample", text: "asked" }), " members combined"),

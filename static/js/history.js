@@ -1,6 +1,7 @@
 // The visitor's own runs: search, reopen, run again, delete.
 
 const OUTCOMES = { ensemble: "ensemble best", tie: "tie", "all-bad": "all bad" };
+const STATUSES = { aborted: "stopped" };
 const SEARCH_MS = 250;
 const find = (selector) => element.querySelector(selector);
 const runs = find(".gac-runs"), note = find(".gac-history-note"), search = find(".gac-search");
@@ -27,7 +28,7 @@ function row(run) {
   const outcome = run.outcome ? OUTCOMES[run.outcome] ?? `${run.outcome.replace("member:", "")} best` : null;
   const facts = [
     new Date(run.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }),
-    run.status === "finished" ? null : run.status,
+    run.status === "finished" ? null : STATUSES[run.status] ?? run.status,
     run.num_tokens ? `${plural(run.num_tokens, "token")}, ${run.num_ensembled} ensembled` : null,
     outcome,
   ].filter(Boolean);
