@@ -181,7 +181,7 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
 
 def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
     site = serve()
-    ensemble, site.service._ensemble = site.service._ensemble, None
+    ensemble, site.service._runner.ensemble = site.service._runner.ensemble, None
     site.service.states.set("Small", "fetching", progress=0.42)
     site.service.states.set("Large", "failed", detail="no network")
     page = open_page(site)
@@ -194,7 +194,7 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     assert page.page.input_value("#gac-prompt textarea") == "too early"
     site.service.states.set("Small", "ready")
     site.service.states.set("Large", "ready")
-    site.service._ensemble = ensemble
+    site.service._runner.ensemble = ensemble
     page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('too early')")
