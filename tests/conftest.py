@@ -20,3 +20,9 @@ def real_files() -> dict[str, Path]:
     """Member name -> file of the default ensemble, from the cache, which is filled where it lacks them."""
     config = read_config(DEFAULT_CONFIG)
     return {member.name: resolve(member, cache_dir(config), lambda _: None).path for member in config.members}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real models first, in a process that nothing has touched; browser tests last: Playwright keeps an event loop
+    running in this thread until the session ends."""
+    items.sort(key=lambda item: {"real": 0, "browser": 2}.get(item.path.parent.name, 1))

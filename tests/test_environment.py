@@ -29,7 +29,7 @@ def test_the_flag_wins_over_the_variable_and_that_over_the_default() -> None:
 
 def test_variables_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("members: [{name: a, source: 'random:1'}]\nserver: {port: 1, max_running: 7}\n", encoding="utf-8")
+    path.write_text("members: [{name: a, source: 'random:1'}]\nserver: {port: 1, max_running: 3}\n", encoding="utf-8")
     environ = {
         "GAC_CACHE": "/c",
         "GAC_DATABASE_URL": "sqlite:///x",
@@ -38,7 +38,7 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         "GAC_TRUSTED_HOSTS": "a.example, b.example,",
     }
     config = load_config(path, environment_overrides(environ))
-    assert (config.server.host, config.server.port, config.server.max_running) == ("0.0.0.0", 8000, 7)  # noqa: S104
+    assert (config.server.host, config.server.port, config.server.max_running) == ("0.0.0.0", 8000, 3)  # noqa: S104
     assert config.server.trusted_hosts == ("a.example", "b.example")
     assert (cache_dir(config), database_url(config)) == (Path("/c"), "sqlite:///x")
 
