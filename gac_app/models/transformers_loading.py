@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.gguf_conversion import converted
 from gac_app.models.sources import ModelFiles
 from gac_app.models.transformers_model import TransformersModel
+
+# transformers patches classes of its own while it loads (which weights are tied, whether they are initialised): two loads
+# at once leave one model with a head of random numbers.
+_LOADING = threading.Lock()
 
 
 def load(
@@ -35,6 +40,13 @@ def load(
     Raises:
         ModelLoadError: where the files are damaged, untrusted or do not fit, naming the member and the reason.
     """
+    with _LOADING:
+        return _load(member, files, cache_dir, device, num_threads)
+
+
+def _load(
+    member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str | tuple[str, ...], num_threads: int | None
+) -> TransformersModel:
     directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
     _check_trust(member, directory)
     _check_safetensors(member, directory)
