@@ -20,7 +20,7 @@ from gac_app.models.gguf_conversion import converted
 from gac_app.models.sources import ModelFiles
 from gac_app.models.transformers_model import TransformersModel
 
-# transformers patches classes of its own while it loads (which weights are tied, whether they are initialised): two loads
+# transformers patches classes of its own while it loads (which weights are tied, what is initialised): two loads
 # at once leave one model with a head of random numbers.
 _LOADING = threading.Lock()
 
