@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gac_app.errors import ModelLoadError
+from gac_app.models import transformers_loading
 from gac_app.models.transformers_loading import _accelerate_memory
+from gac_app.models.transformers_model import TransformersModel
 from tests.models.conftest import load_directory
 
 EVIL = """
@@ -97,3 +102,21 @@ def test_accelerate_gets_nothing_of_the_devices_left_out(monkeypatch: pytest.Mon
         2: 0,
         "cpu": "9GiB",
     }
+
+
+def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers patches its own classes while it loads; an overlap once left a model with a random head."""
+    load, lock = transformers_loading._load, threading.Lock()
+
+    def watched(*args: Any) -> TransformersModel:
+        assert lock.acquire(blocking=False), "another load is under way"
+        try:
+            return load(*args)
+        finally:
+            lock.release()
+
+    monkeypatch.setattr(transformers_loading, "_load", watched)
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(load_directory, [directory] * 4))
+    heads = [model._model.get_output_embeddings().weight for model in models]
+    assert all(torch.equal(head, heads[0]) for head in heads)
