@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gac_app import __version__
-from gac_app.config import Config, MemberConfig, load_config
-from gac_app.environment import cache_dir, config_path, database_url, environment_overrides
+from gac_app.config import Config, MemberConfig
+from gac_app.environment import cache_dir, database_url, read_config
 from gac_app.errors import GacError
 from gac_app.services.members import MemberStates
 from gac_app.services.runs import RunService
@@ -45,7 +46,8 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
     Raises:
         ConfigError, ModelLoadError, VocabularyError: of the first member that failed; the others are released.
     """
-    config = config if isinstance(config, Config) else read_config(config)
+    if not isinstance(config, Config):
+        config = read_config(Path(config) if config else None, os.environ)
     models = _load_models(config, states or MemberStates(config))
     try:
         return _unite(models, config)
@@ -83,14 +85,6 @@ def _unite(models: list[Model], config: Config) -> Ensemble:
 
     mappings = unite([model.vocabulary for model in models], cache_dir(config))
     return Ensemble([ThreadMember(*pair) for pair in zip(models, mappings, strict=True)], config)
-
-
-def read_config(path: str | Path | None = None) -> Config:
-    """The configuration of a file, with the GAC_* variables of this process applied."""
-    import os
-
-    chosen = config_path(Path(path) if path else None, os.environ)
-    return load_config(chosen, environment_overrides(os.environ))
 
 
 def _load_in_background(service: RunService) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import platformdirs
 
-from gac_app.config import Config
+from gac_app.config import Config, load_config
 from gac_app.errors import ConfigError
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
@@ -20,6 +20,11 @@ DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
     """The configuration file to read: the one asked for, else `GAC_CONFIG`, else the default one."""
     return path or Path(environ.get("GAC_CONFIG") or DEFAULT_CONFIG)
+
+
+def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """The configuration, with the variables applied. Raises ConfigError."""
+    return load_config(config_path(path, environ), environment_overrides(environ))
 
 
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from gac_app.bootstrap import read_config
-from gac_app.environment import DEFAULT_CONFIG, cache_dir
+from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.models.sources import resolve
 
 settings.register_profile("shared", deadline=None)  # a busy machine is no failure
@@ -18,7 +18,7 @@ settings.load_profile("shared")
 @pytest.fixture(scope="session")
 def real_files() -> dict[str, Path]:
     """Member name -> file of the default ensemble, from the cache, which is filled where it lacks them."""
-    config = read_config(DEFAULT_CONFIG)
+    config = read_config(DEFAULT_CONFIG, os.environ)
     return {member.name: resolve(member, cache_dir(config), lambda _: None).path for member in config.members}
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from gac_app.config import Config, load_config
-from gac_app.environment import config_path, environment_overrides
+from gac_app.config import Config
+from gac_app.environment import read_config
 
 ConfigOption = Annotated[
     Path | None,
@@ -19,5 +19,5 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 
 
 def load(path: Path | None) -> Config:
-    """The configuration, with the environment's variables applied. Raises ConfigError."""
-    return load_config(config_path(path, os.environ), environment_overrides(os.environ))
+    """The configuration, with this process's variables applied. Raises ConfigError."""
+    return read_config(path, os.environ)

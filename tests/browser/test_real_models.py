@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gac_app.bootstrap import build_services, read_config
+from gac_app.bootstrap import build_services
+from gac_app.environment import read_config
 from tests.browser.conftest import Opener, Site, Watched, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
@@ -21,7 +23,7 @@ NUM_TOKENS = "[...document.querySelectorAll('.gac-text')].map(text => text.query
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The default ensemble behind its page, with a database of its own."""
     database = tmp_path_factory.mktemp("data") / "runs.sqlite3"
-    config = read_config().model_copy(update={"database_url": f"sqlite:///{database}"})
+    config = read_config(None, os.environ).model_copy(update={"database_url": f"sqlite:///{database}"})
     service = build_services(config)
     with served(service) as site:
         yield site
