@@ -169,7 +169,7 @@ class LlamaCppModel(Model):
                 wanted.append((row, owner))
         status = self._lib.llama_decode(self._context, batch)
         if status == _CACHE_FULL:
-            raise MemberError(self.name, "context", "its cache is full; try again when a run has ended")
+            raise MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")
         if status != 0:
             raise MemberError(self.name, "exception", f"llama_decode returned {status}")
         return wanted
