@@ -25,7 +25,8 @@ MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
 
 Mode = Literal["gate", "every-step"]
-Weights = Literal["average", "score"] | dict[str, float]
+Alignment = Literal["paper", "prefix"]
+Weights = Literal["average", "score", "posterior"] | dict[str, float]
 
 
 class Frozen(BaseModel):
@@ -41,6 +42,8 @@ class Settings(Frozen):
     gate: str = ""  # member name; filled with the first member's by Config
     threshold: float = Field(0.5, ge=0.0, le=1.01)
     weights: Weights = "average"
+    posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
+    alignment: Alignment = "paper"  # how members of different vocabularies are brought to agree
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
     top_p: float = Field(1.0, gt=0.0, le=1.0)
@@ -193,13 +196,13 @@ class Config(Frozen):
         return settings
 
     def weights(self, settings: Settings) -> dict[str, float]:
-        """Member name -> weight, summing to 1 (paper, section 3.2: average or score)."""
-        if settings.weights == "average":
-            raw = dict.fromkeys(self.member_names, 1.0)
+        """Member name -> weight, summing to 1 (paper, section 3.2: average or score); `posterior` starts from equal."""
+        if isinstance(settings.weights, dict):
+            raw = {name: settings.weights.get(name, 0.0) for name in self.member_names}
         elif settings.weights == "score":
             raw = {member.name: member.score or 0.0 for member in self.members}
         else:
-            raw = {name: settings.weights.get(name, 0.0) for name in self.member_names}
+            raw = dict.fromkeys(self.member_names, 1.0)
         total = sum(raw.values())
         return {name: weight / total for name, weight in raw.items()}
 
