@@ -1,0 +1,1 @@
+"""Suites of the project's own writing, which need no data set."""

@@ -1,0 +1,63 @@
+"""The alignment suite's texts: beginnings to be continued and held-out passages to be predicted.
+
+Every text belongs to a kind: a language, `emoji`, or a format of code. The files in `data/` hold the words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+DATA_DIR = Path(__file__).parent / "data"
+
+CODE_KINDS = ("python", "json", "yaml", "markdown")
+LANGUAGES = (
+    "french",
+    "russian",
+    "greek",
+    "arabic",
+    "hebrew",
+    "hindi",
+    "thai",
+    "chinese",
+    "japanese",
+    "korean",
+)
+KINDS = (*CODE_KINDS, *LANGUAGES, "emoji")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A held-out text: a model is given `opening` and predicts `rest`."""
+
+    opening: str
+    rest: str
+
+
+@cache
+def prompts() -> dict[str, tuple[str, ...]]:
+    """Beginnings of documents, by kind, to be continued without a chat template."""
+    return _read("code.yaml") | _read("prompts.yaml")
+
+
+@cache
+def held_out() -> dict[str, tuple[Passage, ...]]:
+    """Passages that no model was trained on, by kind."""
+    return {kind: tuple(_passage(text) for text in texts) for kind, texts in _read("held_out.yaml").items()}
+
+
+def _read(name: str) -> dict[str, tuple[str, ...]]:
+    data = yaml.safe_load((DATA_DIR / name).read_text(encoding="utf-8"))
+    return {kind: tuple(texts) for kind, texts in data.items()}
+
+
+def _passage(text: str) -> Passage:
+    """Example: "one two¦ three" -> ("one two", " three"); without a mark the first line is the opening."""
+    opening, mark, rest = text.partition("¦")
+    if not mark:
+        opening, line_end, rest = text.partition("\n")
+        opening += line_end
+    return Passage(opening, rest)
