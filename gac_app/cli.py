@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from gac_app.commands import db, export, fetch, generate, serve, vocab
+from gac_app.commands import consistency, db, export, fetch, generate, serve, vocab
 from gac_app.errors import ConfigError, GacError, RequestError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(generate.generate)
 app.command()(vocab.vocab)
+app.command()(consistency.consistency)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.add_typer(db.app, name="db")

@@ -17,13 +17,13 @@ LAYERS["config"] = {"errors"}
 LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
-LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
+LAYERS["executors"] = LAYERS["storage"] = LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding"}
 LAYERS["services"] = LAYERS["storage"] | {"storage"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
 LAYERS["environment"] = {"errors", "config"}
 LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
-LAYERS["commands"] = LAYERS["bootstrap"] | {"bootstrap"}
+LAYERS["commands"] = LAYERS["bootstrap"] | {"bootstrap", "evaluation"}
 LAYERS["cli"] = LAYERS["commands"] | {"commands"}
 LAYERS["__main__"] = {"cli"}
 LAYERS["__init__"] = set()
@@ -41,6 +41,7 @@ HEAVY: dict[str, set[str]] = {
     "starlette": {"server"},
     "uvicorn": {"server"},
     "typer": {"commands", "cli"},
+    "wordfreq": {"evaluation"},
 }
 
 

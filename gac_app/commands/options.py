@@ -18,6 +18,14 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
 
+def write_file(path: Path, text: str) -> None:
+    """Write what an option asked for. Raises BadParameter where that is impossible."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from None
+
+
 def load(path: Path | None) -> Config:
     """The configuration, with this process's variables applied. Raises ConfigError."""
     return read_config(path, os.environ)

@@ -1,0 +1,141 @@
+"""How alike members cut words, on hand-worked vocabularies; the word sets; the picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from gac_app.cli import app
+from gac_app.errors import ConfigError
+from gac_app.evaluation.consistency import (
+    ConsistencyReport,
+    PrefixCounts,
+    _prefixes,
+    compare_vocabularies,
+    pieces,
+)
+from gac_app.evaluation.consistency_heatmap import heat_map
+from gac_app.evaluation.consistency_words import LANGUAGES, WordSet, word_sets
+from gac_app.vocab.tokens import MemberVocabulary
+
+
+def _greedy(*tokens: str) -> MemberVocabulary:
+    """Single letters and `tokens`; the longest match is taken first. The id 0 ends a text."""
+    known = sorted({*"abc ", *tokens})
+
+    def encode(text: str) -> list[int]:
+        ids = []
+        while text:
+            best = max((token for token in known if text.startswith(token)), key=len)
+            ids.append(1 + known.index(best))
+            text = text[len(best) :]
+        return ids
+
+    token_bytes = (b"</s>", *(token.encode() for token in known))
+    return MemberVocabulary(token_bytes, end_ids=frozenset({0}), byte_ids=frozenset(), encode=encode)
+
+
+VOCABULARIES = {"x": _greedy("ab", " ab", " a"), "y": _greedy("ab", " abc", "bc")}
+
+
+@pytest.fixture
+def report() -> ConsistencyReport:
+    return compare_vocabularies(VOCABULARIES, [WordSet("few", ("ab", "abc", "c", "a"))])
+
+
+def test_pieces_are_bytes() -> None:
+    assert pieces(VOCABULARIES["x"], " abc") == (b" ab", b"c")
+    assert pieces(VOCABULARIES["y"], " abc") == (b" abc",)
+
+
+def test_shares_of_words_cut_alike(report: ConsistencyReport) -> None:
+    (few,) = report.sets
+    (pair,) = few.pairs
+    assert pair.members == ("x", "y")
+    assert pair.at_start == 1.0  # ab | ab c | c | a
+    assert pair.after_space == 0.25  # x: _ab | _ab c | _ c | _a     y: _ ab | _abc | _ c | _ a
+    assert few.tokens_per_word == {"x": 1.5, "y": 1.75}
+
+
+def test_tokens_of_one_member_only(report: ConsistencyReport) -> None:
+    x, y = report.tokens["x"], report.tokens["y"]
+    assert (x.num_tokens, x.num_only, x.examples) == (7, 2, (b" a", b" ab"))
+    assert (y.num_tokens, y.num_only, y.examples) == (7, 2, (b" abc", b"bc"))
+    assert x.prefixes == {"y": PrefixCounts(num_tokens=5, num_unknown=2)}  # "_", "_a", "_ab", "a", "b"
+    assert y.prefixes == {"x": PrefixCounts(num_tokens=2, num_unknown=0)}  # "_", "a"
+
+
+def test_with_three_members_a_token_is_only_ones_own_where_both_others_lack_it() -> None:
+    tokens = compare_vocabularies(VOCABULARIES | {"z": _greedy("bc")}, [WordSet("one", ("a",))]).tokens
+    assert [tokens[name].num_only for name in "xyz"] == [2, 1, 0]
+
+
+_TOKENS = st.sets(st.binary(min_size=1, max_size=4).map(lambda token: bytes(byte % 3 for byte in token)))
+
+
+@given(_TOKENS, _TOKENS)
+def test_prefixes_equal_the_obvious_search(own: set[bytes], other: set[bytes]) -> None:
+    found = {token for token in own if any(longer.startswith(token) and longer != token for longer in other)}
+    assert _prefixes(own, other, sorted(other)) == PrefixCounts(len(found), len(found - other))
+
+
+def test_word_sets_are_complete() -> None:
+    sets = {words.name: words.words for words in word_sets()}
+    assert len(LANGUAGES) == 20
+    assert set(LANGUAGES) < set(sets)
+    assert [len(sets[name]) for name in ("common English", "rare English")] == [5_000, 1_000]
+    assert {len(sets[language]) for language in LANGUAGES} == {1_000}
+    assert sets["common English"][:3] == ("the", "to", "and")
+    for name in ("code identifiers", "numbers", "chemistry", "medicine"):
+        assert len(sets[name]) > 150
+    for name, words in sets.items():
+        assert len(set(words)) == len(words), f"{name}: a word counts twice"
+        assert all(word.strip() == word != "" for word in words)
+
+
+def test_the_report_is_plain_json() -> None:
+    odd = MemberVocabulary((b"\xff", b"<b>"), frozenset(), frozenset(), lambda text: [0] * len(text))
+    facts = json.loads(json.dumps(compare_vocabularies({"o": odd, **VOCABULARIES}, [WordSet("s", ("a",))]).to_json()))
+    assert facts["members"] == ["o", "x", "y"]
+    assert facts["tokens"]["o"]["examples"] == ["<b>", "\\xff"]
+    assert facts["sets"][0]["pairs"][2] == {"members": ["x", "y"], "at_start": 1.0, "after_space": 0.0}
+
+
+def test_the_heat_map_is_a_picture_and_names_are_text_in_it() -> None:
+    hostile = '"><script>alert(1)</script>'
+    report = compare_vocabularies(
+        {hostile: VOCABULARIES["x"], "y": VOCABULARIES["y"]}, [WordSet("few", ("ab", "abc", "c", "a"))]
+    )
+    root = ElementTree.fromstring(heat_map(report))  # noqa: S314 (our own)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert f"1: {hostile} · y" in texts
+    assert texts[-3:] == ["few", "25.0", "100.0"]
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} == {"svg", "rect", "text"}
+
+
+def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path) -> None:
+    config = tmp_path / "two.yaml"
+    config.write_text("members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n")
+    arguments = ["consistency", "--config", str(config)]
+    done = CliRunner().invoke(app, [*arguments, "--json", "--out", str(tmp_path / "map.svg")])
+    facts = json.loads(done.stdout)
+    assert len(facts["sets"]) == 26
+    assert "common English" in (tmp_path / "map.svg").read_text(encoding="utf-8")
+    printed = CliRunner().invoke(app, arguments)
+    assert printed.exit_code == 0
+    assert "chemistry" in printed.stdout
+    unwritable = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "none" / "map.svg")])
+    assert unwritable.exit_code == 2
+
+
+def test_one_member_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
+    config = tmp_path / "one.yaml"
+    config.write_text("members:\n  - {name: a, source: 'random:1'}\n")
+    done = CliRunner().invoke(app, ["consistency", "--config", str(config)])
+    assert isinstance(done.exception, ConfigError)
