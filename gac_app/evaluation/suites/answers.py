@@ -1,0 +1,56 @@
+"""A greedy continuation of a prompt, as bytes: the text it shows can hide what is wrong with them."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+
+from gac_app.config import Settings
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.errors import GacError
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was written behind `prompt`.
+
+    Attributes:
+        content: the bytes of all tokens.
+        is_stopped: it ended by itself, not at the limit of new tokens.
+    """
+
+    prompt: str
+    content: bytes
+    is_stopped: bool = False
+
+    @property
+    def text(self) -> str:
+        """The content as text, U+FFFD for what is no UTF-8, without a character that the limit cut off."""
+        return codecs.getincrementaldecoder("utf-8")("replace").decode(self.content, final=self.is_stopped)
+
+    @property
+    def is_valid_utf8(self) -> bool:
+        """Whether the text is whole: nothing in it is no UTF-8, and nothing says so by a replacement character."""
+        return REPLACEMENT not in self.text
+
+    @property
+    def document(self) -> str:
+        """Prompt and answer; the last line of an answer that ended by itself is complete."""
+        return self.prompt + self.text + ("\n" if self.is_stopped else "")
+
+
+def answer(ensemble: Ensemble, prompt: str, settings: Settings, alone: str | None) -> Answer:
+    """Continue `prompt` as a raw document. Raises GacError where a member fails."""
+    content = bytearray()
+    is_stopped = False
+    for event in ensemble.generate(prompt, settings, alone=alone, raw=True):
+        if isinstance(event, TokenEvent):
+            content += event.step.token
+        elif isinstance(event, FinishedEvent):
+            if event.reason is FinishReason.ERROR:
+                raise GacError(f"no answer to {prompt!r}: {event.detail}")
+            is_stopped = event.reason is FinishReason.STOP
+    return Answer(prompt, bytes(content), is_stopped)

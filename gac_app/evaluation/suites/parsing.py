@@ -1,0 +1,121 @@
+"""Does a document that stopped anywhere parse as far as it goes?
+
+A document is judged after its last complete line: what follows the last line end is cut off. The rest must be the
+beginning of a right document: what is open at its end (a block, a bracket, a string over lines) may still be closed,
+what is wrong may not. Nothing here runs what it reads.
+"""
+
+from __future__ import annotations
+
+import codeop
+import json
+import re
+import warnings
+from collections.abc import Callable
+
+import yaml
+
+
+def complete_lines(text: str) -> str:
+    """`text` up to and with its last line end."""
+    return text[: text.rfind("\n") + 1]
+
+
+def python_parses(text: str) -> bool:
+    """Whether the complete lines compile, or would if more followed.
+
+    Example:
+        >>> python_parses("def f():\\n    if x:\\n        retu")
+        True
+        >>> python_parses("def f():\\n    x = 1\\n   return x\\n")
+        False
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes and the like are not errors
+        try:
+            codeop.compile_command(complete_lines(text), symbol="exec")
+        except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+            return False
+    return True
+
+
+def json_parses(text: str) -> bool:
+    """Whether the complete lines begin a JSON document."""
+    lines = complete_lines(text)
+    closers = _json_closers(lines)
+    # What may stand open at a line end: nothing, a value after a comma or colon, a whole member, a colon and a value.
+    return any(_is_json(lines + middle + closers) for middle in ("", "null", '"": null', ": null"))
+
+
+def _json_closers(text: str) -> str:
+    """Example: '{"a": [1' -> ']}'."""
+    closers = []
+    for bracket in re.sub(r'"(?:\\.|[^"\\\n])*"', "", text):
+        if bracket in "{[":
+            closers.append("}" if bracket == "{" else "]")
+        elif bracket in "}]" and closers:
+            closers.pop()
+    return "".join(reversed(closers))
+
+
+def _is_json(text: str) -> bool:
+    if not text.strip():
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def yaml_parses(text: str) -> bool:
+    """Whether the complete lines are YAML documents, or would be if one open bracket or quote were closed."""
+    lines = complete_lines(text)
+    return any(_is_yaml(lines + closer) for closer in ("", "]", "}", '"', "'"))
+
+
+def _is_yaml(text: str) -> bool:
+    try:
+        # Nodes only: no object is made and no alias is unfolded.
+        list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError):
+        return False
+    return True
+
+
+def markdown_parses(text: str) -> bool:
+    """Whether no fence opens inside another and each table row has as many cells as its header.
+
+    Any text is Markdown; these are the two slips that spoil how the rest is shown.
+    """
+    fence = ""
+    columns = 0
+    for line in complete_lines(text).splitlines():
+        mark = re.match(r" {0,3}(`{3,}|~{3,})(.*)", line)
+        if mark and not fence:
+            fence = mark[1]
+        elif mark and mark[1].startswith(fence):
+            if mark[2].strip():
+                return False
+            fence = ""
+        cells = 0 if fence else _num_cells(line)
+        if columns and cells and cells != columns:
+            return False
+        columns = cells
+    return True
+
+
+def _num_cells(line: str) -> int:
+    """Cells of a table row that begins with a bar; 0 for any other line."""
+    row = line.strip()
+    if not row.startswith("|"):
+        return 0
+    return len(re.findall(r"(?<!\\)\|", row.removesuffix("|")))
+
+
+PARSERS: dict[str, Callable[[str], bool]] = {
+    "python": python_parses,
+    "json": json_parses,
+    "yaml": yaml_parses,
+    "markdown": markdown_parses,
+}
