@@ -5,8 +5,6 @@ Shape suffixes: `N` positions, `V` the model's vocabulary.
 
 from __future__ import annotations
 
-import copy
-import inspect
 import threading
 from typing import Any
 
@@ -16,6 +14,8 @@ from gac_app.errors import MemberError, ModelLoadError, VocabularyError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
+from gac_app.models.transformers_passes import Cache, Work
+from gac_app.models.transformers_probe import passes_for
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
 
 # Control tokens that end a turn or a text where a model has them, besides the ends that its own configuration names.
@@ -62,14 +62,10 @@ class TransformersModel(Model):
         self.device: torch.device = model.device
         self.context_length = _context_length(model, context_length)
         self._model = model
-        parameters = inspect.signature(model.forward).parameters
-        self._can_spare_head = "logits_to_keep" in parameters
-        # transformers 5.2x renamed it; models that bring their own code keep the old name.
-        self._cache_argument = "cache" if "cache" in parameters else "past_key_values"
         self._num_threads = num_threads
         self._thread_id: int | None = None
         self._free_slots = list(range(max_sequences))[::-1]
-        self._caches: dict[int, Any] = {}
+        self._caches: dict[int, Cache] = {}
 
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -85,6 +81,7 @@ class TransformersModel(Model):
         self._chat = ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or "")
         self._has_template = bool(template)
         self.chat_stop_strings = self._chat.stop_strings
+        self._passes = passes_for(name, model)
 
     def encode_raw(self, text: str) -> list[int]:
         ids, data = self._encode.document(text), text.encode("utf-8", "replace")
@@ -102,40 +99,32 @@ class TransformersModel(Model):
         if not self._free_slots:
             raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
         slot = self._free_slots.pop()
-        self._caches[slot] = _new_cache()
+        self._caches[slot] = self._passes.new_cache()
         return Sequence(slot)
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        for read in reads:
+            self._check_length(read.sequence)
         self._take_threads()
+        works = [Work(self._caches[read.sequence.slot], read.sequence.pending, read.num_logits) for read in reads]
         try:
             with torch.inference_mode():
-                return [self._read_one(read) for read in reads]
+                logits = self._passes.run(works)
+                return [logits_NV.to(device=self.device, dtype=torch.float32) for logits_NV in logits]
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemberError(self.name, "out-of-memory", f"no memory left on {self.device}") from error
         except (RuntimeError, IndexError, ValueError) as error:
             raise MemberError(self.name, "exception", f"{type(error).__name__}: {error}") from error
+        finally:
+            for read, work in zip(reads, works, strict=True):
+                read.sequence.num_cached = work.cache.length
 
-    def _read_one(self, read: Read) -> torch.Tensor:
-        sequence, num_logits = read.sequence, read.num_logits
+    def _check_length(self, sequence: Sequence) -> None:
         if len(sequence.ids) > self.context_length:
             raise MemberError(
                 self.name, "context", f"{len(sequence.ids):,} tokens do not fit its context of {self.context_length:,}"
             )
-        ids = torch.tensor([sequence.pending], dtype=torch.int64, device=self.device)
-        options = {self._cache_argument: self._caches[sequence.slot], "use_cache": True}
-        if self._can_spare_head:
-            options["logits_to_keep"] = num_logits
-        try:
-            result = self._model(input_ids=ids, **options)
-        except BaseException:
-            # Some layers hold the new ids and some do not: what was cached is read anew next time.
-            self._caches[sequence.slot] = _new_cache()
-            sequence.num_cached = 0
-            raise
-        sequence.num_cached = len(sequence.ids)
-        logits_NV: torch.Tensor = result.logits[0, -num_logits:]
-        return logits_NV.to(device=self.device, dtype=torch.float32)
 
     def _take_threads(self) -> None:
         # torch counts threads per calling thread, so the one that reads has to say how many it wants.
@@ -144,16 +133,14 @@ class TransformersModel(Model):
             self._thread_id = threading.get_ident()
 
     def rewind(self, sequence: Sequence, length: int) -> None:
-        if 0 < length < sequence.num_cached:
-            self._caches[sequence.slot].crop(length - sequence.num_cached)
-        elif length == 0:
-            self._caches[sequence.slot] = _new_cache()
+        if length < sequence.num_cached:
+            self._caches[sequence.slot].rewind(length)
+            sequence.num_cached = length
         del sequence.ids[length:]
-        sequence.num_cached = min(sequence.num_cached, length)
 
     def fork(self, sequence: Sequence) -> Sequence:
         forked = self.new_sequence()
-        self._caches[forked.slot] = copy.deepcopy(self._caches[sequence.slot])
+        self._caches[forked.slot] = self._caches[sequence.slot].fork()
         forked.ids = list(sequence.ids)
         forked.num_cached = sequence.num_cached
         return forked
@@ -167,12 +154,6 @@ class TransformersModel(Model):
         self._model = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _new_cache() -> Any:
-    from transformers import DynamicCache
-
-    return DynamicCache()  # without the model's config: every layer then keeps all positions
 
 
 def _refuse_running_state(name: str, model: Any) -> None:
