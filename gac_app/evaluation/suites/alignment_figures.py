@@ -1,0 +1,105 @@
+"""What the alignment suite measures: figures of one system on one kind of text, and all of them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gac_app.decoding.scoring import Score
+from gac_app.evaluation.suites.answers import Answer
+from gac_app.evaluation.suites.indentation import INDENTATION_CHECKS
+from gac_app.evaluation.suites.parsing import PARSERS
+from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
+
+# Figure -> what it says. All are shares but for the last two, in bits per byte, where less is better.
+FIGURES = {
+    "parses": "code whose complete lines parse",
+    "indentation": "code indented in one way",
+    "utf8": "answers without broken characters",
+    "script": "letters in the prompt's script",
+    "script_or_latin": "letters in the prompt's script or Latin",
+    "held_out": "bits per byte of held-out text",
+}
+ANSWER_UNDER = "answer_under:"  # and a member: bits per byte of the answers under that member alone
+
+
+@dataclass(frozen=True, slots=True)
+class KindResult:
+    """One system on one kind of text. `figures` has only those that are defined for the kind."""
+
+    kind: str
+    answers: tuple[Answer, ...]
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentReport:
+    """The suite's outcome: the results by kind of every system, by its name."""
+
+    max_new_tokens: int
+    systems: Mapping[str, tuple[KindResult, ...]]
+
+    def figure(self, system: str, kinds: Sequence[str], name: str) -> float | None:
+        """A figure over several kinds, each counting by its number of prompts; None where none of them has it."""
+        counted = [
+            (result.figures[name], len(result.answers))
+            for result in self.systems[system]
+            if result.kind in kinds and name in result.figures
+        ]
+        if not counted:
+            return None
+        return sum(value * count for value, count in counted) / sum(count for _, count in counted)
+
+    def to_json(self) -> dict[str, Any]:
+        """Figures and answers by system and kind, of JSON's own types."""
+        return {
+            "suite": "alignment",
+            "max_new_tokens": self.max_new_tokens,
+            "systems": {name: {r.kind: _kind_json(r) for r in results} for name, results in self.systems.items()},
+        }
+
+
+def measure(
+    kind: str,
+    answers: Sequence[Answer],
+    answer_scores: Mapping[str, Sequence[Score]],
+    held_out: Sequence[Score],
+) -> KindResult:
+    """The figures of one system on one kind.
+
+    Args:
+        answer_scores: the answers' scores under each member alone, by member.
+        held_out: the passages' scores under the system.
+    """
+    letters = "".join(answer.text for answer in answers)
+    figures = {
+        "parses": _share(answers, PARSERS.get(kind)),
+        "indentation": _share(answers, INDENTATION_CHECKS.get(kind)),
+        "utf8": sum(answer.is_valid_utf8 for answer in answers) / len(answers),
+        "script": script_share(letters, SCRIPTS[kind]) if kind in SCRIPTS else None,
+        "script_or_latin": script_share(letters, SCRIPTS[kind] | LATIN) if kind in SCRIPTS else None,
+        "held_out": bits_per_byte(held_out),
+        **{f"{ANSWER_UNDER}{member}": bits_per_byte(scores) for member, scores in answer_scores.items()},
+    }
+    return KindResult(kind, tuple(answers), {name: value for name, value in figures.items() if value is not None})
+
+
+def bits_per_byte(scores: Sequence[Score]) -> float | None:
+    """Of all scored texts together; None where they are empty."""
+    num_bytes = sum(score.num_bytes for score in scores)
+    if not num_bytes:
+        return None
+    return -sum(score.log_prob for score in scores) / num_bytes / math.log(2)
+
+
+def _share(answers: Sequence[Answer], check: Callable[[str], bool] | None) -> float | None:
+    return sum(check(answer.document) for answer in answers) / len(answers) if check else None
+
+
+def _kind_json(result: KindResult) -> dict[str, Any]:
+    return {
+        "figures": dict(result.figures),
+        "answers": [{"prompt": answer.prompt, "text": answer.text} for answer in result.answers],
+    }
