@@ -1,0 +1,243 @@
+"""Calibration errors against torchmetrics and by hand; temperature scaling; the study over a scripted scorer."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+from gac_app.config import Config, Settings
+from gac_app.errors import MemberError, RequestError
+from gac_app.evaluation.calibration import (
+    Bin,
+    ScoredChoices,
+    calibration_error,
+    calibration_of,
+    equal_count_bins,
+    equal_width_bins,
+)
+from gac_app.evaluation.calibration_diagram import reliability_diagram
+from gac_app.evaluation.calibration_study import CalibrationReport, calibrate_systems
+from gac_app.evaluation.calibration_temperature import fit_temperature, scale_temperature
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.systems import System
+from gac_app.evaluation.tasks import Task
+from tests.fakes import config_of
+
+LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(2, 60), st.integers(2, 5)), elements=st.floats(-8, 8, width=32))
+
+
+def _scored(logits_NC: Any, seed: int = 0) -> list[ScoredChoices]:
+    answers = np.random.default_rng(seed).integers(0, logits_NC.shape[1], len(logits_NC))
+    return [ScoredChoices(tuple(row), int(answer)) for row, answer in zip(logits_NC, answers, strict=True)]
+
+
+def _drawn(count: int, sharpness: float, seed: int = 1) -> list[ScoredChoices]:
+    """Answers drawn from known distributions, their logits then multiplied by `sharpness`."""
+    random = np.random.default_rng(seed)
+    scored = []
+    for logits_C in random.normal(0, 1.5, (count, 4)):
+        probs_C = np.exp(ScoredChoices(tuple(logits_C), 0).logits())
+        scored.append(ScoredChoices(tuple(sharpness * logits_C), int(random.choice(4, p=probs_C))))
+    return scored
+
+
+class TestErrors:
+    @given(st.integers(0, 10_000), st.integers(1, 200), st.integers(2, 5), st.floats(0.1, 5))
+    def test_ece_is_that_of_torchmetrics(self, seed: int, count: int, num_choices: int, spread: float) -> None:
+        scored = _scored(np.random.default_rng(seed).normal(0, spread, (count, num_choices)), seed)
+        probs_NC = np.exp([question.logits() for question in scored])
+        # Torchmetrics rounds to float32: what lies on a bin's edge or on 1 it may count elsewhere.
+        assume(np.abs(probs_NC.max(axis=1)[:, None] - np.linspace(0, 1, 16)).min() > 1e-7)
+        answers_N = torch.tensor([question.answer for question in scored])
+        theirs = multiclass_calibration_error(torch.tensor(probs_NC), answers_N, num_choices, n_bins=15)
+        assert calibration_of(scored).ece == pytest.approx(float(theirs), abs=1e-6)
+
+    def test_ece_on_many_questions_is_that_of_torchmetrics(self) -> None:
+        scored = _drawn(3_000, 2.0)
+        probs_NC = torch.tensor(np.exp([question.logits() for question in scored]))
+        answers_N = torch.tensor([question.answer for question in scored])
+        theirs = float(multiclass_calibration_error(probs_NC, answers_N, 4, n_bins=15))
+        assert theirs > 0.05
+        assert calibration_of(scored).ece == pytest.approx(theirs, abs=1e-6)
+
+    def test_classwise_ece_is_the_mean_of_torchmetrics_over_the_places(self) -> None:
+        scored = _drawn(500, 2.0)
+        probs_CN = torch.tensor(np.exp([question.logits() for question in scored]).T.copy())
+        answers_N = torch.tensor([question.answer for question in scored])
+        theirs = [float(binary_calibration_error(probs_CN[k], (answers_N == k).int(), n_bins=15)) for k in range(4)]
+        assert calibration_of(scored).classwise_ece == pytest.approx(sum(theirs) / 4, abs=1e-6)
+
+    def test_what_is_exactly_one_has_a_bin_of_its_own_as_with_torchmetrics(self) -> None:
+        confidences_N, hits_N = np.array([1.0, 0.97, 0.96]), np.array([1, 0, 1])
+        bins = equal_width_bins(confidences_N, hits_N)
+        assert bins == [Bin(2, pytest.approx(0.965), 0.5), Bin(1, 1.0, 1.0)]
+        theirs = binary_calibration_error(torch.tensor(confidences_N), torch.tensor(hits_N), n_bins=15)
+        assert calibration_error(bins) == pytest.approx(float(theirs), abs=1e-6)
+
+    def test_bins_of_equal_counts_by_hand(self) -> None:
+        confidences_N, hits_N = np.array([0.9, 0.3, 0.8, 0.4, 0.5]), np.array([1, 0, 0, 1, 1])
+        bins = equal_count_bins(confidences_N, hits_N, num_bins=2)
+        assert bins == [Bin(3, pytest.approx(0.4), pytest.approx(2 / 3)), Bin(2, pytest.approx(0.85), 0.5)]
+        assert calibration_error(bins) == pytest.approx((3 * (2 / 3 - 0.4) + 2 * 0.35) / 5)
+
+    def test_a_worked_example(self) -> None:
+        two_to_one = (math.log(2), 0.0)
+        found = calibration_of([ScoredChoices(two_to_one, 0), ScoredChoices(two_to_one, 1)])
+        assert (found.num_questions, found.accuracy) == (2, 0.5)
+        assert found.confidence == pytest.approx(2 / 3)
+        assert found.ece == pytest.approx(1 / 6)
+        assert found.nll == pytest.approx(-(math.log(2 / 3) + math.log(1 / 3)) / 2)
+
+    def test_questions_may_have_different_numbers_of_choices(self) -> None:
+        found = calibration_of([ScoredChoices((0.0, 0.0), 0), ScoredChoices((0.0, 0.0, math.log(2)), 2)])
+        # Places: 0 -> 1/2 and 1/4 (one right), 1 -> 1/2 and 1/4 (none), 2 -> 1/2 (right), each in bins of their own.
+        assert found.classwise_ece == pytest.approx(((0.5 + 0.25) / 2 + (0.5 + 0.25) / 2 + 0.5) / 3)
+
+    def test_a_choice_that_cannot_be_said_keeps_all_figures_finite(self) -> None:
+        found = calibration_of([ScoredChoices((-math.inf, -1.0), 0), ScoredChoices((-math.inf, -math.inf), 1)])
+        assert found.nll == pytest.approx((1e4 - 1 + math.log(2)) / 2)
+        assert found.accuracy == 0.0
+
+    def test_chance_alone_explains_the_error_of_calibrated_answers_but_not_of_sharpened_ones(self) -> None:
+        calibrated, sharpened = calibration_of(_drawn(400, 1.0)), calibration_of(_drawn(400, 3.0))
+        assert calibrated.ece < 1.5 * calibrated.chance_ece
+        assert sharpened.ece > 4 * sharpened.chance_ece
+        fewer = calibration_of(_drawn(20, 1.0))
+        assert fewer.chance_ece > 2 * calibrated.chance_ece
+
+    @given(LOGITS)
+    def test_errors_are_between_0_and_1(self, logits_NC: Any) -> None:
+        found = calibration_of(_scored(logits_NC))
+        for error in (found.ece, found.adaptive_ece, found.classwise_ece, found.chance_ece):
+            assert 0 <= error <= 1
+        assert sum(part.count for part in found.bins) == found.num_questions
+
+
+class TestTemperature:
+    @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
+    def test_it_finds_by_how_much_logits_are_too_sharp(self, sharpness: float) -> None:
+        assert fit_temperature(_drawn(4_000, sharpness)) == pytest.approx(sharpness, rel=0.08)
+
+    @given(LOGITS, st.integers(0, 5))
+    def test_no_other_temperature_is_likelier(self, logits_NC: Any, seed: int) -> None:
+        scored = _scored(logits_NC, seed)
+        best = calibration_of(scored, fit_temperature(scored)).nll
+        for temperature in (0.02, 0.3, 1.0, 2.0, 20.0, 90.0):
+            assert best <= calibration_of(scored, temperature).nll + 1e-9
+
+    def test_it_stays_within_bounds_where_no_temperature_is_best(self) -> None:
+        assert fit_temperature([ScoredChoices((0.0, -1.0), 0)]) == pytest.approx(0.01)
+        assert fit_temperature([ScoredChoices((0.0, -1.0), 1)]) == pytest.approx(100)
+
+    def test_it_is_checked_on_the_half_it_was_not_fitted_on(self) -> None:
+        scored = _drawn(2_000, 3.0)
+        scaling = scale_temperature(scored)
+        assert scaling.temperature == fit_temperature(scored[::2])
+        assert scaling.num_fitted == scaling.before.num_questions == 1_000
+        assert scaling.before == calibration_of(scored[1::2])
+        assert scaling.after.accuracy == scaling.before.accuracy, "the best choice stays the best"
+        assert scaling.after.ece < scaling.before.ece / 3
+
+
+@dataclass(frozen=True)
+class _Score:
+    log_prob: float
+
+
+class _Scorer:
+    """Member a is sure of the first choice, all others of none; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.config: Config = config_of(["a", "b"])
+        self.calls: list[tuple[str, Settings | None, str | None, bool]] = []
+
+    def score(
+        self,
+        prompt: str,
+        continuations: Sequence[str],
+        settings: Settings | None = None,
+        *,
+        alone: str | None = None,
+        raw: bool = False,
+    ) -> list[_Score]:
+        self.calls.append((prompt, settings, alone, raw))
+        if "broken" in prompt:
+            raise MemberError("a", "exception", "planned")
+        return [_Score(math.log(3) if alone == "a" and n == 0 else 0.0) for n in range(len(continuations))]
+
+
+TASK = Task(name="quiz", about="A quiz.", kind="choice", ask="Q: {question}\nA:")
+QUESTIONS = [
+    Question(id="1", question="one?", choices=("x", "y"), answer=0, domain="sums"),
+    Question(id="2", question="two?", choices=("x", "y"), answer=1, domain="sums"),
+    Question(id="3", question="three?", choices=("x", "y", "z"), answer=0, domain="words"),
+]
+SYSTEMS = [System("alone:a", alone="a"), System("every-step", changes={"mode": "every-step"})]
+
+
+@pytest.fixture
+def report() -> CalibrationReport:
+    return calibrate_systems(_Scorer(), TASK, QUESTIONS, SYSTEMS)
+
+
+class TestStudy:
+    def test_each_system_scores_every_question_by_the_tasks_prompt(self) -> None:
+        scorer, done = _Scorer(), []
+        calibrate_systems(scorer, TASK, QUESTIONS, SYSTEMS, lambda: done.append(1))
+        assert len(done) == len(scorer.calls) == 6
+        assert {prompt for prompt, _, _, _ in scorer.calls} == {TASK.prompt(question) for question in QUESTIONS}
+        assert [alone for _, _, alone, _ in scorer.calls] == ["a"] * 3 + [None] * 3
+        assert all(raw for _, _, _, raw in scorer.calls)
+        assert scorer.calls[-1][1] == scorer.config.settings_from({"mode": "every-step"})
+
+    def test_figures_overall_and_by_domain(self, report: CalibrationReport) -> None:
+        found = report.systems["alone:a"]
+        assert found.overall.accuracy == pytest.approx(2 / 3)
+        assert found.overall.confidence == pytest.approx((0.75 + 0.75 + 0.6) / 3)
+        assert list(found.domains) == ["sums", "words"]
+        assert found.domains["sums"].ece == pytest.approx(0.25)
+        assert found.domains["words"].ece == pytest.approx(0.4)
+        assert found.scaling.num_fitted == 2
+        assert report.systems["every-step"].domains["words"].confidence == pytest.approx(1 / 3)
+
+    def test_the_report_is_plain_json(self, report: CalibrationReport) -> None:
+        facts = json.loads(json.dumps(report.to_json()))
+        assert (facts["task"], facts["n"]) == ("quiz", 3)
+        system = facts["systems"]["alone:a"]
+        assert {"ece", "classwise_ece", "adaptive_ece", "bins", "domains", "scaling"} <= set(system)
+        assert system["scaling"]["after"]["num_questions"] == 1
+
+    def test_a_failing_member_is_no_missing_question(self) -> None:
+        broken = [*QUESTIONS, Question(id="4", question="broken?", choices=("x", "y"), answer=0)]
+        with pytest.raises(MemberError, match="planned"):
+            calibrate_systems(_Scorer(), TASK, broken, SYSTEMS)
+
+    def test_what_has_no_choices_is_refused(self) -> None:
+        with pytest.raises(RequestError, match="multiple choice"):
+            calibrate_systems(_Scorer(), TASK.model_copy(update={"kind": "generation"}), QUESTIONS, SYSTEMS)
+        with pytest.raises(RequestError, match="needs 'choices'"):
+            calibrate_systems(_Scorer(), TASK, [Question(id="1", question="?", answers=("x",))] * 2, SYSTEMS)
+        with pytest.raises(RequestError, match="expected 2 or more"):
+            calibrate_systems(_Scorer(), TASK, QUESTIONS[:1], SYSTEMS)
+
+    def test_the_diagram_is_a_picture_and_names_are_text_in_it(self, report: CalibrationReport) -> None:
+        hostile = '"><script>alert(1)</script>'
+        systems = {hostile: report.systems["alone:a"], "every-step": report.systems["every-step"]}
+        root = ElementTree.fromstring(reliability_diagram(replace(report, systems=systems)))  # noqa: S314 (our own)
+        svg = "{http://www.w3.org/2000/svg}"
+        assert hostile in [element.text for element in root.iter(f"{svg}text")]
+        assert f"{svg}script" not in {element.tag for element in root.iter()}
+        dots = [s.overall.bins for s in systems.values()] + [s.scaling.after.bins for s in systems.values()]
+        assert len(list(root.iter(f"{svg}circle"))) == sum(map(len, dots))
