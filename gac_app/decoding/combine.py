@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-
-
-def normalised(weights: Mapping[str, float], names: list[str]) -> dict[str, float]:
-    """The weights of the members taking part, summing to 1; equal ones where all of theirs are 0."""
-    total = sum(weights[name] for name in names)
-    return {name: weights[name] / total if total > 0 else 1 / len(names) for name in names}
 
 
 def combine(probs_MU: list[torch.Tensor], weights_M: list[float]) -> torch.Tensor:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
+from contextlib import closing
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.context import MemberContext
+from gac_app.decoding.context import MemberContext, PrefixContext
 from gac_app.decoding.events import Event
 from gac_app.decoding.gate import EveryStep, make_gate
 from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.scoring import (
+    CutsFollower,
+    Follower,
+    PiecesFollower,
+    Score,
+    cuts_of,
+    follow,
+    longest_pieces,
+    member_pieces,
+)
 from gac_app.decoding.session import Branch, DecodingSession
+from gac_app.decoding.stepper import Stepper
+from gac_app.decoding.weights import StepWeights
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary
@@ -71,14 +85,60 @@ class Ensemble:
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
         return DecodingSession(
-            contexts=_open_all(members, ids),
+            contexts=_open_all(members, ids, _context_type(members, settings)),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
-            weights=self.config.weights(settings),
+            weights=self._weights(settings),
             settings=settings,
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
         )
+
+    def score(
+        self,
+        prompt: str | SequenceOf[Message],
+        continuations: SequenceOf[str],
+        settings: Settings | None = None,
+        *,
+        alone: str | None = None,
+        raw: bool = False,
+    ) -> list[Score]:
+        """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
+
+        Arguments are those of `generate`. The prompt is read once for all.
+
+        Raises:
+            RequestError: where prompt or settings do not fit.
+            MemberError: where a member fails.
+        """
+        settings = settings or self.config.settings
+        self.config.check_settings(settings)
+        members = self._taking_part(settings, alone)
+        ids = self._encode(members, self._checked(prompt, settings, raw))
+        with closing(PromptForks(members, ids)) as forks:
+            return [self._score(text.encode(), forks, settings, alone) for text in continuations]
+
+    def _score(self, text: bytes, forks: PromptForks, settings: Settings, alone: str | None) -> Score:
+        """The likeliest of the ways in which `text` may be cut."""
+        canonical = [member_pieces(text, member.mapping) for member in forks.members]
+        if alone:
+            followers: list[Follower] = [PiecesFollower(canonical[0], self.union)]
+        elif settings.alignment == "prefix":
+            cuts = set[int]().union(*(cuts_of(pieces) for pieces in canonical))
+            followers = [CutsFollower(text, cuts, self.union)]
+        else:
+            ways = dict.fromkeys(map(tuple, (*canonical, longest_pieces(text, self.union))))
+            followers = [PiecesFollower(list(pieces), self.union) for pieces in ways]
+        return max((self._follow(text, f, forks, settings, alone) for f in followers), key=lambda s: s.log_prob)
+
+    def _follow(
+        self, text: bytes, follower: Follower, forks: PromptForks, settings: Settings, alone: str | None
+    ) -> Score:
+        contexts = forks.contexts(_context_type(forks.members, settings))
+        gate = EveryStep() if alone else make_gate(settings)
+        stepper = Stepper(contexts, self.union, gate, self._weights(settings), settings, threading.Event())
+        with closing(stepper):
+            return follow(stepper, text, follower)
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
         """Raise RequestError where `session` would, without holding anything."""
@@ -94,6 +154,10 @@ class Ensemble:
         """Release the members' models."""
         for member in self.members.values():
             member.close()
+
+    def _weights(self, settings: Settings) -> StepWeights:
+        is_posterior = settings.weights == "posterior"
+        return StepWeights(self.config.weights(settings), is_posterior=is_posterior, decay=settings.posterior_decay)
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first."""
@@ -132,11 +196,52 @@ class Ensemble:
         return ids
 
 
-def _open_all(members: list[Member], ids: list[list[int]]) -> list[MemberContext]:
+def _context_type(members: list[Member], settings: Settings) -> type[MemberContext]:
+    """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
+    return PrefixContext if settings.alignment == "prefix" and len(members) > 1 else MemberContext
+
+
+class PromptForks:
+    """A prompt that every member has read, and contexts that go on from there."""
+
+    def __init__(self, members: list[Member], ids: list[list[int]]) -> None:
+        self.members = members
+        self._ids = ids
+        # The last id is read with what follows: a distribution comes from reading only.
+        self._read = [member.open(own[:-1]) for member, own in zip(members, ids, strict=True)]
+        try:
+            for future in [
+                member.read(sequence) for member, sequence in zip(members, self._read, strict=True) if sequence.ids
+            ]:
+                future.result()
+        except BaseException:
+            self.close()
+            raise
+
+    def contexts(self, context_type: type[MemberContext]) -> list[MemberContext]:
+        """New contexts of the members, to be closed by the caller."""
+        contexts: list[MemberContext] = []
+        try:
+            for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
+                fork = member.fork(sequence)
+                fork.extend(own[-1:])
+                contexts.append(context_type(member, own, fork))
+        except BaseException:
+            for context in contexts:
+                context.close()
+            raise
+        return contexts
+
+    def close(self) -> None:
+        for member, sequence in zip(self.members, self._read, strict=True):
+            member.free(sequence)
+
+
+def _open_all(members: list[Member], ids: list[list[int]], context_type: type[MemberContext]) -> list[MemberContext]:
     contexts: list[MemberContext] = []
     try:
         for member, prompt_ids in zip(members, ids, strict=True):
-            contexts.append(MemberContext(member, prompt_ids))
+            contexts.append(context_type(member, prompt_ids))
     except BaseException:
         for context in contexts:
             context.close()

@@ -89,6 +89,8 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
     counts = [read.sequence.num_pending for read in reads]
     try:
         with torch.inference_mode():
+            for read in reads:
+                model.catch_up(read.sequence)
             logits = model.read(reads)
             probs = [mapping.project(logits_NV) for logits_NV in logits]
             tops = [probs_NU.topk(min(TOP_K, probs_NU.shape[1]), dim=1) for probs_NU in probs]

@@ -2,7 +2,7 @@
 
 Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
 `[token_id, hex, prob]`, and what is empty in most steps (`spellings`, `dropped`,
-`is_forced`) is left out.
+`is_open`, `is_forced`) is left out.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def step_to_json(step: StepTrace) -> Json:
         data["spellings"] = {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()}
     if step.dropped:
         data["dropped"] = list(step.dropped)
+    if step.is_open:
+        data["is_open"] = True
     if step.is_forced:
         data["is_forced"] = True
     return data
@@ -62,6 +64,7 @@ def step_from_json(data: Json) -> StepTrace:
         members=tuple(_member_from_json(member) for member in data["members"]),
         spellings={name: tuple(bytes.fromhex(piece) for piece in pieces) for name, pieces in spellings.items()},
         dropped=tuple(data.get("dropped", ())),
+        is_open=data.get("is_open", False),
         is_forced=data.get("is_forced", False),
     )
 

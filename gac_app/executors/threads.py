@@ -127,7 +127,7 @@ class ThreadMember(ModelMember):
         commands = [command for command in commands if self._is_wanted(command)]
         if not commands:
             return
-        lengths = [command.read.sequence.num_cached for command in commands]
+        lengths = [command.read.sequence.num_valid for command in commands]
         try:
             readings = take_readings(self._model, self._mapping, [command.read for command in commands])
         except GacError as error:

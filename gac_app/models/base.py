@@ -32,17 +32,29 @@ class Sequence:
     slot: int  # the model's own handle
     ids: list[int] = field(default_factory=list)
     num_cached: int = 0
+    num_kept: int | None = None  # of the cached ids, those that still stand after a rewrite; None = all
 
     @property
     def pending(self) -> list[int]:
-        return self.ids[self.num_cached :]
+        return self.ids[self.num_valid :]
 
     @property
     def num_pending(self) -> int:
-        return len(self.ids) - self.num_cached
+        return len(self.ids) - self.num_valid
+
+    @property
+    def num_valid(self) -> int:
+        """How many ids the cache will hold once it is rewound to what a rewrite left of it."""
+        return self.num_cached if self.num_kept is None else self.num_kept
 
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
+
+    def rewrite(self, length: int, ids: list[int]) -> None:
+        """Let `ids` stand behind the first `length` ids. The cache follows before the next read (`Model.catch_up`)."""
+        self.ids[length:] = ids
+        if length < self.num_valid:
+            self.num_kept = length
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,14 @@ class Model(ABC):
         Raises:
             MemberError: where the cache is full or the back end fails; the sequences are then unusable.
         """
+
+    def catch_up(self, sequence: Sequence) -> None:
+        """Rewind the cache to what a rewrite left of it; must precede the read of a sequence that was rewritten."""
+        if sequence.num_kept is not None:
+            ids = list(sequence.ids)
+            self.rewind(sequence, sequence.num_kept)
+            sequence.ids[:] = ids
+            sequence.num_kept = None
 
     @abstractmethod
     def rewind(self, sequence: Sequence, length: int) -> None:

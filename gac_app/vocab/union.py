@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 
 IdsV = np.ndarray[Any, np.dtype[np.int32]]
@@ -61,6 +63,33 @@ class UnionVocabulary:
     def token(self, token_id: int) -> bytes:
         """The bytes of a union token; none for END."""
         return self.tokens[token_id] if token_id < len(self.tokens) else b""
+
+    def extensions(self, prefix: bytes) -> range:
+        """Ids of the tokens that begin with `prefix`, a token equal to it included: neighbours, as ids are ranks.
+
+        Example:
+            >>> UnionVocabulary([b"a", b"b", b"ab"]).extensions(b"a")
+            range(0, 2)
+        """
+        start = bisect_left(self.tokens, prefix)
+        stem = prefix.rstrip(b"\xff")
+        if not stem:
+            return range(start, len(self.tokens))
+        after = stem[:-1] + bytes([stem[-1] + 1])  # the first string behind all that begin with the prefix
+        return range(start, bisect_left(self.tokens, after, lo=start))
+
+    def longest(self, text: bytes) -> int:
+        """The id of the longest token that `text` begins with. Raises VocabularyError where there is none."""
+        for end in range(min(len(text), self.max_token_bytes), 0, -1):
+            token_id = self.ids.get(text[:end])
+            if token_id is not None:
+                return token_id
+        raise VocabularyError(f"no token begins the bytes {text[:8]!r}")
+
+    @cached_property
+    def max_token_bytes(self) -> int:
+        """Length of the longest token."""
+        return max(map(len, self.tokens), default=0)
 
     @cached_property
     def ids(self) -> dict[bytes, int]:

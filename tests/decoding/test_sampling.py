@@ -11,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.config import Settings
-from gac_app.decoding.combine import combine, normalised
+from gac_app.decoding.combine import combine
 from gac_app.decoding.sampling import Sampler
+from gac_app.decoding.weights import StepWeights
 
 
 def reference(probs: list[float], settings: Settings) -> dict[int, float]:
@@ -93,7 +94,7 @@ def test_equal_seeds_draw_equally_and_others_do_not() -> None:
 def test_a_mean_of_distributions_is_a_distribution_between_them(rows: list[list[float]], data: st.DataObject) -> None:
     probs = [torch.tensor(row) / sum(row) for row in rows]
     weights = {str(i): data.draw(st.floats(0, 5)) for i in range(len(rows))}
-    shares = normalised(weights, list(weights))
+    shares = StepWeights(weights).of(list(weights))
     mixed = combine(probs, list(shares.values()))
     stacked = torch.stack(probs)
     assert float(mixed.sum()) == pytest.approx(1, abs=1e-5)

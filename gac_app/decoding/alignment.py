@@ -1,0 +1,71 @@
+"""How members of different vocabularies are brought to agree on the next piece.
+
+`paper`: equal tokens, and no others, add up (paper, section 3.1). Where one member's token begins what another's token
+says whole (three spaces and four, the first byte of a character and the character), their probabilities compete, though
+the members agree.
+
+`prefix`: a union token is *contested* where one member's tokens end behind it while another's go on. It takes the
+probability of everything that begins with it, so that such members add up; those that go on stay inside their token
+(`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
+probabilities sum to 1.
+
+Shape suffixes: `U` the union vocabulary, `K` a member's favourites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from gac_app.decoding.context import Expectation
+from gac_app.decoding.covers import Row
+from gac_app.vocab.union import UnionVocabulary
+
+_ENDS = 0.5  # share of a member's probability for a beginning from which its token is taken to end there
+_GOES_ON = 0.1  # share up to which it is taken to go on
+_VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
+
+
+def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
+    """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
+    found: list[range] = []
+    candidates = {token_id for e in expected.values() for token_id in (*e.top_ids_K.tolist(), *e.row.open_ids)}
+    for token_id in sorted(candidates - {union.end_id}):
+        if found and token_id in found[-1]:
+            continue  # what it begins with is contested already
+        ids = union.extensions(union.tokens[token_id])
+        if len(ids) > 1 and _is_contested(ids, expected, weights):
+            found.append(ids)
+    return found
+
+
+def goes_on(row: Row, ids: range) -> bool:
+    """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
+    return row.ends_at(ids.start) <= _GOES_ON * _begun(row, ids)
+
+
+def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapping[str, float]) -> bool:
+    rows = [(e.row, weights[name] * _begun(e.row, ids), weights[name]) for name, e in expected.items()]
+    voice = sum(share for _, share, _ in rows)
+    ends = [
+        weight * row.ends_at(ids.start) / share for row, share, weight in rows if share > 0 and share >= _VOICE * voice
+    ]
+    return bool(ends) and max(ends) >= _ENDS and min(ends) <= _GOES_ON
+
+
+def _begun(row: Row, ids: range) -> float:
+    """Probability of what begins with the first token of `ids`."""
+    return float(row.probs_U[ids.start : ids.stop].sum())
+
+
+def gathered(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
+    """`probs_U` with the probability of each range at its first id; a copy where there is a range."""
+    if not ranges:
+        return probs_U
+    probs_U = probs_U.clone()
+    for ids in ranges:
+        total = probs_U[ids.start : ids.stop].sum()
+        probs_U[ids.start : ids.stop] = 0
+        probs_U[ids.start] = total
+    return probs_U

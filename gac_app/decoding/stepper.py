@@ -1,0 +1,160 @@
+"""One decoding step of several members (paper, section 3): ask, combine, choose, feed.
+
+Shape suffix: `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import torch
+
+from gac_app.config import Settings
+from gac_app.decoding.alignment import contested, gathered, goes_on
+from gac_app.decoding.combine import combine
+from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
+from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.gate import Gate, GateDecision
+from gac_app.decoding.member import TOP_K
+from gac_app.decoding.weights import StepWeights
+from gac_app.vocab.union import UnionVocabulary
+
+Choose = Callable[[torch.Tensor], int]  # probabilities over the union, [U] -> union id
+
+
+class Stepper:
+    """Takes the members of one answer from token to token. Knows nothing of texts, limits or reasons to finish.
+
+    Args:
+        contexts: of the members taking part, the gate first; `close` closes them.
+        weights: of the members, at each step.
+        settings: time limit of a step, what to do where a member fails, alignment.
+        stopped: ends a wait for members when set.
+    """
+
+    def __init__(
+        self,
+        contexts: list[MemberContext],
+        union: UnionVocabulary,
+        gate: Gate,
+        weights: StepWeights,
+        settings: Settings,
+        stopped: threading.Event,
+    ) -> None:
+        self.contexts = {context.name: context for context in contexts}
+        self.alive = [context.name for context in contexts]
+        self._dropped: tuple[str, ...] = ()
+        self._union = union
+        self._gate = gate
+        self._weights = weights
+        self._settings = settings
+        self._stopped = stopped
+        self._open: set[str] = set()  # the members whose tokens go on beyond the token decided
+
+    def decide(self, choose: Choose) -> StepTrace:
+        """Ask the members, combine what they expect, and choose; `position` is left to the caller.
+
+        Raises:
+            SessionStopped, MemberError.
+        """
+        if self._stopped.is_set():
+            raise SessionStopped
+        expected, decision = self._ask()
+        weights = self._weights.of(list(expected))
+        ranges = self._contested(expected, weights)
+        rows = {name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}
+        probs_U = combine(list(rows.values()), list(weights.values()))
+        token_id = choose(probs_U)
+        members = tuple(
+            self._member_trace(name, weights[name], rows[name], e, token_id) for name, e in expected.items()
+        )
+        self._open = self._open_names(token_id, expected, is_contested=any(token_id == ids.start for ids in ranges))
+        if len(members) > 1:
+            self._weights.note({member.member: member.prob for member in members}, is_open=bool(self._open))
+        return StepTrace(
+            position=0,
+            token_id=token_id,
+            token=self._union.token(token_id),
+            prob=float(probs_U[token_id]),
+            top=members[0].top if len(members) == 1 else self._candidates(*probs_U.topk(min(TOP_K, len(probs_U)))),
+            gate_confidence=decision.confidence,
+            is_ensembled=len(members) > 1,
+            winner=max(members, key=lambda member: member.weight * member.prob).member,
+            members=members,
+            dropped=self._dropped,
+            is_open=bool(self._open),
+        )
+
+    def feed(self, step: StepTrace) -> dict[str, tuple[bytes, ...]]:
+        """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""
+        fed = {name: self.contexts[name].feed(step.token_id, is_open=name in self._open) for name in self.alive}
+        self._open = set()
+        return {name: pieces for name, pieces in fed.items() if step.token and pieces != (step.token,)}
+
+    def close(self) -> None:
+        """Free the members' sequences."""
+        for context in self.contexts.values():
+            context.close()
+
+    def _ask(self) -> tuple[dict[str, Expectation], GateDecision]:
+        """What the members taking part in this step expect, and why it is these."""
+        expected: dict[str, Expectation] = {}
+        while True:
+            first = self._gate.asked_first(self.alive)
+            expected |= self._collect([name for name in first if name not in expected])
+            if first[0] not in expected:
+                continue  # the gate was lost: the next member is the gate now
+            decision = self._gate.decide(expected[first[0]].confidence)
+            if decision.is_open:
+                expected |= self._collect([name for name in self.alive if name not in expected])
+            return expected, decision
+
+    def _collect(self, names: list[str]) -> dict[str, Expectation]:
+        """Ask the members named; those that fail are dropped if the settings say so, else the session ends."""
+        contexts = [self.contexts[name] for name in names]
+        expected, errors = gather(contexts, self._settings.step_timeout_s, self._stopped)
+        for error in errors:
+            self.alive.remove(error.member)
+            self._dropped += (error.member,)
+            if self._settings.on_member_failure == "stop" or not self.alive:
+                raise error
+        return expected
+
+    def _contested(self, expected: dict[str, Expectation], weights: dict[str, float]) -> list[range]:
+        if self._settings.alignment == "paper" or len(expected) == 1:
+            return []
+        return contested(expected, weights, self._union)
+
+    def _open_names(self, token_id: int, expected: dict[str, Expectation], *, is_contested: bool) -> set[str]:
+        """The members that are inside one of their tokens behind the token chosen, or may be."""
+        if self._settings.alignment == "paper" or token_id == self._union.end_id:
+            return set()
+        if is_contested:
+            return set(expected)
+        ids = self._union.extensions(self._union.tokens[token_id])
+        return {
+            name
+            for name, e in expected.items()
+            if token_id in e.row.open_ids or (len(expected) > 1 and len(ids) > 1 and goes_on(e.row, ids))
+        }
+
+    # --- traces
+
+    def _member_trace(
+        self, name: str, weight: float, probs_U: torch.Tensor, expectation: Expectation, token_id: int
+    ) -> MemberTrace:
+        prob = probs_U[token_id]
+        return MemberTrace(
+            member=name,
+            weight=weight,
+            prob=float(prob),
+            rank=int((probs_U > prob).sum()) + 1,
+            top=self._candidates(expectation.top_probs_K, expectation.top_ids_K),
+            num_read=expectation.num_read,
+            seconds=expectation.seconds,
+        )
+
+    def _candidates(self, probs_K: torch.Tensor, ids_K: torch.Tensor) -> tuple[Candidate, ...]:
+        pairs = zip(ids_K.tolist(), probs_K.tolist(), strict=True)
+        return tuple(Candidate(token_id, self._union.token(token_id), prob) for token_id, prob in pairs)

@@ -1,0 +1,53 @@
+"""Is an answer right? What is taken from the generated text, and how it is compared."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Literal
+
+Match = Literal["words", "number", "text"]
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation + "‘’“”´`")
+
+
+def extracted(text: str, pattern: str) -> str:
+    """The first group of the last place where `pattern` fits, stripped; "" where it fits nowhere.
+
+    Example: ("5 - 2 = 3. The answer is 3.", r"(\\d+)") -> "3"
+    """
+    found = list(re.finditer(pattern, text))
+    return found[-1][1].strip() if found else ""
+
+
+def is_right(answer: str, accepted: Sequence[str], match: Match) -> bool:
+    """Whether `answer` equals one of `accepted`. Nothing said is never right."""
+    normalise = {"words": _words, "number": _number, "text": _text}[match]
+    wanted = normalise(answer)
+    return wanted != "" and wanted in {normalise(text) for text in accepted}
+
+
+def _words(text: str) -> str:
+    """As usual for TriviaQA and NQ (SQuAD's rule): lower case, without punctuation and articles.
+
+    Example: "The  Beatles!" -> "beatles"
+    """
+    bare = _ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION))
+    return " ".join(bare.split()) or _text(text)  # "The" and "?" may be answers too
+
+
+def _number(text: str) -> str:
+    """Example: "$1,200.50" -> "1200.5"; "" for what is no number."""
+    try:
+        number = Decimal(text.strip().strip("$%.").replace(",", ""))
+    except InvalidOperation:
+        return ""
+    return f"{number.normalize():f}" if number.is_finite() else ""
+
+
+def _text(text: str) -> str:
+    """Example: " (B). " -> "(b)"."""
+    return " ".join(text.casefold().split()).rstrip(".").rstrip()
