@@ -23,14 +23,15 @@ LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
 LAYERS["environment"] = {"errors", "config"}
 LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
-LAYERS["commands"] = LAYERS["bootstrap"] | {"bootstrap", "evaluation"}
+LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
+LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}
 LAYERS["cli"] = LAYERS["commands"] | {"commands"}
 LAYERS["__main__"] = {"cli"}
 LAYERS["__init__"] = set()
 
 HEAVY: dict[str, set[str]] = {
-    "torch": {"vocab", "models", "decoding", "executors"},
-    "transformers": {"models"},
+    "torch": {"vocab", "models", "decoding", "executors", "bench"},
+    "transformers": {"models", "bench"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
     "huggingface_hub": {"models"},
@@ -40,6 +41,7 @@ HEAVY: dict[str, set[str]] = {
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "playwright": {"bench"},
     "typer": {"commands", "cli"},
     "wordfreq": {"evaluation"},
 }

@@ -1,0 +1,52 @@
+"""The gate against every step: what it saves.
+
+Lazily, a member is asked at the steps that are ensembled and at no others, and reads what it missed in that one pass:
+its forward passes are exactly those steps, and the members' time for a token falls with their share.
+"""
+
+from __future__ import annotations
+
+from gac_app.bench.rows import Row, Target
+from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
+from gac_app.bench.workbench import Workbench
+
+THRESHOLD = 0.5
+
+
+def measure_lazy(bench: Workbench) -> list[Row]:
+    """Forward passes and member-seconds with a gate, of which the others catch up when they are called."""
+
+    def gated(prompt: str) -> Decoded:
+        return decode(bench.ensemble.session(prompt, bench.settings(mode="gate", threshold=THRESHOLD)))
+
+    def every_step(prompt: str) -> Decoded:
+        return decode(bench.ensemble.session(prompt, bench.settings()))
+
+    rounds = interleaved(bench.prompts, gated, every_step)
+    answers = [answer for answer, _ in rounds]
+    num_tokens = sum(answer.finished.num_tokens for answer in answers)
+    num_ensembled = sum(answer.finished.num_ensembled for answer in answers)
+    num_others = len(bench.config.members) - 1
+    gate = bench.config.settings.gate
+    num_forwards = sum(
+        usage.num_forwards for answer in answers for name, usage in answer.finished.members.items() if name != gate
+    )
+    return [
+        Row(
+            "gate 0.5, lazy: supportive forwards ÷ tokens",
+            num_forwards / max(1, num_others) / num_tokens,
+            target=Target("=", num_ensembled / num_tokens),
+            note=f"{num_ensembled} of {num_tokens} steps ensembled",
+        ),
+        Row(
+            "gate 0.5, lazy: member-seconds a token ÷ every step's",
+            median_ratio([(_member_s(lazy), _member_s(full)) for lazy, full in rounds]),
+            target=Target("<=", 0.75),
+            note=f"ms/token ÷ every step's: {median_ratio([(a.ms_per_token, b.ms_per_token) for a, b in rounds]):.2f}",
+        ),
+    ]
+
+
+def _member_s(answer: Decoded) -> float:
+    """Seconds of all members' forward passes per token, the prompt's included."""
+    return sum(usage.seconds for usage in answer.finished.members.values()) / answer.finished.num_tokens

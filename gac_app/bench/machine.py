@@ -1,0 +1,50 @@
+"""The machine and the versions that a figure belongs to."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gac_app import __version__
+from gac_app.models.devices import available_cores
+
+_PACKAGES = ("torch", "transformers", "llama-cpp-py-sync", "gradio", "numpy")
+
+
+def machine_facts() -> dict[str, Any]:
+    """Cores, limits, processor, load, versions and date, as JSON values."""
+    versions = {"gac": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "none"
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "usable_cores": available_cores(),  # by affinity and cgroup quota
+        "cgroup_cpu": _cgroup("cpu.max"),
+        "cgroup_memory": _cgroup("memory.max"),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "versions": versions,
+    }
+
+
+def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cgroup(name: str) -> str | None:
+    """A limit as the kernel states it; None where there is none to be read."""
+    path = Path("/sys/fs/cgroup") / name
+    return path.read_text(encoding="ascii").strip() if path.exists() else None

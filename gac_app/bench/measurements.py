@@ -1,0 +1,73 @@
+"""The list of what is measured. A new row is a function in a module of its own and a line here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from gac_app.bench import every_step, gating, library_loops, memory, one_core, page, starting, together
+from gac_app.bench.rows import NotMeasured, Row
+from gac_app.bench.workbench import Workbench
+from gac_app.environment import DEFAULT_CONFIG, read_config
+from gac_app.errors import ConfigError, GacError
+
+logger = logging.getLogger(__name__)
+
+TRANSFORMERS_CONFIG = DEFAULT_CONFIG.with_name("transformers-cpu.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One function that gives rows; `name` is what `--only` takes."""
+
+    name: str
+    measure: Callable[[Workbench], list[Row]]
+    config: Path = DEFAULT_CONFIG  # unless another is asked for
+
+
+# Those of one configuration stand together: its members are loaded once.
+MEASUREMENTS = (
+    Measurement("page", page.measure),
+    Measurement("start", starting.measure),
+    Measurement("memory", memory.measure),
+    Measurement("every-step", every_step.measure),
+    Measurement("gate-lazy", gating.measure_lazy),
+    Measurement("side-by-side", together.measure_side_by_side),
+    Measurement("at-once", together.measure_many),
+    Measurement("llama-cpp-loop", library_loops.measure_llama_cpp),
+    Measurement("generate-loop", library_loops.measure_transformers, TRANSFORMERS_CONFIG),
+    Measurement("one-core", one_core.measure, TRANSFORMERS_CONFIG),
+)
+
+
+def chosen(names: Sequence[str]) -> list[Measurement]:
+    """The measurements of these names, or all. Raises ConfigError for a name that there is not."""
+    known = [measurement.name for measurement in MEASUREMENTS]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"there is no measurement {name!r}; expected some of {', '.join(known)}")
+    return [measurement for measurement in MEASUREMENTS if not names or measurement.name in names]
+
+
+def measure_all(measurements: Sequence[Measurement], config: Path | None, is_quick: bool) -> Iterator[Row]:
+    """The rows of all measurements, each on its own configuration or on `config`, as they come."""
+    for path, group in groupby(measurements, key=lambda measurement: config or measurement.config):
+        with closing(Workbench(path, read_config(path, os.environ), is_quick=is_quick)) as bench:
+            for measurement in group:
+                logger.info("measuring %s", measurement.name)
+                yield from _rows(measurement, bench)
+
+
+def _rows(measurement: Measurement, bench: Workbench) -> list[Row]:
+    """A measurement that fails is a failed row: the others are worth having."""
+    try:
+        return measurement.measure(bench)
+    except NotMeasured as reason:
+        return [Row(measurement.name, None, note=f"not measured: {reason}")]
+    except GacError as error:
+        return [Row(measurement.name, None, note=f"failed: {error}", is_failed=True)]

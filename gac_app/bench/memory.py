@@ -1,0 +1,72 @@
+"""Peak memory of a process that loads the members and answers, against what cannot be avoided.
+
+That is the members' files and the memory for their keys and values, which llama.cpp sets aside at the start for all
+the sequences and the whole context that the configuration allows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from gac_app.bench.children import run_child
+from gac_app.bench.rows import NotMeasured, Row, Target
+from gac_app.bench.timing import decode
+from gac_app.bench.workbench import PROMPTS, Workbench
+from gac_app.config import MemberConfig
+
+MIB = 1 << 20
+_VALUE_BYTES = 2  # llama.cpp keeps keys and values in half precision
+_TEXT_BYTES = 64
+
+
+def measure(bench: Workbench) -> list[Row]:
+    from gac_app.bench.references import runs_on_llama_cpp
+
+    if not all(runs_on_llama_cpp(bench, member) for member in bench.config.members):
+        raise NotMeasured("counts the memory of members that llama.cpp runs")
+    files_bytes = sum(bench.files(member).path.stat().st_size for member in bench.config.members)
+    cache_bytes = sum(_cache_bytes(bench, member) for member in bench.config.members)
+    peak_bytes: int = run_child(__name__, str(bench.path))
+    note = f"MiB: peak {peak_bytes / MIB:,.0f}, files {files_bytes / MIB:,.0f}, KV {cache_bytes / MIB:,.0f}"
+    ratio = peak_bytes / (files_bytes + cache_bytes)
+    return [Row("peak memory ÷ (model files + KV)", ratio, target=Target("<=", 2.0), note=note)]
+
+
+def _cache_bytes(bench: Workbench, member: MemberConfig) -> int:
+    """Keys and values of every cell that the configuration asks for, from the shape that the file states."""
+    from gac_app.models.llama_cpp_library import library, load_weights
+    from gac_app.models.llama_cpp_model import DEFAULT_CONTEXT_LENGTH
+
+    ffi, lib = library()
+    model = load_weights(bench.files(member).path, num_gpu_layers=0)
+
+    def stated(key: str) -> str:
+        text = ffi.new("char[]", _TEXT_BYTES)
+        found = lib.llama_model_meta_val_str(model, key.encode(), text, _TEXT_BYTES)
+        return ffi.string(text).decode() if found >= 0 else ""
+
+    family = stated("general.architecture")
+    default_width = lib.llama_model_n_embd(model) // lib.llama_model_n_head(model)
+    widths = [int(stated(f"{family}.attention.{kind}_length") or default_width) for kind in ("key", "value")]
+    cell_bytes = lib.llama_model_n_layer(model) * lib.llama_model_n_head_kv(model) * sum(widths) * _VALUE_BYTES
+    length = min(member.context_length or DEFAULT_CONTEXT_LENGTH, lib.llama_model_n_ctx_train(model))
+    lib.llama_model_free(model)
+    return int(cell_bytes * length * member.max_sequences)
+
+
+def _main(path: str) -> None:
+    from gac_app.environment import read_config
+
+    with closing(Workbench(Path(path), read_config(Path(path), os.environ))) as bench:
+        decode(bench.ensemble.session(PROMPTS[0], bench.settings()))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps(peak if sys.platform == "darwin" else peak * 1024))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,32 @@
+"""The libraries' own objects over a member's files, to compare our engine with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gac_app.bench.workbench import Workbench
+from gac_app.config import MemberConfig
+
+
+def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:
+    """Whether the member is given to llama.cpp where that works."""
+    if member.source.startswith("random:") or member.backend == "transformers":
+        return False
+    return bench.files(member).kind == "gguf" and (
+        member.backend == "llama_cpp" or bench.seats[member.name].device == "cpu"
+    )
+
+
+def load_reference(bench: Workbench, member: MemberConfig) -> Any:
+    """The transformers model of a member, where the configuration puts it and in the same precision."""
+    from transformers import AutoModelForCausalLM
+
+    from gac_app.environment import cache_dir
+    from gac_app.models.gguf_conversion import converted
+
+    files = bench.files(member)
+    directory = converted(files.path, cache_dir(bench.config)) if files.kind == "gguf" else files.path
+    device = bench.seats[member.name].device
+    dtype = member.dtype if member.dtype != "auto" else ("float32" if device == "cpu" else "auto")
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, device_map={"": device}, local_files_only=True)
+    return model.eval()

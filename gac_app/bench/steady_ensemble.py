@@ -1,0 +1,92 @@
+"""A server whose ensemble speaks at a steady pace and computes nothing: what lags behind is the page.
+
+`python -m gac_app.bench.steady_ensemble PORT DATABASE_FILE NUM_TOKENS` serves the real page and service over it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from gac_app.config import Config, MemberConfig
+from gac_app.decoding.events import Candidate, Event, FinishedEvent, FinishReason, MemberTrace, StepTrace, TokenEvent
+
+NUM_MEMBERS = 4  # and the ensemble: five streams
+TOKENS_PER_S = 60
+END_MARK = " end:"  # the last token: this, and the clock's milliseconds when it was said
+MEMBERS = tuple(f"Steady {number}" for number in range(1, NUM_MEMBERS + 1))
+
+
+class SteadyEnsemble:
+    """Stands where the service expects an ensemble; every stream says `num_tokens` words at `TOKENS_PER_S`."""
+
+    def __init__(self, num_tokens: int) -> None:
+        self.num_tokens = num_tokens
+
+    def session(self, messages: Any, settings: Any, **options: Any) -> SteadySession:
+        return SteadySession(self.num_tokens)
+
+    def check_prompt(self, messages: Any, settings: Any, alone: str | None = None) -> None:
+        """Takes any prompt."""
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class SteadySession:
+    def __init__(self, num_tokens: int) -> None:
+        self._num_tokens = num_tokens
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def events(self) -> Iterator[Event]:
+        started = time.monotonic()
+        text = ""
+        for position in range(self._num_tokens):
+            due_s = started + position / TOKENS_PER_S - time.monotonic()
+            if self._stopped.wait(max(0.0, due_s)):
+                yield self._end(FinishReason.ABORT, text, position)
+                return
+            is_last = position == self._num_tokens - 1
+            piece = f"{END_MARK}{1000 * time.time():.0f}" if is_last else f" word{position}"
+            text += piece
+            yield TokenEvent(piece, replace(_STEP, position=position, token=piece.encode()))
+        yield self._end(FinishReason.LENGTH, text, self._num_tokens)
+
+    def _end(self, reason: FinishReason, text: str, num_tokens: int) -> FinishedEvent:
+        return FinishedEvent(reason, text, num_tokens, num_tokens, 0.01, num_tokens / TOKENS_PER_S, {})
+
+
+def _step() -> StepTrace:
+    """A step as a real one is in size: every member with eight favourites."""
+    top = tuple(Candidate(rank, b" word", 0.5 / (1 + rank)) for rank in range(8))
+    members = tuple(MemberTrace(name, 1 / NUM_MEMBERS, 0.5, 1, top, 1, 0.01) for name in MEMBERS)
+    return StepTrace(0, 0, b"", 0.5, top, 0.4, is_ensembled=True, winner=MEMBERS[0], members=members)
+
+
+_STEP = _step()
+
+
+def _serve(port: str, database: str, num_tokens: str) -> None:
+    from gac_app.server.host import create_host
+    from gac_app.server.serving import serve_host
+    from gac_app.services.runs import RunService
+    from gac_app.storage import Store
+
+    members = [MemberConfig(name=name, source="random:1") for name in MEMBERS]
+    config = Config.model_validate({"members": members, "server": {"port": int(port)}})
+    service = RunService(config, Store(f"sqlite:///{database}"))
+    for name in MEMBERS:
+        service.states.set(name, "ready")
+    service.use(SteadyEnsemble(int(num_tokens)))  # type: ignore[arg-type]
+    serve_host(create_host(service, config), config.server)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

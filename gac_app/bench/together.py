@@ -1,0 +1,100 @@
+"""Several answers at once: what they cost together against one by itself.
+
+A run as the page starts it (the ensemble and every member alone) against the ensemble's answer, and eight answers of
+the ensemble against one. All reads that wait for a member share its next forward pass, so neither costs its multiple.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from gac_app.bench.rows import NotMeasured, Row, Target
+from gac_app.bench.timing import decode, interleaved, median_ratio
+from gac_app.bench.workbench import PROMPTS, Workbench
+from gac_app.decoding.events import FinishReason
+from gac_app.errors import GacError
+from gac_app.services.runs import RunService
+from gac_app.storage import Store
+
+NUM_AT_ONCE = 8
+RUN_TIMEOUT_S = 300.0
+_VISITOR = "b" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    seconds: float
+    num_tokens: int
+    is_full: bool  # no answer ended before the limit, so the answers compared are equally long
+
+
+def measure_side_by_side(bench: Workbench) -> list[Row]:
+    """Wall time of a whole run, prompt and storage included, against that of the ensemble's answer."""
+    settings = bench.settings()
+
+    def ensemble_alone(prompt: str) -> _Timed:
+        started = time.monotonic()
+        answer = decode(bench.ensemble.session(prompt, settings))
+        return _Timed(
+            time.monotonic() - started, answer.finished.num_tokens, answer.finished.reason is FinishReason.LENGTH
+        )
+
+    with _service(bench) as service:
+
+        def whole_run(prompt: str) -> _Timed:
+            started = time.monotonic()
+            run = service.start(_VISITOR, prompt, settings.model_dump())
+            if not run.over.wait(RUN_TIMEOUT_S):
+                raise GacError(f"a run took more than {RUN_TIMEOUT_S:.0f} s")
+            ends = [stream.finished for stream in run.streams.values()]
+            is_full = all(end is not None and end.reason is FinishReason.LENGTH for end in ends)
+            return _Timed(time.monotonic() - started, sum(end.num_tokens for end in ends if end), is_full)
+
+        rounds = interleaved(bench.prompts, whole_run, ensemble_alone)
+    fair = [(whole.seconds, alone.seconds) for whole, alone in rounds if whole.is_full and alone.is_full]
+    if not fair:
+        raise NotMeasured("with every prompt some answer ended early, so that the runs were not equally long")
+    note = f"every step, {len(fair)} of {len(rounds)} prompts; {median(whole for whole, _ in fair):.2f} s a run"
+    return [Row("side by side ÷ ensemble alone", median_ratio(fair), target=Target("<=", 1.6), note=note)]
+
+
+def measure_many(bench: Workbench) -> list[Row]:
+    """Tokens a second of eight ensemble answers at once, prompts included, against one answer's."""
+    if any(member.max_sequences < NUM_AT_ONCE for member in bench.config.members):
+        raise NotMeasured(f"needs max_sequences of at least {NUM_AT_ONCE} in every member")
+    settings = bench.settings()
+
+    def tokens_per_s(prompts: tuple[str, ...]) -> float:
+        started = time.monotonic()
+        sessions = [bench.ensemble.session(prompt, settings) for prompt in prompts]
+        with ThreadPoolExecutor(len(prompts)) as pool:
+            answers = list(pool.map(decode, sessions))
+        return sum(answer.finished.num_tokens for answer in answers) / (time.monotonic() - started)
+
+    def together(prompt: str) -> float:
+        start = PROMPTS.index(prompt)
+        return tokens_per_s(PROMPTS[start:] + PROMPTS[:start])
+
+    rounds = interleaved(bench.prompts[: 1 if bench.is_quick else 4], together, lambda prompt: tokens_per_s((prompt,)))
+    note = f"tokens/s: {median(a for a, _ in rounds):.1f}, one alone {median(b for _, b in rounds):.1f}; every step"
+    ratio = median_ratio([(many, one) for many, one in rounds])
+    return [Row("8 runs at once: tokens/s ÷ one run's", ratio, target=Target(">=", 1.9), note=note)]
+
+
+@contextmanager
+def _service(bench: Workbench) -> Iterator[RunService]:
+    """The service over the loaded ensemble, with a database of its own that is thrown away."""
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        closing(Store(f"sqlite:///{Path(folder) / 'bench.sqlite3'}")) as store,
+    ):
+        service = RunService(bench.config, store)
+        service.use(bench.ensemble)
+        yield service

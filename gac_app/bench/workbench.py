@@ -1,0 +1,75 @@
+"""What measurements of one configuration share: its ensemble, loaded once, the prompts, and how much is decoded."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gac_app.config import Config, MemberConfig, Settings
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.models.placement import Seat
+    from gac_app.models.sources import ModelFiles
+
+# Prompts whose answers are long, so that runs are compared over equally many tokens.
+PROMPTS = (
+    "Write a long story about a lighthouse keeper who finds a message in a bottle.",
+    "Explain in detail how a steam engine works, step by step.",
+    "Describe a day in the life of a medieval blacksmith, from morning to night.",
+    "Give ten tips for learning to play the guitar, with a reason for each.",
+    "Tell the history of the bicycle from its invention until today.",
+    "Write a letter to a friend about a long journey through the mountains.",
+    "Explain what causes the seasons, and how they differ around the world.",
+    "Describe how bread is made, from the field to the table.",
+)
+
+
+class Workbench:
+    """One configuration under measurement. Close it to release the models.
+
+    Args:
+        path: the configuration's file, which child processes read again.
+        is_quick: fewer prompts and tokens; enough to see that all works, too few for a figure to quote.
+    """
+
+    def __init__(self, path: Path, config: Config, *, is_quick: bool = False) -> None:
+        self.path = path
+        self.config = config
+        self.is_quick = is_quick
+        self.prompts = PROMPTS[:2] if is_quick else PROMPTS[:6]
+        self.num_tokens = 16 if is_quick else 64
+        self._is_loaded = False
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        from gac_app.bootstrap import load_ensemble
+
+        ensemble = load_ensemble(self.config)
+        self._is_loaded = True
+        return ensemble
+
+    @property
+    def seats(self) -> dict[str, Seat]:
+        """Where each member runs and with how many threads: alone it has the same."""
+        from gac_app.models.placement import detect_devices, plan
+
+        return plan(self.config.members, detect_devices()).seats
+
+    def settings(self, **changes: Any) -> Settings:
+        """Greedy settings of `num_tokens` tokens at every step, with `changes`."""
+        base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
+        return self.config.settings_from({**base, **changes})
+
+    def files(self, member: MemberConfig) -> ModelFiles:
+        """A member's files in the cache."""
+        from gac_app.environment import cache_dir
+        from gac_app.models.sources import resolve
+
+        return resolve(member, cache_dir(self.config), lambda _: None)
+
+    def close(self) -> None:
+        if self._is_loaded:
+            self.ensemble.close()
+            self._is_loaded = False

@@ -1,0 +1,46 @@
+"""`bench`: what the engine costs on this machine, as ratios held to targets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gac_app.commands.options import JsonOption, load
+from gac_app.environment import cache_dir
+
+
+def bench(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Configuration file (YAML). Default: for each row the one that it names."),
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Measurements, commas between. A wrong name lists them all.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer prompts and tokens: to see that all works.")] = False,
+    scaling: Annotated[
+        Path | None, typer.Option(help="Instead, plot time and memory over context and members into this folder.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure and compare with the targets; exits with 1 where one is missed. Other work on the machine disturbs it."""
+    from gac_app.bench.machine import machine_facts
+    from gac_app.bench.measurements import chosen, measure_all
+    from gac_app.bench.report import as_table, report_of, save
+
+    settled = load(config)
+    measurements = chosen([name.strip() for name in only.split(",")] if only else [])
+    machine = machine_facts()
+    rows = list(measure_all(measurements, config, quick))
+    report = report_of(machine, rows)
+    path = save(report, cache_dir(settled))
+    if as_json:
+        typer.echo(json.dumps(report))
+    else:
+        console = Console(markup=False, highlight=False)
+        console.print(as_table(rows))
+        console.print(f"{machine['cpu']}, {machine['usable_cores']} cores; saved as {path}")
+    if any(row.ok is False for row in rows):
+        raise typer.Exit(1)
