@@ -19,7 +19,7 @@ from gac_app.errors import RequestError
 class Question(BaseModel):
     """One question. `answer` is the index of the right choice; -1 where there are no choices."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
     id: str = ""
     question: str = Field(min_length=1)

@@ -38,7 +38,7 @@ class System:
 
     name: str
     alone: str | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def settings(self, config: Config, **more: Any) -> Settings:
         """The configuration's settings with this system's changes, and `more`. Raises RequestError."""

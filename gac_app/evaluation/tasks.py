@@ -1,4 +1,4 @@
-"""Tasks: how a benchmark's questions are put to a model and its answers judged. One readable file each, in `task_files/`.
+"""Tasks: how a benchmark's questions are put to a model and its answers judged. `task_files/` has a file for each.
 
 Prompts are raw documents, so that base and chat models read the same: a header, a few worked examples, the question.
 Two kinds of task: *generation* writes an answer, from which `extract` takes what `match` compares with the accepted
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -92,5 +92,11 @@ def load_task(name: str) -> Task:
     """The built-in task of that name. Raises RequestError where there is none."""
     if name not in task_names():
         raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}")
+    return Task.model_validate({"name": name, **_data(name)})
+
+
+def _data(name: str) -> dict[str, Any]:
+    """A file's keys; those it lacks are the ones of the task that it `extends`."""
     data = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    return Task.model_validate({"name": name, **data})
+    base = data.pop("extends", None)
+    return {**_data(base), **data} if base else data

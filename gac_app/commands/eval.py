@@ -1,0 +1,159 @@
+"""`eval`: how often each system answers a benchmark's questions right."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.config import Config
+from gac_app.environment import cache_dir
+from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.journal import Answer, Journal, journal_path
+from gac_app.evaluation.questions import Question, first_of_each_domain, read_questions
+from gac_app.evaluation.report import SystemReport, summarise
+from gac_app.evaluation.runner import Progress, evaluate
+from gac_app.evaluation.statistics import Comparison
+from gac_app.evaluation.systems import System, default_systems, parse_system, parse_systems
+from gac_app.evaluation.tasks import Task, load_task
+
+_EVERY_S = 5.0
+
+
+def evaluate_systems(
+    task: Annotated[str, typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k or bbh.")],
+    data: Annotated[Path, typer.Option(help="The questions: JSON Lines, one question a line.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions, of each domain in turn.")] = None,
+    systems: Annotated[
+        str | None,
+        typer.Option(help="alone:MEMBER, every-step, gate@0.5, options after '+' (every-step+prefix); commas between."),
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="Compare with this system too, not only the best member.")] = None,
+    examples: Annotated[Path | None, typer.Option(help="Questions to take worked examples from.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers under way at once; 1 to measure time.")] = 4,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again what earlier runs have answered.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a benchmark's questions to members alone and to ensembles. Killed and started again, it goes on."""
+    settled = load(config)
+    _check_room(settled, parallel)
+    chosen = parse_systems(systems, settled) if systems else default_systems(settled)
+    rivals = [parse_system(against, settled)] if against else []
+    protocol = load_task(task)
+    if examples:
+        protocol = protocol.with_examples(read_questions(examples))
+    questions = read_questions(data)
+    protocol.check(questions)
+    journals = _journals(settled, protocol, list(dict.fromkeys([*chosen, *rivals])), questions, fresh)
+    answers = _answers(settled, protocol, first_of_each_domain(questions, limit), journals, parallel)
+    reports = summarise(answers, rivals)
+    typer.echo(json.dumps(_json(protocol, reports))) if as_json else _print(protocol, reports)
+    _complain(reports)
+
+
+def _check_room(config: Config, parallel: int) -> None:
+    """An answer holds up to two sequences in each member."""
+    for member in config.members:
+        if member.max_sequences < 2 * parallel:
+            raise RequestError(
+                "parallel", f"{parallel} answers at once need max_sequences {2 * parallel} of {member.name}"
+            )
+
+
+def _journals(
+    config: Config, task: Task, systems: Sequence[System], questions: Sequence[Question], fresh: bool
+) -> dict[System, Journal]:
+    folder = cache_dir(config) / "evaluation"
+    journals = {system: Journal(journal_path(folder, config, task, system, questions)) for system in systems}
+    if fresh:
+        for journal in journals.values():
+            journal.clear()
+    return journals
+
+
+def _answers(
+    config: Config, task: Task, questions: Sequence[Question], journals: dict[System, Journal], parallel: int
+) -> dict[System, list[Answer]]:
+    from gac_app.bootstrap import load_ensemble
+
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    with closing(load_ensemble(config)) as ensemble:
+        return evaluate(ensemble, task, questions, journals, num_parallel=parallel, on_progress=_Reporter(task.name))
+
+
+class _Reporter:
+    """Prints progress on stderr, every few seconds and at both ends."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last_s = -_EVERY_S
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.seconds - self._last_s < _EVERY_S and progress.num_done < progress.num_total:
+            return
+        self._last_s = progress.seconds
+        parts = [f"{self._name}: {progress.num_done} of {progress.num_total} answers"]
+        if progress.num_kept:
+            parts.append(f"{progress.num_kept} from earlier runs (--fresh asks again)")
+        if progress.num_failed:
+            parts.append(f"{progress.num_failed} failed")
+        if progress.seconds_left:
+            parts.append(f"{timedelta(seconds=round(progress.seconds_left))} left")
+        print(", ".join(parts), file=sys.stderr, flush=True)
+
+
+def _json(task: Task, reports: Sequence[SystemReport]) -> dict[str, Any]:
+    systems = {report.system.name: report.to_json() for report in reports}
+    return {"task": task.name, "n": reports[0].num_questions, "systems": systems}
+
+
+def _print(task: Task, reports: Sequence[SystemReport]) -> None:
+    rivals = list(reports[0].vs)
+    columns = ["system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member"]
+    table = Table(*columns, *(f"vs {name}" for name in rivals), box=SIMPLE)
+    for report in reports:
+        low, high = report.interval
+        table.add_row(
+            report.system.name,
+            f"{report.accuracy:.1%} ({low:.1%} to {high:.1%})",
+            str(report.num_failed),
+            f"{report.share_ensembled:.1%}",
+            _figure(report.ms_per_token, 1),
+            _figure(report.seconds_per_answer, 2),
+            _figure(report.member_seconds_per_answer, 2),
+            _compared(report.vs_best_member),
+            *(_compared(report.vs[name]) for name in rivals),
+        )
+    console = Console(markup=False, highlight=False)
+    # Rows in one piece, however narrow the terminal is or where there is none.
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
+    console.print(f"{task.name}: {reports[0].num_questions} questions")
+    console.print(table)
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _compared(comparison: Comparison | None) -> str:
+    return "" if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
+
+
+def _complain(reports: Sequence[SystemReport]) -> None:
+    """Fail where an answer is missing: the figures above count it as wrong."""
+    failed = [report for report in reports if report.num_failed]
+    if failed:
+        counts = ", ".join(f"{report.system.name} {report.num_failed}" for report in failed)
+        raise GacError(f"answers failed and count as wrong ({counts}); the first: {failed[0].first_error}")

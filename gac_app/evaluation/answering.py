@@ -1,0 +1,74 @@
+"""One question, answered by one system."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gac_app.config import Settings
+from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.errors import MemberError, RequestError
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.matching import extracted, is_right
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.systems import System
+from gac_app.evaluation.tasks import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+def answer(ensemble: Ensemble, task: Task, question: Question, system: System) -> Answer:
+    """The system's answer, judged. Where a member fails or the prompt does not fit, the answer's `error` says so.
+
+    Decoding is greedy, and no member may be dropped on the way: then it would be another system.
+    """
+    settings = system.settings(
+        ensemble.config,
+        temperature=0.0,
+        stop=task.stop,
+        max_new_tokens=task.max_new_tokens,
+        on_member_failure="stop",
+    )
+    respond = _chosen if task.kind == "choice" else _written
+    try:
+        return respond(ensemble, task, question, system, settings)
+    except (MemberError, RequestError) as error:
+        return Answer(question.id, error=str(error))
+
+
+def _written(ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings) -> Answer:
+    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True)
+    with closing(events):
+        finished = next(event for event in events if isinstance(event, FinishedEvent))
+    said = extracted(finished.text, task.extract)
+    given = Answer(
+        question.id,
+        is_right=is_right(said, question.answers, task.match),
+        said=said,
+        text=finished.text,
+        num_tokens=finished.num_tokens,
+        num_ensembled=finished.num_ensembled,
+        seconds=finished.seconds,
+        ttft_s=finished.ttft_s,
+        member_seconds=sum(usage.seconds for usage in finished.members.values()),
+    )
+    if finished.reason in (FinishReason.STOP, FinishReason.LENGTH):
+        return given
+    return replace(given, is_right=False, error=finished.detail or "was stopped")
+
+
+def _chosen(ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings) -> Answer:
+    started = time.monotonic()
+    scores = ensemble.score(task.prompt(question), task.continuations(question), settings, alone=system.alone, raw=True)
+    index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
+    return Answer(
+        question.id,
+        is_right=index == question.answer,
+        said=question.choices[index],
+        num_tokens=sum(score.num_steps for score in scores),
+        num_ensembled=sum(score.num_ensembled for score in scores),
+        seconds=time.monotonic() - started,
+    )

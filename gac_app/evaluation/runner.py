@@ -1,0 +1,78 @@
+"""Runs systems over questions: several at once, each answer kept as it comes, in an order of its own at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gac_app.evaluation.answering import answer
+from gac_app.evaluation.journal import Answer, Journal
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.systems import System
+from gac_app.evaluation.tasks import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `num_kept` of the `num_done` answers are from earlier runs."""
+
+    num_done: int
+    num_total: int
+    num_kept: int
+    seconds: float
+    num_failed: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None until there is something to judge by."""
+        num_new = self.num_done - self.num_kept
+        return self.seconds / num_new * (self.num_total - self.num_done) if num_new else None
+
+
+def evaluate(
+    ensemble: Ensemble,
+    task: Task,
+    questions: Sequence[Question],
+    journals: dict[System, Journal],
+    *,
+    num_parallel: int = 4,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[System, list[Answer]]:
+    """Every system's answers to `questions`, in their order.
+
+    Args:
+        journals: of each system; what they hold is not asked again, what is new they keep.
+        num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
+            towards several answers' seconds; 1 gives each answer its own.
+        on_progress: called in this thread, after each answer.
+    """
+    kept = sum(question.id in journal.answers for journal in journals.values() for question in questions)
+    failed: dict[tuple[System, str], Answer] = {}
+    total, started = len(questions) * len(journals), time.monotonic()
+    on_progress(Progress(kept, total, kept, 0.0))
+    pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
+    try:
+        under_way: dict[Future[Answer], System] = {
+            pool.submit(answer, ensemble, task, question, system): system
+            for question in questions
+            for system, journal in journals.items()
+            if question.id not in journal.answers
+        }
+        for num_new, future in enumerate(as_completed(under_way), start=1):
+            system, given = under_way[future], future.result()
+            if given.error:
+                failed[system, given.question_id] = given
+            journals[system].add(given)
+            on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return {
+        system: [journal.answers.get(q.id) or failed[system, q.id] for q in questions]
+        for system, journal in journals.items()
+    }
