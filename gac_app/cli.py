@@ -10,7 +10,8 @@ import sys
 
 import typer
 
-from gac_app.commands import consistency, db, export, fetch, generate, serve, vocab
+from gac_app.commands import bench, calibrate, consistency, db, export, fetch, generate, serve, vocab
+from gac_app.commands import eval as evaluation
 from gac_app.errors import ConfigError, GacError, RequestError
 
 app = typer.Typer(
@@ -22,7 +23,10 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(generate.generate)
 app.command()(vocab.vocab)
+app.command()(bench.bench)
 app.command()(consistency.consistency)
+app.command()(calibrate.calibrate)
+app.command("eval")(evaluation.evaluate_systems)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.add_typer(db.app, name="db")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load, write_file
 
@@ -71,7 +71,9 @@ def _report(
 
 def _systems_table(report: CalibrationReport) -> Table:
     errors = ("ECE", "ECE by chance", "adaptive ECE", "classwise ECE")
-    table = Table("system", "accuracy", "confidence", *errors, title=f"{report.task}, {report.num_questions} questions")
+    table = Table(
+        _named("system"), "accuracy", "confidence", *errors, title=f"{report.task}, {report.num_questions} questions"
+    )
     for name, system in report.systems.items():
         found = system.overall
         figures = (found.accuracy, found.confidence, found.ece, found.chance_ece, found.adaptive_ece)
@@ -81,7 +83,9 @@ def _systems_table(report: CalibrationReport) -> Table:
 
 def _scaling_table(report: CalibrationReport) -> Table:
     columns = ("temperature", "ECE", "scaled", "by chance", "nats", "scaled")
-    table = Table("system", *columns, title="temperature fitted on one half of the questions, checked on the other")
+    table = Table(
+        _named("system"), *columns, title="temperature fitted on one half of the questions, checked on the other"
+    )
     for name, system in report.systems.items():
         before, after = system.scaling.before, system.scaling.after
         figures = (before.ece, after.ece, after.chance_ece, before.nll, after.nll)
@@ -90,10 +94,16 @@ def _scaling_table(report: CalibrationReport) -> Table:
 
 
 def _domains_table(report: CalibrationReport) -> Table:
-    table = Table("domain", "questions", *report.systems, title="ECE by domain (ECE by chance)")
+    names = map(_named, report.systems)
+    table = Table(_named("domain"), "questions", *names, title="ECE by domain (ECE by chance)")
     domains = next(iter(report.systems.values())).domains
     for domain, found in domains.items():
         in_domain = (system.domains[domain] for system in report.systems.values())
         figures = (f"{system.ece:.3f} ({system.chance_ece:.3f})" for system in in_domain)
         table.add_row(domain, str(found.num_questions), *figures)
     return table
+
+
+def _named(heading: str) -> Column:
+    """A column in which long names are broken, never cut."""
+    return Column(heading, overflow="fold")

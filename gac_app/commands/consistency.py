@@ -65,10 +65,10 @@ def _report(config: Config) -> ConsistencyReport:
 def _sets_table(report: ConsistencyReport) -> Table:
     table = Table(Column("words", no_wrap=True), "number", title="share of words cut into the same tokens")
     for pair in report.sets[0].pairs:
-        table.add_column(" / ".join(pair.members) + "\nafter a space", justify="right")
+        table.add_column(" / ".join(pair.members) + "\nafter a space", justify="right", overflow="fold")
         table.add_column("\nat start", justify="right")
     for name in report.tokens:
-        table.add_column(f"tokens per word\n{name}", justify="right")
+        table.add_column(f"tokens per word\n{name}", justify="right", overflow="fold")
     for words in report.sets:
         shares = [f"{share:.1%}" for pair in words.pairs for share in (pair.after_space, pair.at_start)]
         means = [f"{mean:.2f}" for mean in words.tokens_per_word.values()]
@@ -77,7 +77,14 @@ def _sets_table(report: ConsistencyReport) -> Table:
 
 
 def _tokens_table(report: ConsistencyReport) -> Table:
-    table = Table("member", "tokens", "only its own", "another", "begin a token of it", "of these it lacks")
+    table = Table(
+        Column("member", overflow="fold"),
+        "tokens",
+        "only its own",
+        Column("another", overflow="fold"),
+        "begin a token of it",
+        "of these it lacks",
+    )
     for name, facts in report.tokens.items():
         for other, prefixes in facts.prefixes.items():
             counts = (facts.num_tokens, facts.num_only)
