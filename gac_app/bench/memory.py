@@ -6,9 +6,9 @@ the sequences and the whole context that the configuration allows.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import resource
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -24,16 +24,26 @@ _VALUE_BYTES = 2  # llama.cpp keeps keys and values in half precision
 _TEXT_BYTES = 64
 
 
+def peak_bytes() -> int:
+    """The most main memory that this process has held."""
+    import resource  # missing on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def measure(bench: Workbench) -> list[Row]:
+    if importlib.util.find_spec("resource") is None:
+        raise NotMeasured("this system does not tell a process its peak of memory")
     from gac_app.bench.references import runs_on_llama_cpp
 
     if not all(runs_on_llama_cpp(bench, member) for member in bench.config.members):
         raise NotMeasured("counts the memory of members that llama.cpp runs")
     files_bytes = sum(bench.files(member).path.stat().st_size for member in bench.config.members)
     cache_bytes = sum(_cache_bytes(bench, member) for member in bench.config.members)
-    peak_bytes: int = run_child(__name__, str(bench.path))
-    note = f"MiB: peak {peak_bytes / MIB:,.0f}, files {files_bytes / MIB:,.0f}, KV {cache_bytes / MIB:,.0f}"
-    ratio = peak_bytes / (files_bytes + cache_bytes)
+    held_bytes: int = run_child(__name__, str(bench.path))
+    note = f"MiB: peak {held_bytes / MIB:,.0f}, files {files_bytes / MIB:,.0f}, KV {cache_bytes / MIB:,.0f}"
+    ratio = held_bytes / (files_bytes + cache_bytes)
     return [Row("peak memory ÷ (model files + KV)", ratio, target=Target("<=", 2.0), note=note)]
 
 
@@ -64,8 +74,7 @@ def _main(path: str) -> None:
 
     with closing(Workbench(Path(path), read_config(Path(path), os.environ))) as bench:
         decode(bench.ensemble.session(PROMPTS[0], bench.settings()))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps(peak if sys.platform == "darwin" else peak * 1024))
+        print(json.dumps(peak_bytes()))
 
 
 if __name__ == "__main__":

@@ -21,11 +21,14 @@ def bench(
     only: Annotated[str | None, typer.Option(help="Measurements, commas between. A wrong name lists them all.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer prompts and tokens: to see that all works.")] = False,
     scaling: Annotated[
-        Path | None, typer.Option(help="Instead, plot time and memory over context and members into this folder.")
-    ] = None,
+        bool, typer.Option("--scaling", help="Instead, plot time and memory over context and members into docs/.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure and compare with the targets; exits with 1 where one is missed. Other work on the machine disturbs it."""
+    if scaling:
+        _draw_scaling(quick, as_json)
+        return
     from gac_app.bench.machine import machine_facts
     from gac_app.bench.measurements import chosen, measure_all
     from gac_app.bench.report import as_table, report_of, save
@@ -44,3 +47,10 @@ def bench(
         console.print(f"{machine['cpu']}, {machine['usable_cores']} cores; saved as {path}")
     if any(row.ok is False for row in rows):
         raise typer.Exit(1)
+
+
+def _draw_scaling(is_quick: bool, as_json: bool) -> None:
+    from gac_app.bench.scaling import draw_scaling
+
+    paths = [str(path) for path in draw_scaling(is_quick)]
+    typer.echo(json.dumps(paths) if as_json else "\n".join(paths))

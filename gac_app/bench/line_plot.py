@@ -1,0 +1,87 @@
+"""Line plots as SVG documents: panels beside each other, axes from zero, a dot per measured point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+Point = tuple[float, float]
+
+# Okabe and Ito's colours, told apart by the colour-blind.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_GREY = "#767676"
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 340, 220, 70, 56, 80, 90
+_NUM_TICKS = 4
+_ROUND = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10)  # what a tick may be, times a power of ten
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes; `series` are points by the name that the legend gives them."""
+
+    x_label: str
+    y_label: str
+    series: Mapping[str, Sequence[Point]]
+
+
+def line_plot(title: str, panels: Sequence[Panel]) -> str:
+    """An SVG document. Names are text in it, never markup."""
+    body = [_text(_LEFT, 24, title, size=15)]
+    for column, panel in enumerate(panels):
+        body += _drawn(panel, _LEFT + column * (_WIDTH + _GAP))
+    width = _LEFT + len(panels) * (_WIDTH + _GAP) - _GAP + 20
+    height = _TOP + _HEIGHT + _BOTTOM
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="sans-serif">\n<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
+    )
+
+
+def axis_end(largest: float) -> float:
+    """Where an axis ends so that its ticks are round numbers: a few digits, then noughts.
+
+    Example: `axis_end(37)` is 40, `axis_end(4064)` is 5000.
+    """
+    if largest <= 0:
+        return 1.0
+    step = largest / _NUM_TICKS
+    power = 10.0 ** math.floor(math.log10(step))
+    return _NUM_TICKS * next(power * factor for factor in _ROUND if step <= power * factor * (1 + 1e-9))
+
+
+def _drawn(panel: Panel, left: float) -> list[str]:
+    points = [point for line in panel.series.values() for point in line]
+    end_x, end_y = axis_end(max(x for x, _ in points)), axis_end(max(y for _, y in points))
+    bottom = _TOP + _HEIGHT
+
+    def place(point: Point) -> tuple[float, float]:
+        return left + point[0] / end_x * _WIDTH, bottom - point[1] / end_y * _HEIGHT
+
+    shapes = [
+        f'<path d="M{left} {_TOP}V{bottom}H{left + _WIDTH}" fill="none" stroke="{_GREY}"/>',
+        _text(left + _WIDTH / 2, bottom + 36, panel.x_label, anchor="middle"),
+        _text(left, _TOP - 8, panel.y_label),
+    ]
+    for tick in range(_NUM_TICKS + 1):
+        value_x, value_y = end_x * tick / _NUM_TICKS, end_y * tick / _NUM_TICKS
+        x, y = place((value_x, value_y))
+        shapes.append(_text(x, bottom + 16, f"{value_x:,g}", anchor="middle", size=10))
+        shapes.append(_text(left - 6, y + 4, f"{value_y:,g}", anchor="end", size=10))
+    for index, (name, line) in enumerate(panel.series.items()):
+        colour = _COLOURS[index % len(_COLOURS)]
+        places = [place(point) for point in line]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        shapes.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for (x, y), point in zip(places, line, strict=True):
+            tip = f"<title>{point[0]:,g}: {point[1]:,.1f}</title>"
+            shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}">{tip}</circle>')
+        legend_y = bottom + 56 + 16 * index
+        shapes.append(f'<circle cx="{left + 4}" cy="{legend_y - 4}" r="4" fill="{colour}"/>')
+        shapes.append(_text(left + 14, legend_y, name, size=11))
+    return shapes
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'
