@@ -32,6 +32,8 @@ class TransformersModel(Model):
     """A loaded causal model and its tokenizer; `transformers_loading.load` makes one from files.
 
     Every sequence has a KV cache of its own that keeps what slid out of a window, without which there is no rewind.
+    Where the model allows it (`transformers_probe`), sequences share forward passes. How many ids are in a pass decides
+    which kernels run: logits are then equal to rounding, not to the bit, and text may differ at near-ties.
 
     Args:
         name: the member's name.

@@ -66,6 +66,7 @@ BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "transformers, sliding window": (saved(tiny.save_gemma3), FLOAT32),
     "transformers, space first": (saved(tiny.save_spaced_llama), FLOAT32),
     "transformers, gpt2": (saved(tiny.save_gpt2), FLOAT32),
+    "transformers, one after the other": (saved(tiny.save_gpt_neo), FLOAT32),
     "llama.cpp, byte level": (gguf(tiny.save_llama), HALF_CACHE),
     "llama.cpp, space first": (gguf(tiny.save_spaced_llama), HALF_CACHE),
 }

@@ -127,6 +127,17 @@ def save_gpt2(directory: Path, seed: int = 0) -> Path:
     return _save(GPT2LMHeadModel, config, tokenizer, directory, seed)
 
 
+def save_gpt_neo(directory: Path, seed: int = 0) -> Path:
+    """A GPT-Neo of two layers, one with a window of 8: attention of its own, so that no two sequences share a pass."""
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level_tokenizer(), eos_token="<|endoftext|>")
+    sizes = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 8, "max_position_embeddings": 512}
+    layers = {"attention_types": [[["global", "local"], 1]], "initializer_range": 0.3}
+    config = GPTNeoConfig(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes, **layers)
+    return _save(GPTNeoForCausalLM, config, tokenizer, directory, seed)
+
+
 def _save(model_class: Any, config: Any, tokenizer: Any, directory: Path, seed: int) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)

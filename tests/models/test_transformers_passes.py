@@ -1,0 +1,199 @@
+"""Passes over several sequences: equal to the library's own way on every kind of layer, and as few as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gac_app.models.transformers_passes import SHARED_IDS, Cache, PackedPasses, Passes, SinglePasses, Work
+from gac_app.models.transformers_probe import passes_for
+from tests.models.tiny_kinds import PACKABLE, build
+
+BOUND = 1e-4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Bench:
+    """A model in its passes, and beside it the same model as the library runs it, without a cache."""
+
+    def __init__(self, kind: str) -> None:
+        self.own = build(kind)
+        self.passes: Passes = passes_for(kind, build(kind))
+
+    def expected(self, ids: list[int]) -> torch.Tensor:
+        with torch.inference_mode():
+            logits_NV: torch.Tensor = self.own(input_ids=torch.tensor([ids])).logits[0]
+        return logits_NV
+
+    def run(self, works: list[Work]) -> list[torch.Tensor]:
+        with torch.inference_mode():
+            return self.passes.run(works)
+
+
+@pytest.fixture(scope="module", params=PACKABLE)
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(request.param)
+
+
+@pytest.fixture(scope="module")
+def llama() -> Bench:
+    return Bench("Llama")
+
+
+def document(seed: int, length: int) -> list[int]:
+    return torch.randint(3, 97, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def assert_near(found_NV: torch.Tensor, expected_NV: torch.Tensor) -> None:
+    assert found_NV.shape == expected_NV.shape
+    assert float((found_NV.softmax(-1) - expected_NV.softmax(-1)).abs().sum(-1).max()) / 2 <= BOUND
+
+
+def test_every_kind_of_layer_can_be_packed(bench: Bench) -> None:
+    assert isinstance(bench.passes, PackedPasses)
+
+
+class _Held:
+    """A sequence of the test: its cache and the ids that are in it."""
+
+    def __init__(self, cache: Cache, ids: list[int]) -> None:
+        self.cache, self.ids = cache, ids
+
+
+@given(data=st.data())
+@settings(max_examples=10)
+def test_any_course_of_reads_rewinds_and_forks_is_what_the_library_computes(bench: Bench, data: st.DataObject) -> None:
+    held = [_Held(bench.passes.new_cache(), []) for _ in range(3)]
+    for turn in range(4):
+        for sequence in held:
+            if data.draw(st.booleans()):
+                length = data.draw(st.integers(0, len(sequence.ids)))
+                sequence.cache.rewind(length)
+                del sequence.ids[length:]
+        if data.draw(st.booleans()):
+            parent = data.draw(st.sampled_from(held))
+            held[data.draw(st.integers(0, 2))] = _Held(parent.cache.fork(), list(parent.ids))
+        reading = data.draw(st.lists(st.sampled_from(range(3)), min_size=1, unique=True))
+        counts = [data.draw(st.sampled_from([1, 1, 2, 7, 40])) for _ in reading]
+        works, expected = [], []
+        for index, count in zip(reading, counts, strict=True):
+            sequence, new = held[index], document(data.draw(st.integers(0, 99)) + turn, count)
+            num_logits = data.draw(st.integers(1, count))
+            works.append(Work(sequence.cache, new, num_logits))
+            sequence.ids += new
+            expected.append(bench.expected(sequence.ids)[-num_logits:])
+        for found_NV, expected_NV in zip(bench.run(works), expected, strict=True):
+            assert_near(found_NV, expected_NV)
+        assert [sequence.cache.length for sequence in held] == [len(sequence.ids) for sequence in held]
+
+
+@pytest.fixture
+def counted(llama: Bench) -> Iterator[list[tuple[int, int]]]:
+    """(ids read, distributions computed) of every forward pass."""
+    passes: list[tuple[int, int]] = []
+    model = llama.passes._model  # type: ignore[attr-defined]
+    hook = model.lm_head.register_forward_hook(lambda _, __, logits: heads.append(logits.shape[1]))
+    heads: list[int] = []
+    after = model.register_forward_hook(
+        lambda _, __, options, ___: passes.append((options["input_ids"].shape[1], heads.pop())), with_kwargs=True
+    )
+    yield passes
+    hook.remove()
+    after.remove()
+
+
+def test_steps_and_short_catching_up_share_a_pass_and_the_head_is_spared(
+    llama: Bench, counted: list[tuple[int, int]]
+) -> None:
+    caches = [llama.passes.new_cache() for _ in range(4)]
+    llama.run([Work(cache, [5], 1) for cache in caches])
+    llama.run([Work(caches[0], [6], 1), Work(caches[1], [7, 8, 9], 2), Work(caches[2], [3] * 5, 1)])
+    llama.run([Work(caches[3], [3] * 5, 1)])
+    assert counted == [(4, 4), (9, 4), (5, 1)]
+
+
+def test_long_reads_have_passes_to_themselves(llama: Bench, counted: list[tuple[int, int]]) -> None:
+    long = SHARED_IDS + 1
+    lengths = [1, long, 2, long + 5]
+    found = llama.run([Work(llama.passes.new_cache(), document(n, n), 1) for n in lengths])
+    assert sorted(counted) == [(3, 2), (long, 1), (long + 5, 1)]
+    for logits_NV, length in zip(found, lengths, strict=True):
+        assert_near(logits_NV, llama.expected(document(length, length))[-1:])
+
+
+def test_a_model_spread_over_devices_computes_all_rows_rather_than_index_across_them(llama: Bench) -> None:
+    model = build("Llama")
+    model.hf_device_map = {"model": 0, "lm_head": 1}
+    passes = passes_for("spread", model)
+    works = [Work(passes.new_cache(), document(1, 6), 2), Work(passes.new_cache(), document(2, 4), 1)]
+    with torch.inference_mode():
+        found = passes.run(works)
+    assert_near(found[0], llama.expected(document(1, 6))[-2:])
+    assert_near(found[1], llama.expected(document(2, 4))[-1:])
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+# What asks a tensor for its value or for a shape that depends on it: on a GPU the host would wait for the device.
+WAITING = {"_local_scalar_dense", "item", "nonzero", "is_nonzero", "masked_select", "equal", "unique", "_unique2"}
+
+
+# GPT-2 looks for padding in the ids and Mixtral chooses experts by value: the library's doing.
+@pytest.mark.parametrize("bench", ["Llama", "Mistral", "Cohere2", "Llama4"], indirect=True)
+def test_no_pass_asks_a_tensor_for_its_value(bench: Bench) -> None:
+    caches = [bench.passes.new_cache() for _ in range(3)]
+    with torch.inference_mode(), _Recorder() as recorder:
+        bench.passes.run([Work(cache, document(1, n), 1) for cache, n in zip(caches, (3, 12, 50), strict=True)])
+        bench.passes.run([Work(cache, [5], 1) for cache in caches])
+    assert recorder.operations
+    assert not recorder.operations & WAITING
+
+
+def test_a_pass_that_broke_midway_leaves_every_cache_as_it_was(llama: Bench) -> None:
+    model = llama.passes._model  # type: ignore[attr-defined]
+    first, second = llama.passes.new_cache(), llama.passes.new_cache()
+    llama.run([Work(first, document(1, 9), 1), Work(second, document(2, 4), 1)])
+    breaking = model.model.layers[-1].register_forward_pre_hook(
+        lambda *_: (_ for _ in ()).throw(RuntimeError("planted"))
+    )
+    with pytest.raises(RuntimeError, match="planted"):
+        llama.run([Work(first, [5, 6], 1), Work(second, [7], 1)])
+    breaking.remove()
+    assert (first.length, second.length) == (9, 4)
+    found = llama.run([Work(first, [8], 1), Work(second, [9], 1)])
+    assert_near(found[0], llama.expected([*document(1, 9), 8])[-1:])
+    assert_near(found[1], llama.expected([*document(2, 4), 9])[-1:])
+
+
+def test_single_passes_give_the_same(llama: Bench) -> None:
+    passes = SinglePasses(build("Llama"))
+    first, second = passes.new_cache(), passes.new_cache()
+    with torch.inference_mode():
+        passes.run([Work(first, document(1, 9), 1), Work(second, document(2, 4), 1)])
+        first.rewind(5)
+        forked = first.fork()
+        found = passes.run([Work(first, [8, 3], 2), Work(second, [9], 1), Work(forked, [4], 1)])
+    assert_near(found[0], llama.expected([*document(1, 9)[:5], 8, 3])[-2:])
+    assert_near(found[1], llama.expected([*document(2, 4), 9])[-1:])
+    assert_near(found[2], llama.expected([*document(1, 9)[:5], 4])[-1:])
