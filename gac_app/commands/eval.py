@@ -76,11 +76,11 @@ def _journals(
     config: Config, task: Task, systems: Sequence[System], questions: Sequence[Question], fresh: bool
 ) -> dict[System, Journal]:
     folder = cache_dir(config) / "evaluation"
-    journals = {system: Journal(journal_path(folder, config, task, system, questions)) for system in systems}
+    paths = {system: journal_path(folder, config, task, system, questions) for system in systems}
     if fresh:
-        for journal in journals.values():
-            journal.clear()
-    return journals
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+    return {system: Journal(path) for system, path in paths.items()}
 
 
 def _answers(

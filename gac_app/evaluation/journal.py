@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,11 +57,6 @@ class Journal:
         with self._path.open("ab") as file:
             file.write(json.dumps(asdict(answer)).encode() + b"\n")
 
-    def clear(self) -> None:
-        """Forget all answers."""
-        self.answers.clear()
-        self._path.unlink(missing_ok=True)
-
     def _read(self) -> Iterator[Answer]:
         if not self._path.exists():
             return
@@ -86,8 +82,9 @@ def journal_path(folder: Path, config: Config, task: Task, system: System, quest
         [member.model_dump(mode="json") for member in config.members],
         system.settings(config).model_dump(mode="json"),
         system.alone,
-        task.model_dump(mode="json"),
+        task.model_dump(mode="json", exclude={"about"}),
         [question.model_dump(mode="json") for question in questions],
     ]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return folder / f"{task.name}-{digest[:16]}.jsonl"
+    readable = re.sub(r"[^\w.@=+-]+", "_", f"{task.name}-{system.name}")[:80]
+    return folder / f"{readable}-{digest[:16]}.jsonl"

@@ -1,0 +1,98 @@
+"""An ensemble whose answers a test plans, and questions to put to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gac_app.config import Config, Settings
+from gac_app.decoding.events import Event, FinishedEvent, FinishReason, MemberUsage
+from gac_app.decoding.scoring import Score
+from gac_app.evaluation.questions import Question
+from tests.fakes import config_of
+
+CONFIG = config_of(["a", "b"])
+CAPITALS = [
+    Question(id="fr", question="The capital of France?", answers=("Paris",)),
+    Question(id="it", question="The capital of Italy?", answers=("Rome", "Roma")),
+    Question(id="pl", question="The capital of Poland?", answers=("Warsaw",)),
+]
+CHOICES = [
+    Question(id="sky", question="The sky is", choices=("green", "blue"), answer=1),
+    Question(id="snow", question="Snow is", choices=("white", "warm"), answer=0),
+]
+
+
+@dataclass
+class FakeEnsemble:
+    """Answers with the value whose key stands in the prompt's last question.
+
+    Args:
+        says: the whole text; an exception is raised, a FinishReason ends the answer.
+        bits: per byte of a continuation, by its text.
+        delays: seconds that an answer takes, by key.
+
+    Attributes:
+        asked: (prompt, alone, settings) of every call.
+        most_at_once: how many calls were under way at the same time, at most.
+    """
+
+    says: Mapping[str, str | Exception | FinishReason] = field(default_factory=dict)
+    bits: Mapping[str, float] = field(default_factory=dict)
+    delays: Mapping[str, float] = field(default_factory=dict)
+    config: Config = CONFIG
+    asked: list[tuple[str, str | None, Settings]] = field(default_factory=list)
+    most_at_once: int = 0
+    _under_way: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def generate(
+        self, prompt: str, settings: Settings, *, alone: str | None, raw: bool
+    ) -> Generator[Event, None, None]:
+        assert raw, "few-shot documents take no chat template"
+        with self._call(prompt, alone, settings) as key:
+            said = self.says[key]
+            if isinstance(said, Exception):
+                raise said
+            yield _finished(said)
+
+    def score(
+        self, prompt: str, continuations: Sequence[str], settings: Settings, *, alone: str | None, raw: bool
+    ) -> list[Score]:
+        assert raw
+        with self._call(prompt, alone, settings):
+            lengths = [len(text.encode()) for text in continuations]
+            bits = [self.bits[text] * length for text, length in zip(continuations, lengths, strict=True)]
+            return [Score(-0.6931471805599453 * b, n, 2, 1) for b, n in zip(bits, lengths, strict=True)]
+
+    @contextmanager
+    def _call(self, prompt: str, alone: str | None, settings: Settings) -> Generator[str, None, None]:
+        last = prompt.splitlines()[-2]
+        key = next((key for key in (*self.says, *self.delays) if key in last), "")
+        with self._lock:
+            self.asked.append((prompt, alone, settings))
+            self._under_way += 1
+            self.most_at_once = max(self.most_at_once, self._under_way)
+        try:
+            time.sleep(self.delays.get(key, 0.0))
+            yield key
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+
+def _finished(said: str | FinishReason) -> FinishedEvent:
+    is_failure = isinstance(said, FinishReason)  # itself a kind of str
+    return FinishedEvent(
+        reason=FinishReason(said) if is_failure else FinishReason.STOP,
+        text="" if is_failure else said,
+        num_tokens=4,
+        num_ensembled=1,
+        ttft_s=0.5,
+        seconds=2.0,
+        members={"a": MemberUsage(4, 20, 1.0), "b": MemberUsage(1, 20, 0.25)},
+        detail="b: broke" if is_failure else "",
+    )

@@ -1,0 +1,83 @@
+"""One question: what the engine is asked, and what is made of its answer."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishReason
+from gac_app.errors import MemberError, RequestError
+from gac_app.evaluation.answering import answer
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.systems import parse_system
+from gac_app.evaluation.tasks import load_task
+from tests.decoding.conftest import make
+from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
+
+
+def _ask(fake: FakeEnsemble, task: str, number: int, system: str) -> Answer:
+    questions = CHOICES if load_task(task).kind == "choice" else CAPITALS
+    return answer(cast(Ensemble, fake), load_task(task), questions[number], parse_system(system, CONFIG))
+
+
+def test_what_was_written_is_judged_and_what_it_cost_is_kept() -> None:
+    given = _ask(FakeEnsemble({"Italy": " Roma."}), "nq", 1, "every-step")
+    assert given == Answer(
+        "it", True, "Roma.", " Roma.", num_tokens=4, num_ensembled=1, seconds=2.0, ttft_s=0.5, member_seconds=1.25
+    )
+
+
+def test_decoding_is_greedy_within_the_tasks_limits_and_drops_nobody() -> None:
+    fake = FakeEnsemble({"Italy": ""})
+    given = _ask(fake, "nq", 1, "gate@0.3")
+    [(prompt, alone, settings)] = fake.asked
+    assert not given.is_right
+    assert prompt.endswith("Question: The capital of Italy??\nAnswer:")
+    assert (alone, settings.threshold, settings.temperature) == (None, 0.3, 0.0)
+    assert (settings.stop, settings.max_new_tokens, settings.on_member_failure) == (("\n",), 24, "stop")
+
+
+def test_a_member_alone_is_asked_alone() -> None:
+    fake = FakeEnsemble({"Italy": " Rome"})
+    assert _ask(fake, "nq", 1, "alone:b").is_right
+    assert fake.asked[0][1] == "b"
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (MemberError("b", "exception", "broke"), "b: broke"),
+        (RequestError("prompt", "is too long"), "prompt: is too long"),
+        (FinishReason.ERROR, "b: broke"),
+    ],
+)
+def test_a_failure_is_an_error_never_an_answer(said: Exception | FinishReason, error: str) -> None:
+    given = _ask(FakeEnsemble({"Italy": said}), "nq", 1, "every-step")
+    assert (given.is_right, given.error) == (False, error)
+
+
+def test_a_fault_of_ours_is_not_taken_for_a_members() -> None:
+    with pytest.raises(ZeroDivisionError):
+        _ask(FakeEnsemble({"Italy": ZeroDivisionError()}), "nq", 1, "every-step")
+
+
+def test_the_choice_with_the_least_bits_per_byte_is_the_answer() -> None:
+    """Whole: green 6 x 1 = 6 bits, blue 5 x 1.1 = 5.5 bits; by the byte green wins."""
+    fake = FakeEnsemble(bits={" green": 1.0, " blue": 1.1})
+    given = _ask(fake, "piqa", 0, "every-step")
+    assert (given.said, given.is_right, given.num_tokens, given.num_ensembled) == ("green", False, 4, 2)
+    fake.bits = {" green": 1.0, " blue": 0.9}
+    assert _ask(fake, "piqa", 0, "every-step").is_right
+
+
+@pytest.mark.parametrize("system", ["alone:m2", "every-step", "gate@0.5", "every-step+prefix", "every-step+posterior"])
+def test_the_engine_itself_answers_both_kinds(system: str) -> None:
+    with_random_members = make(1, 2)
+    for task, question in (("nq", CAPITALS[0]), ("arc_challenge", CHOICES[0])):
+        given = answer(with_random_members, load_task(task), question, parse_system(system, with_random_members.config))
+        assert given.error == ""
+        assert given.num_tokens > 0
+        assert 0 <= given.num_ensembled <= given.num_tokens
+        assert (given.num_ensembled == 0) == system.startswith("alone")

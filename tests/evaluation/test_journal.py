@@ -1,0 +1,81 @@
+"""Answers survive a kill at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gac_app.errors import GacError
+from gac_app.evaluation.journal import Answer, Journal, journal_path
+from gac_app.evaluation.systems import parse_system
+from gac_app.evaluation.tasks import load_task
+from tests.evaluation.fakes import CAPITALS, CONFIG
+from tests.fakes import config_of
+
+ANSWERS = [
+    Answer("one", is_right=True, said="ü\u2028\ud800", text="a\nb\0", num_tokens=3, num_ensembled=1, seconds=0.1),
+    Answer("two", ttft_s=0.25, member_seconds=1.5),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "deep" / "journal.jsonl"
+    for answer in ANSWERS:
+        Journal(path).add(answer)
+    return path
+
+
+def test_answers_come_back_as_they_were(path: Path) -> None:
+    assert Journal(path).answers == {answer.question_id: answer for answer in ANSWERS}
+
+
+def test_a_line_torn_anywhere_costs_only_itself(path: Path) -> None:
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for length in range(first, len(whole)):
+        path.write_bytes(whole[:length])
+        journal = Journal(path)
+        assert list(journal.answers) == ["one"]
+        journal.add(ANSWERS[1])
+        assert path.read_bytes() == whole
+
+
+def test_damage_elsewhere_is_told(path: Path) -> None:
+    path.write_bytes(b"{broken\n" + path.read_bytes())
+    with pytest.raises(GacError, match="line 1: is damaged; --fresh"):
+        Journal(path)
+
+
+def test_what_failed_is_asked_again(path: Path) -> None:
+    journal = Journal(path)
+    journal.add(Answer("three", error="b: broke"))
+    assert "three" not in journal.answers
+    assert "three" not in Journal(path).answers
+
+
+def test_whatever_could_change_an_answer_changes_the_name(tmp_path: Path) -> None:
+    task, system = load_task("nq"), parse_system("every-step", CONFIG)
+    other_examples = task.with_examples(CAPITALS)
+    warmer = CONFIG.model_copy(update={"settings": CONFIG.settings.model_copy(update={"repetition_penalty": 1.1})})
+    paths = [
+        journal_path(tmp_path, CONFIG, task, system, CAPITALS),
+        journal_path(tmp_path, config_of(["a", "c"]), task, system, CAPITALS),
+        journal_path(tmp_path, warmer, task, system, CAPITALS),
+        journal_path(tmp_path, CONFIG, load_task("triviaqa"), system, CAPITALS),
+        journal_path(tmp_path, CONFIG, other_examples, system, CAPITALS),
+        journal_path(tmp_path, CONFIG, task, parse_system("every-step+prefix", CONFIG), CAPITALS),
+        journal_path(tmp_path, CONFIG, task, parse_system("alone:a", CONFIG), CAPITALS),
+        journal_path(tmp_path, CONFIG, task, system, CAPITALS[1:]),
+    ]
+    assert len(set(paths)) == len(paths)
+    assert journal_path(tmp_path, CONFIG, task, system, CAPITALS) == paths[0]
+
+
+def test_a_name_is_a_file_name(tmp_path: Path) -> None:
+    config = config_of(["../../x/" + "y" * 60, "b"])
+    system = parse_system("alone:../../x/" + "y" * 60, config)
+    path = journal_path(tmp_path, config, load_task("nq"), system, CAPITALS)
+    assert path.parent == tmp_path
+    assert len(path.name) < 120

@@ -1,0 +1,44 @@
+"""What counts as a right answer, by hand-worked examples."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.evaluation.matching import Match, extracted, is_right
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "match", "expected"),
+    [
+        ("The  Beatles!", "beatles", "words", True),
+        ("sunset blvd", "Sunset Blvd.", "words", True),
+        ("Beatles, the", "The Beatles", "words", True),
+        ("The Beatles band", "The Beatles", "words", False),
+        ("", "The", "words", False),
+        ("The", "The", "words", True),
+        ("A", "The", "words", False),
+        ("?", "!", "words", False),
+        ("O’Hara", "O'Hara", "words", True),
+        ("1,200", "1200", "number", True),
+        ("$12.50", "12.5", "number", True),
+        ("-3", "3", "number", False),
+        ("100", "1", "number", False),
+        ("twelve", "12", "number", False),
+        ("nan", "nan", "number", False),
+        ("(b).", "(B)", "text", True),
+        ("(A)", "(B)", "text", False),
+        ("Yes.", "yes", "text", True),
+        ("", "", "text", False),
+    ],
+)
+def test_right_is(answer: str, accepted: str, match: Match, expected: bool) -> None:
+    assert is_right(answer, ["something else", accepted], match) is expected
+
+
+def test_the_last_place_counts() -> None:
+    assert extracted("5 - 2 = 3. The answer is 3.", r"(\d+)") == "3"
+    assert extracted("The answer is (A).\nNo: the answer is (B).", r"(?i)the answer is ([^\n]+)") == "(B)."
+
+
+def test_nothing_is_taken_where_nothing_fits() -> None:
+    assert extracted("I do not know.", r"(\d+)") == ""

@@ -1,0 +1,61 @@
+"""Questions from files, good and bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.questions import Question, first_of_each_domain, read_questions
+
+
+def _file(folder: Path, *lines: str) -> Path:
+    path = folder / "questions.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_both_forms_are_read(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        '{"id": "x", "question": "2 + 2?", "answers": [4], "task": "sums", "more": 1}',
+        "",
+        '{"question": "Up or\\u2028down?", "choices": ["up", "down"], "answer": 0, "domain": "ways"}',
+    )
+    first, second = read_questions(path)
+    assert (first.id, first.answers, first.domain, first.is_choice) == ("x", ("4",), "sums", False)
+    assert (second.id, second.choices, second.domain, second.is_choice) == ("line-3", ("up", "down"), "ways", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: Invalid JSON"),
+        ('["q"]', "line 1: "),
+        ('{"answers": ["4"]}', "line 1: question: Field required"),
+        ('{"question": "q"}', "line 1: needs 'answers', or 'choices'"),
+        ('{"question": "q", "choices": ["x"], "answer": 1}', "line 1: needs"),
+        ('{"question": "q", "choices": ["x"], "answer": "first"}', "line 1: answer"),
+        ('{"id": 1, "question": "q", "answers": ["x"]}\n{"id": 1, "question": "r", "answers": ["x"]}', "'1' stands"),
+        ("", "holds no questions"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        read_questions(_file(tmp_path, line))
+
+
+def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="cannot be read"):
+        read_questions(tmp_path / "none.jsonl")
+    (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(RequestError, match="not UTF-8"):
+        read_questions(tmp_path / "bytes.jsonl")
+
+
+def test_domains_take_turns_and_a_small_sample_is_part_of_a_large_one() -> None:
+    questions = [Question(id=f"{d}{n}", question="q", answers=("x",), domain=d) for d in "ab" for n in range(3)]
+    assert [q.id for q in first_of_each_domain(questions, 4)] == ["a0", "b0", "a1", "b1"]
+    assert first_of_each_domain(questions, None)[:4] == first_of_each_domain(questions, 4)
+    assert len(first_of_each_domain(questions, None)) == 6

@@ -1,0 +1,68 @@
+"""Figures of a report, worked by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.report import summarise
+from gac_app.evaluation.statistics import wilson_interval
+from gac_app.evaluation.systems import System
+
+WEAK, STRONG, BOTH = System("alone:a", alone="a"), System("alone:b", alone="b"), System("every-step")
+
+
+def _answers(marks: str, **cost: float) -> list[Answer]:
+    """x = right, . = wrong, ! = failed."""
+    return [
+        Answer(str(n), error="b: broke") if mark == "!" else Answer(str(n), mark == "x", **cost)  # type: ignore[arg-type]
+        for n, mark in enumerate(marks)
+    ]
+
+
+def test_systems_are_compared_with_the_best_member_and_with_whom_one_asks() -> None:
+    weak, strong, both = summarise(
+        {WEAK: _answers("x......."), STRONG: _answers("xx......"), BOTH: _answers("xxxxxx..")}, against=[BOTH]
+    )
+    assert (weak.accuracy, strong.accuracy, both.accuracy) == (1 / 8, 2 / 8, 6 / 8)
+    assert both.interval == wilson_interval(6, 8)
+    assert both.vs_best_member is not None
+    assert (both.vs_best_member.delta, both.vs_best_member.p) == (0.5, 2 / 16)
+    assert strong.vs_best_member is not None
+    assert (strong.vs_best_member.delta, strong.vs_best_member.p) == (0.0, 1.0)
+    assert weak.vs["every-step"].delta == -5 / 8
+
+
+def test_without_members_there_is_no_best_one() -> None:
+    assert summarise({BOTH: _answers("x")})[0].vs_best_member is None
+
+
+def test_failures_count_as_wrong_and_are_told() -> None:
+    [report] = summarise({BOTH: _answers("x!.!", num_tokens=2, seconds=1.0)})
+    assert (report.accuracy, report.num_failed, report.first_error) == (0.25, 2, "b: broke")
+    assert report.seconds_per_answer == 1.0, "the cost is that of answers"
+
+
+def test_costs_are_those_of_all_answers_together() -> None:
+    answers = [
+        Answer("0", num_tokens=11, num_ensembled=3, seconds=2.0, ttft_s=1.0, member_seconds=3.0),
+        Answer("1", num_tokens=1, num_ensembled=0, seconds=1.0, ttft_s=1.0, member_seconds=1.0),
+    ]
+    [report] = summarise({BOTH: answers})
+    assert report.share_ensembled == 3 / 12
+    assert report.ms_per_token == pytest.approx(100.0)  # 1 s for the 10 tokens after the first
+    assert (report.seconds_per_answer, report.member_seconds_per_answer) == (1.5, 2.0)
+
+
+def test_scored_positions_have_no_first_token() -> None:
+    [report] = summarise({BOTH: _answers("x.", num_tokens=20, seconds=1.0)})
+    assert report.ms_per_token == pytest.approx(50.0)
+    assert report.member_seconds_per_answer is None
+
+
+def test_what_cannot_be_known_is_none() -> None:
+    [report] = summarise({BOTH: _answers("!!")})
+    assert (report.ms_per_token, report.share_ensembled, report.num_failed) == (None, 0.0, 2)
+    json.dumps(report.to_json(), allow_nan=False)

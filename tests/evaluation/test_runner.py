@@ -1,0 +1,84 @@
+"""Several at once, in order, nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.errors import MemberError
+from gac_app.evaluation.journal import Answer, Journal
+from gac_app.evaluation.runner import Progress, evaluate
+from gac_app.evaluation.systems import System, parse_system
+from gac_app.evaluation.tasks import load_task
+from tests.evaluation.fakes import CAPITALS, CONFIG, FakeEnsemble
+
+SYSTEMS = [parse_system(name, CONFIG) for name in ("alone:a", "every-step")]
+RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
+
+
+def _run(
+    fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[Progress] | None = None
+) -> dict[System, list[Answer]]:
+    journals = {system: Journal(folder / f"{i}.jsonl") for i, system in enumerate(SYSTEMS)}
+    return evaluate(
+        cast(Ensemble, fake),
+        load_task("nq"),
+        CAPITALS,
+        journals,
+        num_parallel=num_parallel,
+        on_progress=(heard if heard is not None else []).append,
+    )
+
+
+def test_results_stand_in_the_questions_order_whoever_is_first(tmp_path: Path) -> None:
+    fake = FakeEnsemble(RIGHT, delays={"France": 0.2})
+    answers = _run(fake, tmp_path)
+    assert list(answers) == SYSTEMS
+    for given in answers.values():
+        assert [(answer.question_id, answer.is_right) for answer in given] == [("fr", 1), ("it", 1), ("pl", 0)]
+    assert (tmp_path / "0.jsonl").read_text().index('"it"') < (tmp_path / "0.jsonl").read_text().index('"fr"')
+
+
+@pytest.mark.parametrize("num_parallel", [1, 3])
+def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
+    fake = FakeEnsemble(RIGHT, delays=dict.fromkeys(RIGHT, 0.05))
+    _run(fake, tmp_path, num_parallel)
+    assert fake.most_at_once == num_parallel
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    first = _run(FakeEnsemble(RIGHT), tmp_path)
+    lines = (tmp_path / "1.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "1.jsonl").write_bytes(lines[0] + lines[1][:30])
+    again, heard = FakeEnsemble(RIGHT), list[Progress]()
+    assert _run(again, tmp_path, heard=heard) == first
+    assert [alone for _, alone, _ in again.asked] == [None, None]
+    assert [(p.num_done, p.num_total, p.num_kept) for p in heard] == [(4, 6, 4), (5, 6, 4), (6, 6, 4)]
+    assert _run(FakeEnsemble({}), tmp_path) == first, "nothing is left to ask"
+
+
+def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:
+    heard = list[Progress]()
+    broken = _run(FakeEnsemble({**RIGHT, "Italy": MemberError("b", "exception", "broke")}), tmp_path, heard=heard)
+    for given in broken.values():
+        assert [answer.error for answer in given] == ["", "b: broke", ""]
+    assert heard[-1].num_failed == 2
+    mended = FakeEnsemble(RIGHT)
+    assert all(not answer.error for given in _run(mended, tmp_path).values() for answer in given)
+    assert len(mended.asked) == 2
+
+
+def test_a_fault_of_ours_ends_the_run_and_keeps_what_was_answered(tmp_path: Path) -> None:
+    fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()})
+    with pytest.raises(ZeroDivisionError):
+        _run(fake, tmp_path, num_parallel=1)
+    assert Journal(tmp_path / "0.jsonl").answers["fr"].is_right
+    assert len(fake.asked) < 6, "what had not begun is called off"
+
+
+def test_the_time_left_is_judged_by_this_run_alone() -> None:
+    assert Progress(num_done=60, num_total=100, num_kept=50, seconds=20.0).seconds_left == 80.0
+    assert Progress(num_done=50, num_total=100, num_kept=50, seconds=1.0).seconds_left is None

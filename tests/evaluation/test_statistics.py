@@ -1,0 +1,50 @@
+"""Statistics against published figures and figures worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.evaluation.statistics import compare, wilson_interval
+
+
+@pytest.mark.parametrize(
+    ("num_right", "num_questions", "low", "high"),
+    # Newcombe (1998), Two-sided confidence intervals for the single proportion, table I, method 3.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_intervals_are_the_published_ones(num_right: int, num_questions: int, low: float, high: float) -> None:
+    assert wilson_interval(num_right, num_questions) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_an_interval_holds_the_share(num_right: int, num_questions: int) -> None:
+    num_right = min(num_right, num_questions)
+    low, high = wilson_interval(num_right, num_questions)
+    assert 0 <= low <= num_right / num_questions + 1e-12
+    assert num_right / num_questions - 1e-12 <= high <= 1
+
+
+def test_one_against_nine_is_significant() -> None:
+    mine = [True] * 1 + [False] * 9 + [True] * 20
+    theirs = [False] * 1 + [True] * 9 + [True] * 20
+    found = compare(mine, theirs)
+    assert found.delta == pytest.approx(-8 / 30)
+    assert found.p == 2 * (1 + 10) / 1024
+
+
+def test_what_both_get_right_or_wrong_tells_nothing() -> None:
+    assert compare([True, False] * 50, [True, False] * 50).p == 1.0
+
+
+def test_a_large_set_does_not_overflow() -> None:
+    assert 0 < compare([True] * 5200 + [False] * 4800, [False] * 5200 + [True] * 4800).p < 1e-4
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
+def test_swapping_the_sides_turns_the_sign_alone(pairs: list[tuple[bool, bool]]) -> None:
+    mine, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    there, back = compare(mine, theirs), compare(theirs, mine)
+    assert there.delta == -back.delta
+    assert there.p == back.p <= 1

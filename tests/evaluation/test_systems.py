@@ -1,0 +1,68 @@
+"""Systems by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.systems import default_systems, parse_system, parse_systems
+from tests.evaluation.fakes import CONFIG
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("every-step", {"mode": "every-step", "weights": "average", "alignment": CONFIG.settings.alignment}),
+        ("gate@0.5", {"mode": "gate", "threshold": 0.5, "gate": "a"}),
+        ("gate@0.3+gate=b+prefix", {"mode": "gate", "threshold": 0.3, "gate": "b", "alignment": "prefix"}),
+        ("every-step+paper", {"alignment": "paper"}),
+        ("every-step+posterior+decay=0.9", {"weights": "posterior", "posterior_decay": 0.9}),
+        ("every-step+prefix+w=2:1", {"weights": {"a": 2.0, "b": 1.0}, "alignment": "prefix"}),
+    ],
+)
+def test_a_name_says_the_settings(name: str, expected: dict[str, Any]) -> None:
+    system = parse_system(name, CONFIG)
+    settings = system.settings(CONFIG).model_dump()
+    assert (system.name, system.alone) == (name, None)
+    assert {key: settings[key] for key in expected} == expected
+
+
+def test_a_member_alone() -> None:
+    assert parse_system("alone:b", CONFIG).alone == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "culprit"),
+    [
+        ("alone:c", "'c' is not a member"),
+        ("sometimes", "'sometimes' is none"),
+        ("gate@half", "'half' is no number"),
+        ("gate@7", "threshold"),
+        ("gate@0.5+gate=c", "'c' is not a member"),
+        ("every-step+magic", "'magic' is no option"),
+        ("every-step+w=1", "a weight for each of a, b"),
+        ("every-step+w=1:x", "'x' is no number"),
+        ("every-step+w=0:0", "above 0"),
+        ("every-step+score", "needs a score"),
+        ("", "none is named"),
+    ],
+)
+def test_a_bad_name_is_told(name: str, culprit: str) -> None:
+    with pytest.raises(RequestError, match=culprit):
+        parse_systems(name, CONFIG)
+
+
+def test_each_is_taken_once_in_order() -> None:
+    names = [system.name for system in parse_systems("gate@0.5, every-step,gate@0.5", CONFIG)]
+    assert names == ["gate@0.5", "every-step"]
+
+
+def test_by_default_members_every_step_and_the_gate() -> None:
+    assert [system.name for system in default_systems(CONFIG)] == ["alone:a", "alone:b", "every-step", "gate@0.5"]
+
+
+def test_more_settings_win() -> None:
+    settings = parse_system("gate@0.5", CONFIG).settings(CONFIG, max_new_tokens=7)
+    assert (settings.max_new_tokens, settings.threshold) == (7, 0.5)
