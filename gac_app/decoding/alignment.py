@@ -23,6 +23,7 @@ from gac_app.decoding.covers import Row
 from gac_app.vocab.union import UnionVocabulary
 
 _ENDS = 0.5  # share of a member's probability for a beginning from which its token is taken to end there
+_MAY_GO_ON = 0.9  # share up to which it may as well go on
 _GOES_ON = 0.1  # share up to which it is taken to go on
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
 
@@ -51,7 +52,7 @@ def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapp
     ends = [
         weight * row.ends_at(ids.start) / share for row, share, weight in rows if share > 0 and share >= _VOICE * voice
     ]
-    return bool(ends) and max(ends) >= _ENDS and min(ends) <= _GOES_ON
+    return bool(ends) and max(ends) >= _ENDS and min(ends) <= _MAY_GO_ON
 
 
 def _begun(row: Row, ids: range) -> float:

@@ -124,11 +124,12 @@ class Ensemble:
         if alone:
             followers: list[Follower] = [PiecesFollower(canonical[0], self.union)]
         elif settings.alignment == "prefix":
-            cuts = set[int]().union(*(cuts_of(pieces) for pieces in canonical))
-            followers = [CutsFollower(text, cuts, self.union)]
+            cuts = [cuts_of(pieces) for pieces in canonical]
+            ways = dict.fromkeys(map(frozenset, (*cuts, set[int]().union(*cuts))))
+            followers = [CutsFollower(text, way, self.union) for way in ways]
         else:
-            ways = dict.fromkeys(map(tuple, (*canonical, longest_pieces(text, self.union))))
-            followers = [PiecesFollower(list(pieces), self.union) for pieces in ways]
+            rows = dict.fromkeys(map(tuple, (*canonical, longest_pieces(text, self.union))))
+            followers = [PiecesFollower(list(pieces), self.union) for pieces in rows]
         return max((self._follow(text, f, forks, settings, alone) for f in followers), key=lambda s: s.log_prob)
 
     def _follow(

@@ -53,7 +53,7 @@ class CutsFollower:
         cuts: places in it at which some member's tokeniser would cut.
     """
 
-    def __init__(self, text: bytes, cuts: set[int], union: UnionVocabulary) -> None:
+    def __init__(self, text: bytes, cuts: frozenset[int], union: UnionVocabulary) -> None:
         self._text = text
         self._cuts = cuts
         self._union = union
