@@ -1,4 +1,4 @@
-"""`eval`: how often each system answers a benchmark's questions right."""
+"""`eval`: how often each system answers a benchmark's questions right, or how it fares on a suite."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from gac_app.commands.eval_suite import Suite, run_suite
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
 from gac_app.environment import cache_dir
@@ -32,8 +33,17 @@ _EVERY_S = 5.0
 
 
 def evaluate_systems(
-    task: Annotated[str, typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k or bbh.")],
-    data: Annotated[Path, typer.Option(help="The questions: JSON Lines, one question a line.")],
+    task: Annotated[
+        str | None, typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k or bbh.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="The questions: JSON Lines, one question a line.")] = None,
+    suite: Annotated[
+        Suite | None, typer.Option(help="Instead of a task: texts in ten languages, emoji and code, which come along.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="With --suite: only these kinds of text (french,python); commas between.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="With --suite: length of an answer.")] = 48,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions, of each domain in turn.")] = None,
     systems: Annotated[
         str | None,
@@ -46,9 +56,22 @@ def evaluate_systems(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a benchmark's questions to members alone and to ensembles. Killed and started again, it goes on."""
+    """Put a benchmark's questions, or a suite's texts, to members alone and to ensembles.
+
+    A benchmark that was killed goes on where it was when started again.
+    """
     settled = load(config)
     _check_room(settled, parallel)
+    if suite:
+        _refuse_with_suite(task=task, data=data, limit=limit, against=against, examples=examples, fresh=fresh)
+        run_suite(
+            settled, systems=systems, only=only, max_new_tokens=max_new_tokens, parallel=parallel, as_json=as_json
+        )
+        return
+    if only:
+        raise RequestError("only", "goes with --suite alignment")
+    if task is None or data is None:
+        raise RequestError("task", "give --task and --data, or --suite alignment")
     chosen = parse_systems(systems, settled) if systems else default_systems(settled)
     rivals = [parse_system(against, settled)] if against else []
     protocol = load_task(task)
@@ -61,6 +84,12 @@ def evaluate_systems(
     reports = summarise(answers, rivals)
     typer.echo(json.dumps(_json(protocol, reports))) if as_json else _print(protocol, reports)
     _complain(reports)
+
+
+def _refuse_with_suite(**options: Any) -> None:
+    for name, value in options.items():
+        if value:
+            raise RequestError(name, "goes with --task, not with --suite")
 
 
 def _check_room(config: Config, parallel: int) -> None:
