@@ -3,70 +3,64 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Column, Table
 
+from gac_app.commands.answers import check_room, collect
 from gac_app.commands.options import ConfigOption, JsonOption, load, write_file
+from gac_app.evaluation.questions import first_of_each_domain, read_questions
+from gac_app.evaluation.systems import parse_systems
+from gac_app.evaluation.tasks import load_task
 
 if TYPE_CHECKING:
     from gac_app.evaluation.calibration_study import CalibrationReport
 
 
 def calibrate(
-    task: Annotated[str, typer.Option(help="A task of multiple choice, such as mmlu, arc_challenge or piqa.")],
-    data: Annotated[Path, typer.Option(help="Questions, one JSON object a line.")],
-    limit: Annotated[int | None, typer.Option(min=2, help="At most so many questions, from all domains.")] = None,
-    examples: Annotated[Path | None, typer.Option(help="Worked examples of your own, in the form of the data.")] = None,
-    systems: Annotated[str, typer.Option(help="Commas between. Default: each member alone, and every-step.")] = "",
+    task: Annotated[str, typer.Option(help="A task of multiple choice: mmlu, mmlu_cloze, arc_challenge or piqa.")],
+    data: Annotated[Path, typer.Option(help="The questions: JSON Lines, one question a line.")],
+    limit: Annotated[int | None, typer.Option(min=2, help="Only so many questions, of each domain in turn.")] = None,
+    systems: Annotated[
+        str | None, typer.Option(help="As for eval. Default: each member alone, and every-step; commas between.")
+    ] = None,
+    examples: Annotated[Path | None, typer.Option(help="Questions to take worked examples from.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers under way at once.")] = 4,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask again what earlier runs, of eval too, answered.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the reliability diagrams here (SVG).")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure calibration errors overall and by domain, and fit a temperature on one half, checked on the other."""
-    report = _report(config, task, data, limit, examples, systems)
-    if as_json:
-        typer.echo(json.dumps(report.to_json()))
-    else:
-        console = Console(markup=False, highlight=False)
-        console.print(_systems_table(report))
-        console.print(_scaling_table(report))
-        if any(system.domains for system in report.systems.values()):
-            console.print(_domains_table(report))
+    from gac_app.evaluation.calibration_study import calibrate_systems, check_choices
+
+    settled = load(config)
+    check_room(settled, parallel)
+    names = systems or ",".join([*(f"alone:{name}" for name in settled.member_names), "every-step"])
+    chosen = parse_systems(names, settled)
+    protocol = load_task(task)
+    if examples:
+        protocol = protocol.with_examples(read_questions(examples))
+    questions = read_questions(data)
+    check_choices(protocol, questions)
+    answers = collect(settled, protocol, questions, chosen, limit=limit, parallel=parallel, fresh=fresh)
+    report = calibrate_systems(protocol, first_of_each_domain(questions, limit), answers)
+    typer.echo(json.dumps(report.to_json())) if as_json else _print(report)
     if out:
         from gac_app.evaluation.calibration_diagram import reliability_diagram
 
         write_file(out, reliability_diagram(report))
 
 
-def _report(
-    config: Path | None, task_name: str, data: Path, limit: int | None, examples: Path | None, systems: str
-) -> CalibrationReport:
-    from gac_app.bootstrap import load_ensemble
-    from gac_app.evaluation.calibration_study import calibrate_systems
-    from gac_app.evaluation.questions import first_of_each_domain, read_questions
-    from gac_app.evaluation.systems import parse_systems
-    from gac_app.evaluation.tasks import load_task
-
-    settled = load(config)
-    task = load_task(task_name)
-    if examples:
-        task = task.with_examples(read_questions(examples))
-    questions = first_of_each_domain(read_questions(data), limit)
-    names = systems or ",".join([*(f"alone:{name}" for name in settled.member_names), "every-step"])
-    chosen = parse_systems(names, settled)
-    task.check(questions)
-    with (
-        Progress(console=Console(stderr=True), transient=True) as progress,
-        closing(load_ensemble(settled)) as ensemble,
-    ):
-        scoring = progress.add_task("scoring", total=len(questions) * len(chosen))
-        return calibrate_systems(ensemble, task, questions, chosen, lambda: progress.advance(scoring))
+def _print(report: CalibrationReport) -> None:
+    console = Console(markup=False, highlight=False)
+    console.print(_systems_table(report))
+    console.print(_scaling_table(report))
+    if any(system.domains for system in report.systems.values()):
+        console.print(_domains_table(report))
 
 
 def _systems_table(report: CalibrationReport) -> Table:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from collections.abc import Sequence
-from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,20 +12,15 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from gac_app.commands.answers import check_room, collect
 from gac_app.commands.eval_suite import Suite, run_suite
 from gac_app.commands.options import ConfigOption, JsonOption, load
-from gac_app.config import Config
-from gac_app.environment import cache_dir
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.journal import Answer, Journal, journal_path
-from gac_app.evaluation.questions import Question, first_of_each_domain, read_questions
+from gac_app.evaluation.questions import read_questions
 from gac_app.evaluation.report import SystemReport, summarise
-from gac_app.evaluation.runner import Progress, evaluate
 from gac_app.evaluation.statistics import Comparison
-from gac_app.evaluation.systems import System, default_systems, parse_system, parse_systems
+from gac_app.evaluation.systems import default_systems, parse_system, parse_systems
 from gac_app.evaluation.tasks import Task, load_task
-
-_EVERY_S = 5.0
 
 
 def evaluate_systems(
@@ -61,7 +52,7 @@ def evaluate_systems(
     A benchmark that was killed goes on where it was when started again.
     """
     settled = load(config)
-    _check_room(settled, parallel)
+    check_room(settled, parallel)
     if suite:
         _refuse_with_suite(task=task, data=data, limit=limit, against=against, examples=examples, fresh=fresh)
         run_suite(
@@ -79,8 +70,8 @@ def evaluate_systems(
         protocol = protocol.with_examples(read_questions(examples))
     questions = read_questions(data)
     protocol.check(questions)
-    journals = _journals(settled, protocol, list(dict.fromkeys([*chosen, *rivals])), questions, fresh)
-    answers = _answers(settled, protocol, first_of_each_domain(questions, limit), journals, parallel)
+    asked = list(dict.fromkeys([*chosen, *rivals]))
+    answers = collect(settled, protocol, questions, asked, limit=limit, parallel=parallel, fresh=fresh)
     reports = summarise(answers, rivals)
     typer.echo(json.dumps(_json(protocol, reports))) if as_json else _print(protocol, reports)
     _complain(reports)
@@ -90,57 +81,6 @@ def _refuse_with_suite(**options: Any) -> None:
     for name, value in options.items():
         if value:
             raise RequestError(name, "goes with --task, not with --suite")
-
-
-def _check_room(config: Config, parallel: int) -> None:
-    """An answer holds up to two sequences in each member."""
-    for member in config.members:
-        if member.max_sequences < 2 * parallel:
-            raise RequestError(
-                "parallel", f"{parallel} answers at once need max_sequences {2 * parallel} of {member.name}"
-            )
-
-
-def _journals(
-    config: Config, task: Task, systems: Sequence[System], questions: Sequence[Question], fresh: bool
-) -> dict[System, Journal]:
-    folder = cache_dir(config) / "evaluation"
-    paths = {system: journal_path(folder, config, task, system, questions) for system in systems}
-    if fresh:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-    return {system: Journal(path) for system, path in paths.items()}
-
-
-def _answers(
-    config: Config, task: Task, questions: Sequence[Question], journals: dict[System, Journal], parallel: int
-) -> dict[System, list[Answer]]:
-    from gac_app.bootstrap import load_ensemble
-
-    logging.getLogger("gac_app").setLevel(logging.WARNING)
-    with closing(load_ensemble(config)) as ensemble:
-        return evaluate(ensemble, task, questions, journals, num_parallel=parallel, on_progress=_Reporter(task.name))
-
-
-class _Reporter:
-    """Prints progress on stderr, every few seconds and at both ends."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._last_s = -_EVERY_S
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.seconds - self._last_s < _EVERY_S and progress.num_done < progress.num_total:
-            return
-        self._last_s = progress.seconds
-        parts = [f"{self._name}: {progress.num_done} of {progress.num_total} answers"]
-        if progress.num_kept:
-            parts.append(f"{progress.num_kept} from earlier runs (--fresh asks again)")
-        if progress.num_failed:
-            parts.append(f"{progress.num_failed} failed")
-        if progress.seconds_left:
-            parts.append(f"{timedelta(seconds=round(progress.seconds_left))} left")
-        print(", ".join(parts), file=sys.stderr, flush=True)
 
 
 def _json(task: Task, reports: Sequence[SystemReport]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def heat_map(report: ConsistencyReport) -> str:
 
 def _cell(x: float, y: float, share: float) -> str:
     red, green, blue = (round(255 + share * (full - 255)) for full in _FULL)
-    ink = "#fff" if share > 0.85 else "#000"  # at least 4.5:1 either way
+    ink = "#fff" if share > 0.94 else "#000"  # at least 4.5:1 either way
     box = f'<rect x="{x}" y="{y}" width="{_CELL_W - 1}" height="{_CELL_H - 1}" fill="rgb({red},{green},{blue})"/>'
     return box + _text(x + _CELL_W / 2, y + 14, f"{share:.1%}".rstrip("%"), anchor="middle", ink=ink)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Answer:
     is_right: bool = False
     said: str = ""
     text: str = ""
+    log_probs: tuple[float, ...] = ()  # of the choices, in nats
     num_tokens: int = 0  # steps decoded, END included; positions scored where choices were
     num_ensembled: int = 0
     seconds: float = 0.0
@@ -67,18 +68,20 @@ class Journal:
                 file.truncate(len(whole))
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
-                yield Answer(**json.loads(line))
-            except (ValueError, TypeError):
+                kept = json.loads(line)
+                yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
+            except (ValueError, TypeError, KeyError):
                 raise GacError(f"{self._path}, line {number}: is damaged; --fresh starts over") from None
 
 
 def journal_path(folder: Path, config: Config, task: Task, system: System, questions: Sequence[Question]) -> Path:
     """Where a system's answers are kept: a name of its own for all that could change an answer.
 
-    That is the members, the settings, the task, all `questions` of the file and the version.
+    That is the members, the settings, the task, all `questions` of the file, the version and what is kept.
     """
     facts: list[Any] = [
         __version__,
+        [field.name for field in fields(Answer)],
         [member.model_dump(mode="json") for member in config.members],
         system.settings(config).model_dump(mode="json"),
         system.alone,

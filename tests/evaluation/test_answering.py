@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import pytest
@@ -68,6 +69,7 @@ def test_the_choice_with_the_least_bits_per_byte_is_the_answer() -> None:
     fake = FakeEnsemble(bits={" green": 1.0, " blue": 1.1})
     given = _ask(fake, "piqa", 0, "every-step")
     assert (given.said, given.is_right, given.num_tokens, given.num_ensembled) == ("green", False, 4, 2)
+    assert given.log_probs == pytest.approx((-6 * math.log(2), -5.5 * math.log(2)))
     fake.bits = {" green": 1.0, " blue": 0.9}
     assert _ask(fake, "piqa", 0, "every-step").is_right
 

@@ -1,11 +1,14 @@
-"""Calibration errors against torchmetrics and by hand; temperature scaling; the study over a scripted scorer."""
+"""Calibration errors against torchmetrics and by hand; temperature scaling; the study; the command."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,9 +19,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+from typer.testing import CliRunner, Result
 
-from gac_app.config import Config, Settings
-from gac_app.errors import MemberError, RequestError
+from gac_app.cli import app
+from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.calibration import (
     Bin,
     ScoredChoices,
@@ -28,12 +32,12 @@ from gac_app.evaluation.calibration import (
     equal_width_bins,
 )
 from gac_app.evaluation.calibration_diagram import reliability_diagram
-from gac_app.evaluation.calibration_study import CalibrationReport, calibrate_systems
+from gac_app.evaluation.calibration_study import CalibrationReport, calibrate_systems, check_choices
 from gac_app.evaluation.calibration_temperature import fit_temperature, scale_temperature
+from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.tasks import Task
-from tests.fakes import config_of
 
 LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(2, 60), st.integers(2, 5)), elements=st.floats(-8, 8, width=32))
 
@@ -41,6 +45,14 @@ LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(2, 60), st.integers(2, 5))
 def _scored(logits_NC: Any, seed: int = 0) -> list[ScoredChoices]:
     answers = np.random.default_rng(seed).integers(0, logits_NC.shape[1], len(logits_NC))
     return [ScoredChoices(tuple(row), int(answer)) for row, answer in zip(logits_NC, answers, strict=True)]
+
+
+@contextmanager
+def _same_log_level() -> Iterator[None]:
+    logger = logging.getLogger("gac_app")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 def _drawn(count: int, sharpness: float, seed: int = 1) -> list[ScoredChoices]:
@@ -151,57 +163,27 @@ class TestTemperature:
         assert scaling.after.ece < scaling.before.ece / 3
 
 
-@dataclass(frozen=True)
-class _Score:
-    log_prob: float
-
-
-class _Scorer:
-    """Member a is sure of the first choice, all others of none; remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.config: Config = config_of(["a", "b"])
-        self.calls: list[tuple[str, Settings | None, str | None, bool]] = []
-
-    def score(
-        self,
-        prompt: str,
-        continuations: Sequence[str],
-        settings: Settings | None = None,
-        *,
-        alone: str | None = None,
-        raw: bool = False,
-    ) -> list[_Score]:
-        self.calls.append((prompt, settings, alone, raw))
-        if "broken" in prompt:
-            raise MemberError("a", "exception", "planned")
-        return [_Score(math.log(3) if alone == "a" and n == 0 else 0.0) for n in range(len(continuations))]
-
-
 TASK = Task(name="quiz", about="A quiz.", kind="choice", ask="Q: {question}\nA:")
 QUESTIONS = [
     Question(id="1", question="one?", choices=("x", "y"), answer=0, domain="sums"),
     Question(id="2", question="two?", choices=("x", "y"), answer=1, domain="sums"),
     Question(id="3", question="three?", choices=("x", "y", "z"), answer=0, domain="words"),
 ]
-SYSTEMS = [System("alone:a", alone="a"), System("every-step", changes={"mode": "every-step"})]
+SURE_OF_THE_FIRST = [
+    Answer("1", log_probs=(math.log(3), 0.0)),
+    Answer("2", log_probs=(math.log(3), 0.0)),
+    Answer("3", log_probs=(math.log(3), 0.0, 0.0)),
+]
+SURE_OF_NONE = [Answer(question.id, log_probs=(-5.0,) * len(question.choices)) for question in QUESTIONS]
 
 
 @pytest.fixture
 def report() -> CalibrationReport:
-    return calibrate_systems(_Scorer(), TASK, QUESTIONS, SYSTEMS)
+    answers = {System("alone:a", alone="a"): SURE_OF_THE_FIRST, System("every-step"): SURE_OF_NONE}
+    return calibrate_systems(TASK, QUESTIONS, answers)
 
 
 class TestStudy:
-    def test_each_system_scores_every_question_by_the_tasks_prompt(self) -> None:
-        scorer, done = _Scorer(), []
-        calibrate_systems(scorer, TASK, QUESTIONS, SYSTEMS, lambda: done.append(1))
-        assert len(done) == len(scorer.calls) == 6
-        assert {prompt for prompt, _, _, _ in scorer.calls} == {TASK.prompt(question) for question in QUESTIONS}
-        assert [alone for _, _, alone, _ in scorer.calls] == ["a"] * 3 + [None] * 3
-        assert all(raw for _, _, _, raw in scorer.calls)
-        assert scorer.calls[-1][1] == scorer.config.settings_from({"mode": "every-step"})
-
     def test_figures_overall_and_by_domain(self, report: CalibrationReport) -> None:
         found = report.systems["alone:a"]
         assert found.overall.accuracy == pytest.approx(2 / 3)
@@ -219,18 +201,19 @@ class TestStudy:
         assert {"ece", "classwise_ece", "adaptive_ece", "bins", "domains", "scaling"} <= set(system)
         assert system["scaling"]["after"]["num_questions"] == 1
 
-    def test_a_failing_member_is_no_missing_question(self) -> None:
-        broken = [*QUESTIONS, Question(id="4", question="broken?", choices=("x", "y"), answer=0)]
-        with pytest.raises(MemberError, match="planned"):
-            calibrate_systems(_Scorer(), TASK, broken, SYSTEMS)
+    def test_a_failed_answer_is_no_missing_question(self) -> None:
+        answers = {System("every-step"): [*SURE_OF_NONE[:2], Answer("3", error="b: broke")]}
+        with pytest.raises(GacError, match="every-step: 1 answers failed; the first: b: broke"):
+            calibrate_systems(TASK, QUESTIONS, answers)
 
     def test_what_has_no_choices_is_refused(self) -> None:
+        check_choices(TASK, QUESTIONS)
         with pytest.raises(RequestError, match="multiple choice"):
-            calibrate_systems(_Scorer(), TASK.model_copy(update={"kind": "generation"}), QUESTIONS, SYSTEMS)
+            check_choices(TASK.model_copy(update={"kind": "generation"}), QUESTIONS)
         with pytest.raises(RequestError, match="needs 'choices'"):
-            calibrate_systems(_Scorer(), TASK, [Question(id="1", question="?", answers=("x",))] * 2, SYSTEMS)
+            check_choices(TASK, [Question(id="1", question="?", answers=("x",))] * 2)
         with pytest.raises(RequestError, match="expected 2 or more"):
-            calibrate_systems(_Scorer(), TASK, QUESTIONS[:1], SYSTEMS)
+            check_choices(TASK, QUESTIONS[:1])
 
     def test_the_diagram_is_a_picture_and_names_are_text_in_it(self, report: CalibrationReport) -> None:
         hostile = '"><script>alert(1)</script>'
@@ -241,3 +224,37 @@ class TestStudy:
         assert f"{svg}script" not in {element.tag for element in root.iter()}
         dots = [s.overall.bins for s in systems.values()] + [s.scaling.after.bins for s in systems.values()]
         assert len(list(root.iter(f"{svg}circle"))) == sum(map(len, dots))
+
+
+class TestCommand:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        config = "members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n"
+        (tmp_path / "two.yaml").write_text(config)
+        lines = [question.model_dump_json() for question in QUESTIONS]
+        (tmp_path / "data.jsonl").write_text("\n".join(lines))
+        return tmp_path
+
+    def _call(self, folder: Path, command: str, *arguments: str) -> Result:
+        files = ("--config", str(folder / "two.yaml"), "--data", str(folder / "data.jsonl"))
+        with _same_log_level():
+            return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
+
+    def test_it_measures_and_draws_what_members_and_ensemble_answered(self, folder: Path) -> None:
+        done = self._call(folder, "calibrate", "--task", "piqa", "--json", "--out", str(folder / "out.svg"))
+        facts = json.loads(done.stdout)
+        assert list(facts["systems"]) == ["alone:a", "alone:b", "every-step"]
+        assert facts["n"] == 3
+        assert "every-step" in (folder / "out.svg").read_text(encoding="utf-8")
+        printed = self._call(folder, "calibrate", "--task", "piqa", "--systems", "gate@0.5")
+        assert "ECE by domain" in printed.stdout
+        assert "sums" in printed.stdout
+
+    def test_it_takes_what_eval_has_asked_already(self, folder: Path) -> None:
+        assert self._call(folder, "eval", "--task", "piqa", "--systems", "alone:a,alone:b,every-step").exit_code == 0
+        done = self._call(folder, "calibrate", "--task", "piqa")
+        assert "piqa: 9 of 9 answers, 9 from earlier runs" in done.stderr
+
+    def test_a_task_without_choices_is_bad_input(self, folder: Path) -> None:
+        done = self._call(folder, "calibrate", "--task", "nq")
+        assert isinstance(done.exception, RequestError)

@@ -15,7 +15,7 @@ from tests.fakes import config_of
 
 ANSWERS = [
     Answer("one", is_right=True, said="ü\u2028\ud800", text="a\nb\0", num_tokens=3, num_ensembled=1, seconds=0.1),
-    Answer("two", ttft_s=0.25, member_seconds=1.5),
+    Answer("two", log_probs=(-1.5, -0.25), ttft_s=0.25, member_seconds=1.5),
 ]
 
 
