@@ -1,7 +1,8 @@
 """The gate against every step: what it saves.
 
 Lazily, a member is asked at the steps that are ensembled and at no others, and reads what it missed in that one pass:
-its forward passes are exactly those steps, and the members' time for a token falls with their share.
+it has as many forward passes as there are such steps (fewer where it knows an answer from reading a longer token of
+its own), and the members' time for a token falls with their share.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def measure_lazy(bench: Workbench) -> list[Row]:
         Row(
             "gate 0.5, lazy: supportive forwards ÷ tokens",
             num_forwards / max(1, num_others) / num_tokens,
-            target=Target("=", num_ensembled / num_tokens),
+            target=Target("<=", num_ensembled / num_tokens),
             note=f"{num_ensembled} of {num_tokens} steps ensembled",
         ),
         Row(

@@ -40,14 +40,14 @@ def measure(bench: Workbench) -> list[Row]:
     if not all(runs_on_llama_cpp(bench, member) for member in bench.config.members):
         raise NotMeasured("counts the memory of members that llama.cpp runs")
     files_bytes = sum(bench.files(member).path.stat().st_size for member in bench.config.members)
-    cache_bytes = sum(_cache_bytes(bench, member) for member in bench.config.members)
+    kv_bytes = sum(cache_bytes(bench, member) for member in bench.config.members)
     held_bytes: int = run_child(__name__, str(bench.path))
-    note = f"MiB: peak {held_bytes / MIB:,.0f}, files {files_bytes / MIB:,.0f}, KV {cache_bytes / MIB:,.0f}"
-    ratio = held_bytes / (files_bytes + cache_bytes)
+    note = f"MiB: peak {held_bytes / MIB:,.0f}, files {files_bytes / MIB:,.0f}, KV {kv_bytes / MIB:,.0f}"
+    ratio = held_bytes / (files_bytes + kv_bytes)
     return [Row("peak memory ÷ (model files + KV)", ratio, target=Target("<=", 2.0), note=note)]
 
 
-def _cache_bytes(bench: Workbench, member: MemberConfig) -> int:
+def cache_bytes(bench: Workbench, member: MemberConfig) -> int:
     """Keys and values of every cell that the configuration asks for, from the shape that the file states."""
     from gac_app.models.llama_cpp_library import library, load_weights
     from gac_app.models.llama_cpp_model import DEFAULT_CONTEXT_LENGTH

@@ -12,17 +12,15 @@ class NotMeasured(Exception):  # noqa: N818 (no error: this machine or configura
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure should be. "=" allows half a percent.
+    """What a figure should be.
 
     Example: `str(Target("<=", 1.08))` is "<= 1.08".
     """
 
-    sign: Literal["<=", ">=", "="]
+    sign: Literal["<=", ">="]
     limit: float
 
     def is_met(self, value: float) -> bool:
-        if self.sign == "=":
-            return abs(value - self.limit) <= 0.005 * abs(self.limit)
         return value <= self.limit if self.sign == "<=" else value >= self.limit
 
     def __str__(self) -> str:

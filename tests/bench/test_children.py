@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gac_app.bench.children import run_child
+from gac_app.bench.starting import child_server, free_port, wait_for
+from gac_app.errors import GacError
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "planted_child.py").write_text(
+        "import json, sys\n"
+        "if sys.argv[1] == 'fail': sys.exit('first line\\nthe reason')\n"
+        "print(json.dumps(sys.argv[1:]))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "planted_child"
+
+
+def test_a_child_hands_back_its_json(module: str) -> None:
+    assert run_child(module, "a", "b") == ["a", "b"]
+
+
+def test_a_child_that_fails_says_why(module: str) -> None:
+    with pytest.raises(GacError, match="planted_child failed: the reason"):
+        run_child(module, "fail")
+
+
+def test_a_server_is_waited_for_and_ended() -> None:
+    port = free_port()
+    with child_server(["-m", "http.server", str(port), "--bind", "127.0.0.1"]) as server:
+        wait_for(server, f"http://127.0.0.1:{port}/")
+        assert server.poll() is None
+    assert server.poll() is not None
+
+
+def test_a_server_that_ends_before_it_answers_is_no_start() -> None:
+    with (
+        child_server(["-c", "raise SystemExit(3)"]) as server,
+        pytest.raises(GacError, match="ended with status 3"),
+    ):
+        wait_for(server, f"http://127.0.0.1:{free_port()}/")
+
+
+def test_the_python_of_this_process_runs_the_children(module: str, tmp_path: Path) -> None:
+    (tmp_path / "planted_python.py").write_text("import json, sys\nprint(json.dumps(sys.executable))\n")
+    assert run_child("planted_python") == sys.executable

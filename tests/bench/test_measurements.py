@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gac_app.bench.measurements import MEASUREMENTS, Measurement, chosen, measure_all
+from gac_app.bench.rows import NotMeasured, Row
+from gac_app.bench.workbench import Workbench
+from gac_app.errors import ConfigError, GacError
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "one.yaml"
+    path.write_text("members:\n  - {name: a, source: 'random:1'}\n", encoding="utf-8")
+    return path
+
+
+def test_names_differ_and_each_configuration_is_loaded_once() -> None:
+    assert len({measurement.name for measurement in MEASUREMENTS}) == len(MEASUREMENTS)
+    paths = [measurement.config for measurement in MEASUREMENTS]
+    assert all(path.is_file() for path in paths)
+    assert paths == sorted(paths, key=paths.index), "those of one configuration stand together"
+
+
+def test_choosing_keeps_the_order_of_the_list() -> None:
+    assert [measurement.name for measurement in chosen(["at-once", "every-step"])] == ["every-step", "at-once"]
+    assert chosen([]) == list(MEASUREMENTS)
+
+
+def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
+    with pytest.raises(ConfigError, match=r"no measurement 'evrey-step'; expected some of .*every-step"):
+        chosen(["evrey-step"])
+
+
+def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
+    def works(bench: Workbench) -> list[Row]:
+        return [Row("works", float(bench.is_quick))]
+
+    def lacks(bench: Workbench) -> list[Row]:
+        raise NotMeasured("no browser")
+
+    def breaks(bench: Workbench) -> list[Row]:
+        raise GacError("planned")
+
+    named = [Measurement("lacks", lacks), Measurement("breaks", breaks), Measurement("works", works)]
+    lacking, broken, working = measure_all(named, config, is_quick=True)
+    assert (lacking.value, lacking.ok, lacking.note) == (None, None, "not measured: no browser")
+    assert (broken.value, broken.ok, broken.note) == (None, False, "failed: planned")
+    assert working.value == 1.0
+
+
+def test_a_real_ensemble_is_loaded_once_for_all_of_a_configuration(config: Path) -> None:
+    seen: list[object] = []
+
+    def look(bench: Workbench) -> list[Row]:
+        seen.append(bench.ensemble)
+        return []
+
+    assert list(measure_all([Measurement("a", look), Measurement("b", look)], config, is_quick=True)) == []
+    assert seen[0] is seen[1]

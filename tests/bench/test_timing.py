@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from gac_app.bench.timing import decode, interleaved, median_ratio, ms_per_token
+from gac_app.errors import GacError
+from tests.bench.conftest import BenchOf
+from tests.fakes import FakeModel, FixedModel
+
+
+def test_runs_take_turns_after_one_warm_up_each() -> None:
+    calls: list[str] = []
+
+    def run(name: str) -> object:
+        return lambda case: calls.append(f"{name}{case}") or (name, case)
+
+    rounds = interleaved([1, 2, 3], run("a"), run("b"))  # type: ignore[arg-type]
+    assert calls == ["a1", "b1", "a1", "b1", "a2", "b2", "a3", "b3"]
+    assert rounds[1] == (("a", 2), ("b", 2))
+
+
+def test_the_ratio_is_of_pairs_so_that_a_slow_moment_counts_once() -> None:
+    assert median_ratio([(2, 1), (20, 10), (900, 1)]) == 2
+    assert ms_per_token([1.0, 1.5, 2.0]) == 500
+
+
+def test_a_step_is_its_slowest_members_pass_and_an_overhead(bench_of: BenchOf) -> None:
+    bench = bench_of([FakeModel("quick"), FakeModel("slow", 1, delay_s=0.03)])
+    answer = decode(bench.ensemble.session("hello", bench.settings()))
+    passes_ms = [1000 * max(member.seconds for member in step.members) for step in answer.steps[1:]]
+    assert len(answer.marks_s) == answer.finished.num_tokens == bench.num_tokens
+    assert min(passes_ms) >= 30
+    assert answer.ms_per_token > 30
+    assert answer.overhead_ms == pytest.approx(answer.ms_per_token - sum(passes_ms) / len(passes_ms))
+
+
+def test_an_answer_too_short_to_time_is_refused(bench_of: BenchOf) -> None:
+    bench = bench_of([FixedModel("terse", {b"": 1.0})])
+    with pytest.raises(GacError, match="ended after 1 tokens"):
+        decode(bench.ensemble.session("hello", bench.settings()))
