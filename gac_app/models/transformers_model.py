@@ -153,7 +153,7 @@ class TransformersModel(Model):
 
     def close(self) -> None:
         self._caches.clear()
-        self._model = None
+        del self._model, self._passes
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -16,7 +16,8 @@ _log = logging.getLogger(__name__)
 # These stretch the positions of a whole pass by the longest sequence in it.
 _UNPACKABLE_ROPE = {"dynamic", "longrope"}
 _PROBE_IDS = ((1, 2, 3), (4,))  # of two sequences, each read twice
-_PROBE_BOUND = 0.1  # total variation: half precision stays far below it, a model that sees something else far above
+# Total variation. Half precision alone gave up to 0.04; a model that takes rows for neighbours is off by most of 1.
+_PROBE_BOUND = 0.3
 
 
 def passes_for(name: str, model: Any) -> Passes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,11 @@ def test_a_model_with_a_running_state_is_refused(llama: TransformersModel) -> No
     llama._model.config.layer_types = ["linear_attention", "full_attention"]
     with pytest.raises(ModelLoadError, match="cannot be rewound"):
         TransformersModel("tiny", llama._model, None)
+
+
+def test_a_closed_model_lets_go_of_its_weights(llama: TransformersModel) -> None:
+    fresh(llama, [5, 6])
+    weights = weakref.ref(llama._model.get_input_embeddings().weight)
+    llama.close()
+    gc.collect()
+    assert weights() is None
