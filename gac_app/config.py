@@ -43,7 +43,7 @@ class Settings(Frozen):
     threshold: float = Field(0.5, ge=0.0, le=1.01)
     weights: Weights = "average"
     posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
-    alignment: Alignment = "paper"  # how members of different vocabularies are brought to agree
+    alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
     top_p: float = Field(1.0, gt=0.0, le=1.0)

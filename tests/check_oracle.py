@@ -54,7 +54,8 @@ def compare(ensemble: Ensemble, run: dict[str, Any], bounds: Bounds) -> Comparis
     """Generate one run's answer and count the tokens that agree."""
     threshold, steps = run["threshold"], run["steps"]
     mode = {"mode": "every-step"} if threshold is None else {"mode": "gate", "threshold": threshold}
-    settings: Settings = ensemble.config.settings_from({**mode, "max_new_tokens": len(steps)})
+    how = {**mode, "alignment": "paper", "max_new_tokens": len(steps)}
+    settings: Settings = ensemble.config.settings_from(how)
     events = ensemble.generate(run["prompt"], settings, raw=True)
     got = [event.step.token.hex() for event in events if isinstance(event, TokenEvent)]
     expected = [step["bytes"] for step in steps]

@@ -15,6 +15,7 @@ from gac_app.models.message import Message
 from tests.decoding.conftest import make
 
 SEEDS = st.lists(st.integers(0, 50), min_size=1, max_size=4, unique=True)
+ALIGNMENTS = st.sampled_from(["paper", "prefix"])
 FEW = hypothesis_settings(max_examples=15, deadline=None)
 
 
@@ -44,13 +45,17 @@ def test_threshold_zero_is_the_gate_alone(seeds: list[int]) -> None:
 
 
 @FEW
-@given(seeds=SEEDS)
-def test_a_threshold_above_one_is_every_step(seeds: list[int]) -> None:
-    ensemble = make(*seeds)
+@given(seeds=SEEDS, alignment=ALIGNMENTS)
+def test_a_threshold_above_one_is_every_step(seeds: list[int], alignment: str) -> None:
+    ensemble = make(*seeds, alignment=alignment)
     gated, finished = run(ensemble, mode="gate", threshold=1.01)
     every, _ = run(ensemble, mode="every-step")
     assert tokens_of(gated) == tokens_of(every)
-    assert {usage.num_forwards for usage in finished.members.values()} == {len(gated)}
+    num_forwards = [usage.num_forwards for usage in finished.members.values()]
+    if alignment == "paper":
+        assert set(num_forwards) == {len(gated)}
+    else:
+        assert max(num_forwards) <= len(gated)  # none where a member is inside one of its tokens
 
 
 @FEW
@@ -65,11 +70,16 @@ def test_an_ensemble_of_one_is_that_member_alone(seed: int) -> None:
 
 
 @FEW
-@given(seeds=SEEDS, threshold=st.floats(0, 1), weights=st.lists(st.floats(0.1, 9), min_size=4, max_size=4))
+@given(
+    seeds=SEEDS,
+    threshold=st.floats(0, 1),
+    weights=st.lists(st.floats(0.1, 9), min_size=4, max_size=4),
+    alignment=ALIGNMENTS,
+)
 def test_the_combined_distribution_lies_between_its_members(
-    seeds: list[int], threshold: float, weights: list[float]
+    seeds: list[int], threshold: float, weights: list[float], alignment: str
 ) -> None:
-    ensemble = make(*seeds)
+    ensemble = make(*seeds, alignment=alignment)
     given_weights = {f"m{seed}": weight for seed, weight in zip(seeds, weights, strict=False)}
     steps, finished = run(ensemble, threshold=threshold, weights=given_weights)
     for step in steps:
@@ -81,17 +91,41 @@ def test_the_combined_distribution_lies_between_its_members(
         assert len(step.members) == (len(seeds) if step.is_ensembled else 1)
         best = max(step.members, key=lambda member: member.weight * member.prob)
         assert step.winner == best.member
-    others = [usage for name, usage in finished.members.items() if name != f"m{seeds[0]}"]
-    assert all(usage.num_forwards == sum(step.is_ensembled for step in steps) for usage in others)
+    num_ensembled = sum(step.is_ensembled for step in steps)
+    others = [usage.num_forwards for name, usage in finished.members.items() if name != f"m{seeds[0]}"]
+    if alignment == "paper":
+        assert others == [num_ensembled] * len(others)
+    else:
+        assert max(others, default=0) <= num_ensembled + num_inside_characters(steps)
+
+
+def num_inside_characters(steps: list[StepTrace]) -> int:
+    """Steps before which a character was not complete: a member that catches up there may need a second pass."""
+    written, found = b"", 0
+    for step in steps:
+        try:
+            written.decode()
+        except UnicodeDecodeError:
+            found += 1
+        written += step.token
+    return found
 
 
 @FEW
-@given(seeds=SEEDS, prompt=st.text(max_size=20), temperature=st.sampled_from([0.0, 1.0]))
+@given(
+    seeds=SEEDS,
+    prompt=st.text(max_size=20),
+    temperature=st.sampled_from([0.0, 1.0]),
+    how=st.sampled_from(
+        [{"mode": "gate", "threshold": 0.6}, {"mode": "gate", "threshold": 0.2}, {"mode": "every-step"}]
+    ),
+    alignment=ALIGNMENTS,
+)
 def test_every_members_context_holds_the_same_bytes_after_every_step(
-    seeds: list[int], prompt: str, temperature: float
+    seeds: list[int], prompt: str, temperature: float, how: dict[str, object], alignment: str
 ) -> None:
-    ensemble = make(*seeds)
-    settings = ensemble.config.settings_from({"max_new_tokens": 16, "temperature": temperature, "threshold": 0.6})
+    ensemble = make(*seeds, alignment=alignment)
+    settings = ensemble.config.settings_from({"max_new_tokens": 16, "temperature": temperature, **how})
     session = ensemble.session(prompt + "x", settings, raw=True)
     written = b""
     for event in session.events():
@@ -125,7 +159,7 @@ def test_member_order_changes_nothing_every_step() -> None:
 
 
 def test_an_idle_member_catches_up_in_one_read() -> None:
-    ensemble = make(1, 2)
+    ensemble = make(1, 2, alignment="paper")
     steps, finished = run(ensemble, threshold=0.3)
     asked = [step for step in steps if step.is_ensembled]
     assert 0 < len(asked) < len(steps)
