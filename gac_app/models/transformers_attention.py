@@ -11,6 +11,7 @@ Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions of the p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -80,7 +81,9 @@ class _PackedMask:
             self._made[key] = sdpa_mask(**{**self._options, **shape, **seen})
         return self._made[key]
 
+    @cached_property
     def unpacked(self) -> torch.Tensor | None:
+        """The mask of a pass that is not packed, as the model asked for it."""
         made: torch.Tensor | None = sdpa_mask(**self._options)
         return made
 
@@ -101,7 +104,7 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. `packed` comes from the call of the model."""
     if packed is None:  # somebody else runs the model, such as its own `generate`
-        unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked(), **options)
+        unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked, **options)
         return unpacked, None
     outputs = []
     for stretch in packed.stretches:
