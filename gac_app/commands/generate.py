@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
-from gac_app.config import Config
+from gac_app.config import Alignment, Config
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
@@ -31,7 +31,13 @@ def generate(
     member: Annotated[str | None, typer.Option(help="With --mode alone: who answers. Default: the gate.")] = None,
     gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Below this confidence of the gate all are asked.")] = None,
-    weights: Annotated[str | None, typer.Option(help="average, score, or NAME=2,NAME=1 (a number each).")] = None,
+    weights: Annotated[str | None, typer.Option(help="average, score, posterior, or NAME=2,NAME=1.")] = None,
+    posterior_decay: Annotated[
+        float | None, typer.Option(help="With posterior weights: what the evidence of a step earlier counts, up to 1.")
+    ] = None,
+    alignment: Annotated[
+        Alignment | None, typer.Option(help="paper: only equal tokens add up; prefix: a token adds to its beginnings.")
+    ] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
@@ -52,6 +58,8 @@ def generate(
         "gate": gate,
         "threshold": threshold,
         "weights": _parsed_weights(weights),
+        "posterior_decay": posterior_decay,
+        "alignment": alignment,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
         "top_p": top_p,
@@ -63,6 +71,8 @@ def generate(
         "system_prompt": system_prompt,
     }
     settings = settled.settings_from({key: value for key, value in changes.items() if value is not None})
+    if posterior_decay is not None and settings.weights != "posterior":
+        raise RequestError("posterior_decay", "goes with --weights posterior")
     if member is not None and mode is not GenerateMode.ALONE:
         raise RequestError("member", "goes with --mode alone")
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
@@ -108,6 +118,12 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "prob": step.prob,
         "gate_confidence": step.gate_confidence,
         "winner": step.winner,
+        "open": step.is_open,
+        "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
+        "members": {
+            member.member: {"weight": member.weight, "prob": member.prob, "num_read": member.num_read}
+            for member in step.members
+        },
     }
 
 
@@ -139,7 +155,7 @@ def _summary(event: FinishedEvent) -> str:
 
 def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
     """Example: "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
-    if text is None or text in ("average", "score"):
+    if text is None or text in ("average", "score", "posterior"):
         return text
     weights: dict[str, float] = {}
     for part in text.split(","):
@@ -149,5 +165,7 @@ def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise RequestError("weights", f"expected average, score or NAME=NUMBER,NAME=NUMBER; got {text!r}")
+            raise RequestError(
+                "weights", f"expected average, score, posterior or NAME=NUMBER,NAME=NUMBER; got {text!r}"
+            )
     return weights

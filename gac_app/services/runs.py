@@ -189,7 +189,8 @@ class RunService:
 
     def _view(self, run: StoredRun) -> RunView:
         try:
-            settings = Settings.model_validate(run.settings)
+            # Runs stored before there was a choice of alignment were the paper's.
+            settings = Settings.model_validate({"alignment": "paper", **run.settings})
         except ValueError:  # stored by a version whose settings were others
             settings = self.config.settings
         return stored_view(run, settings)

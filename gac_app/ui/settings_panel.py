@@ -10,13 +10,16 @@ import gradio as gr
 
 from gac_app.config import Config, Settings
 from gac_app.errors import RequestError
+from gac_app.ui import stop_lines
+from gac_app.ui.wording import settings_in_words
 
 # Order of the components that stand for one setting each; the weights per member come after them.
 FIELDS = (
-    "mode", "gate", "threshold", "weights", "temperature", "top_p", "top_k",
-    "repetition_penalty", "max_new_tokens", "seed", "system_prompt",
+    "mode", "gate", "threshold", "alignment", "weights", "posterior_decay", "temperature", "top_p", "top_k", "min_p",
+    "repetition_penalty", "max_new_tokens", "stop", "seed", "system_prompt",
 )  # fmt: skip
 OWN_WEIGHTS = "own"
+_TEXTS = ("stop", "system_prompt")  # that may be cleared
 
 
 @dataclass(frozen=True)
@@ -33,49 +36,77 @@ def build_settings_panel(config: Config) -> SettingsPanel:
     with gr.Sidebar(open=False, position="right", width=348, elem_id="gac-settings") as sidebar:
         gr.Markdown("### Settings\nThey apply to the next run.", elem_classes="gac-settings-title")
         values = values_of(config, config.settings)
+        now = dict(zip(FIELDS, values, strict=False))
         with gr.Group():
-            who = _who_decides(config, values)
-        with gr.Group(visible=values[FIELDS.index("weights")] == OWN_WEIGHTS) as own_weights:
+            who = _who_decides(config, now)
+        with gr.Group():
+            weights = _weights(config, now)
+        with gr.Group(visible=now["weights"] == "posterior") as memory:
+            decay = gr.Slider(0.01, 1, now["posterior_decay"], step=0.01, label="Memory",
+                              info="What the evidence of a step earlier counts; 1 forgets nothing.")  # fmt: skip
+        with gr.Group(visible=now["weights"] == OWN_WEIGHTS) as own_weights:
             sliders = [
                 gr.Slider(0, 1, value, step=0.05, label=f"Weight of {name}")
                 for name, value in zip(config.member_names, values[len(FIELDS) :], strict=True)
             ]
         with gr.Group():
-            sampling = _sampling(config, values)
+            sampling = _sampling(config, now)
         reset = gr.Button("Back to the defaults", size="sm")
-        weights = who[FIELDS.index("weights")]
         weights.change(
-            lambda choice: gr.Group(visible=choice == OWN_WEIGHTS),
-            weights, own_weights, queue=False, api_visibility="private", show_progress="hidden",
+            lambda choice: (gr.Group(visible=choice == "posterior"), gr.Group(visible=choice == OWN_WEIGHTS)),
+            weights, [memory, own_weights], queue=False, api_visibility="private", show_progress="hidden",
         )  # fmt: skip
-    return SettingsPanel(sidebar, [*who, *sampling, *sliders], reset)
+    return SettingsPanel(sidebar, [*who, weights, decay, *sampling, *sliders], reset)
 
 
-def _who_decides(config: Config, values: list[Any]) -> list[Any]:
-    has_scores = all(member.score is not None for member in config.members)
-    choices = [("Equal", "average"), *([("By score", "score")] if has_scores else []), ("Own", OWN_WEIGHTS)]
+def _who_decides(config: Config, now: dict[str, Any]) -> list[Any]:
     return [
         gr.Radio(
             [("Gate: only where it is unsure", "gate"), ("Every step", "every-step")],
-            value=values[0], label="When the members are asked",
+            value=now["mode"], label="When the members are asked",
         ),
-        gr.Radio(list(config.member_names), value=values[1], label="Gate member"),
-        gr.Slider(0, 1.01, values[2], step=0.01, label="Threshold",
+        gr.Radio(list(config.member_names), value=now["gate"], label="Gate member"),
+        gr.Slider(0, 1.01, now["threshold"], step=0.01, label="Threshold",
                   info="Below this confidence of the gate, the others are asked."),
-        gr.Radio(choices, value=values[3], label="Weights"),
+        gr.Radio(
+            [("Prefix: a token also counts for shorter ones that begin it", "prefix"),
+             ("Paper: only equal tokens count together", "paper")],
+            value=now["alignment"], label="Alignment", info="How members agree that cut words into other tokens.",
+        ),
     ]  # fmt: skip
 
 
-def _sampling(config: Config, values: list[Any]) -> list[Any]:
+def _weights(config: Config, now: dict[str, Any]) -> gr.Radio:
+    has_scores = all(member.score is not None for member in config.members)
+    choices = [
+        ("Equal", "average"),
+        *([("By score", "score")] if has_scores else []),
+        ("Posterior", "posterior"),
+        ("Own", OWN_WEIGHTS),
+    ]
+    info = "Posterior: equal at first, then whoever foretold this text best counts most."
+    return gr.Radio(choices, value=now["weights"], label="Weights", info=info)
+
+
+def _sampling(config: Config, now: dict[str, Any]) -> list[Any]:
     longest = max(1024, config.settings.max_new_tokens)
     return [
-        gr.Slider(0, 2, values[4], step=0.05, label="Temperature", info="0 always takes the likeliest token."),
-        gr.Slider(0.05, 1, values[5], step=0.05, label="Top-p"),
-        gr.Number(values[6], precision=0, label="Top-k", info="0 leaves it off."),
-        gr.Slider(1, 2, values[7], step=0.05, label="Repetition penalty"),
-        gr.Slider(1, longest, values[8], step=1, label="Longest answer, in tokens"),
-        gr.Number(values[9], precision=0, label="Seed"),
-        gr.Textbox(values[10], lines=2, max_lines=6, label="System prompt", placeholder="None"),
+        gr.Slider(0, 2, now["temperature"], step=0.05, label="Temperature", info="0 always takes the likeliest token."),
+        gr.Slider(0.05, 1, now["top_p"], step=0.05, label="Top-p"),
+        gr.Number(now["top_k"], precision=0, label="Top-k", info="0 leaves it off."),
+        gr.Slider(0, 1, now["min_p"], step=0.01, label="Min-p", info="Least share of the likeliest token's; 0 is off."),
+        gr.Slider(1, 2, now["repetition_penalty"], step=0.05, label="Repetition penalty"),
+        gr.Slider(1, longest, now["max_new_tokens"], step=1, label="Longest answer, in tokens"),
+        gr.Textbox(
+            now["stop"],
+            lines=2,
+            max_lines=6,
+            label="Stop strings",
+            placeholder="None",
+            info="One a line; each ends the answer. \\n stands for a line break.",
+        ),
+        gr.Number(now["seed"], precision=0, label="Seed"),
+        gr.Textbox(now["system_prompt"], lines=2, max_lines=6, label="System prompt", placeholder="None"),
     ]
 
 
@@ -84,6 +115,7 @@ def values_of(config: Config, settings: Settings) -> list[Any]:
     values = [getattr(settings, name) for name in FIELDS]
     if isinstance(settings.weights, dict):
         values[FIELDS.index("weights")] = OWN_WEIGHTS
+    values[FIELDS.index("stop")] = stop_lines.to_lines(settings.stop)
     weights = config.weights(settings)
     return values + [round(weights[name], 2) for name in config.member_names]
 
@@ -98,12 +130,14 @@ def changes_from(config: Config, values: Sequence[object]) -> dict[str, object]:
         raise RequestError("settings", f"expected {len(FIELDS) + len(config.members)} values")
     changes = dict(zip(FIELDS, values, strict=False))
     for name, value in changes.items():
-        if value is None and name != "system_prompt":  # a cleared field
+        if value is None and name not in _TEXTS:  # a cleared field
             raise RequestError(name, "is empty; type a number")
     if changes["weights"] == OWN_WEIGHTS:
         changes["weights"] = dict(zip(config.member_names, values[len(FIELDS) :], strict=True))
-    if changes["system_prompt"] is None:
-        changes["system_prompt"] = ""
+    for name in _TEXTS:
+        changes[name] = "" if changes[name] is None else changes[name]
+    if isinstance(changes["stop"], str):
+        changes["stop"] = stop_lines.from_lines(changes["stop"])
     return {name: value for name, value in changes.items() if value != getattr(config.settings, name)}
 
 
@@ -113,13 +147,4 @@ def summary_of(config: Config, values: Sequence[object]) -> str:
         settings = config.settings_from(changes_from(config, values))
     except RequestError as error:
         return f"Settings need a look: {error}"
-    if settings.mode == "gate":
-        parts = [f"gate {settings.gate}", f"others asked below {settings.threshold:.0%}"]
-    else:
-        parts = ["every step combined"]
-    parts.append({"average": "equal weights", "score": "weights by score"}.get(str(settings.weights), "own weights"))
-    parts.append(f"temperature {settings.temperature:g}" if settings.temperature else "greedy")
-    parts.append(f"up to {settings.max_new_tokens} tokens")
-    if settings.system_prompt:
-        parts.append("system prompt")
-    return "Settings: " + " · ".join(parts)
+    return f"Settings: {settings_in_words(settings)}"
