@@ -60,7 +60,9 @@ def measure_all(measurements: Sequence[Measurement], config: Path | None, is_qui
         with closing(Workbench(path, read_config(path, os.environ), is_quick=is_quick)) as bench:
             for measurement in group:
                 logger.info("measuring %s", measurement.name)
-                yield from _rows(measurement, bench)
+                for row in _rows(measurement, bench):
+                    logger.info("%s: %s %s", row.name, "-" if row.value is None else f"{row.value:.3f}", row.note)
+                    yield row
 
 
 def _rows(measurement: Measurement, bench: Workbench) -> list[Row]:

@@ -44,7 +44,8 @@ def bench(
     else:
         console = Console(markup=False, highlight=False)
         console.print(as_table(rows))
-        console.print(f"{machine['cpu']}, {machine['usable_cores']} cores; saved as {path}")
+        console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, load {machine['load_average']} at the start")
+        console.print(f"saved as {path}")
     if any(row.ok is False for row in rows):
         raise typer.Exit(1)
 
