@@ -10,15 +10,15 @@ from contextlib import closing
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.context import MemberContext, PrefixContext
 from gac_app.decoding.events import Event
-from gac_app.decoding.gate import EveryStep, make_gate
+from gac_app.decoding.gate import EveryStep, Gate, make_gate
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.scoring import (
     CutsFollower,
-    Follower,
-    PiecesFollower,
+    PromptForks,
     Score,
     cuts_of,
     follow,
+    follow_pieces,
     longest_pieces,
     member_pieces,
 )
@@ -120,23 +120,20 @@ class Ensemble:
 
     def _score(self, text: bytes, forks: PromptForks, settings: Settings, alone: str | None) -> Score:
         """The likeliest of the ways in which `text` may be cut."""
-        canonical = [member_pieces(text, member.mapping) for member in forks.members]
-        if alone:
-            followers: list[Follower] = [PiecesFollower(canonical[0], self.union)]
-        elif settings.alignment == "prefix":
-            cuts = [cuts_of(pieces) for pieces in canonical]
-            ways = dict.fromkeys(map(frozenset, (*cuts, set[int]().union(*cuts))))
-            followers = [CutsFollower(text, way, self.union) for way in ways]
-        else:
-            rows = dict.fromkeys(map(tuple, (*canonical, longest_pieces(text, self.union))))
-            followers = [PiecesFollower(list(pieces), self.union) for pieces in rows]
-        return max((self._follow(text, f, forks, settings, alone) for f in followers), key=lambda s: s.log_prob)
-
-    def _follow(
-        self, text: bytes, follower: Follower, forks: PromptForks, settings: Settings, alone: str | None
-    ) -> Score:
-        contexts = forks.contexts(_context_type(forks.members, settings))
         gate = EveryStep() if alone else make_gate(settings)
+        cuts = [tuple(member_pieces(text, member.mapping)) for member in forks.members]
+        if len(forks.members) == 1 or settings.alignment == "paper":
+            ways = dict.fromkeys((*cuts, *([] if alone else [tuple(longest_pieces(text, self.union))])))
+            scores = [follow_pieces(forks, pieces, gate, self._weights(settings)) for pieces in ways]
+        else:
+            scores = [
+                self._follow(text, CutsFollower(text, cuts_of(pieces), self.union), forks, gate, settings)
+                for pieces in dict.fromkeys(cuts)
+            ]
+        return max(scores, key=lambda score: score.log_prob)
+
+    def _follow(self, text: bytes, follower: CutsFollower, forks: PromptForks, gate: Gate, settings: Settings) -> Score:
+        contexts = forks.contexts(PrefixContext)
         stepper = Stepper(contexts, self.union, gate, self._weights(settings), settings, threading.Event())
         with closing(stepper):
             return follow(stepper, text, follower)
@@ -200,42 +197,6 @@ class Ensemble:
 def _context_type(members: list[Member], settings: Settings) -> type[MemberContext]:
     """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
     return PrefixContext if settings.alignment == "prefix" and len(members) > 1 else MemberContext
-
-
-class PromptForks:
-    """A prompt that every member has read, and contexts that go on from there."""
-
-    def __init__(self, members: list[Member], ids: list[list[int]]) -> None:
-        self.members = members
-        self._ids = ids
-        # The last id is read with what follows: a distribution comes from reading only.
-        self._read = [member.open(own[:-1]) for member, own in zip(members, ids, strict=True)]
-        try:
-            for future in [
-                member.read(sequence) for member, sequence in zip(members, self._read, strict=True) if sequence.ids
-            ]:
-                future.result()
-        except BaseException:
-            self.close()
-            raise
-
-    def contexts(self, context_type: type[MemberContext]) -> list[MemberContext]:
-        """New contexts of the members, to be closed by the caller."""
-        contexts: list[MemberContext] = []
-        try:
-            for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
-                fork = member.fork(sequence)
-                fork.extend(own[-1:])
-                contexts.append(context_type(member, own, fork))
-        except BaseException:
-            for context in contexts:
-                context.close()
-            raise
-        return contexts
-
-    def close(self) -> None:
-        for member, sequence in zip(self.members, self._read, strict=True):
-            member.free(sequence)
 
 
 def _open_all(members: list[Member], ids: list[list[int]], context_type: type[MemberContext]) -> list[MemberContext]:
