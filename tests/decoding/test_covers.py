@@ -1,0 +1,177 @@
+"""Covers against brute force over all tokenisations, on vocabularies over two or three letters."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import event, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding import covers as covers_module
+from gac_app.decoding.covers import NEGLIGIBLE, WORTH_READING, Covers
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.decoding.toy import END, Expected, Toy, distance, expected, learn
+
+ALPHABETS = [(b"a", b"b"), (b"a", b"b", b"c"), (b"a", b"\xc3", b"\xa9")]  # the last two are the bytes of an é
+ROUNDING = 1e-5
+MANY = hypothesis_settings(max_examples=120, deadline=None)
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is too unlikely to be kept and read."""
+    monkeypatch.setattr(covers_module, "NEGLIGIBLE", 0.0)
+    monkeypatch.setattr(covers_module, "WORTH_READING", 0.0)
+
+
+@dataclass
+class Told:
+    """A toy that is told what to write, piece by piece, and what was told so far."""
+
+    toy: Toy
+    mapping: VocabMapping
+
+    def __post_init__(self) -> None:
+        self.union = self.mapping.union
+        self.covers = Covers(self.mapping)
+        self.ends = {0}
+        self.closed: set[int] = set()
+        learn(self.covers, self.toy, self.mapping)
+
+    def advance(self, piece: bytes, *, is_open: bool) -> None:
+        self.covers.advance(piece, is_open=is_open)
+        self.ends.add(len(self.covers.text))
+        if not is_open:
+            self.closed.add(len(self.covers.text))
+        learn(self.covers, self.toy, self.mapping)
+
+    def expected(self) -> Expected:
+        return expected(self.toy, self.union, bytes(self.covers.text), self.ends, self.closed)
+
+    def possible(self) -> list[bytes]:
+        """Pieces that may come next, END left out."""
+        probs_U = self.covers.row().probs_U
+        return [token for token, prob in zip(self.union.tokens, probs_U.tolist(), strict=False) if prob > 1e-4]
+
+
+@st.composite
+def told_toys(draw: st.DrawFn, is_canonical: st.SearchStrategy[bool] = st.booleans()) -> Told:  # noqa: B008
+    letters = draw(st.sampled_from(ALPHABETS))
+    words = st.sets(st.lists(st.sampled_from(letters), min_size=2, max_size=4).map(b"".join), max_size=6)
+    own, others = draw(words), draw(words)
+    toy = Toy(tuple(sorted({*letters, *own})), draw(st.integers(0, 10_000)), draw(is_canonical))
+    return Told(toy, VocabMapping(toy.vocabulary, UnionVocabulary({*letters, *own, *others})))
+
+
+def check(told: Told) -> Expected:
+    """The row is the exact one, up to the tokenisations that have a boundary inside a piece told."""
+    row, wanted = told.covers.row(), told.expected()
+    assert float(row.probs_U.sum()) == pytest.approx(1)
+    assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
+    if wanted.untracked == 0:
+        for token_id, token in enumerate(told.union.tokens):
+            assert row.open_ids.get(token_id, 0.0) == pytest.approx(wanted.open_probs.get(token, 0.0), abs=ROUNDING)
+    return wanted
+
+
+@MANY
+@given(told=told_toys(), data=st.data())
+@pytest.mark.usefixtures("exact")
+def test_told_letter_by_letter_a_member_expects_exactly_what_all_its_tokenisations_do(
+    told: Told, data: st.DataObject
+) -> None:
+    for _ in range(5):
+        letters = [piece for piece in told.possible() if len(piece) == 1]
+        if not letters:
+            break
+        told.advance(data.draw(st.sampled_from(letters)), is_open=True)
+        assert check(told).untracked == 0
+
+
+@MANY
+@given(told=told_toys(), data=st.data())
+@pytest.mark.usefixtures("exact")
+def test_told_in_any_pieces_it_is_off_by_the_boundaries_inside_the_pieces_at_most(
+    told: Told, data: st.DataObject
+) -> None:
+    for _ in range(4):
+        pieces = told.possible()
+        if not pieces:
+            break
+        told.advance(data.draw(st.sampled_from(pieces)), is_open=data.draw(st.booleans()))
+        event("exact" if check(told).untracked == 0 else "bounded")
+
+
+@MANY
+@given(told=told_toys(is_canonical=st.just(True)), seed=st.integers(0, 99))
+@pytest.mark.usefixtures("exact")
+def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) -> None:
+    """Whatever it goes on to, its tokeniser cuts what stands before the last token no other way."""
+    for token in own_tokens(told.toy, random.Random(seed), num_tokens=4):
+        told.advance(token, is_open=True)
+        assert check(told).untracked == 0
+
+
+@MANY
+@given(told=told_toys(), letters=st.lists(st.integers(0, 2), min_size=1, max_size=5), was_told=st.booleans())
+@pytest.mark.usefixtures("exact")
+def test_a_member_that_was_not_asked_expects_what_follows_its_own_spelling(
+    told: Told, letters: list[int], was_told: bool
+) -> None:
+    if was_told and told.possible():
+        told.advance(told.possible()[0], is_open=True)
+    alphabet = [token for token in told.toy.tokens if len(token) == 1]
+    missed = b"".join(alphabet[number % len(alphabet)] for number in letters)
+    text = bytes(told.covers.text) + missed
+
+    rest = told.covers.leap(missed)
+    learn(told.covers, told.toy, told.mapping)
+    start = told.covers.boundaries[0].end  # what stands before the first boundary left is not in doubt
+    ends = {boundary.end for boundary in told.covers.boundaries}
+    assert bytes(told.covers.text) + rest == text
+    if rest:
+        told.covers.advance(rest, is_open=True)
+        learn(told.covers, told.toy, told.mapping)
+
+    row = told.covers.row()
+    wanted = expected(told.toy, told.union, text, {*ends, len(text)}, closed=set(), start=start)
+    assert float(row.probs_U.sum()) == pytest.approx(1)
+    if wanted.mass > 0:
+        assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
+
+
+def test_what_is_forgotten_and_not_read_costs_little_on_texts_of_the_members_own() -> None:
+    """On text drawn from the member, what was left out so far has, on the mean, the probability it had when it was
+    left out: at each step less than a boundary worth reading, and of each cover less than a negligible share."""
+    num_letters, distances = 6, []
+    for seed in range(40):
+        draw = random.Random(seed)
+        words = {b"".join(draw.choices([b"a", b"b"], k=draw.randint(2, 4))) for _ in range(5)}
+        toy = Toy(tuple(sorted({b"a", b"b", *words})), seed)
+        told = Told(toy, VocabMapping(toy.vocabulary, UnionVocabulary(toy.tokens)))
+        for letter in written(toy, draw, num_letters):
+            told.advance(letter, is_open=True)
+        distances.append(distance(told.covers.row().probs_U, told.expected().probs, told.union))
+    assert sum(distances) / len(distances) <= num_letters * (WORTH_READING + 4 * NEGLIGIBLE)
+    assert max(distances) > 0  # something was left out
+
+
+def written(toy: Toy, draw: random.Random, num_letters: int) -> list[bytes]:
+    text = b"".join(own_tokens(toy, draw, num_letters))
+    return [text[i : i + 1] for i in range(num_letters)]
+
+
+def own_tokens(toy: Toy, draw: random.Random, num_tokens: int) -> list[bytes]:
+    """What the toy writes."""
+    tokens: list[bytes] = []
+    while len(tokens) < num_tokens:
+        probs = toy.probs(b"".join(tokens))
+        del probs[END]
+        if not probs:
+            break
+        tokens += draw.choices(list(probs), list(probs.values()))
+    return tokens

@@ -1,0 +1,172 @@
+"""Toy members over a few letters whose next token depends on the bytes so far only, and what follows, by brute force.
+
+Everything here is slow and obvious: the fast code is held against it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from gac_app.decoding.covers import Covers
+from gac_app.models.base import Read
+from gac_app.models.random_model import RandomModel
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import UnionVocabulary
+
+END = b""
+_END_PROB = 0.05
+_SPARSITY = 0.3  # share of tokens without probability
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A distribution over texts.
+
+    Args:
+        tokens: its vocabulary, all letters among them.
+        seed: draws the probabilities.
+        is_canonical: gives no probability to a token that its tokeniser would not produce there.
+    """
+
+    tokens: tuple[bytes, ...]
+    seed: int
+    is_canonical: bool = False
+
+    def probs(self, text: bytes) -> dict[bytes, float]:
+        """Of the next token after `text`, by token; those of probability 0 are left out."""
+        draw = random.Random(f"{self.seed} {text!r}")
+        weights = {token: draw.random() ** 3 * (draw.random() > _SPARSITY) for token in self.tokens}
+        if self.is_canonical:
+            own = self.cut(text)
+            weights = {t: weight for t, weight in weights.items() if self.cut(text + t) == [*own, t]}
+        total = sum(weights.values())
+        scale = (1 - _END_PROB) / total if total else 0.0
+        probs = {token: weight * scale for token, weight in weights.items() if weight}
+        return {**probs, END: 1 - sum(probs.values())}
+
+    def cut(self, text: bytes) -> list[bytes]:
+        """The pieces that its tokeniser makes: greedy longest matches."""
+        pieces = []
+        while text:
+            pieces.append(max((token for token in self.tokens if text.startswith(token)), key=len))
+            text = text[len(pieces[-1]) :]
+        return pieces
+
+    @property
+    def vocabulary(self) -> MemberVocabulary:
+        ids = {token: i for i, token in enumerate(self.tokens)}
+        return MemberVocabulary(
+            token_bytes=(*self.tokens, None),
+            end_ids=frozenset({len(self.tokens)}),
+            byte_ids=frozenset(),
+            encode=lambda text: [ids[piece] for piece in self.cut(text.encode())],
+        )
+
+    def logits_V(self, text: bytes) -> torch.Tensor:
+        probs = self.probs(text)
+        return torch.tensor([probs.get(token, 0.0) for token in (*self.tokens, END)]).log()
+
+
+class ToyModel(RandomModel):
+    """A toy as a model."""
+
+    def __init__(self, name: str, toy: Toy, context_length: int = 4096) -> None:
+        super().__init__(name, vocabulary=toy.vocabulary, context_length=context_length)
+        self.toy = toy
+        self.num_read = 0
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        for read in reads:
+            assert 1 <= read.num_logits <= read.sequence.num_pending, "a read of nothing"
+            assert len(read.sequence.ids) <= self.context_length, "more than the context holds"
+            self.num_read += read.sequence.num_pending
+        return super().read(reads)
+
+    def _logits_V(self, ids: list[int]) -> torch.Tensor:
+        return self.toy.logits_V(self.vocabulary.decode(ids))
+
+
+@dataclass
+class Expected:
+    """What a toy expects after some bytes, however they were cut.
+
+    Attributes:
+        mass: the probability of the bytes; where it is 0 nothing is expected.
+        probs: of the next piece: the next token, or what is left of the one that has begun.
+        open_probs: the part of each that belongs to longer left-overs.
+        untracked: probability, given the bytes, of tokenisations with a boundary that is no end of a piece told.
+    """
+
+    mass: float = 0.0
+    probs: dict[bytes, float] = field(default_factory=dict)
+    open_probs: dict[bytes, float] = field(default_factory=dict)
+    untracked: float = 0.0
+
+
+def expected(
+    toy: Toy, union: UnionVocabulary, text: bytes, ends: set[int], closed: set[int], start: int = 0
+) -> Expected:
+    """Sum over all tokenisations of `text`.
+
+    Args:
+        ends: of the pieces told so far, in `text`.
+        closed: those of them at which the toy's own tokens are known to end.
+        start: an end before which nothing is in doubt.
+    """
+    found = Expected()
+    for boundaries, left_over, prob in tokenisations(toy, text, closed, start):
+        found.mass += prob
+        if not set(boundaries) <= ends:
+            found.untracked += prob
+        nexts = toy.probs(text) if left_over is None else {left_over: 1.0}
+        for piece, share in nexts.items():
+            first = piece and union.tokens[union.longest(piece)]
+            found.probs[first] = found.probs.get(first, 0.0) + prob * share
+            if first != piece:
+                found.open_probs[first] = found.open_probs.get(first, 0.0) + prob * share
+    for probs in (found.probs, found.open_probs):
+        probs.update({piece: prob / found.mass for piece, prob in probs.items()})
+    found.untracked /= found.mass or 1.0
+    return found
+
+
+def tokenisations(
+    toy: Toy, text: bytes, closed: set[int], start: int = 0, prob: float = 1.0, boundaries: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], bytes | None, float]]:
+    """(boundaries, what its last token leaves over or None where it ends with the text, probability) of each."""
+    if start == len(text):
+        yield boundaries, None, prob
+        return
+    for token, share in toy.probs(text[:start]).items():
+        end = start + len(token)
+        if not token or any(start < place < end for place in closed):
+            continue
+        if end <= len(text) and text[start:end] == token:
+            yield from tokenisations(toy, text, closed, end, prob * share, (*boundaries, end))
+        elif end > len(text) and token.startswith(text[start:]):
+            yield boundaries, token[len(text) - start :], prob * share
+
+
+def text_prob(toy: Toy, text: bytes) -> float:
+    """The probability that what the toy writes begins with `text`."""
+    return sum(prob for _, _, prob in tokenisations(toy, text, set()))
+
+
+def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
+    """Read the boundaries that are unread."""
+    unread = covers.unread
+    if unread:
+        covers.learn(mapping.project(torch.stack([toy.logits_V(bytes(covers.text[: b.end])) for b in unread])))
+
+
+def distance(row_U: torch.Tensor, probs: Mapping[bytes, float], union: UnionVocabulary) -> float:
+    """The total variation between a row and probabilities by piece."""
+    other_U = torch.zeros_like(row_U)
+    for piece, prob in probs.items():
+        other_U[union.ids[piece] if piece else union.end_id] = prob
+    return float((row_U - other_U).abs().sum()) / 2
