@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gac_app.decoding.scoring import Score
 from gac_app.evaluation.suites.answers import Answer
 from gac_app.evaluation.suites.indentation import INDENTATION_CHECKS
 from gac_app.evaluation.suites.parsing import PARSERS
 from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
+
+if TYPE_CHECKING:
+    from gac_app.decoding.scoring import Score
 
 # Figure -> what it says. All are shares but for the last two, in bits per byte, where less is better.
 FIGURES = {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
-from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
