@@ -63,7 +63,7 @@ class Calibration:
         ece: expected calibration error of the confidence, bins of equal width, as torchmetrics computes it.
         chance_ece: the `ece` to expect by chance if these very confidences were perfectly calibrated: few questions
             never give 0, and an `ece` not above this shows no miscalibration.
-        adaptive_ece: the same with bins of equal counts.
+        adaptive_ece: the same with bins of equal counts; below some 150 questions they hold so few that it says little.
         classwise_ece: of each choice's probability, by its place among the choices, averaged over places.
         nll: mean negative log-probability of the right choice, in nats.
         bins: of equal width, without the empty ones: the reliability diagram.
