@@ -90,6 +90,7 @@ class DecodingSession:
         """Token events, then one finished event. Closing the generator frees the members' sequences."""
         try:
             for step in self._branch.steps:
+                self._stepper.recall(step)
                 yield from self._take(replace(step, is_forced=True), self._id_of(step.token))
             while self._reason is None:
                 step = self._decide()

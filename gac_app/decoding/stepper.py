@@ -86,6 +86,11 @@ class Stepper:
             is_open=bool(self._open),
         )
 
+    def recall(self, step: StepTrace) -> None:
+        """Learn from a step of another session what `decide` learnt from it there."""
+        if step.is_ensembled:
+            self._weights.note({member.member: member.prob for member in step.members}, is_open=step.is_open)
+
     def feed(self, step: StepTrace) -> dict[str, tuple[bytes, ...]]:
         """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""
         fed = {name: self.contexts[name].feed(step.token_id, is_open=name in self._open) for name in self.alive}

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 import torch
 
 from gac_app.decoding.covers import Covers
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
 from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
+from tests.fakes import config_of, ensemble_of
 
 END = b""
 _END_PROB = 0.05
-_SPARSITY = 0.3  # share of tokens without probability
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,18 @@ class Toy:
         tokens: its vocabulary, all letters among them.
         seed: draws the probabilities.
         is_canonical: gives no probability to a token that its tokeniser would not produce there.
+        sparsity: share of tokens that have no probability anyway.
     """
 
     tokens: tuple[bytes, ...]
     seed: int
     is_canonical: bool = False
+    sparsity: float = 0.3
 
     def probs(self, text: bytes) -> dict[bytes, float]:
         """Of the next token after `text`, by token; those of probability 0 are left out."""
         draw = random.Random(f"{self.seed} {text!r}")
-        weights = {token: draw.random() ** 3 * (draw.random() > _SPARSITY) for token in self.tokens}
+        weights = {token: draw.random() ** 3 * (draw.random() >= self.sparsity) for token in self.tokens}
         if self.is_canonical:
             own = self.cut(text)
             weights = {t: weight for t, weight in weights.items() if self.cut(text + t) == [*own, t]}
@@ -89,6 +93,29 @@ class ToyModel(RandomModel):
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:
         return self.toy.logits_V(self.vocabulary.decode(ids))
+
+
+def toys(seed: int, num: int, letters: tuple[bytes, ...] = (b"a", b"b"), num_words: int = 3) -> list[Toy]:
+    """Members of one alphabet whose words differ."""
+    draw = random.Random(seed)
+
+    def words() -> set[bytes]:
+        return {b"".join(draw.choices(letters, k=draw.randint(2, 4))) for _ in range(num_words)}
+
+    return [Toy(tuple(sorted({*letters, *words()})), 100 * seed + i, sparsity=0.0) for i in range(num)]
+
+
+def toy_ensemble(members: list[Toy], context_length: int = 4096, **settings: object) -> Ensemble:
+    """An ensemble of toys named m0, m1, ... that asks all at every step."""
+    models = [ToyModel(f"m{i}", toy, context_length) for i, toy in enumerate(members)]
+    config = config_of([model.name for model in models], {"mode": "every-step", **settings})
+    return ensemble_of(models, config, InlineMember)
+
+
+def model_of(ensemble: Ensemble, name: str) -> ToyModel:
+    model = ensemble.members[name]._model  # type: ignore[attr-defined]
+    assert isinstance(model, ToyModel)
+    return model
 
 
 @dataclass

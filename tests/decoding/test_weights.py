@@ -1,0 +1,137 @@
+"""What members count: fixed weights forget at shared boundaries, posterior ones remember the text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import StepTrace, TokenEvent
+from gac_app.decoding.session import Branch
+from gac_app.decoding.weights import StepWeights
+from tests.decoding.conftest import make
+from tests.decoding.toy import toy_ensemble, toys
+
+GIVEN = {"a": 0.25, "b": 0.75}
+LEAST = 1e-6  # a member is ruled out by no piece
+FEW = hypothesis_settings(max_examples=20, deadline=None)
+
+
+def steps_of(ensemble: Ensemble, branch: Branch | None = None, **how: object) -> list[StepTrace]:
+    settings = ensemble.config.settings_from({"max_new_tokens": 12, **how})
+    events = ensemble.session("ab", settings, raw=True, branch=branch).events()
+    return [event.step for event in events if isinstance(event, TokenEvent)]
+
+
+def test_fixed_weights_are_the_given_ones_until_a_token_stays_open() -> None:
+    weights = StepWeights(GIVEN)
+    weights.note({"a": 0.5, "b": 0.1}, is_open=False)
+    assert weights.of(["a", "b"]) == GIVEN
+
+
+def test_fixed_weights_follow_the_evidence_within_a_stretch_and_forget_it_at_its_end() -> None:
+    weights = StepWeights(GIVEN)
+    weights.note({"a": 0.6, "b": 0.1}, is_open=True)
+    assert weights.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
+    weights.note({"a": 0.5, "b": 1.0}, is_open=True)
+    assert weights.of(["a", "b"]) == pytest.approx({"a": 0.5, "b": 0.5})
+    weights.note({"a": 0.9, "b": 0.1}, is_open=False)
+    assert weights.of(["a", "b"]) == GIVEN
+
+
+def test_posterior_weights_multiply_by_every_probability() -> None:
+    weights = StepWeights(GIVEN, is_posterior=True)
+    weights.note({"a": 0.9, "b": 0.1}, is_open=False)
+    weights.note({"a": 0.5, "b": 0.25}, is_open=True)
+    a, b = 0.25 * 0.9 * 0.5, 0.75 * 0.1 * 0.25
+    assert weights.of(["a", "b"]) == pytest.approx({"a": a / (a + b), "b": b / (a + b)})
+
+
+def test_old_evidence_decays() -> None:
+    weights = StepWeights(GIVEN, is_posterior=True, decay=0.5)
+    weights.note({"a": 0.81, "b": 0.01}, is_open=False)
+    weights.note({"a": 1.0, "b": 1.0}, is_open=False)
+    assert weights.of(["a", "b"]) == pytest.approx({"a": 0.25 * 0.9 / 0.3, "b": 0.75 * 0.1 / 0.3})
+
+
+def test_no_single_piece_rules_a_member_out() -> None:
+    weights = StepWeights(GIVEN, is_posterior=True)
+    weights.note({"a": 0.0, "b": 1.0}, is_open=False)
+    assert weights.of(["a", "b"])["a"] == pytest.approx(0.25 * LEAST / 0.75, rel=1e-3)
+
+
+def test_long_texts_underflow_nowhere() -> None:
+    weights = StepWeights(GIVEN, is_posterior=True)
+    for _ in range(5000):
+        weights.note({"a": 1e-4, "b": 1e-5}, is_open=False)
+    assert weights.of(["a", "b"]) == {"a": pytest.approx(1), "b": pytest.approx(0)}
+    assert weights.of(["b"]) == {"b": 1}, "alone it carries everything, however badly it did"
+
+
+def test_members_whose_weights_are_all_zero_count_the_same() -> None:
+    assert StepWeights({"a": 0.0, "b": 0.0, "c": 1.0}).of(["a", "b"]) == {"a": 0.5, "b": 0.5}
+
+
+@FEW
+@given(
+    seed=st.integers(0, 200),
+    num=st.integers(2, 4),
+    kind=st.sampled_from(["average", "posterior"]),
+    decay=st.sampled_from([1.0, 0.8]),
+    alignment=st.sampled_from(["paper", "prefix"]),
+    threshold=st.sampled_from([1.01, 0.4]),
+)
+def test_a_trace_shows_the_weights_that_follow_from_its_probabilities(
+    seed: int, num: int, kind: str, decay: float, alignment: str, threshold: float
+) -> None:
+    how: dict[str, Any] = {
+        "weights": kind,
+        "posterior_decay": decay,
+        "alignment": alignment,
+        "mode": "gate",
+        "threshold": threshold,
+    }
+    evidence = dict.fromkeys((f"m{i}" for i in range(num)), 0.0)
+    for step in steps_of(toy_ensemble(toys(seed, num)), temperature=1.0, seed=seed, **how):
+        if not step.is_ensembled:
+            continue
+        raw = {name: math.exp(log_prob - max(evidence.values())) for name, log_prob in evidence.items()}
+        wanted = {name: value / sum(raw.values()) for name, value in raw.items()}
+        assert {m.member: m.weight for m in step.members} == pytest.approx(wanted, abs=1e-6)
+        kept = decay if kind == "posterior" else 1.0 if step.is_open else None
+        for m in step.members:
+            evidence[m.member] = 0.0 if kept is None else evidence[m.member] * kept + math.log(max(m.prob, LEAST))
+
+
+@FEW
+@given(
+    seed=st.integers(0, 500),
+    text=st.text("ab", min_size=1, max_size=12),
+    alignment=st.sampled_from(["paper", "prefix"]),
+)
+def test_over_common_steps_the_posterior_costs_at_most_a_bit_more_than_the_better_of_two(
+    seed: int, text: str, alignment: str
+) -> None:
+    """The chain rule of a mixture: its probability of the text is the weighted mean of the members'."""
+    ensemble = toy_ensemble(toys(seed, 2, num_words=0), weights="posterior", alignment=alignment)
+    (mixed,) = ensemble.score("ab", [text], raw=True)
+    (first,), (second,) = (ensemble.score("ab", [text], alone=name, raw=True) for name in ("m0", "m1"))
+    probs = [math.exp(score.log_prob) for score in (first, second)]
+    assert math.exp(mixed.log_prob) == pytest.approx(sum(probs) / 2, rel=1e-4)
+    bits = [-score.log_prob / math.log(2) for score in (mixed, first, second)]
+    assert bits[0] <= min(bits[1:]) + 1 + 1e-4
+
+
+def test_a_replayed_answer_has_taught_the_posterior_what_the_decoded_one_did() -> None:
+    ensemble = make(1, 2, mode="every-step", weights="posterior", alignment="paper")
+    original = steps_of(ensemble)
+    again = steps_of(ensemble, Branch(tuple(original[:6]), original[6].token))
+    assert [m.weight for m in original[6].members] != pytest.approx([0.5, 0.5], abs=0.01)
+    for step, other in zip(original[6:], again[6:], strict=True):
+        assert other.token == step.token
+        assert [m.weight for m in other.members] == pytest.approx([m.weight for m in step.members], rel=1e-4)
