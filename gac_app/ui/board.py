@@ -17,7 +17,20 @@ from gac_app.ui.requests import Fields, Reply, replying
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
-_SCRIPTS = ("core", "stream", "tokens", "cards", "plot", "candidates", "inspector", "votes", "keyboard", "board")
+_SCRIPTS = (
+    "core",
+    "stream",
+    "tokens",
+    "cards",
+    "plot",
+    "candidates",
+    "covers",
+    "weights",
+    "inspector",
+    "votes",
+    "keyboard",
+    "board",
+)
 
 
 def build_board(service: RunService) -> gr.HTML:
@@ -26,8 +39,10 @@ def build_board(service: RunService) -> gr.HTML:
     @replying
     def inspect_step(fields: Fields) -> Reply:
         key, run_id = fields.visitor_key, fields.text("run")
-        step = service.step(key, run_id, fields.text("stream"), fields.number("position"))
-        return describe_step(step, service.find(key, run_id).settings)
+        stream, position = fields.text("stream"), fields.number("position")
+        service.step(key, run_id, stream, position)  # refuses what there is not
+        run = service.find(key, run_id)
+        return describe_step(run.streams[stream].steps, position, run.settings)
 
     @replying
     def stop_run(fields: Fields) -> Reply:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gac_app.config import Settings
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.ui.covering import character_of, describe_covers
 from gac_app.ui.spelling import label_of
 
+_ROUNDING = 1e-5  # of stored probabilities, several added
 
-def describe_step(step: StepTrace, settings: Settings) -> dict[str, Any]:
-    """Everything about one step. A candidate's `parts` are weight x prob of each member known to have wanted it."""
+
+def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings) -> dict[str, Any]:
+    """Everything about one step of an answer, with what the steps around it tell.
+
+    A candidate's `parts` are weight x prob of each member known to have wanted it; `is_longer` marks a member's
+    favourite that begins with the open token chosen.
+    """
+    step = steps[position]
     return {
         "position": step.position,
         "label": label_of(step.token),
@@ -22,12 +31,34 @@ def describe_step(step: StepTrace, settings: Settings) -> dict[str, Any]:
         "gate": settings.gate,
         "is_ensembled": step.is_ensembled,
         "is_forced": step.is_forced,
+        "is_open": step.is_open,
+        "character": character_of(steps, position),
         "winner": step.winner,
-        "top": [_candidate(item, step) | {"parts": _parts(item, step)} for item in step.top],
+        "weights_follow": _weights_follow(steps, position, settings),
+        "top": [_candidate(item, step) | {"parts": _parts(item, step)} for item in _with_chosen(step.top, step)],
         "members": [_member(trace, step) for trace in step.members],
-        "spellings": {name: [label_of(piece) for piece in pieces] for name, pieces in step.spellings.items()},
+        "covers": describe_covers(steps, position),
         "dropped": list(step.dropped),
     }
+
+
+def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Settings) -> str | None:
+    """What moves the weights at a step: the "text" so far, the "stretch" that the members cut otherwise, or nothing."""
+    if settings.weights == "posterior":
+        return "text"
+    earlier = next((step for step in reversed(steps[:position]) if step.is_ensembled), None)
+    return "stretch" if earlier and earlier.is_open else None
+
+
+def _with_chosen(top: Sequence[Candidate], step: StepTrace, prob: float | None = None) -> list[Candidate]:
+    """The candidates, the chosen one among them even where it was none of the favourites, likeliest first.
+
+    Args:
+        prob: of the chosen one, where it is not the step's.
+    """
+    chosen = Candidate(step.token_id, step.token, step.prob if prob is None else prob)
+    others = [item for item in top if item.token_id != step.token_id]
+    return sorted([chosen, *others], key=lambda item: -item.prob)
 
 
 def _candidate(item: Candidate, step: StepTrace) -> dict[str, Any]:
@@ -56,12 +87,29 @@ def _prob_of(item: Candidate, trace: MemberTrace, step: StepTrace) -> float | No
 
 
 def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
+    ranked = _with_chosen(trace.top, step, trace.prob)
+    longer = [item for item in ranked if _is_longer(item, step)]
+    others = [item for item in ranked if item not in longer]
+    at = next(index for index, item in enumerate(others) if item.token_id == step.token_id)
+    # What begins with the open token stands under it.
+    shown = [*others[: at + 1], *longer, *others[at + 1 :]]
     return {
         "name": trace.member,
         "weight": trace.weight,
         "prob": trace.prob,
+        "includes_longer": _includes_longer(trace, longer, step),
         "rank": trace.rank,
         "num_read": trace.num_read,
         "ms": trace.seconds * 1000,
-        "top": [_candidate(item, step) for item in trace.top],
+        "top": [_candidate(item, step) | {"is_longer": item in longer} for item in shown],
     }
+
+
+def _includes_longer(trace: MemberTrace, longer: list[Candidate], step: StepTrace) -> bool:
+    """Whether what the member gave to the token counts the longer ones that begin with it."""
+    own = next((item.prob for item in trace.top if item.token_id == step.token_id), 0.0)
+    return bool(longer) and trace.prob >= own + sum(item.prob for item in longer) - _ROUNDING
+
+
+def _is_longer(item: Candidate, step: StepTrace) -> bool:
+    return step.is_open and item.token_id != step.token_id and item.token.startswith(step.token)

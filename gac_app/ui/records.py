@@ -3,8 +3,8 @@ r"""A run -> the lines that the board's script reads (static/js/stream.js is the
 One JSON value a line, append-only; all streams of a run are multiplexed:
 
     {"run": {...}}                                          first; a new one starts the board afresh
-    [stream, text, flags, winner, prob, confidence]         flags: 1 gated, 2 END, 4 forced; winner: member or -1
-    {"fork": [stream, position]}                            where a member first left the ensemble's tokens
+    [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
+    {"fork": [stream, position]}                            where a member's text first left the ensemble's
     {"end": [stream, {"reason", "detail", ...figures}]}
     {"phase": {"status", "place"}}                          of the whole run
     {"done": {"status", "saved", "outcome"}}                last
@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from gac_app.decoding.events import FinishedEvent, TokenEvent
 from gac_app.services.views import WAITING
 from gac_app.storage import RunStatus
+from gac_app.ui.forks import Fork, GrowingText
+from gac_app.ui.wording import settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunView
 
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
-GATED, END, FORCED = 1, 2, 4
+GATED, END, FORCED, OPEN = 1, 2, 4, 8
 
 
 def is_over(run: RunView) -> bool:
@@ -39,8 +41,8 @@ class RunLines:
         self._run = run
         self._keys = list(run.streams)
         self._num_sent = [0] * len(self._keys)
-        self._forks: dict[int, int | None] = dict.fromkeys(range(1, len(self._keys)))
-        self._num_compared = dict.fromkeys(self._forks, 0)
+        self._texts = [GrowingText() for _ in self._keys]
+        self._forks = {index: Fork() for index in range(1, len(self._keys))}  # not found yet
         self._phase: tuple[str, int] | None = None
         self._text = _line({"run": self._header()})
 
@@ -67,6 +69,7 @@ class RunLines:
             "mode": settings.mode,
             "gate": settings.gate,
             "threshold": settings.threshold,
+            "settings": settings_in_words(settings),
             "is_live": not is_over(run),
             "parent": run.parent_run_id,
             "branch_position": run.branch_position,
@@ -84,8 +87,10 @@ class RunLines:
         events = self._run.streams[self._keys[index]].events
         first, last = self._num_sent[index], len(events)
         self._num_sent[index] = last
+        new = events[first:last]
+        self._texts[index].extend(new)
         lines: list[Any] = []
-        for event in events[first:last]:
+        for event in new:
             if isinstance(event, FinishedEvent):
                 lines.append({"end": [index, _figures(event)]})
             else:
@@ -94,29 +99,19 @@ class RunLines:
 
     def _token(self, index: int, event: TokenEvent) -> list[Any]:
         step, names = event.step, self._run.member_names
-        flags = GATED * (step.is_ensembled and index == 0) | END * (not step.token) | FORCED * step.is_forced
+        flags = GATED * (step.is_ensembled and index == 0) | END * (not step.token)
+        flags |= FORCED * step.is_forced | OPEN * step.is_open
         winner = names.index(step.winner) if step.winner in names else -1
         return [index, event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
 
     def _fork_lines(self) -> list[Any]:
         lines = []
-        ensemble = self._run.streams[self._keys[0]].events
-        for index, fork in self._forks.items():
-            if fork is None and (position := self._find_fork(index, ensemble)) is not None:
-                self._forks[index] = position
+        for index, fork in list(self._forks.items()):
+            position = fork.find(self._texts[index], self._texts[0])
+            if position is not None:
+                del self._forks[index]
                 lines.append({"fork": [index, position]})
         return lines
-
-    def _find_fork(self, index: int, ensemble: Any) -> int | None:
-        events = self._run.streams[self._keys[index]].events
-        for position in range(self._num_compared[index], min(len(events), len(ensemble))):
-            ours, theirs = events[position], ensemble[position]
-            if isinstance(ours, FinishedEvent) or isinstance(theirs, FinishedEvent):
-                return None
-            if ours.step.token_id != theirs.step.token_id:
-                return position
-            self._num_compared[index] = position + 1
-        return None
 
 
 def _figures(event: FinishedEvent) -> dict[str, Any]:

@@ -69,9 +69,10 @@ def _who_decides(config: Config, now: dict[str, Any]) -> list[Any]:
         gr.Slider(0, 1.01, now["threshold"], step=0.01, label="Threshold",
                   info="Below this confidence of the gate, the others are asked."),
         gr.Radio(
-            [("Prefix: a token also counts for shorter ones that begin it", "prefix"),
+            [("Prefix: a longer token also counts for its beginning", "prefix"),
              ("Paper: only equal tokens count together", "paper")],
-            value=now["alignment"], label="Alignment", info="How members agree that cut words into other tokens.",
+            value=now["alignment"], label="Alignment",
+            info="How members agree that cut the same text into different tokens.",
         ),
     ]  # fmt: skip
 

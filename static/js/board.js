@@ -80,6 +80,7 @@ class Board {
       run.parent ? h("p", { class: "gac-small" }, `Branched at token ${run.branch_position + 1} of an earlier run. `,
         act("Open the original", "Show the run that this one branched from", () => this.ask("open", { run: run.parent }))) : null,
       act("Run again", "Run this prompt again with the same settings", () => this.ask("rerun", { run: run.id })),
+      h("p", { class: "gac-small gac-ran-with", text: `Settings of this run: ${run.settings}`, hidden: true }),
     ].filter(Boolean);
   }
 
@@ -192,6 +193,7 @@ class Board {
   refresh(isNow = false) {
     document.body.classList.toggle("gac-is-live", this.isLive);
     document.body.classList.toggle("gac-has-run", Boolean(this.run));
+    this.refreshSettings();
     if (this.run && (this.isLive || isNow)) {
       for (const card of this.cards.slice(1)) card.refresh();
       this.ensemble.refresh(this.streams.slice(1));
@@ -200,6 +202,12 @@ class Board {
     if (text === this.part("status").textContent || (!isNow && now - (this.saidAt ?? 0) < STATUS_MS)) return;
     this.saidAt = now;
     this.part("status").textContent = text;
+  }
+
+  /** A run made with other settings than those that stand under the prompt says so. */
+  refreshSettings() {
+    const line = this.root.querySelector(".gac-ran-with"), next = document.querySelector("#gac-summary")?.textContent.trim();
+    if (line && this.run) line.hidden = next === `Settings: ${this.run.settings}`;
   }
 
   status() {

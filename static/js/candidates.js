@@ -18,7 +18,8 @@ function candidateBar(candidate, most, memberIndex, onBranch) {
     ? h("button", { type: "button", class: "gac-branch", text: "Branch", title: "Branch from here: start a new run with this token",
         "aria-label": `Branch from here with ${candidate.label}`, onclick: () => onBranch(candidate) })
     : null;
-  return h("li", { class: candidate.is_chosen ? "is-chosen" : null },
+  const kind = candidate.is_chosen ? "is-chosen" : candidate.is_longer ? "is-longer" : null;
+  return h("li", { class: kind, title: candidate.is_longer ? "begins with the token chosen" : null },
     label, bar, h("span", { class: "gac-prob", text: probability(candidate.prob) }),
     h("span", { class: "gac-row-end" }, branch ?? (candidate.is_chosen ? h("span", { class: "gac-tick", text: "chosen" }) : null)));
 }

@@ -94,7 +94,9 @@ class EnsembleCard extends Card {
     this.legend = h("p", { class: "gac-legend" },
       h("span", { class: "gac-legend-gate" }, h("i", { class: "gac-sample", text: "asked" }), " members combined"),
       h("span", { class: "gac-legend-doubt" }, h("i", { text: "sure" }), h("i", { text: "unsure" })),
-      ...run.members.map(memberName));
+      ...run.members.map(memberName),
+      h("span", { class: "gac-legend-open" }, h("i", { class: "gac-sample-open", text: "open" }), " beginning of a longer token of a member"),
+      h("span", { class: "gac-legend-parts" }, h("i", { class: "gac-sample-part", text: "▫" }), " shown with the token that follows"));
     this.plot = new ConfidencePlot(run.threshold, run.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
     this.head.after(h("div", { class: "gac-tools" }, this.views, this.next));

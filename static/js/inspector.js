@@ -39,7 +39,8 @@ class Inspector {
     let reply = this.cache.get(at);
     if (!reply) {
       reply = (await this.fetchStep(stream, position)) ?? { error: "The server did not answer. Try again." };
-      if (!reply.error) this.cache.set(at, reply);
+      // While it streams, what follows may still tell more about this token.
+      if (!reply.error && stream.end) this.cache.set(at, reply);
     }
     if (this.at !== at) return; // another token was chosen meanwhile
     const scroll = this.root.scrollTop;
@@ -71,6 +72,8 @@ class Inspector {
         h("span", { text: probability(step.prob) })),
       h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step) : "This member answers alone: nothing was combined." }),
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
+      opennessNote(step, stream.tokens[step.position]),
+      ...(isEnsemble && step.members.length > 1 ? weightsAt(step, this.memberIndex) : []),
       h("h4", { text: step.is_ensembled && isEnsemble ? "Combined" : "What could have come" }),
       candidateBars(step.top, this.memberIndex, branch),
       ...(isEnsemble ? step.members.map((member) => this.member(member, step, branch)) : []),
@@ -81,12 +84,11 @@ class Inspector {
 
   member(member, step, branch) {
     const index = this.run.members.indexOf(member.name);
-    const spelling = step.spellings[member.name];
     return h("section", { class: "gac-inspected" },
-      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight", text: `weight ${percent(member.weight)}` })),
-      h("p", { class: "gac-small" }, `gave it ${probability(member.prob)}, its ${ordinal(member.rank)} choice`),
+      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight", text: `weight ${probability(member.weight)}` })),
+      h("p", { class: "gac-small" }, `gave it ${probability(member.prob)}${member.includes_longer ? " with what begins with it" : ""}, its ${ordinal(member.rank)} choice`),
       candidateBars(member.top, () => index % 6, branch),
-      spelling ? h("p", { class: "gac-small gac-spelling" }, "spelled ", ...spelling.map((piece) => h("bdi", { class: "gac-piece", text: piece }))) : null,
+      coverLine(step.covers[member.name], step.position),
       h("p", { class: "gac-small", text: reading(member) }));
   }
 
@@ -116,6 +118,7 @@ function gauge(step) {
 
 function reading(member) {
   const took = `${member.ms < 10 ? member.ms.toFixed(1) : Math.round(member.ms)} ms`;
+  if (member.num_read === 0) return "needed no forward pass";
   return member.num_read > 1 ? `read ${member.num_read} tokens to catch up, ${took}` : `read 1 token, ${took}`;
 }
 

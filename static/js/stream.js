@@ -1,7 +1,7 @@
 // Reads the board's value: JSON lines that only grow, until another run's header starts afresh.
 // gac_app/ui/records.py writes them and describes each line.
 
-const GATED = 1, END = 2, FORCED = 4;
+const GATED = 1, END = 2, FORCED = 4, OPEN = 8;
 
 class StreamReader {
   /** `onRun(header)` starts a board; `onLine(line)` is called once for each line after it. */
@@ -37,7 +37,7 @@ class Stream {
     this.lastAt = now;
     const token = {
       index: this.tokens.length, text, winner, prob, confidence,
-      isGated: Boolean(flags & GATED), isEnd: Boolean(flags & END), isForced: Boolean(flags & FORCED),
+      isGated: Boolean(flags & GATED), isEnd: Boolean(flags & END), isForced: Boolean(flags & FORCED), isOpen: Boolean(flags & OPEN),
     };
     if (token.isGated) this.numGated += 1;
     this.tokens.push(token);

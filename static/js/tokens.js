@@ -8,11 +8,15 @@ function invisibleMark(token) {
   return null;
 }
 
+/** Whether a line of an answer is code: indented by more than a space, or a fence. */
+const CODE_LINE = /^(?: {2,}|\t+)\S|^```/u;
+
 class TokenText {
   /** `onVisit(index)`: a token got the focus; `onInspect(index)`: somebody wants its details. */
   constructor(label, { onVisit, onInspect }) {
     this.root = h("div", { class: "gac-text", dir: "auto", role: "group", "aria-label": label });
     this.spans = [];
+    this.line = ""; // the last one
     this.current = null;
     this.root.addEventListener("click", (event) => {
       const index = this.indexOf(event.target);
@@ -34,11 +38,22 @@ class TokenText {
     span.textContent = token.isEnd ? "end" : token.text;
     if (token.isGated) span.classList.add("g");
     if (token.isForced) span.classList.add("f");
+    if (token.isOpen) span.classList.add("o");
     if (token.winner >= 0) span.dataset.w = token.winner % 6;
     span.style.setProperty("--doubt", `${Math.round((1 - token.prob) * 100)}%`);
     this.spans.push(span);
     this.root.append(span);
     if (!this.current) this.setCurrent(0);
+    this.note(token);
+  }
+
+  /** What the answer holds decides its font and what the legend explains. */
+  note(token) {
+    const lines = (this.line + token.text).split("\n");
+    this.line = lines.at(-1);
+    if (lines.some((line) => CODE_LINE.test(line))) this.root.classList.add("is-code");
+    if (token.isOpen) this.root.classList.add("has-open");
+    if (token.text === "" && !token.isEnd) this.root.classList.add("has-parts");
   }
 
   /** The answer is over: tokens at its end that gave no text were a stop string, which is never shown. */
@@ -49,6 +64,7 @@ class TokenText {
       this.spans[i].title = "Part of the text that ends a turn; not shown";
       if (isLast) this.spans[i].textContent = "end";
     }
+    this.root.classList.toggle("has-parts", this.spans.some((span) => span.dataset.mark === "part"));
   }
 
   mark(index, name) {

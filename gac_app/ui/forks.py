@@ -1,0 +1,49 @@
+"""Where a member's text first leaves the ensemble's. Texts are compared, not tokens: the same words may be cut
+otherwise, and one model opens an answer with a space where another does not."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from gac_app.decoding.events import Event, FinishedEvent
+
+
+class GrowingText:
+    """The bytes of one stream's tokens, without white space at the start."""
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        self.ends: list[int] = []  # by token, where it ends in `text`
+        self.is_ended = False  # by END
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """Take the events that are new."""
+        for event in events:
+            if isinstance(event, FinishedEvent):
+                return
+            token = event.step.token
+            self.is_ended = not token
+            self.text += token if self.text else token.lstrip()
+            self.ends.append(len(self.text))
+
+
+class Fork:
+    """Looks for the first token by which a member's text differs from the ensemble's."""
+
+    def __init__(self) -> None:
+        self._num_equal = 0  # bytes
+
+    def find(self, own: GrowingText, ensemble: GrowingText) -> int | None:
+        """The position of the member's token; None as long as one text begins the other."""
+        length = min(len(own.text), len(ensemble.text))
+        ours, theirs = (stream.text[self._num_equal : length] for stream in (own, ensemble))
+        if ours != theirs:
+            differs_at = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
+            return bisect_right(own.ends, self._num_equal + differs_at)
+        self._num_equal = length
+        if own.is_ended and len(ensemble.text) > length:
+            return len(own.ends) - 1
+        if ensemble.is_ended and len(own.text) > length:
+            return bisect_right(own.ends, length)
+        return None
