@@ -129,9 +129,7 @@ class PrefixContext(MemberContext):
 
     @property
     def is_full(self) -> bool:
-        # What was missed is at most an id a byte; only where that would not fit it is spelt to see.
-        room = self.member.context_length - self.num_prompt_ids - self._covers.boundaries[-1].num_ids
-        return len(self._missed) > room and len(self.member.mapping.spell(bytes(self._missed))) > room
+        return not self._covers.fits(bytes(self._missed), self.member.context_length - self.num_prompt_ids)
 
     @property
     def written(self) -> bytes:

@@ -113,7 +113,7 @@ class Covers:
         total = ended_weight + sum(prob for _, prob in going_on)
         if total <= 0:
             # None of its tokens fits: it is taken there by its own spelling of the bytes.
-            return self._settle(self._child(max(self.boundaries, key=lambda boundary: boundary.weight)))
+            return self._settle(self._child(self._heaviest))
         likeliest = max(ended, key=lambda pair: pair[1])[0]
         if not is_open:
             return self._settle(self._child(likeliest))
@@ -138,7 +138,7 @@ class Covers:
         once they are read, `advance` by it.
         """
         self.text += piece
-        base = max(self.boundaries, key=lambda boundary: boundary.weight)
+        base = self._heaviest
         rest = _partial_character(bytes(self.text[base.end :]))
         del self.text[len(self.text) - len(rest) :]
         ids = self._mapping.spell(self._behind(base))
@@ -153,6 +153,16 @@ class Covers:
         self.boundaries = [before, Boundary(before, ids[-1:], len(self.text))]
         self._has_leapt = True
         return rest
+
+    def fits(self, missed: bytes, max_ids: int) -> bool:
+        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` behind the prompt."""
+        if not missed:
+            return self.boundaries[-1].num_ids <= max_ids
+        text, room = self._behind(self._heaviest) + missed, max_ids - self._heaviest.num_ids
+        if len(text) <= room:
+            return True  # at most an id a byte
+        rest = _partial_character(text)
+        return len(self._mapping.spell(text[: len(text) - len(rest)])) + len(rest) <= room
 
     def learn(self, probs_NU: torch.Tensor) -> None:
         """Take the distributions of the unread boundaries."""
@@ -184,6 +194,10 @@ class Covers:
                 self._add_longer(boundary, row_U, open_ids)
         total = float(row_U.sum())
         return Row(row_U / total, {token_id: prob / total for token_id, prob in open_ids.items()})
+
+    @property
+    def _heaviest(self) -> Boundary:
+        return max(self.boundaries, key=lambda boundary: boundary.weight)
 
     # --- one boundary's part
 

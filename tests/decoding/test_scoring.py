@@ -1,0 +1,135 @@
+"""Scores of texts: the chain rule by hand, sums over all texts, and what a score reads."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.scoring import Score, cuts_of, longest_pieces, member_pieces
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.decoding.conftest import make
+from tests.decoding.toy import Toy, model_of, toy_ensemble, toys
+from tests.fakes import FixedModel, ensemble_of
+
+PROMPT = "ba"
+FEW = hypothesis_settings(max_examples=12, deadline=None)
+LATITUDE = 1e-4  # of float32
+
+
+def chain(toy: Toy, pieces: list[bytes]) -> float:
+    """Log-probability of `pieces` after the prompt."""
+    text, total = PROMPT.encode(), 0.0
+    for piece in pieces:
+        total += math.log(toy.probs(text)[piece])
+        text += piece
+    return total
+
+
+def test_bits_per_byte_by_hand() -> None:
+    assert Score(math.log(1 / 8), num_bytes=2, num_steps=1, num_ensembled=0).bits_per_byte == pytest.approx(1.5)
+    assert Score(0.0, num_bytes=0, num_steps=0, num_ensembled=0).bits_per_byte == 0
+
+
+def test_pieces_and_cuts_by_hand() -> None:
+    toy = Toy((b"a", b"ab", b"b", b"ba"), seed=0)
+    union = UnionVocabulary([b"a", b"b", b"ab", b"abba"])
+    mapping = VocabMapping(toy.vocabulary, union)
+    assert member_pieces(b"abba", mapping) == [b"ab", b"b", b"a"], "ba is no union token, so it is cut further"
+    assert longest_pieces(b"ababba", union) == [b"ab", b"abba"]
+    assert cuts_of([b"ab", b"b", b"a"]) == {2, 3, 4}
+    assert longest_pieces(b"", union) == []
+
+
+@FEW
+@given(seed=st.integers(0, 200), text=st.text("ab", min_size=1, max_size=8))
+def test_a_member_alone_scores_its_tokenisers_pieces_by_the_chain_rule(seed: int, text: str) -> None:
+    members = toys(seed, 2)
+    ensemble = toy_ensemble(members)
+    for name, toy in zip(ensemble.members, members, strict=True):
+        pieces = toy.cut(text.encode())
+        (score,) = ensemble.score(PROMPT, [text], alone=name, raw=True)
+        assert score.log_prob == pytest.approx(chain(toy, pieces), rel=LATITUDE)
+        assert (score.num_bytes, score.num_steps, score.num_ensembled) == (len(text), len(pieces), 0)
+
+
+def test_two_members_of_one_vocabulary_score_the_mean_of_each_step() -> None:
+    members = toys(3, 2, num_words=0)
+    for alignment in ("paper", "prefix"):
+        ensemble = toy_ensemble(members, alignment=alignment, weights={"m0": 1, "m1": 3})
+        (score,) = ensemble.score(PROMPT, ["abba"], raw=True)
+        texts = [PROMPT.encode() + b"abba"[:length] for length in range(4)]
+        probs = [
+            0.25 * members[0].probs(text)[piece] + 0.75 * members[1].probs(text)[piece]
+            for text, piece in zip(texts, (b"a", b"b", b"b", b"a"), strict=True)
+        ]
+        assert score.log_prob == pytest.approx(sum(map(math.log, probs)), rel=LATITUDE)
+        assert (score.num_steps, score.num_ensembled) == (4, 4)
+
+
+def test_under_the_paper_the_likeliest_of_the_ways_to_cut_counts() -> None:
+    # Fixed distributions: "the" whole is 0.4 for one and nothing for the other, letter by letter it is next to nothing.
+    ensemble = ensemble_of(
+        [FixedModel("m1", {b" the": 0.8, b" ": 0.2}), FixedModel("m2", {b" ": 0.5, b"t": 0.1, b"h": 0.1, b"e": 0.3})],
+        member=InlineMember,
+    )
+    settings = ensemble.config.settings_from({"mode": "every-step", "alignment": "paper"})
+    (score,) = ensemble.score("x", [" the"], settings, raw=True)
+    assert math.exp(score.log_prob) == pytest.approx(0.4, rel=LATITUDE)
+
+
+@FEW
+@given(
+    seed=st.integers(0, 500),
+    num=st.integers(2, 3),
+    how=st.sampled_from(
+        [
+            {"alignment": "paper"},
+            {"alignment": "prefix"},
+            {"alignment": "prefix", "weights": "posterior"},
+            {"alignment": "prefix", "mode": "gate", "threshold": 0.4},
+        ]
+    ),
+)
+def test_the_texts_of_one_length_have_at_most_probability_one_together(
+    seed: int, num: int, how: dict[str, Any]
+) -> None:
+    ensemble = toy_ensemble(toys(seed, num), **how)
+    texts = ["".join(letters) for letters in itertools.product("ab", repeat=4)]
+    scores = ensemble.score(PROMPT, texts, raw=True)
+    assert 0 < sum(math.exp(score.log_prob) for score in scores) <= 1 + LATITUDE
+    for text, alone in zip(texts, ensemble.score(PROMPT, texts, alone="m0", raw=True), strict=True):
+        assert alone.num_bytes == len(text)
+    assert all(score.log_prob <= LATITUDE for score in scores)
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
+    ensemble = toy_ensemble(toys(1, 2), alignment=alignment)
+    prompt = "ab" * 600
+    texts = ["".join(letters) for letters in itertools.product("ab", repeat=3)]
+    model = model_of(ensemble, "m0")
+    num_prompt_ids = len(model.encode_raw(prompt))
+
+    ensemble.score(prompt, texts, alone="m0", raw=True)
+    assert model.num_read == num_prompt_ids - 1 + sum(len(model.toy.cut(text.encode())) for text in texts)
+
+    model.num_read = 0
+    ensemble.score(prompt, texts, raw=True)
+    at_most = 4 * 2 * sum(map(len, texts))  # at most four ways to cut, no letter read more than twice
+    assert at_most < num_prompt_ids < model.num_read <= num_prompt_ids + at_most
+
+
+def test_scoring_gives_all_sequences_back() -> None:
+    ensemble = make(1, 2)
+    models = [member._model for member in ensemble.members.values()]  # type: ignore[attr-defined]
+    num_free = [len(model._free_slots) for model in models]
+    ensemble.score("the model", ["votes", " for"], raw=True)
+    assert [len(model._free_slots) for model in models] == num_free
