@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 from gac_app.config import Settings
@@ -75,6 +76,17 @@ def test_a_members_own_steps_are_never_marked_as_gated() -> None:
     say(run, "member:Small", *ANSWER)
     tokens = [line for line in lines_of(RunLines(run).value()) if isinstance(line, list)]
     assert not any(token[2] & 1 for token in tokens)
+
+
+def test_open_tokens_are_flagged_and_the_settings_said_in_words() -> None:
+    run = run_view()
+    run.streams["ensemble"].events += [
+        TokenEvent("a", replace(planted_step(0, "a"), is_open=True)),
+        TokenEvent("b", planted_step(1, "b")),
+    ]
+    header, *lines = lines_of(RunLines(run).value())
+    assert "prefix alignment" in header["run"]["settings"]
+    assert [bool(line[2] & 8) for line in lines if isinstance(line, list)] == [True, False]
 
 
 def test_the_first_divergence_is_told_once_even_when_a_stream_lags() -> None:

@@ -38,6 +38,13 @@ def test_values_round_trip() -> None:
     assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
 
 
+def test_what_the_panel_gained_round_trips() -> None:
+    settings = CONFIG.settings_from(
+        {"alignment": "paper", "weights": "posterior", "posterior_decay": 0.9, "min_p": 0.1, "stop": ["a b", "\n\n"]}
+    )
+    assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
+
+
 @pytest.mark.parametrize("sent", [[], [None], ["gate"] * 40])
 def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
     with pytest.raises(RequestError, match="settings"):
@@ -57,12 +64,22 @@ def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
         ("top_p", 0),
         ("max_new_tokens", None),
         ("threshold", None),
+        ("alignment", "best"),
+        ("weights", "posterio"),
+        ("posterior_decay", 0),
+        ("min_p", 2),
+        ("stop", "x" * 201),
+        ("stop", 5),
     ],
 )
 def test_a_bad_value_is_named_in_the_summary(name: str, value: object) -> None:
     summary = summary_of(CONFIG, values(**{name: value}))
     assert summary.startswith("Settings need a look")
     assert name in summary
+
+
+def test_cleared_texts_are_none() -> None:
+    assert changes_from(CONFIG, values(stop=None, system_prompt=None)) == {}
 
 
 def test_a_summary_says_what_matters() -> None:

@@ -1,0 +1,50 @@
+"""`generate` as a process: what it refuses, and what a line of its JSON holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import _gac
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "two.yaml"
+    path.write_text("members: [{name: a, source: 'random:1'}, {name: b, source: 'random:2'}]", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--alignment", "best"], "'best' is not one of 'paper'"),
+        (["--weights", "posterio"], "weights: expected average, score, posterior or"),
+        (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),
+        (["--weights", "posterior", "--posterior-decay", "0"], "posterior_decay: Input should be greater than 0"),
+    ],
+)
+def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: str) -> None:
+    done = _gac("generate", "hi", "--config", config, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_line_holds_weights_probabilities_and_how_the_token_was_read(config: str) -> None:
+    arguments = ["--mode", "every-step", "--weights", "posterior", "--max-new-tokens", "6", "--json"]
+    done = _gac("generate", "hi", "--config", config, "--alignment", "prefix", *arguments)
+    assert done.returncode == 0, done.stderr
+    *tokens, finished = map(json.loads, done.stdout.splitlines())
+    assert finished["num_tokens"] == len(tokens) == 6
+    weights = [{name: member["weight"] for name, member in token["members"].items()} for token in tokens]
+    assert weights[0] == {"a": 0.5, "b": 0.5}
+    assert all(abs(sum(step.values()) - 1) < 1e-6 for step in weights)
+    for before, now, token in zip(weights, weights[1:], tokens, strict=False):
+        posterior = {name: before[name] * max(token["members"][name]["prob"], 1e-6) for name in before}
+        assert now["a"] == pytest.approx(posterior["a"] / sum(posterior.values()), rel=1e-4)
+    assert all(isinstance(token["open"], bool) for token in tokens)
+    pieces = [piece for token in tokens for spelling in token["spellings"].values() for piece in spelling]
+    assert all(bytes.fromhex(piece) for piece in pieces)

@@ -1,0 +1,45 @@
+"""Steps written out by hand, with two members that cut the text differently."""
+
+from __future__ import annotations
+
+from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+
+Top = dict[bytes, float]
+
+
+def token_id(token: bytes) -> int:
+    return int.from_bytes(token, "big") + 1
+
+
+def candidates(top: Top) -> tuple[Candidate, ...]:
+    return tuple(Candidate(token_id(token), token, prob) for token, prob in top.items())
+
+
+def member(name: str, prob: float, top: Top | None = None, weight: float = 0.5, num_read: int = 1) -> MemberTrace:
+    return MemberTrace(name, weight, prob, 1, candidates(top or {}), num_read, 0.01)
+
+
+def step(
+    position: int,
+    token: bytes,
+    spellings: dict[str, tuple[bytes, ...]] | None = None,
+    *,
+    members: tuple[MemberTrace, ...] | None = None,
+    is_open: bool = False,
+    prob: float = 0.5,
+    top: Top | None = None,
+) -> StepTrace:
+    members = members or (member("Small", 0.5), member("Large", 0.5))
+    return StepTrace(
+        position=position,
+        token_id=token_id(token),
+        token=token,
+        prob=prob,
+        top=candidates(top or {}),
+        gate_confidence=0.4,
+        is_ensembled=len(members) > 1,
+        winner="Small",
+        members=members,
+        spellings=spellings or {},
+        is_open=is_open,
+    )
