@@ -124,8 +124,10 @@ def test_a_spelling_that_grew_longer_than_the_tokens_it_replaces_overruns_no_con
     seed: int, context_length: int, threshold: float
 ) -> None:
     ensemble = toy_ensemble(toys(seed, 3, LETTERS, num_words=8), context_length=context_length)
-    how = {"temperature": 1.0, "seed": seed, "max_new_tokens": 40, "threshold": threshold, "mode": "gate"}
-    finished = follow(session_of(ensemble, "ab é", **how))
+    session = session_of(
+        ensemble, "ab é", threshold=threshold, temperature=1.0, seed=seed, max_new_tokens=40, mode="gate"
+    )
+    finished = follow(session)
     assert (finished.reason, finished.detail[-7:]) == (FinishReason.LENGTH, "tokens)")
 
 

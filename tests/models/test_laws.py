@@ -185,6 +185,44 @@ def test_pending_ids_can_be_rewound(backend: Backend, sequences: Sequences) -> N
     assert_near(sequences.read(sequence, ids[12:13]), sequences.fresh(ids[:13]), backend.bound)
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [(0,), (7,), (19,), (20,), (23,), (19, 3), (3, 9), (22, 8)],
+    ids=lambda lengths: "-".join(map(str, lengths)),
+)
+def test_a_rewritten_tail_is_read_as_in_a_fresh_sequence(
+    backend: Backend, sequences: Sequences, lengths: tuple[int, ...]
+) -> None:
+    """Twenty ids are cached, four are pending, and the tail is rewritten once or twice before the next read."""
+    ids, other = backend.document, backend.document[26:]
+    sequence = sequences.new()
+    sequences.read(sequence, ids[:20])
+    sequence.extend(list(ids[20:24]))
+    wanted = ids[:24]
+    for number, length in enumerate(lengths):
+        tail = other[number : number + 6]
+        sequence.rewrite(length, list(tail))
+        wanted = wanted[:length] + tail
+    num_valid = min(20, *lengths)
+    assert (sequence.ids, sequence.pending) == (list(wanted), list(wanted[num_valid:]))
+
+    backend.model.catch_up(sequence)
+
+    assert (sequence.ids, sequence.num_cached, sequence.num_pending) == (
+        list(wanted),
+        num_valid,
+        len(wanted) - num_valid,
+    )
+    found_NV = sequences.read(sequence, (), 3)
+    assert (sequence.num_cached, sequence.num_pending) == (len(wanted), 0)
+    rewound = sequences.new()
+    sequences.read(rewound, ids[:20])
+    backend.model.rewind(rewound, num_valid)
+    assert_near(found_NV, sequences.read(rewound, wanted[num_valid:], 3), FLOAT32)
+    if backend.bound < QUANTISED:  # else the twenty read at once weigh more than the few ids that are left of them
+        assert_near(found_NV, sequences.fresh(wanted, 3), backend.bound)
+
+
 def test_a_fork_is_its_parent_and_both_go_their_own_way(backend: Backend, sequences: Sequences) -> None:
     ids = backend.document
     parent = sequences.new()
