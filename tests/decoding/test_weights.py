@@ -81,31 +81,38 @@ def test_members_whose_weights_are_all_zero_count_the_same() -> None:
 @given(
     seed=st.integers(0, 200),
     num=st.integers(2, 4),
-    kind=st.sampled_from(["average", "posterior"]),
     decay=st.sampled_from([1.0, 0.8]),
     alignment=st.sampled_from(["paper", "prefix"]),
     threshold=st.sampled_from([1.01, 0.4]),
 )
-def test_a_trace_shows_the_weights_that_follow_from_its_probabilities(
-    seed: int, num: int, kind: str, decay: float, alignment: str, threshold: float
+def test_a_trace_shows_the_posterior_that_follows_from_its_probabilities(
+    seed: int, num: int, decay: float, alignment: str, threshold: float
 ) -> None:
-    how: dict[str, Any] = {
-        "weights": kind,
-        "posterior_decay": decay,
-        "alignment": alignment,
-        "mode": "gate",
-        "threshold": threshold,
-    }
+    how: dict[str, Any] = {"weights": "posterior", "posterior_decay": decay, "alignment": alignment}
     evidence = dict.fromkeys((f"m{i}" for i in range(num)), 0.0)
-    for step in steps_of(toy_ensemble(toys(seed, num)), temperature=1.0, seed=seed, **how):
+    ensemble = toy_ensemble(toys(seed, num), mode="gate", threshold=threshold)
+    for step in steps_of(ensemble, temperature=1.0, seed=seed, **how):
         if not step.is_ensembled:
             continue
         raw = {name: math.exp(log_prob - max(evidence.values())) for name, log_prob in evidence.items()}
         wanted = {name: value / sum(raw.values()) for name, value in raw.items()}
         assert {m.member: m.weight for m in step.members} == pytest.approx(wanted, abs=1e-6)
-        kept = decay if kind == "posterior" else 1.0 if step.is_open else None
+        if step.is_open:
+            break  # a member inside a token of its own is judged by all that begins with these bytes
         for m in step.members:
-            evidence[m.member] = 0.0 if kept is None else evidence[m.member] * kept + math.log(max(m.prob, LEAST))
+            evidence[m.member] = evidence[m.member] * decay + math.log(max(m.prob, LEAST))
+
+
+@FEW
+@given(seed=st.integers(0, 200), num=st.integers(2, 4))
+def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: int) -> None:
+    ensemble = toy_ensemble(toys(seed, num), weights={"m0": 1, "m1": 3})
+    given_weights = ensemble.config.weights(ensemble.config.settings)
+    is_shared = True
+    for step in steps_of(ensemble, temperature=1.0, seed=seed, alignment="prefix"):
+        if is_shared:
+            assert {m.member: m.weight for m in step.members} == pytest.approx(given_weights)
+        is_shared = not step.is_open
 
 
 @FEW
