@@ -22,9 +22,8 @@ from gac_app.decoding.context import Expectation
 from gac_app.decoding.covers import Row
 from gac_app.vocab.union import UnionVocabulary
 
-_ENDS = 0.5  # share of a member's probability for a beginning from which its token is taken to end there
-_MAY_GO_ON = 0.9  # share up to which it may as well go on
-_GOES_ON = 0.1  # share up to which it is taken to go on
+_MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
+_ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not cut alike
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
 
 
@@ -41,23 +40,22 @@ def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float],
     return found
 
 
+def begun(row: Row, ids: range) -> float:
+    """Probability of what begins with the first token of `ids`, which all begin with it."""
+    return float(row.probs_U[ids.start : ids.stop].sum())
+
+
 def goes_on(row: Row, ids: range) -> bool:
     """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
-    return row.ends_at(ids.start) <= _GOES_ON * _begun(row, ids)
+    return row.ends_at(ids.start) <= _MAY_END * begun(row, ids)
 
 
 def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapping[str, float]) -> bool:
-    rows = [(e.row, weights[name] * _begun(e.row, ids), weights[name]) for name, e in expected.items()]
-    voice = sum(share for _, share, _ in rows)
-    ends = [
-        weight * row.ends_at(ids.start) / share for row, share, weight in rows if share > 0 and share >= _VOICE * voice
-    ]
-    return bool(ends) and max(ends) >= _ENDS and min(ends) <= _MAY_GO_ON
-
-
-def _begun(row: Row, ids: range) -> float:
-    """Probability of what begins with the first token of `ids`."""
-    return float(row.probs_U[ids.start : ids.stop].sum())
+    cuts = [(e.row.ends_at(ids.start), begun(e.row, ids), weights[name]) for name, e in expected.items()]
+    voice = sum(weight * prob for _, prob, weight in cuts)
+    heard = [(ends, prob) for ends, prob, weight in cuts if prob > 0 and weight * prob >= _VOICE * voice]
+    odds = [ends / max(prob - ends, 1e-9) for ends, prob in heard]
+    return any(ends >= _MAY_END * prob for ends, prob in heard) and max(odds) >= _ODDS_RATIO * min(odds)
 
 
 def gathered(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:

@@ -126,9 +126,10 @@ class Ensemble:
             ways = dict.fromkeys((*cuts, *([] if alone else [tuple(longest_pieces(text, self.union))])))
             scores = [follow_pieces(forks, pieces, gate, self._weights(settings)) for pieces in ways]
         else:
+            ends = [frozenset(cuts_of(pieces)) for pieces in cuts]
             scores = [
-                self._follow(text, CutsFollower(text, cuts_of(pieces), self.union), forks, gate, settings)
-                for pieces in dict.fromkeys(cuts)
+                self._follow(text, CutsFollower(text, way, self.union), forks, gate, settings)
+                for way in dict.fromkeys((*ends, frozenset[int]().union(*ends)))
             ]
         return max(scores, key=lambda score: score.log_prob)
 

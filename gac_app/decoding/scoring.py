@@ -9,7 +9,7 @@ tokeniser cuts the text, or that is contested. A member alone: its tokeniser's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from itertools import accumulate
@@ -27,6 +27,7 @@ from gac_app.vocab.union import UnionVocabulary
 
 _LEAST_PROB = 1e-12  # so that no text is impossible
 _PIECES_AT_ONCE = 32
+_LIKELY = 0.01  # share of the likeliest piece's probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,16 @@ class PromptForks:
 
 
 class CutsFollower:
-    """Takes the likeliest piece that leads to one of the given cuts, or at which what is possible ends.
+    """Takes, of the pieces that lead to one of the given cuts or that cannot go on, the longest likely one.
+
+    A shorter piece is an event of its own: behind it the members do not expect the longer one any more.
 
     Args:
         text: what is followed.
         cuts: places in it at which some member's tokeniser would cut.
     """
 
-    def __init__(self, text: bytes, cuts: set[int], union: UnionVocabulary) -> None:
+    def __init__(self, text: bytes, cuts: Collection[int], union: UnionVocabulary) -> None:
         self._text = text
         self._cuts = cuts
         self._union = union
@@ -103,12 +106,13 @@ class CutsFollower:
     def __call__(self, probs_U: torch.Tensor) -> int:
         pieces = list(self._pieces())
         probs = probs_U[torch.tensor([token_id for token_id, _ in pieces])].tolist()
+        likely = max(probs) * _LIKELY
         reaching = [
-            (prob, end, token_id)
+            (end, token_id)
             for index, (prob, (token_id, end)) in enumerate(zip(probs, pieces, strict=True))
-            if end in self._cuts or not any(probs[index + 1 :])
+            if prob >= likely and (end in self._cuts or not any(probs[index + 1 :]))
         ]
-        _, self._at, token_id = max(reaching)
+        self._at, token_id = max(reaching or [(pieces[-1][1], pieces[-1][0])])
         return token_id
 
     def _pieces(self) -> Iterator[tuple[int, int]]:

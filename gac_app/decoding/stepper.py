@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.alignment import contested, gathered, goes_on
+from gac_app.decoding.alignment import begun, contested, gathered, goes_on
 from gac_app.decoding.combine import combine
 from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
@@ -50,7 +50,7 @@ class Stepper:
         self._weights = weights
         self._settings = settings
         self._stopped = stopped
-        self._open: set[str] = set()  # the members whose tokens go on beyond the token decided
+        self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
 
     def decide(self, choose: Choose) -> StepTrace:
         """Ask the members, combine what they expect, and choose; `position` is left to the caller.
@@ -69,9 +69,10 @@ class Stepper:
         members = tuple(
             self._member_trace(name, weights[name], rows[name], e, token_id) for name, e in expected.items()
         )
-        self._open = self._open_names(token_id, expected, is_contested=any(token_id == ids.start for ids in ranges))
+        self._open = self._inside(token_id, expected, is_contested=any(token_id == ids.start for ids in ranges))
         if len(members) > 1:
-            self._weights.note({member.member: member.prob for member in members}, is_open=bool(self._open))
+            probs = {member.member: member.prob for member in members} | self._open
+            self._weights.note(probs, is_open=bool(self._open))
         return StepTrace(
             position=0,
             token_id=token_id,
@@ -94,7 +95,7 @@ class Stepper:
     def feed(self, step: StepTrace) -> dict[str, tuple[bytes, ...]]:
         """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""
         fed = {name: self.contexts[name].feed(step.token_id, is_open=name in self._open) for name in self.alive}
-        self._open = set()
+        self._open = {}
         return {name: pieces for name, pieces in fed.items() if step.token and pieces != (step.token,)}
 
     def close(self) -> None:
@@ -131,17 +132,17 @@ class Stepper:
             return []
         return contested(expected, weights, self._union)
 
-    def _open_names(self, token_id: int, expected: dict[str, Expectation], *, is_contested: bool) -> set[str]:
-        """The members that are inside one of their tokens behind the token chosen, or may be."""
+    def _inside(self, token_id: int, expected: dict[str, Expectation], *, is_contested: bool) -> dict[str, float]:
+        """The members that may be inside a token of theirs behind the one chosen -> what they gave to its bytes."""
         if self._settings.alignment == "paper" or token_id == self._union.end_id:
-            return set()
-        if is_contested:
-            return set(expected)
+            return {}
         ids = self._union.extensions(self._union.tokens[token_id])
         return {
-            name
+            name: begun(e.row, ids)
             for name, e in expected.items()
-            if token_id in e.row.open_ids or (len(expected) > 1 and len(ids) > 1 and goes_on(e.row, ids))
+            if is_contested
+            or token_id in e.row.open_ids
+            or (len(expected) > 1 and len(ids) > 1 and goes_on(e.row, ids))
         }
 
     # --- traces
