@@ -14,6 +14,7 @@ function coverLine(cover, position) {
   if (cover.kind === "spelled") return line("reads it as ", ...pieces(cover.pieces));
   if (cover.kind === "together") return line(`reads ${tokensFrom(cover.since, position)} again, together: `, ...pieces(cover.pieces));
   if (!cover.pieces) return line("is inside a longer token of its own, and reads nothing until that is whole");
+  if (cover.pieces.length > 1) return line("reads it only together with what follows, as ", ...pieces(cover.pieces), `, at token ${cover.until + 1}`);
   return line("is inside a longer token of its own, ", ...pieces(cover.pieces), `, whole at token ${cover.until + 1}`);
 }
 
