@@ -1,0 +1,258 @@
+"""Which tokens are contested, what is left exclusive, and where both alignments are one and the same."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.alignment import contested, gathered
+from gac_app.decoding.combine import combine
+from gac_app.decoding.context import Expectation, MemberContext, PrefixContext
+from gac_app.decoding.covers import Row
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import StepTrace, TokenEvent
+from gac_app.decoding.gate import make_gate
+from gac_app.decoding.member import TOP_K, InlineMember
+from gac_app.decoding.stepper import Stepper
+from gac_app.decoding.weights import StepWeights
+from gac_app.models.random_model import RandomModel, make_vocabulary
+from gac_app.vocab.union import UnionVocabulary
+from tests.decoding.conftest import make
+from tests.decoding.toy import toy_ensemble, toys
+from tests.fakes import FixedModel, config_of, ensemble_of
+
+FEW = hypothesis_settings(max_examples=20, deadline=None)
+SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
+EQUAL = {"one": 0.5, "other": 0.5}
+
+
+def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: dict[bytes, float] | None = None) -> Any:
+    probs_U = torch.zeros(len(union))
+    for token, prob in probs.items():
+        probs_U[union.ids[token] if token else union.end_id] = prob
+    top = probs_U.topk(min(TOP_K, len(union)))
+    open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
+    return Expectation(Row(probs_U, open_ids), top.values, top.indices, num_read=1, seconds=0.0)
+
+
+def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
+    expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
+    return [SPACES.tokens[ids.start] for ids in contested(expected, weights, SPACES)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tokens"),
+    [
+        ({b"   ": 0.9, b"x": 0.1}, {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}, [b"   "]),
+        ({b"\xe6": 0.8, b"x": 0.2}, {"日".encode(): 0.3, "本".encode(): 0.3, b"x": 0.4}, [b"\xe6"]),
+        ({b"   ": 0.9, b"x": 0.1}, {b"   ": 0.8, b"x": 0.2}, []),  # both end there
+        ({b"    ": 0.9, b"x": 0.1}, {b"    ": 0.8, b"x": 0.2}, []),  # both go on
+        ({b"   ": 0.9, b"x": 0.1}, {b"x": 0.999, b"    ": 0.001}, []),  # the other has no say in it
+        ({b"": 0.9, b"x": 0.1}, {b"x": 1.0}, []),  # nothing begins with END
+    ],
+    ids=["three spaces and four", "a byte and its character", "both end", "both go on", "not heard", "end"],
+)
+def test_a_token_is_contested_where_one_ends_behind_it_and_another_goes_on(
+    one: dict[bytes, float], other: dict[bytes, float], tokens: list[bytes]
+) -> None:
+    assert contested_tokens(one, other, EQUAL) == tokens
+    assert contested_tokens(other, one, EQUAL) == tokens
+
+
+def test_a_contested_token_takes_what_begins_with_it() -> None:
+    one = {b"   ": 0.9, b"x": 0.1}
+    other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
+    expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
+    ranges = contested(expected, EQUAL, SPACES)
+    mixed_U = combine([gathered(e.row.probs_U, ranges) for e in expected.values()], [0.5, 0.5])
+    assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
+    assert float(mixed_U[SPACES.ids[b"    "]]) == 0
+    assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
+
+
+def rows(union: UnionVocabulary) -> st.SearchStrategy[Expectation]:
+    weights = st.lists(st.floats(0, 1) | st.just(0.0), min_size=len(union), max_size=len(union)).filter(any)
+
+    def normalised(raw: list[float], open_shares: list[float]) -> Expectation:
+        probs = [value / sum(raw) for value in raw]
+        tokens = (*union.tokens, b"")
+        opened = {t: p * share for t, p, share in zip(union.tokens, probs, open_shares, strict=False) if share > 0.5}
+        found: Expectation = expectation(union, dict(zip(tokens, probs, strict=True)), opened)
+        return found
+
+    return st.builds(normalised, weights, st.lists(st.floats(0, 1), min_size=len(union) - 1, max_size=len(union) - 1))
+
+
+NESTED = UnionVocabulary([b"a", b"aa", b"aab", b"ab", b"abab", b"b", b"ba", b"bb"])
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(expectations=st.lists(rows(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
+def test_contested_ranges_never_overlap_and_what_is_chosen_from_sums_to_one(
+    expectations: list[Expectation], share: float
+) -> None:
+    expected = {f"m{i}": e for i, e in enumerate(expectations)}
+    rest = (1 - share) / (len(expected) - 1)
+    weights = {name: share if name == "m0" else rest for name in expected}
+    ranges = contested(expected, weights, NESTED)
+    for ids, following in pairwise(ranges):
+        assert ids.stop <= following.start
+    for ids in ranges:
+        assert ids == NESTED.extensions(NESTED.tokens[ids.start])
+        assert len(ids) > 1
+        assert NESTED.end_id not in ids
+    mixed_U = combine([gathered(e.row.probs_U, ranges) for e in expected.values()], list(weights.values()))
+    assert float(mixed_U.sum()) == pytest.approx(1)
+    plain_U = combine([e.row.probs_U for e in expected.values()], list(weights.values()))
+    for ids in ranges:
+        assert float(mixed_U[ids.start]) == pytest.approx(float(plain_U[ids.start : ids.stop].sum()), abs=1e-6)
+        plain_U[ids.start : ids.stop] = mixed_U[ids.start : ids.stop]
+    assert torch.equal(mixed_U, plain_U), "outside the ranges nothing changes"
+
+
+@FEW
+@given(
+    seed=st.integers(0, 500),
+    num=st.integers(2, 4),
+    how=st.sampled_from([{"mode": "every-step"}, {"mode": "gate", "threshold": 0.5}, {"weights": "posterior"}]),
+)
+def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
+    ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
+    settings = ensemble.config.settings
+    contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
+    weights = StepWeights(ensemble.config.weights(settings), is_posterior=settings.weights == "posterior")
+    stepper = Stepper(contexts, ensemble.union, make_gate(settings), weights, settings, threading.Event())
+    draw = torch.Generator().manual_seed(seed)
+
+    def choose(probs_U: torch.Tensor) -> int:
+        assert float(probs_U.sum()) == pytest.approx(1, abs=1e-5)
+        assert float(probs_U.min()) >= 0
+        token_id = int(torch.multinomial(probs_U[:-1], 1, generator=draw))
+        assert float(probs_U[token_id]) > 0
+        return token_id
+
+    with closing(stepper):
+        for _ in range(10):
+            step = stepper.decide(choose)
+            assert 0 < step.prob <= 1 + 1e-6
+            stepper.feed(step)
+
+
+# --- where the alignments are one
+
+
+def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> list[StepTrace]:
+    settings = ensemble.config.settings_from({"max_new_tokens": 16, "mode": "every-step", **how})
+    events = ensemble.generate(prompt, settings, raw=True)
+    return [event.step for event in events if isinstance(event, TokenEvent)]
+
+
+@FEW
+@given(seed=st.integers(0, 50), temperature=st.sampled_from([0.0, 1.0]))
+def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float) -> None:
+    ensemble = make(seed)
+    paper, prefix = (decoded(ensemble, alignment=a, temperature=temperature) for a in ("paper", "prefix"))
+    assert [(s.token, s.prob, s.is_open) for s in prefix] == [(s.token, s.prob, False) for s in paper]
+
+
+@FEW
+@given(seed=st.integers(0, 500))
+def test_members_of_one_vocabulary_decode_as_the_paper_says_up_to_the_first_open_token(seed: int) -> None:
+    """One vocabulary is not one way to cut: members may disagree where a token ends all the same."""
+    models = [RandomModel(name, seed=number, vocabulary=make_vocabulary(7)) for number, name in enumerate("ab", seed)]
+    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    paper, prefix = (decoded(ensemble, alignment=a) for a in ("paper", "prefix"))
+    for step, other in zip(paper, prefix, strict=False):
+        if other.is_open:
+            break
+        assert step.token == other.token
+        assert step.prob == pytest.approx(other.prob, abs=1e-6)
+    else:
+        assert len(paper) == len(prefix)
+
+
+def test_with_a_vocabulary_without_beginnings_no_token_is_ever_open() -> None:
+    ensemble = toy_ensemble(toys(5, 3, num_words=0))
+    paper, prefix = (decoded(ensemble, "ab", alignment=alignment) for alignment in ("paper", "prefix"))
+    assert [(s.token, s.prob, s.is_open, s.spellings) for s in prefix] == [(s.token, s.prob, False, {}) for s in paper]
+    assert len(paper) == 16
+
+
+def test_agreeing_members_of_different_vocabularies_write_what_both_want() -> None:
+    """The case that the alignment is for: apart, "   " and "    " lose to "x", which neither wants most."""
+    ensemble = ensemble_of(
+        [FixedModel("a", {b" ": 0.6, b"x": 0.4}), FixedModel("b", {b"    ": 0.55, b"x": 0.45})], member=InlineMember
+    )
+    assert decoded(ensemble, alignment="paper", max_new_tokens=3)[0].token == b"x"
+    steps = decoded(ensemble, alignment="prefix", max_new_tokens=5)
+    assert (steps[0].token, steps[0].is_open) == (b" ", True)
+    assert steps[0].prob == pytest.approx(0.575)
+    assert [step.token for step in steps[:4]] == [b" "] * 4
+    assert [step.is_open for step in steps[:4]] == [True, True, True, False]
+    assert [step.spellings["b"] for step in steps[:4]] == [(), (), (), (b"    ",)], "its one token, once it is complete"
+
+
+# --- the paper's alignment, as a slow and obvious loop
+
+
+def paper_loop(models: list[RandomModel], prompt: str, weights: list[float], num: int) -> list[tuple[bytes, float]]:
+    """Project, mean, argmax, feed (paper, section 3.1), with dictionaries."""
+    contexts = [model.vocabulary.encode(prompt) for model in models]
+    found: list[tuple[bytes, float]] = []
+    while len(found) < num:
+        mean: dict[bytes, float] = {}
+        for model, ids, weight in zip(models, contexts, weights, strict=True):
+            for token, prob in own_probs(model, ids).items():
+                mean[token] = mean.get(token, 0.0) + weight * prob
+        token, prob = max(mean.items(), key=lambda pair: pair[1])
+        found.append((token, prob))
+        if not token:
+            break
+        for model, ids in zip(models, contexts, strict=True):
+            ids += feed(model, token)
+    return found
+
+
+def own_probs(model: RandomModel, ids: list[int]) -> dict[bytes, float]:
+    vocabulary = model.vocabulary
+    weights: dict[bytes, float] = {}
+    for own, logit in enumerate(model._logits_V(ids).double().exp().tolist()):
+        token = b"" if own in vocabulary.end_ids else vocabulary.token_bytes[own]
+        if token is not None:
+            weights[token] = weights.get(token, 0.0) + logit
+    return {token: weight / sum(weights.values()) for token, weight in weights.items()}
+
+
+def feed(model: RandomModel, token: bytes) -> list[int]:
+    """Its own token, else the longest pieces that fit: the random models' tokeniser does just that."""
+    own_ids = {own: i for i, own in enumerate(model.vocabulary.token_bytes) if own}  # of equal ones, the tokeniser's
+    ids = []
+    while token:
+        piece = max((own for own in own_ids if token.startswith(own)), key=len)
+        ids.append(own_ids[piece])
+        token = token[len(piece) :]
+    return ids
+
+
+@hypothesis_settings(max_examples=10, deadline=None)
+@given(
+    seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
+    raw_weights=st.lists(st.integers(1, 5), min_size=4, max_size=4),
+)
+def test_paper_is_project_mean_argmax_feed(seeds: list[int], raw_weights: list[int]) -> None:
+    given_weights = {f"m{seed}": weight for seed, weight in zip(seeds, raw_weights, strict=False)}
+    steps = decoded(make(*seeds), alignment="paper", weights=given_weights, max_new_tokens=10)
+    models = [RandomModel(f"m{seed}", seed) for seed in seeds]
+    weights = [weight / sum(given_weights.values()) for weight in given_weights.values()]
+    wanted = paper_loop(models, "the model", weights, 10)
+    assert [step.token for step in steps] == [token for token, _ in wanted]
+    assert [step.prob for step in steps] == pytest.approx([prob for _, prob in wanted], rel=1e-4)
+    assert not any(step.is_open for step in steps)
