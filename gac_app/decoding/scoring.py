@@ -106,13 +106,13 @@ class CutsFollower:
     def __call__(self, probs_U: torch.Tensor) -> int:
         pieces = list(self._pieces())
         probs = probs_U[torch.tensor([token_id for token_id, _ in pieces])].tolist()
-        likely = max(probs) * _LIKELY
         reaching = [
-            (end, token_id)
+            (prob, end, token_id)
             for index, (prob, (token_id, end)) in enumerate(zip(probs, pieces, strict=True))
-            if prob >= likely and (end in self._cuts or not any(probs[index + 1 :]))
+            if end in self._cuts or not any(probs[index + 1 :])
         ]
-        self._at, token_id = max(reaching or [(pieces[-1][1], pieces[-1][0])])
+        likely = [piece for piece in reaching if piece[0] >= max(probs) * _LIKELY]
+        _, self._at, token_id = likely[-1] if likely else max(reaching)
         return token_id
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
