@@ -156,7 +156,7 @@ class PrefixContext(MemberContext):
                 return None
         self._is_current = True
         row = self._covers.row()
-        if reading is not None and len(self._covers.boundaries) == 1:
+        if reading is not None and self._covers.is_settled:
             return Expectation(row, reading.top_probs_NK[-1], reading.top_ids_NK[-1], reading.num_read, reading.seconds)
         top = row.probs_U.topk(min(TOP_K, len(row.probs_U)))
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)

@@ -97,6 +97,11 @@ class Covers:
         """The boundaries whose distributions are needed before anything else."""
         return [boundary for boundary in self.boundaries if boundary.probs_U is None]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the member is known to be at the end of one of its tokens: the last boundary, and no other."""
+        return len(self.boundaries) == 1 and self.boundaries[0].end == len(self.text)
+
     def advance(self, piece: bytes, *, is_open: bool) -> Boundary | None:
         """The answer goes on with `piece`; needs all boundaries read. Returns the boundary at its new end, if any.
 
@@ -183,7 +188,7 @@ class Covers:
     def row(self) -> Row:
         """The distribution of the next piece. Needs all boundaries read."""
         last = self.boundaries[-1]
-        if len(self.boundaries) == 1 and last.end == len(self.text):
+        if self.is_settled:
             return Row(last.known_probs_U)
         row_U = torch.zeros_like(last.known_probs_U)
         open_ids: dict[int, float] = {}

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.context import PrefixContext
+from gac_app.decoding.context import Expectation, PrefixContext
 from gac_app.decoding.covers import Boundary
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.decoding.member import InlineMember
+from gac_app.decoding.member import InlineMember, Reading
 from gac_app.decoding.session import Branch, DecodingSession
 from gac_app.models.random_model import RandomModel
 from tests.decoding.conftest import make
@@ -33,6 +33,22 @@ HOW = st.sampled_from(
 # Where a member, spelling anew what it had read and what it missed, once held more ids than it has room for.
 OVERRUN = [(36, 15, 0.6), (52, 14, 0.6), (494, 20, 0.3), (564, 14, 0.3), (626, 15, 0.6)]
 LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
+
+
+@pytest.fixture(autouse=True)
+def favourites_are_those_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a context expects, its favourites, which the gate looks at, are those of its distribution."""
+    expect = PrefixContext.expect
+
+    def checked(self: PrefixContext, reading: Reading | None) -> Expectation | None:
+        found = expect(self, reading)
+        if found:
+            favourites = found.row.probs_U.topk(len(found.top_probs_K)).values
+            assert torch.equal(found.top_probs_K, favourites)
+            assert torch.equal(found.row.probs_U[found.top_ids_K], favourites)
+        return found
+
+    monkeypatch.setattr(PrefixContext, "expect", checked)
 
 
 def ids_at(boundary: Boundary) -> list[int]:
