@@ -14,6 +14,7 @@ import torch
 from gac_app.decoding.covers import Boundary, Covers, Row
 from gac_app.decoding.events import MemberUsage
 from gac_app.decoding.member import TOP_K, Member, Reading
+from gac_app.decoding.ranking import top_k
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 
@@ -158,9 +159,9 @@ class PrefixContext(MemberContext):
         row = self._covers.row()
         if reading is not None and self._covers.is_settled:
             return Expectation(row, reading.top_probs_NK[-1], reading.top_ids_NK[-1], reading.num_read, reading.seconds)
-        top = row.probs_U.topk(min(TOP_K, len(row.probs_U)))
+        top_probs_NK, top_ids_NK = top_k(row.probs_U.unsqueeze(0), TOP_K)
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-        return Expectation(row, top.values, top.indices, num_read, seconds)
+        return Expectation(row, top_probs_NK[0], top_ids_NK[0], num_read, seconds)
 
     def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
         """Append a union token.

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import torch
 
+from gac_app.decoding.ranking import top_k
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
@@ -93,7 +94,7 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
                 model.catch_up(read.sequence)
             logits = model.read(reads)
             probs = [mapping.project(logits_NV) for logits_NV in logits]
-            tops = [probs_NU.topk(min(TOP_K, probs_NU.shape[1]), dim=1) for probs_NU in probs]
+            tops = [top_k(probs_NU, TOP_K) for probs_NU in probs]
     except GacError:
         raise
     except torch.OutOfMemoryError as error:
@@ -101,13 +102,10 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
         raise MemberError(model.name, "out-of-memory", "the device has no memory left for this step") from error
     except Exception as error:  # a back end may raise anything: it ends this member's part, never the worker
         raise MemberError(model.name, "exception", f"{type(error).__name__}: {error}") from error
-    if not all(bool(torch.isfinite(top.values[:, 0]).all()) for top in tops):
+    if not all(bool(torch.isfinite(top_probs_NK[:, 0]).all()) for top_probs_NK, _ in tops):
         raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
     seconds = time.monotonic() - started
-    return [
-        Reading(probs_NU, top.values, top.indices, count, seconds)
-        for probs_NU, top, count in zip(probs, tops, counts, strict=True)
-    ]
+    return [Reading(probs_NU, *top, count, seconds) for probs_NU, top, count in zip(probs, tops, counts, strict=True)]
 
 
 class ModelMember:

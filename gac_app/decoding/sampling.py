@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from gac_app.config import Settings
+from gac_app.decoding.ranking import argmax
 
 _FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as much as a small model's step
 
@@ -26,7 +27,7 @@ class Sampler:
     def choose(self, probs_U: torch.Tensor) -> int:
         """A union id."""
         probs_U = self._penalised(probs_U)
-        token_id = int(probs_U.argmax()) if self._settings.temperature == 0 else self._draw(probs_U)
+        token_id = argmax(probs_U) if self._settings.temperature == 0 else self._draw(probs_U)
         self.note(token_id)
         return token_id
 

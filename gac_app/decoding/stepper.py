@@ -17,6 +17,7 @@ from gac_app.decoding.context import Expectation, MemberContext, SessionStopped,
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.member import TOP_K
+from gac_app.decoding.ranking import rank_of, top_k
 from gac_app.decoding.weights import StepWeights
 from gac_app.vocab.union import UnionVocabulary
 
@@ -78,7 +79,7 @@ class Stepper:
             token_id=token_id,
             token=self._union.token(token_id),
             prob=float(probs_U[token_id]),
-            top=members[0].top if len(members) == 1 else self._candidates(*probs_U.topk(min(TOP_K, len(probs_U)))),
+            top=members[0].top if len(members) == 1 else self._favourites(probs_U),
             gate_confidence=decision.confidence,
             is_ensembled=len(members) > 1,
             winner=max(members, key=lambda member: member.weight * member.prob).member,
@@ -150,16 +151,19 @@ class Stepper:
     def _member_trace(
         self, name: str, weight: float, probs_U: torch.Tensor, expectation: Expectation, token_id: int
     ) -> MemberTrace:
-        prob = probs_U[token_id]
         return MemberTrace(
             member=name,
             weight=weight,
-            prob=float(prob),
-            rank=int((probs_U > prob).sum()) + 1,
+            prob=float(probs_U[token_id]),
+            rank=rank_of(token_id, probs_U),
             top=self._candidates(expectation.top_probs_K, expectation.top_ids_K),
             num_read=expectation.num_read,
             seconds=expectation.seconds,
         )
+
+    def _favourites(self, probs_U: torch.Tensor) -> tuple[Candidate, ...]:
+        top_probs_NK, top_ids_NK = top_k(probs_U.unsqueeze(0), TOP_K)
+        return self._candidates(top_probs_NK[0], top_ids_NK[0])
 
     def _candidates(self, probs_K: torch.Tensor, ids_K: torch.Tensor) -> tuple[Candidate, ...]:
         pairs = zip(ids_K.tolist(), probs_K.tolist(), strict=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from gac_app.vocab.mapping import VocabMapping
 
 _CLOSE_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 60.0  # for the short calls, which wait behind a forward pass
+_PATIENCE = 0.25  # of a forward pass: how long it may wait for more sequences to share it
+_MAX_PATIENCE_S = 0.01
 _UNHELD = -1  # slot of a sequence that the model does not hold yet
 
 
@@ -43,6 +46,8 @@ class ThreadMember(ModelMember):
         super().__init__(model, mapping)
         self._commands: queue.SimpleQueue[_ReadCommand | _CallCommand | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._read_last: set[int] = set()  # the sequences of the last pass, by identity
+        self._patience_s = 0.0  # how long those are waited for
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
@@ -109,9 +114,7 @@ class ThreadMember(ModelMember):
 
     def _serve(self) -> None:
         while True:
-            waiting = [self._commands.get()]
-            while not self._commands.empty():
-                waiting.append(self._commands.get())
+            waiting = self._next_commands()
             for kind, group in groupby(waiting, key=type):
                 commands = list(group)
                 if kind is _ReadCommand:
@@ -122,11 +125,28 @@ class ThreadMember(ModelMember):
                     if isinstance(command, _CallCommand) and command.future.set_running_or_notify_cancel():
                         _fulfil(command.future, command.function)
 
+    def _next_commands(self) -> list[_ReadCommand | _CallCommand | None]:
+        """What waits. Sequences read in the last pass are waited for a moment: read together they cost little more."""
+        waiting = [self._commands.get()]
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            while not self._commands.empty():
+                waiting.append(self._commands.get())
+            reads = {id(command.read.sequence) for command in waiting if isinstance(command, _ReadCommand)}
+            if len(reads) < len(waiting) or self._read_last <= reads:
+                return waiting
+            try:
+                waiting.append(self._commands.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                return waiting
+
     def _read_all(self, commands: list[_ReadCommand]) -> None:
         """One forward pass for all; where it fails, one each, so that only the culprit's session suffers."""
         commands = [command for command in commands if self._is_wanted(command)]
         if not commands:
             return
+        self._read_last = {id(command.read.sequence) for command in commands}
+        started = time.monotonic()
         lengths = [command.read.sequence.num_valid for command in commands]
         try:
             readings = take_readings(self._model, self._mapping, [command.read for command in commands])
@@ -137,6 +157,7 @@ class ThreadMember(ModelMember):
             for command, length in zip(commands, lengths, strict=True):
                 _fulfil(command.future, partial(self._read_again, command.read, length))
             return
+        self._patience_s = min(_PATIENCE * (time.monotonic() - started), _MAX_PATIENCE_S)
         for command, reading in zip(commands, readings, strict=True):
             command.future.set_result(reading)
 

@@ -1,0 +1,54 @@
+"""The largest of a quarter of a million probabilities, for a fraction of the price of sorting or of one pass of `topk`.
+
+The maxima of blocks say in which blocks the largest values are; only those are looked at value by value.
+
+Shape suffixes: `N` positions, `U` the union vocabulary, `K` the largest, `B` blocks, `W` values within the blocks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+_BLOCK = 512  # values; about the root of a vocabulary
+
+
+def top_k(probs_NU: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `k` largest values of each row and their ids, [N, K] each, largest first; fewer where a row is shorter.
+
+    Which of equal values come first is not defined, as with `torch.topk`.
+    """
+    size = probs_NU.shape[1]
+    if size < 4 * _BLOCK * k:
+        top = probs_NU.topk(min(k, size), dim=1)
+        return top.values, top.indices
+    whole = size // _BLOCK * _BLOCK
+    maxima_NB = probs_NU[:, :whole].reshape(len(probs_NU), -1, _BLOCK).amax(2)
+    starts_NK = maxima_NB.topk(k, dim=1).indices * _BLOCK
+    within = torch.arange(_BLOCK, device=probs_NU.device)
+    ids_NW = (starts_NK.unsqueeze(2) + within).flatten(1)
+    rest_NW = torch.arange(whole, size, device=probs_NU.device).expand(len(probs_NU), -1)
+    ids_NW = torch.cat([ids_NW, rest_NW], dim=1)
+    top = probs_NU.gather(1, ids_NW).topk(k, dim=1)
+    return top.values, ids_NW.gather(1, top.indices)
+
+
+def argmax(probs_U: torch.Tensor) -> int:
+    """The id of the largest value, the first one of equals."""
+    whole = len(probs_U) // _BLOCK * _BLOCK
+    if not whole:
+        return int(probs_U.argmax())
+    start = int(probs_U[:whole].reshape(-1, _BLOCK).amax(1).argmax()) * _BLOCK
+    best = start + int(probs_U[start : start + _BLOCK].argmax())
+    if whole == len(probs_U):
+        return best
+    last = whole + int(probs_U[whole:].argmax())
+    return last if probs_U[last] > probs_U[best] else best
+
+
+def rank_of(token_id: int, probs_U: torch.Tensor) -> int:
+    """How many values are larger than this id's, plus 1."""
+    if probs_U.device.type == "cpu":  # numpy compares and counts ten times as fast
+        values = probs_U.numpy()
+        return int(np.count_nonzero(values > values[token_id])) + 1
+    return int(torch.count_nonzero(probs_U > probs_U[token_id])) + 1
