@@ -25,6 +25,7 @@ MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
 
 Mode = Literal["gate", "every-step"]
+GatePolicy = Literal["lazy", "eager"]
 Alignment = Literal["paper", "prefix"]
 Weights = Literal["average", "score", "posterior"] | dict[str, float]
 
@@ -41,6 +42,7 @@ class Settings(Frozen):
     mode: Mode = "gate"
     gate: str = ""  # member name; filled with the first member's by Config
     threshold: float = Field(0.5, ge=0.0, le=1.01)
+    gate_policy: GatePolicy = "lazy"  # when members not asked read: when called, or along with the gate
     weights: Weights = "average"
     posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
     alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree

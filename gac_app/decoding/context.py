@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 import torch
 
-from gac_app.decoding.covers import Boundary, Covers, Row
+from gac_app.decoding.covers import Row
 from gac_app.decoding.events import MemberUsage
-from gac_app.decoding.member import TOP_K, Member, Reading
-from gac_app.decoding.ranking import top_k
+from gac_app.decoding.member import Member, Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 
@@ -49,7 +48,8 @@ class Expectation:
 
 
 class MemberContext:
-    """The sequence that one session keeps in one member. A member that is not asked keeps its ids pending.
+    """The sequence that one session keeps in one member. A member that is not asked keeps its ids pending, or reads
+    them ahead: a pass that nobody waits for, and that `ask` finds. The sequence stays as it is while one is under way.
 
     Args:
         member: whose context this is.
@@ -61,6 +61,9 @@ class MemberContext:
         self.member = member
         self.num_prompt_ids = len(prompt_ids)
         self._sequence = sequence or member.open(prompt_ids)
+        self._fed: list[int] = []  # not in the sequence yet
+        self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
+        self._num_ahead = 0  # ids that it reads
         self._num_forwards = 0
         self._num_tokens_read = 0
         self._seconds = 0.0
@@ -72,19 +75,23 @@ class MemberContext:
     @property
     def is_full(self) -> bool:
         """Whether the ids no longer fit the member, so that it cannot be asked."""
-        return len(self._sequence.ids) > self.member.context_length
+        return len(self._sequence.ids) + len(self._fed) > self.member.context_length
 
     @property
     def written(self) -> bytes:
         """The bytes fed since the prompt."""
-        return self.member.mapping.vocabulary.decode(self._sequence.ids[self.num_prompt_ids :])
+        return self.member.mapping.vocabulary.decode(self._sequence.ids[self.num_prompt_ids :] + self._fed)
 
     @property
     def usage(self) -> MemberUsage:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
     def ask(self) -> Future[Reading] | None:
-        """Read whatever is pending; None where nothing needs to be read."""
+        """Read whatever is pending; None where nothing needs to be read. What was read ahead comes first."""
+        if self._ahead:
+            return self._ahead
+        self._sequence.extend(self._fed)
+        self._fed.clear()
         return self.member.read(self._sequence)
 
     def expect(self, reading: Reading | None) -> Expectation | None:
@@ -92,6 +99,9 @@ class MemberContext:
         if reading is None:
             raise RuntimeError("this context always reads")
         self._count(reading)
+        self._ahead = None
+        if self._fed:
+            return None
         row = Row(reading.probs_NU[-1])
         return Expectation(row, reading.top_probs_NK[-1], reading.top_ids_NK[-1], reading.num_read, reading.seconds)
 
@@ -102,11 +112,36 @@ class MemberContext:
             is_open: the tokens of some members go on beyond it; this kind of context lets all end there.
         """
         ids = self.member.mapping.feed(token_id)
-        self._sequence.extend(list(ids))
+        self._fed += ids
         return self._pieces(ids)
 
+    def read_ahead(self) -> Future[Reading] | None:
+        """Begin to read what is pending, unless a pass is under way; the last pass begun, if `ask` would find one.
+
+        A pass that failed stays, for `ask` to find.
+        """
+        if self._ahead:
+            if not self._ahead.done() or self._ahead.exception() or not self._fed:
+                return self._ahead
+            self._count(self._ahead.result())
+            self._ahead = None
+        self._begin(self.ask())
+        return self._ahead
+
     def close(self) -> None:
+        """Free the sequence. A pass under way is not waited for, but counts."""
+        if self._ahead and not self._ahead.cancel():
+            if not self._ahead.done():
+                self._num_forwards += 1
+                self._num_tokens_read += self._num_ahead
+            elif not self._ahead.exception():
+                self._count(self._ahead.result())
+        self._ahead = None
         self.member.free(self._sequence)
+
+    def _begin(self, ahead: Future[Reading] | None) -> None:
+        self._ahead = ahead
+        self._num_ahead = self._sequence.num_pending if ahead else 0
 
     def _count(self, reading: Reading) -> None:
         self._num_forwards += 1
@@ -117,113 +152,56 @@ class MemberContext:
         return tuple(self.member.mapping.vocabulary.token_bytes[own] or b"" for own in ids)
 
 
-class PrefixContext(MemberContext):
-    """A context whose member may be inside one of its own tokens when another member's ends (see `covers`)."""
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What ends a wait, and who reads along meanwhile: in passes of their own that nobody waits for."""
 
-    def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
-        super().__init__(member, prompt_ids, sequence)
-        self._covers = Covers(member.mapping)
-        self._chain = list(self._covers.boundaries)  # those whose ids the sequence holds, from the prompt's end on
-        self._missed = bytearray()  # fed since the member was asked last
-        self._rest = b""  # the end of what it has read by now that is no whole character
-        self._is_current = False
+    deadline: float
+    stopped: threading.Event
+    idle: SequenceOf[MemberContext]
 
-    @property
-    def is_full(self) -> bool:
-        return not self._covers.fits(bytes(self._missed), self.member.context_length - self.num_prompt_ids)
-
-    @property
-    def written(self) -> bytes:
-        return bytes(self._covers.text) + self._rest + bytes(self._missed)
-
-    def ask(self) -> Future[Reading] | None:
-        if self._missed:
-            self._rest = self._covers.leap(bytes(self._missed))
-            self._missed.clear()
-        unread = self._covers.unread
-        if not unread:
-            return None
-        self._hold(unread[-1])
-        return self.member.read(self._sequence, num_logits=len(unread))
-
-    def expect(self, reading: Reading | None) -> Expectation | None:
-        if reading is not None:
-            self._count(reading)
-            self._covers.learn(reading.probs_NU)
-        if self._rest:
-            self._covers.advance(self._rest, is_open=True)
-            self._rest = b""
-            if self._covers.unread:
-                return None
-        self._is_current = True
-        row = self._covers.row()
-        if reading is not None and self._covers.is_settled:
-            return Expectation(row, reading.top_probs_NK[-1], reading.top_ids_NK[-1], reading.num_read, reading.seconds)
-        top_probs_NK, top_ids_NK = top_k(row.probs_U.unsqueeze(0), TOP_K)
-        num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-        return Expectation(row, top_probs_NK[0], top_ids_NK[0], num_read, seconds)
-
-    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
-        """Append a union token.
-
-        Returns:
-            The pieces behind the boundary before: more bytes than the token has where it is read as a part of a longer
-            one; none where the member is inside a token now.
-        """
-        token = self.member.mapping.union.token(token_id)
-        if not self._is_current or not token:
-            self._missed += token
-            return (token,)
-        self._is_current = False
-        boundary = self._covers.advance(token, is_open=is_open)
-        return self._pieces(boundary.ids) if boundary else ()
-
-    def _hold(self, boundary: Boundary) -> None:
-        """Let the sequence be the ids up to `boundary`."""
-        new: list[Boundary] = []
-        while boundary.parent and boundary not in self._chain[boundary.depth : boundary.depth + 1]:
-            new.insert(0, boundary)
-            boundary = boundary.parent
-        del self._chain[boundary.depth + 1 :]
-        self._chain += new
-        ids = [own for added in new for own in added.ids]
-        if ids:
-            self._sequence.rewrite(self.num_prompt_ids + boundary.num_ids, ids)
+    def result(self, future: Future[Reading], name: str) -> Reading:
+        while not future.done():
+            ahead = [under_way for context in self.idle if (under_way := context.read_ahead())]
+            wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
+            if future.done():
+                break
+            if self.stopped.is_set():
+                future.cancel()
+                raise SessionStopped
+            if time.monotonic() > self.deadline:
+                future.cancel()
+                raise MemberError(name, "timeout", "gave no answer in time for this step")
+        return future.result()
 
 
 def gather(
-    contexts: Iterable[MemberContext], timeout_s: float, stopped: threading.Event
+    contexts: Iterable[MemberContext],
+    timeout_s: float,
+    stopped: threading.Event,
+    idle: SequenceOf[MemberContext] = (),
 ) -> tuple[dict[str, Expectation], list[MemberError]]:
     """Ask all `contexts` at once; what they expect by member name, and what failed.
+
+    Args:
+        idle: contexts of members that are not asked, but read along as long as the others are waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
     """
     asked = [(context, context.ask()) for context in contexts]
-    deadline = time.monotonic() + timeout_s
+    waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
+    for context in idle:
+        context.read_ahead()
     expected: dict[str, Expectation] = {}
     errors: list[MemberError] = []
     for context, future in asked:
         try:
             expectation = None
             while expectation is None:
-                reading = _result(future, context.name, deadline, stopped) if future else None
-                expectation = context.expect(reading)
+                expectation = context.expect(waiting.result(future, context.name) if future else None)
                 future = None if expectation else context.ask()
             expected[context.name] = expectation
         except MemberError as error:
             errors.append(error)
     return expected, errors
-
-
-def _result(future: Future[Reading], name: str, deadline: float, stopped: threading.Event) -> Reading:
-    while True:
-        try:
-            return future.result(timeout=_POLL_S)
-        except FutureTimeoutError:
-            if stopped.is_set():
-                future.cancel()
-                raise SessionStopped from None
-            if time.monotonic() > deadline:
-                future.cancel()
-                raise MemberError(name, "timeout", "gave no answer in time for this step") from None

@@ -15,6 +15,7 @@ Shape suffix: `U` the union vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
 import torch
@@ -142,11 +143,9 @@ class Covers:
         The boundaries left are the last two of that spelling. Returns the end of `piece` that is no whole character:
         once they are read, `advance` by it.
         """
+        base, ids, rest = self.spelling(piece)
         self.text += piece
-        base = self._heaviest
-        rest = _partial_character(bytes(self.text[base.end :]))
         del self.text[len(self.text) - len(rest) :]
-        ids = self._mapping.spell(self._behind(base))
         for boundary in self.boundaries:
             if boundary is not base:
                 boundary.probs_U = None
@@ -159,6 +158,17 @@ class Covers:
         self._has_leapt = True
         return rest
 
+    def spelling(self, piece: bytes) -> tuple[Boundary, tuple[int, ...], bytes]:
+        """How the member would be taken on by `piece`: from which boundary, by which ids, and what is then left over of
+        `piece` because it is no whole character. Without a piece: nothing behind the last boundary.
+        """
+        if not piece:
+            return self.boundaries[-1], (), b""
+        base = self._heaviest
+        text = self._behind(base) + piece
+        rest = _partial_character(text)
+        return base, self._mapping.spell(text[: len(text) - len(rest)]), rest
+
     def fits(self, missed: bytes, max_ids: int) -> bool:
         """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` behind the prompt."""
         if not missed:
@@ -169,9 +179,9 @@ class Covers:
         rest = _partial_character(text)
         return len(self._mapping.spell(text[: len(text) - len(rest)])) + len(rest) <= room
 
-    def learn(self, probs_NU: torch.Tensor) -> None:
-        """Take the distributions of the unread boundaries."""
-        for boundary, probs_U in zip(self.unread, probs_NU, strict=True):
+    def learn(self, rows: SequenceOf[torch.Tensor]) -> None:
+        """Take the distributions of the unread boundaries, [U] each."""
+        for boundary, probs_U in zip(self.unread, rows, strict=True):
             boundary.probs_U = probs_U
         if self._has_leapt:
             self._has_leapt = False

@@ -8,10 +8,11 @@ from collections.abc import Sequence as SequenceOf
 from contextlib import closing
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.context import MemberContext, PrefixContext
+from gac_app.decoding.context import MemberContext
 from gac_app.decoding.events import Event
 from gac_app.decoding.gate import EveryStep, Gate, make_gate
 from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.scoring import (
     CutsFollower,
     PromptForks,

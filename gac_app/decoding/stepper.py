@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 
 import torch
 
@@ -109,7 +110,7 @@ class Stepper:
         expected: dict[str, Expectation] = {}
         while True:
             first = self._gate.asked_first(self.alive)
-            expected |= self._collect([name for name in first if name not in expected])
+            expected |= self._collect([name for name in first if name not in expected], self._reading_along(first))
             if first[0] not in expected:
                 continue  # the gate was lost: the next member is the gate now
             decision = self._gate.decide(expected[first[0]].confidence)
@@ -117,10 +118,15 @@ class Stepper:
                 expected |= self._collect([name for name in self.alive if name not in expected])
             return expected, decision
 
-    def _collect(self, names: list[str]) -> dict[str, Expectation]:
+    def _reading_along(self, asked: list[str]) -> list[str]:
+        """The members that read what is pending while those asked are waited for."""
+        return [name for name in self.alive if name not in asked] if self._settings.gate_policy == "eager" else []
+
+    def _collect(self, names: list[str], reading_along: SequenceOf[str] = ()) -> dict[str, Expectation]:
         """Ask the members named; those that fail are dropped if the settings say so, else the session ends."""
         contexts = [self.contexts[name] for name in names]
-        expected, errors = gather(contexts, self._settings.step_timeout_s, self._stopped)
+        idle = [self.contexts[name] for name in reading_along]
+        expected, errors = gather(contexts, self._settings.step_timeout_s, self._stopped, idle)
         for error in errors:
             self.alive.remove(error.member)
             self._dropped += (error.member,)

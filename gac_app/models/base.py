@@ -13,6 +13,7 @@ Laws, tested over every back end (tests/models/test_laws.py):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
 import torch
@@ -55,6 +56,12 @@ class Sequence:
         self.ids[length:] = ids
         if length < self.num_valid:
             self.num_kept = length
+
+
+def num_common(ids: SequenceOf[int], others: SequenceOf[int]) -> int:
+    """How many ids two rows of ids have in common at their beginnings."""
+    pairs = zip(ids, others, strict=False)
+    return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))
 
 
 @dataclass(frozen=True, slots=True)
