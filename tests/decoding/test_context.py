@@ -28,6 +28,7 @@ HOW = st.sampled_from(
         {"mode": "every-step"},
         {"mode": "gate", "threshold": 0.6},
         {"mode": "gate", "threshold": 0.2},
+        {"mode": "gate", "threshold": 0.6, "gate_policy": "eager"},
         {"mode": "every-step", "weights": "posterior"},
     ]
 )
@@ -57,7 +58,7 @@ def ids_at(boundary: Boundary) -> list[int]:
     return [*before, *boundary.ids]
 
 
-def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int]) -> None:
+def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int], *, is_eager: bool) -> None:
     """Each boundary's ids are the bytes before it, its distribution is the model's after them, and is in the cache."""
     model: RandomModel = context.member._model  # type: ignore[attr-defined]
     mapping, covers = context.member.mapping, context._covers
@@ -68,8 +69,11 @@ def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int]) -> N
         if boundary.probs_U is not None:
             fresh_U = mapping.project(model._logits_V(prompt_ids + ids).unsqueeze(0))[0]
             assert torch.equal(boundary.probs_U, fresh_U)
-    held = context._sequence.ids[len(prompt_ids) :]
-    assert held == ids_at(context._chain[-1])
+    held, chain_ids = context._sequence.ids[len(prompt_ids) :], ids_at(context._chain[-1])
+    assert held[: len(chain_ids)] == chain_ids
+    assert held == chain_ids or is_eager  # and then there may be more, read ahead
+    for num_ids, probs_U in context._rows.items():
+        assert torch.equal(probs_U, mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0])
     assert len(context._chain) == context._chain[-1].depth + 1
 
 
@@ -86,7 +90,7 @@ def follow(session: DecodingSession) -> FinishedEvent:
             context = session.contexts[name]
             assert context.written == written
             if isinstance(context, PrefixContext):
-                assert_true_to_its_model(context, prompts[name])
+                assert_true_to_its_model(context, prompts[name], is_eager=session._settings.gate_policy == "eager")
     raise AssertionError("no end")
 
 

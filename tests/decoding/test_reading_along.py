@@ -1,0 +1,165 @@
+"""An eager gate: members that are not asked read along in passes of their own. Nothing but the waiting changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.member import InlineMember
+from gac_app.executors.threads import ThreadMember
+from tests.decoding.conftest import make
+from tests.decoding.toy import toy_ensemble, toys
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
+
+SOME = hypothesis_settings(max_examples=25, deadline=None)
+ALIGNMENTS = ["paper", "prefix"]
+ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
+NEVER_ASKED: dict[str, Any] = {**ASKED_RARELY, "threshold": 0.0}
+LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
+
+
+def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
+    *tokens, finished = ensemble.generate(prompt, ensemble.config.settings_from(how), raw=True)
+    assert isinstance(finished, FinishedEvent)
+    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
+
+
+def facts(steps: list[StepTrace]) -> list[Any]:
+    """All but what a step cost."""
+    return [
+        (s.token, s.prob, s.is_ensembled, s.spellings, [(m.member, m.weight, m.prob, m.top) for m in s.members])
+        for s in steps
+    ]
+
+
+def assert_eager_is_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
+    lazy, lazy_end = decoded(ensemble, prompt, gate_policy="lazy", **how)
+    eager, eager_end = decoded(ensemble, prompt, gate_policy="eager", **how)
+    assert facts(eager) == facts(lazy)
+    assert (eager_end.text, eager_end.reason) == (lazy_end.text, lazy_end.reason)
+
+
+@SOME
+@given(
+    seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
+    prompt=st.text(min_size=1, max_size=10),
+    threshold=st.floats(0.1, 0.9),
+    temperature=st.sampled_from([0.0, 1.0]),
+    alignment=st.sampled_from(ALIGNMENTS),
+)
+def test_eager_and_lazy_see_and_choose_the_same(
+    seeds: list[int], prompt: str, threshold: float, temperature: float, alignment: str
+) -> None:
+    how = {"alignment": alignment, "threshold": threshold, "temperature": temperature, "max_new_tokens": 24}
+    assert_eager_is_lazy(make(*seeds), prompt, **how)
+
+
+@SOME
+@given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), num=st.integers(2, 4))
+def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int) -> None:
+    """Members that cut at every place otherwise: what they read ahead is often not what they would have read."""
+    ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8))
+    assert_eager_is_lazy(ensemble, "ab é", threshold=threshold, temperature=1.0, seed=seed, max_new_tokens=24)
+
+
+@pytest.fixture
+def threaded() -> Iterator[Any]:
+    """Ensembles of members in threads, closed at the end."""
+    made: list[tuple[list[FakeModel], Ensemble]] = []
+
+    def threaded(models: list[FakeModel], **how: Any) -> Ensemble:
+        made.append((models, ensemble_of(models, config_of([m.name for m in models], {**how, "gate_policy": "eager"}))))
+        return made[-1][1]
+
+    yield threaded
+    for models, ensemble in made:
+        for model in models:
+            model.released.set()
+        ensemble.close()
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+@pytest.mark.parametrize("delay_s", [0.0, 0.003])
+def test_members_that_lag_behind_the_gate_give_the_same(threaded: Any, alignment: str, delay_s: float) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, delay_s=delay_s), FakeModel("c", 3)]
+    how = {"threshold": 0.5, "max_new_tokens": 40, "alignment": alignment}
+    assert_eager_is_lazy(threaded(models), "the model", **how)
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_every_pass_is_counted(alignment: str) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2)]
+    ensemble = ensemble_of(models, config_of(["a", "b"], {**ASKED_RARELY, "gate_policy": "eager"}), InlineMember)
+    _, finished = decoded(ensemble, alignment=alignment)
+    assert {model.name: len(model.batches) for model in models} == {
+        name: usage.num_forwards for name, usage in finished.members.items()
+    }
+    assert finished.members["b"].num_forwards > finished.num_tokens * 0.8 > finished.num_ensembled  # it has read along
+
+
+def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, Fault("hang", from_read=1))]
+    ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
+    steps, finished = decoded(ensemble)
+    assert models[1].is_hanging.is_set()
+    assert (len(steps), finished.reason) == (24, FinishReason.LENGTH)
+    assert finished.members["b"].num_forwards == 2
+    assert finished.members["b"].num_tokens_read > 2
+
+
+def test_a_session_stopped_while_members_read_along_leaves_nothing_behind(threaded: Any) -> None:
+    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, Fault("hang", from_read=2))]
+    ensemble = threaded(models, **NEVER_ASKED)
+    session = ensemble.session("the model", ensemble.config.settings, raw=True)
+    for event in session.events():
+        if models[1].is_hanging.is_set():
+            session.stop()
+    assert isinstance(event, FinishedEvent)
+    assert event.reason is FinishReason.ABORT
+    models[1].released.set()
+    ensemble.close()
+    assert [model.num_held for model in models] == [0, 0]
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+@pytest.mark.parametrize("kind", ["raise", "nan"])
+@pytest.mark.parametrize("member", [InlineMember, ThreadMember])
+def test_a_failed_pass_ends_the_answer_where_it_is_needed_and_nowhere_before(
+    alignment: str, kind: Any, member: type[InlineMember] | type[ThreadMember]
+) -> None:
+    def ensemble(fault: Fault | None) -> Ensemble:
+        how = {**ASKED_RARELY, "gate_policy": "eager", "alignment": alignment, "max_new_tokens": 60}
+        return ensemble_of([FakeModel("a", 1), FakeModel("b", 2, fault)], config_of(["a", "b"], how), member)
+
+    whole, _ = decoded(ensemble(None))
+    steps, finished = decoded(ensemble(Fault(kind, from_read=3)))
+    first_needed = next(i for i, step in enumerate(whole) if i >= 3 and step.is_ensembled)
+    assert finished.reason is FinishReason.ERROR
+    assert finished.detail.startswith("b: ")
+    assert len(steps) <= first_needed
+    assert facts(steps) == facts(whole[: len(steps)])
+    assert whole[len(steps)].is_ensembled
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_a_failed_pass_drops_the_member_where_it_is_needed(threaded: Any, alignment: str) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, Fault("raise", from_read=3)), FakeModel("c", 3)]
+    ensemble = threaded(models, on_member_failure="drop", alignment=alignment, **ASKED_RARELY)
+    steps, finished = decoded(ensemble, max_new_tokens=60)
+    assert finished.reason is FinishReason.LENGTH
+    assert steps[-1].dropped == ("b",)
+    dropped_at = next(i for i, step in enumerate(steps) if step.dropped)
+    assert steps[dropped_at].is_ensembled
+
+
+def test_a_failed_pass_that_nobody_needs_is_no_failure(threaded: Any) -> None:
+    ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2, Fault("raise", from_read=1))], **NEVER_ASKED)
+    steps, finished = decoded(ensemble)
+    assert (finished.reason, steps[-1].dropped) == (FinishReason.LENGTH, ())
