@@ -27,6 +27,7 @@ MAX_PROMPT_CHARS = 200_000
 Mode = Literal["gate", "every-step"]
 GatePolicy = Literal["lazy", "eager"]
 Alignment = Literal["paper", "prefix"]
+Speculation = Literal["off", "auto", "on"]
 Weights = Literal["average", "score", "posterior"] | dict[str, float]
 
 
@@ -46,6 +47,9 @@ class Settings(Frozen):
     weights: Weights = "average"
     posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
     alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
+    # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
+    # measured to be faster and a model reads several ids as exactly as one. Not under alignment "prefix".
+    speculation: Speculation = "auto"
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
     top_p: float = Field(1.0, gt=0.0, le=1.0)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
-from gac_app.config import Alignment, Config
+from gac_app.config import Alignment, Config, Speculation
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
@@ -38,6 +38,9 @@ def generate(
     alignment: Annotated[
         Alignment | None, typer.Option(help="paper: only equal tokens add up; prefix: a token adds to its beginnings.")
     ] = None,
+    speculation: Annotated[
+        Speculation | None, typer.Option(help="Members draft and verify several tokens a pass (alignment paper).")
+    ] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
@@ -60,6 +63,7 @@ def generate(
         "weights": _parsed_weights(weights),
         "posterior_decay": posterior_decay,
         "alignment": alignment,
+        "speculation": speculation,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
         "top_p": top_p,

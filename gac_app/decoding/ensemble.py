@@ -9,9 +9,11 @@ from contextlib import closing
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.context import MemberContext
+from gac_app.decoding.draft_context import DraftContext
 from gac_app.decoding.events import Event
 from gac_app.decoding.gate import EveryStep, Gate, make_gate
 from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.pace import Pace
 from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.scoring import (
     CutsFollower,
@@ -43,6 +45,7 @@ class Ensemble:
     def __init__(self, members: SequenceOf[Member], config: Config) -> None:
         self.members = {member.name: member for member in members}
         self.config = config
+        self._paces: dict[tuple[str, ...], Pace] = {}
 
     @property
     def union(self) -> UnionVocabulary:
@@ -85,14 +88,16 @@ class Ensemble:
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        pace = self._pace(members, settings)
         return DecodingSession(
-            contexts=_open_all(members, ids, _context_type(members, settings)),
+            contexts=_open_all(members, ids, DraftContext if pace else _context_type(members, settings)),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
             weights=self._weights(settings),
             settings=settings,
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
+            pace=pace,
         )
 
     def score(
@@ -158,6 +163,19 @@ class Ensemble:
     def _weights(self, settings: Settings) -> StepWeights:
         is_posterior = settings.weights == "posterior"
         return StepWeights(self.config.weights(settings), is_posterior=is_posterior, decay=settings.posterior_decay)
+
+    def _pace(self, members: list[Member], settings: Settings) -> Pace | None:
+        """What is known of drafting with these members; None where they do not draft.
+
+        `auto` decides by the clock, so it drafts only where that cannot be told from the text.
+        """
+        can_draft = len(members) > 1 and settings.alignment == "paper" and settings.gate_policy == "lazy"
+        is_wanted = settings.speculation == "on" or (
+            settings.speculation == "auto" and all(member.is_chunk_exact for member in members)
+        )
+        if not can_draft or not is_wanted:
+            return None
+        return self._paces.setdefault((settings.mode, *(member.name for member in members)), Pace())
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first."""

@@ -56,6 +56,7 @@ class StepTrace:
     dropped: tuple[str, ...] = ()  # members lost so far to failures
     is_open: bool = False  # the tokens of some members go on beyond this one
     is_forced: bool = False  # given by a branch, not chosen
+    is_drafted: bool = False  # guessed ahead by one member and verified with others in one pass
 
 
 @dataclass(frozen=True, slots=True)

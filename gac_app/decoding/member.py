@@ -56,6 +56,10 @@ class Member(Protocol):
     def context_length(self) -> int: ...
 
     @property
+    def is_chunk_exact(self) -> bool:
+        """Whether reading several ids in one pass gives what reading them one by one gives, to float32 rounding."""
+
+    @property
     def chat_stop_strings(self) -> tuple[str, ...]: ...
 
     def encode(self, prompt: Prompt) -> list[int]:
@@ -126,6 +130,10 @@ class ModelMember:
     @property
     def context_length(self) -> int:
         return self._model.context_length
+
+    @property
+    def is_chunk_exact(self) -> bool:
+        return self._model.is_chunk_exact
 
     @property
     def chat_stop_strings(self) -> tuple[str, ...]:

@@ -35,6 +35,13 @@ class Sampler:
         """Count a token that was given, not chosen."""
         self._chosen.add(token_id)
 
+    def fork(self) -> Sampler:
+        """A sampler that will choose as this one would, without changing it."""
+        forked = Sampler(self._settings)
+        forked._generator.set_state(self._generator.get_state())
+        forked._chosen = set(self._chosen)
+        return forked
+
     def _penalised(self, probs_U: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of tokens already written are multiplied by the penalty (Keskar et al. 2019)."""
         if self._settings.repetition_penalty == 1 or not self._chosen:

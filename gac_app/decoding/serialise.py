@@ -2,7 +2,7 @@
 
 Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
 `[token_id, hex, prob]`, and what is empty in most steps (`spellings`, `dropped`,
-`is_open`, `is_forced`) is left out.
+`is_open`, `is_forced`, `is_drafted`) is left out.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ def step_to_json(step: StepTrace) -> Json:
         data["is_open"] = True
     if step.is_forced:
         data["is_forced"] = True
+    if step.is_drafted:
+        data["is_drafted"] = True
     return data
 
 
@@ -66,6 +68,7 @@ def step_from_json(data: Json) -> StepTrace:
         dropped=tuple(data.get("dropped", ())),
         is_open=data.get("is_open", False),
         is_forced=data.get("is_forced", False),
+        is_drafted=data.get("is_drafted", False),
     )
 
 

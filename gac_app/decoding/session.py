@@ -9,9 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from gac_app.config import Settings
 from gac_app.decoding.context import MemberContext, SessionStopped
+from gac_app.decoding.draft_context import DraftContext
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.gate import Gate
+from gac_app.decoding.pace import Pace
 from gac_app.decoding.sampling import Sampler
+from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.stepper import Stepper
 from gac_app.decoding.text import TextStream
 from gac_app.decoding.weights import StepWeights
@@ -52,6 +55,7 @@ class DecodingSession:
         contexts: of the members taking part, the gate first; the session closes them.
         weights: of the members, at each step.
         stop_strings: end the answer and are never shown.
+        pace: what is known of drafting with these members, whose contexts are then `DraftContext`s; None = no drafts.
     """
 
     def __init__(
@@ -63,13 +67,16 @@ class DecodingSession:
         settings: Settings,
         stop_strings: tuple[str, ...] = (),
         branch: Branch | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._stopped = threading.Event()
-        self._stepper = Stepper(contexts, union, gate, weights, settings, self._stopped)
+        self._sampler = Sampler(settings)
+        drafts = [context for context in contexts if isinstance(context, DraftContext)]
+        speculation = Speculation(drafts, union, gate, weights, self._sampler, settings, pace) if pace else None
+        self._stepper = Stepper(contexts, union, gate, weights, settings, self._stopped, speculation)
         self._union = union
         self._settings = settings
         self._branch = branch or Branch()
-        self._sampler = Sampler(settings)
         self._text = TextStream(stop_strings)
         self._clock = _Clock()
         self._num_tokens = 0

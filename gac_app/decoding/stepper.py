@@ -19,6 +19,7 @@ from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.member import TOP_K
 from gac_app.decoding.ranking import rank_of, top_k
+from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.weights import StepWeights
 from gac_app.vocab.union import UnionVocabulary
 
@@ -33,6 +34,7 @@ class Stepper:
         weights: of the members, at each step.
         settings: time limit of a step, what to do where a member fails, alignment.
         stopped: ends a wait for members when set.
+        speculation: reads ahead of need; None = members are asked step by step.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Stepper:
         weights: StepWeights,
         settings: Settings,
         stopped: threading.Event,
+        speculation: Speculation | None = None,
     ) -> None:
         self.contexts = {context.name: context for context in contexts}
         self.alive = [context.name for context in contexts]
@@ -52,6 +55,7 @@ class Stepper:
         self._weights = weights
         self._settings = settings
         self._stopped = stopped
+        self._speculation = speculation
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
 
     def decide(self, choose: Choose) -> StepTrace:
@@ -87,6 +91,7 @@ class Stepper:
             members=members,
             dropped=self._dropped,
             is_open=bool(self._open),
+            is_drafted=self._speculation is not None and self._speculation.expects(token_id),
         )
 
     def recall(self, step: StepTrace) -> None:
@@ -98,6 +103,8 @@ class Stepper:
         """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""
         fed = {name: self.contexts[name].feed(step.token_id, is_open=name in self._open) for name in self.alive}
         self._open = {}
+        if self._speculation:
+            self._speculation.feed(step.token_id)
         return {name: pieces for name, pieces in fed.items() if step.token and pieces != (step.token,)}
 
     def close(self) -> None:
@@ -126,7 +133,10 @@ class Stepper:
         """Ask the members named; those that fail are dropped if the settings say so, else the session ends."""
         contexts = [self.contexts[name] for name in names]
         idle = [self.contexts[name] for name in reading_along]
-        expected, errors = gather(contexts, self._settings.step_timeout_s, self._stopped, idle)
+        if self._speculation:
+            expected, errors = self._speculation.gather(contexts, self._settings.step_timeout_s, self._stopped)
+        else:
+            expected, errors = gather(contexts, self._settings.step_timeout_s, self._stopped, idle)
         for error in errors:
             self.alive.remove(error.member)
             self._dropped += (error.member,)

@@ -82,6 +82,7 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
+    is_chunk_exact: bool = False  # several ids in one pass give what one by one gives, to float32 rounding
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
 
     @abstractmethod
