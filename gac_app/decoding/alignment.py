@@ -23,6 +23,7 @@ from gac_app.decoding.covers import Row
 from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
+_ENDS = 0.9  # share from which it surely does
 _ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not cut alike
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
 
@@ -48,6 +49,11 @@ def begun(row: Row, ids: range) -> float:
 def goes_on(row: Row, ids: range) -> bool:
     """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
     return row.ends_at(ids.start) <= _MAY_END * begun(row, ids)
+
+
+def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:
+    """Whether a member's token surely ends behind this one, of which it gave `begun_with_it` to the beginning."""
+    return row.ends_at(token_id) >= _ENDS * begun_with_it
 
 
 def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapping[str, float]) -> bool:

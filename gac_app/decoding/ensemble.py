@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
 from contextlib import closing
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
+from gac_app.decoding.byte_scoring import mixed, read_text
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.draft_context import DraftContext
 from gac_app.decoding.events import Event
-from gac_app.decoding.gate import EveryStep, Gate, make_gate
+from gac_app.decoding.gate import EveryStep, make_gate
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.prefix_context import PrefixContext
-from gac_app.decoding.scoring import (
-    CutsFollower,
-    PromptForks,
-    Score,
-    cuts_of,
-    follow,
-    follow_pieces,
-    longest_pieces,
-    member_pieces,
-)
+from gac_app.decoding.scoring import PromptForks, Score, follow_pieces, longest_pieces, member_pieces
 from gac_app.decoding.session import Branch, DecodingSession
-from gac_app.decoding.stepper import Stepper
 from gac_app.decoding.weights import StepWeights
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
@@ -125,25 +115,18 @@ class Ensemble:
             return [self._score(text.encode(), forks, settings, alone) for text in continuations]
 
     def _score(self, text: bytes, forks: PromptForks, settings: Settings, alone: str | None) -> Score:
-        """The likeliest of the ways in which `text` may be cut."""
+        if not text:
+            return Score(0.0, 0, 0, 0)
         gate = EveryStep() if alone else make_gate(settings)
+        if settings.alignment == "prefix" and not alone and len(forks.members) > 1:
+            with forks.sequences() as sequences:
+                pairs = zip(forks.members, sequences, strict=True)
+                read = {member.name: read_text(member, sequence, text) for member, sequence in pairs}
+            return mixed(read, len(text), gate, self._weights(settings))
         cuts = [tuple(member_pieces(text, member.mapping)) for member in forks.members]
-        if len(forks.members) == 1 or settings.alignment == "paper":
-            ways = dict.fromkeys((*cuts, *([] if alone else [tuple(longest_pieces(text, self.union))])))
-            scores = [follow_pieces(forks, pieces, gate, self._weights(settings)) for pieces in ways]
-        else:
-            ends = [frozenset(cuts_of(pieces)) for pieces in cuts]
-            scores = [
-                self._follow(text, CutsFollower(text, way, self.union), forks, gate, settings)
-                for way in dict.fromkeys((*ends, frozenset[int]().union(*ends)))
-            ]
+        ways = dict.fromkeys((*cuts, *([] if alone else [tuple(longest_pieces(text, self.union))])))
+        scores = [follow_pieces(forks, pieces, gate, self._weights(settings)) for pieces in ways]
         return max(scores, key=lambda score: score.log_prob)
-
-    def _follow(self, text: bytes, follower: CutsFollower, forks: PromptForks, gate: Gate, settings: Settings) -> Score:
-        contexts = forks.contexts(PrefixContext)
-        stepper = Stepper(contexts, self.union, gate, self._weights(settings), settings, threading.Event())
-        with closing(stepper):
-            return follow(stepper, text, follower)
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
         """Raise RequestError where `session` would, without holding anything."""

@@ -5,6 +5,7 @@ Shape suffix: `U` the union vocabulary.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
@@ -12,7 +13,7 @@ from collections.abc import Sequence as SequenceOf
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.alignment import begun, contested, gathered, goes_on
+from gac_app.decoding.alignment import begun, contested, ends_there, gathered, goes_on
 from gac_app.decoding.combine import combine
 from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
@@ -22,6 +23,8 @@ from gac_app.decoding.ranking import rank_of, top_k
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.weights import StepWeights
 from gac_app.vocab.union import UnionVocabulary
+
+_LEAST_PROB = 1e-30  # of which there is a logarithm
 
 Choose = Callable[[torch.Tensor], int]  # probabilities over the union, [U] -> union id
 
@@ -76,9 +79,9 @@ class Stepper:
             self._member_trace(name, weights[name], rows[name], e, token_id) for name, e in expected.items()
         )
         self._open = self._inside(token_id, expected, is_contested=any(token_id == ids.start for ids in ranges))
-        if len(members) > 1:
-            probs = {member.member: member.prob for member in members} | self._open
-            self._weights.note(probs, is_open=bool(self._open))
+        probs = {member.member: member.prob for member in members} | self._open
+        is_shared = all(ends_there(expected[name].row, token_id, begun) for name, begun in self._open.items())
+        self._note(probs, is_shared=is_shared)
         return StepTrace(
             position=0,
             token_id=token_id,
@@ -96,8 +99,12 @@ class Stepper:
 
     def recall(self, step: StepTrace) -> None:
         """Learn from a step of another session what `decide` learnt from it there."""
-        if step.is_ensembled:
-            self._weights.note({member.member: member.prob for member in step.members}, is_open=step.is_open)
+        self._note({member.member: member.prob for member in step.members}, is_shared=not step.is_open)
+
+    def _note(self, probs: dict[str, float], *, is_shared: bool) -> None:
+        """Let the weights learn from what each member gave to the token decided; one member alone proves nothing."""
+        log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
+        self._weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) == 1)
 
     def feed(self, step: StepTrace) -> dict[str, tuple[bytes, ...]]:
         """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""

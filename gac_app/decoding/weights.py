@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-_LEAST_PROB = 1e-6  # a member is never ruled out by one piece: it may only have cut the bytes elsewhere
+_MAX_LOSS = math.log(1e6)  # to the best one, by one piece: a member may only have cut the bytes elsewhere
 
 
 class StepWeights:
@@ -14,8 +14,8 @@ class StepWeights:
     Fixed weights count anew at every boundary that the members share: only within a stretch that one member's tokens
     cut where another's go on does the member count more that predicted the stretch so far better. Otherwise a
     character of three bytes would be decided three times, by a member that spells bytes and does not know the language.
-    Posterior weights never start anew: at the end the mixture has cost at most log2(1 / given weight) bits more than
-    the member that predicted the whole text best.
+    Posterior weights never start anew: where all boundaries are shared, the mixture has cost in the end at most
+    log2(1 / given weight) bits more than the member that predicted the whole text best.
 
     Args:
         given: by member name.
@@ -39,16 +39,20 @@ class StepWeights:
         total = sum(weights.values())
         return {name: weight / total if total > 0 else 1 / len(names) for name, weight in weights.items()}
 
-    def note(self, probs: Mapping[str, float], *, is_open: bool) -> None:
-        """Learn from a step in which several members took part.
+    def note(self, log_probs: Mapping[str, float], *, is_shared: bool) -> None:
+        """Learn from a step.
 
         Args:
-            probs: what each gave to the piece chosen.
-            is_open: whether the tokens of some go on beyond the piece.
+            log_probs: what each member gave to the piece chosen; empty where one decided alone.
+            is_shared: whether the members share the boundary behind the piece.
         """
-        if self._is_posterior or is_open:
-            for name, prob in probs.items():
-                old = self._evidence.get(name, 0.0) * (self._decay if self._is_posterior else 1.0)
-                self._evidence[name] = old + math.log(max(prob, _LEAST_PROB))
-        else:
+        if self._is_posterior:
+            if not log_probs:
+                return
+            self._evidence = {name: old * self._decay for name, old in self._evidence.items()}
+        elif is_shared:
             self._evidence.clear()
+            return
+        least = max(log_probs.values(), default=0.0) - _MAX_LOSS
+        for name, log_prob in log_probs.items():
+            self._evidence[name] = self._evidence.get(name, 0.0) + max(log_prob, least)

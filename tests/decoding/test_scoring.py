@@ -7,13 +7,12 @@ import math
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.scoring import CutsFollower, Score, cuts_of, longest_pieces, member_pieces
+from gac_app.decoding.scoring import Score, longest_pieces, member_pieces
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
@@ -39,13 +38,12 @@ def test_bits_per_byte_by_hand() -> None:
     assert Score(0.0, num_bytes=0, num_steps=0, num_ensembled=0).bits_per_byte == 0
 
 
-def test_pieces_and_cuts_by_hand() -> None:
+def test_pieces_by_hand() -> None:
     toy = Toy((b"a", b"ab", b"b", b"ba"), seed=0)
     union = UnionVocabulary([b"a", b"b", b"ab", b"abba"])
     mapping = VocabMapping(toy.vocabulary, union)
     assert member_pieces(b"abba", mapping) == [b"ab", b"b", b"a"], "ba is no union token, so it is cut further"
     assert longest_pieces(b"ababba", union) == [b"ab", b"abba"]
-    assert cuts_of([b"ab", b"b", b"a"]) == {2, 3, 4}
     assert longest_pieces(b"", union) == []
 
 
@@ -134,26 +132,3 @@ def test_scoring_gives_all_sequences_back() -> None:
     num_free = [len(model._free_slots) for model in models]
     ensemble.score("the model", ["votes", " for"], raw=True)
     assert [len(model._free_slots) for model in models] == num_free
-
-
-NESTED = UnionVocabulary([b"a", b"ab", b"abc", b"b", b"c"])
-
-
-@pytest.mark.parametrize(
-    ("probs", "cuts", "piece"),
-    [
-        ({b"a": 0.3, b"ab": 0.3, b"abc": 0.001}, {1, 2}, b"ab"),  # the longest that ends at a cut
-        ({b"a": 0.6, b"ab": 0.3, b"abc": 0.1}, {1, 3}, b"abc"),
-        ({b"a": 0.9, b"abc": 0.001}, {1, 3}, b"a"),  # a longer one that is next to impossible says nothing
-        ({b"a": 0.9, b"ab": 0.1}, {3}, b"ab"),  # nothing goes on beyond it
-        ({b"a": 0.9, b"ab": 0.004}, {2, 3}, b"ab"),  # rather an unlikely one than none
-        ({b"a": 0.9, b"ab": 0.004}, {3}, b"ab"),
-    ],
-)
-def test_a_follower_takes_the_longest_likely_piece_that_reaches_a_cut(
-    probs: dict[bytes, float], cuts: set[int], piece: bytes
-) -> None:
-    probs_U = torch.zeros(len(NESTED))
-    for token, prob in probs.items():
-        probs_U[NESTED.ids[token]] = prob
-    assert NESTED.tokens[CutsFollower(b"abc", cuts, NESTED)(probs_U)] == piece

@@ -28,47 +28,60 @@ def steps_of(ensemble: Ensemble, branch: Branch | None = None, **how: object) ->
     return [event.step for event in events if isinstance(event, TokenEvent)]
 
 
+def learn(weights: StepWeights, probs: dict[str, float], *, is_shared: bool) -> None:
+    weights.note({name: math.log(max(prob, 1e-30)) for name, prob in probs.items()}, is_shared=is_shared)
+
+
 def test_fixed_weights_are_the_given_ones_until_a_token_stays_open() -> None:
     weights = StepWeights(GIVEN)
-    weights.note({"a": 0.5, "b": 0.1}, is_open=False)
+    learn(weights, {"a": 0.5, "b": 0.1}, is_shared=True)
     assert weights.of(["a", "b"]) == GIVEN
 
 
 def test_fixed_weights_follow_the_evidence_within_a_stretch_and_forget_it_at_its_end() -> None:
     weights = StepWeights(GIVEN)
-    weights.note({"a": 0.6, "b": 0.1}, is_open=True)
+    learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
     assert weights.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
-    weights.note({"a": 0.5, "b": 1.0}, is_open=True)
+    learn(weights, {"a": 0.5, "b": 1.0}, is_shared=False)
     assert weights.of(["a", "b"]) == pytest.approx({"a": 0.5, "b": 0.5})
-    weights.note({"a": 0.9, "b": 0.1}, is_open=False)
+    learn(weights, {"a": 0.9, "b": 0.1}, is_shared=True)
     assert weights.of(["a", "b"]) == GIVEN
+
+
+def test_a_member_that_decides_alone_ends_a_stretch_and_proves_nothing() -> None:
+    fixed, posterior = StepWeights(GIVEN), StepWeights(GIVEN, is_posterior=True)
+    for weights in (fixed, posterior):
+        learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
+        weights.note({}, is_shared=True)
+    assert fixed.of(["a", "b"]) == GIVEN
+    assert posterior.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
 
 
 def test_posterior_weights_multiply_by_every_probability() -> None:
     weights = StepWeights(GIVEN, is_posterior=True)
-    weights.note({"a": 0.9, "b": 0.1}, is_open=False)
-    weights.note({"a": 0.5, "b": 0.25}, is_open=True)
+    learn(weights, {"a": 0.9, "b": 0.1}, is_shared=True)
+    learn(weights, {"a": 0.5, "b": 0.25}, is_shared=False)
     a, b = 0.25 * 0.9 * 0.5, 0.75 * 0.1 * 0.25
     assert weights.of(["a", "b"]) == pytest.approx({"a": a / (a + b), "b": b / (a + b)})
 
 
 def test_old_evidence_decays() -> None:
     weights = StepWeights(GIVEN, is_posterior=True, decay=0.5)
-    weights.note({"a": 0.81, "b": 0.01}, is_open=False)
-    weights.note({"a": 1.0, "b": 1.0}, is_open=False)
+    learn(weights, {"a": 0.81, "b": 0.01}, is_shared=True)
+    learn(weights, {"a": 1.0, "b": 1.0}, is_shared=True)
     assert weights.of(["a", "b"]) == pytest.approx({"a": 0.25 * 0.9 / 0.3, "b": 0.75 * 0.1 / 0.3})
 
 
 def test_no_single_piece_rules_a_member_out() -> None:
     weights = StepWeights(GIVEN, is_posterior=True)
-    weights.note({"a": 0.0, "b": 1.0}, is_open=False)
+    learn(weights, {"a": 0.0, "b": 1.0}, is_shared=True)
     assert weights.of(["a", "b"])["a"] == pytest.approx(0.25 * LEAST / 0.75, rel=1e-3)
 
 
 def test_long_texts_underflow_nowhere() -> None:
     weights = StepWeights(GIVEN, is_posterior=True)
     for _ in range(5000):
-        weights.note({"a": 1e-4, "b": 1e-5}, is_open=False)
+        learn(weights, {"a": 1e-4, "b": 1e-5}, is_shared=True)
     assert weights.of(["a", "b"]) == {"a": pytest.approx(1), "b": pytest.approx(0)}
     assert weights.of(["b"]) == {"b": 1}, "alone it carries everything, however badly it did"
 
@@ -99,8 +112,9 @@ def test_a_trace_shows_the_posterior_that_follows_from_its_probabilities(
         assert {m.member: m.weight for m in step.members} == pytest.approx(wanted, abs=1e-6)
         if step.is_open:
             break  # a member inside a token of its own is judged by all that begins with these bytes
+        least = LEAST * max(m.prob for m in step.members)
         for m in step.members:
-            evidence[m.member] = evidence[m.member] * decay + math.log(max(m.prob, LEAST))
+            evidence[m.member] = evidence[m.member] * decay + math.log(max(m.prob, least))
 
 
 @FEW

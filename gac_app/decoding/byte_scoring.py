@@ -1,0 +1,128 @@
+"""The probability of a text to members that are distributions over byte strings (see `covers`), and to their mixture.
+
+A member's tokeniser cuts the text at boundaries b_j. With a_j the probability of having come to b_j, the text's first
+i bytes have the probability
+
+    P(i) = sum over b_j < i of a_j * (sum of p_j(t) over the tokens t that begin with the bytes from b_j to i)
+
+which counts every cover that has all but its last token on those boundaries. It needs one distribution per token of
+the member's own, all read in a few passes, whatever the other members' tokens are.
+
+The mixture's weights are applied where the members share a boundary: between two of them a member counts as a whole.
+That is the distribution that decoding by the alignment `prefix` chooses from, piece by piece.
+
+Shape suffixes: `N` positions, `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from gac_app.decoding.gate import Gate
+from gac_app.decoding.member import Member
+from gac_app.decoding.scoring import IDS_AT_ONCE, LEAST_PROB, Score
+from gac_app.decoding.weights import StepWeights
+from gac_app.models.base import Sequence
+from gac_app.vocab.union import UnionVocabulary
+
+_IS_BOUNDARY = 0.9  # probability that a token ends there, from which a place is a boundary
+
+
+@dataclass(frozen=True, slots=True)
+class TextProbs:
+    """What one member gives to a text.
+
+    Attributes:
+        log_probs: of its first i bytes, by i from 0 on.
+        log_ends: of its first i bytes with a token's end behind them.
+        confidences: the largest probability of any token, by the place at which one of its tokens begins.
+    """
+
+    log_probs: list[float]
+    log_ends: list[float]
+    confidences: dict[int, float]
+
+    def between(self, start: int, end: int) -> float:
+        """Log-probability of the bytes from `start` to `end`, given those before."""
+        return self.log_probs[end] - self.log_probs[start]
+
+    def is_boundary(self, place: int) -> bool:
+        """Whether, by the bytes before it alone, a token surely ends there."""
+        return self.log_ends[place] - self.log_probs[place] >= math.log(_IS_BOUNDARY)
+
+
+def read_text(member: Member, sequence: Sequence, text: bytes) -> TextProbs:
+    """Read `text` behind what `sequence` holds, of which the last id at least is pending."""
+    mapping, union = member.mapping, member.mapping.union
+    ids = mapping.spell(text)
+    probs = TextProbs([0.0] + [-math.inf] * len(text), [0.0] + [-math.inf] * len(text), {})
+    start = 0
+    for own, (probs_U, confidence) in zip(ids, _rows(member, sequence, list(ids)), strict=True):
+        _add_boundary(probs, start, probs_U, text, union)
+        probs.confidences[start] = confidence
+        end = start + len(mapping.vocabulary.token_bytes[own] or b"")
+        for place in range(start + 1, end + 1):
+            # What the union lacks, and what underflows, is next to impossible and not impossible.
+            least = probs.log_probs[place - 1] + math.log(LEAST_PROB)
+            probs.log_probs[place] = max(probs.log_probs[place], least)
+        probs.log_ends[end] = max(probs.log_ends[end], probs.log_ends[start] + math.log(LEAST_PROB))
+        start = end
+    return probs
+
+
+def _rows(member: Member, sequence: Sequence, ids: list[int]) -> Iterator[tuple[np.ndarray, float]]:
+    """The distribution before each of `ids`, [U], and its largest probability."""
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        chunk = ids[start : start + IDS_AT_ONCE]
+        sequence.extend(chunk[:-1])
+        reading = member.read(sequence, num_logits=len(chunk)).result()
+        sequence.extend(chunk[-1:])
+        yield from zip(reading.probs_NU.cpu().numpy(), reading.top_probs_NK[:, 0].tolist(), strict=True)
+
+
+def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:
+    """Add the covers whose last token begins at the boundary `start`."""
+    for end in range(start + 1, len(text) + 1):
+        piece = text[start:end]
+        ids = union.extensions(piece)
+        begun = float(probs_U[ids.start : ids.stop].sum())
+        if begun <= 0:
+            return
+        reached = probs.log_ends[start]
+        probs.log_probs[end] = np.logaddexp(probs.log_probs[end], reached + math.log(begun))
+        if union.tokens[ids.start] == piece and probs_U[ids.start] > 0:
+            probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + math.log(probs_U[ids.start]))
+
+
+def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights: StepWeights) -> Score:
+    """The score of the text under the ensemble of `members`, the gate first."""
+    names = list(members)
+    first = members[names[0]]
+    is_gated = len(gate.asked_first(names)) == 1
+    places = [0, *(_own_cuts(first) if is_gated else _shared(members, num_bytes)), num_bytes]
+    log_prob, num_ensembled = 0.0, 0
+    for start, end in pairwise(places):
+        if is_gated and not gate.decide(first.confidences[start]).is_open:
+            log_prob += first.between(start, end)
+            continue
+        given = {name: probs.between(start, end) for name, probs in members.items()}
+        shares = weights.of(names)
+        log_prob += float(np.logaddexp.reduce([math.log(shares[n]) + given[n] for n in names if shares[n] > 0]))
+        weights.note(given, is_shared=True)
+        num_ensembled += 1
+    return Score(log_prob, num_bytes, len(places) - 1, num_ensembled)
+
+
+def _own_cuts(probs: TextProbs) -> list[int]:
+    """The places within the text at which the gate has its own tokens' ends and would expect them."""
+    return [place for place in probs.confidences if place and probs.is_boundary(place)]
+
+
+def _shared(members: Mapping[str, TextProbs], num_bytes: int) -> list[int]:
+    """The boundaries of all members within the text."""
+    return [i for i in range(1, num_bytes) if all(probs.is_boundary(i) for probs in members.values())]
