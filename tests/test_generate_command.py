@@ -21,6 +21,7 @@ def config(tmp_path: Path) -> str:
     ("arguments", "message"),
     [
         (["--alignment", "best"], "'best' is not one of 'paper'"),
+        (["--gate-policy", "soon"], "'soon' is not one of 'lazy'"),
         (["--weights", "posterio"], "weights: expected average, score, posterior or"),
         (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),
         (["--weights", "posterior", "--posterior-decay", "0"], "posterior_decay: Input should be greater than 0"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from gac_app.bench import every_step, gating, library_loops, memory, one_core, page, starting, together
+from gac_app.bench import every_step, gating, library_loops, memory, one_core, page, speculation, starting, together
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
 from gac_app.environment import DEFAULT_CONFIG, read_config
@@ -37,11 +37,13 @@ MEASUREMENTS = (
     Measurement("memory", memory.measure),
     Measurement("every-step", every_step.measure),
     Measurement("gate-lazy", gating.measure_lazy),
+    Measurement("gate-eager", gating.measure_eager),
     Measurement("side-by-side", together.measure_side_by_side),
     Measurement("at-once", together.measure_many),
     Measurement("llama-cpp-loop", library_loops.measure_llama_cpp),
     Measurement("generate-loop", library_loops.measure_transformers, TRANSFORMERS_CONFIG),
     Measurement("one-core", one_core.measure, TRANSFORMERS_CONFIG),
+    Measurement("speculation", speculation.measure, TRANSFORMERS_CONFIG),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
-from gac_app.config import Alignment, Config, Speculation
+from gac_app.config import Alignment, Config, GatePolicy, Speculation
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
@@ -31,6 +31,9 @@ def generate(
     member: Annotated[str | None, typer.Option(help="With --mode alone: who answers. Default: the gate.")] = None,
     gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Below this confidence of the gate all are asked.")] = None,
+    gate_policy: Annotated[
+        GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="average, score, posterior, or NAME=2,NAME=1.")] = None,
     posterior_decay: Annotated[
         float | None, typer.Option(help="With posterior weights: what the evidence of a step earlier counts, up to 1.")
@@ -60,6 +63,7 @@ def generate(
         "mode": mode.value if mode and mode is not GenerateMode.ALONE else None,
         "gate": gate,
         "threshold": threshold,
+        "gate_policy": gate_policy,
         "weights": _parsed_weights(weights),
         "posterior_decay": posterior_decay,
         "alignment": alignment,

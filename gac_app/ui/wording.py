@@ -11,6 +11,7 @@ def settings_in_words(settings: Settings) -> str:
     """One line. What every run has comes always, what can be off only where it is on."""
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", f"others asked below {settings.threshold:.0%}"]
+        parts += ["reading along"] if settings.gate_policy == "eager" else []
     else:
         parts = ["every step combined"]
     parts += [_weights(settings), f"{settings.alignment} alignment", *_sampling(settings)]

@@ -38,6 +38,13 @@ def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, be
     assert seconds.value > 0
 
 
+def test_an_eager_gate_is_held_against_every_step(bench_of: BenchOf) -> None:
+    (row,) = gating.measure_eager(bench_of([FakeModel("gate"), FakeModel("slow", 1, delay_s=0.02)]))
+    assert row.value is not None
+    assert 0 < row.value < 1.3, "what the slow one reads along is not read again when it is asked"
+    assert row.ok == (row.value <= 1.0)
+
+
 def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.01), FakeModel("b", 1, delay_s=0.01)]
     (row,) = together.measure_side_by_side(bench_of(models))

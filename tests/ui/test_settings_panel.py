@@ -40,7 +40,14 @@ def test_values_round_trip() -> None:
 
 def test_what_the_panel_gained_round_trips() -> None:
     settings = CONFIG.settings_from(
-        {"alignment": "paper", "weights": "posterior", "posterior_decay": 0.9, "min_p": 0.1, "stop": ["a b", "\n\n"]}
+        {
+            "gate_policy": "eager",
+            "alignment": "paper",
+            "weights": "posterior",
+            "posterior_decay": 0.9,
+            "min_p": 0.1,
+            "stop": ["a b", "\n\n"],
+        }
     )
     assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
 
@@ -65,6 +72,7 @@ def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
         ("max_new_tokens", None),
         ("threshold", None),
         ("alignment", "best"),
+        ("gate_policy", "soon"),
         ("weights", "posterio"),
         ("posterior_decay", 0),
         ("min_p", 2),

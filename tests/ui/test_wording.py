@@ -13,6 +13,8 @@ from gac_app.ui.wording import settings_in_words
     [
         ({}, "gate Small · others asked below 50% · equal weights · prefix alignment · greedy · up to 256 tokens"),
         ({"alignment": "paper"}, "paper alignment"),
+        ({"gate_policy": "eager"}, "others asked below 50% · reading along · equal"),
+        ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
         ({"weights": "posterior"}, "posterior weights ·"),
         ({"weights": "posterior", "posterior_decay": 0.9}, "posterior weights, memory 0.9"),
         ({"weights": {"Small": 3, "Large": 1}}, "own weights (Small 3, Large 1)"),
