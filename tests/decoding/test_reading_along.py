@@ -118,7 +118,7 @@ def test_a_session_stopped_while_members_read_along_leaves_nothing_behind(thread
     models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, Fault("hang", from_read=2))]
     ensemble = threaded(models, **NEVER_ASKED)
     session = ensemble.session("the model", ensemble.config.settings, raw=True)
-    for _event in session.events():
+    for event in session.events():
         if isinstance(event, FinishedEvent):
             assert event.reason is FinishReason.ABORT
         elif models[1].is_hanging.is_set():
