@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from gac_app.commands import bench, calibrate, consistency, db, export, fetch, generate, serve, vocab
+from gac_app.commands import bench, calibrate, consistency, db, export, fetch, generate, serve, sweep, vocab
 from gac_app.commands import eval as evaluation
 from gac_app.errors import ConfigError, GacError, RequestError
 
@@ -27,6 +27,7 @@ app.command()(bench.bench)
 app.command()(consistency.consistency)
 app.command()(calibrate.calibrate)
 app.command("eval")(evaluation.evaluate_systems)
+app.command()(sweep.sweep)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.add_typer(db.app, name="db")

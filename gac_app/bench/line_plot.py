@@ -10,9 +10,10 @@ from html import escape
 Point = tuple[float, float]
 
 # Okabe and Ito's colours, told apart by the colour-blind.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _GREY = "#767676"
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 340, 220, 70, 56, 80, 90
+_LEGEND_LINE = 16  # the bottom has room for two
 _NUM_TICKS = 4
 _ROUND = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10)  # what a tick may be, times a power of ten
 
@@ -32,7 +33,8 @@ def line_plot(title: str, panels: Sequence[Panel]) -> str:
     for column, panel in enumerate(panels):
         body += _drawn(panel, _LEFT + column * (_WIDTH + _GAP))
     width = _LEFT + len(panels) * (_WIDTH + _GAP) - _GAP + 20
-    height = _TOP + _HEIGHT + _BOTTOM
+    num_named = max(len(panel.series) for panel in panels)
+    height = _TOP + _HEIGHT + _BOTTOM + _LEGEND_LINE * max(num_named - 2, 0)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif">\n<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
@@ -77,7 +79,7 @@ def _drawn(panel: Panel, left: float) -> list[str]:
         for (x, y), point in zip(places, line, strict=True):
             tip = f"<title>{point[0]:,g}: {point[1]:,.1f}</title>"
             shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}">{tip}</circle>')
-        legend_y = bottom + 56 + 16 * index
+        legend_y = bottom + 56 + _LEGEND_LINE * index
         shapes.append(f'<circle cx="{left + 4}" cy="{legend_y - 4}" r="4" fill="{colour}"/>')
         shapes.append(_text(left + 14, legend_y, name, size=11))
     return shapes

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.environment import cache_dir
-from gac_app.errors import RequestError
+from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.journal import Answer, Journal, journal_path
 from gac_app.evaluation.questions import Question, first_of_each_domain
+from gac_app.evaluation.report import SystemReport
 from gac_app.evaluation.runner import Progress, evaluate
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.tasks import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
 
 _EVERY_S = 5.0
 
@@ -29,6 +34,58 @@ def check_room(config: Config, parallel: int) -> None:
             )
 
 
+class Asker:
+    """Puts questions of one file to systems: kept answers are not asked again. Progress goes to stderr.
+
+    Args:
+        ensemble: stays the caller's.
+        questions: all of the file, whatever is asked of it: the journals are named by them.
+        parallel: answers under way at once.
+        fresh: ask again, once, what earlier runs have answered.
+    """
+
+    def __init__(
+        self, ensemble: Ensemble, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool
+    ) -> None:
+        self._ensemble = ensemble
+        self._task = task
+        self._questions = questions
+        self._parallel = parallel
+        self._fresh = fresh
+        self._journals: dict[System, Journal] = {}
+
+    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
+        """Every system's answers to `asked`, some of the questions, in their order."""
+        journals = {system: self._journal(system) for system in systems}
+        return evaluate(
+            self._ensemble,
+            self._task,
+            asked,
+            journals,
+            num_parallel=self._parallel,
+            on_progress=_Reporter(self._task.name),
+        )
+
+    def _journal(self, system: System) -> Journal:
+        if system not in self._journals:
+            config = self._ensemble.config
+            path = journal_path(cache_dir(config) / "evaluation", config, self._task, system, self._questions)
+            if self._fresh:
+                path.unlink(missing_ok=True)
+            self._journals[system] = Journal(path)
+        return self._journals[system]
+
+
+@contextmanager
+def asking(config: Config, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool) -> Iterator[Asker]:
+    """An `Asker` over the configuration's members, which are loaded for it."""
+    from gac_app.bootstrap import load_ensemble
+
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    with closing(load_ensemble(config)) as ensemble:
+        yield Asker(ensemble, task, questions, parallel=parallel, fresh=fresh)
+
+
 def collect(
     config: Config,
     task: Task,
@@ -39,31 +96,17 @@ def collect(
     parallel: int,
     fresh: bool,
 ) -> dict[System, list[Answer]]:
-    """Every system's answers, in the order of `first_of_each_domain(questions, limit)`. Progress goes to stderr.
-
-    Args:
-        questions: all of the file, whatever the limit: the journals are named by them.
-        parallel: answers under way at once.
-        fresh: ask again what earlier runs have answered.
-    """
-    from gac_app.bootstrap import load_ensemble
-
-    journals = _journals(config, task, systems, questions, fresh)
-    asked = first_of_each_domain(questions, limit)
-    logging.getLogger("gac_app").setLevel(logging.WARNING)
-    with closing(load_ensemble(config)) as ensemble:
-        return evaluate(ensemble, task, asked, journals, num_parallel=parallel, on_progress=_Reporter(task.name))
+    """Every system's answers, in the order of `first_of_each_domain(questions, limit)`; see `Asker`."""
+    with asking(config, task, questions, parallel=parallel, fresh=fresh) as ask:
+        return ask(systems, first_of_each_domain(questions, limit))
 
 
-def _journals(
-    config: Config, task: Task, systems: Sequence[System], questions: Sequence[Question], fresh: bool
-) -> dict[System, Journal]:
-    folder = cache_dir(config) / "evaluation"
-    paths = {system: journal_path(folder, config, task, system, questions) for system in systems}
-    if fresh:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-    return {system: Journal(path) for system, path in paths.items()}
+def check_answered(reports: Sequence[SystemReport]) -> None:
+    """Raise GacError where an answer is missing: the reports count it as wrong."""
+    failed = [report for report in reports if report.num_failed]
+    if failed:
+        counts = ", ".join(f"{report.system.name} {report.num_failed}" for report in failed)
+        raise GacError(f"answers failed and count as wrong ({counts}); the first: {failed[0].first_error}")
 
 
 class _Reporter:

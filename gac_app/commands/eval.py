@@ -9,16 +9,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
-from gac_app.commands.answers import check_room, collect
+from gac_app.commands.answers import check_answered, check_room, collect
 from gac_app.commands.eval_suite import Suite, run_suite
+from gac_app.commands.figures import accuracy, compared, figure, print_whole
 from gac_app.commands.options import ConfigOption, JsonOption, load
-from gac_app.errors import GacError, RequestError
+from gac_app.errors import RequestError
 from gac_app.evaluation.questions import read_questions
 from gac_app.evaluation.report import SystemReport, summarise
-from gac_app.evaluation.statistics import Comparison
 from gac_app.evaluation.systems import default_systems, parse_system, parse_systems
 from gac_app.evaluation.tasks import Task, load_task
 
@@ -74,7 +73,7 @@ def evaluate_systems(
     answers = collect(settled, protocol, questions, asked, limit=limit, parallel=parallel, fresh=fresh)
     reports = summarise(answers, rivals)
     typer.echo(json.dumps(_json(protocol, reports))) if as_json else _print(protocol, reports)
-    _complain(reports)
+    check_answered(reports)
 
 
 def _refuse_with_suite(**options: Any) -> None:
@@ -93,36 +92,15 @@ def _print(task: Task, reports: Sequence[SystemReport]) -> None:
     columns = ["system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member"]
     table = Table(*columns, *(f"vs {name}" for name in rivals), box=SIMPLE)
     for report in reports:
-        low, high = report.interval
         table.add_row(
             report.system.name,
-            f"{report.accuracy:.1%} ({low:.1%} to {high:.1%})",
+            accuracy(report),
             str(report.num_failed),
             f"{report.share_ensembled:.1%}",
-            _figure(report.ms_per_token, 1),
-            _figure(report.seconds_per_answer, 2),
-            _figure(report.member_seconds_per_answer, 2),
-            _compared(report.vs_best_member),
-            *(_compared(report.vs[name]) for name in rivals),
+            figure(report.ms_per_token, 1),
+            figure(report.seconds_per_answer, 2),
+            figure(report.member_seconds_per_answer, 2),
+            compared(report.vs_best_member),
+            *(compared(report.vs[name]) for name in rivals),
         )
-    console = Console(markup=False, highlight=False)
-    # Rows in one piece, however narrow the terminal is or where there is none.
-    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
-    console.print(f"{task.name}: {reports[0].num_questions} questions")
-    console.print(table)
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _compared(comparison: Comparison | None) -> str:
-    return "" if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
-
-
-def _complain(reports: Sequence[SystemReport]) -> None:
-    """Fail where an answer is missing: the figures above count it as wrong."""
-    failed = [report for report in reports if report.num_failed]
-    if failed:
-        counts = ", ".join(f"{report.system.name} {report.num_failed}" for report in failed)
-        raise GacError(f"answers failed and count as wrong ({counts}); the first: {failed[0].first_error}")
+    print_whole(f"{task.name}: {reports[0].num_questions} questions", table)

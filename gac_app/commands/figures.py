@@ -1,0 +1,33 @@
+"""How the commands that judge systems print figures and tables."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from gac_app.evaluation.report import SystemReport
+from gac_app.evaluation.statistics import Comparison
+
+
+def print_whole(heading: str, table: Table) -> None:
+    """Print a table with its rows in one piece, however narrow the terminal is or where there is none."""
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
+    console.print(heading)
+    console.print(table)
+
+
+def accuracy(report: SystemReport) -> str:
+    """Example: "15.5% (11.1% to 21.2%)"."""
+    low, high = report.interval
+    return f"{report.accuracy:.1%} ({low:.1%} to {high:.1%})"
+
+
+def figure(value: float | None, digits: int) -> str:
+    """The number; "" where it is not known."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def compared(comparison: Comparison | None) -> str:
+    """Example: "+2.0% (p 0.34)"."""
+    return "" if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
