@@ -39,7 +39,7 @@ def measure_transformers(bench: Workbench) -> list[Row]:
     members = [member for member in bench.config.members if not runs_on_llama_cpp(bench, member)]
     if not members:
         raise NotMeasured("no member of this configuration runs on transformers")
-    return [_compare(bench, member, "transformers' generate", _GenerateLoop(bench, member)) for member in members]
+    return [_compare(bench, member, "transformers' generate", GenerateLoop(bench, member)) for member in members]
 
 
 def _compare(bench: Workbench, member: MemberConfig, library_name: str, loop: Loop) -> Row:
@@ -91,7 +91,7 @@ class _LlamaCppLoop:
         return marks
 
 
-class _GenerateLoop:
+class GenerateLoop:
     """The library's own model object of a member's files, and a streamer that looks at the clock."""
 
     def __init__(self, bench: Workbench, member: MemberConfig) -> None:

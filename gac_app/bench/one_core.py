@@ -25,13 +25,23 @@ from gac_app.models.message import Message
 NUM_TOKENS = 24  # a token takes two float32 forward passes on one core
 
 
-def measure(bench: Workbench) -> list[Row]:
+def check_one_core(bench: Workbench) -> None:
+    """Raise NotMeasured where this machine or configuration has no such device to measure on."""
     if not hasattr(os, "sched_setaffinity"):
         raise NotMeasured("this system cannot keep a process on one core")
     from gac_app.bench.references import runs_on_llama_cpp
 
     if any(runs_on_llama_cpp(bench, member) for member in bench.config.members):
         raise NotMeasured("compares members that transformers runs; see configs/transformers-cpu.yaml")
+
+
+def keep_on_one_core() -> None:
+    """Keep this process on one core; to be called before torch counts cores."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def measure(bench: Workbench) -> list[Row]:
+    check_one_core(bench)
     rounds = run_child(__name__, str(bench.path), "quick" if bench.is_quick else "full")
     note = f"ms/token: {median(a for a, _ in rounds):.1f} against {median(b for _, b in rounds):.1f}; one core"
     ratio = median_ratio([(a, b) for a, b in rounds])
@@ -44,7 +54,7 @@ def _rounds(bench: Workbench) -> list[tuple[float, ...]]:
 
     names = bench.config.member_names
     models = [load_reference(bench, bench.config.member(name)) for name in names]
-    settings = bench.settings(max_new_tokens=NUM_TOKENS)
+    settings = bench.settings(max_new_tokens=NUM_TOKENS, speculation="off")
 
     def ours(prompt: str) -> float:
         return decode(bench.ensemble.session(prompt, settings)).ms_per_token
@@ -75,7 +85,7 @@ def _bare_passes(models: list[Any], prompts: list[list[int]]) -> list[float]:
 
 
 def _main(path: str, length: str) -> None:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before torch counts cores
+    keep_on_one_core()
     from gac_app.environment import read_config
 
     with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=length == "quick")) as bench:

@@ -96,15 +96,17 @@ class DraftContext(MemberContext):
     def _learn(self, reading: Reading) -> None:
         """Keep what a pass over all pending ids says at every boundary that was not known; they share its time."""
         ends = self._ends[len(self.known) :]
-        num_read = reading.num_read - (ends[-1] - ends[0])
-        for before, end in zip((ends[0] - num_read, *ends), ends, strict=False):
+        num_left = reading.num_read
+        for end in ends:
+            num_read = max(0, num_left - (ends[-1] - end))  # the first one's are those it caught up on, too
+            num_left -= num_read
             row = end - ends[0]
             self.known.append(
                 Expectation(
                     Row(reading.probs_NU[row]),
                     reading.top_probs_NK[row],
                     reading.top_ids_NK[row],
-                    num_read=end - before,
+                    num_read=num_read,
                     seconds=reading.seconds / len(ends),
                 )
             )

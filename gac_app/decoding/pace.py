@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _NUM_BINS = 5  # of confidence
@@ -10,6 +9,7 @@ _PRIOR = 4  # guesses that a bin starts with, accepted as often as they are conf
 _MEMORY = 64  # of what a rate is a mean; then what is older counts half
 _PLAIN_LOOK, _DRAFTED_LOOK = 4, 16  # tokens by which a way of decoding is judged
 _LOOK_AGAIN = 128  # tokens after which the other way is tried anew
+_LENGTHS = (1, 2, 3, 4)  # of drafts, by which members are compared
 _FEW = 3  # passes of a length from which its time is believed
 
 
@@ -45,7 +45,8 @@ class Pace:
     drafted: Rate = field(default_factory=Rate)
     draft: Rate = field(default_factory=Rate)
     _verify: dict[int, Rate] = field(default_factory=dict)  # by ids read: seconds of a pass of all others
-    _members: dict[str, Rate] = field(default_factory=dict)  # seconds of their passes in plain steps
+    _passes: dict[str, Rate] = field(default_factory=dict)  # by member: seconds, in plain steps
+    _agreement: dict[str, Rate] = field(default_factory=dict)  # by member: share of its favourites that were chosen
     _accepted: list[Rate] = field(default_factory=lambda: [Rate() for _ in range(_NUM_BINS + 1)])  # by confidence
     _num_since_look: int = 0
 
@@ -68,10 +69,13 @@ class Pace:
         (self.drafted if is_drafting else self.plain).note(seconds)
         self._num_since_look += 1
 
-    def note_plain_passes(self, seconds: Mapping[str, float]) -> None:
-        """All members read one step, at once."""
-        for name, own in seconds.items():
-            self._members.setdefault(name, Rate()).note(own)
+    def note_plain_pass(self, name: str, seconds: float) -> None:
+        """A member's pass of a plain step, at which all read at once."""
+        self._passes.setdefault(name, Rate()).note(seconds)
+
+    def note_favourite(self, name: str, *, is_chosen: bool) -> None:
+        """Whether what a member would have chosen itself was chosen."""
+        self._agreement.setdefault(name, Rate()).note(is_chosen)
 
     def note_verifying(self, num_ids: int, seconds: float) -> None:
         """All others than the drafting member took this long to read up to `num_ids` ids each."""
@@ -80,9 +84,18 @@ class Pace:
     def note_guess(self, confidence: float, *, is_accepted: bool) -> None:
         self._accepted[int(confidence * _NUM_BINS)].note(is_accepted)
 
-    def fastest(self, names: list[str]) -> str:
-        """The member whose passes took the least time so far; the first one where nothing is known."""
-        return min(names, key=lambda name: self._members[name].mean if name in self._members else 0.0)
+    def best_drafter(self, names: list[str]) -> str:
+        """The member by whose drafts a token costs least; the first one where too little is known."""
+        if len(names) == 1 or not all(name in self._passes and name in self._agreement for name in names):
+            return names[0]
+        return min(names, key=lambda name: self._cost(name, names))
+
+    def _cost(self, drafter: str, names: list[str]) -> float:
+        """Seconds per token, were drafts of the best length made by this member and verified by the others."""
+        own, agreement = self._passes[drafter].mean, self._agreement[drafter].mean
+        others = max(self._passes[name].mean for name in names if name != drafter)
+        num_tokens = [sum(agreement**i for i in range(length + 1)) for length in _LENGTHS]
+        return min((length * own + others) / num for length, num in zip(_LENGTHS, num_tokens, strict=True))
 
     def acceptance(self, confidence: float) -> float:
         """The share of guesses this confident that were accepted."""

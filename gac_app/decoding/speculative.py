@@ -1,11 +1,11 @@
 """Speculative ensembling: one member drafts ahead and the others verify several places of its draft in one pass.
 
-The drafting member (the gate where there is one, else the fastest) reads on behind the answer along *guesses*: what
-would be chosen from the distributions that are known there. The others then read the whole draft at once, each in its
-own ids. The steps that follow find their distributions ready and choose from the combined ones as ever: a guess that is
-chosen is *accepted*; where another token is chosen, the *recovered* one, the draft behind it is forgotten. A draft that
-is accepted to its end leaves the others knowing one place more, and what they would choose there (the *bonus* token)
-is the first guess of the next draft: members verify each other in turn.
+The drafting member (the gate where there is one, else the one whose drafts pay best) reads on behind the answer along
+*guesses*: what would be chosen from the distributions that are known there. The others then read the whole draft at
+once, each in its own ids. The steps that follow find their distributions ready and choose from the combined ones as
+ever: a guess that is chosen is *accepted*; where another token is chosen, the *recovered* one, the draft behind it is
+forgotten. A draft that is accepted to its end leaves the others knowing one place more, and what they would choose
+there (the *bonus* token) is the first guess of the next draft: members verify each other in turn.
 
 So a step never chooses from anything but the distribution that plain decoding has, by the same rule and with the same
 random number, and the text is the same, sampled or not. A guess is drawn with the random number of its place.
@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from gac_app.config import Settings
@@ -96,6 +96,9 @@ class Speculation:
             if not guess.is_certain:
                 self._pace.note_guess(guess.confidence, is_accepted=is_accepted)
             self._draft = self._draft[1:] if is_accepted else []
+        if len(self._step.favourites) > 1:
+            for name, favourite in self._step.favourites.items():
+                self._pace.note_favourite(name, is_chosen=favourite == token_id)
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical:
@@ -123,6 +126,7 @@ class Speculation:
         expected, more = read([context for context in asked if context.name not in failed])
         for error in (*errors, *more):
             del self._alive[error.member]
+        self._step.favourites |= {name: int(e.top_ids_K[0]) for name, e in expected.items()}
         return expected, errors + more
 
     @property
@@ -132,7 +136,7 @@ class Speculation:
     @property
     def _drafter(self) -> DraftContext:
         names = list(self._alive)
-        return self._alive[names[0] if self._is_gated else self._pace.fastest(names)]
+        return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
     def _read(self, contexts: list[DraftContext], timeout_s: float, stopped: threading.Event) -> Gathered:
         """Ask these members; who fails on a draft is asked again without it."""
@@ -157,7 +161,8 @@ class Speculation:
         elif len(unread) == 1:
             self._pace.draft.note(seconds)
         elif max(unread.values()) == 1:
-            self._pace.note_plain_passes({name: expected[name].seconds for name in unread})
+            for name in unread:
+                self._pace.note_plain_pass(name, expected[name].seconds)
 
     # --- drafting
 
@@ -212,5 +217,6 @@ class _Step:
     """What is noted of the step under way."""
 
     seconds: float = 0.0  # waited for members
+    favourites: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
     is_typical: bool = True  # nobody reads a whole prompt

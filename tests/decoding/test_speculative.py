@@ -1,0 +1,302 @@
+"""Drafting changes when members are asked, and nothing else: every step is what plain decoding's is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.session import Branch
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Read
+from tests.decoding.conftest import make
+from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
+from tests.models import tiny
+from tests.models.conftest import load_directory
+
+SEEDS = st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True)
+MODES = st.sampled_from(
+    [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.3}, {"mode": "gate", "threshold": 0.6}]
+)
+SAMPLING = st.sampled_from(
+    [
+        {"temperature": 0.0},
+        {"temperature": 0.0, "repetition_penalty": 1.5},
+        {"temperature": 0.8, "seed": 3, "top_p": 0.9},
+        {"temperature": 1.2, "seed": 4, "top_k": 20, "repetition_penalty": 1.2},
+        {"temperature": 1.0, "seed": 5, "min_p": 0.02},
+    ]
+)
+FEW = hypothesis_settings(max_examples=12, deadline=None)
+
+
+def decode(
+    ensemble: Ensemble, speculation: str, prompt: str = "the model", branch: Branch | None = None, **how: object
+) -> tuple[list[StepTrace], FinishedEvent]:
+    changes = {"max_new_tokens": 20, "alignment": "paper", **how, "speculation": speculation}
+    settings = ensemble.config.settings_from(changes)
+    *tokens, finished = ensemble.session(prompt, settings, raw=True, branch=branch).events()
+    assert isinstance(finished, FinishedEvent)
+    return [event.step for event in tokens if isinstance(event, TokenEvent)], finished
+
+
+def seen(step: StepTrace) -> StepTrace:
+    """A step without what it cost and how it came about."""
+    members = tuple(replace(member, num_read=0, seconds=0.0) for member in step.members)
+    return replace(step, members=members, is_drafted=False)
+
+
+def assert_same(ensemble: Ensemble, **how: object) -> list[StepTrace]:
+    """The steps with drafts, which are plain decoding's; the second answer starts from what the first has learnt."""
+    plain, plain_end = decode(ensemble, "off", **how)  # type: ignore[arg-type]
+    for _ in range(2):
+        steps, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
+        assert [seen(step) for step in steps] == [seen(step) for step in plain]
+        assert (end.text, end.reason, end.detail) == (plain_end.text, plain_end.reason, plain_end.detail)
+        assert end.num_ensembled == plain_end.num_ensembled
+    assert not any(step.is_drafted for step in plain)
+    return steps
+
+
+@FEW
+@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, sharpness=st.sampled_from([2.0, 4.0, 8.0]))
+def test_every_step_is_plain_decodings(
+    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], sharpness: float
+) -> None:
+    assert_same(make(*seeds, sharpness=sharpness), **mode, **sampling)
+
+
+@FEW
+@given(
+    seeds=SEEDS,
+    mode=MODES,
+    sampling=SAMPLING,
+    max_new_tokens=st.integers(1, 30),
+    context_length=st.integers(12, 40),
+    stop=st.sampled_from([(), (" the",), ("e", "zz"), ("model of",)]),
+    weights=st.sampled_from(["average", "posterior"]),
+)
+def test_whatever_ends_the_answer_ends_it_at_the_same_place(
+    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], context_length: int, **how: object
+) -> None:
+    assert_same(make(*seeds, sharpness=4.0, context_length=context_length), **mode, **sampling, **how)
+
+
+@FEW
+@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, num_replayed=st.integers(0, 10))
+def test_a_branch_goes_on_as_plain_decoding(
+    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], num_replayed: int
+) -> None:
+    ensemble = make(*seeds, sharpness=4.0)
+    steps, _ = decode(ensemble, "off", **mode, **sampling)  # type: ignore[arg-type]
+    branch = Branch(tuple(step for step in steps[:num_replayed] if step.token), b" the")
+    assert_same(ensemble, branch=branch, **mode, **sampling)
+
+
+@FEW
+@given(seeds=SEEDS, mode=MODES, temperature=st.sampled_from([0.0, 1.0]))
+def test_contexts_hold_the_answer_and_no_draft(seeds: list[int], mode: dict[str, object], temperature: float) -> None:
+    ensemble = make(*seeds, sharpness=4.0)
+    changes = {"max_new_tokens": 30, "alignment": "paper", "speculation": "on", "temperature": temperature, **mode}
+    session = ensemble.session("x", ensemble.config.settings_from(changes), raw=True)
+    written = b""
+    for event in session.events():
+        if isinstance(event, TokenEvent):
+            written += event.step.token
+            assert all(context.written == written for context in session.contexts.values())
+
+
+def test_an_answer_may_end_within_a_draft() -> None:
+    ends = 0
+    for seed in range(200):
+        steps, _ = decode(make(seed, seed + 100, sharpness=6.0), "on", max_new_tokens=40, mode="every-step")
+        if steps[-1].token == b"" and len(steps) > 1 and steps[-2].is_drafted:
+            assert_same(make(seed, seed + 100, sharpness=6.0), max_new_tokens=40, mode="every-step")
+            ends += 1
+        if ends == 2:
+            break
+    assert ends == 2, "no random answer ended right behind a draft"
+
+
+def twins(member: type[InlineMember] | type[ThreadMember] = InlineMember, **faults: Fault) -> Ensemble:
+    """Members that agree on everything, so that every guess is accepted."""
+    models = [FakeModel(name, seed=7, fault=faults.get(name)) for name in ("a", "b", "c")]
+    return ensemble_of(models, config_of([model.name for model in models]), member)
+
+
+def test_passes_are_saved_where_members_agree() -> None:
+    ensemble = twins()
+    steps = assert_same(ensemble, mode="every-step")
+    _, end = decode(ensemble, "on", mode="every-step")
+    assert sum(step.is_drafted for step in steps) > 12
+    assert min(usage.num_forwards for usage in end.members.values()) < 0.7 * len(steps)
+    assert max(usage.num_forwards for usage in end.members.values()) <= len(steps) + 1
+
+
+def test_a_gates_helpers_read_several_unsure_places_in_one_pass() -> None:
+    ensemble = twins()
+    how = {"mode": "gate", "threshold": 0.9, "max_new_tokens": 40}
+    _, plain = decode(ensemble, "off", **how)  # type: ignore[arg-type]
+    assert_same(ensemble, **how)
+    _, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
+    assert 0 < end.members["b"].num_forwards < plain.members["b"].num_forwards
+
+
+@FEW
+@given(seeds=SEEDS, threshold=st.floats(0.1, 0.9))
+def test_a_gates_helpers_never_need_more_passes_than_without_drafts(seeds: list[int], threshold: float) -> None:
+    ensemble = make(*seeds, sharpness=4.0)
+    _, plain = decode(ensemble, "off", mode="gate", threshold=threshold)
+    for _ in range(2):
+        _, end = decode(ensemble, "on", mode="gate", threshold=threshold)
+        for name in (f"m{seed}" for seed in seeds[1:]):
+            assert end.members[name].num_forwards <= plain.members[name].num_forwards
+
+
+def test_every_id_of_the_answer_is_read_for_a_step() -> None:
+    ensemble = twins()
+    for _ in range(2):
+        steps, _ = decode(ensemble, "on", mode="every-step")
+        num_read = sum(member.num_read for step in steps for member in step.members if member.member == "b")
+        num_ids = len(ensemble.members["b"].encode("the model"))
+        num_ids += sum(len(ensemble.members["b"].mapping.feed(step.token_id)) for step in steps[:-1])
+        assert num_read == num_ids
+
+
+class _FailsOnDraft(FakeModel):
+    """Breaks in every pass that would read `num_ids` or more at once, once it has its prompt."""
+
+    num_failed = 0
+
+    def read(self, reads: list[Read]) -> list[object]:  # type: ignore[override]
+        if any(read.sequence.num_cached and read.num_logits > 1 for read in reads):
+            type(self).num_failed += 1
+            raise RuntimeError("planned")
+        return super().read(reads)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("failure", ["stop", "drop"])
+def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str) -> None:
+    models = [FakeModel("a", seed=7), _FailsOnDraft("b", seed=7), FakeModel("c", seed=8)]
+    ensemble = ensemble_of(models, config_of(["a", "b", "c"]), InlineMember)
+    _FailsOnDraft.num_failed = 0
+    steps = assert_same(ensemble, mode="every-step", on_member_failure=failure)
+    assert _FailsOnDraft.num_failed > 0
+    assert all(len(step.members) == 3 for step in steps)
+
+
+@pytest.mark.parametrize("culprit", ["a", "b", "c"])
+@pytest.mark.parametrize("how", [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.99}])
+@pytest.mark.parametrize("kind", ["nan", "raise"])
+def test_a_member_that_fails_for_good_is_dropped_and_the_rest_goes_on(
+    culprit: str, how: dict[str, object], kind: str
+) -> None:
+    ensemble = twins(**{culprit: Fault(kind, from_read=3)})  # type: ignore[arg-type]
+    steps, end = decode(ensemble, "on", on_member_failure="drop", **how)  # type: ignore[arg-type]
+    assert end.reason is FinishReason.LENGTH
+    assert steps[-1].dropped == (culprit,)
+    plain, _ = decode(twins(), "off", **how)  # type: ignore[arg-type]
+    assert [step.token for step in steps] == [step.token for step in plain], "members that agree need no third"
+    _, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
+    assert end.reason is FinishReason.ERROR
+    assert culprit in end.detail
+
+
+def test_members_in_threads_draft_alike() -> None:
+    ensemble = twins(ThreadMember)
+    try:
+        assert sum(step.is_drafted for step in assert_same(ensemble, mode="every-step")) > 12
+    finally:
+        ensemble.close()
+
+
+def test_a_stopped_session_frees_its_sequences() -> None:
+    ensemble = twins()
+    session = ensemble.session(
+        "x", ensemble.config.settings_from({"alignment": "paper", "speculation": "on", "mode": "every-step"}), raw=True
+    )
+    events = session.events()
+    for _ in range(10):
+        next(events)
+    session.stop()
+    assert [type(event) for event in events] == [FinishedEvent]
+    assert [member._model.num_held for member in ensemble.members.values()] == [0, 0, 0]  # type: ignore[attr-defined]
+
+
+def test_sampled_tokens_have_the_mixtures_distribution() -> None:
+    probs_a = {b" the": 0.7, b"e": 0.2, b"t": 0.1}
+    probs_b = {b" the": 0.3, b"e": 0.1, b"t": 0.6}
+    models = [FixedModel("a", probs_a), FixedModel("b", probs_b)]
+    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    steps, _ = decode(ensemble, "on", mode="every-step", temperature=1.0, seed=11, max_new_tokens=600)
+    counts = Counter(step.token for step in steps)
+    expected = {token: 600 * (probs_a[token] + probs_b[token]) / 2 for token in probs_a}
+    chi_squared = sum((counts[token] - number) ** 2 / number for token, number in expected.items())
+    assert set(counts) == set(expected)
+    assert chi_squared < 13.8, "less likely than 1 in 1,000"
+    assert 0.2 < sum(step.is_drafted for step in steps) / len(steps) < 0.95, "some guesses are rejected"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"speculation": "on", "alignment": "prefix"},
+        {"speculation": "on", "gate_policy": "eager"},
+        {"speculation": "auto"},  # of members that read several ids less exactly than one
+        {"speculation": "off"},
+    ],
+)
+def test_nobody_drafts_where_that_could_change_the_text(how: dict[str, object]) -> None:
+    ensemble = make(1, 2)
+    settings = ensemble.config.settings_from({"alignment": "paper", "max_new_tokens": 30, "mode": "every-step", **how})
+    *tokens, _ = ensemble.generate("the", settings, raw=True)
+    assert not any(event.step.is_drafted for event in tokens if isinstance(event, TokenEvent))
+    assert len(tokens) > 8
+
+
+@pytest.fixture(scope="module")
+def tiny_ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    """Float32 models: a Llama, and two equal Gemmas whose layers see windows of 8, so that a majority often agrees."""
+    directories = {"gemma": tiny.save_gemma3(tmp_path_factory.mktemp("gemma"))}
+    directories["llama"] = tiny.save_llama(tmp_path_factory.mktemp("llama"))
+    directories["twin"] = directories["gemma"]
+    models = []
+    for name, directory in directories.items():
+        models.append(load_directory(directory))
+        models[-1].name = name
+    return ensemble_of(models, config_of(list(directories)), InlineMember)
+
+
+@pytest.mark.parametrize("how", [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.6}])
+@pytest.mark.parametrize("prompt", ["The capital of France is", "def f(x):\n    return", "日本語 café"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_real_back_end_code_gives_the_same_tokens(
+    tiny_ensemble: Ensemble, how: dict[str, object], prompt: str, temperature: float
+) -> None:
+    how = {**how, "max_new_tokens": 60, "temperature": temperature, "prompt": prompt}
+    plain, plain_end = decode(tiny_ensemble, "off", **how)  # type: ignore[arg-type]
+    steps, end = decode(tiny_ensemble, "on", **how)  # type: ignore[arg-type]
+    assert [step.token for step in steps] == [step.token for step in plain]
+    assert end.text == plain_end.text
+    assert [step.prob for step in steps] == pytest.approx([step.prob for step in plain], abs=1e-4)
+    assert any(step.is_drafted for step in steps)
+
+
+def test_auto_drafts_with_members_that_read_several_ids_exactly(tiny_ensemble: Ensemble) -> None:
+    assert all(member.is_chunk_exact for member in tiny_ensemble.members.values())
+    plain, _ = decode(tiny_ensemble, "off", mode="every-step", max_new_tokens=100)
+    steps, _ = decode(tiny_ensemble, "auto", mode="every-step", max_new_tokens=100)
+    assert any(step.is_drafted for step in steps)
+    assert [step.token for step in steps] == [step.token for step in plain]
+
+
+def test_less_than_float32_is_not_read_exactly(tmp_path: Path) -> None:
+    assert not load_directory(tiny.save_llama(tmp_path), dtype="bfloat16").is_chunk_exact
