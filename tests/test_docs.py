@@ -1,0 +1,42 @@
+"""What the pages in `docs/` link to exists, and the limits they name are the code's."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+_LIMITS = re.findall(r"\| `(\w+)` \| ([\d.]+) \| `(\w+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_files_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = {DOCS / target for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)}
+    named = re.findall(r"`((?:gac_app|tests|configs|docs|scripts)/[\w./-]*\w)`", text)
+    assert links
+    assert [path for path in {*links, *(DOCS.parent / name for name in named)} if not path.exists()] == []
+
+
+def test_the_limits_are_told() -> None:
+    assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_VOICE"} <= {name for name, _, _ in _LIMITS}
+
+
+@pytest.mark.parametrize(("name", "value", "module"), _LIMITS)
+def test_a_limit_is_the_code_s(name: str, value: str, module: str) -> None:
+    assert getattr(importlib.import_module(f"gac_app.decoding.{module}"), name) == float(value)
+
+
+@pytest.mark.parametrize("picture", sorted(DOCS.glob("*.svg")), ids=lambda picture: picture.name)
+def test_a_picture_is_told_in_words_and_loads_nothing(picture: Path) -> None:
+    root = ElementTree.parse(picture).getroot()  # noqa: S314 (our own)
+    tags = [element.tag.rpartition("}")[2] for element in root.iter()]
+    targets = [value for element in root.iter() for key, value in element.attrib.items() if key.endswith("href")]
+    assert tags[1:3] == ["title", "desc"]
+    assert not {"script", "style", "image", "foreignObject"} & set(tags)
+    assert all(target.startswith("#") for target in targets)
