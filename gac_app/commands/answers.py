@@ -47,7 +47,7 @@ class Asker:
     def __init__(
         self, ensemble: Ensemble, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool
     ) -> None:
-        self._ensemble = ensemble
+        self.ensemble = ensemble
         self._task = task
         self._questions = questions
         self._parallel = parallel
@@ -58,7 +58,7 @@ class Asker:
         """Every system's answers to `asked`, some of the questions, in their order."""
         journals = {system: self._journal(system) for system in systems}
         return evaluate(
-            self._ensemble,
+            self.ensemble,
             self._task,
             asked,
             journals,
@@ -68,7 +68,7 @@ class Asker:
 
     def _journal(self, system: System) -> Journal:
         if system not in self._journals:
-            config = self._ensemble.config
+            config = self.ensemble.config
             path = journal_path(cache_dir(config) / "evaluation", config, self._task, system, self._questions)
             if self._fresh:
                 path.unlink(missing_ok=True)

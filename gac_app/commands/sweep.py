@@ -13,6 +13,7 @@ from rich.table import Table
 from gac_app.commands.answers import check_answered, check_room, collect
 from gac_app.commands.figures import accuracy, compared, figure, print_whole
 from gac_app.commands.options import ConfigOption, JsonOption, load, write_file
+from gac_app.commands.sweep_weights import compare_weights
 from gac_app.errors import RequestError
 from gac_app.evaluation.questions import read_questions
 from gac_app.evaluation.tasks import Task, load_task
@@ -30,6 +31,9 @@ def sweep(
     gates: Annotated[
         str | None, typer.Option(help="Members to try as the gate, commas between. Default: the configuration's.")
     ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Weights instead of thresholds: found on one half, checked on the other.")
+    ] = False,
     options: Annotated[str, typer.Option(help="Of all ensembles, as in eval's names: paper, prefix+posterior.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions, of each domain in turn.")] = None,
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers under way at once; 1 to measure time.")] = 4,
@@ -43,8 +47,15 @@ def sweep(
 
     settled = load(config)
     check_room(settled, parallel)
-    plan = plan_sweep(settled, _numbers(thresholds), _gates(gates, settled), options)
     protocol, questions = _asked(task, data)
+    if weights:
+        if out:
+            raise RequestError("out", "plots thresholds; there is no plot of --weights")
+        compare_weights(
+            settled, protocol, questions, options, limit=limit, parallel=parallel, fresh=fresh, as_json=as_json
+        )
+        return
+    plan = plan_sweep(settled, _numbers(thresholds), _gates(gates, settled), options)
     answers = collect(settled, protocol, questions, plan.systems, limit=limit, parallel=parallel, fresh=fresh)
     report = judge_sweep(protocol.name, plan, answers)
     typer.echo(json.dumps(report.to_json())) if as_json else _print(report)

@@ -36,12 +36,12 @@ def _panel(report: SweepReport, label: str, cost: Cost, front: list[System]) -> 
 
     plan, (least, _) = report.plan, report.every_step.interval
     alone = {system.alone: system for system in plan.alone}
-    series = {
+    series = {"Pareto front": sorted(places(front))}
+    series |= {
         f"gate {gate}, alone to every step": places([alone[gate], *gated, plan.every_step])
         for gate, gated in plan.gated.items()
     }
     series |= {f"{name} alone": places([one]) for name, one in alone.items() if name and name not in plan.gated}
-    series["Pareto front"] = sorted(places(front))
     furthest = max(x for line in series.values() for x, _ in line)
     series["least of every step's 95 % interval"] = [(0.0, 100 * least), (furthest, 100 * least)]
     if report.recommended:

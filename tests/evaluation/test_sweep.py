@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
-from gac_app.cli import app
 from gac_app.errors import RequestError
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.pareto import pareto_front
 from gac_app.evaluation.threshold_sweep import SweepPlan, SweepReport, judge_sweep, plan_sweep
+from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG
 
 POINTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12)
@@ -96,35 +93,10 @@ def test_members_that_need_no_help_and_gates_that_do_not_reach_are_told() -> Non
     assert _judged(PLAN, {**FOUND, "alone:b": _answers(20, 0, 1.0)}).sufficient_members == ("b",)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    members = "\n".join(f"  - {{name: {name}, source: 'random:{seed}'}}" for seed, name in enumerate("ab"))
-    (tmp_path / "two.yaml").write_text(f"members:\n{members}\n", encoding="utf-8")
-    questions = [
-        {"question": f"The colour of {thing} is", "choices": ["blue", "white", "black"], "answer": n % 3}
-        for n, thing in enumerate(["sky", "sea", "snow", "grass", "coal", "milk"])
-    ]
-    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
-    return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _same_log_level() -> Iterator[None]:
-    logger = logging.getLogger("gac_app")
-    level = logger.level
-    yield
-    logger.setLevel(level)
-
-
-def _call(folder: Path, command: str, *arguments: str) -> Result:
-    files = ("--config", str(folder / "two.yaml"), "--data", str(folder / "data.jsonl"), "--task", "arc_challenge")
-    return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
-
-
 def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
-    assert _call(folder, "eval", "--systems", "gate@0.2,every-step").exit_code == 0
+    assert call(folder, "eval", "--systems", "gate@0.2,every-step").exit_code == 0
     sweep = ("sweep", "--thresholds", "0,0.2,1", "--gates", "a,b", "--out", str(folder / "plot.svg"))
-    done = _call(folder, *sweep, "--json")
+    done = call(folder, *sweep, "--json")
     assert done.exit_code == 0, done.exception
     assert "12 from earlier runs" in done.stderr
     found = json.loads(done.stdout)
@@ -136,11 +108,11 @@ def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     assert shares == sorted(shares)
     ElementTree.parse(folder / "plot.svg")  # noqa: S314
     assert found["recommended"] in (folder / "plot.svg").read_text(encoding="utf-8")
-    printed = _call(folder, *sweep).stdout
+    printed = call(folder, *sweep).stdout
     assert f"Recommended: {found['recommended']}" in printed
     assert all(f" {name} " in printed for name in systems)
 
 
 def test_bad_thresholds_are_told(folder: Path) -> None:
-    done = _call(folder, "sweep", "--thresholds", "0.2,half")
+    done = call(folder, "sweep", "--thresholds", "0.2,half")
     assert isinstance(done.exception, RequestError)

@@ -1,0 +1,90 @@
+"""Weights as points of the simplex, named as systems and looked for by how often they answer right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.simplex import Point, golden_section, simplex_grid
+from gac_app.evaluation.systems import System, parse_system
+
+Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
+
+_NUM_PROBES = 6  # of the golden section: the weight to about 0.06
+_RESOLUTION = 4  # of the grid
+
+
+class WeightSearch:
+    """Weights, and how often they are right on the development half.
+
+    Args:
+        options: `paper` or `prefix` for all ensembles; "" = the configuration's alignment.
+
+    Attributes:
+        tried: accuracies by point, weights in the members' order.
+
+    Raises:
+        RequestError: where `options` are others.
+    """
+
+    def __init__(self, config: Config, ask: Ask, development: Sequence[Question], options: str) -> None:
+        if options not in ("", "paper", "prefix"):
+            raise RequestError("options", f"{options!r}: weights are compared under paper or prefix")
+        self.suffix = f"+{options}" if options else ""
+        self.tried: dict[Point, float] = {}
+        self._config = config
+        self._ask = ask
+        self._development = development
+
+    def system(self, point: Point) -> System:
+        """The ensemble with these weights. One that hears a single member is that member alone."""
+        names = self._config.member_names
+        heard = [name for name, weight in zip(names, point, strict=True) if weight > 0]
+        if len(heard) == 1:
+            return parse_system(f"alone:{heard[0]}", self._config)
+        if point == even(len(names)):
+            is_default = self._config.settings.weights == "average"  # then `eval` knows it by the shorter name
+            return parse_system(("every-step" if is_default else "every-step+average") + self.suffix, self._config)
+        return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{self.suffix}", self._config)
+
+    def accuracy(self, point: Point) -> float:
+        """The share of development questions answered right."""
+        if point not in self.tried:
+            [given] = self._ask([self.system(point)], self._development).values()
+            self.tried[point] = sum(answer.is_right for answer in given) / len(given)
+        return self.tried[point]
+
+    def best(self) -> Point:
+        """The most often right of all tried; of equals the most even one."""
+        num_members = len(self._config.member_names)
+        self.accuracy(even(num_members))
+        if num_members == 2:
+            golden_section(lambda weight: self.accuracy(rounded((weight, 1 - weight))), _NUM_PROBES)
+        else:
+            for point in simplex_grid(num_members, _RESOLUTION):
+                self.accuracy(rounded(point))
+        return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))
+
+
+def vertex(index: int, num_members: int) -> Point:
+    """All the weight on one member."""
+    return tuple(float(index == other) for other in range(num_members))
+
+
+def even(num_members: int) -> Point:
+    """Equal weights."""
+    return rounded((1 / num_members,) * num_members)
+
+
+def shares(values: Sequence[float]) -> Point:
+    """In proportion to `values`; equal where all are 0."""
+    total = sum(values)
+    return rounded(tuple(value / total for value in values)) if total > 0 else even(len(values))
+
+
+def rounded(point: Point) -> Point:
+    """To hundredths, so that equal weights have equal names."""
+    return tuple(round(weight, 2) for weight in point)
