@@ -60,8 +60,10 @@ def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapp
     cuts = [(e.row.ends_at(ids.start), begun(e.row, ids), weights[name]) for name, e in expected.items()]
     voice = sum(weight * prob for _, prob, weight in cuts)
     heard = [(ends, prob) for ends, prob, weight in cuts if prob > 0 and weight * prob >= _VOICE * voice]
+    if all(ends >= _ENDS * prob for ends, prob in heard) or all(ends < _MAY_END * prob for ends, prob in heard):
+        return False
     odds = [ends / max(prob - ends, 1e-9) for ends, prob in heard]
-    return any(ends >= _MAY_END * prob for ends, prob in heard) and max(odds) >= _ODDS_RATIO * min(odds)
+    return max(odds) >= _ODDS_RATIO * min(odds)
 
 
 def gathered(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
