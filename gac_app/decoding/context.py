@@ -144,7 +144,7 @@ class MemberContext:
         self._num_ahead = self._sequence.num_pending if ahead else 0
 
     def _count(self, reading: Reading) -> None:
-        self._num_forwards += 1
+        self._num_forwards += reading.num_read > 0  # none where another's reading was had
         self._num_tokens_read += reading.num_read
         self._seconds += reading.seconds
 

@@ -70,8 +70,14 @@ class Ensemble:
         alone: str | None = None,
         raw: bool = False,
         branch: Branch | None = None,
+        scope: str = "",
     ) -> DecodingSession:
-        """A session that has not begun; see `generate`. It holds a sequence in each member until its events end."""
+        """A session that has not begun; see `generate`. It holds a sequence in each member until its events end.
+
+        Args:
+            scope: sessions of one scope, a conversation, need not read again what another of them has read, as long as
+                a member has room to keep it; until `forget`.
+        """
         settings = settings or self.config.settings
         self.config.check_settings(settings)
         members = self._taking_part(settings, alone)
@@ -80,7 +86,7 @@ class Ensemble:
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
         pace = self._pace(members, settings)
         return DecodingSession(
-            contexts=_open_all(members, ids, DraftContext if pace else _context_type(members, settings)),
+            contexts=_open_all(members, ids, DraftContext if pace else _context_type(members, settings), scope),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
             weights=self._weights(settings),
@@ -137,6 +143,11 @@ class Ensemble:
         for token in (*(step.token for step in branch.steps), branch.token):
             if token and token not in self.union.ids:
                 raise RequestError("branch", "this answer has tokens that the members of today do not know")
+
+    def forget(self, scope: str) -> None:
+        """Let members keep nothing of what sessions of this scope, and of those below it ("a" of "a/b"), have read."""
+        for member in self.members.values():
+            member.forget(scope)
 
     def close(self) -> None:
         """Release the members' models."""
@@ -202,11 +213,13 @@ def _context_type(members: list[Member], settings: Settings) -> type[MemberConte
     return PrefixContext if settings.alignment == "prefix" and len(members) > 1 else MemberContext
 
 
-def _open_all(members: list[Member], ids: list[list[int]], context_type: type[MemberContext]) -> list[MemberContext]:
+def _open_all(
+    members: list[Member], ids: list[list[int]], context_type: type[MemberContext], scope: str
+) -> list[MemberContext]:
     contexts: list[MemberContext] = []
     try:
         for member, prompt_ids in zip(members, ids, strict=True):
-            contexts.append(context_type(member, prompt_ids))
+            contexts.append(context_type(member, prompt_ids, member.open(prompt_ids, scope)))
     except BaseException:
         for context in contexts:
             context.close()

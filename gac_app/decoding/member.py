@@ -65,8 +65,12 @@ class Member(Protocol):
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt."""
 
-    def open(self, ids: list[int]) -> Sequence:
-        """A sequence with `ids` pending. Where no more can be held, this or its first read raises MemberError."""
+    def open(self, ids: list[int], scope: str = "") -> Sequence:
+        """A sequence with `ids` pending. Where no more can be held, this or its first read raises MemberError.
+
+        Args:
+            scope: sequences of one scope may go on from what others of it have read; empty = this one shares nothing.
+        """
 
     def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
         """Read what is pending. The future raises MemberError where the member fails."""
@@ -78,7 +82,10 @@ class Member(Protocol):
         """Forget all but the first `length` ids."""
 
     def free(self, sequence: Sequence) -> None:
-        """Give the sequence's memory back, after whatever is still being read for it."""
+        """Give the sequence's memory back, after whatever is still being read for it; with a scope, maybe later."""
+
+    def forget(self, scope: str) -> None:
+        """Give back what is kept of this scope and of those below it ("a" of "a/b"); nothing more of them is kept."""
 
     def close(self) -> None:
         """Release the model."""
@@ -146,7 +153,7 @@ class ModelMember:
 class InlineMember(ModelMember):
     """Runs its model in the calling thread: the plainest implementation, for tests and for comparison."""
 
-    def open(self, ids: list[int]) -> Sequence:
+    def open(self, ids: list[int], scope: str = "") -> Sequence:
         sequence = self._model.new_sequence()
         sequence.extend(ids)
         return sequence
@@ -167,6 +174,9 @@ class InlineMember(ModelMember):
 
     def free(self, sequence: Sequence) -> None:
         self._model.free(sequence)
+
+    def forget(self, scope: str) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         self._model.close()

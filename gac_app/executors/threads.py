@@ -17,6 +17,7 @@ from typing import Any
 
 from gac_app.decoding.member import ModelMember, Reading, take_readings
 from gac_app.errors import GacError, MemberError
+from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -24,7 +25,6 @@ _CLOSE_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 60.0  # for the short calls, which wait behind a forward pass
 _PATIENCE = 0.25  # of a forward pass: how long it may wait for more sequences to share it
 _MAX_PATIENCE_S = 0.01
-_UNHELD = -1  # slot of a sequence that the model does not hold yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,16 @@ class ThreadMember(ModelMember):
         super().__init__(model, mapping)
         self._commands: queue.SimpleQueue[_ReadCommand | _CallCommand | None] = queue.SimpleQueue()
         self._is_closed = False
+        self._prefixes = SharedPrefixes(model)  # the worker's
         self._read_last: set[int] = set()  # the sequences of the last pass, by identity
         self._patience_s = 0.0  # how long those are waited for
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
-    def open(self, ids: list[int]) -> Sequence:
+    def open(self, ids: list[int], scope: str = "") -> Sequence:
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
-        return Sequence(_UNHELD, list(ids))
+        return ScopedSequence(UNHELD, list(ids), scope=scope) if scope else Sequence(UNHELD, list(ids))
 
     def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
         command = _ReadCommand(Read(sequence, num_logits), Future())
@@ -63,7 +64,7 @@ class ThreadMember(ModelMember):
 
     def fork(self, sequence: Sequence) -> Sequence:
         def fork() -> Sequence:
-            self._hold(sequence)
+            self._prefixes.hold_empty(sequence)
             return self._model.fork(sequence)
 
         forked: Sequence = self._call(fork)
@@ -71,17 +72,17 @@ class ThreadMember(ModelMember):
 
     def rewind(self, sequence: Sequence, length: int) -> None:
         def rewind() -> None:
-            self._hold(sequence)
+            self._prefixes.hold_empty(sequence)
             self._model.rewind(sequence, length)
+            self._prefixes.rewound(sequence)
 
         self._call(rewind)
 
     def free(self, sequence: Sequence) -> None:
-        def free() -> None:
-            if sequence.slot != _UNHELD:
-                self._model.free(sequence)
+        self._put(_CallCommand(lambda: self._prefixes.free(sequence), Future()))
 
-        self._put(_CallCommand(free, Future()))
+    def forget(self, scope: str) -> None:
+        self._put(_CallCommand(lambda: self._prefixes.forget(scope), Future()))
 
     def close(self) -> None:
         """Finish what was asked, then release the model. A thread that hangs is left to the process's end."""
@@ -141,40 +142,58 @@ class ThreadMember(ModelMember):
                 return waiting
 
     def _read_all(self, commands: list[_ReadCommand]) -> None:
-        """One forward pass for all; where it fails, one each, so that only the culprit's session suffers."""
+        """One forward pass for all but those that may go on from what another new one of their scope reads in it."""
+        now: list[_ReadCommand] = []
+        later: list[_ReadCommand] = []
+        scopes: set[str] = set()
+        for command in commands:
+            sequence = command.read.sequence
+            scope = sequence.scope if isinstance(sequence, ScopedSequence) and sequence.slot == UNHELD else ""
+            (later if scope in scopes else now).append(command)
+            scopes |= {scope} if scope else set()
+        self._read_together(now)
+        if later:
+            self._read_all(later)
+        self._read_last = {id(command.read.sequence) for command in commands}
+
+    def _read_together(self, commands: list[_ReadCommand]) -> None:
+        """One forward pass; where it fails, one each, so that only the culprit's session suffers."""
         commands = [command for command in commands if self._is_wanted(command)]
         if not commands:
             return
-        self._read_last = {id(command.read.sequence) for command in commands}
         started = time.monotonic()
         lengths = [command.read.sequence.num_valid for command in commands]
         try:
             readings = take_readings(self._model, self._mapping, [command.read for command in commands])
         except GacError as error:
-            if len(commands) == 1:
+            for command in commands:
+                self._prefixes.distrust(command.read.sequence)
+            has_more_room = (
+                isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefixes.give_up_kept()
+            )
+            if len(commands) == 1 and not has_more_room:
                 commands[0].future.set_exception(error)
                 return
             for command, length in zip(commands, lengths, strict=True):
                 _fulfil(command.future, partial(self._read_again, command.read, length))
             return
         self._patience_s = min(_PATIENCE * (time.monotonic() - started), _MAX_PATIENCE_S)
-        for command, reading in zip(commands, readings, strict=True):
+        for command, length, reading in zip(commands, lengths, readings, strict=True):
+            self._prefixes.note(command.read.sequence, length, reading)
             command.future.set_result(reading)
 
     def _is_wanted(self, command: _ReadCommand) -> bool:
-        """Whether somebody still waits for this read and the model holds its sequence."""
+        """Whether somebody still waits for this read, and a pass is needed for it; its sequence is held then."""
         if not command.future.set_running_or_notify_cancel():
             return False
         try:
-            self._hold(command.read.sequence)
+            known = self._prefixes.hold(command.read)
         except Exception as error:  # the session's to handle: the worker goes on
             command.future.set_exception(error)
             return False
-        return True
-
-    def _hold(self, sequence: Sequence) -> None:
-        if sequence.slot == _UNHELD:
-            sequence.slot = self._model.new_sequence().slot
+        if known:
+            command.future.set_result(known)
+        return not known
 
     def _read_again(self, read: Read, length: int) -> Reading:
         """Read by itself what was part of a failed pass, from the `length` ids that were cached before that."""

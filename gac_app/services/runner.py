@@ -70,6 +70,11 @@ class Runner:
         for run in runs:
             run.over.wait(max(0.0, deadline - time.monotonic()))
 
+    def forget(self, owner: str, conversation_id: str = "") -> None:
+        """Let the members keep nothing of what they read in a conversation, or in all of an owner's."""
+        if self.ensemble is not None:
+            self.ensemble.forget(_scope(owner, conversation_id))
+
     def _carry_out(self, run: LiveRun) -> None:
         run.status = "running"
         run.changed()
@@ -87,7 +92,13 @@ class Runner:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
             assert self.ensemble is not None  # noqa: S101 (no run starts before)
-            session = self.ensemble.session(stream.messages, run.settings, alone=alone_in(key), branch=run.branch)
+            session = self.ensemble.session(
+                stream.messages,
+                run.settings,
+                alone=alone_in(key),
+                branch=run.branch,
+                scope=_scope(run.owner, run.conversation_id),
+            )
             with self._lock:
                 self._sessions.setdefault(run.id, []).append(session)
             if run.is_stopping.is_set():
@@ -110,6 +121,11 @@ class Runner:
         self._recorder.finished(run)
         run.over.set()
         run.changed()
+
+
+def _scope(owner: str, conversation_id: str) -> str:
+    """What may share a member's cache: turns, streams and branches of one conversation, never two visitors."""
+    return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
 def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:

@@ -224,11 +224,13 @@ class RunService:
         """Forget a run with all its text, in memory and in the database's files."""
         run = self.find(visitor_key, run_id)
         self._drop([run] if isinstance(run, LiveRun) else [])
+        self._runner.forget(owner_of(visitor_key), run.conversation_id)
         _settle(self._store.delete_run(visitor_key, run_id))
 
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
         self._drop(self._runs.of(owner_of(visitor_key)))
+        self._runner.forget(owner_of(visitor_key))
         _settle(self._store.delete_visitor(visitor_key))
 
     def _drop(self, runs: list[LiveRun]) -> None:

@@ -51,7 +51,7 @@ def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     assert row.value is not None
     assert row.value < 2.5, "three answers after each other would take about three times one"
     assert max(models[0].batches) == 2, "its own answer and the ensemble's share a pass"
-    assert [model.num_held for model in models] == [0, 0]
+    assert all(model.num_held <= 4 for model in models), "what is kept of conversations is bounded"
 
 
 def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:

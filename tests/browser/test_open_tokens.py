@@ -27,9 +27,9 @@ class CutDifferently(PlantedEnsemble):
     def __init__(self) -> None:
         super().__init__(pieces=("", "日", "本"), alone=("日本", ""))
 
-    def session(self, messages: Any, settings: Any, *, alone: str | None = None, branch: Any = None) -> PlantedSession:
+    def session(self, messages: Any, settings: Any, *, alone: str | None = None, **options: Any) -> PlantedSession:
         if alone:
-            return super().session(messages, settings, alone=alone, branch=branch)
+            return super().session(messages, settings, alone=alone, **options)
         return CutSession(self, list(self.pieces), settings, None, -1)
 
 

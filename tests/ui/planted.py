@@ -55,7 +55,13 @@ class PlantedEnsemble:
         self.num_steps = 0
 
     def session(
-        self, messages: Any, settings: Settings, *, alone: str | None = None, branch: Branch | None = None
+        self,
+        messages: Any,
+        settings: Settings,
+        *,
+        alone: str | None = None,
+        branch: Branch | None = None,
+        scope: str = "",
     ) -> PlantedSession:
         pieces = list(self.pieces if alone is None else self.alone)
         if branch is not None:
@@ -68,6 +74,9 @@ class PlantedEnsemble:
 
     def check_branch(self, branch: Branch) -> None:
         """Takes any branch."""
+
+    def forget(self, scope: str) -> None:
+        """Keeps nothing."""
 
     def close(self) -> None:
         """Holds nothing."""

@@ -1,0 +1,238 @@
+"""Sequences of one scope read what they have in common once, and expect what they would have expected anyway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.member import Reading
+from gac_app.errors import MemberError
+from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.fakes import WAIT_S, FakeModel, Fault
+
+PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
+SCOPE = "alice/talk"
+
+
+class CountingModel(FakeModel):
+    """Says how many ids it has read, and checks that a cache holds what its sequence says."""
+
+    num_read = 0
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        for read in reads:
+            self.num_read += read.sequence.num_pending
+            assert self._cached[read.sequence.slot] == read.sequence.ids[: read.sequence.num_cached]
+        return super().read(reads)
+
+
+class Desk:
+    """One member, and reads of it."""
+
+    def __init__(self, model: CountingModel) -> None:
+        self.model = model
+        union = UnionVocabulary.build([model.vocabulary])
+        self.member = ThreadMember(model, VocabMapping(model.vocabulary, union))
+
+    def read(self, sequence: Sequence, num_logits: int = 1) -> Reading:
+        return self.member.read(sequence, num_logits).result(WAIT_S)
+
+    def opened(self, ids: list[int], scope: str = SCOPE) -> tuple[Sequence, Reading]:
+        sequence = self.member.open(ids, scope)
+        return sequence, self.read(sequence)
+
+    def settle(self) -> None:
+        """Wait until the worker has done what was asked of it."""
+        self.member._call(lambda: None)
+
+    def expected(self, ids: list[int]) -> torch.Tensor:
+        return self.member.mapping.project(self.model._logits_V(ids).unsqueeze(0))
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk(CountingModel("a", 1))
+    yield desk
+    desk.model.released.set()
+    desk.member.close()
+
+
+def test_the_same_prompt_is_read_once_and_gives_the_same(desk: Desk) -> None:
+    (one, first), (other, second) = desk.opened(PROMPT), desk.opened(PROMPT)
+
+    assert desk.model.num_read == len(PROMPT)
+    assert torch.equal(first.probs_NU, second.probs_NU)
+    assert (first.num_read, second.num_read) == (len(PROMPT), 0)
+    for sequence, more in ((one, [70, 71]), (other, [72])):  # they go their own ways
+        sequence.extend(more)
+        assert torch.equal(desk.read(sequence).probs_NU, desk.expected(PROMPT + more))
+
+
+def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
+    desk.model.fault = Fault("hang", marker=b"!!!!")
+    busy = desk.member.read(desk.member.open([33, 33, 33, 33]))
+    assert desk.model.is_hanging.wait(WAIT_S)
+    waiting = [desk.member.read(desk.member.open(PROMPT, SCOPE)) for _ in range(3)]
+    desk.model.released.set()
+
+    readings = [future.result(WAIT_S) for future in waiting]
+    busy.result(WAIT_S)
+    assert desk.model.num_read == 4 + len(PROMPT)
+    assert all(torch.equal(reading.probs_NU, desk.expected(PROMPT)) for reading in readings)
+
+
+def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> None:
+    desk.opened(PROMPT)
+    ids = [*PROMPT[:-3], 90, 91]
+    _, reading = desk.opened(ids)
+    assert desk.model.num_read == len(PROMPT) + 2
+    assert torch.equal(reading.probs_NU, desk.expected(ids))
+
+
+def test_several_positions_are_had_from_a_reading_that_has_them(desk: Desk) -> None:
+    desk.read(desk.member.open(PROMPT, SCOPE), 2)
+    assert torch.equal(desk.opened(PROMPT)[1].probs_NU, desk.expected(PROMPT))
+    assert desk.model.num_read == len(PROMPT)
+    reading = desk.read(desk.member.open(PROMPT, SCOPE), 3)  # one more than was asked for before
+    assert torch.equal(reading.probs_NU[:1], desk.expected(PROMPT[:-2]))
+    assert desk.model.num_read == len(PROMPT) + 3
+
+
+@pytest.mark.parametrize("scope", ["", "alice/another", "bob/talk", "alice"])
+def test_nothing_is_shared_across_scopes(desk: Desk, scope: str) -> None:
+    desk.member.free(desk.opened(PROMPT)[0])
+    desk.opened(PROMPT, scope)
+    assert desk.model.num_read == 2 * len(PROMPT)
+
+
+def test_little_is_not_worth_a_copy(desk: Desk) -> None:
+    desk.opened(PROMPT)
+    desk.opened([*PROMPT[: MIN_SHARED - 1], 90])
+    assert desk.model.num_read == len(PROMPT) + MIN_SHARED
+
+
+def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
+    first, _ = desk.opened(PROMPT)
+    first.extend([70, 71])
+    desk.read(first)
+    desk.member.free(first)
+    turn = [*PROMPT, 70, 71, 80, 81]
+
+    _, reading = desk.opened(turn)
+
+    assert desk.model.num_read == len(turn)
+    assert desk.model.num_held == 1
+    assert torch.equal(reading.probs_NU, desk.expected(turn))
+
+
+def test_a_reading_is_not_given_for_ids_that_have_changed_since(desk: Desk) -> None:
+    first, _ = desk.opened(PROMPT)
+    first.rewrite(len(PROMPT) - 1, [90])
+    desk.read(first)
+    _, reading = desk.opened([*PROMPT[:-1], 90])
+    assert torch.equal(reading.probs_NU, desk.expected([*PROMPT[:-1], 90]))
+    first.rewrite(len(PROMPT) - 1, [91])  # not read yet: the cache still holds the 90
+    _, reading = desk.opened([*PROMPT[:-1], 91])
+    assert torch.equal(reading.probs_NU, desk.expected([*PROMPT[:-1], 91]))
+
+
+def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
+    desk = Desk(CountingModel("a", 1, max_sequences=MAX_KEPT + 1))
+    for number in range(MAX_KEPT + 2):
+        desk.member.free(desk.opened([number, *PROMPT])[0])
+    desk.settle()
+    assert desk.model.num_held == MAX_KEPT
+    live = [desk.opened([100 + number, *PROMPT])[0] for number in range(MAX_KEPT + 1)]
+    with pytest.raises(MemberError, match="as many sequences as it can"):
+        desk.opened([99, *PROMPT])
+    for sequence in live:
+        desk.member.free(sequence)
+    desk.member.close()
+
+
+@pytest.mark.parametrize(("forgotten", "num_held"), [(SCOPE, 1), ("alice", 1), ("bob", 2), ("alice/tal", 3), ("", 3)])
+def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: str, num_held: int) -> None:
+    live, _ = desk.opened(PROMPT)
+    desk.member.free(desk.opened(PROMPT)[0])
+    desk.member.free(desk.opened(PROMPT, "bob/talk")[0])
+    desk.member.forget(forgotten)
+    desk.member.free(live)
+    desk.settle()
+    assert desk.model.num_held == num_held
+    assert {kept.scope for kept in desk.member._prefixes._kept} == {SCOPE, "bob/talk"} - (
+        {SCOPE} if forgotten in (SCOPE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
+    )
+
+
+def test_nobody_goes_on_from_a_sequence_whose_pass_failed(desk: Desk) -> None:
+    first, _ = desk.opened(PROMPT)
+    desk.model.fault = Fault("nan")
+    first.extend([70])
+    with pytest.raises(MemberError):
+        desk.read(first)
+    desk.model.fault = None
+    desk.member.free(first)
+    desk.settle()
+    assert desk.model.num_held == 0
+    assert torch.equal(desk.opened([*PROMPT, 70])[1].probs_NU, desk.expected([*PROMPT, 70]))
+
+
+def test_kept_sequences_are_given_up_where_memory_ends(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.member.free(desk.opened(PROMPT)[0])
+    desk.settle()
+    real = desk.model.read
+
+    def read(reads: list[Read]) -> list[torch.Tensor]:
+        if desk.model.num_held > 1:
+            raise torch.OutOfMemoryError
+        return real(reads)
+
+    monkeypatch.setattr(desk.model, "read", read)
+    _, reading = desk.opened(PROMPT, "bob/talk")
+    assert torch.equal(reading.probs_NU, desk.expected(PROMPT))
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(
+    plan=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["open", "go on", "rewrite", "end"]), st.integers(0, 30)),
+        max_size=30,
+    )
+)
+def test_whatever_is_opened_rewritten_and_ended_gives_what_a_fresh_sequence_gives(
+    plan: list[tuple[int, str, int]],
+) -> None:
+    desk = Desk(CountingModel("a", 1, max_sequences=6))
+    held: dict[int, Sequence] = {}
+    waiting: list[tuple[Sequence, list[int], Future[Reading]]] = []
+    for place, act, number in plan:
+        sequence = held.get(place)
+        if sequence is None:
+            sequence = held[place] = desk.member.open(PROMPT[: 1 + number], SCOPE)
+        elif act == "end":
+            desk.member.free(held.pop(place))
+            continue
+        elif act == "rewrite":
+            sequence.rewrite(min(number, len(sequence.ids) - 1), [100 + number])
+        else:
+            sequence.extend([80 + number])
+        waiting.append((sequence, list(sequence.ids), desk.member.read(sequence)))
+        waiting[-1][2].result(WAIT_S)
+    for _, ids, future in waiting:
+        assert torch.equal(future.result().probs_NU, desk.expected(ids))
+    for sequence in held.values():
+        desk.member.free(sequence)
+    desk.member.forget("alice")
+    desk.settle()
+    assert desk.model.num_held == 0
+    desk.member.close()
