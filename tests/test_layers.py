@@ -44,6 +44,7 @@ HEAVY: dict[str, set[str]] = {
     "playwright": {"bench"},
     "typer": {"commands", "cli"},
     "wordfreq": {"evaluation"},
+    "sacrebleu": {"evaluation"},
 }
 
 

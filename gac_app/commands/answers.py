@@ -56,8 +56,9 @@ class Asker:
 
     def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
         """Every system's answers to `asked`, some of the questions, in their order."""
-        journals = {system: self._journal(system) for system in systems}
-        return evaluate(
+        candidates = [candidate for system in systems for candidate in system.candidates]
+        journals = {system: self._journal(system) for system in [*systems, *candidates]}
+        found = evaluate(
             self.ensemble,
             self._task,
             asked,
@@ -65,6 +66,7 @@ class Asker:
             num_parallel=self._parallel,
             on_progress=_Reporter(self._task.name),
         )
+        return {system: found[system] for system in systems}
 
     def _journal(self, system: System) -> Journal:
         if system not in self._journals:

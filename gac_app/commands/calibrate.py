@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from gac_app.commands.answers import check_room, collect
 from gac_app.commands.options import ConfigOption, JsonOption, load, write_file
 from gac_app.evaluation.questions import first_of_each_domain, read_questions
-from gac_app.evaluation.systems import parse_systems
+from gac_app.evaluation.systems import parse_systems, refuse_rules
 from gac_app.evaluation.tasks import load_task
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def calibrate(
     check_room(settled, parallel)
     names = systems or ",".join([*(f"alone:{name}" for name in settled.member_names), "every-step"])
     chosen = parse_systems(names, settled)
+    refuse_rules(chosen)
     protocol = load_task(task)
     if examples:
         protocol = protocol.with_examples(read_questions(examples))

@@ -18,7 +18,7 @@ from gac_app.evaluation.suites.alignment import alignment_systems, check_kinds, 
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport
 from gac_app.evaluation.suites.alignment_table import tables
 from gac_app.evaluation.suites.texts import KINDS
-from gac_app.evaluation.systems import System, parse_systems
+from gac_app.evaluation.systems import System, parse_systems, refuse_rules
 
 _EVERY_S = 5.0
 
@@ -39,6 +39,7 @@ def run_suite(
         only: kinds of text with commas between; None = all.
     """
     chosen = parse_systems(systems, config) if systems else alignment_systems(config)
+    refuse_rules(chosen)
     kinds = tuple(dict.fromkeys(name.strip() for name in only.split(","))) if only else KINDS
     check_kinds(kinds)
     report = _run(config, chosen, kinds, max_new_tokens, parallel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from gac_app.decoding.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, RequestError
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.matching import extracted, is_right
+from gac_app.evaluation.output_level import choose
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.tasks import Task
@@ -20,20 +22,28 @@ if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
-def answer(ensemble: Ensemble, task: Task, question: Question, system: System) -> Answer:
+def answer(
+    ensemble: Ensemble, task: Task, question: Question, system: System, candidates: Sequence[Answer] = ()
+) -> Answer:
     """The system's answer, judged. Where a member fails or the prompt does not fit, the answer's `error` says so.
 
-    Decoding is greedy, and no member may be dropped on the way: then it would be another system.
+    Decoding is greedy unless the system samples, and no member may be dropped on the way: then it would be another
+    system.
+
+    Args:
+        candidates: the answers of the system's candidates, where it has any.
     """
     settings = system.settings(
         ensemble.config,
-        temperature=0.0,
+        temperature=system.changes.get("temperature", 0.0),
         stop=task.stop,
         max_new_tokens=task.max_new_tokens,
         on_member_failure="stop",
     )
     respond = _chosen if task.kind == "choice" else _written
     try:
+        if system.rule:
+            return choose(ensemble, task, question, system.rule, candidates)
         return respond(ensemble, task, question, system, settings)
     except (MemberError, RequestError) as error:
         return Answer(question.id, error=str(error))

@@ -88,6 +88,8 @@ def journal_path(folder: Path, config: Config, task: Task, system: System, quest
         task.model_dump(mode="json", exclude={"about"}),
         [question.model_dump(mode="json") for question in questions],
     ]
+    if system.rule:
+        facts += [system.rule, [[c.alone, c.settings(config).model_dump(mode="json")] for c in system.candidates]]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^\w.@=+-]+", "_", f"{task.name}-{system.name}")[:80]
     return folder / f"{readable}-{digest[:16]}.jsonl"

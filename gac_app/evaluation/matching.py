@@ -25,9 +25,13 @@ def extracted(text: str, pattern: str) -> str:
 
 def is_right(answer: str, accepted: Sequence[str], match: Match) -> bool:
     """Whether `answer` equals one of `accepted`. Nothing said is never right."""
-    normalise = {"words": _words, "number": _number, "text": _text}[match]
-    wanted = normalise(answer)
-    return wanted != "" and wanted in {normalise(text) for text in accepted}
+    wanted = normalised(answer, match)
+    return wanted != "" and wanted in {normalised(text, match) for text in accepted}
+
+
+def normalised(answer: str, match: Match) -> str:
+    """What is compared of an answer; "" where there is nothing to compare."""
+    return {"words": _words, "number": _number, "text": _text}[match](answer)
 
 
 def _words(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ def evaluate(
     """Every system's answers to `questions`, in their order.
 
     Args:
-        journals: of each system; what they hold is not asked again, what is new they keep.
+        journals: of each system and of its candidates; what they hold is not asked again, what is new they keep.
         num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
             towards several answers' seconds; 1 gives each answer its own.
         on_progress: called in this thread, after each answer.
@@ -56,23 +56,35 @@ def evaluate(
     failed: dict[tuple[System, str], Answer] = {}
     total, started = len(questions) * len(journals), time.monotonic()
     on_progress(Progress(kept, total, kept, 0.0))
+
+    def found(system: System, question: Question) -> Answer:
+        return journals[system].answers.get(question.id) or failed[system, question.id]
+
+    num_new = 0
     pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
     try:
-        under_way: dict[Future[Answer], System] = {
-            pool.submit(answer, ensemble, task, question, system): system
-            for question in questions
-            for system, journal in journals.items()
-            if question.id not in journal.answers
-        }
-        for num_new, future in enumerate(as_completed(under_way), start=1):
-            system, given = under_way[future], future.result()
-            if given.error:
-                failed[system, given.question_id] = given
-            journals[system].add(given)
-            on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
+        for systems in _waves(journals):
+            under_way: dict[Future[Answer], System] = {
+                pool.submit(
+                    answer, ensemble, task, question, system, [found(one, question) for one in system.candidates]
+                ): system
+                for question in questions
+                for system in systems
+                if question.id not in journals[system].answers
+            }
+            for future in as_completed(under_way):
+                system, given = under_way[future], future.result()
+                if given.error:
+                    failed[system, given.question_id] = given
+                journals[system].add(given)
+                num_new += 1
+                on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
     finally:
         pool.shutdown(cancel_futures=True)
-    return {
-        system: [journal.answers.get(q.id) or failed[system, q.id] for q in questions]
-        for system, journal in journals.items()
-    }
+    return {system: [found(system, question) for question in questions] for system in journals}
+
+
+def _waves(systems: Iterable[System]) -> tuple[list[System], list[System]]:
+    """Those that decode, and then those that choose among what these have answered."""
+    decoding = [system for system in systems if not system.rule]
+    return decoding, [system for system in systems if system.rule]

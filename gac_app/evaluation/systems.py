@@ -4,19 +4,28 @@
 `every-step`                   the ensemble at every step
 `gate@0.5`                     the ensemble where the gate's confidence is below 0.5
 with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`
+
+Baselines that ensemble whole answers, by one of the rules of `output_level`:
+
+`vote`, `mbr`, `lowest-perplexity`   among the answers of the members, each alone
+`vote+samples=4+temperature=0.7`     and four sampled ones of each (temperature: 0.7 if not given)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from gac_app.config import Config, Settings
 from gac_app.errors import RequestError
 
+Rule = Literal["vote", "mbr", "lowest-perplexity"]
+
+_RULES: tuple[Rule, ...] = get_args(Rule)
 _ALONE = "alone:"
 _GATE = "gate@"
+_SAMPLING_TEMPERATURE, _MAX_SAMPLES = 0.7, 64
 _PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "paper": {"alignment": "paper"},
     "prefix": {"alignment": "prefix"},
@@ -34,11 +43,15 @@ class System:
         name: as in the module's docstring.
         alone: the member that answers by itself; None = the ensemble.
         changes: settings that differ from the configuration's.
+        rule: how one of the candidates' answers is chosen; None = the system decodes an answer of its own.
+        candidates: systems that decode, the gate's first; none where there is no rule.
     """
 
     name: str
     alone: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    rule: Rule | None = None
+    candidates: tuple[System, ...] = ()
 
     def settings(self, config: Config, **more: Any) -> Settings:
         """The configuration's settings with this system's changes, and `more`. Raises RequestError."""
@@ -53,6 +66,8 @@ def parse_system(name: str, config: Config) -> System:
             raise RequestError("systems", f"{member!r} is not a member; expected {', '.join(config.member_names)}")
         return System(name, alone=member)
     kind, *options = name.split("+")
+    if kind in _RULES:
+        return System(name, rule=kind, candidates=_candidates(options, config))
     changes = _mode(kind)
     for option in options:
         changes |= _option(option, config)
@@ -76,12 +91,44 @@ def default_systems(config: Config) -> list[System]:
     return [*alone, *(parse_system(name, config) for name in names)]
 
 
+def refuse_rules(systems: Sequence[System]) -> None:
+    """Raise RequestError where one of the systems has no distribution of its own, only a choice of whole answers."""
+    for system in systems:
+        if system.rule:
+            raise RequestError("systems", f"{system.name!r} chooses among whole answers; expected systems that decode")
+
+
+def _candidates(options: Sequence[str], config: Config) -> tuple[System, ...]:
+    """The members' greedy answers, then the samples."""
+    numbers = {"samples": 0.0, "temperature": _SAMPLING_TEMPERATURE}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in numbers:
+            raise RequestError("systems", f"{option!r} is no option here; expected samples=4 or temperature=0.7")
+        numbers[key] = _number(value, option)
+    temperature, num_samples = numbers["temperature"], int(numbers["samples"])
+    if num_samples != numbers["samples"] or not 0 <= num_samples <= _MAX_SAMPLES or temperature <= 0:
+        raise RequestError("systems", f"expected samples=0 to {_MAX_SAMPLES} and a temperature above 0")
+    names = sorted(config.member_names, key=lambda name: name != config.settings.gate)
+    seeds = range(1, num_samples + 1)
+    return (
+        *(System(f"{_ALONE}{name}", alone=name) for name in names),
+        *(_sample(name, temperature, seed) for seed in seeds for name in names),
+    )
+
+
+def _sample(name: str, temperature: float, seed: int) -> System:
+    changes = {"temperature": temperature, "seed": seed}
+    return System(f"{_ALONE}{name}, sample {seed} at {temperature:g}", alone=name, changes=changes)
+
+
 def _mode(kind: str) -> dict[str, Any]:
     if kind == "every-step":
         return {"mode": "every-step"}
     if kind.startswith(_GATE):
         return {"mode": "gate", "threshold": _number(kind.removeprefix(_GATE), kind)}
-    raise RequestError("systems", f"{kind!r} is none; expected alone:MEMBER, every-step or gate@0.5, options after '+'")
+    expected = f"alone:MEMBER, every-step, gate@0.5 or {', '.join(_RULES)}, options after '+'"
+    raise RequestError("systems", f"{kind!r} is none; expected {expected}")
 
 
 def _option(option: str, config: Config) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -27,11 +28,13 @@ def folder(tmp_path: Path) -> Path:
     members = "\n".join(f"  - {{name: {name}, source: 'random:{seed}'}}" for seed, name in enumerate("ab"))
     (tmp_path / "two.yaml").write_text(f"members:\n{members}\n", encoding="utf-8")
     things = ["sky", "sea", "snow", "grass", "coal", "milk"]
-    asked = [{"question": f"The colour of {thing} is"} for thing in things]
-    choices = [{**q, "choices": ["blue", "white", "black"], "answer": n % 3} for n, q in enumerate(asked)]
-    answers = [{**q, "answers": [f"{thing} blue", "white"]} for q, thing in zip(asked, things, strict=True)]
-    for name, questions in {"choices": choices, "answers": answers}.items():
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
+    kinds: dict[str, list[dict[str, Any]]] = {
+        "choices": [{"choices": ["blue", "white", "black"], "answer": n % 3} for n in range(len(things))],
+        "answers": [{"answers": [f"{thing} blue", "white"]} for thing in things],
+    }
+    for kind, given in kinds.items():
+        asked = [{"question": f"The colour of {thing} is", **rest} for thing, rest in zip(things, given, strict=True)]
+        (tmp_path / f"{kind}.jsonl").write_text("\n".join(json.dumps(question) for question in asked), encoding="utf-8")
     return tmp_path
 
 

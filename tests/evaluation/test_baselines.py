@@ -1,0 +1,128 @@
+"""Ensembles of whole answers: which answer each rule chooses, what it costs, and that members are asked once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.errors import RequestError
+from gac_app.evaluation.journal import Answer, Journal, journal_path
+from gac_app.evaluation.output_level import choose, least_risk, lowest_perplexity, most_frequent
+from gac_app.evaluation.runner import evaluate
+from gac_app.evaluation.systems import parse_system, parse_systems
+from gac_app.evaluation.tasks import load_task
+from tests.decoding.conftest import make
+from tests.evaluation.conftest import call
+from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
+from tests.fakes import config_of
+
+NQ, PIQA = load_task("nq"), load_task("piqa")
+
+
+def test_the_most_frequent_answer_wins_the_first_of_equals_and_silence_never() -> None:
+    assert most_frequent(["Rome", "the Paris!", "paris"], "words") == 1
+    assert most_frequent(["Rome", "Paris"], "words") == 0
+    assert most_frequent(["", "", "Paris"], "words") == 2
+    assert most_frequent(["", ""], "words") == 0
+
+
+def test_least_risk_is_the_answer_most_like_the_others() -> None:
+    assert least_risk(["a blue sky", "no idea", "the blue sky", "blue skies"]) in (0, 2)
+    assert least_risk(["no idea", "blue", "blue"]) == 1
+    assert least_risk(["alone"]) == 0
+
+
+def test_lowest_perplexity_is_the_mean_over_members_and_no_text_is_last() -> None:
+    ensemble = make(0, 1)
+    texts = ["", " ab", " the of", " ab"]
+    settings = ensemble.config.settings
+    bits = {
+        text: sum(ensemble.score("x", [text], settings, alone=m, raw=True)[0].bits_per_byte for m in ensemble.members)
+        for text in texts[1:3]
+    }
+    assert texts[lowest_perplexity(ensemble, "x", texts)] == min(bits, key=lambda text: bits[text])
+    assert lowest_perplexity(ensemble, "x", ["", ""]) == 0
+
+
+CANDIDATES = [
+    Answer("it", False, "Milan", " Milan", num_tokens=3, seconds=1.0, ttft_s=0.2, member_seconds=0.5),
+    Answer("it", True, "Rome", " Rome", num_tokens=4, seconds=3.0, ttft_s=0.5, member_seconds=2.0),
+    Answer("it", True, "Rome", " Rome.", num_tokens=5, seconds=2.0, ttft_s=0.5, member_seconds=1.0),
+]
+
+
+def test_what_is_chosen_took_as_long_as_the_longest_and_the_passes_of_all() -> None:
+    chosen = choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "vote", CANDIDATES)
+    assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
+    assert chosen.seconds == pytest.approx(3.0, abs=0.5)
+    assert (chosen.ttft_s, chosen.member_seconds) == (0.0, 3.5)
+
+
+@given(st.permutations(CANDIDATES), st.sampled_from(["vote", "mbr"]))
+def test_a_majority_wins_in_any_order(candidates: list[Answer], rule: str) -> None:
+    chosen = choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], rule, candidates)  # type: ignore[arg-type]
+    assert chosen.is_right
+
+
+def test_a_failed_candidate_is_the_failure() -> None:
+    broken = Answer("it", error="b: broke")
+    assert choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "mbr", [CANDIDATES[0], broken]) == broken
+
+
+def test_of_choices_the_text_is_chosen_and_no_probabilities_are_claimed() -> None:
+    fake = FakeEnsemble(bits={" green": 3.0, " blue": 2.0})
+    given = [Answer("sky", False, "green", log_probs=(-1.0, -2.0)), Answer("sky", True, "blue", log_probs=(-2.0, -1.0))]
+    chosen = choose(cast(Ensemble, fake), PIQA, CHOICES[0], "lowest-perplexity", given)
+    assert (chosen.is_right, chosen.said, chosen.log_probs) == (True, "blue", ())
+
+
+def test_a_name_says_the_candidates() -> None:
+    system = parse_system("vote+samples=2+temperature=0.5", config_of(["a", "b"], {"gate": "b"}))
+    assert [(c.alone, dict(c.changes)) for c in system.candidates] == [
+        ("b", {}),
+        ("a", {}),
+        *((name, {"temperature": 0.5, "seed": seed}) for seed in (1, 2) for name in "ba"),
+    ]
+    assert [len(parse_system(name, CONFIG).candidates) for name in ("mbr", "lowest-perplexity")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "name", ["vote+prefix", "mbr+samples=x", "mbr+samples=1.5", "mbr+samples=65", "vote+samples=-1"]
+)
+def test_a_bad_name_is_told(name: str) -> None:
+    with pytest.raises(RequestError, match="samples"):
+        parse_system(name, CONFIG)
+
+
+def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
+    systems = parse_systems("vote,alone:a,mbr+samples=1", CONFIG)
+    everyone = [*systems, *(candidate for system in systems for candidate in system.candidates)]
+    journals = {system: Journal(journal_path(tmp_path, CONFIG, NQ, system, CAPITALS)) for system in everyone}
+    fake = FakeEnsemble({"France": " Paris", "Italy": " Rome", "Poland": " Krakow"})
+    answers = evaluate(cast(Ensemble, fake), NQ, CAPITALS, journals)
+    assert len(fake.asked) == 4 * len(CAPITALS), "two members, greedy and one sample"
+    assert [answer.is_right for answer in answers[systems[0]]] == [True, True, False]
+    temperatures = [settings.temperature for _, _, settings in fake.asked]
+    assert (temperatures.count(0.0), temperatures.count(0.7)) == (6, 6)
+    assert len({path.name for path in tmp_path.iterdir()}) == len(journals)
+
+
+def test_the_command_shows_only_what_was_asked_for(folder: Path) -> None:
+    names = "every-step,vote+samples=2,mbr,lowest-perplexity"
+    done = call(folder, "eval", "--systems", names, "--json", task="nq", data="answers")
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)["systems"]
+    assert list(found) == names.split(",")
+    assert [found[name]["share_ensembled"] for name in names.split(",")[1:]] == [0, 0, 0]
+    again = call(folder, "eval", "--systems", names, "--json", task="nq", data="answers")
+    assert "60 of 60 answers, 60 from earlier runs" in again.stderr
+
+
+def test_where_systems_must_decode_rules_are_refused(folder: Path) -> None:
+    assert isinstance(call(folder, "calibrate", "--systems", "vote", task="piqa").exception, RequestError)
