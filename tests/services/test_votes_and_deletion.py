@@ -69,6 +69,7 @@ def test_a_bad_outcome_is_refused_and_stops_nothing(house: House, outcome: Any) 
     assert caught.value.field == "outcome"
     num_steps = len(run.streams["ensemble"].steps)
     until(lambda: len(run.streams["ensemble"].steps) > num_steps, "for the run to go on")
+    until(lambda: service.history(ALICE), "for the run's row")
     assert (run.outcome, service.history(ALICE)[0].outcome) == (None, None)
 
 

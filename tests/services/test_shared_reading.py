@@ -1,0 +1,112 @@
+"""A conversation's answers read in common what they can, say what they would say anyway, and share with nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.decoding.events import FinishedEvent
+from gac_app.services.runs import LiveRun, RunService
+from gac_app.services.views import ENSEMBLE, alone_in, member_stream
+from tests.fakes import FakeModel
+from tests.services.house import ALICE, BOB, House, answer, ended, fake_models, until
+
+PROMPT = "Name three colours that a model would vote for"
+
+
+def reads_of(run: LiveRun, member: str) -> int:
+    """Ids that a member read in all streams of a run."""
+    ends = [stream.finished for stream in run.streams.values()]
+    return sum(end.members[member].num_tokens_read for end in ends if end and member in end.members)
+
+
+def prompt_ids(service: RunService, run: LiveRun, member: str, key: str) -> list[int]:
+    ensemble = service._runner.ensemble
+    assert ensemble is not None
+    return ensemble.members[member].encode(list(run.streams[key].messages))
+
+
+def unshared(service: RunService, run: LiveRun, key: str) -> str:
+    """What the stream's answer would be if it shared nothing."""
+    assert service._runner.ensemble is not None
+    session = service._runner.ensemble.session(
+        run.streams[key].messages, run.settings, alone=alone_in(key), branch=run.branch
+    )
+    finished = list(session.events())[-1]
+    assert isinstance(finished, FinishedEvent)
+    return finished.text
+
+
+def assert_as_if_unshared(service: RunService, run: LiveRun) -> None:
+    for key, stream in run.streams.items():
+        assert stream.text == unshared(service, run, key)
+
+
+HOW = [
+    {"mode": "every-step"},
+    {"mode": "every-step", "alignment": "paper"},
+    {"mode": "gate", "threshold": 0.4},
+    {"mode": "gate", "threshold": 0.4, "gate_policy": "eager"},
+]
+
+
+@pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(map(str, how.values())))
+def test_turns_and_branches_say_what_they_would_say_unshared(house: House, how: dict[str, object]) -> None:
+    service = house.service()
+    first = answer(service, PROMPT, **how)
+    second = ended(service.start(ALICE, "And three more?", {**how, "max_new_tokens": 10}, first.conversation_id))
+    step = second.streams[ENSEMBLE].steps[4]
+    third = ended(service.branch(ALICE, second.id, 4, step.top[1].token_id))
+    for run in (first, second, third):
+        assert_as_if_unshared(service, run)
+
+
+def test_a_prompt_is_read_once_by_each_member(house: House) -> None:
+    service = house.service()
+    run = answer(service, PROMPT, mode="every-step", alignment="paper")
+    for member in ("a", "b"):
+        num_prompt = len(prompt_ids(service, run, member, ENSEMBLE))
+        fed = [len(run.streams[key].steps) - 1 for key in (ENSEMBLE, member_stream(member))]
+        assert num_prompt + sum(fed) <= reads_of(run, member) < 2 * num_prompt  # a token may be spelt in several ids
+
+
+def test_a_turn_reads_only_what_is_new_to_it(house: House) -> None:
+    service = house.service()
+    first = answer(service, PROMPT)
+    second = ended(service.start(ALICE, "More?", {"max_new_tokens": 1}, first.conversation_id))
+    key = member_stream("a")
+    num_new = len(prompt_ids(service, second, "a", key)) - len(prompt_ids(service, first, "a", key))
+    end = second.streams[key].finished
+    assert end is not None
+    assert end.members["a"].num_tokens_read <= num_new
+
+
+def test_visitors_share_nothing(house: House) -> None:
+    service = house.service()
+    answer(service, PROMPT)
+    other = ended(service.start(BOB, PROMPT, {"max_new_tokens": 1}))
+    assert reads_of(other, "a") >= len(prompt_ids(service, other, "a", ENSEMBLE))
+
+
+@pytest.mark.parametrize("is_whole_visitor", [False, True])
+def test_deleting_drops_what_was_kept(house: House, is_whole_visitor: bool) -> None:
+    models = fake_models()
+    service = house.service(models)
+    mine = answer(service, PROMPT)
+    ended(service.start(BOB, PROMPT, {"max_new_tokens": 3}))
+    until(lambda: [model.num_held for model in models] == [4, 4])
+    if is_whole_visitor:
+        service.delete_all(ALICE)
+    else:
+        service.delete_run(ALICE, mine.id)
+    until(lambda: [model.num_held for model in models] == [2, 2], "for the deleted run's sequences to be freed")
+    service.delete_all(BOB)
+    until(lambda: [model.num_held for model in models] == [0, 0])
+
+
+def test_kept_sequences_make_room_for_runs(house: House) -> None:
+    models = [FakeModel("a", 1, max_sequences=4), FakeModel("b", 2, max_sequences=4)]
+    service = house.service(models)
+    for number in range(4):
+        runs = [service.start(ALICE, f"{PROMPT} {number} {part}", {"max_new_tokens": 4}) for part in "xy"]
+        assert {ended(run).status for run in runs} == {"finished"}
+    assert all(model.num_held <= 4 for model in models)
