@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from gac_app.commands import bench, calibrate, consistency, db, export, fetch, generate, serve, sweep, vocab
+from gac_app.commands import bench, calibrate, consistency, db, export, fetch, generate, serve, snowball, sweep, vocab
 from gac_app.commands import eval as evaluation
 from gac_app.errors import ConfigError, GacError, RequestError
 
@@ -28,6 +28,7 @@ app.command()(consistency.consistency)
 app.command()(calibrate.calibrate)
 app.command("eval")(evaluation.evaluate_systems)
 app.command()(sweep.sweep)
+app.command()(snowball.snowball)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.add_typer(db.app, name="db")

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gac_app.evaluation.report import SystemReport
-from gac_app.evaluation.statistics import Comparison
+from gac_app.evaluation.statistics import Comparison, wilson_interval
 
 
 def print_whole(heading: str, table: Table) -> None:
@@ -19,8 +19,15 @@ def print_whole(heading: str, table: Table) -> None:
 
 def accuracy(report: SystemReport) -> str:
     """Example: "15.5% (11.1% to 21.2%)"."""
-    low, high = report.interval
-    return f"{report.accuracy:.1%} ({low:.1%} to {high:.1%})"
+    return share(report.num_right, report.num_questions)
+
+
+def share(num_right: int, num_all: int) -> str:
+    """With its 95 % interval; "" where there is nothing to have a share of."""
+    if not num_all:
+        return ""
+    low, high = wilson_interval(num_right, num_all)
+    return f"{num_right / num_all:.1%} ({low:.1%} to {high:.1%})"
 
 
 def figure(value: float | None, digits: int) -> str:

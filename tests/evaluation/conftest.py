@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     things = ["sky", "sea", "snow", "grass", "coal", "milk"]
     kinds: dict[str, list[dict[str, Any]]] = {
         "choices": [{"choices": ["blue", "white", "black"], "answer": n % 3} for n in range(len(things))],
-        "answers": [{"answers": [f"{thing} blue", "white"]} for thing in things],
+        "answers": [{"answers": [thing, f"{thing}s"]} for thing in things],
     }
     for kind, given in kinds.items():
         asked = [{"question": f"The colour of {thing} is", **rest} for thing, rest in zip(things, given, strict=True)]

@@ -1,0 +1,132 @@
+"""Whether a wrong beginning snowballs: how often a system still comes to the right answer (paper, introduction).
+
+Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see `plants`), the
+same for all. That beginning stands for an early error; ensembles of whole answers choose among answers that all begin
+with it. Right is judged alike in both, by what was written behind the prompt or the plant: where answers are a few
+words, whether one of the accepted answers stands in it; else by the task's own rule. A system *recovers* where it was
+right without the plant and is so in spite of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.matching import extracted, is_right, normalised
+from gac_app.evaluation.plants import Plant
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.statistics import Comparison, compare, wilson_interval
+from gac_app.evaluation.systems import System
+from gac_app.evaluation.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One system. Answers that failed count as wrong; `num_failed` says how many of both runs.
+
+    Attributes:
+        num_recovered: right with the plant, of those `num_right_without` it.
+        num_right_planted: right with the plant, of all.
+        vs_best_member: over all questions with the plant; the best member is the one most often right there.
+    """
+
+    system: System
+    num_questions: int
+    num_right_without: int
+    num_right_planted: int
+    num_recovered: int
+    num_failed: int
+    vs_best_member: Comparison | None
+
+    @property
+    def share_recovered(self) -> float | None:
+        """None where it was never right without the plant."""
+        return self.num_recovered / self.num_right_without if self.num_right_without else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        right = self.num_right_without
+        return {
+            "accuracy_without": right / self.num_questions,
+            "accuracy_planted": self.num_right_planted / self.num_questions,
+            "ci_planted": list(wilson_interval(self.num_right_planted, self.num_questions)),
+            "num_right_without": right,
+            "num_recovered": self.num_recovered,
+            "share_recovered": self.share_recovered,
+            "ci_recovered": list(wilson_interval(self.num_recovered, right)) if right else None,
+            "errors": self.num_failed,
+            "vs_best_member": asdict(self.vs_best_member) if self.vs_best_member else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SnowballReport:
+    """All systems, over the same questions."""
+
+    task: str
+    plant: Plant
+    systems: Sequence[Recovery]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "task": self.task,
+            "plant": self.plant,
+            "n": self.systems[0].num_questions,
+            "systems": {found.system.name: found.to_json() for found in self.systems},
+        }
+
+
+def judge_snowball(
+    task: Task,
+    plant: Plant,
+    questions: Sequence[Question],
+    without: Mapping[System, Sequence[Answer]],
+    planted: Mapping[System, Sequence[Answer]],
+) -> SnowballReport:
+    """What the answers without and with plants say.
+
+    Args:
+        task: without plants.
+        without, planted: of the same systems to `questions`, in their order.
+    """
+    right_without = {system: _judged(task, questions, given) for system, given in without.items()}
+    right_planted = {system: _judged(task, questions, given) for system, given in planted.items()}
+    members = [system for system in planted if system.alone is not None]
+    best = max(members, key=lambda system: sum(right_planted[system]), default=None)
+    return SnowballReport(
+        task=task.name,
+        plant=plant,
+        systems=[
+            Recovery(
+                system=system,
+                num_questions=len(questions),
+                num_right_without=sum(right_without[system]),
+                num_right_planted=sum(right),
+                num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
+                num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
+                vs_best_member=compare(right, right_planted[best]) if best else None,
+            )
+            for system, right in right_planted.items()
+        ],
+    )
+
+
+def is_said(task: Task, question: Question, text: str) -> bool:
+    """Whether `text`, written behind a prompt or a plant, comes to the right answer; see the module's docstring.
+
+    Example: of "nq", accepted "Paris": " Warsaw? No, Paris." -> True
+    """
+    if task.match != "words":
+        return is_right(extracted(text, task.extract), question.answers, task.match)
+    said = f" {normalised(text, 'words')} "
+    return any(f" {normalised(answer, 'words')} " in said for answer in question.answers)
+
+
+def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Answer]) -> list[bool]:
+    return [
+        not answer.error and is_said(task, question, answer.text)
+        for question, answer in zip(questions, answers, strict=True)
+    ]

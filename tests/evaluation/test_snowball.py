@@ -1,0 +1,123 @@
+"""Planted errors: what is planted, who is right after all, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.plants import planted, spoilt_sentence
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.snowball import is_said, judge_snowball
+from gac_app.evaluation.systems import parse_system
+from gac_app.evaluation.tasks import load_task
+from tests.evaluation.conftest import call
+from tests.evaluation.fakes import CAPITALS, CONFIG
+
+NQ, GSM8K, BBH = load_task("nq"), load_task("gsm8k"), load_task("bbh")
+SUMS = [
+    Question(id="two", question="1 + 1?", answers=("2",), solution="One and one are 1 + 1 = 2. The answer is 2."),
+    Question(id="six", question="3 + 3?", answers=("6",), solution="Twice three is 6, of course."),
+    Question(id="no", question="Which?", answers=("5",), solution="It is odd."),
+]
+
+
+@pytest.mark.parametrize(
+    ("solution", "spoilt"),
+    [
+        ("Half of 48 is 48 / 2 = 24 clips. In all 72.", "Half of 48 is 48 / 2 = 25 clips."),
+        ("It costs 2 * 3 = $6.\nSo 7.", "It costs 2 * 3 = $7."),
+        ("There are 12 eggs and 3 hens", "There are 12 eggs and 4 hens"),
+        ("It weighs 1.5 kg. 7 of them.", ""),
+        ("None.", ""),
+        ("", ""),
+    ],
+)
+def test_a_sentence_is_spoilt_in_its_result(solution: str, spoilt: str) -> None:
+    assert spoilt_sentence(solution) == spoilt
+
+
+@given(st.text())
+def test_any_solution_is_spoilt_or_left(solution: str) -> None:
+    assert spoilt_sentence(solution) != solution or not solution
+
+
+def test_prompts_end_in_what_is_planted() -> None:
+    word, sentence = planted(NQ, CAPITALS, "word"), planted(NQ, CAPITALS, "sentence")
+    assert word.prompt(CAPITALS[0]) == NQ.prompt(CAPITALS[0]) + " Rome"
+    assert sentence.prompt(CAPITALS[2]) == NQ.prompt(CAPITALS[2]) + " Paris, or rather"
+    assert planted(GSM8K, SUMS, "sentence").plants["two"] == " One and one are 1 + 1 = 3."
+    assert planted(GSM8K, SUMS, "word").plants == {"two": " Twice", "six": " It", "no": " One"}
+    assert planted(GSM8K, SUMS, "sentence").plants["no"] == " The answer is 2.", "it has no number to spoil"
+
+
+def test_what_is_planted_is_wrong() -> None:
+    same = Question(id="it2", question="Where is the Pope?", answers=("The Roma",))
+    article = Question(id="x", question="What is it?", answers=("a dog",))
+    long = Question(id="y", question="Why?", answers=("one two three four five six seven",))
+    questions = [CAPITALS[1], same, article, long, CAPITALS[0]]
+    assert planted(NQ, questions, "word").plants["it"] == " Paris"
+    with pytest.raises(RequestError, match="it: no other question has an answer that is wrong"):
+        planted(NQ, questions[:4], "word")
+
+
+def test_choices_cannot_be_begun() -> None:
+    with pytest.raises(RequestError, match="whose answers are written"):
+        planted(load_task("piqa"), CAPITALS, "word")
+
+
+def test_right_is_what_the_text_comes_to() -> None:
+    italy = CAPITALS[1]
+    assert is_said(NQ, italy, ", or the city of Rome, Italy")
+    assert not is_said(NQ, italy, " Romeo")
+    assert not is_said(NQ, italy, "")
+    assert is_said(GSM8K, SUMS[0], " No: 3 is wrong. The answer is 2.")
+    assert not is_said(GSM8K, SUMS[0], " 2 and no more, so 4.")
+    assert is_said(BBH, Question(id="b", question="?", answers=("True",)), " No. So the answer is True.")
+
+
+def test_recovered_is_right_with_the_plant_of_those_right_without() -> None:
+    systems = [parse_system(name, CONFIG) for name in ("alone:a", "alone:b", "every-step")]
+    right, wrong, failed = Answer("q", text=" Rome"), Answer("q", text=" Oslo"), Answer("q", error="broke")
+    questions = [CAPITALS[1]] * 4
+    without = dict(
+        zip(systems, ([right, right, right, wrong], [wrong] * 4, [right, right, wrong, failed]), strict=True)
+    )
+    with_it = dict(zip(systems, ([right, wrong, wrong, wrong], [wrong] * 4, [right, right, right, wrong]), strict=True))
+    report = judge_snowball(NQ, "word", questions, without, with_it)
+    found = {name: json.loads(json.dumps(one)) for name, one in report.to_json()["systems"].items()}
+    assert [found[s.name]["num_right_without"] for s in systems] == [3, 0, 2]
+    assert [found[s.name]["accuracy_planted"] for s in systems] == [0.25, 0.0, 0.75]
+    assert [found[s.name]["share_recovered"] for s in systems] == [pytest.approx(1 / 3), None, 1.0]
+    assert [found[s.name]["errors"] for s in systems] == [0, 0, 1]
+    assert found["every-step"]["vs_best_member"]["delta"] == 0.5
+    assert found["alone:b"]["ci_recovered"] is None
+
+
+@pytest.mark.parametrize("plant", ["word", "sentence"])
+def test_the_command_asks_all_methods_with_and_without(folder: Path, plant: str) -> None:
+    arguments = ("snowball", "--plant", plant, "--out", str(folder / "plot.svg"), "--limit", "3")
+    done = call(folder, *arguments, "--json", task="nq", data="answers")
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)
+    assert (found["task"], found["plant"], found["n"]) == ("nq", plant, 3)
+    members = ["alone:a", "alone:b", "every-step", "gate@0.5"]
+    assert list(found["systems"]) == [*members, "vote", "mbr", "lowest-perplexity"]
+    assert not any(system["errors"] for system in found["systems"].values())
+    ElementTree.parse(folder / "plot.svg")  # noqa: S314
+    again = call(folder, *arguments, task="nq", data="answers")
+    assert again.stderr.count("21 of 21 answers, 21 from earlier runs") == 2
+    assert f"nq, a wrong {plant} planted: 3 questions" in again.stdout
+    more = call(folder, *arguments[:-1], "4", "--json", task="nq", data="answers")
+    assert more.stderr.count("21 from earlier runs") > 1, "a larger sample goes on from a smaller one"
+
+
+def test_bad_input_is_told(folder: Path) -> None:
+    done = call(folder, "snowball", "--systems", "best-of-all", task="nq", data="answers")
+    assert isinstance(done.exception, RequestError)
