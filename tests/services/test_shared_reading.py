@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.decoding.events import FinishedEvent
+from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.services.views import ENSEMBLE, alone_in, member_stream
 from tests.fakes import FakeModel
@@ -39,6 +40,13 @@ def unshared(service: RunService, run: LiveRun, key: str) -> str:
 def assert_as_if_unshared(service: RunService, run: LiveRun) -> None:
     for key, stream in run.streams.items():
         assert stream.text == unshared(service, run, key)
+
+
+def owners_kept(service: RunService) -> set[str]:
+    """Whose text members still hold, no run of theirs going on."""
+    assert service._runner.ensemble is not None
+    kept = [member._prefixes._kept for member in service._runner.ensemble.members.values()]  # type: ignore[attr-defined]
+    return {sequence.scope.split("/")[0] for sequences in kept for sequence in list(sequences)}
 
 
 HOW = [
@@ -93,12 +101,12 @@ def test_deleting_drops_what_was_kept(house: House, is_whole_visitor: bool) -> N
     service = house.service(models)
     mine = answer(service, PROMPT)
     ended(service.start(BOB, PROMPT, {"max_new_tokens": 3}))
-    until(lambda: [model.num_held for model in models] == [4, 4])
+    until(lambda: owners_kept(service) == {owner_of(ALICE), owner_of(BOB)})
     if is_whole_visitor:
         service.delete_all(ALICE)
     else:
         service.delete_run(ALICE, mine.id)
-    until(lambda: [model.num_held for model in models] == [2, 2], "for the deleted run's sequences to be freed")
+    until(lambda: owners_kept(service) == {owner_of(BOB)}, "for the deleted run's sequences to be freed")
     service.delete_all(BOB)
     until(lambda: [model.num_held for model in models] == [0, 0])
 
