@@ -5,7 +5,11 @@ Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gac_app.config import Settings
 from gac_app.decoding.ranking import argmax
@@ -16,12 +20,14 @@ _FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as m
 class Sampler:
     """Greedy at temperature 0, else a draw; equal seed, settings and distributions give equal tokens.
 
-    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p.
+    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. Every token has a random
+    number of its own at every draw (the Gumbel-max rule), so that draws from distributions that are alike mostly agree:
+    what one member would draw is a good guess at what all would draw together (`speculative`).
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._generator = torch.Generator().manual_seed(settings.seed)
+        self._num_drawn = 0
         self._chosen: set[int] = set()
 
     def choose(self, probs_U: torch.Tensor) -> int:
@@ -38,7 +44,7 @@ class Sampler:
     def fork(self) -> Sampler:
         """A sampler that will choose as this one would, without changing it."""
         forked = Sampler(self._settings)
-        forked._generator.set_state(self._generator.get_state())
+        forked._num_drawn = self._num_drawn
         forked._chosen = set(self._chosen)
         return forked
 
@@ -52,11 +58,16 @@ class Sampler:
         return penalised_U
 
     def _draw(self, probs_U: torch.Tensor) -> int:
-        probs_C, ids_C = self._candidates(probs_U ** (1 / self._settings.temperature))
-        cumulative_C = probs_C.double().cumsum(0)
-        point = torch.rand(1, generator=self._generator, dtype=torch.float64) * cumulative_C[-1]
-        index = int(torch.searchsorted(cumulative_C, point, right=True).clamp(max=len(ids_C) - 1))
-        return int(ids_C[index])
+        """The candidate whose probability, divided by its exponential random number, is the largest."""
+        warm_U = probs_U ** (1 / self._settings.temperature)
+        probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
+        luck_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._num_drawn, ids_C.numpy())
+        self._num_drawn += 1
+        return int(ids_C[int(luck_C.argmax())])
+
+    @property
+    def _has_filters(self) -> bool:
+        return self._settings.top_k > 0 or self._settings.top_p < 1 or self._settings.min_p > 0
 
     def _candidates(self, probs_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(probabilities, union ids) after the filters, best first, on the CPU. Probabilities need not sum to 1."""
@@ -82,3 +93,18 @@ class Sampler:
             keep_C = probs_C >= settings.min_p * probs_C[0]
             probs_C, ids_C = probs_C[keep_C], ids_C[keep_C]
         return probs_C, ids_C
+
+
+def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Exponentially distributed numbers, one per id, the same whenever and among whichever ids they are asked for.
+
+    They are SplitMix64's (Steele et al. 2014), its state after as many steps as the id says.
+    """
+    key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
+    bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52  # neither 0 nor 1
+    exponential: NDArray[np.float64] = -np.log(uniform)
+    return exponential

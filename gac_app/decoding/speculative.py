@@ -8,9 +8,10 @@ forgotten. A draft that is accepted to its end leaves the others knowing one pla
 there (the *bonus* token) is the first guess of the next draft: members verify each other in turn.
 
 So a step never chooses from anything but the distribution that plain decoding has, by the same rule and with the same
-random number, and the text is the same, sampled or not. A guess is drawn with the random number of its place.
-(Rejection sampling, arXiv 2211.17192, gives the same distribution too, but its text depends on how far was drafted,
-hence on the clock. Speculation over members, equal vocabularies: arXiv 2502.01662.)
+random numbers, and the text is the same, sampled or not. A guess is drawn with the random numbers of its place, so that
+it is accepted nearly as often as by rejection sampling (arXiv 2211.17192; on the default members 80 % to 82 % at
+temperature 0.7, 73 % to 76 % at 1), whose text would depend on how far was drafted, hence on the clock. Speculation
+over members of equal vocabularies: arXiv 2502.01662.
 
 Members whose contexts may be inside a token (alignment "prefix") do not draft.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gac_app.config import Settings
 from gac_app.decoding.combine import combine
-from gac_app.decoding.sampling import Sampler
+from gac_app.decoding.sampling import Sampler, exponentials
 from gac_app.decoding.weights import StepWeights
 
 
@@ -70,6 +71,36 @@ def test_a_large_vocabulary_gives_the_same_candidates_as_a_full_sort(seed: int, 
     # Where a sum meets a limit to the last bit of float32, one candidate more or less may be left.
     assert len(set(ids_C.tolist()) ^ set(reference(probs.tolist(), settings))) <= 1
     assert bool((probs_C.diff() <= 0).all())
+
+
+def test_random_numbers_of_ids_are_exponential_and_independent_of_each_other_and_of_the_draw() -> None:
+    numbers = np.stack([exponentials(seed=1, draw=draw, ids=np.arange(2000)) for draw in range(200)])
+    for k in (1, 2):  # moments of Exp(1)
+        assert float((numbers**k).mean()) == pytest.approx(k, rel=0.02)
+    assert float((numbers > 3).mean()) == pytest.approx(np.exp(-3), rel=0.03)
+    centred = numbers - 1
+    for other in (centred[:, 1:] * centred[:, :-1], centred[1:] * centred[:-1]):
+        assert abs(float(other.mean())) < 0.01
+    some = np.array([1999, 7, 300])
+    assert exponentials(seed=1, draw=5, ids=some).tolist() == numbers[5, some].tolist()
+    assert exponentials(seed=2, draw=5, ids=some).tolist() != numbers[5, some].tolist()
+
+
+def test_distributions_that_are_alike_are_mostly_drawn_from_alike() -> None:
+    probs = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    other = torch.tensor([0.3, 0.4, 0.1, 0.2])  # total variation 0.2
+    pairs = [Sampler(Settings(temperature=1.0, seed=seed)) for seed in range(2000)]
+    same = sum(sampler.fork().choose(other) == sampler.choose(probs) for sampler in pairs) / len(pairs)
+    assert 0.8 / 1.2 <= same <= 0.8 + 0.04, "the bound of this rule, and of any"
+
+
+def test_a_fork_draws_what_the_original_will() -> None:
+    sampler = Sampler(Settings(temperature=1.0, repetition_penalty=1.5))
+    probs = torch.softmax(torch.randn(100, generator=torch.Generator().manual_seed(0)), 0)
+    sampler.choose(probs)
+    fork = sampler.fork()
+    ahead = [fork.choose(probs) for _ in range(20)]
+    assert [sampler.choose(probs) for _ in range(20)] == ahead
 
 
 def test_temperature_zero_takes_the_best() -> None:
