@@ -72,7 +72,7 @@ def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_ours_ends_the_run_and_keeps_what_was_answered(tmp_path: Path) -> None:
-    fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()})
+    fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()}, delays={"Poland": 0.5})
     with pytest.raises(ZeroDivisionError):
         _run(fake, tmp_path, num_parallel=1)
     assert Journal(tmp_path / "0.jsonl").answers["fr"].is_right
