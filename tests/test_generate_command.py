@@ -47,5 +47,17 @@ def test_a_line_holds_weights_probabilities_and_how_the_token_was_read(config: s
         posterior = {name: before[name] * max(token["members"][name]["prob"], 1e-6) for name in before}
         assert now["a"] == pytest.approx(posterior["a"] / sum(posterior.values()), rel=1e-4)
     assert all(isinstance(token["open"], bool) for token in tokens)
+    assert not any(token["drafted"] for token in tokens)
     pieces = [piece for token in tokens for spelling in token["spellings"].values() for piece in spelling]
     assert all(bytes.fromhex(piece) for piece in pieces)
+
+
+def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
+    arguments = ["--mode", "every-step", "--alignment", "paper", "--max-new-tokens", "60", "--json", "--config", config]
+    plain, drafted = (
+        [json.loads(line) for line in _gac("generate", "hi", *arguments, "--speculation", way).stdout.splitlines()]
+        for way in ("off", "on")
+    )
+    assert plain[-1]["text"] == drafted[-1]["text"]
+    assert not any(token["drafted"] for token in plain[:-1])
+    assert any(token["drafted"] for token in drafted[:-1])

@@ -127,6 +127,7 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "gate_confidence": step.gate_confidence,
         "winner": step.winner,
         "open": step.is_open,
+        "drafted": step.is_drafted,
         "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
         "members": {
             member.member: {"weight": member.weight, "prob": member.prob, "num_read": member.num_read}
