@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from statistics import median
@@ -35,14 +36,23 @@ def check_one_core(bench: Workbench) -> None:
         raise NotMeasured("compares members that transformers runs; see configs/transformers-cpu.yaml")
 
 
-def keep_on_one_core() -> None:
-    """Keep this process on one core; to be called before torch counts cores."""
+def found_on_one_core(bench: Workbench, module: str) -> Any:
+    """What `print_found` prints in a process that runs `module`. Raises NotMeasured where one core cannot be had."""
+    check_one_core(bench)
+    return run_child(module, str(bench.path), "quick" if bench.is_quick else "full")
+
+
+def print_found(find: Callable[[Workbench], Any], path: str, length: str) -> None:
+    """Keep this process on one core, before torch counts cores, and print what `find` measures there as JSON."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    from gac_app.environment import read_config
+
+    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=length == "quick")) as bench:
+        print(json.dumps(find(bench)))
 
 
 def measure(bench: Workbench) -> list[Row]:
-    check_one_core(bench)
-    rounds = run_child(__name__, str(bench.path), "quick" if bench.is_quick else "full")
+    rounds = found_on_one_core(bench, __name__)
     note = f"ms/token: {median(a for a, _ in rounds):.1f} against {median(b for _, b in rounds):.1f}; one core"
     ratio = median_ratio([(a, b) for a, b in rounds])
     return [Row("every step ÷ the forwards one after the other", ratio, target=Target("<=", 1.03), note=note)]
@@ -84,13 +94,5 @@ def _bare_passes(models: list[Any], prompts: list[list[int]]) -> list[float]:
     return marks
 
 
-def _main(path: str, length: str) -> None:
-    keep_on_one_core()
-    from gac_app.environment import read_config
-
-    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=length == "quick")) as bench:
-        print(json.dumps(_rounds(bench)))
-
-
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    print_found(_rounds, *sys.argv[1:])

@@ -6,17 +6,12 @@ some of them. Both ways must write the same text.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from gac_app.bench.children import run_child
-from gac_app.bench.one_core import check_one_core, keep_on_one_core
+from gac_app.bench.one_core import found_on_one_core, print_found
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio, ms_per_token
 from gac_app.bench.workbench import Workbench
@@ -24,8 +19,7 @@ from gac_app.models.message import Message
 
 
 def measure(bench: Workbench) -> list[Row]:
-    check_one_core(bench)
-    found = run_child(__name__, str(bench.path), "quick" if bench.is_quick else "full")
+    found = found_on_one_core(bench, __name__)
     return rows(found["rounds"], found["num_different"], found["share_drafted"])
 
 
@@ -76,13 +70,5 @@ def _rounds(bench: Workbench) -> dict[str, Any]:
     }
 
 
-def _main(path: str, length: str) -> None:
-    keep_on_one_core()
-    from gac_app.environment import read_config
-
-    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=length == "quick")) as bench:
-        print(json.dumps(_rounds(bench)))
-
-
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    print_found(_rounds, *sys.argv[1:])

@@ -37,11 +37,6 @@ class Reading:
     num_read: int  # ids read for it
     seconds: float  # of the forward pass, shared with what was batched into it
 
-    @property
-    def confidence(self) -> float:
-        """The largest probability of the last distribution: what a gate looks at (paper, section 3.3)."""
-        return float(self.top_probs_NK[-1, 0])
-
 
 class Member(Protocol):
     """One language model of the ensemble, wherever it runs. Methods may be called from any thread."""

@@ -43,7 +43,7 @@ class Score:
 
 
 class PromptForks:
-    """A prompt that every member has read, and contexts that go on from there."""
+    """A prompt that every member has read, and sequences that go on from there."""
 
     def __init__(self, members: list[Member], ids: list[list[int]]) -> None:
         self.members = members

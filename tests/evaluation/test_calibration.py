@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +42,6 @@ LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(2, 60), st.integers(2, 5))
 def _scored(logits_NC: Any, seed: int = 0) -> list[ScoredChoices]:
     answers = np.random.default_rng(seed).integers(0, logits_NC.shape[1], len(logits_NC))
     return [ScoredChoices(tuple(row), int(answer)) for row, answer in zip(logits_NC, answers, strict=True)]
-
-
-@contextmanager
-def _same_log_level() -> Iterator[None]:
-    logger = logging.getLogger("gac_app")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 def _drawn(count: int, sharpness: float, seed: int = 1) -> list[ScoredChoices]:
@@ -237,8 +226,7 @@ class TestCommand:
 
     def _call(self, folder: Path, command: str, *arguments: str) -> Result:
         files = ("--config", str(folder / "two.yaml"), "--data", str(folder / "data.jsonl"))
-        with _same_log_level():
-            return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
+        return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
 
     def test_it_measures_and_draws_what_members_and_ensemble_answered(self, folder: Path) -> None:
         done = self._call(folder, "calibrate", "--task", "piqa", "--json", "--out", str(folder / "out.svg"))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +47,6 @@ def _call(folder: Path, *arguments: str) -> Result:
     """The same in this process, which has the libraries loaded; errors are left as they are raised."""
     environment = {"GAC_CACHE": str(folder / "cache")}
     return CliRunner().invoke(app, ["eval", "--config", str(folder / "two.yaml"), *arguments], env=environment)
-
-
-@pytest.fixture(autouse=True)
-def _same_log_level() -> Iterator[None]:
-    logger = logging.getLogger("gac_app")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +17,6 @@ members:
   - {name: b, source: "random:1"}
 """
 SHORT = ("--suite", "alignment", "--only", "yaml", "--max-new-tokens", "2", "--systems", "alone:a,every-step+prefix")
-
-
-@pytest.fixture(autouse=True)
-def _same_log_level() -> Iterator[None]:
-    logger = logging.getLogger("gac_app")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 def call(folder: Path, *arguments: str) -> Result:
