@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import repeat
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.byte_scoring import mixed, read_text
@@ -125,10 +127,10 @@ class Ensemble:
             return Score(0.0, 0, 0, 0)
         gate = EveryStep() if alone else make_gate(settings)
         if settings.alignment == "prefix" and not alone and len(forks.members) > 1:
-            with forks.sequences() as sequences:
-                pairs = zip(forks.members, sequences, strict=True)
-                read = {member.name: read_text(member, sequence, text) for member, sequence in pairs}
-            return mixed(read, len(text), gate, self._weights(settings))
+            with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
+                read = list(pool.map(read_text, forks.members, sequences, repeat(text)))
+            probs = {member.name: found for member, found in zip(forks.members, read, strict=True)}
+            return mixed(probs, len(text), gate, self._weights(settings))
         cuts = [tuple(member_pieces(text, member.mapping)) for member in forks.members]
         ways = dict.fromkeys((*cuts, *([] if alone else [tuple(longest_pieces(text, self.union))])))
         scores = [follow_pieces(forks, pieces, gate, self._weights(settings)) for pieces in ways]
