@@ -40,10 +40,10 @@ def acknowledged_until_killed(url: str, after_s: float) -> dict[str, set[str]]:
     writer.kill()
     reported, _ = writer.communicate()
     ids: dict[str, set[str]] = {"started": set(), "answered": set(), "finished": set()}
-    for line in reported.splitlines():
+    whole_lines, _, _ = reported.rpartition("\n")  # the writer may have died in the middle of the last one
+    for line in whole_lines.splitlines():
         kind, run_id = line.split()
-        if len(run_id) == 32:  # the last line may be half a line
-            ids[kind].add(run_id)
+        ids[kind].add(run_id)
     return ids
 
 
