@@ -47,8 +47,22 @@ def test_figures_of_code() -> None:
     ]
     result = measure("python", answers, {"m": [bits(8, 4)]}, [bits(3, 6)])
     assert result.figures == pytest.approx(
-        {"parses": 2 / 4, "indentation": 2 / 4, "utf8": 3 / 4, "held_out": 0.5, "answer_under:m": 2.0}
+        {
+            "parses": 2 / 4,
+            "parses_before_fence": 2 / 4,
+            "indentation": 2 / 4,
+            "utf8": 3 / 4,
+            "held_out": 0.5,
+            "answer_under:m": 2.0,
+        }
     )
+
+
+def test_prose_behind_a_closing_fence_is_no_code() -> None:
+    answers = [Answer("def f(n):\n", b"    return n\n```\n\nThis returns n.\n"), Answer("f(", b"1))\n```\n")]
+    figures = measure("python", answers, {}, []).figures
+    assert (figures["parses"], figures["parses_before_fence"]) == (0.0, 0.5)
+    assert "parses_before_fence" not in measure("markdown", answers, {}, []).figures
 
 
 def test_figures_of_a_language() -> None:

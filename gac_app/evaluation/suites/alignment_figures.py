@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.evaluation.suites.answers import Answer
 from gac_app.evaluation.suites.indentation import INDENTATION_CHECKS
-from gac_app.evaluation.suites.parsing import PARSERS
+from gac_app.evaluation.suites.parsing import PARSERS, PARSERS_BEFORE_FENCE
 from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Figure -> what it says. All are shares but for the last two, in bits per byte, where less is better.
 FIGURES = {
     "parses": "code whose complete lines parse",
+    "parses_before_fence": "code whose complete lines parse, up to where a Markdown fence ends it",
     "indentation": "code indented in one way",
     "utf8": "answers without broken characters",
     "script": "letters in the prompt's script",
@@ -78,6 +79,7 @@ def measure(
     letters = "".join(answer.text for answer in answers)
     figures = {
         "parses": _share(answers, PARSERS.get(kind)),
+        "parses_before_fence": _share(answers, PARSERS_BEFORE_FENCE.get(kind)),
         "indentation": _share(answers, INDENTATION_CHECKS.get(kind)),
         "utf8": sum(answer.is_valid_utf8 for answer in answers) / len(answers),
         "script": script_share(letters, SCRIPTS[kind]) if kind in SCRIPTS else None,

@@ -21,6 +21,15 @@ def complete_lines(text: str) -> str:
     return text[: text.rfind("\n") + 1]
 
 
+def before_fence(text: str) -> str:
+    """`text` up to a line that closes a Markdown fence which nothing has opened: there the code is over.
+
+    Chat models end code so and go on in prose; harnesses for code (EvalPlus, MultiPL-E) stop there too.
+    """
+    fence = re.search(r"^ {0,3}(```|~~~)", text, flags=re.MULTILINE)
+    return text[: fence.start()] if fence else text
+
+
 def python_parses(text: str) -> bool:
     """Whether the complete lines compile, or would if more followed.
 
@@ -119,3 +128,11 @@ PARSERS: dict[str, Callable[[str], bool]] = {
     "yaml": yaml_parses,
     "markdown": markdown_parses,
 }
+
+
+def _before_fence(parses: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda text: parses(before_fence(text))
+
+
+# Markdown's fences are its own.
+PARSERS_BEFORE_FENCE = {kind: _before_fence(parses) for kind, parses in PARSERS.items() if kind != "markdown"}
