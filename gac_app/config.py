@@ -48,7 +48,7 @@ class Settings(Frozen):
     posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
     alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
     # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
-    # measured to be faster and a model reads several ids as exactly as one. Not under alignment "prefix".
+    # measured to be faster and every model reads several ids as exactly as one.
     speculation: Speculation = "auto"
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off

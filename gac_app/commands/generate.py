@@ -42,7 +42,7 @@ def generate(
         Alignment | None, typer.Option(help="paper: only equal tokens add up; prefix: a token adds to its beginnings.")
     ] = None,
     speculation: Annotated[
-        Speculation | None, typer.Option(help="Members draft and verify several tokens a pass (alignment paper).")
+        Speculation | None, typer.Option(help="Members draft and verify several tokens a pass; the text is the same.")
     ] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,

@@ -16,7 +16,7 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -35,21 +35,31 @@ class Boundary:
         parent: the boundary before; None for the end of the prompt.
         ids: the member's ids between the two.
         end: bytes of the answer before it.
-        weight: probability of having come to it, of all covers of the bytes so far.
-        probs_U: the member's distribution there; None until it is read, and when it can matter no more.
     """
 
     parent: Boundary | None
     ids: tuple[int, ...]
     end: int
-    weight: float = 1.0
-    probs_U: torch.Tensor | None = None
     depth: int = field(init=False)
     num_ids: int = field(init=False)  # since the end of the prompt
 
     def __post_init__(self) -> None:
         self.depth = self.parent.depth + 1 if self.parent else 0
         self.num_ids = len(self.ids) + (self.parent.num_ids if self.parent else 0)
+
+
+@dataclass(slots=True)
+class Cover:
+    """The covers whose last boundary this is: what they add to what comes next.
+
+    Attributes:
+        weight: probability of having come to the boundary, of all covers of the bytes so far.
+        probs_U: the member's distribution there; None until it is read.
+    """
+
+    boundary: Boundary
+    weight: float = 1.0
+    probs_U: torch.Tensor | None = None
 
     @property
     def known_probs_U(self) -> torch.Tensor:
@@ -82,26 +92,44 @@ class Covers:
 
     Attributes:
         text: the answer so far.
-        boundaries: those that matter for what follows, the last one last. The unread ones are its last ones, an id
-            apart if there are several.
+        live: those that matter for what follows, the last boundary last. The unread ones are the last, an id apart if
+            there are several.
     """
 
     def __init__(self, mapping: VocabMapping) -> None:
         self.text = bytearray()
-        self.boundaries = [Boundary(parent=None, ids=(), end=0)]
-        self._has_leapt = False  # the boundaries are to be weighed
+        self.live = [Cover(Boundary(parent=None, ids=(), end=0))]
+        self._has_leapt = False  # they are to be weighed
         self._mapping = mapping
         self._union = mapping.union
+
+    def fork(self) -> Covers:
+        """Covers that go on as these would, without changing them."""
+        forked = Covers(self._mapping)
+        forked.text = bytearray(self.text)
+        forked.live = [replace(cover) for cover in self.live]
+        forked._has_leapt = self._has_leapt
+        return forked
 
     @property
     def unread(self) -> list[Boundary]:
         """The boundaries whose distributions are needed before anything else."""
-        return [boundary for boundary in self.boundaries if boundary.probs_U is None]
+        return [cover.boundary for cover in self.live if cover.probs_U is None]
+
+    @property
+    def last(self) -> Boundary:
+        """The last boundary."""
+        return self.live[-1].boundary
+
+    @property
+    def likeliest(self) -> Boundary:
+        """The boundary that most of the weight is on."""
+        return self._heaviest.boundary
 
     @property
     def is_settled(self) -> bool:
         """Whether the member is known to be at the end of one of its tokens: the last boundary, and no other."""
-        return len(self.boundaries) == 1 and self.boundaries[0].end == len(self.text)
+        return len(self.live) == 1 and self.last.end == len(self.text)
 
     def advance(self, piece: bytes, *, is_open: bool) -> Boundary | None:
         """The answer goes on with `piece`; needs all boundaries read. Returns the boundary at its new end, if any.
@@ -111,31 +139,23 @@ class Covers:
                 the covers that go on are forgotten.
         """
         self.text += piece
-        if not is_open and len(self.boundaries) == 1 and self.boundaries[0].end == len(self.text) - len(piece):
-            return self._settle(self._child(self.boundaries[0]))
-        ended = [(boundary, self._prob_to_end(boundary)) for boundary in self.boundaries]
-        going_on = [] if not is_open else [(boundary, self._prob_beyond(boundary)) for boundary in self.boundaries]
+        if not is_open and len(self.live) == 1 and self.last.end == len(self.text) - len(piece):
+            return self._settle(self._child(self.last))
+        ended = [(cover, self._prob_to_end(cover)) for cover in self.live]
+        going_on = [] if not is_open else [(cover, self._prob_beyond(cover)) for cover in self.live]
         ended_weight = sum(prob for _, prob in ended)
         total = ended_weight + sum(prob for _, prob in going_on)
         if total <= 0:
             # None of its tokens fits: it is taken there by its own spelling of the bytes.
-            return self._settle(self._child(self._heaviest))
-        likeliest = max(ended, key=lambda pair: pair[1])[0]
+            return self._settle(self._child(self.likeliest))
+        before = max(ended, key=lambda pair: pair[1])[0].boundary
         if not is_open:
-            return self._settle(self._child(likeliest))
-        kept = []
-        for boundary, prob in going_on:
-            if prob > NEGLIGIBLE * total:
-                boundary.weight /= total
-                kept.append(boundary)
-            else:
-                boundary.probs_U = None
-        new = self._child(likeliest) if ended_weight >= WORTH_READING * total or not kept else None
-        if new:
-            new.weight = ended_weight / total
-            kept.append(new)
-        self.boundaries = kept
-        return new
+            return self._settle(self._child(before))
+        self.live = [replace(c, weight=c.weight / total) for c, prob in going_on if prob > NEGLIGIBLE * total]
+        if ended_weight < WORTH_READING * total and self.live:
+            return None
+        self.live.append(Cover(self._child(before), ended_weight / total))
+        return self.last
 
     def leap(self, piece: bytes) -> bytes:
         """The answer went on with `piece` while the member was not asked: it spells it as its tokeniser would.
@@ -143,18 +163,17 @@ class Covers:
         The boundaries left are the last two of that spelling. Returns the end of `piece` that is no whole character:
         once they are read, `advance` by it.
         """
-        base, ids, rest = self.spelling(piece)
+        base = self._heaviest if piece else self.live[-1]
+        boundary, ids, rest = self.spelling(piece)
         self.text += piece
         del self.text[len(self.text) - len(rest) :]
-        for boundary in self.boundaries:
-            if boundary is not base:
-                boundary.probs_U = None
         if not ids:
-            self._settle(base)
+            base.weight = 1.0
+            self.live = [base]
             return rest
         last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
-        before = Boundary(base, ids[:-1], len(self.text) - len(last_bytes)) if len(ids) > 1 else base
-        self.boundaries = [before, Boundary(before, ids[-1:], len(self.text))]
+        before = Cover(Boundary(boundary, ids[:-1], len(self.text) - len(last_bytes))) if len(ids) > 1 else base
+        self.live = [before, Cover(Boundary(before.boundary, ids[-1:], len(self.text)))]
         self._has_leapt = True
         return rest
 
@@ -163,76 +182,78 @@ class Covers:
         `piece` because it is no whole character. Without a piece: nothing behind the last boundary.
         """
         if not piece:
-            return self.boundaries[-1], (), b""
-        base = self._heaviest
+            return self.last, (), b""
+        base = self.likeliest
         text = self._behind(base) + piece
-        rest = _partial_character(text)
-        return base, self._mapping.spell(text[: len(text) - len(rest)]), rest
+        whole = whole_characters(text)
+        return base, self._mapping.spell(whole), text[len(whole) :]
 
     def fits(self, missed: bytes, max_ids: int) -> bool:
         """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` behind the prompt."""
         if not missed:
-            return self.boundaries[-1].num_ids <= max_ids
-        text, room = self._behind(self._heaviest) + missed, max_ids - self._heaviest.num_ids
+            return self.last.num_ids <= max_ids
+        text, room = self._behind(self.likeliest) + missed, max_ids - self.likeliest.num_ids
         if len(text) <= room:
             return True  # at most an id a byte
-        rest = _partial_character(text)
-        return len(self._mapping.spell(text[: len(text) - len(rest)])) + len(rest) <= room
+        whole = whole_characters(text)
+        return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
     def learn(self, rows: SequenceOf[torch.Tensor]) -> None:
         """Take the distributions of the unread boundaries, [U] each."""
-        for boundary, probs_U in zip(self.unread, rows, strict=True):
-            boundary.probs_U = probs_U
+        unread = [cover for cover in self.live if cover.probs_U is None]
+        for cover, probs_U in zip(unread, rows, strict=True):
+            cover.probs_U = probs_U
         if self._has_leapt:
             self._has_leapt = False
-            self._weigh(*self.boundaries)
+            self._weigh(*self.live)
 
-    def _weigh(self, before: Boundary, last: Boundary) -> None:
+    def _weigh(self, before: Cover, last: Cover) -> None:
         before.weight = 1.0
         ended, beyond = self._prob_to_end(before), self._prob_beyond(before)
         if beyond <= NEGLIGIBLE * (ended + beyond) or ended <= 0:
-            self._settle(last)
+            last.weight = 1.0
+            self.live = [last]
         else:
             before.weight, last.weight = 1 / (ended + beyond), ended / (ended + beyond)
 
     def row(self) -> Row:
         """The distribution of the next piece. Needs all boundaries read."""
-        last = self.boundaries[-1]
+        last = self.live[-1]
         if self.is_settled:
             return Row(last.known_probs_U)
         row_U = torch.zeros_like(last.known_probs_U)
         open_ids: dict[int, float] = {}
-        for boundary in self.boundaries:
-            if boundary.end == len(self.text):
-                row_U.add_(boundary.known_probs_U, alpha=boundary.weight)
+        for cover in self.live:
+            if cover.boundary.end == len(self.text):
+                row_U.add_(cover.known_probs_U, alpha=cover.weight)
             else:
-                self._add_longer(boundary, row_U, open_ids)
+                self._add_longer(cover, row_U, open_ids)
         total = float(row_U.sum())
         return Row(row_U / total, {token_id: prob / total for token_id, prob in open_ids.items()})
 
     @property
-    def _heaviest(self) -> Boundary:
-        return max(self.boundaries, key=lambda boundary: boundary.weight)
+    def _heaviest(self) -> Cover:
+        return max(self.live, key=lambda cover: cover.weight)
 
     # --- one boundary's part
 
-    def _prob_to_end(self, boundary: Boundary) -> float:
-        """Weight of the cover that ends with the text."""
-        token_id = self._union.ids.get(self._behind(boundary))
-        return 0.0 if token_id is None else boundary.weight * float(boundary.known_probs_U[token_id])
+    def _prob_to_end(self, cover: Cover) -> float:
+        """Weight of the one that ends with the text."""
+        token_id = self._union.ids.get(self._behind(cover.boundary))
+        return 0.0 if token_id is None else cover.weight * float(cover.known_probs_U[token_id])
 
-    def _prob_beyond(self, boundary: Boundary) -> float:
-        """Weight of the covers whose last token goes on beyond the text."""
-        longer = self._longer(boundary)
-        return boundary.weight * float(boundary.known_probs_U[longer.start : longer.stop].sum()) if longer else 0.0
+    def _prob_beyond(self, cover: Cover) -> float:
+        """Weight of those whose last token goes on beyond the text."""
+        longer = self._longer(cover.boundary)
+        return cover.weight * float(cover.known_probs_U[longer.start : longer.stop].sum()) if longer else 0.0
 
-    def _add_longer(self, boundary: Boundary, row_U: torch.Tensor, open_ids: dict[int, float]) -> None:
+    def _add_longer(self, cover: Cover, row_U: torch.Tensor, open_ids: dict[int, float]) -> None:
         """Add what the longer tokens leave over of themselves to `row_U`."""
-        longer, num_covered = self._longer(boundary), len(self.text) - boundary.end
-        probs = boundary.known_probs_U[longer.start : longer.stop]
+        longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
+        probs = cover.known_probs_U[longer.start : longer.stop]
         top = probs.topk(min(_MAX_OPEN, len(probs)))
         # What is left out counts as if it were spread like what is kept.
-        scale = boundary.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
+        scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
         rest: dict[int, float] = {}
         for index, prob in zip(top.indices.tolist(), (top.values * scale).tolist(), strict=True):
             if prob <= 0:
@@ -263,21 +284,17 @@ class Covers:
 
     def _settle(self, boundary: Boundary) -> Boundary:
         """Keep this boundary alone."""
-        for old in self.boundaries:
-            if old is not boundary:
-                old.probs_U = None
-        boundary.weight = 1.0
-        self.boundaries = [boundary]
+        self.live = [Cover(boundary)]
         return boundary
 
 
-def _partial_character(text: bytes) -> bytes:
-    """The end of `text` that begins a UTF-8 character without completing it."""
+def whole_characters(text: bytes) -> bytes:
+    """`text` without an end that begins a UTF-8 character and does not complete it."""
     for length in range(1, min(3, len(text)) + 1):
         lead = text[-length]
         if lead >= 0xC0:
             size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-            return text[-length:] if length < size else b""
+            return text[:-length] if length < size else text
         if lead < 0x80:
-            return b""
-    return b""
+            return text
+    return text

@@ -17,6 +17,7 @@ from gac_app.decoding.gate import EveryStep, make_gate
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.prefix_context import PrefixContext
+from gac_app.decoding.prefix_draft_context import PrefixDraftContext
 from gac_app.decoding.scoring import PromptForks, Score, follow_pieces, longest_pieces, member_pieces
 from gac_app.decoding.session import Branch, DecodingSession
 from gac_app.decoding.weights import StepWeights
@@ -88,7 +89,7 @@ class Ensemble:
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
         pace = self._pace(members, settings)
         return DecodingSession(
-            contexts=_open_all(members, ids, DraftContext if pace else _context_type(members, settings), scope),
+            contexts=_open_all(members, ids, _context_type(members, settings, can_draft=pace is not None), scope),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
             weights=self._weights(settings),
@@ -165,13 +166,13 @@ class Ensemble:
 
         `auto` decides by the clock, so it drafts only where that cannot be told from the text.
         """
-        can_draft = len(members) > 1 and settings.alignment == "paper" and settings.gate_policy == "lazy"
+        can_draft = len(members) > 1 and settings.gate_policy == "lazy"
         is_wanted = settings.speculation == "on" or (
             settings.speculation == "auto" and all(member.is_chunk_exact for member in members)
         )
         if not can_draft or not is_wanted:
             return None
-        return self._paces.setdefault((settings.mode, *(member.name for member in members)), Pace())
+        return self._paces.setdefault((settings.mode, settings.alignment, *(member.name for member in members)), Pace())
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first."""
@@ -210,9 +211,11 @@ class Ensemble:
         return ids
 
 
-def _context_type(members: list[Member], settings: Settings) -> type[MemberContext]:
+def _context_type(members: list[Member], settings: Settings, *, can_draft: bool) -> type[MemberContext]:
     """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
-    return PrefixContext if settings.alignment == "prefix" and len(members) > 1 else MemberContext
+    if settings.alignment == "prefix" and len(members) > 1:
+        return PrefixDraftContext if can_draft else PrefixContext
+    return DraftContext if can_draft else MemberContext
 
 
 def _open_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import torch
 
@@ -19,15 +20,15 @@ class PrefixContext(MemberContext):
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
         self._covers = Covers(member.mapping)
-        self._chain = list(self._covers.boundaries)  # those whose ids the sequence holds, from the prompt's end on
+        self._chain = [self._covers.last]  # those whose ids the sequence holds, from the prompt's end on
         self._missed = bytearray()  # fed since the member was asked last
         self._rest = b""  # the end of what it has read by now that is no whole character
-        self._rows: dict[int, torch.Tensor] = {}  # ids behind the prompt -> distribution there, of the last two places
-        self._is_current = False
+        self._rows: dict[int, KnownRow] = {}  # ids behind the prompt -> what the model says there
+        self._expected: Expectation | None = None  # what `expect` gave, until a token is fed
 
     @property
     def is_full(self) -> bool:
-        return not self._covers.fits(bytes(self._missed), self.member.context_length - self.num_prompt_ids)
+        return not self._covers.fits(bytes(self._missed), self._max_ids)
 
     @property
     def written(self) -> bytes:
@@ -37,8 +38,7 @@ class PrefixContext(MemberContext):
         if self._ahead:
             return self._ahead
         if self._missed:
-            self._rest = self._covers.leap(bytes(self._missed))
-            self._missed.clear()
+            self._leap()
         unread = self._covers.unread
         if not unread:
             return None
@@ -52,19 +52,26 @@ class PrefixContext(MemberContext):
             self._ahead = None
             return None
         if unread := self._covers.unread:
-            self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
+            self._covers.learn([self._rows[boundary.num_ids].probs_U for boundary in unread])
         if self._rest:
             self._covers.advance(self._rest, is_open=True)
             self._rest = b""
             if self._covers.unread:
                 return None
-        self._is_current = True
-        row = self._covers.row()
-        if reading is not None and self._covers.is_settled:
-            return Expectation(row, reading.top_probs_NK[-1], reading.top_ids_NK[-1], reading.num_read, reading.seconds)
-        top_probs_NK, top_ids_NK = top_k(row.probs_U.unsqueeze(0), TOP_K)
+        if not self._expected:
+            self._expected = self._expectation(self._covers, reading)
+        return self._expected
+
+    def _expectation(self, covers: Covers, reading: Reading | None = None) -> Expectation:
+        """What follows behind covers of which all boundaries are read, with what `reading` cost."""
+        row = covers.row()
+        known = self._rows.get(covers.last.num_ids) if covers.is_settled else None
+        if known and known.probs_U is row.probs_U:
+            top_probs_K, top_ids_K = known.top_probs_K, known.top_ids_K
+        else:
+            top_probs_K, top_ids_K = (top_NK[0] for top_NK in top_k(row.probs_U.unsqueeze(0), TOP_K))
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-        return Expectation(row, top_probs_NK[0], top_ids_NK[0], num_read, seconds)
+        return Expectation(row, top_probs_K, top_ids_K, num_read, seconds)
 
     def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
         """Append a union token.
@@ -74,10 +81,10 @@ class PrefixContext(MemberContext):
             one; none where the member is inside a token now.
         """
         token = self.member.mapping.union.token(token_id)
-        if not self._is_current or not token:
+        if not self._expected or not token:
             self._missed += token
             return (token,)
-        self._is_current = False
+        self._expected = None
         boundary = self._covers.advance(token, is_open=is_open)
         return self._pieces(boundary.ids) if boundary else ()
 
@@ -89,23 +96,41 @@ class PrefixContext(MemberContext):
             self._ahead = None
         boundary, ids, _ = self._covers.spelling(bytes(self._missed))
         self._hold(boundary, ids)
-        self._begin(self._read(min(2, len(ids) + (boundary.probs_U is None))))
+        self._begin(self._read(min(2, len(ids) + (boundary in self._covers.unread))))
         return self._ahead
+
+    @property
+    def _max_ids(self) -> int:
+        """Room behind the prompt."""
+        return self.member.context_length - self.num_prompt_ids
+
+    def _leap(self) -> None:
+        """Take up what was missed, but for an end that is no whole character."""
+        self._rest = self._covers.leap(bytes(self._missed))
+        self._missed.clear()
 
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Let the sequence be the ids up to `boundary` and those of `ahead`. What it has read of them stays read."""
+        base, new = self._path(boundary)
+        del self._chain[base.depth + 1 :]
+        self._chain += new
+        ids = [*(own for added in new for own in added.ids), *ahead]
+        num_same = num_common(self._held(base), ids)
+        start = base.num_ids + num_same
+        self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids <= start}
+        self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
+
+    def _path(self, boundary: Boundary) -> tuple[Boundary, list[Boundary]]:
+        """The last boundary of the chain on the way to this one, and those behind it."""
         new: list[Boundary] = []
         while boundary.parent and boundary not in self._chain[boundary.depth : boundary.depth + 1]:
             new.insert(0, boundary)
             boundary = boundary.parent
-        del self._chain[boundary.depth + 1 :]
-        self._chain += new
-        ids = [*(own for added in new for own in added.ids), *ahead]
-        held = self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
-        num_same = num_common(held, ids)
-        start = boundary.num_ids + num_same
-        self._rows = {num_ids: probs_U for num_ids, probs_U in self._rows.items() if num_ids <= start}
-        self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
+        return boundary, new
+
+    def _held(self, boundary: Boundary) -> list[int]:
+        """The sequence's ids behind a boundary of the chain."""
+        return self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
 
     def _read(self, num_rows: int) -> Future[Reading] | None:
         """Read until the distributions at the sequence's last places are known; None where they are."""
@@ -122,5 +147,20 @@ class PrefixContext(MemberContext):
         self._count(reading)
         end = len(self._sequence.ids) - self.num_prompt_ids
         start = end - len(reading.probs_NU) + 1
-        self._rows |= {start + index: probs_U for index, probs_U in enumerate(reading.probs_NU)}
-        self._rows = {num_ids: probs_U for num_ids, probs_U in self._rows.items() if num_ids >= end - 1}
+        rows = zip(reading.probs_NU, reading.top_probs_NK, reading.top_ids_NK, strict=True)
+        self._rows |= {start + index: KnownRow(*row) for index, row in enumerate(rows)}
+        first = self._first_wanted(end)
+        self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids >= first}
+
+    def _first_wanted(self, end: int) -> int:
+        """The first place, in ids behind the prompt, of which the row may be needed, now that `end` ids are read."""
+        return end - 1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRow:
+    """A distribution as it was read, and its favourites."""
+
+    probs_U: torch.Tensor
+    top_probs_K: torch.Tensor
+    top_ids_K: torch.Tensor

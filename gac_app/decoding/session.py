@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from gac_app.config import Settings
 from gac_app.decoding.context import MemberContext, SessionStopped
-from gac_app.decoding.draft_context import DraftContext
+from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.gate import Gate
 from gac_app.decoding.pace import Pace
@@ -55,7 +55,7 @@ class DecodingSession:
         contexts: of the members taking part, the gate first; the session closes them.
         weights: of the members, at each step.
         stop_strings: end the answer and are never shown.
-        pace: what is known of drafting with these members, whose contexts are then `DraftContext`s; None = no drafts.
+        pace: what is known of drafting with these members, whose contexts draft then; None = no drafts.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DecodingSession:
     ) -> None:
         self._stopped = threading.Event()
         self._sampler = Sampler(settings)
-        drafts = [context for context in contexts if isinstance(context, DraftContext)]
+        drafts = [context for context in contexts if isinstance(context, DraftingContext)]
         speculation = Speculation(drafts, union, gate, weights, self._sampler, settings, pace) if pace else None
         self._stepper = Stepper(contexts, union, gate, weights, settings, self._stopped, speculation)
         self._union = union

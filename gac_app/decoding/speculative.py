@@ -13,7 +13,8 @@ it is accepted nearly as often as by rejection sampling (arXiv 2211.17192; on th
 temperature 0.7, 73 % to 76 % at 1), whose text would depend on how far was drafted, hence on the clock. Speculation
 over members of equal vocabularies: arXiv 2502.01662.
 
-Members whose contexts may be inside a token (alignment "prefix") do not draft.
+By the alignment "prefix" a step may choose a piece that some members cut otherwise than was foreseen; these then read
+for it as without a draft.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from functools import partial
 from gac_app.config import Settings
 from gac_app.decoding.combine import combine
 from gac_app.decoding.context import Expectation, MemberContext, gather
-from gac_app.decoding.draft_context import DraftContext
+from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.gate import Gate
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.sampling import Sampler
@@ -64,7 +65,7 @@ class Speculation:
 
     def __init__(
         self,
-        contexts: Iterable[DraftContext],
+        contexts: Iterable[DraftingContext],
         union: UnionVocabulary,
         gate: Gate,
         weights: StepWeights,
@@ -135,11 +136,11 @@ class Speculation:
         return len(self._gate.asked_first(list(self._alive))) < len(self._alive)
 
     @property
-    def _drafter(self) -> DraftContext:
+    def _drafter(self) -> DraftingContext:
         names = list(self._alive)
         return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
-    def _read(self, contexts: list[DraftContext], timeout_s: float, stopped: threading.Event) -> Gathered:
+    def _read(self, contexts: list[DraftingContext], timeout_s: float, stopped: threading.Event) -> Gathered:
         """Ask these members; who fails on a draft is asked again without it."""
         unread = {context.name: context.num_pending for context in contexts if not context.is_read}
         started = time.monotonic()
@@ -167,7 +168,9 @@ class Speculation:
 
     # --- drafting
 
-    def _draft_on(self, drafter: DraftContext, read: Callable[[list[DraftContext]], Gathered]) -> list[MemberError]:
+    def _draft_on(
+        self, drafter: DraftingContext, read: Callable[[list[DraftingContext]], Gathered]
+    ) -> list[MemberError]:
         """Lengthen the draft while that pays; the others, who lack the next place, read it then."""
         while self._guess() and self._is_worth_reading():
             drafter.num_wanted = len(self._draft) + 1
@@ -180,7 +183,7 @@ class Speculation:
     def _guess(self) -> bool:
         """Lengthen the draft by what would be chosen at its end by those who know the place, if there are any."""
         place = len(self._draft)
-        known = {name: c.known[place] for name, c in self._alive.items() if len(c.known) > place}
+        known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
         if not known or self._num_fed + place + 1 >= self._settings.max_new_tokens:
             return False
         probs_U = combine([e.row.probs_U for e in known.values()], list(self._weights.of(list(known)).values()))

@@ -30,6 +30,8 @@ HOW = st.sampled_from(
         {"mode": "gate", "threshold": 0.2},
         {"mode": "gate", "threshold": 0.6, "gate_policy": "eager"},
         {"mode": "every-step", "weights": "posterior"},
+        {"mode": "every-step", "speculation": "on"},
+        {"mode": "gate", "threshold": 0.6, "speculation": "on"},
     ]
 )
 # Where a member, spelling anew what it had read and what it missed, once held more ids than it has room for.
@@ -58,22 +60,23 @@ def ids_at(boundary: Boundary) -> list[int]:
     return [*before, *boundary.ids]
 
 
-def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int], *, is_eager: bool) -> None:
+def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int], *, reads_ahead: bool) -> None:
     """Each boundary's ids are the bytes before it, its distribution is the model's after them, and is in the cache."""
     model: RandomModel = context.member._model  # type: ignore[attr-defined]
     mapping, covers = context.member.mapping, context._covers
-    for boundary in covers.boundaries:
+    for cover in covers.live:
+        boundary = cover.boundary
         ids = ids_at(boundary)
         assert mapping.vocabulary.decode(ids) == covers.text[: boundary.end]
         assert len(ids) == boundary.num_ids
-        if boundary.probs_U is not None:
+        if cover.probs_U is not None:
             fresh_U = mapping.project(model._logits_V(prompt_ids + ids).unsqueeze(0))[0]
-            assert torch.equal(boundary.probs_U, fresh_U)
+            assert torch.equal(cover.probs_U, fresh_U)
     held, chain_ids = context._sequence.ids[len(prompt_ids) :], ids_at(context._chain[-1])
     assert held[: len(chain_ids)] == chain_ids
-    assert held == chain_ids or is_eager  # and then there may be more, read ahead
-    for num_ids, probs_U in context._rows.items():
-        assert torch.equal(probs_U, mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0])
+    assert held == chain_ids or reads_ahead  # and then there may be more, read ahead
+    for num_ids, row in context._rows.items():
+        assert torch.equal(row.probs_U, mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0])
     assert len(context._chain) == context._chain[-1].depth + 1
 
 
@@ -90,7 +93,9 @@ def follow(session: DecodingSession) -> FinishedEvent:
             context = session.contexts[name]
             assert context.written == written
             if isinstance(context, PrefixContext):
-                assert_true_to_its_model(context, prompts[name], is_eager=session._settings.gate_policy == "eager")
+                settings = session._settings
+                reads_ahead = settings.gate_policy == "eager" or settings.speculation == "on"
+                assert_true_to_its_model(context, prompts[name], reads_ahead=reads_ahead)
     raise AssertionError("no end")
 
 

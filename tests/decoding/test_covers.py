@@ -72,7 +72,7 @@ def check(told: Told) -> Expected:
     row, wanted = told.covers.row(), told.expected()
     assert float(row.probs_U.sum()) == pytest.approx(1)
     if wanted.mass == 0:  # told to end where none of its tokens can: it goes on from there by its own spelling
-        assert [boundary.end for boundary in told.covers.boundaries] == [len(told.covers.text)]
+        assert [cover.boundary.end for cover in told.covers.live] == [len(told.covers.text)]
         return wanted
     assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
     if wanted.untracked == 0:
@@ -136,8 +136,8 @@ def test_a_member_that_was_not_asked_expects_what_follows_its_own_spelling(
 
     rest = told.covers.leap(missed)
     learn(told.covers, told.toy, told.mapping)
-    start = told.covers.boundaries[0].end  # what stands before the first boundary left is not in doubt
-    ends = {boundary.end for boundary in told.covers.boundaries}
+    start = told.covers.live[0].boundary.end  # what stands before the first boundary left is not in doubt
+    ends = {cover.boundary.end for cover in told.covers.live}
     assert bytes(told.covers.text) + rest == text
     if rest:
         told.covers.advance(rest, is_open=True)

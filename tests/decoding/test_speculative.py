@@ -18,6 +18,8 @@ from gac_app.decoding.session import Branch
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read
 from tests.decoding.conftest import make
+from tests.decoding.test_context import LETTERS
+from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
 from tests.models import tiny
 from tests.models.conftest import load_directory
@@ -35,6 +37,7 @@ SAMPLING = st.sampled_from(
         {"temperature": 1.0, "seed": 5, "min_p": 0.02},
     ]
 )
+ALIGNMENT = st.sampled_from(["paper", "prefix"])
 FEW = hypothesis_settings(max_examples=12, deadline=None)
 
 
@@ -67,11 +70,41 @@ def assert_same(ensemble: Ensemble, **how: object) -> list[StepTrace]:
 
 
 @FEW
-@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, sharpness=st.sampled_from([2.0, 4.0, 8.0]))
+@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, sharpness=st.sampled_from([2.0, 4.0, 8.0]), alignment=ALIGNMENT)
 def test_every_step_is_plain_decodings(
-    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], sharpness: float
+    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], sharpness: float, alignment: str
 ) -> None:
-    assert_same(make(*seeds, sharpness=sharpness), **mode, **sampling)
+    assert_same(make(*seeds, sharpness=sharpness), **mode, **sampling, alignment=alignment)
+
+
+@FEW
+@given(
+    seed=st.integers(0, 1000),
+    num=st.integers(2, 4),
+    mode=MODES,
+    sampling=SAMPLING,
+    weights=st.sampled_from(["average", "posterior"]),
+    context_length=st.integers(20, 60),
+)
+def test_members_inside_their_tokens_draft_alike(
+    seed: int, num: int, mode: dict[str, object], sampling: dict[str, object], context_length: int, weights: str
+) -> None:
+    """Toys of few letters whose words differ: members are open at most steps, and characters are cut in the middle."""
+    ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=5), context_length)
+    assert_same(ensemble, prompt="a b", alignment="prefix", weights=weights, max_new_tokens=40, **mode, **sampling)
+
+
+def test_members_inside_their_tokens_find_drafts_read() -> None:
+    num_drafted = num_saved = 0
+    for seed in range(20):
+        ensemble = toy_ensemble(toys(seed, 2, LETTERS, num_words=5))
+        how = {"prompt": "a b", "alignment": "prefix", "max_new_tokens": 40}
+        _, plain = decode(ensemble, "off", **how)  # type: ignore[arg-type]
+        steps, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
+        num_drafted += sum(step.is_drafted and step.is_open for step in steps)
+        num_saved += sum(plain.members[name].num_forwards - end.members[name].num_forwards for name in plain.members)
+    assert num_drafted > 20
+    assert num_saved > 20
 
 
 @FEW
@@ -83,6 +116,7 @@ def test_every_step_is_plain_decodings(
     context_length=st.integers(12, 40),
     stop=st.sampled_from([(), (" the",), ("e", "zz"), ("model of",)]),
     weights=st.sampled_from(["average", "posterior"]),
+    alignment=ALIGNMENT,
 )
 def test_whatever_ends_the_answer_ends_it_at_the_same_place(
     seeds: list[int], mode: dict[str, object], sampling: dict[str, object], context_length: int, **how: object
@@ -91,21 +125,24 @@ def test_whatever_ends_the_answer_ends_it_at_the_same_place(
 
 
 @FEW
-@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, num_replayed=st.integers(0, 10))
+@given(seeds=SEEDS, mode=MODES, sampling=SAMPLING, num_replayed=st.integers(0, 10), alignment=ALIGNMENT)
 def test_a_branch_goes_on_as_plain_decoding(
-    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], num_replayed: int
+    seeds: list[int], mode: dict[str, object], sampling: dict[str, object], num_replayed: int, alignment: str
 ) -> None:
     ensemble = make(*seeds, sharpness=4.0)
-    steps, _ = decode(ensemble, "off", **mode, **sampling)  # type: ignore[arg-type]
+    how = {**mode, **sampling, "alignment": alignment}
+    steps, _ = decode(ensemble, "off", **how)  # type: ignore[arg-type]
     branch = Branch(tuple(step for step in steps[:num_replayed] if step.token), b"e")
-    assert_same(ensemble, branch=branch, **mode, **sampling)
+    assert_same(ensemble, branch=branch, **how)
 
 
 @FEW
-@given(seeds=SEEDS, mode=MODES, temperature=st.sampled_from([0.0, 1.0]))
-def test_contexts_hold_the_answer_and_no_draft(seeds: list[int], mode: dict[str, object], temperature: float) -> None:
+@given(seeds=SEEDS, mode=MODES, temperature=st.sampled_from([0.0, 1.0]), alignment=ALIGNMENT)
+def test_contexts_hold_the_answer_and_no_draft(
+    seeds: list[int], mode: dict[str, object], temperature: float, alignment: str
+) -> None:
     ensemble = make(*seeds, sharpness=4.0)
-    changes = {"max_new_tokens": 30, "alignment": "paper", "speculation": "on", "temperature": temperature, **mode}
+    changes = {"max_new_tokens": 30, "alignment": alignment, "speculation": "on", "temperature": temperature, **mode}
     session = ensemble.session("x", ensemble.config.settings_from(changes), raw=True)
     written = b""
     for event in session.events():
@@ -132,18 +169,20 @@ def twins(member: type[InlineMember] | type[ThreadMember] = InlineMember, **faul
     return ensemble_of(models, config_of([model.name for model in models]), member)
 
 
-def test_passes_are_saved_where_members_agree() -> None:
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_passes_are_saved_where_members_agree(alignment: str) -> None:
     ensemble = twins()
-    steps = assert_same(ensemble, mode="every-step")
-    _, end = decode(ensemble, "on", mode="every-step")
+    steps = assert_same(ensemble, mode="every-step", alignment=alignment)
+    _, end = decode(ensemble, "on", mode="every-step", alignment=alignment)
     assert sum(step.is_drafted for step in steps) > 12
     assert min(usage.num_forwards for usage in end.members.values()) < 0.7 * len(steps)
     assert max(usage.num_forwards for usage in end.members.values()) <= len(steps) + 1
 
 
-def test_a_gates_helpers_read_several_unsure_places_in_one_pass() -> None:
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_a_gates_helpers_read_several_unsure_places_in_one_pass(alignment: str) -> None:
     ensemble = twins()
-    how = {"mode": "gate", "threshold": 0.9, "max_new_tokens": 40}
+    how = {"mode": "gate", "threshold": 0.9, "max_new_tokens": 40, "alignment": alignment}
     _, plain = decode(ensemble, "off", **how)  # type: ignore[arg-type]
     assert_same(ensemble, **how)
     _, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
@@ -151,12 +190,14 @@ def test_a_gates_helpers_read_several_unsure_places_in_one_pass() -> None:
 
 
 @FEW
-@given(seeds=SEEDS, threshold=st.floats(0.1, 0.9))
-def test_a_gates_helpers_never_need_more_passes_than_without_drafts(seeds: list[int], threshold: float) -> None:
+@given(seeds=SEEDS, threshold=st.floats(0.1, 0.9), alignment=ALIGNMENT)
+def test_a_gates_helpers_never_need_more_passes_than_without_drafts(
+    seeds: list[int], threshold: float, alignment: str
+) -> None:
     ensemble = make(*seeds, sharpness=4.0)
-    _, plain = decode(ensemble, "off", mode="gate", threshold=threshold)
+    _, plain = decode(ensemble, "off", mode="gate", threshold=threshold, alignment=alignment)
     for _ in range(2):
-        _, end = decode(ensemble, "on", mode="gate", threshold=threshold)
+        _, end = decode(ensemble, "on", mode="gate", threshold=threshold, alignment=alignment)
         for name in (f"m{seed}" for seed in seeds[1:]):
             assert end.members[name].num_forwards <= plain.members[name].num_forwards
 
@@ -184,11 +225,12 @@ class _FailsOnDraft(FakeModel):
 
 
 @pytest.mark.parametrize("failure", ["stop", "drop"])
-def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str) -> None:
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str, alignment: str) -> None:
     models = [FakeModel("a", seed=7), _FailsOnDraft("b", seed=7), FakeModel("c", seed=8)]
     ensemble = ensemble_of(models, config_of(["a", "b", "c"]), InlineMember)
     _FailsOnDraft.num_failed = 0
-    steps = assert_same(ensemble, mode="every-step", on_member_failure=failure)
+    steps = assert_same(ensemble, mode="every-step", on_member_failure=failure, alignment=alignment)
     assert _FailsOnDraft.num_failed > 0
     assert all(len(step.members) == 3 for step in steps)
 
@@ -248,7 +290,6 @@ def test_sampled_tokens_have_the_mixtures_distribution() -> None:
 @pytest.mark.parametrize(
     "how",
     [
-        {"speculation": "on", "alignment": "prefix"},
         {"speculation": "on", "gate_policy": "eager"},
         {"speculation": "auto"},  # of members that read several ids less exactly than one
         {"speculation": "off"},
@@ -278,10 +319,11 @@ def tiny_ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
 @pytest.mark.parametrize("how", [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.6}])
 @pytest.mark.parametrize("prompt", ["The capital of France is", "def f(x):\n    return", "日本語 café"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
 def test_real_back_end_code_gives_the_same_tokens(
-    tiny_ensemble: Ensemble, how: dict[str, object], prompt: str, temperature: float
+    tiny_ensemble: Ensemble, how: dict[str, object], prompt: str, temperature: float, alignment: str
 ) -> None:
-    how = {**how, "max_new_tokens": 60, "temperature": temperature, "prompt": prompt}
+    how = {**how, "alignment": alignment, "max_new_tokens": 60, "temperature": temperature, "prompt": prompt}
     plain, plain_end = decode(tiny_ensemble, "off", **how)  # type: ignore[arg-type]
     steps, end = decode(tiny_ensemble, "on", **how)  # type: ignore[arg-type]
     assert [step.token for step in steps] == [step.token for step in plain]

@@ -24,11 +24,14 @@ def run(ensemble: Ensemble, prompt: str, speculation: str, **how: Any) -> tuple[
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_float32_gives_every_token(float32: Ensemble, prompt: str, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_float32_gives_every_token(float32: Ensemble, prompt: str, how: dict[str, Any], alignment: str) -> None:
+    how = {**how, "alignment": alignment}
     plain, plain_text = run(float32, prompt, "off", **how)
     steps, text = run(float32, prompt, "on", **how)
     assert [step.token for step in steps] == [step.token for step in plain]
     assert text == plain_text
+    assert [step.spellings for step in steps] == [step.spellings for step in plain]
     assert [step.prob for step in steps] == pytest.approx([step.prob for step in plain], abs=1e-3)
 
 
