@@ -24,9 +24,9 @@ MAX_CONFIG_BYTES = 1_000_000
 MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
 
-Mode = Literal["gate", "every-step"]
+Mode = Literal["gate", "every-step", "agreement"]
 GatePolicy = Literal["lazy", "eager"]
-Alignment = Literal["paper", "prefix"]
+Alignment = Literal["paper", "prefix", "unite"]
 Speculation = Literal["off", "auto", "on"]
 Weights = Literal["average", "score", "posterior"] | dict[str, float]
 
@@ -47,6 +47,7 @@ class Settings(Frozen):
     weights: Weights = "average"
     posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
     alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
+    unite_top_k: int = Field(10, ge=1, le=1000)  # favourites of each member that alignment "unite" looks at
     # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
     # measured to be faster and every model reads several ids as exactly as one.
     speculation: Speculation = "auto"

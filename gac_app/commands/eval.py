@@ -37,7 +37,9 @@ def evaluate_systems(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions, of each domain in turn.")] = None,
     systems: Annotated[
         str | None,
-        typer.Option(help="alone:MEMBER, every-step, gate@0.5, vote, mbr; options after '+': every-step+prefix."),
+        typer.Option(
+            help="alone:MEMBER, every-step, gate@0.5, agreement, vote, mbr; options after '+': every-step+prefix."
+        ),
     ] = None,
     against: Annotated[str | None, typer.Option(help="Compare with this system too, not only the best member.")] = None,
     examples: Annotated[Path | None, typer.Option(help="Questions to take worked examples from.")] = None,

@@ -22,6 +22,7 @@ class GenerateMode(StrEnum):
 
     EVERY_STEP = "every-step"
     GATE = "gate"
+    AGREEMENT = "agreement"
     ALONE = "alone"
 
 
@@ -39,7 +40,10 @@ def generate(
         float | None, typer.Option(help="With posterior weights: what the evidence of a step earlier counts, up to 1.")
     ] = None,
     alignment: Annotated[
-        Alignment | None, typer.Option(help="paper: only equal tokens add up; prefix: a token adds to its beginnings.")
+        Alignment | None,
+        typer.Option(
+            help="paper: only equal tokens add up; prefix: a token adds to its beginnings; unite: favourites."
+        ),
     ] = None,
     speculation: Annotated[
         Speculation | None, typer.Option(help="Members draft and verify several tokens a pass; the text is the same.")

@@ -23,7 +23,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gac_app.decoding.gate import Gate
+from gac_app.decoding.gate import Favourite, Gate
 from gac_app.decoding.member import Member
 from gac_app.decoding.scoring import IDS_AT_ONCE, LEAST_PROB, Score
 from gac_app.decoding.weights import StepWeights
@@ -40,12 +40,12 @@ class TextProbs:
     Attributes:
         log_probs: of its first i bytes, by i from 0 on.
         log_ends: of its first i bytes with a token's end behind them.
-        confidences: the largest probability of any token, by the place at which one of its tokens begins.
+        favourites: the likeliest token, by the place at which one of the member's tokens begins.
     """
 
     log_probs: list[float]
     log_ends: list[float]
-    confidences: dict[int, float]
+    favourites: dict[int, Favourite]
 
     def between(self, start: int, end: int) -> float:
         """Log-probability of the bytes from `start` to `end`, given those before."""
@@ -62,9 +62,9 @@ def read_text(member: Member, sequence: Sequence, text: bytes) -> TextProbs:
     ids = mapping.spell(text)
     probs = TextProbs([0.0] + [-math.inf] * len(text), [0.0] + [-math.inf] * len(text), {})
     start = 0
-    for own, (probs_U, confidence) in zip(ids, _rows(member, sequence, list(ids)), strict=True):
+    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids)), strict=True):
         _add_boundary(probs, start, probs_U, text, union)
-        probs.confidences[start] = confidence
+        probs.favourites[start] = favourite
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
         for place in range(start + 1, end + 1):
             # What the union lacks, and what underflows, is next to impossible and not impossible.
@@ -75,14 +75,14 @@ def read_text(member: Member, sequence: Sequence, text: bytes) -> TextProbs:
     return probs
 
 
-def _rows(member: Member, sequence: Sequence, ids: list[int]) -> Iterator[tuple[np.ndarray, float]]:
-    """The distribution before each of `ids`, [U], and its largest probability."""
+def _rows(member: Member, sequence: Sequence, ids: list[int]) -> Iterator[tuple[np.ndarray, Favourite]]:
+    """The distribution before each of `ids`, [U], and its favourite."""
     for start in range(0, len(ids), IDS_AT_ONCE):
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
         reading = member.read(sequence, num_logits=len(chunk)).result()
         sequence.extend(chunk[-1:])
-        yield from zip(reading.probs_NU.cpu().numpy(), reading.top_probs_NK[:, 0].tolist(), strict=True)
+        yield from zip(reading.probs_NU.cpu().numpy(), map(reading.favourite, range(len(chunk))), strict=True)
 
 
 def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:
@@ -103,11 +103,14 @@ def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights:
     """The score of the text under the ensemble of `members`, the gate first."""
     names = list(members)
     first = members[names[0]]
-    is_gated = len(gate.asked_first(names)) == 1
-    places = [0, *(_own_cuts(first) if is_gated else _shared(members, num_bytes)), num_bytes]
+    asked_first = gate.asked_first(names)
+    cuts = _shared(members, num_bytes) if len(asked_first) > 1 else _own_cuts(first)
+    places = [0, *cuts, num_bytes]
     log_prob, num_ensembled = 0.0, 0
     for start, end in pairwise(places):
-        if is_gated and not gate.decide(first.confidences[start]).is_open:
+        # Who is at a boundary that its tokeniser would not have made there has nothing to say against the gate.
+        favourites = [found for name in asked_first if (found := members[name].favourites.get(start))]
+        if favourites and not gate.decide(favourites, is_stable=True).is_open:
             log_prob += first.between(start, end)
             continue
         given = {name: probs.between(start, end) for name, probs in members.items()}
@@ -120,7 +123,7 @@ def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights:
 
 def _own_cuts(probs: TextProbs) -> list[int]:
     """The places within the text at which the gate has its own tokens' ends and would expect them."""
-    return [place for place in probs.confidences if place and probs.is_boundary(place)]
+    return [place for place in probs.favourites if place and probs.is_boundary(place)]
 
 
 def _shared(members: Mapping[str, TextProbs], num_bytes: int) -> list[int]:

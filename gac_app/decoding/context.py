@@ -13,6 +13,7 @@ import torch
 
 from gac_app.decoding.covers import Row
 from gac_app.decoding.events import MemberUsage
+from gac_app.decoding.gate import Favourite
 from gac_app.decoding.member import Member, Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
@@ -42,9 +43,9 @@ class Expectation:
     seconds: float
 
     @property
-    def confidence(self) -> float:
-        """The largest probability: what a gate looks at (paper, section 3.3)."""
-        return float(self.top_probs_K[0])
+    def favourite(self) -> Favourite:
+        """What a gate looks at (paper, section 3.3)."""
+        return Favourite(int(self.top_ids_K[0]), float(self.top_probs_K[0]))
 
 
 class MemberContext:

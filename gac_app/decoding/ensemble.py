@@ -10,6 +10,7 @@ from itertools import repeat
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.byte_scoring import mixed, read_text
+from gac_app.decoding.combine import Combine, UniteTopK, mean
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.draft_context import DraftContext
 from gac_app.decoding.events import Event
@@ -92,6 +93,7 @@ class Ensemble:
             contexts=_open_all(members, ids, _context_type(members, settings, can_draft=pace is not None), scope),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
+            combine=_combine(members, settings),
             weights=self._weights(settings),
             settings=settings,
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
@@ -118,6 +120,12 @@ class Ensemble:
         """
         settings = settings or self.config.settings
         self.config.check_settings(settings)
+        if settings.alignment == "unite" and not alone:
+            raise RequestError(
+                "alignment",
+                "'unite' knows the members' favourites only, and no given text's probability; expected "
+                "'paper' or 'prefix'",
+            )
         members = self._taking_part(settings, alone)
         ids = self._encode(members, self._checked(prompt, settings, raw))
         with closing(PromptForks(members, ids)) as forks:
@@ -216,6 +224,12 @@ def _context_type(members: list[Member], settings: Settings, *, can_draft: bool)
     if settings.alignment == "prefix" and len(members) > 1:
         return PrefixDraftContext if can_draft else PrefixContext
     return DraftContext if can_draft else MemberContext
+
+
+def _combine(members: list[Member], settings: Settings) -> Combine:
+    if settings.alignment != "unite":
+        return mean
+    return UniteTopK(settings.unite_top_k, {member.name: member.mapping for member in members})
 
 
 def _open_all(

@@ -1,16 +1,26 @@
-"""When the ensemble is asked (paper, section 3.3): at every step, or where the gate model is unsure."""
+"""When the ensemble is asked: at every step, where the gate model is unsure (paper, section 3.3), or where members
+disagree.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gac_app.config import Settings
 
 
+class Favourite(NamedTuple):
+    """The likeliest union token of a distribution, and its probability."""
+
+    token_id: int
+    prob: float
+
+
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a step is ensembled, and the gate's confidence that decided it."""
+    """Whether a step is ensembled, and the gate's confidence: the largest probability it gave any token."""
 
     is_open: bool
     confidence: float
@@ -22,8 +32,13 @@ class Gate(Protocol):
     def asked_first(self, names: list[str]) -> list[str]:
         """Of the members still there, in the ensemble's order, those whose distributions the decision needs."""
 
-    def decide(self, confidence: float) -> GateDecision:
-        """Whether the others are asked too, given the largest probability the gate model gave any token."""
+    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
+        """Whether all take part, or the gate model alone.
+
+        Args:
+            favourites: of the members asked first, the gate's first.
+            is_stable: whether all members read what was chosen last as a token of their own.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +48,8 @@ class EveryStep:
     def asked_first(self, names: list[str]) -> list[str]:
         return names
 
-    def decide(self, confidence: float) -> GateDecision:
-        return GateDecision(is_open=True, confidence=confidence)
+    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
+        return GateDecision(is_open=True, confidence=favourites[0].prob)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +61,29 @@ class ThresholdGate:
     def asked_first(self, names: list[str]) -> list[str]:
         return names[:1]
 
-    def decide(self, confidence: float) -> GateDecision:
-        return GateDecision(is_open=confidence < self.threshold, confidence=confidence)
+    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
+        return GateDecision(is_open=favourites[0].prob < self.threshold, confidence=favourites[0].prob)
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementGate:
+    """The gate model decides alone where all favour the same token, and inside words that members cut differently.
+
+    After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the text
+    so far is made of every member's own tokens. All are asked at every step, so this saves no passes by itself;
+    speculation does.
+    """
+
+    def asked_first(self, names: list[str]) -> list[str]:
+        return names
+
+    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
+        disagree = any(favourite.token_id != favourites[0].token_id for favourite in favourites)
+        return GateDecision(is_open=is_stable and disagree, confidence=favourites[0].prob)
 
 
 def make_gate(settings: Settings) -> Gate:
     """The gate that the settings ask for. Above 1 a threshold means every step, so all are asked at once."""
+    if settings.mode == "agreement":
+        return AgreementGate()
     return EveryStep() if settings.mode == "every-step" or settings.threshold > 1 else ThresholdGate(settings.threshold)

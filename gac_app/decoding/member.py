@@ -16,6 +16,7 @@ from typing import Protocol
 
 import torch
 
+from gac_app.decoding.gate import Favourite
 from gac_app.decoding.ranking import top_k
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
@@ -36,6 +37,10 @@ class Reading:
     top_ids_NK: torch.Tensor
     num_read: int  # ids read for it
     seconds: float  # of the forward pass, shared with what was batched into it
+
+    def favourite(self, position: int) -> Favourite:
+        """The likeliest token at one of the positions."""
+        return Favourite(int(self.top_ids_NK[position, 0]), float(self.top_probs_NK[position, 0]))
 
 
 class Member(Protocol):

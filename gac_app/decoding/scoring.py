@@ -17,7 +17,7 @@ from itertools import accumulate
 
 import torch
 
-from gac_app.decoding.gate import Gate
+from gac_app.decoding.gate import Favourite, Gate
 from gac_app.decoding.member import Member
 from gac_app.decoding.weights import StepWeights
 from gac_app.models.base import Sequence
@@ -81,22 +81,27 @@ class PromptForks:
 def follow_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate, weights: StepWeights) -> Score:
     """The probability of `pieces`, one a step, by the alignment of the paper. Known, they are read many at once."""
     union = forks.members[0].mapping.union
-    log_prob, num_ensembled = 0.0, 0
+    log_prob, num_ensembled, is_stable = 0.0, 0, True
     with forks.sequences() as sequences:
         for start in range(0, len(pieces), IDS_AT_ONCE):
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
             rows = _read_chunk(forks.members, sequences, chunk)
             for index, token_id in enumerate(chunk):
-                prob, is_ensembled = _prob_at_step([row[index] for row in rows], token_id, gate, weights, forks.members)
-                log_prob += math.log(max(prob, LEAST_PROB))
+                at_step = {member.name: row[index] for member, row in zip(forks.members, rows, strict=True)}
+                decision = gate.decide([favourite for _, favourite in at_step.values()], is_stable=is_stable)
+                is_ensembled = decision.is_open and len(at_step) > 1
+                names = list(at_step) if is_ensembled else list(at_step)[:1]
+                probs = {name: float(at_step[name][0][token_id]) for name in names}
+                log_prob += math.log(max(_mixed(probs, weights), LEAST_PROB))
                 num_ensembled += is_ensembled
+                is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
     return Score(log_prob, sum(map(len, pieces)), len(pieces), num_ensembled)
 
 
 def _read_chunk(
     members: list[Member], sequences: list[Sequence], chunk: list[int]
-) -> list[list[tuple[torch.Tensor, float]]]:
-    """Per member its distribution before each union token of `chunk`, and the largest probability in it."""
+) -> list[list[tuple[torch.Tensor, Favourite]]]:
+    """Per member its distribution before each union token of `chunk`, and its favourite there."""
     asked = []
     for member, sequence in zip(members, sequences, strict=True):
         spelt = [member.mapping.feed(token_id) for token_id in chunk]
@@ -106,22 +111,18 @@ def _read_chunk(
     rows = []
     for future, ends, sequence, last in asked:
         reading = future.result()
-        rows.append([(reading.probs_NU[end], float(reading.top_probs_NK[end, 0])) for end in ends])
+        rows.append([(reading.probs_NU[end], reading.favourite(end)) for end in ends])
         sequence.extend(list(last))
     return rows
 
 
-def _prob_at_step(
-    rows: list[tuple[torch.Tensor, float]], token_id: int, gate: Gate, weights: StepWeights, members: list[Member]
-) -> tuple[float, bool]:
-    """(probability of the token, whether the step is ensembled); the first row is the gate's."""
-    if not gate.decide(rows[0][1]).is_open or len(rows) == 1:
-        return float(rows[0][0][token_id]), False
-    names = [member.name for member in members]
-    probs = {name: float(probs_U[token_id]) for name, (probs_U, _) in zip(names, rows, strict=True)}
-    shares = weights.of(names)
+def _mixed(probs: dict[str, float], weights: StepWeights) -> float:
+    """What the members taking part give together to a token; the weights learn from it."""
+    if len(probs) == 1:
+        return next(iter(probs.values()))
+    shares = weights.of(list(probs))
     weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
-    return sum(shares[name] * prob for name, prob in probs.items()), True
+    return sum(shares[name] * prob for name, prob in probs.items())
 
 
 def member_pieces(text: bytes, mapping: VocabMapping) -> list[bytes]:

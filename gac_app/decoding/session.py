@@ -8,6 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 from gac_app.config import Settings
+from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import MemberContext, SessionStopped
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -63,6 +64,7 @@ class DecodingSession:
         contexts: list[MemberContext],
         union: UnionVocabulary,
         gate: Gate,
+        combine: Combine,
         weights: StepWeights,
         settings: Settings,
         stop_strings: tuple[str, ...] = (),
@@ -72,8 +74,10 @@ class DecodingSession:
         self._stopped = threading.Event()
         self._sampler = Sampler(settings)
         drafts = [context for context in contexts if isinstance(context, DraftingContext)]
-        speculation = Speculation(drafts, union, gate, weights, self._sampler, settings, pace) if pace else None
-        self._stepper = Stepper(contexts, union, gate, weights, settings, self._stopped, speculation)
+        speculation = (
+            Speculation(drafts, union, gate, combine, weights, self._sampler, settings, pace) if pace else None
+        )
+        self._stepper = Stepper(contexts, union, gate, combine, weights, settings, self._stopped, speculation)
         self._union = union
         self._settings = settings
         self._branch = branch or Branch()

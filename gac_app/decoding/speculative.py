@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gac_app.config import Settings
-from gac_app.decoding.combine import combine
+from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import Expectation, MemberContext, gather
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.gate import Gate
@@ -58,7 +58,7 @@ class Speculation:
 
     Args:
         contexts: of all members, the gate first.
-        weights, gate: the session's.
+        weights, gate, combine: the session's.
         sampler: the session's; copies of it guess.
         pace: what is known of costs and acceptance, shared with other sessions.
     """
@@ -68,6 +68,7 @@ class Speculation:
         contexts: Iterable[DraftingContext],
         union: UnionVocabulary,
         gate: Gate,
+        combine: Combine,
         weights: StepWeights,
         sampler: Sampler,
         settings: Settings,
@@ -76,6 +77,7 @@ class Speculation:
         self._alive = {context.name: context for context in contexts}
         self._union = union
         self._gate = gate
+        self._combine = combine
         self._weights = weights
         self._sampler = sampler
         self._guesser = sampler
@@ -186,14 +188,16 @@ class Speculation:
         known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
         if not known or self._num_fed + place + 1 >= self._settings.max_new_tokens:
             return False
-        probs_U = combine([e.row.probs_U for e in known.values()], list(self._weights.of(list(known)).values()))
+        probs_U = self._combine({name: e.row.probs_U for name, e in known.items()}, self._weights.of(list(known)))
         if not place:
             self._guesser = self._sampler.fork()
         token_id = self._guesser.choose(probs_U)
         if token_id == self._union.end_id or not all(c.has_room_for(token_id) for c in self._alive.values()):
             return False
         gate = known.get(next(iter(self._alive)))
-        is_certain = self._is_gated and gate is not None and not self._gate.decide(gate.confidence).is_open
+        is_certain = (
+            self._is_gated and gate is not None and not self._gate.decide([gate.favourite], is_stable=True).is_open
+        )
         self._draft.append(_Guess(token_id, min(1.0, float(probs_U[token_id])), is_certain))
         for context in self._alive.values():
             context.draft(token_id)

@@ -9,12 +9,13 @@ import math
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from itertools import islice
 
 import torch
 
 from gac_app.config import Settings
 from gac_app.decoding.alignment import begun, contested, ends_there, gathered, goes_on
-from gac_app.decoding.combine import combine
+from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
 from gac_app.decoding.gate import Gate, GateDecision
@@ -45,6 +46,7 @@ class Stepper:
         contexts: list[MemberContext],
         union: UnionVocabulary,
         gate: Gate,
+        combine: Combine,
         weights: StepWeights,
         settings: Settings,
         stopped: threading.Event,
@@ -55,11 +57,13 @@ class Stepper:
         self._dropped: tuple[str, ...] = ()
         self._union = union
         self._gate = gate
+        self._combine = combine
         self._weights = weights
         self._settings = settings
         self._stopped = stopped
         self._speculation = speculation
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
+        self._is_stable = True  # all members read the token fed last as one of their own
 
     def decide(self, choose: Choose) -> StepTrace:
         """Ask the members, combine what they expect, and choose; `position` is left to the caller.
@@ -69,18 +73,19 @@ class Stepper:
         """
         if self._stopped.is_set():
             raise SessionStopped
-        expected, decision = self._ask()
+        asked, decision = self._ask()
+        expected = asked if decision.is_open else dict(islice(asked.items(), 1))
         weights = self._weights.of(list(expected))
         ranges = self._contested(expected, weights)
         rows = {name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}
-        probs_U = combine(list(rows.values()), list(weights.values()))
+        probs_U = self._combine(rows, weights)
         token_id = choose(probs_U)
         members = tuple(
             self._member_trace(name, weights[name], rows[name], e, token_id) for name, e in expected.items()
         )
-        self._open = self._inside(token_id, expected, is_contested=any(token_id == ids.start for ids in ranges))
-        probs = {member.member: member.prob for member in members} | self._open
-        is_shared = all(ends_there(expected[name].row, token_id, begun) for name, begun in self._open.items())
+        self._open = self._inside(token_id, asked, decision, is_contested=any(token_id == ids.start for ids in ranges))
+        probs = {member.member: self._open.get(member.member, member.prob) for member in members}
+        is_shared = all(ends_there(asked[name].row, token_id, begun) for name, begun in self._open.items())
         self._note(probs, is_shared=is_shared)
         return StepTrace(
             position=0,
@@ -112,7 +117,9 @@ class Stepper:
         self._open = {}
         if self._speculation:
             self._speculation.feed(step.token_id)
-        return {name: pieces for name, pieces in fed.items() if step.token and pieces != (step.token,)}
+        spellings = {name: pieces for name, pieces in fed.items() if step.token and pieces != (step.token,)}
+        self._is_stable = not spellings
+        return spellings
 
     def close(self) -> None:
         """Free the members' sequences."""
@@ -120,14 +127,15 @@ class Stepper:
             context.close()
 
     def _ask(self) -> tuple[dict[str, Expectation], GateDecision]:
-        """What the members taking part in this step expect, and why it is these."""
+        """What the members asked at this step expect, the gate first, and whether all take part or the gate alone."""
         expected: dict[str, Expectation] = {}
         while True:
             first = self._gate.asked_first(self.alive)
             expected |= self._collect([name for name in first if name not in expected], self._reading_along(first))
             if first[0] not in expected:
                 continue  # the gate was lost: the next member is the gate now
-            decision = self._gate.decide(expected[first[0]].confidence)
+            favourites = [expected[name].favourite for name in first if name in expected]
+            decision = self._gate.decide(favourites, is_stable=self._is_stable)
             if decision.is_open:
                 expected |= self._collect([name for name in self.alive if name not in expected])
             return expected, decision
@@ -152,21 +160,22 @@ class Stepper:
         return expected
 
     def _contested(self, expected: dict[str, Expectation], weights: dict[str, float]) -> list[range]:
-        if self._settings.alignment == "paper" or len(expected) == 1:
+        if self._settings.alignment != "prefix" or len(expected) == 1:
             return []
         return contested(expected, weights, self._union)
 
-    def _inside(self, token_id: int, expected: dict[str, Expectation], *, is_contested: bool) -> dict[str, float]:
+    def _inside(
+        self, token_id: int, asked: dict[str, Expectation], decision: GateDecision, *, is_contested: bool
+    ) -> dict[str, float]:
         """The members that may be inside a token of theirs behind the one chosen -> what they gave to its bytes."""
-        if self._settings.alignment == "paper" or token_id == self._union.end_id:
+        if self._settings.alignment != "prefix" or token_id == self._union.end_id:
             return {}
         ids = self._union.extensions(self._union.tokens[token_id])
+        alone = "" if len(asked) > 1 and decision.is_open else next(iter(asked))  # it has chosen by its own tokens
         return {
             name: begun(e.row, ids)
-            for name, e in expected.items()
-            if is_contested
-            or token_id in e.row.open_ids
-            or (len(expected) > 1 and len(ids) > 1 and goes_on(e.row, ids))
+            for name, e in asked.items()
+            if is_contested or token_id in e.row.open_ids or (name != alone and len(ids) > 1 and goes_on(e.row, ids))
         }
 
     # --- traces

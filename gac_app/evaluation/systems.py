@@ -3,7 +3,9 @@
 `alone:MEMBER`                 one member by itself
 `every-step`                   the ensemble at every step
 `gate@0.5`                     the ensemble where the gate's confidence is below 0.5
-with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`
+`agreement`                    the ensemble where the members' favourites differ
+with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`,
+                               `every-step+unite+k=5`
 
 Baselines that ensemble whole answers, by one of the rules of `output_level`:
 
@@ -29,6 +31,7 @@ _SAMPLING_TEMPERATURE, _MAX_SAMPLES = 0.7, 64
 _PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "paper": {"alignment": "paper"},
     "prefix": {"alignment": "prefix"},
+    "unite": {"alignment": "unite"},
     "average": {"weights": "average"},
     "score": {"weights": "score"},
     "posterior": {"weights": "posterior"},
@@ -123,11 +126,11 @@ def _sample(name: str, temperature: float, seed: int) -> System:
 
 
 def _mode(kind: str) -> dict[str, Any]:
-    if kind == "every-step":
-        return {"mode": "every-step"}
+    if kind in ("every-step", "agreement"):
+        return {"mode": kind}
     if kind.startswith(_GATE):
         return {"mode": "gate", "threshold": _number(kind.removeprefix(_GATE), kind)}
-    expected = f"alone:MEMBER, every-step, gate@0.5 or {', '.join(_RULES)}, options after '+'"
+    expected = f"alone:MEMBER, every-step, gate@0.5, agreement or {', '.join(_RULES)}, options after '+'"
     raise RequestError("systems", f"{kind!r} is none; expected {expected}")
 
 
@@ -137,6 +140,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
         return _PLAIN_OPTIONS[option]
     if key == "gate":
         return {"gate": value}
+    if key == "k":
+        return {"unite_top_k": _number(value, option)}
     if key == "decay":
         return {"posterior_decay": _number(value, option)}
     if key == "w":
@@ -145,7 +150,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
             raise RequestError("systems", f"{option!r} needs a weight for each of {', '.join(config.member_names)}")
         return {"weights": dict(zip(config.member_names, numbers, strict=True))}
     raise RequestError(
-        "systems", f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, decay=0.9 or gate=MEMBER"
+        "systems",
+        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9 or gate=MEMBER",
     )
 
 

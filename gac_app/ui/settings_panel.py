@@ -62,7 +62,8 @@ def build_settings_panel(config: Config) -> SettingsPanel:
 def _who_decides(config: Config, now: dict[str, Any]) -> list[Any]:
     return [
         gr.Radio(
-            [("Gate: only where it is unsure", "gate"), ("Every step", "every-step")],
+            [("Gate: only where it is unsure", "gate"), ("Every step", "every-step"),
+             ("Where they disagree", "agreement")],
             value=now["mode"], label="When the members are asked",
         ),
         gr.Radio(list(config.member_names), value=now["gate"], label="Gate member"),
@@ -75,7 +76,8 @@ def _who_decides(config: Config, now: dict[str, Any]) -> list[Any]:
         ),
         gr.Radio(
             [("Prefix: a longer token also counts for its beginning", "prefix"),
-             ("Paper: only equal tokens count together", "paper")],
+             ("Paper: only equal tokens count together", "paper"),
+             ("Unite: as paper, of each member's favourites only", "unite")],
             value=now["alignment"], label="Alignment",
             info="How members agree that cut the same text into different tokens.",
         ),

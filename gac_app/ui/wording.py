@@ -12,9 +12,12 @@ def settings_in_words(settings: Settings) -> str:
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", f"others asked below {settings.threshold:.0%}"]
         parts += ["reading along"] if settings.gate_policy == "eager" else []
+    elif settings.mode == "agreement":
+        parts = [f"{settings.gate} while the others agree"]
     else:
         parts = ["every step combined"]
-    parts += [_weights(settings), f"{settings.alignment} alignment", *_sampling(settings)]
+    united = f" of the top {settings.unite_top_k}" if settings.alignment == "unite" else ""
+    parts += [_weights(settings), f"{settings.alignment} alignment{united}", *_sampling(settings)]
     parts.append(f"up to {settings.max_new_tokens} tokens")
     if settings.stop:
         parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")

@@ -72,6 +72,13 @@ class VocabMapping:
             self._fed[union_id] = (own,) if is_own else self.spell(self.union.token(union_id))
         return self._fed[union_id]
 
+    def first(self, union_id: int) -> int:
+        """The union token by which the member begins to write this one: itself, or the first piece of its spelling."""
+        if self._own_U[union_id] < len(self.vocabulary):
+            return union_id
+        first = self.vocabulary.token_bytes[self.feed(union_id)[0]]
+        return self.union.ids.get(first or b"", union_id)
+
     def spell(self, text: bytes) -> tuple[int, ...]:
         """Ids of the member whose bytes are exactly `text`, which may be any bytes, half characters included."""
         try:

@@ -96,7 +96,7 @@ class Inspector {
     const asked = new Set(step.members.map((member) => member.name));
     const rest = this.run.members.filter((name) => !asked.has(name) && !step.dropped.includes(name));
     const lines = [];
-    if (rest.length) lines.push(`Not asked: ${rest.join(", ")}.`);
+    if (rest.length) lines.push(`${step.mode === "agreement" ? "Took no part" : "Not asked"}: ${rest.join(", ")}.`);
     if (step.dropped.length) lines.push(`Lost to a failure: ${step.dropped.join(", ")}.`);
     return lines.length ? h("p", { class: "gac-small", text: lines.join(" ") }) : null;
   }
@@ -105,8 +105,10 @@ class Inspector {
 function verdict(step) {
   if (step.is_forced) return "Given, not chosen: this token was replayed or picked for a branch.";
   const sure = probability(step.confidence);
+  if (!step.is_ensembled && step.mode === "agreement") return `${step.gate} decided alone: the others wanted the same, or cut the text otherwise here.`;
   if (!step.is_ensembled) return `${step.gate} was ${sure} sure and decided alone.`;
   const carried = `${step.winner} carried this token.`;
+  if (step.mode === "agreement") return `The members wanted different tokens, so all took part. ${carried}`;
   return step.mode === "gate" ? `${step.gate} was only ${sure} sure, so the others were asked. ${carried}` : `All members were asked. ${carried}`;
 }
 

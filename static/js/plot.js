@@ -70,7 +70,8 @@ class ConfidencePlot {
     this.drawThreshold(pen, width, colour("--ink-soft"));
     this.drawPoints(pen, colour);
     const below = this.points.filter((point) => point.confidence < this.threshold).length;
-    this.canvas.setAttribute("aria-label", `Gate confidence at ${plural(this.points.length, "step")}, ${below} below the threshold of ${this.threshold}`);
+    const count = this.mode === "gate" ? `, ${below} below the threshold of ${this.threshold}` : "";
+    this.canvas.setAttribute("aria-label", `Gate confidence at ${plural(this.points.length, "step")}${count}`);
   }
 
   drawLine(pen, colour) {

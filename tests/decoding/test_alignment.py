@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment import contested, gathered
-from gac_app.decoding.combine import combine
+from gac_app.decoding.combine import mean
 from gac_app.decoding.context import Expectation, MemberContext
 from gac_app.decoding.covers import Row
 from gac_app.decoding.ensemble import Ensemble
@@ -73,7 +73,7 @@ def test_a_contested_token_takes_what_begins_with_it() -> None:
     other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
     expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
     ranges = contested(expected, EQUAL, SPACES)
-    mixed_U = combine([gathered(e.row.probs_U, ranges) for e in expected.values()], [0.5, 0.5])
+    mixed_U = mean({name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}, EQUAL)
     assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
     assert float(mixed_U[SPACES.ids[b"    "]]) == 0
     assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
@@ -110,9 +110,9 @@ def test_contested_ranges_never_overlap_and_what_is_chosen_from_sums_to_one(
         assert ids == NESTED.extensions(NESTED.tokens[ids.start])
         assert len(ids) > 1
         assert NESTED.end_id not in ids
-    mixed_U = combine([gathered(e.row.probs_U, ranges) for e in expected.values()], list(weights.values()))
+    mixed_U = mean({name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}, weights)
     assert float(mixed_U.sum()) == pytest.approx(1)
-    plain_U = combine([e.row.probs_U for e in expected.values()], list(weights.values()))
+    plain_U = mean({name: e.row.probs_U for name, e in expected.items()}, weights)
     for ids in ranges:
         assert float(mixed_U[ids.start]) == pytest.approx(float(plain_U[ids.start : ids.stop].sum()), abs=1e-6)
         plain_U[ids.start : ids.stop] = mixed_U[ids.start : ids.stop]
@@ -130,7 +130,7 @@ def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num:
     settings = ensemble.config.settings
     contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
     weights = StepWeights(ensemble.config.weights(settings), is_posterior=settings.weights == "posterior")
-    stepper = Stepper(contexts, ensemble.union, make_gate(settings), weights, settings, threading.Event())
+    stepper = Stepper(contexts, ensemble.union, make_gate(settings), mean, weights, settings, threading.Event())
     draw = torch.Generator().manual_seed(seed)
 
     def choose(probs_U: torch.Tensor) -> int:

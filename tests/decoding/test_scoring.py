@@ -12,12 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.scoring import Score, longest_pieces, member_pieces
+from gac_app.decoding.scoring import LEAST_PROB, Score, longest_pieces, member_pieces
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, model_of, toy_ensemble, toys
-from tests.fakes import FixedModel, ensemble_of
+from tests.fakes import FixedModel, config_of, ensemble_of
 
 PROMPT = "ba"
 FEW = hypothesis_settings(max_examples=12, deadline=None)
@@ -28,7 +28,7 @@ def chain(toy: Toy, pieces: list[bytes]) -> float:
     """Log-probability of `pieces` after the prompt."""
     text, total = PROMPT.encode(), 0.0
     for piece in pieces:
-        total += math.log(toy.probs(text)[piece])
+        total += math.log(max(toy.probs(text)[piece], LEAST_PROB))
         text += piece
     return total
 
@@ -132,3 +132,16 @@ def test_scoring_gives_all_sequences_back() -> None:
     num_free = [len(model._free_slots) for model in models]
     ensemble.score("the model", ["votes", " for"], raw=True)
     assert [len(model._free_slots) for model in models] == num_free
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+@pytest.mark.parametrize("agree", [True, False])
+def test_where_members_agree_the_gates_own_probability_counts(alignment: str, agree: bool) -> None:
+    probs = {b" the": 0.6, b"e": 0.3, b"t": 0.1}
+    others = {b" the": 0.5, b"e": 0.1, b"t": 0.4} if agree else {b" the": 0.2, b"e": 0.1, b"t": 0.7}
+    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", others)], config_of(["a", "b"]), InlineMember)
+    settings = ensemble.config.settings_from({"mode": "agreement", "alignment": alignment})
+    (score,) = ensemble.score("x", [" the the"], settings, raw=True)
+    each = probs[b" the"] if agree else (probs[b" the"] + others[b" the"]) / 2
+    assert score.log_prob == pytest.approx(2 * math.log(each), rel=LATITUDE)
+    assert score.num_ensembled == (0 if agree else 2)

@@ -19,6 +19,8 @@ from tests.evaluation.fakes import CONFIG
         ("gate@0.3+gate=b+prefix", {"mode": "gate", "threshold": 0.3, "gate": "b", "alignment": "prefix"}),
         ("every-step+paper", {"alignment": "paper"}),
         ("every-step+posterior+decay=0.9", {"weights": "posterior", "posterior_decay": 0.9}),
+        ("agreement+paper", {"mode": "agreement", "alignment": "paper"}),
+        ("every-step+unite+k=5", {"alignment": "unite", "unite_top_k": 5}),
         ("every-step+prefix+w=2:1", {"weights": {"a": 2.0, "b": 1.0}, "alignment": "prefix"}),
     ],
 )
@@ -42,6 +44,7 @@ def test_a_member_alone() -> None:
         ("gate@7", "threshold"),
         ("gate@0.5+gate=c", "'c' is not a member"),
         ("every-step+magic", "'magic' is no option"),
+        ("every-step+unite+k=2.5", "unite_top_k"),
         ("every-step+w=1", "a weight for each of a, b"),
         ("every-step+w=1:x", "'x' is no number"),
         ("every-step+w=0:0", "above 0"),

@@ -15,6 +15,10 @@ from gac_app.ui.wording import settings_in_words
         ({"alignment": "paper"}, "paper alignment"),
         ({"gate_policy": "eager"}, "others asked below 50% · reading along · equal"),
         ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
+        (
+            {"mode": "agreement", "alignment": "unite"},
+            "while the others agree · equal weights · unite alignment of the top 10",
+        ),
         ({"weights": "posterior"}, "posterior weights ·"),
         ({"weights": "posterior", "posterior_decay": 0.9}, "posterior weights, memory 0.9"),
         ({"weights": {"Small": 3, "Large": 1}}, "own weights (Small 3, Large 1)"),

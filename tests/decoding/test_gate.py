@@ -1,0 +1,93 @@
+"""When the ensemble is asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.config import Settings
+from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.gate import AgreementGate, EveryStep, Favourite, Gate, ThresholdGate, make_gate
+from tests.decoding.test_context import LETTERS
+from tests.decoding.toy import toy_ensemble, toys
+from tests.fakes import FixedModel, config_of, ensemble_of
+
+SURE, UNSURE, OTHER = Favourite(1, 0.9), Favourite(1, 0.2), Favourite(2, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("gate", "favourites", "is_stable", "is_open"),
+    [
+        (EveryStep(), [SURE, SURE], True, True),
+        (ThresholdGate(0.5), [SURE], True, False),
+        (ThresholdGate(0.5), [UNSURE], False, True),
+        (ThresholdGate(0.9), [SURE], True, False),
+        (AgreementGate(), [UNSURE, SURE], True, False),
+        (AgreementGate(), [SURE, OTHER], True, True),
+        (AgreementGate(), [SURE, OTHER], False, False),
+        (AgreementGate(), [SURE, SURE, OTHER], True, True),
+        (AgreementGate(), [SURE], True, False),
+    ],
+)
+def test_a_gate_opens(gate: Gate, favourites: list[Favourite], is_stable: bool, is_open: bool) -> None:
+    decision = gate.decide(favourites, is_stable=is_stable)
+    assert (decision.is_open, decision.confidence) == (is_open, favourites[0].prob)
+
+
+def test_settings_name_the_gate() -> None:
+    assert make_gate(Settings(mode="every-step")) == EveryStep()
+    assert make_gate(Settings(mode="gate", threshold=0.4)) == ThresholdGate(0.4)
+    assert make_gate(Settings(mode="gate", threshold=1.01)) == EveryStep()
+    assert make_gate(Settings(mode="agreement")) == AgreementGate()
+
+
+def steps_of(ensemble: object, **how: object) -> list[StepTrace]:
+    settings = ensemble.config.settings_from({"max_new_tokens": 24, **how})  # type: ignore[attr-defined]
+    *tokens, finished = ensemble.generate("a b", settings, raw=True)  # type: ignore[attr-defined]
+    assert isinstance(finished, FinishedEvent)
+    return [event.step for event in tokens if isinstance(event, TokenEvent)]
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+@pytest.mark.parametrize("speculation", ["off", "on"])
+def test_members_take_part_where_their_favourites_differ_at_a_place_that_all_share(
+    alignment: str, speculation: str
+) -> None:
+    num_ensembled = num_stable = 0
+    for seed in range(12):
+        how = {"mode": "agreement", "alignment": alignment, "speculation": speculation}
+        steps = steps_of(toy_ensemble(toys(seed, 2, LETTERS, num_words=5)), **how)
+        is_stable = True
+        for step in steps:
+            names = [member.member for member in step.members]
+            if step.is_ensembled:
+                assert is_stable
+                assert step.members[0].top[0].token_id != step.members[1].top[0].token_id
+            else:
+                assert names == ["m0"]
+                assert step.token_id == step.members[0].top[0].token_id
+            num_ensembled += step.is_ensembled
+            num_stable += is_stable
+            is_stable = not step.spellings
+    assert 0 < num_ensembled < num_stable
+
+
+def test_members_that_agree_leave_the_gate_to_itself() -> None:
+    models = [FixedModel("a", {b" the": 0.4, b"e": 0.3, b"t": 0.3}), FixedModel("b", {b" the": 0.9, b"e": 0.1})]
+    ensemble = ensemble_of(models, config_of(["a", "b"]))
+    steps = steps_of(ensemble, mode="agreement")
+    assert not any(step.is_ensembled for step in steps)
+    assert steps[0].prob == pytest.approx(0.4)
+
+
+def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> None:
+    num_back = 0
+    for seed in range(30):
+        for num in (2, 3):
+            ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=5))
+            steps = steps_of(ensemble, mode="agreement", alignment="prefix", max_new_tokens=30)
+            was_away = False
+            for step in steps:
+                num_back += was_away and step.is_ensembled
+                was_away = bool(step.spellings) and not step.is_ensembled
+                assert sum(member.weight for member in step.members) == pytest.approx(1)
+    assert num_back == 0, "the place behind a piece that somebody reads otherwise is not shared"
