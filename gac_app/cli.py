@@ -10,7 +10,20 @@ import sys
 
 import typer
 
-from gac_app.commands import bench, calibrate, consistency, db, export, fetch, generate, serve, snowball, sweep, vocab
+from gac_app.commands import (
+    bench,
+    calibrate,
+    consistency,
+    db,
+    export,
+    fetch,
+    generate,
+    lm_eval,
+    serve,
+    snowball,
+    sweep,
+    vocab,
+)
 from gac_app.commands import eval as evaluation
 from gac_app.errors import ConfigError, GacError, RequestError
 
@@ -27,6 +40,11 @@ app.command()(bench.bench)
 app.command()(consistency.consistency)
 app.command()(calibrate.calibrate)
 app.command("eval")(evaluation.evaluate_systems)
+app.command(
+    "lm-eval",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(lm_eval.lm_eval)
 app.command()(sweep.sweep)
 app.command()(snowball.snowball)
 app.command()(fetch.fetch)

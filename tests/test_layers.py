@@ -45,6 +45,7 @@ HEAVY: dict[str, set[str]] = {
     "typer": {"commands", "cli"},
     "wordfreq": {"evaluation"},
     "sacrebleu": {"evaluation"},
+    "lm_eval": {"evaluation", "commands"},
 }
 
 

@@ -112,7 +112,8 @@ class Ensemble:
     ) -> list[Score]:
         """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
 
-        Arguments are those of `generate`. The prompt is read once for all.
+        Arguments are those of `generate`. The prompt is read once for all. An empty raw prompt is the beginning of a
+        document.
 
         Raises:
             RequestError: where prompt or settings do not fit.
@@ -127,7 +128,10 @@ class Ensemble:
                 "'paper' or 'prefix'",
             )
         members = self._taking_part(settings, alone)
-        ids = self._encode(members, self._checked(prompt, settings, raw))
+        if raw and not prompt:
+            ids = [_document_start(member) for member in members]
+        else:
+            ids = self._encode(members, self._checked(prompt, settings, raw))
         with closing(PromptForks(members, ids)) as forks:
             return [self._score(text.encode(), forks, settings, alone) for text in continuations]
 
@@ -217,6 +221,11 @@ class Ensemble:
                     f"{member.context_length:,}; shorten it",
                 )
         return ids
+
+
+def _document_start(member: Member) -> list[int]:
+    """What stands before a document: the member's BOS, else the token that ends the document before."""
+    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
 
 
 def _context_type(members: list[Member], settings: Settings, *, can_draft: bool) -> type[MemberContext]:

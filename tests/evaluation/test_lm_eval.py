@@ -1,0 +1,201 @@
+"""The ensemble as a model of the lm-evaluation-harness, over toys and random members."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.journal import Journal
+from gac_app.evaluation.questions import read_questions
+from gac_app.evaluation.report import summarise
+from gac_app.evaluation.runner import evaluate
+from gac_app.evaluation.systems import parse_systems
+from gac_app.evaluation.tasks import Task
+from tests.decoding.conftest import make
+from tests.decoding.toy import Toy, toy_ensemble, toys
+
+lm_eval = pytest.importorskip("lm_eval", reason="installed by requirements-dev.txt")
+from lm_eval.api.instance import Instance  # noqa: E402
+from lm_eval.tasks import TaskManager  # noqa: E402
+
+from gac_app.evaluation.lm_eval_model import EnsembleLM  # noqa: E402
+
+SYSTEMS = ["every-step+paper", "every-step+prefix", "gate@0.5", "agreement", "alone:m0"]
+
+
+def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Instance]:
+    return [Instance(kind, {}, args, i) for i, args in enumerate(arguments)]
+
+
+def log_probs(lm: EnsembleLM, *pairs: tuple[str, str]) -> list[float]:
+    return [log_prob for log_prob, _ in lm.loglikelihood(requests("loglikelihood", *pairs))]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("length", [1, 3])
+def test_the_probabilities_of_all_texts_of_one_length_and_of_those_that_ended_before_sum_to_one(
+    system: str, length: int
+) -> None:
+    """Of letters alone there is one way to spell a text, so that nothing is left out."""
+    letters = [Toy((b"a", b"b"), seed, sparsity=0.0) for seed in (1, 2)]
+    lm = EnsembleLM(toy_ensemble(letters), system)
+    texts = ["".join(drawn) for drawn in itertools.product("ab", repeat=length)]
+    total = sum(map(math.exp, log_probs(lm, *(("ba", text) for text in texts))))
+    shorter = ["".join(drawn) for n in range(length) for drawn in itertools.product("ab", repeat=n)]
+    reached = dict(zip(shorter, map(math.exp, log_probs(lm, *(("ba", text) for text in shorter))), strict=True))
+    ended = sum(prob * 0.05 for prob in reached.values())  # every toy ends one text in twenty, whatever it is
+    assert total + ended == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_log_likelihood_is_the_ensembles_score_and_greedy_what_decoding_writes(system: str) -> None:
+    ensemble = toy_ensemble(toys(3, 2))
+    lm = EnsembleLM(ensemble, system, batch_size=4)
+    settings = lm._settings(max_new_tokens=4)
+    written = list(ensemble.generate("ba", settings, alone=lm._system.alone, raw=True))[-1].text
+    other = "b" if written.startswith("a") else "a"
+    pairs = [("ba", written), ("ba", written[:1]), ("ba", other), ("a", "ab")]
+    found = lm.loglikelihood(requests("loglikelihood", *pairs))
+    assert [is_greedy for _, is_greedy in found[:3]] == [True, True, False]
+    for (context, text), (log_prob, _) in zip(pairs, found, strict=True):
+        (score,) = ensemble.score(context, [text], settings, alone=lm._system.alone, raw=True)
+        assert log_prob == score.log_prob
+
+
+def test_a_rolling_log_likelihood_is_the_whole_texts_and_goes_beyond_the_context() -> None:
+    text = "ab" * 30
+    whole = EnsembleLM(toy_ensemble(toys(5, 2)), "every-step+prefix")
+    assert whole.loglikelihood_rolling(requests("loglikelihood_rolling", (text,))) == log_probs(whole, ("", text))
+    narrow = EnsembleLM(toy_ensemble(toys(5, 2), context_length=24), "every-step+prefix")
+    windows = list(narrow._windows(text))
+    assert "".join(windows) == text
+    assert len(windows) > 3
+    pairs = [("", windows[0]), *itertools.pairwise(windows)]
+    (rolled,) = narrow.loglikelihood_rolling(requests("loglikelihood_rolling", (text,)))
+    assert rolled == pytest.approx(sum(log_probs(narrow, *pairs)))
+
+
+def test_an_answer_ends_before_what_the_task_says() -> None:
+    ensemble = make(1, 2, sharpness=4.0)
+    lm = EnsembleLM(ensemble, "every-step", max_gen_toks=20)
+    (free,) = lm.generate_until(requests("generate_until", ("the", {"until": []})))
+    stop = free[4:6]
+    (cut,) = lm.generate_until(requests("generate_until", ("the", {"until": [stop], "do_sample": False})))
+    assert cut == free[: free.index(stop)]
+    (one,) = lm.generate_until(requests("generate_until", ("the", {"until": stop, "max_gen_toks": 1})))
+    assert len(one) < len(free)
+    (warm,) = lm.generate_until(requests("generate_until", ("the", {"until": [], "temperature": 3.0, "seed": 1})))
+    assert warm != free
+
+
+def test_a_chat_goes_through_the_members_own_templates() -> None:
+    ensemble = make(1, 2, sharpness=4.0)
+    lm = EnsembleLM(ensemble, "every-step", max_gen_toks=10)
+    chat = lm.apply_chat_template(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "the <|end|>"}]
+    )
+    (answer,) = lm.generate_until(requests("generate_until", (chat, {"until": []})))
+    settings = ensemble.config.settings_from({"mode": "every-step", "max_new_tokens": 10, "system_prompt": "Be brief."})
+    assert answer == list(ensemble.generate("the <|end|>", settings))[-1].text
+    with pytest.raises(RequestError, match="chat: expected roles"):
+        lm.generate_until(requests("generate_until", (lm.apply_chat_template([{"role": "tool", "content": "x"}]), {})))
+    with pytest.raises(GacError, match="gen_prefix"):
+        lm.apply_chat_template([], add_generation_prompt=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"system": "vote"}, "chooses among whole answers"),
+        ({"system": "every-day"}, "is none; expected"),
+        ({"batch_size": "auto"}, "batch_size: 'auto'"),
+        ({"max_gen_toks": 0}, "max_gen_toks: 0"),
+    ],
+)
+def test_a_bad_argument_is_told(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        EnsembleLM(make(1, 2), **arguments)
+
+
+CHOICES = """
+task: local_choices
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {data}}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: "{{{{choices}}}}"
+target_delimiter: ""
+doc_to_target: answer
+metric_list:
+  - metric: acc_bytes
+"""
+GENERATION = """
+task: local_generation
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {data}}}
+output_type: generate_until
+test_split: test
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{answers[0]}}}}"
+generation_kwargs:
+  until: ["b"]
+  max_gen_toks: 6
+  do_sample: false
+metric_list:
+  - metric: exact_match
+"""
+
+
+def harness(
+    lm: EnsembleLM, folder: Path, task: str, template: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> float:
+    """The accuracy that the harness finds on a task of local files, offline."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
+    (folder / f"{task}.yaml").write_text(template.format(data=data))
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    found = lm_eval.simple_evaluate(model=lm, tasks=[task], task_manager=manager, bootstrap_iters=0)
+    return float(next(value for name, value in found["results"][task].items() if name.endswith(",none")))
+
+
+def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) -> float:
+    """The accuracy that `eval` finds."""
+    (chosen,) = parse_systems(system, ensemble.config)
+    questions = read_questions(data)
+    answers = evaluate(ensemble, task, questions, {chosen: Journal(folder / "journal.jsonl")})
+    return summarise(answers)[0].accuracy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["every-step+prefix", "gate@0.5+paper", "alone:m1"])
+def test_a_task_of_local_files_gives_the_accuracy_that_eval_gives(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensemble = toy_ensemble(toys(7, 2))
+    texts = ["".join(drawn) for drawn in itertools.product("ab", repeat=4)]
+    choices = [{"question": text, "choices": ["ab", "ba", "bbb"], "answer": i % 3} for i, text in enumerate(texts)]
+    written = [{"question": text, "answers": ["a" * (i % 3)]} for i, text in enumerate(texts) if i % 3]
+    for name, template, lines in (("choices", CHOICES, choices), ("generation", GENERATION, written)):
+        data = tmp_path / f"{name}.jsonl"
+        data.write_text("\n".join(map(json.dumps, lines)))
+        if name == "choices":
+            task = Task(name=name, about="", kind="choice", ask="{question}", worked="{answer}")
+        else:
+            task = Task(
+                name=name, about="", kind="generation", ask="{question}", stop=("b",), max_new_tokens=6, match="text"
+            )
+        folder = tmp_path / name
+        folder.mkdir()
+        theirs = harness(EnsembleLM(ensemble, system), folder, f"local_{name}", template, data, monkeypatch)
+        assert theirs == ours(ensemble, folder, task, system, data)
+        assert 0 < theirs < 1
