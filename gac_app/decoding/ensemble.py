@@ -187,13 +187,16 @@ class Ensemble:
         return self._paces.setdefault((settings.mode, settings.alignment, *(member.name for member in members)), Pace())
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
-        """The members of a session, the gate first."""
+        """The members of a session, the gate first if it takes part."""
         if alone is not None:
             if alone not in self.members:
                 raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
             return [self.members[alone]]
-        others = [member for name, member in self.members.items() if name != settings.gate]
-        return [self.members[settings.gate], *others]
+        weights = self.config.weights(settings)
+        is_gated = settings.mode != "every-step"
+        # Whoever has no weight cannot change a step, so is not asked; the gate decides who is.
+        names = [name for name in self.members if weights[name] > 0 or (is_gated and name == settings.gate)]
+        return [self.members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
 
     def _checked(self, prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
         text = prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)

@@ -31,24 +31,15 @@ class WeightSearch:
     """
 
     def __init__(self, config: Config, ask: Ask, development: Sequence[Question], options: str) -> None:
-        if options not in ("", "paper", "prefix"):
-            raise RequestError("options", f"{options!r}: weights are compared under paper or prefix")
-        self.suffix = f"+{options}" if options else ""
+        self.suffix = suffix_of(options)
         self.tried: dict[Point, float] = {}
         self._config = config
         self._ask = ask
         self._development = development
 
     def system(self, point: Point) -> System:
-        """The ensemble with these weights. One that hears a single member is that member alone."""
-        names = self._config.member_names
-        heard = [name for name, weight in zip(names, point, strict=True) if weight > 0]
-        if len(heard) == 1:
-            return parse_system(f"alone:{heard[0]}", self._config)
-        if point == even(len(names)):
-            is_default = self._config.settings.weights == "average"  # then `eval` knows it by the shorter name
-            return parse_system(("every-step" if is_default else "every-step+average") + self.suffix, self._config)
-        return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{self.suffix}", self._config)
+        """The ensemble with these weights."""
+        return system_at(point, self._config, self.suffix)
 
     def accuracy(self, point: Point) -> float:
         """The share of development questions answered right."""
@@ -67,6 +58,24 @@ class WeightSearch:
             for point in simplex_grid(num_members, _RESOLUTION):
                 self.accuracy(rounded(point))
         return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))
+
+
+def suffix_of(options: str) -> str:
+    """The end of a system's name. Raises RequestError where `options` are others than `paper`, `prefix` or none."""
+    if options not in ("", "paper", "prefix"):
+        raise RequestError("options", f"{options!r}: weights are compared under paper or prefix")
+    return f"+{options}" if options else ""
+
+
+def system_at(point: Point, config: Config, suffix: str = "") -> System:
+    """The ensemble with these weights at every step. One that hears a single member is that member alone."""
+    heard = [name for name, weight in zip(config.member_names, point, strict=True) if weight > 0]
+    if len(heard) == 1:
+        return parse_system(f"alone:{heard[0]}", config)
+    if point == even(len(config.member_names)):
+        is_default = config.settings.weights == "average"  # then `eval` knows it by the shorter name
+        return parse_system(("every-step" if is_default else "every-step+average") + suffix, config)
+    return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{suffix}", config)
 
 
 def vertex(index: int, num_members: int) -> Point:
