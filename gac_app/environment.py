@@ -57,6 +57,11 @@ def cache_dir(config: Config) -> Path:
     return config.cache_dir or platformdirs.user_cache_path("gac")
 
 
+def evaluation_dir(config: Config) -> Path:
+    """Where answers to benchmarks and results of studies are kept; not made here."""
+    return cache_dir(config) / "evaluation"
+
+
 def database_url(config: Config) -> str:
     """The database's SQLAlchemy URL; the folder of the default SQLite file is made."""
     if config.database_url:

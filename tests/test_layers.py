@@ -17,8 +17,10 @@ LAYERS["config"] = {"errors"}
 LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
-LAYERS["executors"] = LAYERS["storage"] = LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding"}
-LAYERS["services"] = LAYERS["storage"] | {"storage"}
+LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
+LAYERS["line_plot"] = set()
+LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "line_plot"}
+LAYERS["services"] = LAYERS["evaluation"] | {"storage", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
 LAYERS["environment"] = {"errors", "config"}

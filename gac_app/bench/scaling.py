@@ -14,13 +14,13 @@ from pathlib import Path
 from statistics import median
 
 from gac_app.bench.children import run_child
-from gac_app.bench.line_plot import Panel, Point, line_plot
 from gac_app.bench.measurements import TRANSFORMERS_CONFIG
 from gac_app.bench.memory import MIB, peak_bytes
 from gac_app.bench.timing import decode
 from gac_app.bench.workbench import Workbench
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.environment import DEFAULT_CONFIG, read_config
+from gac_app.line_plot import Panel, Point, line_plot
 
 LENGTHS, LENGTHS_QUICK = (128, 512, 1024, 2048, 3072, 4064), (128, 512)
 NUM_MEMBERS = (2, 3, 4)

@@ -15,6 +15,18 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration file (YAML). Default: $GAC_CONFIG, else configs/default.yaml."),
 ]
+DataOption = Annotated[Path, typer.Option("--data", help="The questions: JSON Lines, one question a line.")]
+ExamplesOption = Annotated[Path | None, typer.Option("--examples", help="Questions to take worked examples from.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only so many questions, of each domain in turn.")
+]
+ParallelOption = Annotated[
+    int, typer.Option("--parallel", min=1, max=64, help="Answers under way at once; 1 to measure time.")
+]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Ask again what earlier runs, of other commands too, have answered.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Write the plot here (SVG).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
 

@@ -94,6 +94,16 @@ def default_systems(config: Config) -> list[System]:
     return [*alone, *(parse_system(name, config) for name in names)]
 
 
+def alone_and_every_step(config: Config) -> list[System]:
+    """Each member alone, and every step."""
+    return parse_systems(",".join([*(f"{_ALONE}{name}" for name in config.member_names), "every-step"]), config)
+
+
+def with_whole_answers(config: Config) -> list[System]:
+    """The default systems, and ensembles of their whole answers."""
+    return [*default_systems(config), *parse_systems(",".join(_RULES), config)]
+
+
 def refuse_rules(systems: Sequence[System]) -> None:
     """Raise RequestError where one of the systems has no distribution of its own, only a choice of whole answers."""
     for system in systems:

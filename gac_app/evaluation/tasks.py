@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.matching import Match
-from gac_app.evaluation.questions import Question
+from gac_app.evaluation.questions import Question, read_questions
 
 _FOLDER = Path(__file__).parent / "task_files"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -93,6 +93,20 @@ def load_task(name: str) -> Task:
     if name not in task_names():
         raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}")
     return Task.model_validate({"name": name, **_data(name)})
+
+
+def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, list[Question]]:
+    """A task and the questions of a file that fit it. Raises RequestError.
+
+    Args:
+        examples: a file of questions to take worked examples from, instead of the built-in ones.
+    """
+    task = load_task(name)
+    if examples:
+        task = task.with_examples(read_questions(examples))
+    questions = read_questions(data)
+    task.check(questions)
+    return task, questions
 
 
 def _data(name: str) -> dict[str, Any]:

@@ -137,4 +137,6 @@ def test_the_command_tunes_checks_and_asks_nothing_twice(folder: Path) -> None:
     printed = call(folder, "sweep", "--weights").stdout
     assert "follow the text" in printed
     assert "3 questions to find weights, 3 held out" in printed
-    assert isinstance(call(folder, "sweep", "--weights", "--out", "x.svg").exception, RequestError)
+    assert call(folder, "sweep", "--weights", "--out", str(folder / "weights.svg")).exit_code == 0
+    assert "weight of " in (folder / "weights.svg").read_text()
+    assert isinstance(call(folder, "sweep", "--weights", "--members").exception, RequestError)

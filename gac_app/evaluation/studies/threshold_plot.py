@@ -1,18 +1,18 @@
-"""The plot of a sweep: accuracy against the share of steps ensembled, and against time."""
+"""The plot of a sweep over thresholds: accuracy against the share of steps ensembled, and against time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from gac_app.bench.line_plot import Panel, Point, line_plot
 from gac_app.evaluation.report import SystemReport
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.threshold_sweep import SweepReport
+from gac_app.line_plot import Panel, Point, line_plot
 
 Cost = Callable[[SystemReport], float]
 
 
-def sweep_plot(report: SweepReport) -> str:
+def threshold_plot(report: SweepReport) -> str:
     """An SVG document: a curve per gate from the gate alone to every step, the Pareto front, the recommendation."""
     panels = [
         _panel(report, "steps ensembled, %", lambda found: 100 * found.share_ensembled, _share_front(report)),

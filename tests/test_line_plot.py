@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gac_app.bench.line_plot import Panel, axis_end, line_plot
+from gac_app.line_plot import Panel, axis_end, line_plot
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,11 @@
-"""How the commands that judge systems print figures and tables."""
+"""How studies write figures."""
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Iterable
 
 from gac_app.evaluation.report import SystemReport
 from gac_app.evaluation.statistics import Comparison, wilson_interval
-
-
-def print_whole(heading: str, table: Table) -> None:
-    """Print a table with its rows in one piece, however narrow the terminal is or where there is none."""
-    console = Console(markup=False, highlight=False)
-    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
-    console.print(heading)
-    console.print(table)
 
 
 def accuracy(report: SystemReport) -> str:
@@ -38,3 +29,13 @@ def figure(value: float | None, digits: int) -> str:
 def compared(comparison: Comparison | None) -> str:
     """Example: "+2.0% (p 0.34)"."""
     return "" if comparison is None else f"{comparison.delta:+.1%} (p {comparison.p:.2g})"
+
+
+def failure(reports: Iterable[SystemReport]) -> str:
+    """Which answers are missing, and so count as wrong; "" where none is."""
+    failed = {report.system: report for report in reports if report.num_failed}
+    if not failed:
+        return ""
+    counts = ", ".join(f"{system.name} {report.num_failed}" for system, report in failed.items())
+    first = next(iter(failed.values())).first_error
+    return f"answers failed and count as wrong ({counts}); the first: {first}"

@@ -1,0 +1,55 @@
+"""What the commands that study systems do with a result: print it, keep it, write its plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from gac_app.commands.options import write_file
+from gac_app.config import Config
+from gac_app.environment import evaluation_dir
+from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.kept_results import KeptResults
+from gac_app.evaluation.studies.result import StudyResult, Table
+
+
+def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None = None) -> None:
+    """Print a result, keep it for the page's Lab, and write its plot to `out`.
+
+    Raises:
+        RequestError: where a plot is asked for and there is none.
+        GacError: after all that, where answers failed.
+    """
+    typer.echo(json.dumps(result.data)) if as_json else _print(result)
+    KeptResults(evaluation_dir(config) / "results").keep(result, config.member_names)
+    if out:
+        if not result.plot:
+            raise RequestError("out", "there is no plot of this")
+        write_file(out, result.plot)
+    if result.failure:
+        raise GacError(result.failure)
+
+
+def _print(result: StudyResult) -> None:
+    """Rows stay in one piece, however narrow the terminal is or where there is none."""
+    console = Console(markup=False, highlight=False)
+    tables = [_rich(table) for table in result.tables]
+    at_least = [console.measure(table, options=console.options.update(max_width=1000)).maximum for table in tables]
+    console.width = max(console.width, *at_least)
+    console.print(result.heading)
+    for table in tables:
+        console.print(table)
+    for remark in result.remarks:
+        console.print(remark)
+
+
+def _rich(table: Table) -> RichTable:
+    drawn = RichTable(*table.columns, box=SIMPLE, title=table.title or None, title_justify="left")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn

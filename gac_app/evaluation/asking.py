@@ -1,0 +1,89 @@
+"""Puts questions to systems, for studies: what was answered before is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.journal import Answer, Journal, journal_path
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.runner import Progress, evaluate
+from gac_app.evaluation.systems import System
+from gac_app.evaluation.tasks import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+class Asker:
+    """Puts questions of one file to systems.
+
+    Args:
+        ensemble: stays the caller's.
+        questions: all of the file, whatever is asked of it: the journals are named by them.
+        folder: where journals lie.
+        parallel: answers under way at once.
+        fresh: ask again, once, what earlier runs have answered.
+        on_progress: is told how far a call is; what it raises ends it.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        task: Task,
+        questions: Sequence[Question],
+        folder: Path,
+        *,
+        parallel: int = 1,
+        fresh: bool = False,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self.ensemble = ensemble
+        self.task = task
+        self._questions = questions
+        self._folder = folder
+        self._parallel = parallel
+        self._fresh = fresh
+        self._on_progress = on_progress
+        self._journals: dict[System, Journal] = {}
+
+    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
+        """Every system's answers to `asked`, some of the questions, in their order."""
+        candidates = [candidate for system in systems for candidate in system.candidates]
+        journals = {system: self._journal(system) for system in [*systems, *candidates]}
+        found = evaluate(
+            self.ensemble, self.task, asked, journals, num_parallel=self._parallel, on_progress=self._on_progress
+        )
+        return {system: found[system] for system in systems}
+
+    def by(self, task: Task) -> Asker:
+        """One that puts the same questions by another protocol."""
+        return Asker(
+            self.ensemble,
+            task,
+            self._questions,
+            self._folder,
+            parallel=self._parallel,
+            fresh=self._fresh,
+            on_progress=self._on_progress,
+        )
+
+    def _journal(self, system: System) -> Journal:
+        if system not in self._journals:
+            path = journal_path(self._folder, self.ensemble.config, self.task, system, self._questions)
+            if self._fresh:
+                path.unlink(missing_ok=True)
+            self._journals[system] = Journal(path)
+        return self._journals[system]
+
+
+def check_room(config: Config, parallel: int) -> None:
+    """Raise RequestError where so many answers at once do not fit: each holds up to two sequences in each member."""
+    for member in config.members:
+        if member.max_sequences < 2 * parallel:
+            raise RequestError(
+                "parallel", f"{parallel} answers at once need max_sequences {2 * parallel} of {member.name}"
+            )

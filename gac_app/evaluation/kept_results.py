@@ -1,0 +1,74 @@
+"""Results of studies, kept in a folder: a JSON file each."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gac_app.errors import NotFoundError, StorageError
+from gac_app.evaluation.studies.result import StudyResult, Table
+
+MAX_LISTED = 200
+_ID = re.compile(r"\d{8}T\d{6}-[a-z]+-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResult:
+    """A result with what tells it from others. `created_at` is UTC, ISO 8601."""
+
+    id: str
+    created_at: str
+    members: tuple[str, ...]
+    result: StudyResult
+
+
+class KeptResults:
+    """The results of one folder, which is made with the first of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, result: StudyResult, members: tuple[str, ...]) -> KeptResult:
+        """Keep a result. Raises StorageError where the folder cannot be written."""
+        now = datetime.now(UTC)
+        result_id = f"{now:%Y%m%dT%H%M%S}-{result.study}-{secrets.token_hex(3)}"
+        kept = KeptResult(result_id, now.isoformat(timespec="seconds"), members, result)
+        path = self._folder / f"{result_id}.json"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".part")
+            unfinished.write_text(json.dumps(asdict(kept), ensure_ascii=False), encoding="utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error.strerror})") from None
+        return kept
+
+    def list(self) -> list[KeptResult]:
+        """The newest first, at most `MAX_LISTED`. Files that are no results are passed over."""
+        names = sorted((path.stem for path in self._folder.glob("*.json") if _ID.fullmatch(path.stem)), reverse=True)
+        found = (self._read(name) for name in names[:MAX_LISTED])
+        return [kept for kept in found if kept]
+
+    def load(self, result_id: str) -> KeptResult:
+        """One of them. Raises NotFoundError."""
+        kept = self._read(result_id) if _ID.fullmatch(result_id) else None
+        if kept is None:
+            raise NotFoundError("no such result is kept")
+        return kept
+
+    def _read(self, result_id: str) -> KeptResult | None:
+        try:
+            return _kept(json.loads((self._folder / f"{result_id}.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def _kept(found: dict[str, Any]) -> KeptResult:
+    result = found.pop("result")
+    tables = [Table(**table) for table in result.pop("tables")]
+    return KeptResult(**{**found, "members": tuple(found["members"])}, result=StudyResult(**result, tables=tables))

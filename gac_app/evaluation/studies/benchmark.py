@@ -1,0 +1,50 @@
+"""Accuracy of systems on a benchmark, with intervals, paired tests and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gac_app.evaluation.asking import Asker
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.report import SystemReport, summarise
+from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
+from gac_app.evaluation.systems import System
+
+_COLUMNS = ("system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member")
+
+
+def run_benchmark(
+    ask: Asker, questions: Sequence[Question], systems: Sequence[System], rivals: Sequence[System] = ()
+) -> StudyResult:
+    """Put `questions` to `systems`.
+
+    Args:
+        rivals: systems that each is compared with, besides the best member.
+    """
+    reports = summarise(ask(list(dict.fromkeys([*systems, *rivals])), questions), rivals)
+    return StudyResult(
+        study="eval",
+        heading=f"{ask.task.name}: {len(questions)} questions",
+        tables=[Table((*_COLUMNS, *(f"vs {rival.name}" for rival in rivals)), [_row(report) for report in reports])],
+        data={
+            "task": ask.task.name,
+            "n": len(questions),
+            "systems": {report.system.name: report.to_json() for report in reports},
+        },
+        failure=failure(reports),
+    )
+
+
+def _row(report: SystemReport) -> list[str]:
+    return [
+        report.system.name,
+        accuracy(report),
+        str(report.num_failed),
+        f"{report.share_ensembled:.1%}",
+        figure(report.ms_per_token, 1),
+        figure(report.seconds_per_answer, 2),
+        figure(report.member_seconds_per_answer, 2),
+        compared(report.vs_best_member),
+        *map(compared, report.vs.values()),
+    ]

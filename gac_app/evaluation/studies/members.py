@@ -1,0 +1,57 @@
+"""What more members gain: accuracy over every choice of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean
+
+from gac_app.evaluation.asking import Asker
+from gac_app.evaluation.member_scaling import ScalingReport, judge_scaling, plan_scaling
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
+from gac_app.line_plot import Panel, line_plot
+
+_COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best member")
+
+
+def run_members(ask: Asker, questions: Sequence[Question], options: str = "") -> StudyResult:
+    """Put `questions` to every choice of members. Raises RequestError where there are too few or too many."""
+    plan = plan_scaling(ask.ensemble.config, options)
+    report = judge_scaling(ask.task.name, plan, ask(list(plan.values()), questions))
+    return StudyResult(
+        study="members",
+        heading=f"{report.task}: {len(questions)} questions",
+        tables=[Table(_COLUMNS, _rows(report))],
+        data=report.to_json(),
+        remarks=[_gains(report)],
+        plot=_plot(report, len(questions)),
+        failure=failure(choice.report for choice in report.choices),
+    )
+
+
+def _rows(report: ScalingReport) -> list[list[str]]:
+    return [
+        [
+            " + ".join(choice.members),
+            str(len(choice.members)),
+            accuracy(choice.report),
+            figure(choice.report.member_seconds_per_answer, 2),
+            compared(choice.vs_best_own),
+        ]
+        for choice in report.choices
+    ]
+
+
+def _gains(report: ScalingReport) -> str:
+    means = ", ".join(f"{n}: {mean(report.accuracies(n)):.1%}" for n in report.sizes)
+    return f"Mean accuracy by the number of members: {means}."
+
+
+def _plot(report: ScalingReport, num_questions: int) -> str:
+    series = {
+        name: [(float(n), 100 * of(report.accuracies(n))) for n in report.sizes]
+        for name, of in (("best choice", max), ("mean of all choices", mean), ("worst choice", min))
+    }
+    title = f"More members on {report.task}, {num_questions} questions"
+    return line_plot(title, [Panel("members", "accuracy, %", series)])

@@ -1,0 +1,71 @@
+"""Who recovers from a wrong beginning of an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gac_app.evaluation.asking import Asker
+from gac_app.evaluation.plants import Plant, planted
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.snowball import SnowballReport, judge_snowball
+from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.wording import compared, share
+from gac_app.evaluation.systems import System
+from gac_app.line_plot import Panel, Point, line_plot
+
+_COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")
+
+
+def run_snowball(
+    ask: Asker,
+    all_questions: Sequence[Question],
+    questions: Sequence[Question],
+    systems: Sequence[System],
+    plant: Plant,
+) -> StudyResult:
+    """Put `questions` to `systems` without and with a wrong beginning.
+
+    Args:
+        all_questions: of the file; wrong answers are taken from other questions of it.
+
+    Raises:
+        RequestError: where nothing wrong can be planted.
+    """
+    spoilt = planted(ask.task, all_questions, plant)
+    without, with_plants = ask(systems, questions), ask.by(spoilt)(systems, questions)
+    report = judge_snowball(ask.task, plant, questions, without, with_plants)
+    errors = [answer.error for given in (*without.values(), *with_plants.values()) for answer in given if answer.error]
+    return StudyResult(
+        study="snowball",
+        heading=f"{report.task}, a wrong {report.plant} planted: {len(questions)} questions",
+        tables=[Table(_COLUMNS, _rows(report, len(questions)))],
+        data=report.to_json(),
+        plot=_plot(report, len(questions)),
+        failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
+    )
+
+
+def _rows(report: SnowballReport, num_questions: int) -> list[list[str]]:
+    return [
+        [
+            found.system.name,
+            f"{found.num_right_without / num_questions:.1%}",
+            share(found.num_right_planted, num_questions),
+            share(found.num_recovered, found.num_right_without),
+            compared(found.vs_best_member),
+        ]
+        for found in report.systems
+    ]
+
+
+def _plot(report: SnowballReport, num_questions: int) -> str:
+    places: dict[str, list[Point]] = {
+        found.system.name: [
+            (100 * found.num_right_without / num_questions, 100 * found.num_right_planted / num_questions)
+        ]
+        for found in report.systems
+    }
+    furthest = max(place[0] for [place] in places.values())
+    places["as often with it as without"] = [(0.0, 0.0), (furthest, furthest)]
+    title = f"A wrong {report.plant} planted: {report.task}, {num_questions} questions"
+    return line_plot(title, [Panel("right without, %", "right with it, %", places)])

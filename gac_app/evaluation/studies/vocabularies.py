@@ -1,0 +1,62 @@
+"""Whether the members cut the same words into the same tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gac_app.errors import ConfigError
+from gac_app.evaluation.consistency import ConsistencyReport, compare_vocabularies
+from gac_app.evaluation.consistency_heatmap import heat_map
+from gac_app.evaluation.consistency_words import word_sets
+from gac_app.evaluation.studies.result import StudyResult, Table
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+def run_vocabularies(ensemble: Ensemble) -> StudyResult:
+    """Compare the members' tokenisers on words of many kinds. Raises ConfigError where there is one member only."""
+    if len(ensemble.members) < 2:
+        raise ConfigError("members: there is one; expected two or more, to compare")
+    vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}
+    report = compare_vocabularies(vocabularies, word_sets())
+    return StudyResult(
+        study="consistency",
+        heading=" / ".join(vocabularies),
+        tables=[_sets(report), _tokens(report)],
+        data=report.to_json(),
+        remarks=[
+            f"only {name} has, for example: {' '.join(map(_shown, facts.examples))}"
+            for name, facts in report.tokens.items()
+        ],
+        plot=heat_map(report),
+    )
+
+
+def _shown(token: bytes) -> str:
+    """Quoted, with escapes for what is no UTF-8 or would move the cursor."""
+    return repr(token.decode(errors="surrogateescape"))
+
+
+def _sets(report: ConsistencyReport) -> Table:
+    columns = ["words", "number"]
+    for pair in report.sets[0].pairs:
+        columns += [f"{' / '.join(pair.members)}, after a space", "at start"]
+    columns += [f"tokens per word, {name}" for name in report.tokens]
+    rows = []
+    for words in report.sets:
+        shares = [f"{share:.1%}" for pair in words.pairs for share in (pair.after_space, pair.at_start)]
+        means = [f"{mean:.2f}" for mean in words.tokens_per_word.values()]
+        rows.append([words.name, f"{words.num_words:,}", *shares, *means])
+    return Table(columns, rows, "Share of words cut into the same tokens")
+
+
+def _tokens(report: ConsistencyReport) -> Table:
+    rows = []
+    for name, facts in report.tokens.items():
+        for other, prefixes in facts.prefixes.items():
+            counts = (facts.num_tokens, facts.num_only)
+            found = (prefixes.num_tokens, prefixes.num_unknown)
+            rows.append([name, *(f"{n:,}" for n in counts), other, *(f"{n:,}" for n in found)])
+    columns = ("member", "tokens", "only its own", "another", "begin a token of it", "of these it lacks")
+    return Table(columns, rows, "Tokens of one member beside those of another")

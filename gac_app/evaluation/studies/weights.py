@@ -1,0 +1,58 @@
+"""Which weights suit a benchmark: found on one half of the questions, checked on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gac_app.evaluation.asking import Asker
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.wording import accuracy, compared, failure
+from gac_app.evaluation.weight_sweep import WeightReport, sweep_weights
+from gac_app.line_plot import Panel, line_plot
+
+_COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
+
+
+def run_weights(ask: Asker, questions: Sequence[Question], options: str = "") -> StudyResult:
+    """Compare the methods of `weight_sweep`. Raises RequestError where there is nothing to weigh."""
+    report = sweep_weights(ask.ensemble, ask, ask.task.name, questions, options)
+    found = report.methods["average"]
+    return StudyResult(
+        study="weights",
+        heading=f"{report.task}: {found.development.num_questions} questions to find weights, "
+        f"{found.held_out.num_questions} held out",
+        tables=[Table(_COLUMNS, _rows(report))],
+        data=report.to_json(),
+        plot=_plot(report, ask.ensemble.config.member_names),
+        failure=failure(one for method in report.methods.values() for one in (method.development, method.held_out)),
+    )
+
+
+def _rows(report: WeightReport) -> list[list[str]]:
+    average = report.methods["average"].held_out.system
+    return [
+        [
+            name,
+            " : ".join(f"{weight:g}" for weight in method.weights.values()) if method.weights else "follow the text",
+            f"{method.development.accuracy:.1%}",
+            accuracy(method.held_out),
+            compared(method.held_out.vs[average.name]),
+            compared(method.held_out.vs_best_member),
+        ]
+        for name, method in report.methods.items()
+    ]
+
+
+def _plot(report: WeightReport, names: Sequence[str]) -> str:
+    """Two members' weights on a line; of more there is no such plot."""
+    if len(names) != 2:
+        return ""
+    tried = sorted((weights[0], 100 * accuracy) for weights, accuracy in report.tried)
+    held_out = sorted(
+        (method.weights[names[0]], 100 * method.held_out.accuracy)
+        for method in report.methods.values()
+        if method.weights
+    )
+    series = {"development half": tried, "held-out half": held_out}
+    return line_plot(f"Weights on {report.task}", [Panel(f"weight of {names[0]}", "accuracy, %", series)])

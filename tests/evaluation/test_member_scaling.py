@@ -1,0 +1,68 @@
+"""What more members gain, worked by hand and over random members."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gac_app.cli import app
+from gac_app.errors import RequestError
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.member_scaling import judge_scaling, plan_scaling
+from tests.fakes import config_of
+
+
+def test_every_choice_of_members_is_planned_once() -> None:
+    plan = plan_scaling(config_of(["a", "b", "c"]), "paper")
+    assert {choice: system.name for choice, system in plan.items()} == {
+        ("a",): "alone:a",
+        ("b",): "alone:b",
+        ("c",): "alone:c",
+        ("a", "b"): "every-step+w=0.5:0.5:0+paper",
+        ("a", "c"): "every-step+w=0.5:0:0.5+paper",
+        ("b", "c"): "every-step+w=0:0.5:0.5+paper",
+        ("a", "b", "c"): "every-step+paper",
+    }
+
+
+@pytest.mark.parametrize("names", [["a"], list("abcdefg")])
+def test_too_few_or_too_many_are_refused(names: list[str]) -> None:
+    with pytest.raises(RequestError, match="needs 2 to 6 members"):
+        plan_scaling(config_of(names))
+
+
+def test_a_choice_is_compared_with_the_best_of_its_own_members() -> None:
+    plan = plan_scaling(config_of(["a", "b", "c"]))
+    right = {"alone:a": "1000", "alone:b": "1100", "alone:c": "1111"}
+    answers = {
+        system: [Answer(str(i), is_right=bit == "1") for i, bit in enumerate(right.get(system.name, "1110"))]
+        for system in plan.values()
+    }
+    report = judge_scaling("nq", plan, answers)
+    found = {choice.members: choice for choice in report.choices}
+    assert found["a",].vs_best_own is None
+    assert found["a", "b"].vs_best_own.delta == pytest.approx(0.25)  # type: ignore[union-attr]
+    assert found["a", "c"].vs_best_own.delta == pytest.approx(-0.25)  # type: ignore[union-attr]
+    assert report.sizes == [1, 2, 3]
+    assert report.accuracies(1) == [0.25, 0.5, 1.0]
+    by_number = report.to_json()["by_number"]
+    assert by_number["1"] == {"mean": pytest.approx(7 / 12), "best": 1.0, "worst": 0.25}
+
+
+def test_the_command_draws_the_number_of_members(tmp_path: Path) -> None:
+    members = "\n".join(f"  - {{name: {name}, source: 'random:{seed}'}}" for seed, name in enumerate("abc"))
+    (tmp_path / "three.yaml").write_text(f"members:\n{members}\n")
+    questions = [{"question": f"What is {n}?", "choices": ["red", "blue"], "answer": n % 2} for n in range(4)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, questions)))
+    command = ["sweep", "--task", "piqa", "--data", str(tmp_path / "data.jsonl"), "--members"]
+    command += ["--config", str(tmp_path / "three.yaml"), "--out", str(tmp_path / "plot.svg")]
+    done = CliRunner().invoke(app, command, env={"GAC_CACHE": str(tmp_path / "cache")})
+    assert done.exit_code == 0, done.output
+    assert "Mean accuracy by the number of members: 1: " in done.stdout
+    assert "a + b + c" in done.stdout
+    assert "mean of all choices" in (tmp_path / "plot.svg").read_text()
+    [kept] = (tmp_path / "cache" / "evaluation" / "results").glob("*-members-*.json")
+    assert len(json.loads(kept.read_text())["result"]["data"]["choices"]) == 7
