@@ -7,13 +7,15 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gac_app import __version__
 from gac_app.config import Config, MemberConfig
-from gac_app.environment import cache_dir, database_url, read_config
+from gac_app.environment import cache_dir, database_url, evaluation_dir, read_config
 from gac_app.errors import GacError
+from gac_app.services.lab import Lab
 from gac_app.services.members import MemberStates
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
@@ -29,11 +31,31 @@ logger = logging.getLogger(__name__)
 _VERSIONED = ("torch", "transformers", "llama-cpp-py-sync", "tokenizers")
 
 
-def build_services(config: Config) -> RunService:
-    """Open the database and start loading the members in the background; the service can be used at once."""
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the page is served from. `lab` is None where the configuration has it closed."""
+
+    runs: RunService
+    lab: Lab | None
+
+    def close(self) -> None:
+        """Stop what runs, write what is to be written, release the models."""
+        if self.lab:
+            self.lab.close()
+        self.runs.close()
+
+
+def build_services(config: Config) -> Services:
+    """Open the database and start loading the members in the background; the services can be used at once.
+
+    Raises:
+        StorageError: where the database cannot be opened.
+        ConfigError: where the lab's questions cannot be used.
+    """
     service = RunService(config, Store(database_url(config)), _versions())
+    lab = Lab(config, evaluation_dir(config), service.ready_ensemble) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
-    return service
+    return Services(service, lab)
 
 
 def load_ensemble(config: Config | str | Path | None = None, states: MemberStates | None = None) -> Ensemble:

@@ -138,12 +138,21 @@ class ServerConfig(Frozen):
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
 
 
+class LabConfig(Frozen):
+    """The page's Lab: studies that visitors may run on small samples."""
+
+    is_open: bool = True  # whether there is one
+    max_questions: int = Field(40, ge=4, le=10_000)  # of one study
+    questions: dict[str, Path] = {}  # task -> a file of questions, beside the built-in ones
+
+
 class Config(Frozen):
     """A whole configuration; see `configs/` for commented examples."""
 
     members: tuple[MemberConfig, ...] = Field(min_length=1, max_length=MAX_MEMBERS)
     settings: Settings = Settings()
     server: ServerConfig = ServerConfig()
+    lab: LabConfig = LabConfig()
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page

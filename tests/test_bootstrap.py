@@ -52,7 +52,7 @@ def settled(service: RunService) -> dict[str, tuple[str, str]]:
 
 
 def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
-    service = bootstrap.build_services(config)
+    service = bootstrap.build_services(config).runs
     try:
         until(lambda: service.is_ready)
         assert settled(service) == {"a": ("ready", "cpu"), "b": ("ready", "cpu")}
@@ -71,7 +71,7 @@ def test_a_member_that_fails_to_load_is_named_with_its_reason_and_the_rest_of_th
 ) -> None:
     loaded["b"] = ModelLoadError("b: the file is cut short (/models/b.gguf)")
 
-    service = bootstrap.build_services(config)
+    service = bootstrap.build_services(config).runs
     try:
         assert settled(service) == {"a": ("ready", "cpu"), "b": ("failed", "the file is cut short (/models/b.gguf)")}
         until(lambda: loaded["a"].is_closed, "for the other model to be released")
@@ -88,7 +88,7 @@ def test_a_member_that_fails_to_load_is_named_with_its_reason_and_the_rest_of_th
 def test_a_fault_of_ours_while_loading_is_said_without_internals(config: Config, loaded: dict[str, Any]) -> None:
     loaded["a"] = ZeroDivisionError("secret detail")
 
-    service = bootstrap.build_services(config)
+    service = bootstrap.build_services(config).runs
     try:
         phase, detail = settled(service)["a"]
         assert phase == "failed"
@@ -109,7 +109,7 @@ def test_vocabularies_that_do_not_unite_fail_all_members_and_release_them(
 
     monkeypatch.setattr("gac_app.vocab.cache.unite", unite)
 
-    service = bootstrap.build_services(config)
+    service = bootstrap.build_services(config).runs
     try:
         until(lambda: all(state.phase == "failed" for state in service.member_states()))
         assert all("secret" not in state.detail for state in service.member_states())

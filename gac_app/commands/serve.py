@@ -39,15 +39,15 @@ def run(config: Config) -> None:
     from gac_app.server.serving import serve_host
 
     import_page()  # before the services: the loading of the members would slow it down
-    service = bootstrap.build_services(config)
+    services = bootstrap.build_services(config)
     try:
-        report_members(service)
+        report_members(services.runs)
         if is_zero_gpu(os.environ):
-            launch_page(service, config)
+            launch_page(services.runs, config, services.lab)
         else:
-            serve_host(create_host(service, config), config.server)
+            serve_host(create_host(services.runs, config, services.lab), config.server)
     finally:
-        service.close()
+        services.close()
 
 
 def _check(config: Config, devices: str | None) -> None:

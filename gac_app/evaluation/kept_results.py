@@ -27,11 +27,23 @@ class KeptResult:
     result: StudyResult
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list tells of a result."""
+
+    id: str
+    created_at: str
+    members: tuple[str, ...]
+    study: str
+    heading: str
+
+
 class KeptResults:
-    """The results of one folder, which is made with the first of them."""
+    """The results of one folder, which is made with the first of them. What is kept never changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._listed: dict[str, Listed | None] = {}  # by id, as far as read; None = a file that is no result
 
     def keep(self, result: StudyResult, members: tuple[str, ...]) -> KeptResult:
         """Keep a result. Raises StorageError where the folder cannot be written."""
@@ -48,11 +60,11 @@ class KeptResults:
             raise StorageError(f"{path}: cannot be written ({error.strerror})") from None
         return kept
 
-    def list(self) -> list[KeptResult]:
+    def list(self) -> list[Listed]:
         """The newest first, at most `MAX_LISTED`. Files that are no results are passed over."""
         names = sorted((path.stem for path in self._folder.glob("*.json") if _ID.fullmatch(path.stem)), reverse=True)
-        found = (self._read(name) for name in names[:MAX_LISTED])
-        return [kept for kept in found if kept]
+        found = (self._summary(name) for name in names[:MAX_LISTED])
+        return [listed for listed in found if listed]
 
     def load(self, result_id: str) -> KeptResult:
         """One of them. Raises NotFoundError."""
@@ -61,11 +73,21 @@ class KeptResults:
             raise NotFoundError("no such result is kept")
         return kept
 
+    def _summary(self, result_id: str) -> Listed | None:
+        if result_id not in self._listed:
+            kept = self._read(result_id)
+            self._listed[result_id] = _listed(kept) if kept else None
+        return self._listed[result_id]
+
     def _read(self, result_id: str) -> KeptResult | None:
         try:
             return _kept(json.loads((self._folder / f"{result_id}.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError):
             return None
+
+
+def _listed(kept: KeptResult) -> Listed:
+    return Listed(kept.id, kept.created_at, kept.members, kept.result.study, kept.result.heading)
 
 
 def _kept(found: dict[str, Any]) -> KeptResult:

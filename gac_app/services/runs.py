@@ -89,7 +89,7 @@ class RunService:
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)
-        ensemble = self._ready_ensemble()
+        ensemble = self.ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         turns = self.conversation(visitor_key, conversation_id) if conversation_id else []
@@ -110,7 +110,7 @@ class RunService:
         """
         from gac_app.decoding.session import Branch
 
-        ensemble = self._ready_ensemble()
+        ensemble = self.ready_ensemble()
         parent = self.find(visitor_key, run_id)
         steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
         step = _step_at(steps, position)
@@ -142,7 +142,8 @@ class RunService:
     def _stream_keys(self) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.member_names)]
 
-    def _ready_ensemble(self) -> Ensemble:
+    def ready_ensemble(self) -> Ensemble:
+        """The ensemble; GacError while it is not ready, saying why."""
         if self._runner.ensemble is not None:
             return self._runner.ensemble
         failed = [state for state in self.member_states() if state.phase == "failed"]

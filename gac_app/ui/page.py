@@ -10,10 +10,12 @@ from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import markup_of, page_assets
 from gac_app.ui.compare_tab import QUIET, CompareTab
 from gac_app.ui.history_tab import build_history
+from gac_app.ui.lab_tab import build_lab
 from gac_app.ui.members import build_member_chips
 from gac_app.ui.settings_panel import build_settings_panel
 
 if TYPE_CHECKING:
+    from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService
 
 __all__ = ["build_page", "page_assets"]
@@ -22,8 +24,8 @@ TITLE = "GaC side by side"
 MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and refuses
 
 
-def build_page(service: RunService) -> gr.Blocks:
-    """The page over `service`; mount it with the keyword arguments of `page_assets()`."""
+def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
+    """The page over `service`, with a Lab tab over `lab`; mount it with the keyword arguments of `page_assets()`."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
             gr.HTML(markup_of("header"), js_on_load=None, apply_default_css=False, elem_id="gac-header")
@@ -32,6 +34,10 @@ def build_page(service: RunService) -> gr.Blocks:
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
                 compare = CompareTab(service, panel)
+            if lab:
+                with gr.Tab("Lab", id="lab") as lab_tab:
+                    build_lab(lab)
+                lab_tab.select(None, js="() => window.gac.refreshLab?.()", api_visibility="private")
             with gr.Tab("History", id="history") as history_tab:
                 history = build_history(service)
             with gr.Tab("About", id="about"):

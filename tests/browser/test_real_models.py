@@ -24,8 +24,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The default ensemble behind its page, with a database of its own."""
     database = tmp_path_factory.mktemp("data") / "runs.sqlite3"
     config = read_config(None, os.environ).model_copy(update={"database_url": f"sqlite:///{database}"})
-    service = build_services(config)
-    with served(service) as site:
+    services = build_services(config)
+    with served(services.runs, services.lab) as site:
         yield site
 
 

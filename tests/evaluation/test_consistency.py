@@ -119,7 +119,8 @@ def test_the_heat_map_is_a_picture_and_names_are_text_in_it() -> None:
     assert {element.tag.rpartition("}")[2] for element in root.iter()} == {"svg", "rect", "text"}
 
 
-def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path) -> None:
+def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
     config = tmp_path / "two.yaml"
     config.write_text("members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\n")
     arguments = ["consistency", "--config", str(config)]

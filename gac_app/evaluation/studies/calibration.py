@@ -50,7 +50,7 @@ def _scaling(report: CalibrationReport) -> Table:
         before, after = system.scaling.before, system.scaling.after
         figures = (before.ece, after.ece, after.chance_ece, before.nll, after.nll)
         rows.append([name, f"{system.scaling.temperature:.2f}", *(f"{figure:.3f}" for figure in figures)])
-    columns = ("system", "temperature", "ECE", "scaled", "by chance", "nats", "scaled")
+    columns = ("system", "temperature", "ECE", "ECE scaled", "ECE by chance", "nats", "nats scaled")
     return Table(columns, rows, "Temperature fitted on one half of the questions, checked on the other")
 
 
