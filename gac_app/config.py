@@ -43,6 +43,7 @@ class Settings(Frozen):
     mode: Mode = "gate"
     gate: str = ""  # member name; filled with the first member's by Config
     threshold: float = Field(0.5, ge=0.0, le=1.01)
+    gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits for its confidence alone
     gate_policy: GatePolicy = "lazy"  # when members not asked read: when called, or along with the gate
     weights: Weights = "average"
     posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much

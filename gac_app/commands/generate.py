@@ -32,6 +32,9 @@ def generate(
     member: Annotated[str | None, typer.Option(help="With --mode alone: who answers. Default: the gate.")] = None,
     gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Below this confidence of the gate all are asked.")] = None,
+    gate_temperature: Annotated[
+        float | None, typer.Option(help="Divides the gate's logits for its confidence; as `calibrate` finds it.")
+    ] = None,
     gate_policy: Annotated[
         GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
     ] = None,
@@ -67,6 +70,7 @@ def generate(
         "mode": mode.value if mode and mode is not GenerateMode.ALONE else None,
         "gate": gate,
         "threshold": threshold,
+        "gate_temperature": gate_temperature,
         "gate_policy": gate_policy,
         "weights": _parsed_weights(weights),
         "posterior_decay": posterior_decay,

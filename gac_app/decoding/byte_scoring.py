@@ -56,13 +56,13 @@ class TextProbs:
         return self.log_ends[place] - self.log_probs[place] >= math.log(_IS_BOUNDARY)
 
 
-def read_text(member: Member, sequence: Sequence, text: bytes) -> TextProbs:
-    """Read `text` behind what `sequence` holds, of which the last id at least is pending."""
+def read_text(member: Member, sequence: Sequence, text: bytes, temperature: float = 1.0) -> TextProbs:
+    """Read `text` behind what `sequence` holds, of which the last id at least is pending. `temperature`: of the gate."""
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
     probs = TextProbs([0.0] + [-math.inf] * len(text), [0.0] + [-math.inf] * len(text), {})
     start = 0
-    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids)), strict=True):
+    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids), temperature), strict=True):
         _add_boundary(probs, start, probs_U, text, union)
         probs.favourites[start] = favourite
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
@@ -75,14 +75,17 @@ def read_text(member: Member, sequence: Sequence, text: bytes) -> TextProbs:
     return probs
 
 
-def _rows(member: Member, sequence: Sequence, ids: list[int]) -> Iterator[tuple[np.ndarray, Favourite]]:
+def _rows(
+    member: Member, sequence: Sequence, ids: list[int], temperature: float
+) -> Iterator[tuple[np.ndarray, Favourite]]:
     """The distribution before each of `ids`, [U], and its favourite."""
     for start in range(0, len(ids), IDS_AT_ONCE):
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
         reading = member.read(sequence, num_logits=len(chunk)).result()
         sequence.extend(chunk[-1:])
-        yield from zip(reading.probs_NU.cpu().numpy(), map(reading.favourite, range(len(chunk))), strict=True)
+        favourites = [reading.favourite(position, temperature) for position in range(len(chunk))]
+        yield from zip(reading.probs_NU.cpu().numpy(), favourites, strict=True)
 
 
 def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

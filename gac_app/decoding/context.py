@@ -42,10 +42,9 @@ class Expectation:
     num_read: int
     seconds: float
 
-    @property
-    def favourite(self) -> Favourite:
+    def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
-        return Favourite(int(self.top_ids_K[0]), float(self.top_probs_K[0]))
+        return Favourite(int(self.top_ids_K[0]), float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
 
 
 class MemberContext:

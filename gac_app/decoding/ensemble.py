@@ -141,7 +141,7 @@ class Ensemble:
         gate = EveryStep() if alone else make_gate(settings)
         if settings.alignment == "prefix" and not alone and len(forks.members) > 1:
             with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-                read = list(pool.map(read_text, forks.members, sequences, repeat(text)))
+                read = list(pool.map(read_text, forks.members, sequences, repeat(text), repeat(gate.temperature)))
             probs = {member.name: found for member, found in zip(forks.members, read, strict=True)}
             return mixed(probs, len(text), gate, self._weights(settings))
         cuts = [tuple(member_pieces(text, member.mapping)) for member in forks.members]

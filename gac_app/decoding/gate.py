@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
+
 from gac_app.config import Settings
 
 
@@ -16,6 +18,12 @@ class Favourite(NamedTuple):
 
     token_id: int
     prob: float
+
+    def scaled(self, probs_U: torch.Tensor, temperature: float) -> Favourite:
+        """With the probability it would have if the logits of its distribution were divided by `temperature`."""
+        if temperature == 1:
+            return self
+        return Favourite(self.token_id, 1 / float(((probs_U / self.prob) ** (1 / temperature)).sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,10 @@ class GateDecision:
 
 class Gate(Protocol):
     """Decides which members take part in a step."""
+
+    @property
+    def temperature(self) -> float:
+        """By which favourites are to be scaled before the gate sees them; see `calibrate`."""
 
     def asked_first(self, names: list[str]) -> list[str]:
         """Of the members still there, in the ensemble's order, those whose distributions the decision needs."""
@@ -45,6 +57,8 @@ class Gate(Protocol):
 class EveryStep:
     """All members take part in every step, and are asked at once."""
 
+    temperature: float = 1.0
+
     def asked_first(self, names: list[str]) -> list[str]:
         return names
 
@@ -57,6 +71,7 @@ class ThresholdGate:
     """The gate model decodes alone while its confidence is at least `threshold`."""
 
     threshold: float
+    temperature: float = 1.0
 
     def asked_first(self, names: list[str]) -> list[str]:
         return names[:1]
@@ -74,6 +89,8 @@ class AgreementGate:
     speculation does.
     """
 
+    temperature: float = 1.0
+
     def asked_first(self, names: list[str]) -> list[str]:
         return names
 
@@ -86,4 +103,6 @@ def make_gate(settings: Settings) -> Gate:
     """The gate that the settings ask for. Above 1 a threshold means every step, so all are asked at once."""
     if settings.mode == "agreement":
         return AgreementGate()
-    return EveryStep() if settings.mode == "every-step" or settings.threshold > 1 else ThresholdGate(settings.threshold)
+    if settings.mode == "every-step" or settings.threshold > 1:
+        return EveryStep()
+    return ThresholdGate(settings.threshold, settings.gate_temperature)

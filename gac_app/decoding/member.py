@@ -38,9 +38,10 @@ class Reading:
     num_read: int  # ids read for it
     seconds: float  # of the forward pass, shared with what was batched into it
 
-    def favourite(self, position: int) -> Favourite:
-        """The likeliest token at one of the positions."""
-        return Favourite(int(self.top_ids_NK[position, 0]), float(self.top_probs_NK[position, 0]))
+    def favourite(self, position: int, temperature: float) -> Favourite:
+        """The likeliest token at one of the positions, as a gate of this temperature sees it."""
+        found = Favourite(int(self.top_ids_NK[position, 0]), float(self.top_probs_NK[position, 0]))
+        return found.scaled(self.probs_NU[position], temperature)
 
 
 class Member(Protocol):

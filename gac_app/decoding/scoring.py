@@ -85,7 +85,7 @@ def follow_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate, wei
     with forks.sequences() as sequences:
         for start in range(0, len(pieces), IDS_AT_ONCE):
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
-            rows = _read_chunk(forks.members, sequences, chunk)
+            rows = _read_chunk(forks.members, sequences, chunk, gate.temperature)
             for index, token_id in enumerate(chunk):
                 at_step = {member.name: row[index] for member, row in zip(forks.members, rows, strict=True)}
                 decision = gate.decide([favourite for _, favourite in at_step.values()], is_stable=is_stable)
@@ -99,7 +99,7 @@ def follow_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate, wei
 
 
 def _read_chunk(
-    members: list[Member], sequences: list[Sequence], chunk: list[int]
+    members: list[Member], sequences: list[Sequence], chunk: list[int], temperature: float
 ) -> list[list[tuple[torch.Tensor, Favourite]]]:
     """Per member its distribution before each union token of `chunk`, and its favourite there."""
     asked = []
@@ -111,7 +111,7 @@ def _read_chunk(
     rows = []
     for future, ends, sequence, last in asked:
         reading = future.result()
-        rows.append([(reading.probs_NU[end], reading.favourite(end)) for end in ends])
+        rows.append([(reading.probs_NU[end], reading.favourite(end, temperature)) for end in ends])
         sequence.extend(list(last))
     return rows
 

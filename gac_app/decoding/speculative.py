@@ -195,13 +195,14 @@ class Speculation:
         if token_id == self._union.end_id or not all(c.has_room_for(token_id) for c in self._alive.values()):
             return False
         gate = known.get(next(iter(self._alive)))
-        is_certain = (
-            self._is_gated and gate is not None and not self._gate.decide([gate.favourite], is_stable=True).is_open
-        )
+        is_certain = self._is_gated and gate is not None and not self._opens(gate)
         self._draft.append(_Guess(token_id, min(1.0, float(probs_U[token_id])), is_certain))
         for context in self._alive.values():
             context.draft(token_id)
         return True
+
+    def _opens(self, gate: Expectation) -> bool:
+        return self._gate.decide([gate.favourite(self._gate.temperature)], is_stable=True).is_open
 
     def _is_worth_reading(self) -> bool:
         """Whether the drafting member should read the draft's last token now, so that the draft can grow."""

@@ -134,7 +134,7 @@ class Stepper:
             expected |= self._collect([name for name in first if name not in expected], self._reading_along(first))
             if first[0] not in expected:
                 continue  # the gate was lost: the next member is the gate now
-            favourites = [expected[name].favourite for name in first if name in expected]
+            favourites = [expected[name].favourite(self._gate.temperature) for name in first if name in expected]
             decision = self._gate.decide(favourites, is_stable=self._is_stable)
             if decision.is_open:
                 expected |= self._collect([name for name in self.alive if name not in expected])

@@ -148,6 +148,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
     key, _, value = option.partition("=")
     if option in _PLAIN_OPTIONS:
         return _PLAIN_OPTIONS[option]
+    if key == "gate-temperature":
+        return {"gate_temperature": _number(value, option)}
     if key == "gate":
         return {"gate": value}
     if key == "k":
@@ -161,7 +163,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
         return {"weights": dict(zip(config.member_names, numbers, strict=True))}
     raise RequestError(
         "systems",
-        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9 or gate=MEMBER",
+        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, gate=MEMBER or "
+        "gate-temperature=2",
     )
 
 

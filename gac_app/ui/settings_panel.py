@@ -15,8 +15,8 @@ from gac_app.ui.wording import settings_in_words
 
 # Order of the components that stand for one setting each; the weights per member come after them.
 FIELDS = (
-    "mode", "gate", "threshold", "gate_policy", "alignment", "weights", "posterior_decay", "temperature", "top_p",
-    "top_k", "min_p", "repetition_penalty", "max_new_tokens", "stop", "seed", "system_prompt",
+    "mode", "gate", "threshold", "gate_temperature", "gate_policy", "alignment", "weights", "posterior_decay",
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens", "stop", "seed", "system_prompt",
 )  # fmt: skip
 OWN_WEIGHTS = "own"
 _TEXTS = ("stop", "system_prompt")  # that may be cleared
@@ -69,6 +69,8 @@ def _who_decides(config: Config, now: dict[str, Any]) -> list[Any]:
         gr.Radio(list(config.member_names), value=now["gate"], label="Gate member"),
         gr.Slider(0, 1.01, now["threshold"], step=0.01, label="Threshold",
                   info="Below this confidence of the gate, the others are asked."),
+        gr.Slider(0.1, 5, now["gate_temperature"], step=0.05, label="Gate temperature",
+                  info="Makes an overconfident gate less sure (above 1); 1 takes it as it is."),
         gr.Radio(
             [("Lazy: when they are asked", "lazy"), ("Eager: along with the gate", "eager")],
             value=now["gate_policy"], label="When the others read what the gate wrote",

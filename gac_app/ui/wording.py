@@ -11,6 +11,7 @@ def settings_in_words(settings: Settings) -> str:
     """One line. What every run has comes always, what can be off only where it is on."""
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", f"others asked below {settings.threshold:.0%}"]
+        parts += [f"gate temperature {settings.gate_temperature:g}"] if settings.gate_temperature != 1 else []
         parts += ["reading along"] if settings.gate_policy == "eager" else []
     elif settings.mode == "agreement":
         parts = [f"{settings.gate} while the others agree"]

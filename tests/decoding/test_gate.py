@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from gac_app.config import Settings
 from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
 from gac_app.decoding.gate import AgreementGate, EveryStep, Favourite, Gate, ThresholdGate, make_gate
+from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FixedModel, config_of, ensemble_of
@@ -36,6 +38,7 @@ def test_a_gate_opens(gate: Gate, favourites: list[Favourite], is_stable: bool, 
 def test_settings_name_the_gate() -> None:
     assert make_gate(Settings(mode="every-step")) == EveryStep()
     assert make_gate(Settings(mode="gate", threshold=0.4)) == ThresholdGate(0.4)
+    assert make_gate(Settings(mode="gate", threshold=0.4, gate_temperature=2)) == ThresholdGate(0.4, 2)
     assert make_gate(Settings(mode="gate", threshold=1.01)) == EveryStep()
     assert make_gate(Settings(mode="agreement")) == AgreementGate()
 
@@ -91,3 +94,35 @@ def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> 
                 was_away = bool(step.spellings) and not step.is_ensembled
                 assert sum(member.weight for member in step.members) == pytest.approx(1)
     assert num_back == 0, "the place behind a piece that somebody reads otherwise is not shared"
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 10.0])
+def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
+    logits = torch.tensor([3.0, 1.0, -torch.inf, 0.5])
+    probs = torch.softmax(logits, 0)
+    scaled = Favourite(0, float(probs[0])).scaled(probs, temperature)
+    assert scaled == (0, pytest.approx(float(torch.softmax(logits / temperature, 0)[0])))
+
+
+def test_a_warm_gate_asks_more_often_and_shows_the_confidence_it_decided_by() -> None:
+    ensembled = []
+    for temperature in (0.5, 1.0, 3.0):
+        how = {"mode": "gate", "threshold": 0.6, "gate_temperature": temperature}
+        steps = [step for seed in range(6) for step in steps_of(make(seed, seed + 50, sharpness=4.0), **how)]
+        assert all(step.is_ensembled == (step.gate_confidence < 0.6) for step in steps)
+        ensembled.append(sum(step.is_ensembled for step in steps) / len(steps))
+    assert ensembled[0] < ensembled[1] < ensembled[2]
+
+
+def test_drafting_and_scoring_know_the_temperature() -> None:
+    ensemble = make(1, 2, sharpness=4.0)
+    how = {"mode": "gate", "threshold": 0.6, "gate_temperature": 2.0}
+    plain, drafted = (steps_of(ensemble, **how, speculation=speculation) for speculation in ("off", "on"))
+    assert [(s.token, s.gate_confidence) for s in plain] == [(s.token, s.gate_confidence) for s in drafted]
+    warm = ensemble.score("the", [" model"], ensemble.config.settings_from(how), raw=True)[0]
+    cold = ensemble.score("the", [" model"], ensemble.config.settings_from({**how, "gate_temperature": 0.1}), raw=True)[
+        0
+    ]
+    alone = ensemble.score("the", [" model"], alone="m1", raw=True)[0]
+    assert cold.num_ensembled == 0 < warm.num_ensembled
+    assert warm.log_prob != pytest.approx(alone.log_prob)

@@ -19,6 +19,7 @@ from tests.evaluation.fakes import CONFIG
         ("gate@0.3+gate=b+prefix", {"mode": "gate", "threshold": 0.3, "gate": "b", "alignment": "prefix"}),
         ("every-step+paper", {"alignment": "paper"}),
         ("every-step+posterior+decay=0.9", {"weights": "posterior", "posterior_decay": 0.9}),
+        ("gate@0.5+gate-temperature=2", {"gate_temperature": 2.0, "threshold": 0.5}),
         ("agreement+paper", {"mode": "agreement", "alignment": "paper"}),
         ("every-step+unite+k=5", {"alignment": "unite", "unite_top_k": 5}),
         ("every-step+prefix+w=2:1", {"weights": {"a": 2.0, "b": 1.0}, "alignment": "prefix"}),

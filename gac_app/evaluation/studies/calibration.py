@@ -30,6 +30,7 @@ def run_calibration(ask: Asker, questions: Sequence[Question], systems: Sequence
         heading=f"{report.task}: {report.num_questions} questions",
         tables=tables,
         data=report.to_json(),
+        remarks=["A member that is the gate may be given its temperature: settings.gate_temperature."],
         plot=reliability_diagram(report),
     )
 
