@@ -57,7 +57,7 @@ class TextProbs:
 
 
 def read_text(member: Member, sequence: Sequence, text: bytes, temperature: float = 1.0) -> TextProbs:
-    """Read `text` behind what `sequence` holds, of which the last id at least is pending. `temperature`: of the gate."""
+    """Read `text` behind what `sequence` holds, of which the last id at least is pending; `temperature`: the gate's."""
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
     probs = TextProbs([0.0] + [-math.inf] * len(text), [0.0] + [-math.inf] * len(text), {})

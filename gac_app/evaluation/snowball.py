@@ -4,13 +4,15 @@ Every system answers twice, greedily: from the prompt, and from the prompt and a
 same for all. That beginning stands for an early error; ensembles of whole answers choose among answers that all begin
 with it. Right is judged alike in both, by what was written behind the prompt or the plant: where answers are a few
 words, whether one of the accepted answers stands in it; else by the task's own rule. A system *recovers* where it was
-right without the plant and is so in spite of it.
+right without the plant and is so in spite of it. How far the error *spreads* is told by what is left of the answer that
+the system gave without it, by the place in that answer: an error soon corrected leaves the later words standing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 from gac_app.evaluation.journal import Answer
@@ -21,6 +23,19 @@ from gac_app.evaluation.statistics import Comparison, compare, wilson_interval
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.tasks import Task
 
+# Places of words in an answer, from 1; from first to last.
+PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Of the words that a system wrote at these places without the plant, the share that it still writes with it."""
+
+    first: int
+    last: int
+    num_words: int
+    share: float
+
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -30,6 +45,7 @@ class Recovery:
         num_recovered: right with the plant, of those `num_right_without` it.
         num_right_planted: right with the plant, of all.
         vs_best_member: over all questions with the plant; the best member is the one most often right there.
+        kept: how far the error spreads, by place; no places that no answer reached.
     """
 
     system: System
@@ -39,6 +55,7 @@ class Recovery:
     num_recovered: int
     num_failed: int
     vs_best_member: Comparison | None
+    kept: tuple[Kept, ...]
 
     @property
     def share_recovered(self) -> float | None:
@@ -58,6 +75,7 @@ class Recovery:
             "ci_recovered": list(wilson_interval(self.num_recovered, right)) if right else None,
             "errors": self.num_failed,
             "vs_best_member": asdict(self.vs_best_member) if self.vs_best_member else None,
+            "kept_by_place": [asdict(kept) for kept in self.kept],
         }
 
 
@@ -108,6 +126,7 @@ def judge_snowball(
                 num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
                 num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
                 vs_best_member=compare(right, right_planted[best]) if best else None,
+                kept=_kept(without[system], planted[system]),
             )
             for system, right in right_planted.items()
         ],
@@ -123,6 +142,25 @@ def is_said(task: Task, question: Question, text: str) -> bool:
         return is_right(extracted(text, task.extract), question.answers, task.match)
     said = f" {normalised(text, 'words')} "
     return any(f" {normalised(answer, 'words')} " in said for answer in question.answers)
+
+
+def words_kept(text: str, planted: str) -> list[bool]:
+    """Of each word of `text`, whether it stands in `planted` too, in the same order.
+
+    Example: ("Half of 48 is 24.", "Half of 49 is 24.") -> [True, True, False, True, True]
+    """
+    words = text.split()
+    kept = [False] * len(words)
+    for start, _, length in SequenceMatcher(None, words, planted.split(), autojunk=False).get_matching_blocks():
+        kept[start : start + length] = [True] * length
+    return kept
+
+
+def _kept(without: Sequence[Answer], planted: Sequence[Answer]) -> tuple[Kept, ...]:
+    pairs = [(a.text, b.text) for a, b in zip(without, planted, strict=True) if not (a.error or b.error)]
+    answers = [words_kept(text, planted_text) for text, planted_text in pairs]
+    found = ((first, last, [kept for words in answers for kept in words[first - 1 : last]]) for first, last in PLACES)
+    return tuple(Kept(first, last, len(words), sum(words) / len(words)) for first, last, words in found if words)
 
 
 def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Answer]) -> list[bool]:

@@ -14,7 +14,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.plants import planted, spoilt_sentence
 from gac_app.evaluation.questions import Question
-from gac_app.evaluation.snowball import is_said, judge_snowball
+from gac_app.evaluation.snowball import is_said, judge_snowball, words_kept
 from gac_app.evaluation.systems import parse_system
 from gac_app.evaluation.tasks import load_task
 from tests.evaluation.conftest import call
@@ -98,6 +98,28 @@ def test_recovered_is_right_with_the_plant_of_those_right_without() -> None:
     assert [found[s.name]["errors"] for s in systems] == [0, 0, 1]
     assert found["every-step"]["vs_best_member"]["delta"] == 0.5
     assert found["alone:b"]["ci_recovered"] is None
+    # Three of four answers have a word that is compared, the last one's failed in one of the runs; Rome stays once.
+    assert found["alone:a"]["kept_by_place"] == [{"first": 1, "last": 1, "num_words": 4, "share": 0.5}]
+    assert found["every-step"]["kept_by_place"] == [
+        {"first": 1, "last": 1, "num_words": 3, "share": pytest.approx(2 / 3)}
+    ]
+
+
+def test_what_is_left_of_an_answer_is_told_by_place() -> None:
+    assert words_kept("Half of 48 is 24.", "Half of 49 is 24.") == [True, True, False, True, True]
+    assert words_kept("a b c", "c a b") == [True, True, False]
+    assert words_kept("", "a") == []
+    right = Answer("q", text=" ".join(f"w{n}" for n in range(10)))
+    changed = Answer("q", text="no w1 w2 no w4 w5 w6 w7 w8 w9")
+    systems = [parse_system("alone:a", CONFIG)]
+    report = judge_snowball(NQ, "word", CAPITALS[:1], {systems[0]: [right]}, {systems[0]: [changed]})
+    assert [(kept.first, kept.last, kept.num_words, kept.share) for kept in report.systems[0].kept] == [
+        (1, 1, 1, 0.0),
+        (2, 2, 1, 1.0),
+        (3, 4, 2, 0.5),
+        (5, 8, 4, 1.0),
+        (9, 16, 2, 1.0),
+    ]
 
 
 @pytest.mark.parametrize("plant", ["word", "sentence"])

@@ -38,7 +38,7 @@ def run_snowball(
     return StudyResult(
         study="snowball",
         heading=f"{report.task}, a wrong {report.plant} planted: {len(questions)} questions",
-        tables=[Table(_COLUMNS, _rows(report, len(questions)))],
+        tables=[Table(_COLUMNS, _rows(report, len(questions))), _spread(report)],
         data=report.to_json(),
         plot=_plot(report, len(questions)),
         failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
@@ -58,6 +58,17 @@ def _rows(report: SnowballReport, num_questions: int) -> list[list[str]]:
     ]
 
 
+def _spread(report: SnowballReport) -> Table:
+    """How far the error spreads."""
+    places = sorted({(kept.first, kept.last) for found in report.systems for kept in found.kept})
+    rows = []
+    for found in report.systems:
+        shares = {(kept.first, kept.last): f"{kept.share:.0%} of {kept.num_words:,}" for kept in found.kept}
+        rows.append([found.system.name, *(shares.get(place, "") for place in places)])
+    columns = ("system", *(f"word {first}" if first == last else f"{first} to {last}" for first, last in places))
+    return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
+
+
 def _plot(report: SnowballReport, num_questions: int) -> str:
     places: dict[str, list[Point]] = {
         found.system.name: [
@@ -67,5 +78,12 @@ def _plot(report: SnowballReport, num_questions: int) -> str:
     }
     furthest = max(place[0] for [place] in places.values())
     places["as often with it as without"] = [(0.0, 0.0), (furthest, furthest)]
+    spread = {
+        found.system.name: [(float(kept.first), 100 * kept.share) for kept in found.kept] for found in report.systems
+    }
     title = f"A wrong {report.plant} planted: {report.task}, {num_questions} questions"
-    return line_plot(title, [Panel("right without, %", "right with it, %", places)])
+    panels = [
+        Panel("right without, %", "right with it, %", places),
+        Panel("place in the answer, words", "words kept of the answer without it, %", spread),
+    ]
+    return line_plot(title, panels)
