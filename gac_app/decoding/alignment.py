@@ -15,6 +15,7 @@ Shape suffixes: `U` the union vocabulary, `K` a member's favourites.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 
 import torch
 
@@ -30,20 +31,27 @@ _VOICE = 0.05  # share of the weighted probability for a beginning that a member
 
 def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
-    found: list[range] = []
     candidates = {token_id for e in expected.values() for token_id in (*e.top_ids_K.tolist(), *e.row.open_ids)}
-    for token_id in sorted(candidates - {union.end_id}):
-        if found and token_id in found[-1]:
+    beginnings = [union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id})]
+    beginnings = [ids for ids in beginnings if len(ids) > 1]
+    if not beginnings:
+        return []
+    cuts = [
+        list(zip(e.row.ends_at_each(beginnings), e.row.begun_by_each(beginnings), repeat(weights[name]), strict=False))
+        for name, e in expected.items()
+    ]
+    found: list[range] = []
+    for ids, *at_beginning in zip(beginnings, *cuts, strict=True):
+        if found and ids.start in found[-1]:
             continue  # what it begins with is contested already
-        ids = union.extensions(union.tokens[token_id])
-        if len(ids) > 1 and _is_contested(ids, expected, weights):
+        if _is_contested(at_beginning):
             found.append(ids)
     return found
 
 
 def begun(row: Row, ids: range) -> float:
     """Probability of what begins with the first token of `ids`, which all begin with it."""
-    return float(row.probs_U[ids.start : ids.stop].sum())
+    return row.begun_by_each([ids])[0]
 
 
 def goes_on(row: Row, ids: range) -> bool:
@@ -56,8 +64,8 @@ def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:
     return row.ends_at(token_id) >= _ENDS * begun_with_it
 
 
-def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapping[str, float]) -> bool:
-    cuts = [(e.row.ends_at(ids.start), begun(e.row, ids), weights[name]) for name, e in expected.items()]
+def _is_contested(cuts: list[tuple[float, float, float]]) -> bool:
+    """Of a beginning, per member: the probability that its token ends there, that it goes by there, and its weight."""
     voice = sum(weight * prob for _, prob, weight in cuts)
     heard = [(ends, prob) for ends, prob, weight in cuts if prob > 0 and weight * prob >= _VOICE * voice]
     if all(ends >= _ENDS * prob for ends, prob in heard) or all(ends < _MAY_END * prob for ends, prob in heard):
@@ -66,11 +74,11 @@ def _is_contested(ids: range, expected: Mapping[str, Expectation], weights: Mapp
     return max(odds) >= _ODDS_RATIO * min(odds)
 
 
-def gathered(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
-    """`probs_U` with the probability of each range at its first id; a copy where there is a range."""
-    if not ranges:
-        return probs_U
-    probs_U = probs_U.clone()
+def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
+    """Put the probability of each range at its first id, in place; returns `probs_U`.
+
+    The weighted mean of what is so gathered is what is gathered of the weighted mean.
+    """
     for ids in ranges:
         total = probs_U[ids.start : ids.stop].sum()
         probs_U[ids.start : ids.stop] = 0

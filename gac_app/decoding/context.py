@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -162,8 +163,7 @@ class _Wait:
 
     def result(self, future: Future[Reading], name: str) -> Reading:
         while not future.done():
-            ahead = [under_way for context in self.idle if (under_way := context.read_ahead())]
-            wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
+            self._wait(future)
             if future.done():
                 break
             if self.stopped.is_set():
@@ -173,6 +173,15 @@ class _Wait:
                 future.cancel()
                 raise MemberError(name, "timeout", "gave no answer in time for this step")
         return future.result()
+
+    def _wait(self, future: Future[Reading]) -> None:
+        """For a moment, or until the future is done; the idle ones go on reading."""
+        if self.idle:
+            ahead = [under_way for context in self.idle if (under_way := context.read_ahead())]
+            wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
+        else:
+            with suppress(TimeoutError):
+                future.exception(_POLL_S)
 
 
 def gather(

@@ -50,7 +50,8 @@ class PrefixContext(MemberContext):
             self._keep(reading)
         if self._ahead:
             self._ahead = None
-            return None
+            if self._missed:
+                return None  # it was fed more than was read ahead
         if unread := self._covers.unread:
             self._covers.learn([self._rows[boundary.num_ids].probs_U for boundary in unread])
         if self._rest:

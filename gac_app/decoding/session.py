@@ -18,6 +18,8 @@ from gac_app.decoding.sampling import Sampler
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.stepper import Stepper
 from gac_app.decoding.text import TextStream
+from gac_app.decoding.threads import one_torch_thread
+from gac_app.decoding.tracing import trace_of
 from gac_app.decoding.weights import StepWeights
 from gac_app.errors import MemberError
 from gac_app.vocab.union import UnionVocabulary
@@ -102,10 +104,9 @@ class DecodingSession:
         try:
             for step in self._branch.steps:
                 self._stepper.recall(step)
-                yield from self._take(replace(step, is_forced=True), self._id_of(step.token))
+                yield from self._replay(step)
             while self._reason is None:
-                step = self._decide()
-                yield from self._take(step, step.token_id)
+                yield from self._step()
         except SessionStopped:
             self._reason = FinishReason.ABORT
         except MemberError as error:
@@ -117,27 +118,44 @@ class DecodingSession:
 
     # --- one step
 
-    def _decide(self) -> StepTrace:
-        is_forced = self._branch.token is not None and self._num_tokens == len(self._branch.steps)
-        if not is_forced:
-            return self._stepper.decide(self._sampler.choose)
-        token_id = self._id_of(self._branch.token or b"")
-        return replace(self._stepper.decide(lambda _: token_id), is_forced=True)
+    def _step(self) -> list[TokenEvent]:
+        """Decide and feed a token; returns the events that may be shown."""
+        with one_torch_thread():
+            return self._text.show(self._decided())
 
-    def _take(self, step: StepTrace, token_id: int) -> list[TokenEvent]:
-        """Feed a decided token to every member; returns the events that may be shown."""
-        step = replace(step, position=self._num_tokens, token_id=token_id)
-        step = replace(step, spellings=self._stepper.feed(step))
-        if step.is_forced:
+    def _decided(self) -> StepTrace:
+        is_forced = self._branch.token is not None and self._num_tokens == len(self._branch.steps)
+        if is_forced:
+            token_id = self._id_of(self._branch.token or b"")
+            decision = self._stepper.decide(lambda _: token_id)
             self._sampler.note(token_id)
+        else:
+            decision = self._stepper.decide(self._sampler.choose)
+        spellings = self._feed(decision.token_id, is_ensembled=len(decision.expected) > 1)
+        if self._reason is None:
+            self._stepper.read_on()
+        position = self._num_tokens - 1
+        return trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced)
+
+    def _replay(self, step: StepTrace) -> list[TokenEvent]:
+        """Feed the token of a step of another answer."""
+        token_id = self._id_of(step.token)
+        self._sampler.note(token_id)
+        spellings = self._feed(token_id, is_ensembled=step.is_ensembled)
+        position = self._num_tokens - 1
+        return self._text.show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
+
+    def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
+        """Feed a token to every member, and see whether it ends the answer."""
+        spellings = self._stepper.feed(token_id)
         self._clock.note_token()
         self._num_tokens += 1
-        self._num_ensembled += step.is_ensembled and len(self.contexts) > 1
+        self._num_ensembled += is_ensembled and len(self.contexts) > 1
         self._reason, self._detail = self._why_finished(token_id)
-        events = self._text.push(step, is_last=self._reason is not None)
+        self._text.take(self._union.token(token_id), is_last=self._reason is not None)
         if self._text.is_stopped:
             self._reason, self._detail = FinishReason.STOP, ""
-        return events
+        return spellings
 
     def _why_finished(self, token_id: int) -> tuple[FinishReason | None, str]:
         if token_id == self._union.end_id:

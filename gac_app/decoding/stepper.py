@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from itertools import islice
@@ -14,14 +15,13 @@ from itertools import islice
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.alignment import begun, contested, ends_there, gathered, goes_on
+from gac_app.decoding.alignment import begun, contested, ends_there, goes_on, merge
 from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
-from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.events import StepTrace
 from gac_app.decoding.gate import Gate, GateDecision
-from gac_app.decoding.member import TOP_K
-from gac_app.decoding.ranking import rank_of, top_k
 from gac_app.decoding.speculative import Speculation
+from gac_app.decoding.tracing import Decision
 from gac_app.decoding.weights import StepWeights
 from gac_app.vocab.union import UnionVocabulary
 
@@ -65,8 +65,8 @@ class Stepper:
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
         self._is_stable = True  # all members read the token fed last as one of their own
 
-    def decide(self, choose: Choose) -> StepTrace:
-        """Ask the members, combine what they expect, and choose; `position` is left to the caller.
+    def decide(self, choose: Choose) -> Decision:
+        """Ask the members, combine what they expect, and choose.
 
         Raises:
             SessionStopped, MemberError.
@@ -76,28 +76,22 @@ class Stepper:
         asked, decision = self._ask()
         expected = asked if decision.is_open else dict(islice(asked.items(), 1))
         weights = self._weights.of(list(expected))
+        probs_U = self._combine({name: e.row.probs_U for name, e in expected.items()}, weights)
         ranges = self._contested(expected, weights)
-        rows = {name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}
-        probs_U = self._combine(rows, weights)
+        probs_U = merge(probs_U, ranges)
         token_id = choose(probs_U)
-        members = tuple(
-            self._member_trace(name, weights[name], rows[name], e, token_id) for name, e in expected.items()
-        )
         self._open = self._inside(token_id, asked, decision, is_contested=any(token_id == ids.start for ids in ranges))
-        probs = {member.member: self._open.get(member.member, member.prob) for member in members}
+        probs = {name: self._open.get(name, float(e.row.probs_U[token_id])) for name, e in expected.items()}
         is_shared = all(ends_there(asked[name].row, token_id, begun) for name, begun in self._open.items())
         self._note(probs, is_shared=is_shared)
-        return StepTrace(
-            position=0,
-            token_id=token_id,
-            token=self._union.token(token_id),
-            prob=float(probs_U[token_id]),
-            top=members[0].top if len(members) == 1 else self._favourites(probs_U),
-            gate_confidence=decision.confidence,
-            is_ensembled=len(members) > 1,
-            winner=max(members, key=lambda member: member.weight * member.prob).member,
-            members=members,
-            dropped=self._dropped,
+        return Decision(
+            token_id,
+            expected,
+            weights,
+            ranges,
+            probs_U,
+            decision.confidence,
+            self._dropped,
             is_open=bool(self._open),
             is_drafted=self._speculation is not None and self._speculation.expects(token_id),
         )
@@ -111,15 +105,24 @@ class Stepper:
         log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
         self._weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) == 1)
 
-    def feed(self, step: StepTrace) -> dict[str, tuple[bytes, ...]]:
+    def feed(self, token_id: int) -> dict[str, tuple[bytes, ...]]:
         """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""
-        fed = {name: self.contexts[name].feed(step.token_id, is_open=name in self._open) for name in self.alive}
+        fed = {name: self.contexts[name].feed(token_id, is_open=name in self._open) for name in self.alive}
         self._open = {}
         if self._speculation:
-            self._speculation.feed(step.token_id)
-        spellings = {name: pieces for name, pieces in fed.items() if step.token and pieces != (step.token,)}
+            self._speculation.feed(token_id)
+        token = self._union.token(token_id)
+        spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
         self._is_stable = not spellings
         return spellings
+
+    def read_on(self) -> None:
+        """Begin the passes that the next step is sure to need, so that members compute while this one is told of."""
+        if not self._speculation:
+            contexts = [self.contexts[name] for name in self._gate.asked_first(self.alive)]
+            for context in sorted(contexts, key=lambda context: -context.usage.seconds):  # the slowest first
+                context.read_ahead()
+            time.sleep(0)  # lets the members' threads have the interpreter
 
     def close(self) -> None:
         """Free the members' sequences."""
@@ -177,26 +180,3 @@ class Stepper:
             for name, e in asked.items()
             if is_contested or token_id in e.row.open_ids or (name != alone and len(ids) > 1 and goes_on(e.row, ids))
         }
-
-    # --- traces
-
-    def _member_trace(
-        self, name: str, weight: float, probs_U: torch.Tensor, expectation: Expectation, token_id: int
-    ) -> MemberTrace:
-        return MemberTrace(
-            member=name,
-            weight=weight,
-            prob=float(probs_U[token_id]),
-            rank=rank_of(token_id, probs_U),
-            top=self._candidates(expectation.top_probs_K, expectation.top_ids_K),
-            num_read=expectation.num_read,
-            seconds=expectation.seconds,
-        )
-
-    def _favourites(self, probs_U: torch.Tensor) -> tuple[Candidate, ...]:
-        top_probs_NK, top_ids_NK = top_k(probs_U.unsqueeze(0), TOP_K)
-        return self._candidates(top_probs_NK[0], top_ids_NK[0])
-
-    def _candidates(self, probs_K: torch.Tensor, ids_K: torch.Tensor) -> tuple[Candidate, ...]:
-        pairs = zip(ids_K.tolist(), probs_K.tolist(), strict=True)
-        return tuple(Candidate(token_id, self._union.token(token_id), prob) for token_id, prob in pairs)

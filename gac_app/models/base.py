@@ -84,6 +84,7 @@ class Model(ABC):
     device: torch.device  # where the logits are returned
     is_chunk_exact: bool = False  # several ids in one pass give what one by one gives, to float32 rounding
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
+    num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 
     @abstractmethod
     def encode_raw(self, text: str) -> list[int]:
@@ -110,6 +111,14 @@ class Model(ABC):
         Raises:
             MemberError: where the cache is full or the back end fails; the sequences are then unusable.
         """
+
+    def take_threads(self) -> None:
+        """Let torch use the model's number of threads for what the calling thread computes; it counts by caller.
+
+        Threads beyond the free cores wait for each other, and a vocabulary's softmax is soon done by one.
+        """
+        if self.num_threads and torch.get_num_threads() != self.num_threads:
+            torch.set_num_threads(self.num_threads)
 
     def catch_up(self, sequence: Sequence) -> None:
         """Rewind the cache to what a rewrite left of it; must precede the read of a sequence that was rewritten."""

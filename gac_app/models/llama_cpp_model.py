@@ -57,6 +57,7 @@ class LlamaCppModel(Model):
         num_gpu_layers: int = 0,
     ) -> None:
         self.name = name
+        self.num_threads = num_threads
         self.device = torch.device("cpu")
         self._ffi, self._lib = library()
         self._model = load_weights(path, num_gpu_layers)
@@ -141,6 +142,7 @@ class LlamaCppModel(Model):
     # --- forward passes
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        self.take_threads()
         rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in reads]
         chunks = list(_chunks(reads, self._batch_tokens))
         for index, chunk in enumerate(chunks):

@@ -5,7 +5,6 @@ Shape suffixes: `N` positions, `V` the model's vocabulary.
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import torch
@@ -65,8 +64,7 @@ class TransformersModel(Model):
         self.is_chunk_exact = model.dtype == torch.float32
         self.context_length = _context_length(model, context_length)
         self._model = model
-        self._num_threads = num_threads
-        self._thread_id: int | None = None
+        self.num_threads = num_threads
         self._free_slots = list(range(max_sequences))[::-1]
         self._caches: dict[int, Cache] = {}
 
@@ -108,7 +106,7 @@ class TransformersModel(Model):
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         for read in reads:
             self._check_length(read.sequence)
-        self._take_threads()
+        self.take_threads()
         works = [Work(self._caches[read.sequence.slot], read.sequence.pending, read.num_logits) for read in reads]
         try:
             with torch.inference_mode():
@@ -128,12 +126,6 @@ class TransformersModel(Model):
             raise MemberError(
                 self.name, "context", f"{len(sequence.ids):,} tokens do not fit its context of {self.context_length:,}"
             )
-
-    def _take_threads(self) -> None:
-        # torch counts threads per calling thread, so the one that reads has to say how many it wants.
-        if self._num_threads is not None and self._thread_id != threading.get_ident():
-            torch.set_num_threads(self._num_threads)
-            self._thread_id = threading.get_ident()
 
     def rewind(self, sequence: Sequence, length: int) -> None:
         if length < sequence.num_cached:

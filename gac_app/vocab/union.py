@@ -12,6 +12,8 @@ import numpy as np
 from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 
+_MAX_REMEMBERED = 20_000  # prefixes; answers ask for the same ones again and again
+
 IdsV = np.ndarray[Any, np.dtype[np.int32]]
 
 
@@ -30,6 +32,7 @@ class UnionVocabulary:
     def __init__(self, tokens: Iterable[bytes]) -> None:
         # Unlike a set, a dict keeps the order, and what is sorted already is sorted again in no time.
         self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
+        self._extensions: dict[bytes, range] = {}  # of the prefixes asked for last
 
     @classmethod
     def build(cls, vocabularies: Iterable[MemberVocabulary]) -> UnionVocabulary:
@@ -71,6 +74,14 @@ class UnionVocabulary:
             >>> UnionVocabulary([b"a", b"b", b"ab"]).extensions(b"a")
             range(0, 2)
         """
+        found = self._extensions.get(prefix)
+        if found is None:
+            if len(self._extensions) >= _MAX_REMEMBERED:
+                self._extensions.clear()
+            found = self._extensions[prefix] = self._extensions_of(prefix)
+        return found
+
+    def _extensions_of(self, prefix: bytes) -> range:
         start = bisect_left(self.tokens, prefix)
         stem = prefix.rstrip(b"\xff")
         if not stem:

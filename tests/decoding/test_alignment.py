@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import contested, gathered
+from gac_app.decoding.alignment import contested, merge
 from gac_app.decoding.combine import mean
 from gac_app.decoding.context import Expectation, MemberContext
 from gac_app.decoding.covers import Row
@@ -73,7 +73,7 @@ def test_a_contested_token_takes_what_begins_with_it() -> None:
     other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
     expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
     ranges = contested(expected, EQUAL, SPACES)
-    mixed_U = mean({name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}, EQUAL)
+    mixed_U = mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL)
     assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
     assert float(mixed_U[SPACES.ids[b"    "]]) == 0
     assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
@@ -110,7 +110,7 @@ def test_contested_ranges_never_overlap_and_what_is_chosen_from_sums_to_one(
         assert ids == NESTED.extensions(NESTED.tokens[ids.start])
         assert len(ids) > 1
         assert NESTED.end_id not in ids
-    mixed_U = mean({name: gathered(e.row.probs_U, ranges) for name, e in expected.items()}, weights)
+    mixed_U = mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, weights)
     assert float(mixed_U.sum()) == pytest.approx(1)
     plain_U = mean({name: e.row.probs_U for name, e in expected.items()}, weights)
     for ids in ranges:
@@ -142,9 +142,9 @@ def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num:
 
     with closing(stepper):
         for _ in range(10):
-            step = stepper.decide(choose)
-            assert 0 < step.prob <= 1 + 1e-6
-            stepper.feed(step)
+            decision = stepper.decide(choose)
+            assert 0 < float(decision.probs_U[decision.token_id]) <= 1 + 1e-6
+            stepper.feed(decision.token_id)
 
 
 # --- where the alignments are one

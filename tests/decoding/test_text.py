@@ -19,7 +19,8 @@ def stream(tokens: list[bytes], stops: tuple[str, ...] = ()) -> tuple[TextStream
     text = TextStream(stops)
     batches = []
     for index, token in enumerate(tokens):
-        batches.append(text.push(step(token), is_last=index == len(tokens) - 1))
+        text.take(token, is_last=index == len(tokens) - 1)
+        batches.append(text.show(step(token)))
         if text.is_stopped:
             break
     return text, batches
@@ -81,5 +82,6 @@ def test_cut_events_keep_their_steps() -> None:
 def test_endless_invalid_bytes_need_no_memory() -> None:
     text = TextStream(("\nUser:",))
     for _ in range(1000):
-        text.push(step(b"\xf0"))
+        text.take(b"\xf0")
+        text.show(step(b"\xf0"))
         assert len(text._held) <= 1

@@ -84,7 +84,8 @@ def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
         replayed, steps = TextStream(), stream.steps
         events: list[TokenEvent] = []
         for step in steps:
-            events += replayed.push(step, is_last=step is steps[-1])
+            replayed.take(step.token, is_last=step is steps[-1])
+            events += replayed.show(step)
         assert "".join(event.text for event in events) == stream.text
         assert [event.text for event in events] == [e.text for e in stream.events if isinstance(e, TokenEvent)]
 

@@ -1,0 +1,95 @@
+"""From what a step decided to the `StepTrace` that is kept of it: ranks, favourites, who carried the token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from gac_app.decoding.alignment import merge
+from gac_app.decoding.context import Expectation
+from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.member import TOP_K
+from gac_app.decoding.ranking import rank_of, top_k
+from gac_app.vocab.union import UnionVocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a step chose, and from what.
+
+    Attributes:
+        expected: of the members that took part, the gate first.
+        weights: summing to 1.
+        contested: each contested token's id and those of all that begin with it.
+        probs_U: the combined distribution.
+        confidence: the gate's.
+        dropped: members lost so far.
+        is_open: the tokens of some members go on beyond the one chosen.
+    """
+
+    token_id: int
+    expected: Mapping[str, Expectation]
+    weights: Mapping[str, float]
+    contested: list[range]
+    probs_U: torch.Tensor
+    confidence: float
+    dropped: tuple[str, ...]
+    is_open: bool
+    is_drafted: bool
+
+
+def trace_of(
+    decision: Decision,
+    union: UnionVocabulary,
+    *,
+    position: int,
+    spellings: dict[str, tuple[bytes, ...]],
+    is_forced: bool,
+) -> StepTrace:
+    """Everything about a step, as values."""
+    members = tuple(_member(name, decision, union) for name in decision.expected)
+    top = members[0].top if len(members) == 1 else _favourites(decision.probs_U, union)
+    return StepTrace(
+        position=position,
+        token_id=decision.token_id,
+        token=union.token(decision.token_id),
+        prob=float(decision.probs_U[decision.token_id]),
+        top=top,
+        gate_confidence=decision.confidence,
+        is_ensembled=len(members) > 1,
+        winner=max(members, key=lambda member: member.weight * member.prob).member,
+        members=members,
+        spellings=spellings,
+        dropped=decision.dropped,
+        is_open=decision.is_open,
+        is_forced=is_forced,
+        is_drafted=decision.is_drafted,
+    )
+
+
+def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
+    expectation = decision.expected[name]
+    probs_U = expectation.row.probs_U
+    if decision.contested:
+        probs_U = merge(probs_U.clone(), decision.contested)
+    return MemberTrace(
+        member=name,
+        weight=decision.weights[name],
+        prob=float(probs_U[decision.token_id]),
+        rank=rank_of(decision.token_id, probs_U),
+        top=_candidates(expectation.top_probs_K, expectation.top_ids_K, union),
+        num_read=expectation.num_read,
+        seconds=expectation.seconds,
+    )
+
+
+def _favourites(probs_U: torch.Tensor, union: UnionVocabulary) -> tuple[Candidate, ...]:
+    top_probs_NK, top_ids_NK = top_k(probs_U.unsqueeze(0), TOP_K)
+    return _candidates(top_probs_NK[0], top_ids_NK[0], union)
+
+
+def _candidates(probs_K: torch.Tensor, ids_K: torch.Tensor, union: UnionVocabulary) -> tuple[Candidate, ...]:
+    pairs = zip(ids_K.tolist(), probs_K.tolist(), strict=True)
+    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in pairs)
