@@ -25,13 +25,14 @@ from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
 _ENDS = 0.9  # share from which it surely does
+_WORTH_A_LOOK = 0.001  # probability from which a favourite is looked at
 _ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not cut alike
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
 
 
 def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
-    candidates = {token_id for e in expected.values() for token_id in (*e.top_ids_K.tolist(), *e.row.open_ids)}
+    candidates = {token_id for e in expected.values() for token_id in (*_wanted(e), *e.row.open_ids)}
     beginnings = [union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id})]
     beginnings = [ids for ids in beginnings if len(ids) > 1]
     if not beginnings:
@@ -47,6 +48,12 @@ def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float],
         if _is_contested(at_beginning):
             found.append(ids)
     return found
+
+
+def _wanted(expectation: Expectation) -> list[int]:
+    """A member's favourites, as far as they count."""
+    pairs = zip(expectation.top_ids_K.tolist(), expectation.top_probs_K.tolist(), strict=True)
+    return [token_id for token_id, prob in pairs if prob >= _WORTH_A_LOOK]
 
 
 def begun(row: Row, ids: range) -> float:

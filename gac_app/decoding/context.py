@@ -56,7 +56,13 @@ class MemberContext:
         member: whose context this is.
         prompt_ids: the prompt in the member's own ids.
         sequence: one that holds `prompt_ids` already, the last of them pending at least; None = a new one.
+
+    Attributes:
+        likely: pieces that may come next, as another member sees it; None = not known. Only a context whose member may
+            be inside a token asks.
     """
+
+    likely: list[bytes] | None = None
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         self.member = member

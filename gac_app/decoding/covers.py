@@ -177,11 +177,15 @@ class Covers:
         self.live.append(Cover(self._child(before), ended_weight / total))
         return self.last
 
-    def leap(self, piece: bytes) -> bytes:
+    def leap(self, piece: bytes, likely: SequenceOf[bytes] | None = None) -> bytes:
         """The answer went on with `piece` while the member was not asked: it spells it as its tokeniser would.
 
-        The boundaries left are the last two of that spelling. Returns the end of `piece` that is no whole character:
-        once they are read, `advance` by it.
+        The boundaries left are the last two of that spelling; the last one alone where none of the pieces `likely` to
+        come next goes on from it within one of the member's tokens. Returns the end of `piece` that is no whole
+        character: once they are read, `advance` by it.
+
+        Args:
+            likely: pieces; None = it is not known.
         """
         base = self._heaviest if piece else self.live[-1]
         boundary, ids, rest = self.spelling(piece)
@@ -192,6 +196,10 @@ class Covers:
             self.live = [base]
             return rest
         last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
+        nexts = [last_bytes + (rest or next_piece) for next_piece in likely or ()]
+        if likely is not None and not any(map(self._mapping.begins_a_token, nexts)):
+            self._settle(Boundary(boundary, ids, len(self.text)))
+            return rest
         before = Cover(Boundary(boundary, ids[:-1], len(self.text) - len(last_bytes))) if len(ids) > 1 else base
         self.live = [before, Cover(Boundary(before.boundary, ids[-1:], len(self.text)))]
         self._has_leapt = True

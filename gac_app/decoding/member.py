@@ -8,10 +8,12 @@ Shape suffixes: `N` positions, `K` a member's favourites, `V` its own vocabulary
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -114,7 +116,7 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
         raise MemberError(model.name, "out-of-memory", "the device has no memory left for this step") from error
     except Exception as error:  # a back end may raise anything: it ends this member's part, never the worker
         raise MemberError(model.name, "exception", f"{type(error).__name__}: {error}") from error
-    if not all(bool(torch.isfinite(top_probs_NK[:, 0]).all()) for top_probs_NK, _ in tops):
+    if not all(map(math.isfinite, chain.from_iterable(top_probs_NK[:, 0].tolist() for top_probs_NK, _ in tops))):
         raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
     seconds = time.monotonic() - started
     return [Reading(probs_NU, *top, count, seconds) for probs_NU, top, count in zip(probs, tops, counts, strict=True)]

@@ -97,7 +97,7 @@ class PrefixContext(MemberContext):
             self._ahead = None
         boundary, ids, _ = self._covers.spelling(bytes(self._missed))
         self._hold(boundary, ids)
-        self._begin(self._read(min(2, len(ids) + (boundary in self._covers.unread))))
+        self._begin(self._read(min(1, len(ids) + (boundary in self._covers.unread))))
         return self._ahead
 
     @property
@@ -107,7 +107,7 @@ class PrefixContext(MemberContext):
 
     def _leap(self) -> None:
         """Take up what was missed, but for an end that is no whole character."""
-        self._rest = self._covers.leap(bytes(self._missed))
+        self._rest = self._covers.leap(bytes(self._missed), self.likely)
         self._missed.clear()
 
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:

@@ -58,6 +58,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
     def ask(self) -> Future[Reading] | None:
         if self._missed:
             self._leap()
+            self._foreseen.clear()
         self._learns(self._covers)  # before the cache goes another way than the answer has
         if self.is_read:
             return None
@@ -82,7 +83,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         """The covers at each place as they would be if the draft were chosen, up to the first that is not read."""
         if not self._foreseen:
             present = self._covers.fork()
-            rest = present.leap(bytes(self._missed)) if self._missed else self._rest
+            rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
             if self._learns(present) and rest:
                 present.advance(rest, is_open=True)
             self._foreseen = [present]

@@ -35,15 +35,9 @@ def top_k(probs_NU: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def argmax(probs_U: torch.Tensor) -> int:
     """The id of the largest value, the first one of equals."""
-    whole = len(probs_U) // _BLOCK * _BLOCK
-    if not whole:
-        return int(probs_U.argmax())
-    start = int(probs_U[:whole].reshape(-1, _BLOCK).amax(1).argmax()) * _BLOCK
-    best = start + int(probs_U[start : start + _BLOCK].argmax())
-    if whole == len(probs_U):
-        return best
-    last = whole + int(probs_U[whole:].argmax())
-    return last if probs_U[last] > probs_U[best] else best
+    if probs_U.device.type == "cpu":
+        return int(probs_U.numpy().argmax())
+    return int(probs_U.argmax())
 
 
 def rank_of(token_id: int, probs_U: torch.Tensor) -> int:

@@ -25,6 +25,7 @@ from gac_app.decoding.tracing import Decision
 from gac_app.decoding.weights import StepWeights
 from gac_app.vocab.union import UnionVocabulary
 
+_LIKELY = 0.01  # probability of a favourite of the gate from which it is a likely next piece
 _LEAST_PROB = 1e-30  # of which there is a logarithm
 
 Choose = Callable[[torch.Tensor], int]  # probabilities over the union, [U] -> union id
@@ -140,8 +141,16 @@ class Stepper:
             favourites = [expected[name].favourite(self._gate.temperature) for name in first if name in expected]
             decision = self._gate.decide(favourites, is_stable=self._is_stable)
             if decision.is_open:
+                self._tell_what_is_likely(expected[first[0]])
                 expected |= self._collect([name for name in self.alive if name not in expected])
             return expected, decision
+
+    def _tell_what_is_likely(self, gate: Expectation) -> None:
+        """Those that were not asked so far may have to know how the gate goes on."""
+        pairs = zip(gate.top_ids_K.tolist(), gate.top_probs_K.tolist(), strict=True)
+        tokens = [self._union.token(token_id) for token_id, prob in pairs if prob >= _LIKELY]
+        for context in self.contexts.values():
+            context.likely = [token for token in tokens if token]
 
     def _reading_along(self, asked: list[str]) -> list[str]:
         """The members that read what is pending while those asked are waited for."""

@@ -15,6 +15,7 @@ from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import IdsV, UnionVocabulary
 
+_MUCH_DROPPED = 0.01  # share of the probability left beside control tokens
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
 
@@ -36,6 +37,13 @@ class VocabMapping:
         self._own_U = own_U
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._twins = _rounds(rivals)
+        self._has_U = own_U < len(vocabulary)
+        self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
+        self._clipped_U = self._source_U.clamp(max=len(vocabulary) - 1)
+        # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them.
+        self._is_small = 3 * len(vocabulary) < len(union)
+        self._placed_U = np.flatnonzero(self._has_U)
+        self._placed_V = own_U[self._placed_U]
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
@@ -46,9 +54,31 @@ class VocabMapping:
     def project(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Probabilities in the union, float32 [N, U], each row summing to 1.
 
-        Ids with equal bytes add their probabilities; the mass on control tokens is dropped and the rest renormalised
-        (both happen in logit space, so that one softmax over the union does it all).
+        Ids with equal bytes add their probabilities; the mass on control tokens is dropped and the rest renormalised.
         """
+        if logits_NV.device.type == "cpu":
+            rows = [self._project_row(logits_V) for logits_V in logits_NV[:, : len(self.vocabulary)]]
+            return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
+        return self._project_logits(logits_NV)
+
+    def _project_row(self, logits_V: torch.Tensor) -> torch.Tensor:
+        """For a CPU: a softmax reads what lies together, so it is taken before the ids are mapped."""
+        probs_V = torch.softmax(logits_V, dim=0, dtype=torch.float32)
+        if self._is_small:
+            probs_U = torch.zeros(len(self.union))
+            probs_U.numpy()[self._placed_U] = probs_V.numpy()[self._placed_V]
+        else:
+            probs_U = probs_V.index_select(0, self._clipped_U)
+            probs_U[self._lacking] = 0.0
+        for union_ids, ids in self._twins:
+            probs_U[union_ids] += probs_V[ids]
+        total = float(probs_U.sum())
+        if total < _MUCH_DROPPED:  # what is left might have underflowed
+            return self._project_logits(logits_V.unsqueeze(0))[0]
+        return probs_U.div_(total)
+
+    def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
+        """All in logit space, so that one softmax over the union does it all, and the host need not look."""
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
         padded_NV = torch.cat([logits_NV[:, : len(self.vocabulary)], lacking_N1], dim=1)
         # Row by row: torch gathers from one dimension twice as fast as from two.
@@ -74,10 +104,15 @@ class VocabMapping:
 
     def first(self, union_id: int) -> int:
         """The union token by which the member begins to write this one: itself, or the first piece of its spelling."""
-        if self._own_U[union_id] < len(self.vocabulary):
+        if self._has_U[union_id]:
             return union_id
         first = self.vocabulary.token_bytes[self.feed(union_id)[0]]
         return self.union.ids.get(first or b"", union_id)
+
+    def begins_a_token(self, prefix: bytes) -> bool:
+        """Whether the member has a token that begins with these bytes, or is them."""
+        ids = self.union.extensions(prefix)
+        return bool(self._has_U[ids.start : ids.stop].any())
 
     def spell(self, text: bytes) -> tuple[int, ...]:
         """Ids of the member whose bytes are exactly `text`, which may be any bytes, half characters included."""

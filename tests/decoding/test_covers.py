@@ -150,6 +150,24 @@ def test_a_member_that_was_not_asked_expects_what_follows_its_own_spelling(
         assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
 
 
+def test_after_what_it_missed_it_weighs_its_last_token_only_where_a_likely_piece_goes_on_within_one() -> None:
+    toy = Toy((b"a", b"ab", b"abb", b"b"), seed=1, sparsity=0.0)
+    mapping = VocabMapping(toy.vocabulary, UnionVocabulary(toy.tokens))
+    for likely, num_unread in (
+        (None, 2),  # it is not known what is likely
+        ([b"b"], 2),  # ab + b
+        ([b"a", b"b"], 2),
+        ([b"a", b"ab"], 1),  # no token begins with aba or abab
+        ([], 1),
+    ):
+        covers = Covers(mapping)
+        learn(covers, toy, mapping)
+        assert covers.leap(b"aab", likely) == b""
+        assert len(covers.unread) == num_unread
+        assert covers.unread[-1].end == 3
+        assert toy.cut(b"aab") == [b"a", b"ab"]
+
+
 def test_what_is_forgotten_and_not_read_costs_little_on_texts_of_the_members_own() -> None:
     """On text drawn from the member, what was left out so far has, on the mean, the probability it had when it was
     left out: at each step less than a boundary worth reading, and of each cover less than a negligible share."""

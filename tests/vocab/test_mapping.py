@@ -51,6 +51,37 @@ def test_mass_of_twins_and_ends_adds_up_and_mass_on_control_tokens_is_dropped() 
     torch.testing.assert_close(probs_NU, torch.tensor([[0.5, 0.25, 0.0, 0.25]]))
 
 
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
+def test_both_ways_to_project_are_one(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
+    """A CPU maps probabilities, a GPU logits; in a union that is much larger, a small vocabulary is put into zeros."""
+    small = UnionVocabulary.build(vocabularies)
+    others = [bytes([byte, other]) for byte in range(40, 200) for other in range(20)]
+    for union in (small, UnionVocabulary([*small.tokens, *others])):
+        for vocab in vocabularies:
+            logits_NV = scale * torch.randn(2, len(vocab), generator=torch.Generator().manual_seed(seed))
+            mapping = VocabMapping(vocab, union)
+            torch.testing.assert_close(
+                mapping.project(logits_NV), mapping._project_logits(logits_NV), atol=1e-6, rtol=1e-4
+            )
+
+
+def test_nothing_is_lost_beside_a_control_token_that_has_nearly_all() -> None:
+    vocab = vocabulary([b"a", b"b", None])
+    probs_NU = VocabMapping(vocab, UnionVocabulary([b"a", b"b"])).project(torch.tensor([[1.0, 0.0, 400.0]]))
+    torch.testing.assert_close(probs_NU[0, :2], torch.softmax(torch.tensor([1.0, 0.0]), 0))
+
+
+def test_what_is_no_number_stays_none() -> None:
+    probs_NU = VocabMapping(vocabulary([b"a", b"b"]), UnionVocabulary([b"a"])).project(torch.tensor([[torch.nan, 0.0]]))
+    assert bool(probs_NU.isnan().any())
+
+
+def test_a_beginning_of_the_member_s_own_tokens_is_told_from_others() -> None:
+    mapping = VocabMapping(vocabulary([b"ab", b"c"]), UnionVocabulary([b"ab", b"c", b"cd", b"d"]))
+    found = [prefix for prefix in (b"a", b"ab", b"abc", b"c", b"cd", b"d", b"x") if mapping.begins_a_token(prefix)]
+    assert found == [b"a", b"ab", b"c"]
+
+
 def test_project_takes_tokens_that_a_member_rules_out() -> None:
     vocab = vocabulary([b"a", b"b", b"a"])
     logits_NV = torch.tensor([[-torch.inf, 1.0, -torch.inf]])
