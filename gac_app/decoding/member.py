@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -102,24 +104,38 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
     """
     started = time.monotonic()
     counts = [read.sequence.num_pending for read in reads]
+    with _failures_named(model):
+        for read in reads:
+            model.catch_up(read.sequence)
+        logits = model.read(reads)
+        probs = [mapping.project(logits_NV) for logits_NV in logits]
+        tops = [top_k(probs_NU, TOP_K) for probs_NU in probs]
+    if not all(map(math.isfinite, chain.from_iterable(top_probs_NK[:, 0].tolist() for top_probs_NK, _ in tops))):
+        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+    seconds = time.monotonic() - started
+    return [Reading(probs_NU, *top, count, seconds) for probs_NU, top, count in zip(probs, tops, counts, strict=True)]
+
+
+def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
+    """Read the first `num_ids` of what is pending, without a distribution. Raises MemberError as `take_readings`."""
+    with _failures_named(model):
+        model.catch_up(sequence)
+        model.read_part(sequence, num_ids)
+
+
+@contextmanager
+def _failures_named(model: Model) -> Iterator[None]:
+    """Whatever a back end raises ends this member's part, never the worker."""
     try:
         with torch.inference_mode():
-            for read in reads:
-                model.catch_up(read.sequence)
-            logits = model.read(reads)
-            probs = [mapping.project(logits_NV) for logits_NV in logits]
-            tops = [top_k(probs_NU, TOP_K) for probs_NU in probs]
+            yield
     except GacError:
         raise
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         raise MemberError(model.name, "out-of-memory", "the device has no memory left for this step") from error
-    except Exception as error:  # a back end may raise anything: it ends this member's part, never the worker
+    except Exception as error:
         raise MemberError(model.name, "exception", f"{type(error).__name__}: {error}") from error
-    if not all(map(math.isfinite, chain.from_iterable(top_probs_NK[:, 0].tolist() for top_probs_NK, _ in tops))):
-        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
-    seconds = time.monotonic() - started
-    return [Reading(probs_NU, *top, count, seconds) for probs_NU, top, count in zip(probs, tops, counts, strict=True)]
 
 
 class ModelMember:

@@ -90,6 +90,12 @@ class SharedPrefixes:
             if not sequence.num_first:
                 sequence.num_first, sequence.first = len(sequence.ids), reading
 
+    def note_part(self, sequence: Sequence, start: int) -> None:
+        """A part of a sequence's pending ids was read, from its id number `start` on."""
+        if isinstance(sequence, ScopedSequence):
+            self._forget_from(sequence, start)
+            sequence.held += sequence.ids[start : sequence.num_cached]
+
     def rewound(self, sequence: Sequence) -> None:
         """A sequence was rewound."""
         if isinstance(sequence, ScopedSequence):

@@ -84,6 +84,8 @@ class Model(ABC):
     device: torch.device  # where the logits are returned
     is_chunk_exact: bool = False  # several ids in one pass give what one by one gives, to float32 rounding
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
+    max_shared_ids: int = 1_000_000  # to be read of a sequence, up to which its pass can be shared with others
+    pass_ids: int = 512  # read of a sequence in one pass; of more, others' passes come in between
     num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 
     @abstractmethod
@@ -111,6 +113,15 @@ class Model(ABC):
         Raises:
             MemberError: where the cache is full or the back end fails; the sequences are then unusable.
         """
+
+    def read_part(self, sequence: Sequence, num_ids: int) -> None:
+        """Read the first `num_ids` of a sequence's pending ids, of which nobody wants logits."""
+        rest = sequence.ids[sequence.num_valid + num_ids :]
+        del sequence.ids[sequence.num_valid + num_ids :]
+        try:
+            self.read([Read(sequence)])
+        finally:
+            sequence.ids += rest
 
     def take_threads(self) -> None:
         """Let torch use the model's number of threads for what the calling thread computes; it counts by caller.

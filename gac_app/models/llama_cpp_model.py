@@ -45,6 +45,9 @@ class LlamaCppModel(Model):
         ModelLoadError: where the file cannot be loaded.
     """
 
+    max_shared_ids = 1  # longer reads have their batches to themselves (see `_chunks`)
+    pass_ids = 128
+
     def __init__(
         self,
         name: str,

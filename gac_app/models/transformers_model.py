@@ -83,6 +83,7 @@ class TransformersModel(Model):
         self._has_template = bool(template)
         self.chat_stop_strings = self._chat.stop_strings
         self._passes = passes_for(name, model)
+        self.max_shared_ids = self._passes.max_shared_ids
 
     def encode_raw(self, text: str) -> list[int]:
         ids, data = self._encode.document(text), text.encode("utf-8", "replace")

@@ -41,7 +41,13 @@ class Work:
 
 
 class Passes(Protocol):
-    """Runs the model. What failed leaves every cache with a length that is true."""
+    """Runs the model. What failed leaves every cache with a length that is true.
+
+    Attributes:
+        max_shared_ids: ids of a read up to which it shares a pass with others.
+    """
+
+    max_shared_ids: int
 
     def new_cache(self) -> Cache: ...
 
@@ -51,6 +57,8 @@ class Passes(Protocol):
 
 class PackedPasses:
     """Short reads share one pass, longer ones have one each; nothing is padded."""
+
+    max_shared_ids = SHARED_IDS
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -106,6 +114,8 @@ class PackedPasses:
 
 class SinglePasses:
     """One read after the other, with the library's own cache, in which every layer keeps all positions."""
+
+    max_shared_ids = 0
 
     def __init__(self, model: Any) -> None:
         self._model = model

@@ -169,7 +169,7 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
     desk.member.free(live)
     desk.settle()
     assert desk.model.num_held == num_held
-    assert {kept.scope for kept in desk.member._prefixes._kept} == {SCOPE, "bob/talk"} - (
+    assert {kept.scope for kept in desk.member._passes.prefixes._kept} == {SCOPE, "bob/talk"} - (
         {SCOPE} if forgotten in (SCOPE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
     )
 

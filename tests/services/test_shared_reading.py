@@ -45,7 +45,7 @@ def assert_as_if_unshared(service: RunService, run: LiveRun) -> None:
 def owners_kept(service: RunService) -> set[str]:
     """Whose text members still hold, no run of theirs going on."""
     assert service._runner.ensemble is not None
-    kept = [member._prefixes._kept for member in service._runner.ensemble.members.values()]  # type: ignore[attr-defined]
+    kept = [member._passes.prefixes._kept for member in service._runner.ensemble.members.values()]  # type: ignore[attr-defined]
     return {sequence.scope.split("/")[0] for sequences in kept for sequence in list(sequences)}
 
 

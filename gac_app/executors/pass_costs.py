@@ -1,0 +1,52 @@
+"""What a forward pass over several sequences costs on this machine, and how waiting steps are best cut into passes.
+
+On a GPU, and wherever reading the weights takes the time, more steps cost little more. Where a library's kernels for a
+few columns are poor, two steps in one pass can cost more than two passes (llama.cpp's Q8_0 on AVX2: 2.5 times one).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+_REMEMBERED = 5  # passes of each size, of which the median counts
+_TRIED = 2  # passes of a size from which its cost is believed
+_AGAIN = 256  # cuts after which all are read together once, in case it has changed
+
+
+class PassCosts:
+    """Learns from passes over single steps."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, deque[float]] = {}  # by number of steps
+        self._num_cut = 1
+
+    def note(self, num_steps: int, seconds: float) -> None:
+        """A pass over so many steps took this long."""
+        self._seconds.setdefault(num_steps, deque(maxlen=_REMEMBERED)).append(seconds)
+
+    def sizes(self, num_steps: int) -> list[int]:
+        """Sizes of the passes that together are expected to be the soonest done with so many steps, largest first."""
+        self._num_cut += num_steps > 1
+        return [num_steps] if self._num_cut % _AGAIN == 0 else self._best(num_steps)
+
+    def is_shared(self, num_steps: int) -> bool:
+        """Whether of so many steps some had better share a pass."""
+        return max(self._best(num_steps)) > 1
+
+    def _best(self, num_steps: int) -> list[int]:
+        if num_steps <= 1 or not self._is_known(1):
+            return [num_steps]
+        best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+        for count in range(1, num_steps + 1):
+            ways = ((self._cost(size) + best[count - size][0], size) for size in range(1, count + 1))
+            cost, size = min(ways, key=lambda way: (way[0], -way[1]))
+            best.append((cost, (size, *best[count - size][1])))
+        return sorted(best[num_steps][1], reverse=True)
+
+    def _is_known(self, size: int) -> bool:
+        return len(self._seconds.get(size, ())) >= _TRIED
+
+    def _cost(self, size: int) -> float:
+        """Seconds; a size that was hardly seen costs what one step does, so that it is tried."""
+        return median(self._seconds[size if self._is_known(size) else 1])

@@ -1,0 +1,232 @@
+"""The forward passes of one model: which of the reads that wait share one, and in what order. All is called in the
+model's own thread.
+
+Short reads come first, as many in one pass as is worth it, then a part of a long one: whoever only wants a next token
+waits for no other visitor's whole prompt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from gac_app.decoding.member import Reading, read_part, take_readings
+from gac_app.errors import GacError, MemberError
+from gac_app.executors.pass_costs import PassCosts
+from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
+
+_PATIENCE = 0.25  # of a pass: how long it may wait for more sequences to share it
+_MAX_PATIENCE_S = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class ReadCommand:
+    """A read that somebody waits for; `num_read` and `seconds` are of the parts of it that are done."""
+
+    read: Read
+    future: Future[Reading]
+    num_read: int = 0
+    seconds: float = 0.0
+
+    @property
+    def sequence(self) -> Sequence:
+        return self.read.sequence
+
+    @property
+    def new_scope(self) -> str:
+        """Of a sequence that the model does not hold yet; "" where it does, or where it shares nothing."""
+        sequence = self.sequence
+        return sequence.scope if isinstance(sequence, ScopedSequence) and sequence.slot == UNHELD else ""
+
+
+class Passes:
+    """Carries out reads."""
+
+    def __init__(self, model: Model, mapping: VocabMapping) -> None:
+        self.prefixes = SharedPrefixes(model)
+        self._model = model
+        self._mapping = mapping
+        self._costs = PassCosts()
+        self._asked: list[ReadCommand] = []  # not begun
+        self._long: deque[ReadCommand] = deque()  # begun, and read part by part
+        self._read_last: set[int] = set()  # the sequences of the last round, by identity
+        self.patience_s = 0.0  # how long more reads may be waited for
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._asked and not self._long
+
+    def add(self, command: ReadCommand) -> None:
+        """Take a read to be carried out."""
+        self._asked.append(command)
+
+    def is_worth_waiting(self) -> bool:
+        """Whether reads of the last round's sequences are missing that would share a pass with those that wait."""
+        if not self._asked or self._long:
+            return False
+        asked = {id(command.sequence) for command in self._asked}
+        num_missing = len(self._read_last - asked)
+        return num_missing > 0 and self._costs.is_shared(len(asked) + num_missing)
+
+    def advance(self) -> None:
+        """One pass for all short reads or as few as pay, and a part of one long read."""
+        short = list(self._begun())
+        self._read_last = {id(command.sequence) for command in short}
+        for group in self._groups(short):
+            self._read_together(group)
+        if self._long:
+            self._read_part(self._long.popleft())
+
+    def finish(self, sequence: Sequence) -> None:
+        """Carry out what is asked for a sequence, so that something else can be done with it."""
+        while any(command.sequence is sequence for command in (*self._asked, *self._long)):
+            self.advance()
+
+    def drop(self, sequence: Sequence) -> None:
+        """Nobody wants this sequence any more: what is short is still read, what is long is not."""
+        if any(command.sequence is sequence for command in self._asked):
+            self.advance()
+        left = [command for command in (*self._asked, *self._long) if command.sequence is sequence]
+        for command in left:
+            if command in self._long:
+                self._long.remove(command)
+            else:
+                self._asked.remove(command)
+                if not command.future.set_running_or_notify_cancel():
+                    continue
+            command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was given back"))
+        self._read_last.discard(id(sequence))
+
+    # --- which and in what order
+
+    def _begun(self) -> Iterator[ReadCommand]:
+        """The short ones of the reads that wait; the long ones are put aside.
+
+        Those wait on that may go on from what another new one of their scope reads.
+        """
+        asked, self._asked = self._asked, []
+        scopes = {command.sequence.scope for command in self._long if isinstance(command.sequence, ScopedSequence)}
+        for command in asked:
+            scope = command.new_scope
+            if scope and scope in scopes:
+                self._asked.append(command)
+                continue
+            scopes |= {scope} if scope else set()
+            if self._is_wanted(command):
+                if self._is_long(command):
+                    self._long.append(command)
+                else:
+                    yield command
+
+    def _is_long(self, command: ReadCommand) -> bool:
+        return command.sequence.num_pending - command.read.num_logits >= self._model.pass_ids
+
+    def _is_wanted(self, command: ReadCommand) -> bool:
+        """Whether somebody still waits for this read, and a pass is needed for it; its sequence is held then."""
+        if not command.future.set_running_or_notify_cancel():
+            return False
+        try:
+            known = self.prefixes.hold(command.read)
+        except Exception as error:  # the session's to handle: the worker goes on
+            command.future.set_exception(error)
+            return False
+        if known:
+            command.future.set_result(known)
+        return not known
+
+    def _groups(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
+        """Commands that share a pass, those of fewest ids first."""
+        sharing = [command for command in commands if command.sequence.num_pending <= self._model.max_shared_ids]
+        is_stepping = all(command.sequence.num_pending == 1 for command in sharing)
+        start = 0
+        for size in self._costs.sizes(len(sharing)) if is_stepping else [len(sharing)]:
+            if size:
+                yield sharing[start : start + size]
+            start += size
+        yield from ([command] for command in commands if command not in sharing)
+
+    # --- passes
+
+    def _read_together(self, commands: list[ReadCommand]) -> None:
+        """One forward pass; where it fails, one each, so that only the culprit's session suffers."""
+        is_stepping = all(command.sequence.num_pending == 1 for command in commands)
+        lengths = [command.sequence.num_valid for command in commands]
+        started = time.monotonic()
+        try:
+            readings = take_readings(self._model, self._mapping, [command.read for command in commands])
+        except GacError as error:
+            if len(commands) == 1 and not self._has_more_room(commands, error):
+                commands[0].future.set_exception(error)
+                return
+            for command, length in zip(commands, lengths, strict=True):
+                self._read_again(command, length)
+            return
+        seconds = time.monotonic() - started
+        self.patience_s = min(_PATIENCE * seconds, _MAX_PATIENCE_S)
+        if is_stepping:
+            self._costs.note(len(commands), seconds)
+        for command, length, reading in zip(commands, lengths, readings, strict=True):
+            self._deliver(command, length, reading)
+
+    def _read_part(self, command: ReadCommand) -> None:
+        """Read a part of a long read, and what is left of it when that is short."""
+        if not self._is_long(command):
+            self._read_together([command])
+            return
+        length, started = command.sequence.num_valid, time.monotonic()
+        try:
+            read_part(self._model, command.sequence, self._model.pass_ids)
+        except GacError as error:
+            if not self._has_more_room([command], error):
+                command.future.set_exception(error)
+                return
+            try:
+                self._rewind(command, length)
+            except Exception as second:  # the session's to handle: the worker goes on
+                command.future.set_exception(second)
+            else:
+                self._long.appendleft(command)
+            return
+        self.prefixes.note_part(command.sequence, length)
+        command.num_read += command.sequence.num_valid - length
+        command.seconds += time.monotonic() - started
+        self._long.append(command)
+
+    def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
+        """After a failed pass: whether memory could be given back that it may have lacked."""
+        for command in commands:
+            self.prefixes.distrust(command.sequence)
+        return isinstance(error, MemberError) and error.kind == "out-of-memory" and self.prefixes.give_up_kept()
+
+    def _read_again(self, command: ReadCommand, length: int) -> None:
+        """Read by itself what was part of a failed pass, from the `length` ids that were cached before that."""
+        self.prefixes.distrust(command.sequence)
+        try:
+            self._rewind(command, length)
+            [reading] = take_readings(self._model, self._mapping, [command.read])
+        except Exception as error:  # the session's to handle: the worker goes on
+            command.future.set_exception(error)
+        else:
+            command.future.set_result(_whole(command, reading))
+
+    def _rewind(self, command: ReadCommand, length: int) -> None:
+        ids = list(command.sequence.ids)
+        self._model.rewind(command.sequence, length)
+        command.sequence.ids[:] = ids
+
+    def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
+        self.prefixes.note(command.sequence, length, reading)
+        command.future.set_result(_whole(command, reading))
+
+
+def _whole(command: ReadCommand, reading: Reading) -> Reading:
+    """A reading with what its earlier parts cost."""
+    if not command.num_read:
+        return reading
+    num_read, seconds = reading.num_read + command.num_read, reading.seconds + command.seconds
+    return replace(reading, num_read=num_read, seconds=seconds)

@@ -1,0 +1,142 @@
+"""Which reads share a pass: no next token waits for somebody else's long prompt, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from gac_app.decoding.member import InlineMember, Reading
+from gac_app.errors import MemberError
+from gac_app.executors.passes import Passes, ReadCommand
+from gac_app.models.base import Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+from tests.fakes import FakeModel, Fault
+
+LONG = "the model votes again and again, " * 3
+
+
+def mapping_of(model: FakeModel) -> VocabMapping:
+    return VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
+
+
+class Desk:
+    """A model whose long reads are read four ids at a time, and its passes."""
+
+    def __init__(self, **fields: object) -> None:
+        self.model = FakeModel(**fields)  # type: ignore[arg-type]
+        self.model.pass_ids = 4
+        self.passes = Passes(self.model, mapping_of(self.model))
+
+    def open(self, text: str) -> Sequence:
+        sequence = self.model.new_sequence()
+        sequence.extend(self.model.encode_raw(text))
+        return sequence
+
+    def ask(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
+        command = ReadCommand(Read(sequence, num_logits), Future())
+        self.passes.add(command)
+        return command.future
+
+    def run(self) -> None:
+        while not self.passes.is_idle:
+            self.passes.advance()
+
+
+def alone(text: str, num_logits: int = 1) -> Reading:
+    model = FakeModel()
+    member = InlineMember(model, mapping_of(model))
+    return member.read(member.open(member.encode(text)), num_logits).result()
+
+
+def test_a_long_read_leaves_room_for_short_ones_and_gives_the_same() -> None:
+    desk = Desk()
+    long = desk.ask(desk.open(LONG), 3)
+    desk.passes.advance()
+    short = desk.ask(desk.open("short"))
+    desk.passes.advance()
+
+    assert short.done()
+    assert not long.done()
+    desk.run()
+    expected = alone(LONG, 3)
+    assert long.result().probs_NU.equal(expected.probs_NU)
+    assert long.result().num_read == expected.num_read
+
+
+def test_several_long_reads_take_turns() -> None:
+    desk = Desk()
+    longest, shorter = desk.ask(desk.open(LONG * 4)), desk.ask(desk.open(LONG))
+    while not shorter.done():
+        desk.passes.advance()
+
+    assert not longest.done()
+    desk.run()
+    assert longest.result().probs_NU.equal(alone(LONG * 4).probs_NU)
+
+
+def test_what_is_asked_of_a_sequence_is_done_before_something_else_is_done_with_it() -> None:
+    desk = Desk()
+    sequence = desk.open(LONG)
+    reading = desk.ask(sequence)
+
+    desk.passes.finish(sequence)
+
+    assert reading.done()
+    assert desk.passes.is_idle
+
+
+def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
+    desk = Desk()
+    sequence, other = desk.open(LONG), desk.open("short")
+    reading, of_other = desk.ask(sequence), desk.ask(other)
+    desk.passes.advance()
+
+    desk.passes.drop(sequence)
+
+    assert desk.passes.is_idle
+    assert of_other.result().num_read > 0
+    with pytest.raises(MemberError, match="a: the sequence was given back"):
+        reading.result()
+
+
+def test_a_part_that_fails_ends_its_own_read_only() -> None:
+    desk = Desk(fault=Fault("raise", from_read=1, marker=b"votes"))
+    bad, good = desk.ask(desk.open(LONG)), desk.ask(desk.open("again " * 5))
+    desk.run()
+
+    with pytest.raises(MemberError, match="a: RuntimeError: planned"):
+        bad.result()
+    assert good.result().probs_NU.equal(alone("again " * 5).probs_NU)
+
+
+def test_steps_share_a_pass_only_where_that_pays() -> None:
+    desk = Desk()
+    sequences = [desk.open(text) for text in ("one", "two", "three")]
+    for sequence in sequences:
+        desk.ask(sequence)
+    desk.run()
+    for size, seconds in {1: 1.0, 2: 1.2, 3: 9.0}.items():
+        for _ in range(5):
+            desk.passes._costs.note(size, seconds)
+    desk.model.batches.clear()
+
+    for sequence in sequences:
+        sequence.extend([65])
+    readings = [desk.ask(sequence) for sequence in sequences]
+    desk.run()
+
+    assert desk.model.batches == [2, 1]
+    for text, reading in zip(("oneA", "twoA", "threeA"), readings, strict=True):
+        assert reading.result().probs_NU.equal(alone(text).probs_NU)
+
+
+def test_reads_longer_than_the_model_can_share_have_passes_of_their_own() -> None:
+    desk = Desk()
+    desk.model.max_shared_ids, desk.model.pass_ids = 3, 100
+    for text in ("one", "two", "longer"):
+        desk.ask(desk.open(text))
+    desk.run()
+
+    assert desk.model.batches == [2, 1]
