@@ -13,6 +13,7 @@ from gac_app.errors import MemberError, ModelLoadError, VocabularyError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
+from gac_app.models.thin_linear import make_thin
 from gac_app.models.transformers_passes import Cache, Work
 from gac_app.models.transformers_probe import passes_for
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
@@ -82,6 +83,8 @@ class TransformersModel(Model):
         self._chat = ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or "")
         self._has_template = bool(template)
         self.chat_stop_strings = self._chat.stop_strings
+        self.take_threads()
+        make_thin(model)
         self._passes = passes_for(name, model)
         self.max_shared_ids = self._passes.max_shared_ids
 
