@@ -17,6 +17,7 @@ Shape suffixes: `N` positions, `U` the union vocabulary.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,8 +44,8 @@ class TextProbs:
         favourites: the likeliest token, by the place at which one of the member's tokens begins.
     """
 
-    log_probs: list[float]
-    log_ends: list[float]
+    log_probs: array[float]
+    log_ends: array[float]
     favourites: dict[int, Favourite]
 
     def between(self, start: int, end: int) -> float:
@@ -60,7 +61,8 @@ def read_text(member: Member, sequence: Sequence, text: bytes, temperature: floa
     """Read `text` behind what `sequence` holds, of which the last id at least is pending; `temperature`: the gate's."""
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
-    probs = TextProbs([0.0] + [-math.inf] * len(text), [0.0] + [-math.inf] * len(text), {})
+    nothing = array("d", [0.0, *[-math.inf] * len(text)])
+    probs = TextProbs(nothing, nothing[:], {})
     start = 0
     for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids), temperature), strict=True):
         _add_boundary(probs, start, probs_U, text, union)

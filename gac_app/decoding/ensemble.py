@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import repeat
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.byte_scoring import mixed, read_text
 from gac_app.decoding.combine import Combine, UniteTopK, mean
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.draft_context import DraftContext
@@ -19,7 +16,8 @@ from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.prefix_draft_context import PrefixDraftContext
-from gac_app.decoding.scoring import PromptForks, Score, follow_pieces, longest_pieces, member_pieces
+from gac_app.decoding.scorer import ReadTexts, Scorer
+from gac_app.decoding.scoring import PromptForks, Score
 from gac_app.decoding.session import Branch, DecodingSession
 from gac_app.decoding.weights import StepWeights
 from gac_app.errors import RequestError
@@ -40,6 +38,7 @@ class Ensemble:
         self.members = {member.name: member for member in members}
         self.config = config
         self._paces: dict[tuple[str, ...], Pace] = {}
+        self._read_texts = ReadTexts()
 
     @property
     def union(self) -> UnionVocabulary:
@@ -112,8 +111,8 @@ class Ensemble:
     ) -> list[Score]:
         """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
 
-        Arguments are those of `generate`. The prompt is read once for all. An empty raw prompt is the beginning of a
-        document.
+        Arguments are those of `generate`. The prompt is read once for all, and what was scored lately is not read again
+        for other settings. An empty raw prompt is the beginning of a document.
 
         Raises:
             RequestError: where prompt or settings do not fit.
@@ -132,22 +131,12 @@ class Ensemble:
             ids = [_document_start(member) for member in members]
         else:
             ids = self._encode(members, self._checked(prompt, settings, raw))
-        with closing(PromptForks(members, ids)) as forks:
-            return [self._score(text.encode(), forks, settings, alone) for text in continuations]
-
-    def _score(self, text: bytes, forks: PromptForks, settings: Settings, alone: str | None) -> Score:
-        if not text:
-            return Score(0.0, 0, 0, 0)
         gate = EveryStep() if alone else make_gate(settings)
-        if settings.alignment == "prefix" and not alone and len(forks.members) > 1:
-            with forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-                read = list(pool.map(read_text, forks.members, sequences, repeat(text), repeat(gate.temperature)))
-            probs = {member.name: found for member, found in zip(forks.members, read, strict=True)}
-            return mixed(probs, len(text), gate, self._weights(settings))
-        cuts = [tuple(member_pieces(text, member.mapping)) for member in forks.members]
-        ways = dict.fromkeys((*cuts, *([] if alone else [tuple(longest_pieces(text, self.union))])))
-        scores = [follow_pieces(forks, pieces, gate, self._weights(settings)) for pieces in ways]
-        return max(scores, key=lambda score: score.log_prob)
+        with closing(PromptForks(members, ids)) as forks:
+            key = tuple(map(tuple, ids))
+            scorer = Scorer(forks, key, gate, lambda: self._weights(settings), self._read_texts)
+            score = scorer.by_bytes if settings.alignment == "prefix" and len(members) > 1 else scorer.by_pieces
+            return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
         """Raise RequestError where `session` would, without holding anything."""

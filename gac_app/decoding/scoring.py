@@ -12,7 +12,7 @@ import math
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import torch
@@ -36,6 +36,7 @@ class Score:
     num_bytes: int
     num_steps: int
     num_ensembled: int
+    seconds: float = field(default=0.0, compare=False)  # of the reading it rests on, when that was done
 
     @property
     def bits_per_byte(self) -> float:
@@ -43,25 +44,18 @@ class Score:
 
 
 class PromptForks:
-    """A prompt that every member has read, and sequences that go on from there."""
+    """A prompt that every member has read, from the first use on, and sequences that go on from there."""
 
     def __init__(self, members: list[Member], ids: list[list[int]]) -> None:
         self.members = members
         self._ids = ids
-        # The last id is read with what follows: a distribution comes from reading only.
-        self._read = [member.open(own[:-1]) for member, own in zip(members, ids, strict=True)]
-        try:
-            for future in [
-                member.read(sequence) for member, sequence in zip(members, self._read, strict=True) if sequence.ids
-            ]:
-                future.result()
-        except BaseException:
-            self.close()
-            raise
+        self._read: list[Sequence] = []
 
     @contextmanager
     def sequences(self) -> Generator[list[Sequence], None, None]:
         """A new sequence of each member that holds the prompt, its last id pending."""
+        if not self._read:
+            self._read_prompt()
         forked: list[Sequence] = []
         try:
             for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
@@ -72,30 +66,62 @@ class PromptForks:
             for member, sequence in zip(self.members, forked, strict=False):
                 member.free(sequence)
 
+    def _read_prompt(self) -> None:
+        # The last id is read with what follows: a distribution comes from reading only.
+        self._read = [member.open(own[:-1]) for member, own in zip(self.members, self._ids, strict=True)]
+        for future in [
+            member.read(sequence) for member, sequence in zip(self.members, self._read, strict=True) if sequence.ids
+        ]:
+            future.result()
+
     def close(self) -> None:
         """Give the prompt's memory back."""
-        for member, sequence in zip(self.members, self._read, strict=True):
+        for member, sequence in zip(self.members, self._read, strict=False):
             member.free(sequence)
 
 
-def follow_pieces(forks: PromptForks, pieces: SequenceOf[bytes], gate: Gate, weights: StepWeights) -> Score:
-    """The probability of `pieces`, one a step, by the alignment of the paper. Known, they are read many at once."""
+@dataclass(frozen=True, slots=True)
+class PieceRead:
+    """What members gave to one of the pieces in which a text was read.
+
+    Attributes:
+        probs: of the piece, by member name, the gate first.
+        favourites: in the same order, what each would have liked best in its place.
+        is_stable: whether all members have read the piece before as a token of their own.
+    """
+
+    probs: dict[str, float]
+    favourites: list[Favourite]
+    is_stable: bool
+
+
+def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], temperature: float) -> list[PieceRead]:
+    """Read `pieces`, union tokens. Known, they are read many at once; `temperature`: the gate's."""
     union = forks.members[0].mapping.union
-    log_prob, num_ensembled, is_stable = 0.0, 0, True
+    found, is_stable = [], True
     with forks.sequences() as sequences:
         for start in range(0, len(pieces), IDS_AT_ONCE):
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
-            rows = _read_chunk(forks.members, sequences, chunk, gate.temperature)
-            for index, token_id in enumerate(chunk):
-                at_step = {member.name: row[index] for member, row in zip(forks.members, rows, strict=True)}
-                decision = gate.decide([favourite for _, favourite in at_step.values()], is_stable=is_stable)
-                is_ensembled = decision.is_open and len(at_step) > 1
-                names = list(at_step) if is_ensembled else list(at_step)[:1]
-                probs = {name: float(at_step[name][0][token_id]) for name in names}
-                log_prob += math.log(max(_mixed(probs, weights), LEAST_PROB))
-                num_ensembled += is_ensembled
+            rows = _read_chunk(forks.members, sequences, chunk, temperature)
+            for token_id, at_step in zip(chunk, zip(*rows, strict=True), strict=True):
+                probs = {
+                    m.name: float(probs_U[token_id]) for m, (probs_U, _) in zip(forks.members, at_step, strict=True)
+                }
+                found.append(PieceRead(probs, [favourite for _, favourite in at_step], is_stable))
                 is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
-    return Score(log_prob, sum(map(len, pieces)), len(pieces), num_ensembled)
+    return found
+
+
+def score_pieces(pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, weights: StepWeights) -> Score:
+    """The probability of pieces that were read, one a step, by the alignment of the paper."""
+    log_prob, num_ensembled = 0.0, 0
+    for piece in pieces:
+        decision = gate.decide(piece.favourites, is_stable=piece.is_stable)
+        is_ensembled = decision.is_open and len(piece.probs) > 1
+        probs = piece.probs if is_ensembled else dict(list(piece.probs.items())[:1])
+        log_prob += math.log(max(_mixed(probs, weights), LEAST_PROB))
+        num_ensembled += is_ensembled
+    return Score(log_prob, num_bytes, len(pieces), num_ensembled)
 
 
 def _read_chunk(

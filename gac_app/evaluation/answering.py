@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -71,7 +70,6 @@ def _written(ensemble: Ensemble, task: Task, question: Question, system: System,
 
 
 def _chosen(ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings) -> Answer:
-    started = time.monotonic()
     scores = ensemble.score(task.prompt(question), task.continuations(question), settings, alone=system.alone, raw=True)
     index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
     return Answer(
@@ -81,5 +79,5 @@ def _chosen(ensemble: Ensemble, task: Task, question: Question, system: System, 
         log_probs=tuple(score.log_prob for score in scores),
         num_tokens=sum(score.num_steps for score in scores),
         num_ensembled=sum(score.num_ensembled for score in scores),
-        seconds=time.monotonic() - started,
+        seconds=sum(score.seconds for score in scores),
     )

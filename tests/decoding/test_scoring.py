@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gac_app.decoding import scorer
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.scorer import ReadTexts
 from gac_app.decoding.scoring import LEAST_PROB, Score, longest_pieces, member_pieces
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
@@ -124,6 +126,48 @@ def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
     ensemble.score(prompt, texts, raw=True)
     at_most = 4 * 2 * sum(map(len, texts))  # at most four ways to cut, no letter read more than twice
     assert at_most < num_prompt_ids < model.num_read <= num_prompt_ids + at_most
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_what_was_scored_is_not_read_again_for_other_weights_and_gates(alignment: str) -> None:
+    ensemble, other = (toy_ensemble(toys(1, 2), alignment=alignment) for _ in range(2))
+    model = model_of(ensemble, "m0")
+    texts = ["abba", "ab"]
+    first = ensemble.score(PROMPT, texts, raw=True)
+    model.num_read = 0
+
+    changes: list[dict[str, Any]] = [{}, {"weights": {"m0": 3, "m1": 1}}, {"mode": "gate", "threshold": 0.4}]
+    for change in changes:
+        settings = ensemble.config.settings_from({"mode": "every-step", "alignment": alignment, **change})
+        assert ensemble.score(PROMPT, texts, settings, raw=True) == other.score(PROMPT, texts, settings, raw=True)
+    assert model.num_read == 0
+    again = ensemble.score(PROMPT, texts, raw=True)
+    assert [score.seconds for score in again] == [score.seconds for score in first]
+    assert first[0].seconds > 0
+
+    for change in ({"mode": "gate", "threshold": 0.4, "gate_temperature": 2.0}, {"weights": {"m0": 1, "m1": 0}}):
+        model.num_read = 0
+        settings = ensemble.config.settings_from({"alignment": alignment, **change})
+        assert ensemble.score(PROMPT, texts, settings, raw=True) == other.score(PROMPT, texts, settings, raw=True)
+        assert model.num_read > 0, "another temperature and other members have to be read"
+    model.num_read = 0
+    ensemble.score(PROMPT + "a", texts, raw=True)
+    assert model.num_read > 0, "behind another prompt as well"
+
+
+def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "_MAX_KEPT_BYTES", 10)
+    read_texts, calls = ReadTexts(), []
+
+    def once(key: str, num_bytes: int) -> str:
+        return read_texts.once(key, num_bytes, lambda: calls.append(key) or key)[0]
+
+    for key in ("a", "b", "a", "c", "b", "a"):
+        assert once(key, 4) == key
+    assert calls == ["a", "b", "c", "a"]
+    assert once("huge", 11) == "huge"
+    assert once("a", 4) == "a"
+    assert calls == ["a", "b", "c", "a", "huge", "a"]
 
 
 def test_scoring_gives_all_sequences_back() -> None:

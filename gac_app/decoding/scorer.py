@@ -1,0 +1,96 @@
+"""Scores texts behind a prompt, and keeps for a while what members gave to them.
+
+Other weights, thresholds or choices of gate then score a text without a forward pass.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
+from typing import Any
+
+from gac_app.decoding.byte_scoring import TextProbs, mixed, read_text
+from gac_app.decoding.gate import Gate
+from gac_app.decoding.scoring import PromptForks, Score, longest_pieces, member_pieces, read_pieces, score_pieces
+from gac_app.decoding.weights import StepWeights
+
+_MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred
+
+
+class ReadTexts:
+    """What was read lately, with the seconds that it took."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[Any, float, int]] = {}  # (what was read, seconds, bytes), oldest first
+        self._num_bytes = 0
+        self._lock = threading.Lock()
+
+    def once(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
+        """What `read` gives, or has given for this key, and how long that took."""
+        kept = self._kept.get(key)
+        if kept is None:
+            started = time.monotonic()
+            found = read()
+            kept = found, time.monotonic() - started, num_bytes
+            self._keep(key, kept)
+        return kept[:2]
+
+    def _keep(self, key: Hashable, kept: tuple[Any, float, int]) -> None:
+        with self._lock:
+            if key in self._kept:  # another thread has read it meanwhile
+                return
+            self._kept[key] = kept
+            self._num_bytes += kept[2]
+            while self._num_bytes > _MAX_KEPT_BYTES:
+                self._num_bytes -= self._kept.pop(next(iter(self._kept)))[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores texts behind one prompt.
+
+    Args:
+        forks: the prompt, and the members that take part, the gate first.
+        prompt_key: tells it from other prompts in `read_texts`.
+        make_weights: those with which a text begins.
+    """
+
+    forks: PromptForks
+    prompt_key: Hashable
+    gate: Gate
+    make_weights: Callable[[], StepWeights]
+    read_texts: ReadTexts
+
+    def by_bytes(self, text: bytes) -> Score:
+        """By the alignment `prefix`."""
+        probs, seconds = self._once(text, len(text), partial(self._read_bytes, text))
+        return replace(mixed(probs, len(text), self.gate, self.make_weights()), seconds=seconds)
+
+    def by_pieces(self, text: bytes) -> Score:
+        """By the alignment `paper`, or of a member alone."""
+        members = self.forks.members
+        cuts = [tuple(member_pieces(text, member.mapping)) for member in members]
+        if len(members) > 1:
+            cuts.append(tuple(longest_pieces(text, members[0].mapping.union)))
+        scores = []
+        for pieces in dict.fromkeys(cuts):
+            read = partial(read_pieces, self.forks, pieces, self.gate.temperature)
+            found, seconds = self._once(pieces, len(text), read)
+            scores.append(replace(score_pieces(found, len(text), self.gate, self.make_weights()), seconds=seconds))
+        best = max(scores, key=lambda score: score.log_prob)
+        return replace(best, seconds=sum(score.seconds for score in scores))
+
+    def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
+        names = tuple(member.name for member in self.forks.members)
+        return self.read_texts.once((names, self.prompt_key, self.gate.temperature, cut), num_bytes, read)
+
+    def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
+        members = self.forks.members
+        with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
+            found = pool.map(read_text, members, sequences, repeat(text), repeat(self.gate.temperature))
+            return {member.name: probs for member, probs in zip(members, found, strict=True)}
