@@ -11,8 +11,6 @@ from typing import Any
 
 from gac_app.decoding.events import (
     Candidate,
-    FinishedEvent,
-    FinishReason,
     MemberTrace,
     MemberUsage,
     StepTrace,
@@ -79,32 +77,6 @@ def token_to_json(event: TokenEvent) -> Json:
 
 def token_from_json(data: Json) -> TokenEvent:
     return TokenEvent(text=data["text"], step=step_from_json(data))
-
-
-def finished_to_json(event: FinishedEvent) -> Json:
-    return {
-        "reason": str(event.reason),
-        "text": event.text,
-        "num_tokens": event.num_tokens,
-        "num_ensembled": event.num_ensembled,
-        "ttft_s": round_float(event.ttft_s),
-        "seconds": round_float(event.seconds),
-        "members": usage_to_json(event.members),
-        "detail": event.detail,
-    }
-
-
-def finished_from_json(data: Json) -> FinishedEvent:
-    return FinishedEvent(
-        reason=FinishReason(data["reason"]),
-        text=data["text"],
-        num_tokens=data["num_tokens"],
-        num_ensembled=data["num_ensembled"],
-        ttft_s=data["ttft_s"],
-        seconds=data["seconds"],
-        members=usage_from_json(data["members"]),
-        detail=data["detail"],
-    )
 
 
 def usage_to_json(members: dict[str, MemberUsage]) -> Json:

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.events import StepTrace, TokenEvent
 from gac_app.decoding.serialise import (
-    finished_from_json,
-    finished_to_json,
     round_float,
     step_from_json,
     step_to_json,
@@ -52,11 +50,6 @@ def test_steps_come_back(step: StepTrace) -> None:
 @given(values_of(TokenEvent))
 def test_token_events_come_back(event: TokenEvent) -> None:
     assert token_from_json(through_json(token_to_json(event))) == event
-
-
-@given(values_of(FinishedEvent))
-def test_finished_events_come_back(event: FinishedEvent) -> None:
-    assert finished_from_json(through_json(finished_to_json(event))) == event
 
 
 @given(st.floats(min_value=1e-30, max_value=1e6))
