@@ -12,6 +12,7 @@ from statistics import median
 _REMEMBERED = 5  # passes of each size, of which the median counts
 _TRIED = 2  # passes of a size from which its cost is believed
 _AGAIN = 256  # cuts after which all are read together once, in case it has changed
+_PLANNED = 32  # passes for which the best sizes are not worked out again
 
 
 class PassCosts:
@@ -20,10 +21,16 @@ class PassCosts:
     def __init__(self) -> None:
         self._seconds: dict[int, deque[float]] = {}  # by number of steps
         self._num_cut = 1
+        self._num_noted = 0
+        self._plans: dict[int, list[int]] = {}  # by number of steps
 
     def note(self, num_steps: int, seconds: float) -> None:
         """A pass over so many steps took this long."""
-        self._seconds.setdefault(num_steps, deque(maxlen=_REMEMBERED)).append(seconds)
+        noted = self._seconds.setdefault(num_steps, deque(maxlen=_REMEMBERED))
+        noted.append(seconds)
+        self._num_noted += 1
+        if len(noted) < _REMEMBERED or self._num_noted % _PLANNED == 0:
+            self._plans.clear()
 
     def sizes(self, num_steps: int) -> list[int]:
         """Sizes of the passes that together are expected to be the soonest done with so many steps, largest first."""
@@ -35,6 +42,11 @@ class PassCosts:
         return max(self._best(num_steps)) > 1
 
     def _best(self, num_steps: int) -> list[int]:
+        if num_steps not in self._plans:
+            self._plans[num_steps] = self._planned(num_steps)
+        return self._plans[num_steps]
+
+    def _planned(self, num_steps: int) -> list[int]:
         if num_steps <= 1 or not self._is_known(1):
             return [num_steps]
         best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]

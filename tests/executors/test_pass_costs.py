@@ -55,6 +55,6 @@ def test_what_was_too_dear_is_tried_again_and_taken_when_it_has_become_cheap() -
     costs = learned({1: 10, 2: 25})
     tried = [costs.sizes(2) for _ in range(2 * pass_costs._AGAIN)]
     assert tried.count([2]) == 2
-    for _ in range(5):
+    for _ in range(pass_costs._PLANNED):
         costs.note(2, 11)
     assert costs.sizes(2) == [2]
