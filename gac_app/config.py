@@ -164,11 +164,13 @@ class Config(Frozen):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"members: the name {name!r} is used twice; names must differ")
+        num_needed = 2 * (self.server.max_running + self.lab.is_open)
+        wanted = f"{self.server.max_running} runs at once" + (" and a study of the lab" if self.lab.is_open else "")
         for member in self.members:
-            if member.max_sequences < 2 * self.server.max_running:
+            if member.max_sequences < num_needed:
                 raise ValueError(
-                    f"server.max_running: {self.server.max_running} runs at once need {2 * self.server.max_running} "
-                    f"sequences in every member; {member.name} has max_sequences {member.max_sequences}"
+                    f"server.max_running: {wanted} need {num_needed} sequences in every member; "
+                    f"{member.name} has max_sequences {member.max_sequences}"
                 )
         if not self.settings.gate:
             object.__setattr__(self, "settings", self.settings.model_copy(update={"gate": names[0]}))

@@ -25,7 +25,7 @@ from itertools import pairwise
 import numpy as np
 
 from gac_app.decoding.gate import Favourite, Gate
-from gac_app.decoding.member import Member
+from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.scoring import IDS_AT_ONCE, LEAST_PROB, Score
 from gac_app.decoding.weights import StepWeights
 from gac_app.models.base import Sequence
@@ -57,14 +57,21 @@ class TextProbs:
         return self.log_ends[place] - self.log_probs[place] >= math.log(_IS_BOUNDARY)
 
 
-def read_text(member: Member, sequence: Sequence, text: bytes, temperature: float = 1.0) -> TextProbs:
-    """Read `text` behind what `sequence` holds, of which the last id at least is pending; `temperature`: the gate's."""
+def read_text(
+    member: Member, sequence: Sequence, text: bytes, temperature: float = 1.0, timeout_s: float | None = None
+) -> TextProbs:
+    """Read `text` behind what `sequence` holds, of which the last id at least is pending.
+
+    Args:
+        temperature: the gate's.
+        timeout_s: of one read.
+    """
     mapping, union = member.mapping, member.mapping.union
     ids = mapping.spell(text)
     nothing = array("d", [0.0, *[-math.inf] * len(text)])
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
-    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids), temperature), strict=True):
+    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids), temperature, timeout_s), strict=True):
         _add_boundary(probs, start, probs_U, text, union)
         probs.favourites[start] = favourite
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
@@ -78,13 +85,13 @@ def read_text(member: Member, sequence: Sequence, text: bytes, temperature: floa
 
 
 def _rows(
-    member: Member, sequence: Sequence, ids: list[int], temperature: float
+    member: Member, sequence: Sequence, ids: list[int], temperature: float, timeout_s: float | None
 ) -> Iterator[tuple[np.ndarray, Favourite]]:
     """The distribution before each of `ids`, [U], and its favourite."""
     for start in range(0, len(ids), IDS_AT_ONCE):
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
-        reading = member.read(sequence, num_logits=len(chunk)).result()
+        reading = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
         sequence.extend(chunk[-1:])
         favourites = [reading.favourite(position, temperature) for position in range(len(chunk))]
         yield from zip(reading.probs_NU.cpu().numpy(), favourites, strict=True)

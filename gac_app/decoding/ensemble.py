@@ -16,7 +16,7 @@ from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.prefix_draft_context import PrefixDraftContext
-from gac_app.decoding.scorer import ReadTexts, Scorer
+from gac_app.decoding.scorer import ReadTexts, Scorer, ids_key
 from gac_app.decoding.scoring import PromptForks, Score
 from gac_app.decoding.session import Branch, DecodingSession
 from gac_app.decoding.weights import StepWeights
@@ -132,9 +132,8 @@ class Ensemble:
         else:
             ids = self._encode(members, self._checked(prompt, settings, raw))
         gate = EveryStep() if alone else make_gate(settings)
-        with closing(PromptForks(members, ids)) as forks:
-            key = tuple(map(tuple, ids))
-            scorer = Scorer(forks, key, gate, lambda: self._weights(settings), self._read_texts)
+        with closing(PromptForks(members, ids, settings.step_timeout_s)) as forks:
+            scorer = Scorer(forks, ids_key(ids), gate, lambda: self._weights(settings), self._read_texts)
             score = scorer.by_bytes if settings.alignment == "prefix" and len(members) > 1 else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
 

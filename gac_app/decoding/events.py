@@ -55,6 +55,8 @@ class StepTrace:
     spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()  # members lost so far to failures
     is_open: bool = False  # the tokens of some members go on beyond this one
+    is_shared: bool = True  # all members' surely end with it
+    evidence: dict[str, float] = field(default_factory=dict)  # where it is open: what each member gave to its bytes
     is_forced: bool = False  # given by a branch, not chosen
     is_drafted: bool = False  # guessed ahead by one member and verified with others in one pass
 

@@ -104,27 +104,28 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
     """
     started = time.monotonic()
     counts = [read.sequence.num_pending for read in reads]
-    with _failures_named(model):
+    with failures_named(model):
         for read in reads:
             model.catch_up(read.sequence)
         logits = model.read(reads)
         probs = [mapping.project(logits_NV) for logits_NV in logits]
         tops = [top_k(probs_NU, TOP_K) for probs_NU in probs]
-    if not all(map(math.isfinite, chain.from_iterable(top_probs_NK[:, 0].tolist() for top_probs_NK, _ in tops))):
-        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+        # The first look at a number, so a GPU's late errors come up here.
+        if not all(map(math.isfinite, chain.from_iterable(top_probs_NK[:, 0].tolist() for top_probs_NK, _ in tops))):
+            raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
     seconds = time.monotonic() - started
     return [Reading(probs_NU, *top, count, seconds) for probs_NU, top, count in zip(probs, tops, counts, strict=True)]
 
 
 def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
     """Read the first `num_ids` of what is pending, without a distribution. Raises MemberError as `take_readings`."""
-    with _failures_named(model):
+    with failures_named(model):
         model.catch_up(sequence)
         model.read_part(sequence, num_ids)
 
 
 @contextmanager
-def _failures_named(model: Model) -> Iterator[None]:
+def failures_named(model: Model) -> Iterator[None]:
     """Whatever a back end raises ends this member's part, never the worker."""
     try:
         with torch.inference_mode():
@@ -136,6 +137,15 @@ def _failures_named(model: Model) -> Iterator[None]:
         raise MemberError(model.name, "out-of-memory", "the device has no memory left for this step") from error
     except Exception as error:
         raise MemberError(model.name, "exception", f"{type(error).__name__}: {error}") from error
+
+
+def awaited(member: Member, reading: Future[Reading], timeout_s: float | None) -> Reading:
+    """Raises MemberError where the read failed, or takes longer than `timeout_s`."""
+    try:
+        return reading.result(timeout_s)
+    except TimeoutError:
+        reading.cancel()
+        raise MemberError(member.name, "timeout", "gave no answer in time") from None
 
 
 class ModelMember:

@@ -120,5 +120,5 @@ class Pace:
 
     def _verifying(self, num_ids: int) -> float:
         """Seconds of a pass over this many ids, of fewer where that was not seen yet."""
-        known = [length for length, rate in self._verify.items() if rate.num >= _FEW and length <= num_ids]
+        known = [length for length, rate in list(self._verify.items()) if rate.num >= _FEW and length <= num_ids]
         return self._verify[max(known)].mean if known else 0.0

@@ -5,6 +5,7 @@ Other weights, thresholds or choices of gate then score a text without a forward
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -19,7 +20,13 @@ from gac_app.decoding.gate import Gate
 from gac_app.decoding.scoring import PromptForks, Score, longest_pieces, member_pieces, read_pieces, score_pieces
 from gac_app.decoding.weights import StepWeights
 
-_MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred
+_MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred bytes
+_OWN_BYTES = 20  # that an entry counts by itself
+
+
+def ids_key(ids: list[list[int]]) -> bytes:
+    """Tells a prompt, in the ids of each member, from others: a digest, as a prompt may be long."""
+    return hashlib.sha256(repr(ids).encode()).digest()
 
 
 class ReadTexts:
@@ -36,7 +43,7 @@ class ReadTexts:
         if kept is None:
             started = time.monotonic()
             found = read()
-            kept = found, time.monotonic() - started, num_bytes
+            kept = found, time.monotonic() - started, num_bytes + _OWN_BYTES
             self._keep(key, kept)
         return kept[:2]
 
@@ -92,5 +99,12 @@ class Scorer:
     def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
         members = self.forks.members
         with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-            found = pool.map(read_text, members, sequences, repeat(text), repeat(self.gate.temperature))
+            found = pool.map(
+                read_text,
+                members,
+                sequences,
+                repeat(text),
+                repeat(self.gate.temperature),
+                repeat(self.forks.timeout_s),
+            )
             return {member.name: probs for member, probs in zip(members, found, strict=True)}

@@ -18,7 +18,7 @@ from itertools import accumulate
 import torch
 
 from gac_app.decoding.gate import Favourite, Gate
-from gac_app.decoding.member import Member
+from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.weights import StepWeights
 from gac_app.models.base import Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -46,8 +46,9 @@ class Score:
 class PromptForks:
     """A prompt that every member has read, from the first use on, and sequences that go on from there."""
 
-    def __init__(self, members: list[Member], ids: list[list[int]]) -> None:
+    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float) -> None:
         self.members = members
+        self.timeout_s = timeout_s  # of one read
         self._ids = ids
         self._read: list[Sequence] = []
 
@@ -69,10 +70,9 @@ class PromptForks:
     def _read_prompt(self) -> None:
         # The last id is read with what follows: a distribution comes from reading only.
         self._read = [member.open(own[:-1]) for member, own in zip(self.members, self._ids, strict=True)]
-        for future in [
-            member.read(sequence) for member, sequence in zip(self.members, self._read, strict=True) if sequence.ids
-        ]:
-            future.result()
+        pairs = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
+        for member, reading in [(member, member.read(sequence)) for member, sequence in pairs]:
+            awaited(member, reading, self.timeout_s)
 
     def close(self) -> None:
         """Give the prompt's memory back."""
@@ -102,7 +102,7 @@ def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], temperature: floa
     with forks.sequences() as sequences:
         for start in range(0, len(pieces), IDS_AT_ONCE):
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
-            rows = _read_chunk(forks.members, sequences, chunk, temperature)
+            rows = _read_chunk(forks, sequences, chunk, temperature)
             for token_id, at_step in zip(chunk, zip(*rows, strict=True), strict=True):
                 probs = {
                     m.name: float(probs_U[token_id]) for m, (probs_U, _) in zip(forks.members, at_step, strict=True)
@@ -125,18 +125,18 @@ def score_pieces(pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, weig
 
 
 def _read_chunk(
-    members: list[Member], sequences: list[Sequence], chunk: list[int], temperature: float
+    forks: PromptForks, sequences: list[Sequence], chunk: list[int], temperature: float
 ) -> list[list[tuple[torch.Tensor, Favourite]]]:
     """Per member its distribution before each union token of `chunk`, and its favourite there."""
     asked = []
-    for member, sequence in zip(members, sequences, strict=True):
+    for member, sequence in zip(forks.members, sequences, strict=True):
         spelt = [member.mapping.feed(token_id) for token_id in chunk]
         ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_pending - 1))
         sequence.extend([own for ids in spelt[:-1] for own in ids])
-        asked.append((member.read(sequence, num_logits=sequence.num_pending), ends, sequence, spelt[-1]))
+        asked.append((member, member.read(sequence, num_logits=sequence.num_pending), ends, sequence, spelt[-1]))
     rows = []
-    for future, ends, sequence, last in asked:
-        reading = future.result()
+    for member, future, ends, sequence, last in asked:
+        reading = awaited(member, future, forks.timeout_s)
         rows.append([(reading.probs_NU[end], reading.favourite(end, temperature)) for end in ends])
         sequence.extend(list(last))
     return rows

@@ -1,8 +1,8 @@
 """Decoding events <-> JSON-able values, for the database and for exports.
 
 Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
-`[token_id, hex, prob]`, and what is empty in most steps (`spellings`, `dropped`,
-`is_open`, `is_forced`, `is_drafted`) is left out.
+`[token_id, hex, prob]`, and what is the same in most steps (no `spellings`, `dropped`, `evidence`; not `is_open`,
+`is_forced`, `is_drafted`; `is_shared`) is left out.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ def step_to_json(step: StepTrace) -> Json:
         data["dropped"] = list(step.dropped)
     if step.is_open:
         data["is_open"] = True
+    if step.is_open or not step.is_shared:
+        data["is_shared"] = step.is_shared
+    if step.evidence:
+        data["evidence"] = {name: round_float(prob) for name, prob in step.evidence.items()}
     if step.is_forced:
         data["is_forced"] = True
     if step.is_drafted:
@@ -65,6 +69,8 @@ def step_from_json(data: Json) -> StepTrace:
         spellings={name: tuple(bytes.fromhex(piece) for piece in pieces) for name, pieces in spellings.items()},
         dropped=tuple(data.get("dropped", ())),
         is_open=data.get("is_open", False),
+        is_shared=data.get("is_shared", not data.get("is_open", False)),  # older rows do not say
+        evidence=data.get("evidence", {}),
         is_forced=data.get("is_forced", False),
         is_drafted=data.get("is_drafted", False),
     )

@@ -93,13 +93,16 @@ class Stepper:
             probs_U,
             decision.confidence,
             self._dropped,
+            probs,
             is_open=bool(self._open),
+            is_shared=is_shared,
             is_drafted=self._speculation is not None and self._speculation.expects(token_id),
         )
 
     def recall(self, step: StepTrace) -> None:
         """Learn from a step of another session what `decide` learnt from it there."""
-        self._note({member.member: member.prob for member in step.members}, is_shared=not step.is_open)
+        given = {member.member: member.prob for member in step.members}
+        self._note({**given, **step.evidence}, is_shared=step.is_shared)
 
     def _note(self, probs: dict[str, float], *, is_shared: bool) -> None:
         """Let the weights learn from what each member gave to the token decided; one member alone proves nothing."""

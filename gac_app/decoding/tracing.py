@@ -26,7 +26,9 @@ class Decision:
         probs_U: the combined distribution.
         confidence: the gate's.
         dropped: members lost so far.
-        is_open: the tokens of some members go on beyond the one chosen.
+        evidence: what each member gave to the token, or to its bytes where its own token may go on.
+        is_open: the tokens of some members may go on beyond the one chosen.
+        is_shared: all members' tokens surely end with it.
     """
 
     token_id: int
@@ -36,7 +38,9 @@ class Decision:
     probs_U: torch.Tensor
     confidence: float
     dropped: tuple[str, ...]
+    evidence: Mapping[str, float]
     is_open: bool
+    is_shared: bool
     is_drafted: bool
 
 
@@ -64,6 +68,8 @@ def trace_of(
         spellings=spellings,
         dropped=decision.dropped,
         is_open=decision.is_open,
+        is_shared=decision.is_shared,
+        evidence=dict(decision.evidence) if decision.is_open else {},
         is_forced=is_forced,
         is_drafted=decision.is_drafted,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
 from gac_app.decoding.events import FinishedEvent, FinishReason
-from gac_app.errors import MemberError, RequestError
+from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.matching import extracted, is_right
 from gac_app.evaluation.output_level import choose
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def answer(
     ensemble: Ensemble, task: Task, question: Question, system: System, candidates: Sequence[Answer] = ()
 ) -> Answer:
-    """The system's answer, judged. Where a member fails or the prompt does not fit, the answer's `error` says so.
+    """The system's answer, judged. Where a member fails, or prompt or choices do not fit, its `error` says so.
 
     Decoding is greedy unless the system samples, and no member may be dropped on the way: then it would be another
     system.
@@ -44,7 +44,7 @@ def answer(
         if system.rule:
             return choose(ensemble, task, question, system.rule, candidates)
         return respond(ensemble, task, question, system, settings)
-    except (MemberError, RequestError) as error:
+    except (MemberError, RequestError, VocabularyError) as error:
         return Answer(question.id, error=str(error))
 
 

@@ -27,8 +27,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from gac_app.config import Settings
-from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.config import MAX_PROMPT_CHARS, Settings
+from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.systems import parse_system, refuse_rules
 from gac_app.models.message import Message
@@ -127,6 +127,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
         text = ""
         with closing(self._events(context, self._settings(max_new_tokens=longest, stop=()))) as events:
             for event in events:
+                _check_finish(event)
                 text += event.text if isinstance(event, TokenEvent) else ""
                 if not any(len(text) < len(wanted) and wanted.startswith(text) for wanted in continuations):
                     break
@@ -144,7 +145,9 @@ class EnsembleLM(LM):  # type: ignore[misc]
         members = self._ensemble.members.values()
         while text:
             end = len(text)
-            while end > 1 and any(len(m.encode(text[:end])) > m.context_length // 2 - 1 for m in members):
+            while end > 1 and (
+                end > MAX_PROMPT_CHARS or any(len(m.encode(text[:end])) > m.context_length // 2 - 1 for m in members)
+            ):
                 end //= 2
             yield text[:end]
             text = text[end:]
@@ -160,14 +163,15 @@ class EnsembleLM(LM):  # type: ignore[misc]
             changes |= {name: options[name] for name in _SAMPLING if options.get(name) is not None}
         *_, finished = self._events(context, self._settings(**changes))
         assert isinstance(finished, FinishedEvent)  # noqa: S101 (a session ends with it)
-        if finished.reason is FinishReason.ERROR:
-            raise GacError(finished.detail)
+        _check_finish(finished)
         return finished.text
 
     # --- the ensemble
 
     def _settings(self, **changes: Any) -> Settings:
-        return self._system.settings(self._ensemble.config, **{"temperature": 0.0, **changes})
+        # A member that is dropped on the way would make another system of it.
+        fixed = {"temperature": 0.0, "on_member_failure": "stop"}
+        return self._system.settings(self._ensemble.config, **{**fixed, **changes})
 
     def _score(self, context: str, continuations: Sequence[str], settings: Settings) -> list[Score]:
         prompt = _prompt(context)
@@ -210,6 +214,12 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
             super().__init__(load(config), system, batch_size, max_gen_toks)
 
     register_model("gac")(Configured)
+
+
+def _check_finish(event: Event) -> None:
+    """Raise GacError where a session ended by a failure."""
+    if isinstance(event, FinishedEvent) and event.reason is FinishReason.ERROR:
+        raise GacError(event.detail)
 
 
 def _prompt(context: str) -> str | list[Message]:

@@ -8,6 +8,7 @@ waits for no other visitor's whole prompt.
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -160,18 +161,23 @@ class Passes:
         try:
             readings = take_readings(self._model, self._mapping, [command.read for command in commands])
         except GacError as error:
-            if len(commands) == 1 and not self._has_more_room(commands, error):
-                commands[0].future.set_exception(error)
-                return
-            for command, length in zip(commands, lengths, strict=True):
-                self._read_again(command, length)
+            failure = error
+        else:
+            self._note(commands, is_stepping=is_stepping, seconds=time.monotonic() - started)
+            for command, length, reading in zip(commands, lengths, readings, strict=True):
+                self._deliver(command, length, reading)
             return
-        seconds = time.monotonic() - started
+        has_room = self._has_more_room(commands, failure)
+        if len(commands) == 1 and not has_room:
+            commands[0].future.set_exception(failure)
+            return
+        for command, length in zip(commands, lengths, strict=True):
+            self._read_again(command, length)
+
+    def _note(self, commands: list[ReadCommand], *, is_stepping: bool, seconds: float) -> None:
         self.patience_s = min(_PATIENCE * seconds, _MAX_PATIENCE_S)
         if is_stepping:
             self._costs.note(len(commands), seconds)
-        for command, length, reading in zip(commands, lengths, readings, strict=True):
-            self._deliver(command, length, reading)
 
     def _read_part(self, command: ReadCommand) -> None:
         """Read a part of a long read, and what is left of it when that is short."""
@@ -201,6 +207,7 @@ class Passes:
         """After a failed pass: whether memory could be given back that it may have lacked."""
         for command in commands:
             self.prefixes.distrust(command.sequence)
+        _let_go(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self.prefixes.give_up_kept()
 
     def _read_again(self, command: ReadCommand, length: int) -> None:
@@ -222,6 +229,13 @@ class Passes:
     def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
         self.prefixes.note(command.sequence, length, reading)
         command.future.set_result(_whole(command, reading))
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Forget what the frames of a failed pass hold: tensors, in memory that a second try needs."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _whole(command: ReadCommand, reading: Reading) -> Reading:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from gac_app.decoding.member import Reading
+from gac_app.decoding.member import Reading, failures_named
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
 
@@ -76,6 +76,11 @@ class SharedPrefixes:
             self.hold_empty(sequence)
         self._live.append(sequence)
         return reading
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        """A copy of a sequence. Raises MemberError where no more can be held."""
+        self.hold_empty(sequence)
+        return self._with_room(lambda: self._model.fork(sequence))
 
     def hold_empty(self, sequence: Sequence) -> None:
         """Let the model hold a sequence without any of its ids read. Raises MemberError where it cannot."""
@@ -156,7 +161,8 @@ class SharedPrefixes:
     def _with_room(self, make: Callable[[], Sequence]) -> Sequence:
         while True:
             try:
-                return make()
+                with failures_named(self._model):
+                    return make()
             except MemberError:
                 if not self._kept:
                     raise

@@ -59,11 +59,7 @@ class ThreadMember(ModelMember):
         return command.future
 
     def fork(self, sequence: Sequence) -> Sequence:
-        def fork() -> Sequence:
-            self._passes.prefixes.hold_empty(sequence)
-            return self._model.fork(sequence)
-
-        forked: Sequence = self._call(fork, sequence)
+        forked: Sequence = self._call(lambda: self._passes.prefixes.fork(sequence), sequence)
         return forked
 
     def rewind(self, sequence: Sequence, length: int) -> None:

@@ -138,8 +138,9 @@ class TransformersModel(Model):
         del sequence.ids[length:]
 
     def fork(self, sequence: Sequence) -> Sequence:
+        copied = self._caches[sequence.slot].fork()  # first: where memory ends, no slot is lost
         forked = self.new_sequence()
-        self._caches[forked.slot] = self._caches[sequence.slot].fork()
+        self._caches[forked.slot] = copied
         forked.ids = list(sequence.ids)
         forked.num_cached = sequence.num_cached
         return forked

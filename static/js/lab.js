@@ -61,7 +61,11 @@ async function start(event) {
 async function refresh() {
   clearTimeout(timer);
   const state = await ask("lab_state");
-  if (state.error && !state.results) return say(state.error);
+  if (!state.results) {
+    say(state.error);
+    timer = setTimeout(refresh, POLL_MS);
+    return;
+  }
   showRunning(state.running);
   const fresh = known && state.results.find((result) => !known.has(result.id));
   if (!known || fresh || known.size !== state.results.length) list(state.results);

@@ -15,11 +15,12 @@ from gac_app.decoding import scorer
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.scorer import ReadTexts
 from gac_app.decoding.scoring import LEAST_PROB, Score, longest_pieces, member_pieces
+from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, model_of, toy_ensemble, toys
-from tests.fakes import FixedModel, config_of, ensemble_of
+from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PROMPT = "ba"
 FEW = hypothesis_settings(max_examples=12, deadline=None)
@@ -155,8 +156,21 @@ def test_what_was_scored_is_not_read_again_for_other_weights_and_gates(alignment
     assert model.num_read > 0, "behind another prompt as well"
 
 
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang", marker=b"votes"))]
+    ensemble = ensemble_of(models)
+    settings = ensemble.config.settings_from({"alignment": alignment, "step_timeout_s": 0.1})
+    try:
+        with pytest.raises(MemberError, match="b: gave no answer in time"):
+            ensemble.score("the model", [" votes again"], settings, raw=True)
+    finally:
+        models[1].released.set()
+        ensemble.close()
+
+
 def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "_MAX_KEPT_BYTES", 10)
+    monkeypatch.setattr(scorer, "_MAX_KEPT_BYTES", 2 * scorer._OWN_BYTES + 10)
     read_texts, calls = ReadTexts(), []
 
     def once(key: str, num_bytes: int) -> str:
@@ -165,7 +179,7 @@ def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPa
     for key in ("a", "b", "a", "c", "b", "a"):
         assert once(key, 4) == key
     assert calls == ["a", "b", "c", "a"]
-    assert once("huge", 11) == "huge"
+    assert once("huge", 99) == "huge"
     assert once("a", 4) == "a"
     assert calls == ["a", "b", "c", "a", "huge", "a"]
 

@@ -152,6 +152,16 @@ def test_over_common_steps_the_posterior_costs_at_most_a_bit_more_than_the_bette
     assert bits[0] <= min(bits[1:]) + 1 + 1e-4
 
 
+@pytest.mark.parametrize("weights", ["average", "posterior"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_branch_weighs_members_as_the_answer_did_from_which_it_comes(weights: str, seed: int) -> None:
+    ensemble = make(1, 2, mode="every-step", weights=weights, alignment="prefix")
+    original = steps_of(ensemble, temperature=1.5, seed=seed)
+    for place, step in enumerate(original):
+        again = steps_of(ensemble, Branch(tuple(original[:place]), step.token), max_new_tokens=place + 1)
+        assert [m.weight for m in again[place].members] == pytest.approx([m.weight for m in step.members], abs=1e-4)
+
+
 def test_a_replayed_answer_has_taught_the_posterior_what_the_decoded_one_did() -> None:
     ensemble = make(1, 2, mode="every-step", weights="posterior", alignment="paper")
     original = steps_of(ensemble)

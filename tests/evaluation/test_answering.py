@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishReason
-from gac_app.errors import MemberError, RequestError
+from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.answering import answer
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.systems import parse_system
@@ -51,6 +51,7 @@ def test_a_member_alone_is_asked_alone() -> None:
     [
         (MemberError("b", "exception", "broke"), "b: broke"),
         (RequestError("prompt", "is too long"), "prompt: is too long"),
+        (VocabularyError("lacks 0x01"), "lacks 0x01"),
         (FinishReason.ERROR, "b: broke"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.journal import Journal
 from gac_app.evaluation.questions import read_questions
@@ -20,6 +21,7 @@ from gac_app.evaluation.systems import parse_systems
 from gac_app.evaluation.tasks import Task
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, toy_ensemble, toys
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 lm_eval = pytest.importorskip("lm_eval", reason="installed by requirements-dev.txt")
 from lm_eval.api.instance import Instance  # noqa: E402
@@ -199,3 +201,13 @@ def test_a_task_of_local_files_gives_the_accuracy_that_eval_gives(
         theirs = harness(EnsembleLM(ensemble, system), folder, f"local_{name}", template, data, monkeypatch)
         assert theirs == ours(ensemble, folder, task, system, data)
         assert 0 < theirs < 1
+
+
+def test_a_member_that_fails_ends_the_run_though_the_configuration_would_drop_it() -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("nan"))]
+    config = config_of(["a", "b"], {"on_member_failure": "drop"})
+    lm = EnsembleLM(ensemble_of(models, config, InlineMember), "every-step")
+    with pytest.raises(GacError, match="b: its logits are not finite"):
+        lm.generate_until(requests("generate_until", ("the model", {"until": []})))
+    with pytest.raises(GacError, match="b: its logits are not finite"):
+        lm._greedy("the model", [" votes"])

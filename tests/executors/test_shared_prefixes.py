@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -187,19 +188,38 @@ def test_nobody_goes_on_from_a_sequence_whose_pass_failed(desk: Desk) -> None:
     assert torch.equal(desk.opened([*PROMPT, 70])[1].probs_NU, desk.expected([*PROMPT, 70]))
 
 
-def test_kept_sequences_are_given_up_where_memory_ends(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_reads", [1, 2])
+def test_kept_sequences_are_given_up_where_memory_ends(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, num_reads: int
+) -> None:
     desk.member.free(desk.opened(PROMPT)[0])
     desk.settle()
-    real = desk.model.read
+    real, has_begun = desk.model.read, threading.Event()
 
     def read(reads: list[Read]) -> list[torch.Tensor]:
-        if desk.model.num_held > 1:
+        has_begun.wait(WAIT_S)
+        if desk.model.num_held > num_reads:
             raise torch.OutOfMemoryError
         return real(reads)
 
     monkeypatch.setattr(desk.model, "read", read)
-    _, reading = desk.opened(PROMPT, "bob/talk")
-    assert torch.equal(reading.probs_NU, desk.expected(PROMPT))
+    others = [desk.member.open(PROMPT, f"visitor {number}") for number in range(num_reads)]
+    readings = [desk.member.read(sequence) for sequence in others]
+    has_begun.set()
+    for reading in readings:
+        assert torch.equal(reading.result(WAIT_S).probs_NU, desk.expected(PROMPT))
+
+
+def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
+    live = [desk.opened(PROMPT, f"visitor {number}")[0] for number in range(desk.model.max_sequences)]
+    desk.member.free(live[0])
+    desk.settle()
+    assert desk.model.num_held == desk.model.max_sequences, "the first is kept"
+
+    forked = desk.member.fork(live[1])
+
+    forked.extend([65])
+    assert torch.equal(desk.member.read(forked).result(WAIT_S).probs_NU, desk.expected([*PROMPT, 65]))
 
 
 @hypothesis_settings(max_examples=40, deadline=None)

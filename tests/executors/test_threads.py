@@ -142,6 +142,27 @@ def test_the_worker_survives_whatever_a_model_raises(make: Make) -> None:
     assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
 
 
+def test_an_error_that_comes_up_late_ends_the_read_and_not_the_worker(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU's errors come up where a number is first looked at."""
+
+    class Broken:
+        def __getitem__(self, _: object) -> Broken:
+            return self
+
+        def tolist(self) -> list[float]:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    member = make(FakeModel())
+    with monkeypatch.context() as patch:
+        patch.setattr("gac_app.decoding.member.top_k", lambda *_: (Broken(), Broken()))
+        with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
+            member.read(open_text(member, "late")).result(WAIT_S)
+
+    assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
+
+
 def test_a_cancelled_read_is_skipped(make: Make) -> None:
     model = hanging_model()
     member = make(model)
