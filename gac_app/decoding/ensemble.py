@@ -44,6 +44,11 @@ class Ensemble:
     def union(self) -> UnionVocabulary:
         return next(iter(self.members.values())).mapping.union
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What computes each member's answers."""
+        return tuple(member.engine for member in self.members.values())
+
     def generate(
         self,
         prompt: str | SequenceOf[Message],

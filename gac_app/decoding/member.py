@@ -65,6 +65,10 @@ class Member(Protocol):
         """Whether reading several ids in one pass gives what reading them one by one gives, to float32 rounding."""
 
     @property
+    def engine(self) -> str:
+        """What computes its answers: library, kind of device, precision."""
+
+    @property
     def chat_stop_strings(self) -> tuple[str, ...]: ...
 
     def encode(self, prompt: Prompt) -> list[int]:
@@ -170,6 +174,10 @@ class ModelMember:
     @property
     def is_chunk_exact(self) -> bool:
         return self._model.is_chunk_exact
+
+    @property
+    def engine(self) -> str:
+        return self._model.engine
 
     @property
     def chat_stop_strings(self) -> tuple[str, ...]:

@@ -73,7 +73,9 @@ class Asker:
 
     def _journal(self, system: System) -> Journal:
         if system not in self._journals:
-            path = journal_path(self._folder, self.ensemble.config, self.task, system, self._questions)
+            path = journal_path(
+                self._folder, self.ensemble.config, self.ensemble.engines, self.task, system, self._questions
+            )
             if self._fresh:
                 path.unlink(missing_ok=True)
             self._journals[system] = Journal(path)

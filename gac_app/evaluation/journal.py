@@ -74,15 +74,24 @@ class Journal:
                 raise GacError(f"{self._path}, line {number}: is damaged; --fresh starts over") from None
 
 
-def journal_path(folder: Path, config: Config, task: Task, system: System, questions: Sequence[Question]) -> Path:
+def journal_path(
+    folder: Path,
+    config: Config,
+    engines: Sequence[str],
+    task: Task,
+    system: System,
+    questions: Sequence[Question],
+) -> Path:
     """Where a system's answers are kept: a name of its own for all that could change an answer.
 
-    That is the members, the settings, the task, all `questions` of the file, the version and what is kept.
+    That is the members and their engines, the settings, the task, all `questions` of the file, the version and what is
+    kept.
     """
     facts: list[Any] = [
         __version__,
         [field.name for field in fields(Answer)],
         [member.model_dump(mode="json") for member in config.members],
+        list(engines),
         system.settings(config).model_dump(mode="json"),
         system.alone,
         task.model_dump(mode="json", exclude={"about"}),

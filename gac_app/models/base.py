@@ -83,6 +83,7 @@ class Model(ABC):
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
     is_chunk_exact: bool = False  # several ids in one pass give what one by one gives, to float32 rounding
+    engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
     max_shared_ids: int = 1_000_000  # to be read of a sequence, up to which its pass can be shared with others
     pass_ids: int = 512  # read of a sequence in one pass; of more, others' passes come in between

@@ -62,6 +62,7 @@ class LlamaCppModel(Model):
         self.name = name
         self.num_threads = num_threads
         self.device = torch.device("cpu")
+        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
         self._ffi, self._lib = library()
         self._model = load_weights(path, num_gpu_layers)
         vocab = self._lib.llama_model_get_vocab(self._model)

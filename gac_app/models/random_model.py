@@ -69,6 +69,7 @@ class RandomModel(Model):
         self.vocabulary = vocabulary or make_vocabulary(seed)
         self.context_length = context_length
         self.device = torch.device("cpu")
+        self.engine = "random"
         self._chat = ChatFormat(None)
         self.chat_stop_strings = self._chat.stop_strings
         self._seed = seed

@@ -62,6 +62,7 @@ class TransformersModel(Model):
         _refuse_running_state(name, model)
         self.name = name
         self.device: torch.device = model.device
+        self.engine = f"transformers {self.device.type} {model.dtype}"
         self.is_chunk_exact = model.dtype == torch.float32
         self.context_length = _context_length(model, context_length)
         self._model = model

@@ -44,6 +44,7 @@ class FakeEnsemble:
     bits: Mapping[str, float] = field(default_factory=dict)
     delays: Mapping[str, float] = field(default_factory=dict)
     config: Config = CONFIG
+    engines: tuple[str, ...] = ()
     asked: list[tuple[str, str | None, Settings]] = field(default_factory=list)
     most_at_once: int = 0
     _under_way: int = 0

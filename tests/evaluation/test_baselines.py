@@ -103,7 +103,7 @@ def test_a_bad_name_is_told(name: str) -> None:
 def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
     systems = parse_systems("vote,alone:a,mbr+samples=1", CONFIG)
     everyone = [*systems, *(candidate for system in systems for candidate in system.candidates)]
-    journals = {system: Journal(journal_path(tmp_path, CONFIG, NQ, system, CAPITALS)) for system in everyone}
+    journals = {system: Journal(journal_path(tmp_path, CONFIG, (), NQ, system, CAPITALS)) for system in everyone}
     fake = FakeEnsemble({"France": " Paris", "Italy": " Rome", "Poland": " Krakow"})
     answers = evaluate(cast(Ensemble, fake), NQ, CAPITALS, journals)
     assert len(fake.asked) == 4 * len(CAPITALS), "two members, greedy and one sample"

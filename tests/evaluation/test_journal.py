@@ -55,27 +55,31 @@ def test_what_failed_is_asked_again(path: Path) -> None:
     assert "three" not in Journal(path).answers
 
 
+ENGINES = ("random", "random")
+
+
 def test_whatever_could_change_an_answer_changes_the_name(tmp_path: Path) -> None:
     task, system = load_task("nq"), parse_system("every-step", CONFIG)
     other_examples = task.with_examples(CAPITALS)
     warmer = CONFIG.model_copy(update={"settings": CONFIG.settings.model_copy(update={"repetition_penalty": 1.1})})
     paths = [
-        journal_path(tmp_path, CONFIG, task, system, CAPITALS),
-        journal_path(tmp_path, config_of(["a", "c"]), task, system, CAPITALS),
-        journal_path(tmp_path, warmer, task, system, CAPITALS),
-        journal_path(tmp_path, CONFIG, load_task("triviaqa"), system, CAPITALS),
-        journal_path(tmp_path, CONFIG, other_examples, system, CAPITALS),
-        journal_path(tmp_path, CONFIG, task, parse_system("every-step+prefix", CONFIG), CAPITALS),
-        journal_path(tmp_path, CONFIG, task, parse_system("alone:a", CONFIG), CAPITALS),
-        journal_path(tmp_path, CONFIG, task, system, CAPITALS[1:]),
+        journal_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS),
+        journal_path(tmp_path, config_of(["a", "c"]), ENGINES, task, system, CAPITALS),
+        journal_path(tmp_path, CONFIG, ("random", "transformers cuda torch.bfloat16"), task, system, CAPITALS),
+        journal_path(tmp_path, warmer, ENGINES, task, system, CAPITALS),
+        journal_path(tmp_path, CONFIG, ENGINES, load_task("triviaqa"), system, CAPITALS),
+        journal_path(tmp_path, CONFIG, ENGINES, other_examples, system, CAPITALS),
+        journal_path(tmp_path, CONFIG, ENGINES, task, parse_system("every-step+prefix", CONFIG), CAPITALS),
+        journal_path(tmp_path, CONFIG, ENGINES, task, parse_system("alone:a", CONFIG), CAPITALS),
+        journal_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS[1:]),
     ]
     assert len(set(paths)) == len(paths)
-    assert journal_path(tmp_path, CONFIG, task, system, CAPITALS) == paths[0]
+    assert journal_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS) == paths[0]
 
 
 def test_a_name_is_a_file_name(tmp_path: Path) -> None:
     config = config_of(["../../x/" + "y" * 60, "b"])
     system = parse_system("alone:../../x/" + "y" * 60, config)
-    path = journal_path(tmp_path, config, load_task("nq"), system, CAPITALS)
+    path = journal_path(tmp_path, config, ENGINES, load_task("nq"), system, CAPITALS)
     assert path.parent == tmp_path
     assert len(path.name) < 120
