@@ -37,9 +37,10 @@ class PassCosts:
         self._num_cut += num_steps > 1
         return [num_steps] if self._num_cut % _AGAIN == 0 else self._best(num_steps)
 
-    def is_shared(self, num_steps: int) -> bool:
-        """Whether of so many steps some had better share a pass."""
-        return max(self._best(num_steps)) > 1
+    def of_shared(self, num_steps: int) -> float:
+        """Seconds of the longest of the passes for so many steps; 0 where none of them had better share one."""
+        size = max(self._best(num_steps))
+        return self._cost(size) if size > 1 and self._is_known(1) else 0.0
 
     def _best(self, num_steps: int) -> list[int]:
         if num_steps not in self._plans:

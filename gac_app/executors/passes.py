@@ -21,7 +21,7 @@ from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPref
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
-_PATIENCE = 0.25  # of a pass: how long it may wait for more sequences to share it
+_PATIENCE = 0.25  # of the pass that they would share: how long it waits for more sequences
 _MAX_PATIENCE_S = 0.05
 
 
@@ -56,7 +56,6 @@ class Passes:
         self._asked: list[ReadCommand] = []  # not begun
         self._long: deque[ReadCommand] = deque()  # begun, and read part by part
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
-        self.patience_s = 0.0  # how long more reads may be waited for
 
     @property
     def is_idle(self) -> bool:
@@ -66,13 +65,15 @@ class Passes:
         """Take a read to be carried out."""
         self._asked.append(command)
 
-    def is_worth_waiting(self) -> bool:
-        """Whether reads of the last round's sequences are missing that would share a pass with those that wait."""
+    def patience_s(self) -> float:
+        """How long to wait for reads of the last round's sequences that would share a pass with those that wait now."""
         if not self._asked or self._long:
-            return False
+            return 0.0
         asked = {id(command.sequence) for command in self._asked}
         num_missing = len(self._read_last - asked)
-        return num_missing > 0 and self._costs.is_shared(len(asked) + num_missing)
+        if not num_missing:
+            return 0.0
+        return min(_PATIENCE * self._costs.of_shared(len(asked) + num_missing), _MAX_PATIENCE_S)
 
     def advance(self) -> None:
         """One pass for all short reads or as few as pay, and a part of one long read."""
@@ -163,7 +164,8 @@ class Passes:
         except GacError as error:
             failure = error
         else:
-            self._note(commands, is_stepping=is_stepping, seconds=time.monotonic() - started)
+            if is_stepping:
+                self._costs.note(len(commands), time.monotonic() - started)
             for command, length, reading in zip(commands, lengths, readings, strict=True):
                 self._deliver(command, length, reading)
             return
@@ -173,11 +175,6 @@ class Passes:
             return
         for command, length in zip(commands, lengths, strict=True):
             self._read_again(command, length)
-
-    def _note(self, commands: list[ReadCommand], *, is_stepping: bool, seconds: float) -> None:
-        self.patience_s = min(_PATIENCE * seconds, _MAX_PATIENCE_S)
-        if is_stepping:
-            self._costs.note(len(commands), seconds)
 
     def _read_part(self, command: ReadCommand) -> None:
         """Read a part of a long read, and what is left of it when that is short."""

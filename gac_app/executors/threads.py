@@ -118,13 +118,12 @@ class ThreadMember(ModelMember):
         Waits where there is nothing to do, and for a moment where more reads could share the next pass.
         """
         command = self._commands.get() if self._passes.is_idle else self._command_within(0)
-        deadline = time.monotonic() + self._passes.patience_s
+        started = time.monotonic()
         while command is not None:
             if command is _CLOSE:
                 return False
             self._carry_out(command)
-            wait_s = deadline - time.monotonic() if self._passes.is_worth_waiting() else 0.0
-            command = self._command_within(max(0.0, wait_s))
+            command = self._command_within(max(0.0, started + self._passes.patience_s() - time.monotonic()))
         return True
 
     def _command_within(self, seconds: float) -> ReadCommand | _CallCommand | None:

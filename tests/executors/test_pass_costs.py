@@ -41,8 +41,9 @@ def test_the_cheapest_sizes_are_taken(seconds: dict[int, float], num_steps: int,
 
 def test_whether_steps_had_better_share_a_pass() -> None:
     costs = learned({1: 10, 2: 25, 3: 43, 4: 33})
-    assert not costs.is_shared(2)
-    assert costs.is_shared(4)
+    assert costs.of_shared(2) == 0
+    assert costs.of_shared(4) == 33
+    assert PassCosts().of_shared(4) == 0
 
 
 def test_a_single_slow_pass_changes_nothing() -> None:
