@@ -40,10 +40,12 @@ class VocabMapping:
         self._has_U = own_U < len(vocabulary)
         self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
         self._clipped_U = self._source_U.clamp(max=len(vocabulary) - 1)
-        # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them.
+        # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them. What has no
+        # place of its own there goes to one behind the last.
         self._is_small = 3 * len(vocabulary) < len(union)
-        self._placed_U = np.flatnonzero(self._has_U)
-        self._placed_V = own_U[self._placed_U]
+        place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
+        place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
+        self._place_V = torch.from_numpy(place_V)
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
@@ -65,8 +67,7 @@ class VocabMapping:
         """For a CPU: a softmax reads what lies together, so it is taken before the ids are mapped."""
         probs_V = torch.softmax(logits_V, dim=0, dtype=torch.float32)
         if self._is_small:
-            probs_U = torch.zeros(len(self.union))
-            probs_U.numpy()[self._placed_U] = probs_V.numpy()[self._placed_V]
+            probs_U = torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
         else:
             probs_U = probs_V.index_select(0, self._clipped_U)
             probs_U[self._lacking] = 0.0
