@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from gac_app.svg import document, text
 
 Point = tuple[float, float]
 
@@ -28,17 +29,22 @@ class Panel:
 
 
 def line_plot(title: str, panels: Sequence[Panel]) -> str:
-    """An SVG document. Names are text in it, never markup."""
-    body = [_text(_LEFT, 24, title, size=15)]
+    """An SVG document."""
+    body = [text(_LEFT, 24, title, size=15)]
     for column, panel in enumerate(panels):
         body += _drawn(panel, _LEFT + column * (_WIDTH + _GAP))
     width = _LEFT + len(panels) * (_WIDTH + _GAP) - _GAP + 20
     num_named = max(len(panel.series) for panel in panels)
     height = _TOP + _HEIGHT + _BOTTOM + _LEGEND_LINE * max(num_named - 2, 0)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif">\n<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
-    )
+    return document(width, height, title, " ".join(map(_told, panels)), body)
+
+
+def _told(panel: Panel) -> str:
+    """A panel in words."""
+    lines = []
+    for name, points in panel.series.items():
+        lines.append(f"{name}: " + ", ".join(f"{y:,.4g} at {x:,.4g}" for x, y in points))
+    return f"{panel.y_label} over {panel.x_label}. {'; '.join(lines)}."
 
 
 def axis_end(largest: float) -> float:
@@ -63,14 +69,14 @@ def _drawn(panel: Panel, left: float) -> list[str]:
 
     shapes = [
         f'<path d="M{left} {_TOP}V{bottom}H{left + _WIDTH}" fill="none" stroke="{_GREY}"/>',
-        _text(left + _WIDTH / 2, bottom + 36, panel.x_label, anchor="middle"),
-        _text(left, _TOP - 8, panel.y_label),
+        text(left + _WIDTH / 2, bottom + 36, panel.x_label, anchor="middle"),
+        text(left, _TOP - 8, panel.y_label),
     ]
     for tick in range(_NUM_TICKS + 1):
         value_x, value_y = end_x * tick / _NUM_TICKS, end_y * tick / _NUM_TICKS
         x, y = place((value_x, value_y))
-        shapes.append(_text(x, bottom + 16, f"{value_x:,g}", anchor="middle", size=10))
-        shapes.append(_text(left - 6, y + 4, f"{value_y:,g}", anchor="end", size=10))
+        shapes.append(text(x, bottom + 16, f"{value_x:,g}", anchor="middle", size=10))
+        shapes.append(text(left - 6, y + 4, f"{value_y:,g}", anchor="end", size=10))
     for index, (name, line) in enumerate(panel.series.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         places = [place(point) for point in line]
@@ -81,9 +87,5 @@ def _drawn(panel: Panel, left: float) -> list[str]:
             shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}">{tip}</circle>')
         legend_y = bottom + 56 + _LEGEND_LINE * index
         shapes.append(f'<circle cx="{left + 4}" cy="{legend_y - 4}" r="4" fill="{colour}"/>')
-        shapes.append(_text(left + 14, legend_y, name, size=11))
+        shapes.append(text(left + 14, legend_y, name, size=11))
     return shapes
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'

@@ -176,7 +176,7 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
         ("members: [{name: a, source: 'ftp:foo'}]", "'ftp:foo' is no source"),
         (
             "members: [{name: a, source: 'random:1', max_sequences: 2}]\nserver: {max_running: 3}",
-            "3 runs at once and a study of the lab need 8 sequences",
+            "3 runs at once and a study of the lab (lab.is_open) need 8 sequences",
         ),
         (
             "members: [{name: a, source: 'random:1', max_sequences: 2}]\nserver: {max_running: 3}\n"

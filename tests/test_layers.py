@@ -18,8 +18,9 @@ LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
 LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
-LAYERS["line_plot"] = set()
-LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "line_plot"}
+LAYERS["svg"] = set()
+LAYERS["line_plot"] = {"svg"}
+LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "svg", "line_plot"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}

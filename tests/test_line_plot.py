@@ -30,4 +30,7 @@ def test_names_are_text() -> None:
     document = ElementTree.fromstring(line_plot(hostile, [Panel(hostile, hostile, {hostile: [(1, 1)]})]))  # noqa: S314
     texts = [element.text for element in document.iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count(hostile) == 4
+    title, described = list(document)[:2]
+    assert title.text == hostile
+    assert described.text == f"{hostile} over {hostile}. {hostile}: 1 at 1."
     assert not list(document.iter("{http://www.w3.org/2000/svg}script"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from gac_app.evaluation.calibration import Calibration
 from gac_app.evaluation.calibration_study import CalibrationReport
+from gac_app.svg import document, text
 
 _SIZE, _GAP, _TOP = 240, 56, 60  # of a panel, between panels, above the first row
 _BLUE, _GREY = "#0072b2", "#767676"
@@ -13,11 +12,9 @@ _MAX_RADIUS = 12.0
 
 
 def reliability_diagram(report: CalibrationReport) -> str:
-    """An SVG document: a dot per bin, its area the share of predictions in it; a perfect system's lie on the diagonal.
-
-    Names are text in it, never markup.
-    """
-    body = [_text(_GAP, 22, f"Reliability on {report.task}, {report.num_questions} questions", size=15)]
+    """An SVG document: a dot per bin, its area the share of predictions in it; on the diagonal confidence is right."""
+    heading = f"Reliability on {report.task}, {report.num_questions} questions"
+    body = [text(_GAP, 22, heading, size=15)]
     for column, (name, system) in enumerate(report.systems.items()):
         x = _GAP + column * (_SIZE + _GAP)
         scaling = system.scaling
@@ -26,34 +23,28 @@ def reliability_diagram(report: CalibrationReport) -> str:
         body += _panel(x, _TOP + _SIZE + _GAP + 20, title, scaling.after)
     width = max(_GAP + len(report.systems) * (_SIZE + _GAP), 400)
     height = _TOP + 2 * (_SIZE + _GAP + 20)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif">\n<rect width="100%" height="100%" fill="#fff"/>\n' + "\n".join(body) + "\n</svg>\n"
-    )
+    told = "; ".join(f"{name}: ECE {system.overall.ece:.3f}" for name, system in report.systems.items())
+    return document(width, height, heading, f"Accuracy over confidence, in bins. {told}.", body)
 
 
 def _panel(x: float, y: float, title: str, found: Calibration) -> list[str]:
     bottom = y + _SIZE
     figures = f"ECE {found.ece:.3f} (by chance {found.chance_ece:.3f}), accuracy {found.accuracy:.3f}"
     shapes = [
-        _text(x, y - 6, title),
+        text(x, y - 6, title),
         f'<rect x="{x}" y="{y}" width="{_SIZE}" height="{_SIZE}" fill="none" stroke="{_GREY}"/>',
         f'<path d="M{x} {bottom}L{x + _SIZE} {y}" stroke="{_GREY}" stroke-dasharray="4"/>',
-        _text(x + 6, y + 16, figures, size=11),
-        _text(x + _SIZE / 2, bottom + 28, "confidence", anchor="middle"),
+        text(x + 6, y + 16, figures, size=11),
+        text(x + _SIZE / 2, bottom + 28, "confidence", anchor="middle"),
         f'<g transform="translate({x - 28} {y + _SIZE / 2}) rotate(-90)">',
-        _text(0, 0, "accuracy", anchor="middle") + "</g>",
+        text(0, 0, "accuracy", anchor="middle") + "</g>",
     ]
     for value in (0, 0.5, 1):
-        shapes.append(_text(x + value * _SIZE, bottom + 14, f"{value:g}", anchor="middle", size=10))
-        shapes.append(_text(x - 4, bottom - value * _SIZE + 4, f"{value:g}", anchor="end", size=10))
+        shapes.append(text(x + value * _SIZE, bottom + 14, f"{value:g}", anchor="middle", size=10))
+        shapes.append(text(x - 4, bottom - value * _SIZE + 4, f"{value:g}", anchor="end", size=10))
     for dot in found.bins:
         radius = max(1.5, _MAX_RADIUS * (dot.count / found.num_questions) ** 0.5)
         place = f'cx="{x + dot.confidence * _SIZE:.1f}" cy="{bottom - dot.accuracy * _SIZE:.1f}" r="{radius:.1f}"'
         tip = f"{dot.count} predictions: confidence {dot.confidence:.3f}, accuracy {dot.accuracy:.3f}"
         shapes.append(f'<circle {place} fill="{_BLUE}" fill-opacity="0.75"><title>{tip}</title></circle>')
     return shapes
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12) -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'

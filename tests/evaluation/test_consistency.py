@@ -116,7 +116,13 @@ def test_the_heat_map_is_a_picture_and_names_are_text_in_it() -> None:
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert f"1: {hostile} · y" in texts
     assert texts[-3:] == ["few", "25.0", "100.0"]
-    assert {element.tag.rpartition("}")[2] for element in root.iter()} == {"svg", "rect", "text"}
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} == {
+        "svg",
+        "title",
+        "desc",
+        "rect",
+        "text",
+    }
 
 
 def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
