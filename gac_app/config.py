@@ -165,7 +165,9 @@ class Config(Frozen):
             if names.count(name) > 1:
                 raise ValueError(f"members: the name {name!r} is used twice; names must differ")
         num_needed = 2 * (self.server.max_running + self.lab.is_open)
-        wanted = f"{self.server.max_running} runs at once" + (" and a study of the lab (lab.is_open)" if self.lab.is_open else "")
+        wanted = f"{self.server.max_running} runs at once" + (
+            " and a study of the lab (lab.is_open)" if self.lab.is_open else ""
+        )
         for member in self.members:
             if member.max_sequences < num_needed:
                 raise ValueError(

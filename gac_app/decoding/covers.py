@@ -196,8 +196,7 @@ class Covers:
             self.live = [base]
             return rest
         last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
-        nexts = [last_bytes + (rest or next_piece) for next_piece in likely or ()]
-        if likely is not None and not any(map(self._mapping.begins_a_token, nexts)):
+        if likely is not None and not any(self._mapping.spans(last_bytes, rest or following) for following in likely):
             self._settle(Boundary(boundary, ids, len(self.text)))
             return rest
         before = Cover(Boundary(boundary, ids[:-1], len(self.text) - len(last_bytes))) if len(ids) > 1 else base

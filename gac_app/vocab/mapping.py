@@ -110,10 +110,15 @@ class VocabMapping:
         first = self.vocabulary.token_bytes[self.feed(union_id)[0]]
         return self.union.ids.get(first or b"", union_id)
 
-    def begins_a_token(self, prefix: bytes) -> bool:
-        """Whether the member has a token that begins with these bytes, or is them."""
-        ids = self.union.extensions(prefix)
-        return bool(self._has_U[ids.start : ids.stop].any())
+    def spans(self, before: bytes, piece: bytes) -> bool:
+        """Whether the member has a token that begins with `before` and goes on into `piece`: as far as that goes, or
+        less far and no further, or beyond it.
+        """
+        ids = self.union.extensions(before + piece)
+        if self._has_U[ids.start : ids.stop].any():
+            return True
+        parts = (self.union.ids.get(before + piece[:length]) for length in range(1, len(piece)))
+        return any(part is not None and self._has_U[part] for part in parts)
 
     def spell(self, text: bytes) -> tuple[int, ...]:
         """Ids of the member whose bytes are exactly `text`, which may be any bytes, half characters included."""

@@ -157,7 +157,8 @@ def test_after_what_it_missed_it_weighs_its_last_token_only_where_a_likely_piece
         (None, 2),  # it is not known what is likely
         ([b"b"], 2),  # ab + b
         ([b"a", b"b"], 2),
-        ([b"a", b"ab"], 1),  # no token begins with aba or abab
+        ([b"bba"], 2),  # abb, which ends within the piece
+        ([b"a", b"ab"], 1),  # no token begins with aba
         ([], 1),
     ):
         covers = Covers(mapping)

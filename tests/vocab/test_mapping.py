@@ -76,10 +76,19 @@ def test_what_is_no_number_stays_none() -> None:
     assert bool(probs_NU.isnan().any())
 
 
-def test_a_beginning_of_the_member_s_own_tokens_is_told_from_others() -> None:
-    mapping = VocabMapping(vocabulary([b"ab", b"c"]), UnionVocabulary([b"ab", b"c", b"cd", b"d"]))
-    found = [prefix for prefix in (b"a", b"ab", b"abc", b"c", b"cd", b"d", b"x") if mapping.begins_a_token(prefix)]
-    assert found == [b"a", b"ab", b"c"]
+def test_whether_a_token_goes_on_into_a_piece() -> None:
+    mapping = VocabMapping(
+        vocabulary([b"ab", b"c", b"  "]), UnionVocabulary([b"  ", b" print", b"ab", b"c", b"cd", b"d"])
+    )
+    for before, piece, is_spanned in (
+        (b"a", b"b", True),  # as far as the piece goes
+        (b"", b"a", True),  # beyond it
+        (b" ", b" print", True),  # not to its end
+        (b"ab", b"c", False),
+        (b"c", b"d", False),  # a token of another member
+        (b"x", b"y", False),
+    ):
+        assert mapping.spans(before, piece) == is_spanned, (before, piece)
 
 
 def test_project_takes_tokens_that_a_member_rules_out() -> None:
