@@ -71,7 +71,7 @@ class Journal:
                 kept = json.loads(line)
                 yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
-                raise GacError(f"{self._path}, line {number}: is damaged; --fresh starts over") from None
+                raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
 
 
 def journal_path(
