@@ -11,8 +11,8 @@ from gac_app.svg import document, text
 Point = tuple[float, float]
 
 # Okabe and Ito's colours, told apart by the colour-blind.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _GREY = "#767676"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", _GREY)
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 340, 220, 70, 56, 80, 90
 _LEGEND_LINE = 16  # the bottom has room for two
 _NUM_TICKS = 4

@@ -57,7 +57,7 @@ class KeptResults:
             unfinished.write_text(json.dumps(asdict(kept), ensure_ascii=False), encoding="utf-8")
             unfinished.replace(path)
         except OSError as error:
-            raise StorageError(f"{path}: cannot be written ({error.strerror})") from None
+            raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None
         return kept
 
     def list(self) -> list[Listed]:
