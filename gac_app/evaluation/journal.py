@@ -17,6 +17,8 @@ from gac_app.evaluation.questions import Question
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.tasks import Task
 
+_NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that no answer depends on
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -90,7 +92,7 @@ def journal_path(
     facts: list[Any] = [
         __version__,
         [field.name for field in fields(Answer)],
-        [member.model_dump(mode="json") for member in config.members],
+        [member.model_dump(mode="json", exclude=_NO_MATTER) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),
         system.alone,

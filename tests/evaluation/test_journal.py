@@ -75,6 +75,9 @@ def test_whatever_could_change_an_answer_changes_the_name(tmp_path: Path) -> Non
     ]
     assert len(set(paths)) == len(paths)
     assert journal_path(tmp_path, CONFIG, ENGINES, task, system, CAPITALS) == paths[0]
+    roomier = tuple(member.model_copy(update={"max_sequences": 16}) for member in CONFIG.members)
+    same = CONFIG.model_copy(update={"members": roomier})
+    assert journal_path(tmp_path, same, ENGINES, task, system, CAPITALS) == paths[0]
 
 
 def test_a_name_is_a_file_name(tmp_path: Path) -> None:
