@@ -56,6 +56,7 @@ class Ensemble:
         *,
         alone: str | None = None,
         raw: bool = False,
+        scope: str = "",
     ) -> Generator[Event, None, None]:
         """Decode an answer: token events as they come, then one finished event.
 
@@ -64,11 +65,12 @@ class Ensemble:
             settings: how to decode; None = the configuration's.
             alone: a member's name: it alone answers.
             raw: feed `prompt`, a string, as it is, as the start of a document without a chat template.
+            scope: see `session`.
 
         Raises:
             RequestError: where prompt or settings do not fit.
         """
-        return self.session(prompt, settings, alone=alone, raw=raw).events()
+        return self.session(prompt, settings, alone=alone, raw=raw, scope=scope).events()
 
     def session(
         self,

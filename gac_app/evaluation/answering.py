@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def answer(
-    ensemble: Ensemble, task: Task, question: Question, system: System, candidates: Sequence[Answer] = ()
+    ensemble: Ensemble,
+    task: Task,
+    question: Question,
+    system: System,
+    candidates: Sequence[Answer] = (),
+    *,
+    scope: str = "",
 ) -> Answer:
     """The system's answer, judged. Where a member fails, or prompt or choices do not fit, its `error` says so.
 
@@ -31,6 +37,7 @@ def answer(
 
     Args:
         candidates: the answers of the system's candidates, where it has any.
+        scope: of the question: what one of its systems has read of the prompt the others need not read again.
     """
     settings = system.settings(
         ensemble.config,
@@ -39,17 +46,20 @@ def answer(
         max_new_tokens=task.max_new_tokens,
         on_member_failure="stop",
     )
-    respond = _chosen if task.kind == "choice" else _written
     try:
         if system.rule:
             return choose(ensemble, task, question, system.rule, candidates)
-        return respond(ensemble, task, question, system, settings)
+        if task.kind == "choice":
+            return _chosen(ensemble, task, question, system, settings)
+        return _written(ensemble, task, question, system, settings, scope)
     except (MemberError, RequestError, VocabularyError) as error:
         return Answer(question.id, error=str(error))
 
 
-def _written(ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings) -> Answer:
-    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True)
+def _written(
+    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, scope: str
+) -> Answer:
+    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, scope=scope)
     with closing(events):
         finished = next(event for event in events if isinstance(event, FinishedEvent))
     said = extracted(finished.text, task.extract)

@@ -17,6 +17,8 @@ from gac_app.evaluation.tasks import Task
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
+_SCOPE = "evaluation"
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -49,7 +51,8 @@ def evaluate(
     Args:
         journals: of each system and of its candidates; what they hold is not asked again, what is new they keep.
         num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
-            towards several answers' seconds; 1 gives each answer its own.
+            towards several answers' seconds, and read a question's prompt once for all systems; 1 gives each answer
+            its own.
         on_progress: called in this thread, after each answer.
     """
     kept = sum(question.id in journal.answers for journal in journals.values() for question in questions)
@@ -60,14 +63,17 @@ def evaluate(
     def found(system: System, question: Question) -> Answer:
         return journals[system].answers.get(question.id) or failed[system, question.id]
 
+    def given_by(system: System, question: Question) -> Answer:
+        candidates = [found(one, question) for one in system.candidates]
+        scope = f"{_SCOPE}/{task.name}/{question.id}" if num_parallel > 1 else ""
+        return answer(ensemble, task, question, system, candidates, scope=scope)
+
     num_new = 0
     pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
     try:
         for systems in _waves(journals):
             under_way: dict[Future[Answer], System] = {
-                pool.submit(
-                    answer, ensemble, task, question, system, [found(one, question) for one in system.candidates]
-                ): system
+                pool.submit(given_by, system, question): system
                 for question in questions
                 for system in systems
                 if question.id not in journals[system].answers
@@ -81,6 +87,7 @@ def evaluate(
                 on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
     finally:
         pool.shutdown(cancel_futures=True)
+        ensemble.forget(_SCOPE)
     return {system: [found(system, question) for question in questions] for system in journals}
 
 
