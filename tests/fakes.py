@@ -131,6 +131,11 @@ class FixedModel(RandomModel):
         return self._logits
 
 
+def mapping_of(model: Model) -> VocabMapping:
+    """Into the union of its vocabulary alone."""
+    return VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
+
+
 def config_of(names: SequenceOf[str], settings: dict[str, Any] | None = None, **fields: Any) -> Config:
     """A configuration whose members have these names."""
     members = [{"name": n, "source": f"random:{seed}", "max_sequences": 64} for seed, n in enumerate(names)]

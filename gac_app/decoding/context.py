@@ -9,6 +9,7 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -26,16 +27,36 @@ class SessionStopped(Exception):  # noqa: N818 (no error: somebody asked for it)
     """The session was stopped while it waited for a member."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What a member taking part in a step expects next.
+class Expectation(Protocol):
+    """What a member taking part in a step expects next."""
 
-    Attributes:
-        row: its distribution.
-        top_probs_K, top_ids_K: its favourites, best first.
-        num_read: ids read for it; 0 where the member needed no forward pass.
-        seconds: of the forward pass, shared with what was batched into it.
-    """
+    @property
+    def row(self) -> Row:
+        """Its distribution."""
+
+    @property
+    def top_probs_K(self) -> torch.Tensor:
+        """Of its favourites, best first."""
+
+    @property
+    def top_ids_K(self) -> torch.Tensor: ...
+
+    @property
+    def num_read(self) -> int:
+        """Ids read for it; 0 where the member needed no forward pass."""
+
+    @property
+    def seconds(self) -> float:
+        """Of the forward pass, shared with what was batched into it."""
+
+    def favourite(self, temperature: float) -> Favourite:
+        """What a gate looks at (paper, section 3.3)."""
+        return Favourite(int(self.top_ids_K[0]), float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownExpectation(Expectation):
+    """One whose values are there."""
 
     row: Row
     top_probs_K: torch.Tensor
@@ -43,9 +64,36 @@ class Expectation:
     num_read: int
     seconds: float
 
-    def favourite(self, temperature: float) -> Favourite:
-        """What a gate looks at (paper, section 3.3)."""
-        return Favourite(int(self.top_ids_K[0]), float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
+
+class ReadExpectation(Expectation):
+    """What a reading says at its last position. Of a late one only the favourite is there until more is looked at."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    @property
+    def favourite_id(self) -> int:
+        return self._reading.last_favourite
+
+    @property
+    def row(self) -> Row:
+        return Row(self._reading.probs_NU[-1])
+
+    @property
+    def top_probs_K(self) -> torch.Tensor:
+        return self._reading.top_probs_NK[-1]
+
+    @property
+    def top_ids_K(self) -> torch.Tensor:
+        return self._reading.top_ids_NK[-1]
+
+    @property
+    def num_read(self) -> int:
+        return self._reading.num_read
+
+    @property
+    def seconds(self) -> float:
+        return self._reading.seconds
 
 
 class MemberContext:
@@ -63,6 +111,7 @@ class MemberContext:
     """
 
     likely: list[bytes] | None = None
+    _may_be_late = False
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         self.member = member
@@ -99,7 +148,7 @@ class MemberContext:
             return self._ahead
         self._sequence.extend(self._fed)
         self._fed.clear()
-        return self.member.read(self._sequence)
+        return self.member.read(self._sequence, is_late=self._may_be_late)
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         """What follows from the reading that was asked for; None where there is more to ask."""
@@ -109,8 +158,7 @@ class MemberContext:
         self._ahead = None
         if self._fed:
             return None
-        row = Row(reading.probs_NU[-1])
-        return Expectation(row, reading.top_probs_NK[-1], reading.top_ids_NK[-1], reading.num_read, reading.seconds)
+        return ReadExpectation(reading)
 
     def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
         """Append a union token; returns the pieces by which the member spells it.
@@ -157,6 +205,12 @@ class MemberContext:
 
     def _pieces(self, ids: tuple[int, ...]) -> tuple[bytes, ...]:
         return tuple(self.member.mapping.vocabulary.token_bytes[own] or b"" for own in ids)
+
+
+class LoneContext(MemberContext):
+    """Where no other member takes part: the favourite may be all that a step needs before the next pass begins."""
+
+    _may_be_late = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.context import Expectation
+from gac_app.decoding.context import Expectation, KnownExpectation
 from gac_app.decoding.covers import Row
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.member import Member, Reading
@@ -90,7 +90,7 @@ class DraftContext(DraftingContext):
             num_left -= num_read
             row = end - ends[0]
             self._known.append(
-                Expectation(
+                KnownExpectation(
                     Row(reading.probs_NU[row]),
                     reading.top_probs_NK[row],
                     reading.top_ids_NK[row],

@@ -8,7 +8,7 @@ from contextlib import closing
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.combine import Combine, UniteTopK, mean
-from gac_app.decoding.context import MemberContext
+from gac_app.decoding.context import LoneContext, MemberContext
 from gac_app.decoding.draft_context import DraftContext
 from gac_app.decoding.events import Event
 from gac_app.decoding.gate import EveryStep, make_gate
@@ -230,7 +230,9 @@ def _context_type(members: list[Member], settings: Settings, *, can_draft: bool)
     """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
     if settings.alignment == "prefix" and len(members) > 1:
         return PrefixDraftContext if can_draft else PrefixContext
-    return DraftContext if can_draft else MemberContext
+    if can_draft:
+        return DraftContext
+    return MemberContext if len(members) > 1 else LoneContext
 
 
 def _combine(members: list[Member], settings: Settings) -> Combine:

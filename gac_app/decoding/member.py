@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import chain
+from copy import copy
 from typing import Protocol
 
 import torch
@@ -32,20 +31,80 @@ TOP_K = 8  # favourites kept per distribution for the traces
 Prompt = str | SequenceOf[Message]  # a raw document, or a chat
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A member's next-token distributions after one read, in the union."""
+_Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # probabilities, the favourites', and their ids
 
-    probs_NU: torch.Tensor
-    top_probs_NK: torch.Tensor
-    top_ids_NK: torch.Tensor
-    num_read: int  # ids read for it
-    seconds: float  # of the forward pass, shared with what was batched into it
+
+class Reading:
+    """A member's next-token distributions after one read, in the union.
+
+    A late one is put there only when it is looked at, by whoever looks: a session of one member lets the member read on
+    by its favourite before that.
+
+    Attributes:
+        num_read: ids read for it.
+        seconds: of the forward pass, shared with what was batched into it.
+    """
+
+    __slots__ = ("_favourite", "_late_NV", "_mapping", "_rows", "num_read", "seconds")
+
+    def __init__(self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, *, is_late: bool = False) -> None:
+        """`logits_NV` are in the member's own ids. On a GPU, of several positions, and where the favourite cannot be
+        told without, a reading is not late though it may be."""
+        self.num_read = num_read
+        self.seconds = 0.0
+        self._mapping = mapping
+        can_be_late = is_late and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
+        self._favourite = mapping.likeliest(logits_NV[0]) if can_be_late else None
+        self._late_NV = None if self._favourite is None else logits_NV.clone()
+        self._rows = _in_union(mapping, logits_NV) if self._favourite is None else None
+
+    @property
+    def probs_NU(self) -> torch.Tensor:
+        return self._look()[0]
+
+    @property
+    def top_probs_NK(self) -> torch.Tensor:
+        return self._look()[1]
+
+    @property
+    def top_ids_NK(self) -> torch.Tensor:
+        return self._look()[2]
+
+    @property
+    def last_favourite(self) -> int:
+        """The likeliest token at the last position."""
+        return int(self.top_ids_NK[-1, 0]) if self._favourite is None else self._favourite
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether its logits are numbers. The first look at one, so a GPU's late errors come up here."""
+        return self._favourite is not None or all(map(math.isfinite, self.top_probs_NK[:, 0].tolist()))
 
     def favourite(self, position: int, temperature: float) -> Favourite:
         """The likeliest token at one of the positions, as a gate of this temperature sees it."""
         found = Favourite(int(self.top_ids_NK[position, 0]), float(self.top_probs_NK[position, 0]))
         return found.scaled(self.probs_NU[position], temperature)
+
+    def again(self, num_positions: int) -> Reading:
+        """The last `num_positions` for somebody else, who does not pay for them."""
+        reading = copy(self)
+        reading.num_read, reading.seconds = 0, 0.0
+        probs_NU, top_probs_NK, top_ids_NK = self._look()
+        start = len(probs_NU) - num_positions
+        reading._rows = (probs_NU[start:], top_probs_NK[start:], top_ids_NK[start:])
+        return reading
+
+    def _look(self) -> _Rows:
+        if self._rows is None:
+            assert self._late_NV is not None  # noqa: S101 (it is late)
+            self._rows = _in_union(self._mapping, self._late_NV)
+        return self._rows
+
+
+def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> _Rows:
+    with torch.inference_mode():
+        probs_NU = mapping.project(logits_NV)
+        return (probs_NU, *top_k(probs_NU, TOP_K))
 
 
 class Member(Protocol):
@@ -81,8 +140,12 @@ class Member(Protocol):
             scope: sequences of one scope may go on from what others of it have read; empty = this one shares nothing.
         """
 
-    def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
-        """Read what is pending. The future raises MemberError where the member fails."""
+    def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
+        """Read what is pending. The future raises MemberError where the member fails.
+
+        Args:
+            is_late: the reading may be a late one.
+        """
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
@@ -100,8 +163,13 @@ class Member(Protocol):
         """Release the model."""
 
 
-def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> list[Reading]:
+def take_readings(
+    model: Model, mapping: VocabMapping, reads: list[Read], are_late: SequenceOf[bool] = ()
+) -> list[Reading]:
     """One forward pass for all `reads`, each distribution mapped into the union.
+
+    Args:
+        are_late: which readings may be late; none where it is empty.
 
     Raises:
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
@@ -112,13 +180,16 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read]) -> lis
         for read in reads:
             model.catch_up(read.sequence)
         logits = model.read(reads)
-        probs = [mapping.project(logits_NV) for logits_NV in logits]
-        tops = [top_k(probs_NU, TOP_K) for probs_NU in probs]
-        # The first look at a number, so a GPU's late errors come up here.
-        if not all(map(math.isfinite, chain.from_iterable(top_probs_NK[:, 0].tolist() for top_probs_NK, _ in tops))):
+        readings = [
+            Reading(mapping, logits_NV, count, is_late=is_late)
+            for logits_NV, count, is_late in zip(logits, counts, are_late or [False] * len(reads), strict=True)
+        ]
+        if not all(reading.is_finite for reading in readings):
             raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
     seconds = time.monotonic() - started
-    return [Reading(probs_NU, *top, count, seconds) for probs_NU, top, count in zip(probs, tops, counts, strict=True)]
+    for reading in readings:
+        reading.seconds = seconds
+    return readings
 
 
 def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
@@ -195,10 +266,10 @@ class InlineMember(ModelMember):
         sequence.extend(ids)
         return sequence
 
-    def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
         future: Future[Reading] = Future()
         try:
-            future.set_result(take_readings(self._model, self._mapping, [Read(sequence, num_logits)])[0])
+            future.set_result(take_readings(self._model, self._mapping, [Read(sequence, num_logits)], [is_late])[0])
         except MemberError as error:
             future.set_exception(error)
         return future

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gac_app.decoding.context import Expectation, MemberContext
+from gac_app.decoding.context import Expectation, KnownExpectation, MemberContext
 from gac_app.decoding.covers import Boundary, Covers
 from gac_app.decoding.member import TOP_K, Member, Reading
 from gac_app.decoding.ranking import top_k
@@ -72,7 +72,7 @@ class PrefixContext(MemberContext):
         else:
             top_probs_K, top_ids_K = (top_NK[0] for top_NK in top_k(row.probs_U.unsqueeze(0), TOP_K))
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-        return Expectation(row, top_probs_K, top_ids_K, num_read, seconds)
+        return KnownExpectation(row, top_probs_K, top_ids_K, num_read, seconds)
 
     def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
         """Append a union token.

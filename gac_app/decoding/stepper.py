@@ -17,7 +17,7 @@ import torch
 from gac_app.config import Settings
 from gac_app.decoding.alignment import begun, contested, ends_there, goes_on, merge
 from gac_app.decoding.combine import Combine
-from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
+from gac_app.decoding.context import Expectation, MemberContext, ReadExpectation, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.speculative import Speculation
@@ -66,14 +66,19 @@ class Stepper:
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
         self._is_stable = True  # all members read the token fed last as one of their own
 
-    def decide(self, choose: Choose) -> Decision:
+    def decide(self, choose: Choose, *, takes_favourite: bool = False) -> Decision:
         """Ask the members, combine what they expect, and choose.
+
+        Args:
+            takes_favourite: `choose` takes the likeliest token, whichever it is.
 
         Raises:
             SessionStopped, MemberError.
         """
         if self._stopped.is_set():
             raise SessionStopped
+        if len(self.contexts) == 1:
+            return self._decide_alone(choose, takes_favourite=takes_favourite)
         asked, decision = self._ask()
         expected = asked if decision.is_open else dict(islice(asked.items(), 1))
         weights = self._weights.of(list(expected))
@@ -89,15 +94,24 @@ class Stepper:
             token_id,
             expected,
             weights,
-            ranges,
-            probs_U,
-            decision.confidence,
-            self._dropped,
-            probs,
+            mixed_U=probs_U if len(expected) > 1 else None,
+            gate_confidence=decision.confidence,
+            contested=ranges,
+            dropped=self._dropped,
+            evidence=probs,
             is_open=bool(self._open),
             is_shared=is_shared,
             is_drafted=self._speculation is not None and self._speculation.expects(token_id),
         )
+
+    def _decide_alone(self, choose: Choose, *, takes_favourite: bool) -> Decision:
+        """Let the only member decide. What it expects besides its favourite is looked at by whoever traces the step."""
+        [(name, expectation)] = self._collect(self.alive).items()
+        if takes_favourite and isinstance(expectation, ReadExpectation):
+            token_id = expectation.favourite_id
+        else:
+            token_id = choose(expectation.row.probs_U)
+        return Decision(token_id, {name: expectation}, {name: 1.0})
 
     def recall(self, step: StepTrace) -> None:
         """Learn from a step of another session what `decide` learnt from it there."""

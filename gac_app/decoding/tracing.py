@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,9 +22,9 @@ class Decision:
     Attributes:
         expected: of the members that took part, the gate first.
         weights: summing to 1.
+        mixed_U: the combined distribution; None where one member decided alone, by its own.
+        gate_confidence: None = the largest probability it gave.
         contested: each contested token's id and those of all that begin with it.
-        probs_U: the combined distribution.
-        confidence: the gate's.
         dropped: members lost so far.
         evidence: what each member gave to the token, or to its bytes where its own token may go on.
         is_open: the tokens of some members may go on beyond the one chosen.
@@ -34,14 +34,28 @@ class Decision:
     token_id: int
     expected: Mapping[str, Expectation]
     weights: Mapping[str, float]
-    contested: list[range]
-    probs_U: torch.Tensor
-    confidence: float
-    dropped: tuple[str, ...]
-    evidence: Mapping[str, float]
-    is_open: bool
-    is_shared: bool
-    is_drafted: bool
+    mixed_U: torch.Tensor | None = None
+    gate_confidence: float | None = None
+    contested: list[range] = field(default_factory=list)
+    dropped: tuple[str, ...] = ()
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    is_open: bool = False
+    is_shared: bool = True
+    is_drafted: bool = False
+
+    @property
+    def probs_U(self) -> torch.Tensor:
+        """What the token was chosen from."""
+        return self._gate.row.probs_U if self.mixed_U is None else self.mixed_U
+
+    @property
+    def confidence(self) -> float:
+        """The gate's."""
+        return self._gate.favourite(1.0).prob if self.gate_confidence is None else self.gate_confidence
+
+    @property
+    def _gate(self) -> Expectation:
+        return next(iter(self.expected.values()))
 
 
 def trace_of(

@@ -12,7 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gac_app.decoding.member import Reading, read_part, take_readings
 from gac_app.errors import GacError, MemberError
@@ -31,6 +31,7 @@ class ReadCommand:
 
     read: Read
     future: Future[Reading]
+    is_late: bool = False  # the reading may be a late one
     num_read: int = 0
     seconds: float = 0.0
 
@@ -160,7 +161,7 @@ class Passes:
         lengths = [command.sequence.num_valid for command in commands]
         started = time.monotonic()
         try:
-            readings = take_readings(self._model, self._mapping, [command.read for command in commands])
+            readings = _taken(self._model, self._mapping, commands)
         except GacError as error:
             failure = error
         else:
@@ -212,7 +213,7 @@ class Passes:
         self.prefixes.distrust(command.sequence)
         try:
             self._rewind(command, length)
-            [reading] = take_readings(self._model, self._mapping, [command.read])
+            [reading] = _taken(self._model, self._mapping, [command])
         except Exception as error:  # the session's to handle: the worker goes on
             command.future.set_exception(error)
         else:
@@ -228,6 +229,11 @@ class Passes:
         command.future.set_result(_whole(command, reading))
 
 
+def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> list[Reading]:
+    reads, are_late = [command.read for command in commands], [command.is_late for command in commands]
+    return take_readings(model, mapping, reads, are_late)
+
+
 def _let_go(error: BaseException | None) -> None:
     """Forget what the frames of a failed pass hold: tensors, in memory that a second try needs."""
     while error:
@@ -237,7 +243,7 @@ def _let_go(error: BaseException | None) -> None:
 
 def _whole(command: ReadCommand, reading: Reading) -> Reading:
     """A reading with what its earlier parts cost."""
-    if not command.num_read:
-        return reading
-    num_read, seconds = reading.num_read + command.num_read, reading.seconds + command.seconds
-    return replace(reading, num_read=num_read, seconds=seconds)
+    if command.num_read:
+        reading.num_read += command.num_read
+        reading.seconds += command.seconds
+    return reading

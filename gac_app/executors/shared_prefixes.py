@@ -7,7 +7,7 @@ the next turn or a branch goes on from what is still held of the turn before. Al
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gac_app.decoding.member import Reading, failures_named
 from gac_app.errors import MemberError
@@ -179,14 +179,4 @@ def _known(donor: ScopedSequence, read: Read, num_shared: int) -> Reading | None
     """The donor's first reading, where it is what `read` asks for."""
     if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
         return None
-    known, last = donor.first, slice(-read.num_logits, None)
-    if len(known.probs_NU) < read.num_logits:
-        return None
-    return replace(
-        known,
-        probs_NU=known.probs_NU[last],
-        top_probs_NK=known.top_probs_NK[last],
-        top_ids_NK=known.top_ids_NK[last],
-        num_read=0,
-        seconds=0.0,
-    )
+    return donor.first.again(read.num_logits) if len(donor.first.probs_NU) >= read.num_logits else None

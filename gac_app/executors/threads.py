@@ -53,8 +53,8 @@ class ThreadMember(ModelMember):
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
         return ScopedSequence(UNHELD, list(ids), scope=scope) if scope else Sequence(UNHELD, list(ids))
 
-    def read(self, sequence: Sequence, num_logits: int = 1) -> Future[Reading]:
-        command = ReadCommand(Read(sequence, num_logits), Future())
+    def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
+        command = ReadCommand(Read(sequence, num_logits), Future(), is_late)
         self._put(command)
         return command.future
 

@@ -37,6 +37,8 @@ class VocabMapping:
         self._own_U = own_U
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._twins = _rounds(rivals)
+        self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
+        self._most_rivals = max(map(len, rivals.values()), default=1)
         self._has_U = own_U < len(vocabulary)
         self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
         self._clipped_U = self._source_U.clamp(max=len(vocabulary) - 1)
@@ -88,6 +90,22 @@ class VocabMapping:
         for union_ids, ids in self._twins:
             logits_NU[:, union_ids] = torch.logaddexp(logits_NU[:, union_ids], logits_NV[:, ids])
         return torch.softmax(logits_NU, dim=1, dtype=torch.float32)
+
+    def likeliest(self, logits_V: torch.Tensor) -> int | None:
+        """The union id that `project` would give the most to, for a fraction of its price; None where only it can tell.
+
+        Args:
+            logits_V: on the CPU.
+        """
+        logits = logits_V.numpy()[: len(self.vocabulary)]
+        own = int(logits.argmax())
+        place = int(self._place_V[own])
+        if place == len(self.union) or not np.isfinite(logits[own]):
+            return None
+        # Ids of equal bytes add up: were they all as likely as the likeliest of them, could they be ahead?
+        if len(self._rivals_V) and logits[self._rivals_V].max() + np.log(self._most_rivals) >= logits[own]:
+            return None
+        return place
 
     def feed(self, union_id: int) -> tuple[int, ...]:
         """The member's ids for a union token: its own id, else its tokeniser's ids, else the longest pieces that fit.

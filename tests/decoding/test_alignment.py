@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment import contested, merge
 from gac_app.decoding.combine import mean
-from gac_app.decoding.context import Expectation, MemberContext
+from gac_app.decoding.context import Expectation, KnownExpectation, MemberContext
 from gac_app.decoding.covers import Row
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import StepTrace, TokenEvent
@@ -41,7 +41,7 @@ def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: d
         probs_U[union.ids[token] if token else union.end_id] = prob
     top = probs_U.topk(min(TOP_K, len(union)))
     open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
-    return Expectation(Row(probs_U, open_ids), top.values, top.indices, num_read=1, seconds=0.0)
+    return KnownExpectation(Row(probs_U, open_ids), top.values, top.indices, num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:

@@ -10,15 +10,9 @@ from gac_app.decoding.member import InlineMember, Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import Passes, ReadCommand
 from gac_app.models.base import Read, Sequence
-from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import FakeModel, Fault
+from tests.fakes import FakeModel, Fault, mapping_of
 
 LONG = "the model votes again and again, " * 3
-
-
-def mapping_of(model: FakeModel) -> VocabMapping:
-    return VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
 
 
 class Desk:

@@ -14,15 +14,9 @@ from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
-from gac_app.vocab.mapping import VocabMapping
-from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.fakes import WAIT_S, FakeModel, Fault, mapping_of
 
 Make = Callable[[FakeModel], ThreadMember]
-
-
-def mapping_of(model: FakeModel) -> VocabMapping:
-    return VocabMapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
 
 
 @pytest.fixture

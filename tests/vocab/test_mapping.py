@@ -65,6 +65,28 @@ def test_both_ways_to_project_are_one(vocabularies: list[MemberVocabulary], seed
             )
 
 
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
+def test_the_likeliest_is_that_of_the_projection_or_not_told(
+    vocabularies: list[MemberVocabulary], seed: int, scale: float
+) -> None:
+    union = UnionVocabulary.build(vocabularies)
+    for vocab in vocabularies:
+        logits_V = scale * torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
+        mapping = VocabMapping(vocab, union)
+        found = mapping.likeliest(logits_V)
+        assert found is None or found == int(mapping.project(logits_V.unsqueeze(0))[0].argmax())
+
+
+def test_the_likeliest_is_told_unless_ids_of_equal_bytes_could_be_ahead() -> None:
+    vocab = vocabulary([b"a", b"b", b"a", None, b"<e>"], end_ids=[4])
+    mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c"]))
+    assert mapping.likeliest(torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0])) == 1
+    assert mapping.likeliest(torch.tensor([0.5, 1.0, 0.5, -1.0, 0.0])) is None
+    assert mapping.likeliest(torch.tensor([2.0, 1.0, 0.5, -1.0, 0.0])) is None
+    assert mapping.likeliest(torch.tensor([0.0, 1.0, 0.0, 2.0, 0.0])) is None, "a control token"
+    assert mapping.likeliest(torch.tensor([0.0, math.nan, 0.0, 0.0, 9.0])) is None
+
+
 def test_nothing_is_lost_beside_a_control_token_that_has_nearly_all() -> None:
     vocab = vocabulary([b"a", b"b", None])
     probs_NU = VocabMapping(vocab, UnionVocabulary([b"a", b"b"])).project(torch.tensor([[1.0, 0.0, 400.0]]))

@@ -1,0 +1,91 @@
+"""A member alone is read on by its favourite before its distribution is put into the union; nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gac_app.decoding.context import LoneContext
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.member import Reading
+from gac_app.decoding.stepper import Stepper
+from gac_app.vocab.mapping import VocabMapping
+from tests.decoding.conftest import make
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of, mapping_of
+
+
+def steps_alone(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
+    settings = ensemble.config.settings_from({"max_new_tokens": 12, **how})
+    events = ensemble.generate("the model", settings, alone=next(iter(ensemble.members)), raw=True)
+    return [event.step for event in events if isinstance(event, TokenEvent)]
+
+
+def facts(steps: list[StepTrace]) -> list[Any]:
+    return [
+        (s.token, s.prob, s.top, s.gate_confidence, [(m.weight, m.prob, m.rank, m.top) for m in s.members])
+        for s in steps
+    ]
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}, {"alignment": "prefix"}])
+@pytest.mark.parametrize("seed", range(6))
+def test_steps_are_the_same_late_or_not(seed: int, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    late = steps_alone(make(seed, seed + 1), **how)
+    monkeypatch.setattr(LoneContext, "_may_be_late", False)
+    assert facts(steps_alone(make(seed, seed + 1), **how)) == facts(late)
+    assert len(late) > 1
+
+
+def test_the_next_pass_begins_before_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    project, read_on = VocabMapping.project, Stepper.read_on
+
+    def noted_project(self: VocabMapping, logits_NV: torch.Tensor) -> torch.Tensor:
+        order.append("project")
+        return project(self, logits_NV)
+
+    def noted_read_on(self: Stepper) -> None:
+        order.append("read on")
+        read_on(self)
+
+    monkeypatch.setattr(
+        VocabMapping, "likeliest", lambda self, logits_V: int(project(self, logits_V[None])[0].argmax())
+    )
+    monkeypatch.setattr(VocabMapping, "project", noted_project)
+    monkeypatch.setattr(Stepper, "read_on", noted_read_on)
+    steps = steps_alone(make(1, 2), max_new_tokens=4)
+    # The last step reads on no more.
+    assert order == ["read on", "project"] * (len(steps) - 1) + ["project"]
+
+
+def test_a_late_reading_is_as_it_was_when_it_was_read() -> None:
+    model = FakeModel()
+    mapping = mapping_of(model)
+    logits_NV = torch.randn(1, len(mapping.vocabulary), generator=torch.Generator().manual_seed(1))
+    expected_NU = mapping.project(logits_NV)
+    late, now = Reading(mapping, logits_NV, 1, is_late=True), Reading(mapping, logits_NV, 1)
+    logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
+    assert torch.equal(late.probs_NU, expected_NU)
+    assert torch.equal(now.probs_NU, expected_NU)
+    assert late.last_favourite == now.last_favourite == int(expected_NU[0].argmax())
+    assert torch.equal(late.again(1).top_ids_NK, now.top_ids_NK)
+    assert late.again(1).num_read == 0
+
+
+def test_one_of_several_positions_is_not_late() -> None:
+    mapping = mapping_of(FakeModel())
+    logits_NV = torch.zeros(2, len(mapping.vocabulary))
+    logits_NV[0, 0] = torch.nan
+    assert not Reading(mapping, logits_NV, 2, is_late=True).is_finite
+
+
+@pytest.mark.parametrize("kind", ["nan", "inf"])
+def test_a_member_alone_that_gives_no_numbers_is_told_of(kind: str) -> None:
+    model = FakeModel(fault=Fault(kind, marker=b"model"))  # type: ignore[arg-type]
+    *_, finished = ensemble_of([model], config_of([model.name])).generate("the model", raw=True)
+    assert isinstance(finished, FinishedEvent)
+    assert (finished.reason, finished.num_tokens) == (FinishReason.ERROR, 0)
+    assert "not finite" in finished.detail
