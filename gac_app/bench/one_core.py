@@ -73,7 +73,7 @@ def _rounds(bench: Workbench) -> list[tuple[float, ...]]:
         ids = [bench.ensemble.members[name].encode([Message("user", prompt)]) for name in names]
         return ms_per_token(_bare_passes(models, ids))
 
-    return interleaved(bench.prompts[:4], ours, bare)
+    return interleaved(bench.prompts, ours, bare)
 
 
 def _bare_passes(models: list[Any], prompts: list[list[int]]) -> list[float]:

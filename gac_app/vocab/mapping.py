@@ -15,7 +15,7 @@ from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import IdsV, UnionVocabulary
 
-_MUCH_DROPPED = 0.01  # share of the probability left beside control tokens
+_LITTLE_LEFT = 0.1  # share of the probability beside control tokens below which rounding shows
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
 
@@ -48,6 +48,7 @@ class VocabMapping:
         place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
         place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
         self._place_V = torch.from_numpy(place_V)
+        self._control_V = torch.from_numpy(np.flatnonzero(~has_token_V))
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
@@ -68,6 +69,11 @@ class VocabMapping:
     def _project_row(self, logits_V: torch.Tensor) -> torch.Tensor:
         """For a CPU: a softmax reads what lies together, so it is taken before the ids are mapped."""
         probs_V = torch.softmax(logits_V, dim=0, dtype=torch.float32)
+        if len(self._control_V):
+            left = 1.0 - float(probs_V[self._control_V].sum())
+            if left < _LITTLE_LEFT:
+                return self._project_logits(logits_V.unsqueeze(0))[0]
+            probs_V.div_(left)
         if self._is_small:
             probs_U = torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
         else:
@@ -75,10 +81,7 @@ class VocabMapping:
             probs_U[self._lacking] = 0.0
         for union_ids, ids in self._twins:
             probs_U[union_ids] += probs_V[ids]
-        total = float(probs_U.sum())
-        if total < _MUCH_DROPPED:  # what is left might have underflowed
-            return self._project_logits(logits_V.unsqueeze(0))[0]
-        return probs_U.div_(total)
+        return probs_U
 
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """All in logit space, so that one softmax over the union does it all, and the host need not look."""
