@@ -9,7 +9,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
@@ -35,26 +35,41 @@ class ReadTexts:
     def __init__(self) -> None:
         self._kept: dict[Hashable, tuple[Any, float, int]] = {}  # (what was read, seconds, bytes), oldest first
         self._num_bytes = 0
+        self._under_way: dict[Hashable, Future[tuple[Any, float]]] = {}
         self._lock = threading.Lock()
 
     def once(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
-        """What `read` gives, or has given for this key, and how long that took."""
-        kept = self._kept.get(key)
-        if kept is None:
-            started = time.monotonic()
-            found = read()
-            kept = found, time.monotonic() - started, num_bytes + _OWN_BYTES
-            self._keep(key, kept)
-        return kept[:2]
+        """What `read` gives, or has given for this key, and how long that took.
+
+        Who asks while another thread reads the same waits for that, and shares its failure.
+        """
+        with self._lock:
+            if kept := self._kept.get(key):
+                return kept[:2]
+            others = self._under_way.get(key)
+            if others is None:
+                mine = self._under_way[key] = Future[tuple[Any, float]]()
+        if others is not None:
+            return others.result()
+        started = time.monotonic()
+        try:
+            found = read(), time.monotonic() - started
+        except BaseException as error:
+            with self._lock:
+                del self._under_way[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._under_way[key]
+            self._keep(key, (*found, num_bytes + _OWN_BYTES))
+        mine.set_result(found)
+        return found
 
     def _keep(self, key: Hashable, kept: tuple[Any, float, int]) -> None:
-        with self._lock:
-            if key in self._kept:  # another thread has read it meanwhile
-                return
-            self._kept[key] = kept
-            self._num_bytes += kept[2]
-            while self._num_bytes > _MAX_KEPT_BYTES:
-                self._num_bytes -= self._kept.pop(next(iter(self._kept)))[2]
+        self._kept[key] = kept
+        self._num_bytes += kept[2]
+        while self._num_bytes > _MAX_KEPT_BYTES:
+            self._num_bytes -= self._kept.pop(next(iter(self._kept)))[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,7 +23,7 @@ from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, model_of, toy_ensemble, toys
-from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PROMPT = "ba"
 FEW = hypothesis_settings(max_examples=12, deadline=None)
@@ -182,6 +185,30 @@ def test_of_what_was_scored_only_the_latest_is_kept(monkeypatch: pytest.MonkeyPa
     assert once("huge", 99) == "huge"
     assert once("a", 4) == "a"
     assert calls == ["a", "b", "c", "a", "huge", "a"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_several_ask_for_at_once_is_read_once(fails: bool) -> None:
+    read_texts, calls, waiting = ReadTexts(), [], threading.Event()
+
+    def read() -> str:
+        calls.append(1)
+        assert waiting.wait(WAIT_S)
+        if fails:
+            raise MemberError("a", "exception", "broke")
+        return "read"
+
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(read_texts.once, "key", 4, read) for _ in range(3)]
+        while not calls:
+            time.sleep(0.001)
+        waiting.set()
+        if fails:
+            assert {str(future.exception(WAIT_S)) for future in asked} == {"a: broke"}
+            assert read_texts.once("key", 4, lambda: "mended")[0] == "mended", "a failure is not kept"
+        else:
+            assert {future.result(WAIT_S)[0] for future in asked} == {"read"}
+            assert len(calls) == 1
 
 
 def test_scoring_gives_all_sequences_back() -> None:
