@@ -115,6 +115,7 @@ class Ensemble:
         *,
         alone: str | None = None,
         raw: bool = False,
+        scope: str = "",
     ) -> list[Score]:
         """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
 
@@ -139,7 +140,7 @@ class Ensemble:
         else:
             ids = self._encode(members, self._checked(prompt, settings, raw))
         gate = EveryStep() if alone else make_gate(settings)
-        with closing(PromptForks(members, ids, settings.step_timeout_s)) as forks:
+        with closing(PromptForks(members, ids, settings.step_timeout_s, scope)) as forks:
             scorer = Scorer(forks, ids_key(ids), gate, lambda: self._weights(settings), self._read_texts)
             score = scorer.by_bytes if settings.alignment == "prefix" and len(members) > 1 else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]

@@ -44,12 +44,18 @@ class Score:
 
 
 class PromptForks:
-    """A prompt that every member has read, from the first use on, and sequences that go on from there."""
+    """A prompt that every member has read, from the first use on, and sequences that go on from there.
 
-    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float) -> None:
+    Args:
+        timeout_s: of one read.
+        scope: what another of this scope has read of the prompt is not read again.
+    """
+
+    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float, scope: str = "") -> None:
         self.members = members
-        self.timeout_s = timeout_s  # of one read
+        self.timeout_s = timeout_s
         self._ids = ids
+        self._scope = scope
         self._read: list[Sequence] = []
 
     @contextmanager
@@ -69,7 +75,7 @@ class PromptForks:
 
     def _read_prompt(self) -> None:
         # The last id is read with what follows: a distribution comes from reading only.
-        self._read = [member.open(own[:-1]) for member, own in zip(self.members, self._ids, strict=True)]
+        self._read = [member.open(own[:-1], self._scope) for member, own in zip(self.members, self._ids, strict=True)]
         pairs = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
         for member, reading in [(member, member.read(sequence)) for member, sequence in pairs]:
             awaited(member, reading, self.timeout_s)

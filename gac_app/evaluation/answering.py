@@ -50,7 +50,7 @@ def answer(
         if system.rule:
             return choose(ensemble, task, question, system.rule, candidates)
         if task.kind == "choice":
-            return _chosen(ensemble, task, question, system, settings)
+            return _chosen(ensemble, task, question, system, settings, scope)
         return _written(ensemble, task, question, system, settings, scope)
     except (MemberError, RequestError, VocabularyError) as error:
         return Answer(question.id, error=str(error))
@@ -79,8 +79,11 @@ def _written(
     return replace(given, is_right=False, error=finished.detail or "was stopped")
 
 
-def _chosen(ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings) -> Answer:
-    scores = ensemble.score(task.prompt(question), task.continuations(question), settings, alone=system.alone, raw=True)
+def _chosen(
+    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, scope: str
+) -> Answer:
+    prompt, choices = task.prompt(question), task.continuations(question)
+    scores = ensemble.score(prompt, choices, settings, alone=system.alone, raw=True, scope=scope)
     index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
     return Answer(
         question.id,

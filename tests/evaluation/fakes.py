@@ -37,7 +37,7 @@ class FakeEnsemble:
 
     Attributes:
         asked: (prompt, alone, settings) of every call.
-        scopes: of every call that generates.
+        scopes: of every call.
         forgotten: scopes that nothing is kept of any more.
         most_at_once: how many calls were under way at the same time, at most.
     """
@@ -66,9 +66,17 @@ class FakeEnsemble:
             yield _finished(said)
 
     def score(
-        self, prompt: str, continuations: Sequence[str], settings: Settings, *, alone: str | None, raw: bool
+        self,
+        prompt: str,
+        continuations: Sequence[str],
+        settings: Settings,
+        *,
+        alone: str | None,
+        raw: bool,
+        scope: str = "",
     ) -> list[Score]:
         assert raw
+        self.scopes.append(scope)
         with self._call(prompt, alone, settings):
             lengths = [len(text.encode()) for text in continuations]
             bits = [self.bits[text] * length for text, length in zip(continuations, lengths, strict=True)]
