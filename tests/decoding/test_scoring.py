@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
-from tests.decoding.toy import Toy, model_of, toy_ensemble, toys
+from tests.decoding.toy import Toy, ToyModel, model_of, toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PROMPT = "ba"
@@ -130,6 +131,22 @@ def test_the_prompt_is_read_once_for_all_texts(alignment: str) -> None:
     ensemble.score(prompt, texts, raw=True)
     at_most = 4 * 2 * sum(map(len, texts))  # at most four ways to cut, no letter read more than twice
     assert at_most < num_prompt_ids < model.num_read <= num_prompt_ids + at_most
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_scores_of_one_scope_read_their_prompt_once(alignment: str) -> None:
+    models = [ToyModel(f"m{i}", toy, 4096) for i, toy in enumerate(toys(1, 2))]
+    ensemble = ensemble_of(models, config_of(["m0", "m1"], {"mode": "every-step", "alignment": alignment}))
+    prompt = "ab" * 50
+    num_prompt_ids = len(models[0].encode_raw(prompt))
+    with closing(ensemble):
+        first = ensemble.score(prompt, ["abba"], raw=True, scope="x")
+        models[0].num_read = 0
+        ensemble.score(prompt, ["baab"], raw=True, scope="x")
+        assert models[0].num_read < num_prompt_ids
+        assert ensemble.score(prompt, ["abba"], raw=True, scope="y") == first
+        ensemble.score(prompt, ["bbbb"], raw=True, scope="y")
+        assert models[0].num_read > num_prompt_ids, "another scope reads it itself"
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
