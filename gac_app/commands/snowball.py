@@ -11,6 +11,7 @@ from gac_app.commands.answers import asking
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
+    ExamplesOption,
     FreshOption,
     JsonOption,
     LimitOption,
@@ -43,6 +44,7 @@ def snowball(
         typer.Option(help="As for eval. Default: members alone, every step, the gate, vote, mbr, lowest-perplexity."),
     ] = None,
     limit: LimitOption = None,
+    examples: ExamplesOption = None,
     parallel: ParallelOption = 4,
     fresh: FreshOption = False,
     out: OutOption = None,
@@ -53,7 +55,7 @@ def snowball(
     settled = load(config)
     check_room(settled, parallel)
     chosen = parse_systems(systems, settled) if systems else with_whole_answers(settled)
-    protocol, questions = asked(task, data)
+    protocol, questions = asked(task, data, examples)
     planted(protocol, questions, plant.value)  # refuses what there is nothing wrong for, before members are loaded
     with asking(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_snowball(ask, questions, first_of_each_domain(questions, limit), chosen, plant.value)

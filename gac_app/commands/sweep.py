@@ -10,6 +10,7 @@ from gac_app.commands.answers import asking
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
+    ExamplesOption,
     FreshOption,
     JsonOption,
     LimitOption,
@@ -43,6 +44,7 @@ def sweep(
     ] = False,
     options: Annotated[str, typer.Option(help="Of all ensembles, as in eval's names: paper, prefix+posterior.")] = "",
     limit: LimitOption = None,
+    examples: ExamplesOption = None,
     parallel: ParallelOption = 4,
     fresh: FreshOption = False,
     out: OutOption = None,
@@ -54,7 +56,7 @@ def sweep(
     check_room(settled, parallel)
     if weights and members:
         raise RequestError("members", "goes without --weights")
-    protocol, questions = asked(task, data)
+    protocol, questions = asked(task, data, examples)
     sample = first_of_each_domain(questions, limit)
     numbers, tried = _numbers(thresholds), _gates(gates, settled)
     with asking(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:

@@ -113,6 +113,15 @@ def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     assert all(f" {name} " in printed for name in systems)
 
 
+def test_worked_examples_of_ones_own_are_another_task(folder: Path) -> None:
+    assert call(folder, "sweep", "--thresholds", "0.2", "--limit", "2").exit_code == 0
+    data = folder / "examples.jsonl"
+    data.write_text(json.dumps({"question": "Snow is", "choices": ["white", "hot"], "answer": 0}), encoding="utf-8")
+    done = call(folder, "sweep", "--thresholds", "0.2", "--limit", "2", "--examples", str(data))
+    assert done.exit_code == 0, done.exception
+    assert "from earlier runs" not in done.stderr
+
+
 def test_bad_thresholds_are_told(folder: Path) -> None:
     done = call(folder, "sweep", "--thresholds", "0.2,half")
     assert isinstance(done.exception, RequestError)
