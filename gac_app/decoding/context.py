@@ -49,9 +49,14 @@ class Expectation(Protocol):
     def seconds(self) -> float:
         """Of the forward pass, shared with what was batched into it."""
 
+    @property
+    def favourite_id(self) -> int:
+        """The likeliest token."""
+        return int(self.top_ids_K[0])
+
     def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
-        return Favourite(int(self.top_ids_K[0]), float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
+        return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,13 +163,11 @@ class Member(Protocol):
         """Release the model."""
 
 
-def take_readings(
-    model: Model, mapping: VocabMapping, reads: list[Read], are_late: SequenceOf[bool] = ()
-) -> list[Reading]:
+def take_readings(model: Model, mapping: VocabMapping, reads: list[Read], are_late: SequenceOf[bool]) -> list[Reading]:
     """One forward pass for all `reads`, each distribution mapped into the union.
 
     Args:
-        are_late: which readings may be late; none where it is empty.
+        are_late: which of the readings may be late.
 
     Raises:
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
@@ -182,7 +180,7 @@ def take_readings(
         logits = model.read(reads)
         readings = [
             Reading(mapping, logits_NV, count, is_late=is_late)
-            for logits_NV, count, is_late in zip(logits, counts, are_late or [False] * len(reads), strict=True)
+            for logits_NV, count, is_late in zip(logits, counts, are_late, strict=True)
         ]
         if not all(reading.is_finite for reading in readings):
             raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")

@@ -17,7 +17,7 @@ import torch
 from gac_app.config import Settings
 from gac_app.decoding.alignment import begun, contested, ends_there, goes_on, merge
 from gac_app.decoding.combine import Combine
-from gac_app.decoding.context import Expectation, MemberContext, ReadExpectation, SessionStopped, gather
+from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.speculative import Speculation
@@ -107,10 +107,7 @@ class Stepper:
     def _decide_alone(self, choose: Choose, *, takes_favourite: bool) -> Decision:
         """Let the only member decide. What it expects besides its favourite is looked at by whoever traces the step."""
         [(name, expectation)] = self._collect(self.alive).items()
-        if takes_favourite and isinstance(expectation, ReadExpectation):
-            token_id = expectation.favourite_id
-        else:
-            token_id = choose(expectation.row.probs_U)
+        token_id = expectation.favourite_id if takes_favourite else choose(expectation.row.probs_U)
         return Decision(token_id, {name: expectation}, {name: 1.0})
 
     def recall(self, step: StepTrace) -> None:

@@ -53,9 +53,6 @@ class PackedCache(Cache):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if len(self.stretches) == 1:
-            self.stretches[0].cache.write(layer_idx, key_states, value_states)
-            return key_states, value_states
         for stretch in self.stretches:
             rows = slice(stretch.start, stretch.end)
             stretch.cache.write(layer_idx, key_states[:, :, rows], value_states[:, :, rows])

@@ -38,7 +38,6 @@ class VocabMapping:
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._twins = _rounds(rivals)
         self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
-        self._most_rivals = max(map(len, rivals.values()), default=1)
         self._has_U = own_U < len(vocabulary)
         self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
         self._clipped_U = self._source_U.clamp(max=len(vocabulary) - 1)
@@ -106,7 +105,8 @@ class VocabMapping:
         if place == len(self.union) or not np.isfinite(logits[own]):
             return None
         # Ids of equal bytes add up: were they all as likely as the likeliest of them, could they be ahead?
-        if len(self._rivals_V) and logits[self._rivals_V].max() + np.log(self._most_rivals) >= logits[own]:
+        most = 1 + len(self._twins)  # ids of one token
+        if len(self._rivals_V) and logits[self._rivals_V].max() + np.log(most) >= logits[own]:
             return None
         return place
 

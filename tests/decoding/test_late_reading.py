@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -85,7 +86,8 @@ def test_one_of_several_positions_is_not_late() -> None:
 @pytest.mark.parametrize("kind", ["nan", "inf"])
 def test_a_member_alone_that_gives_no_numbers_is_told_of(kind: str) -> None:
     model = FakeModel(fault=Fault(kind, marker=b"model"))  # type: ignore[arg-type]
-    *_, finished = ensemble_of([model], config_of([model.name])).generate("the model", raw=True)
+    with closing(ensemble_of([model], config_of([model.name]))) as ensemble:
+        *_, finished = ensemble.generate("the model", raw=True)
     assert isinstance(finished, FinishedEvent)
     assert (finished.reason, finished.num_tokens) == (FinishReason.ERROR, 0)
     assert "not finite" in finished.detail
