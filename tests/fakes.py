@@ -27,7 +27,8 @@ WAIT_S = 20.0  # for what must come; a test that waits this long fails
 
 @dataclass
 class Fault:
-    """From a sequence's `from_read`-th read on (from 0), what happens instead of logits.
+    """From a sequence's `from_read`-th read on (from 0), what happens instead of logits. One that is tried again, since
+    another in its pass has failed, counts once.
 
     Args:
         marker: only to sequences whose text holds it; empty = to all.
@@ -61,7 +62,7 @@ class FakeModel(RandomModel):
     is_hanging: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     is_closed: bool = False
-    _num_reads: dict[int, int] = field(default_factory=dict)
+    _starts: dict[int, list[int]] = field(default_factory=dict)  # by slot, where each read of it began
 
     def __post_init__(self) -> None:
         super().__init__(self.name, self.seed, context_length=self.context_length, max_sequences=self.max_sequences)
@@ -73,7 +74,7 @@ class FakeModel(RandomModel):
 
     def new_sequence(self) -> Sequence:
         sequence = super().new_sequence()
-        self._num_reads[sequence.slot] = 0
+        self._starts[sequence.slot] = []
         return sequence
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
@@ -85,9 +86,10 @@ class FakeModel(RandomModel):
         return super().read(reads)
 
     def _read_one(self, read: Read) -> torch.Tensor:
-        slot = read.sequence.slot
-        number = self._num_reads[slot]
-        self._num_reads[slot] += 1
+        starts = self._starts[read.sequence.slot]
+        if starts[-1:] != [read.sequence.num_cached]:
+            starts.append(read.sequence.num_cached)
+        number = len(starts) - 1
         logits_NV = super()._read_one(read)
         if self.fault is None or number < self.fault.from_read:
             return logits_NV
