@@ -81,6 +81,11 @@ class Settings(Frozen):
                 raise ValueError("at least one weight must be above 0")
         return weights
 
+    @property
+    def takes_favourite(self) -> bool:
+        """Whether the token taken is always the likeliest one."""
+        return self.temperature == 0 and self.repetition_penalty == 1
+
 
 class MemberConfig(Frozen):
     """One member: where its files come from, how it is loaded and where it runs."""

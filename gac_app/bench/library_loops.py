@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,7 +19,7 @@ from gac_app.bench.timing import MIN_TOKENS, decode, interleaved, median_ratio, 
 from gac_app.bench.workbench import Workbench
 from gac_app.config import MemberConfig
 from gac_app.errors import GacError
-from gac_app.models.llama_cpp_library import library, load_weights
+from gac_app.models.llama_cpp_library import library
 from gac_app.models.message import Message
 
 Loop = Callable[[list[int], int], list[float]]  # (prompt ids, most tokens) -> when each token came
@@ -67,19 +66,22 @@ def _compare(bench: Workbench, member: MemberConfig, library_name: str, loop: Lo
 
 
 class _LlamaCppLoop:
-    """A context of its own over a member's file, as the library makes it by default."""
+    """A context of its own over a member's weights, as the library makes it by default.
+
+    Over the same weights: where they happen to lie in memory makes two copies of them differ by several percent.
+    """
 
     def __init__(self, bench: Workbench, member: MemberConfig) -> None:
         self._ffi, self._lib = library()
-        self._end_ids = bench.ensemble.members[member.name].mapping.vocabulary.end_ids
-        self._model = load_weights(Path(bench.files(member).path), num_gpu_layers=0)
+        model = bench.model(member.name)
+        self._end_ids = model.vocabulary.end_ids
         params = self._lib.llama_context_default_params()
-        params.n_ctx = bench.ensemble.members[member.name].context_length
+        params.n_ctx = model.context_length
         params.n_threads = params.n_threads_batch = bench.seats[member.name].num_threads
-        self._context = self._lib.llama_init_from_model(self._model, params)
+        self._context = self._lib.llama_init_from_model(model.weights, params)
         if self._context == self._ffi.NULL:
             raise GacError(f"{member.name}: llama.cpp cannot make a second context")
-        self._vocab_size: int = self._lib.llama_vocab_n_tokens(self._lib.llama_model_get_vocab(self._model))
+        self._vocab_size = len(model.vocabulary)
 
     def __call__(self, ids: list[int], num_tokens: int) -> list[float]:
         self._lib.llama_memory_clear(self._lib.llama_get_memory(self._context), True)

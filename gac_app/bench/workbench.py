@@ -62,6 +62,10 @@ class Workbench:
         base = {"mode": "every-step", "temperature": 0, "max_new_tokens": self.num_tokens, "stop": ()}
         return self.config.settings_from({**base, **changes})
 
+    def model(self, name: str) -> Any:
+        """A member's model, as its back end made it."""
+        return self.ensemble.members[name].model  # type: ignore[attr-defined]
+
     def files(self, member: MemberConfig) -> ModelFiles:
         """A member's files in the cache."""
         from gac_app.environment import cache_dir

@@ -116,7 +116,6 @@ class MemberContext:
     """
 
     likely: list[bytes] | None = None
-    _may_be_late = False
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         self.member = member
@@ -153,7 +152,7 @@ class MemberContext:
             return self._ahead
         self._sequence.extend(self._fed)
         self._fed.clear()
-        return self.member.read(self._sequence, is_late=self._may_be_late)
+        return self.member.read(self._sequence)
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         """What follows from the reading that was asked for; None where there is more to ask."""
@@ -210,12 +209,6 @@ class MemberContext:
 
     def _pieces(self, ids: tuple[int, ...]) -> tuple[bytes, ...]:
         return tuple(self.member.mapping.vocabulary.token_bytes[own] or b"" for own in ids)
-
-
-class LoneContext(MemberContext):
-    """Where no other member takes part: the favourite may be all that a step needs before the next pass begins."""
-
-    _may_be_late = True
 
 
 @dataclass(frozen=True, slots=True)

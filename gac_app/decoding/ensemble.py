@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from collections.abc import Sequence as SequenceOf
 from contextlib import closing
+from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.combine import Combine, UniteTopK, mean
-from gac_app.decoding.context import LoneContext, MemberContext
+from gac_app.decoding.context import MemberContext
 from gac_app.decoding.draft_context import DraftContext
 from gac_app.decoding.events import Event
 from gac_app.decoding.gate import EveryStep, make_gate
+from gac_app.decoding.lone_context import LoneContext
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.prefix_context import PrefixContext
@@ -96,7 +98,7 @@ class Ensemble:
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
         pace = self._pace(members, settings)
         return DecodingSession(
-            contexts=_open_all(members, ids, _context_type(members, settings, can_draft=pace is not None), scope),
+            contexts=_open_all(members, ids, _new_context(members, settings, can_draft=pace is not None), scope),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
             combine=_combine(members, settings),
@@ -227,13 +229,13 @@ def _document_start(member: Member) -> list[int]:
     return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
 
 
-def _context_type(members: list[Member], settings: Settings, *, can_draft: bool) -> type[MemberContext]:
+def _new_context(members: list[Member], settings: Settings, *, can_draft: bool) -> Callable[..., MemberContext]:
     """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
-    if settings.alignment == "prefix" and len(members) > 1:
+    if len(members) == 1:
+        return partial(LoneContext, num_favourites=settings.max_new_tokens if settings.takes_favourite else 0)
+    if settings.alignment == "prefix":
         return PrefixDraftContext if can_draft else PrefixContext
-    if can_draft:
-        return DraftContext
-    return MemberContext if len(members) > 1 else LoneContext
+    return DraftContext if can_draft else MemberContext
 
 
 def _combine(members: list[Member], settings: Settings) -> Combine:
@@ -243,12 +245,12 @@ def _combine(members: list[Member], settings: Settings) -> Combine:
 
 
 def _open_all(
-    members: list[Member], ids: list[list[int]], context_type: type[MemberContext], scope: str
+    members: list[Member], ids: list[list[int]], new_context: Callable[..., MemberContext], scope: str
 ) -> list[MemberContext]:
     contexts: list[MemberContext] = []
     try:
         for member, prompt_ids in zip(members, ids, strict=True):
-            contexts.append(context_type(member, prompt_ids, member.open(prompt_ids, scope)))
+            contexts.append(new_context(member, prompt_ids, member.open(prompt_ids, scope)))
     except BaseException:
         for context in contexts:
             context.close()

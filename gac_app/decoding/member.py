@@ -233,6 +233,11 @@ class ModelMember:
         return self._model.name
 
     @property
+    def model(self) -> Model:
+        """Whoever looks at it leaves its sequences alone: it may be at work in a thread of its own."""
+        return self._model
+
+    @property
     def mapping(self) -> VocabMapping:
         return self._mapping
 

@@ -30,11 +30,6 @@ class Sampler:
         self._num_drawn = 0
         self._chosen: set[int] = set()
 
-    @property
-    def takes_favourite(self) -> bool:
-        """Whether `choose` always takes the likeliest token."""
-        return self._settings.temperature == 0 and self._settings.repetition_penalty == 1
-
     def choose(self, probs_U: torch.Tensor) -> int:
         """A union id."""
         probs_U = self._penalised(probs_U)

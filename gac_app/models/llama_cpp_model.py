@@ -41,6 +41,9 @@ class LlamaCppModel(Model):
         chat_template: Jinja; None = the file's own, "" = none.
         num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
 
+    Attributes:
+        weights: the `llama_model *`, of which several contexts can be made.
+
     Raises:
         ModelLoadError: where the file cannot be loaded.
     """
@@ -64,9 +67,9 @@ class LlamaCppModel(Model):
         self.device = torch.device("cpu")
         self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
         self._ffi, self._lib = library()
-        self._model = load_weights(path, num_gpu_layers)
-        vocab = self._lib.llama_model_get_vocab(self._model)
-        trained_for: int = self._lib.llama_model_n_ctx_train(self._model)
+        self.weights = load_weights(path, num_gpu_layers)
+        vocab = self._lib.llama_model_get_vocab(self.weights)
+        trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
         self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
         self._context = self._new_context(num_threads, max_sequences)
         self._memory = self._lib.llama_get_memory(self._context)
@@ -95,13 +98,13 @@ class LlamaCppModel(Model):
         params.n_outputs_max_per_seq = BATCH_TOKENS
         params.n_threads = params.n_threads_batch = num_threads
         params.swa_full = True  # keeps what slid out of the window, without which there is no rewind
-        context = self._lib.llama_init_from_model(self._model, params)
+        context = self._lib.llama_init_from_model(self.weights, params)
         if context == self._ffi.NULL:
             raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {params.n_ctx:,} tokens")
         return context
 
     def _own_template(self) -> str:
-        template = self._lib.llama_model_chat_template(self._model, self._ffi.NULL)
+        template = self._lib.llama_model_chat_template(self.weights, self._ffi.NULL)
         return "" if template == self._ffi.NULL else self._ffi.string(template).decode("utf-8", "replace")
 
     def encode_raw(self, text: str) -> list[int]:
@@ -191,7 +194,7 @@ class LlamaCppModel(Model):
     def close(self) -> None:
         self._lib.llama_batch_free(self._batch)
         self._lib.llama_free(self._context)
-        self._lib.llama_model_free(self._model)
+        self._lib.llama_model_free(self.weights)
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[tuple[int, int, int, int, bool]]]:
