@@ -160,7 +160,11 @@ def test_a_dropped_member_lets_the_ensemble_finish_and_is_marked_in_the_stored_t
     models[1].released.set()
     first.close()
     found = house.service().find(ALICE, run.id)
-    assert [step.dropped for step in found.streams["ensemble"].steps] == [()] * 2 + [("b",)] * 8
+    dropped = [step.dropped for step in found.streams["ensemble"].steps]
+    num_whole = dropped.count(())
+    # Whoever reads there first makes the member hang: its own run may, while the ensemble is a step or two behind.
+    assert num_whole <= 2 if kind == "hang" else num_whole == 2
+    assert dropped == [()] * num_whole + [("b",)] * (10 - num_whole)
     alone = found.streams["member:b"].finished
     assert alone is not None
     assert alone.reason is FinishReason.ERROR
