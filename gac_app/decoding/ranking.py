@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 _BLOCK = 512  # values; about the root of a vocabulary
+_FEW = 1024  # values that are soon sorted
 
 
 def top_k(probs_NU: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,6 +39,24 @@ def argmax(probs_U: torch.Tensor) -> int:
     if probs_U.device.type == "cpu":
         return int(probs_U.numpy().argmax())
     return int(probs_U.argmax())
+
+
+def top_k_knowing(probs_U: torch.Tensor, k: int, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `k` largest values and their ids, [K] each, largest first. The more of them are among `ids`, the sooner.
+
+    Args:
+        ids: at least `k` of them, all different.
+    """
+    if probs_U.device.type == "cpu":
+        values = probs_U.numpy()
+        least = np.sort(values[ids])[-k]  # none of the largest is smaller
+        large = np.flatnonzero(values >= least)
+        if len(large) <= _FEW:
+            order = np.argsort(-values[large], kind="stable")[:k]
+            found = torch.from_numpy(large[order])
+            return probs_U[found], found
+    top_probs_NK, top_ids_NK = top_k(probs_U.unsqueeze(0), k)
+    return top_probs_NK[0], top_ids_NK[0]
 
 
 def rank_of(token_id: int, probs_U: torch.Tensor) -> int:

@@ -11,7 +11,7 @@ from gac_app.decoding.alignment import merge
 from gac_app.decoding.context import Expectation
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
 from gac_app.decoding.member import TOP_K
-from gac_app.decoding.ranking import rank_of, top_k
+from gac_app.decoding.ranking import rank_of, top_k_knowing
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -68,7 +68,7 @@ def trace_of(
 ) -> StepTrace:
     """Everything about a step, as values."""
     members = tuple(_member(name, decision, union) for name in decision.expected)
-    top = members[0].top if len(members) == 1 else _favourites(decision.probs_U, union)
+    top = members[0].top if len(members) == 1 else _favourites(decision.probs_U, members, union)
     return StepTrace(
         position=position,
         token_id=decision.token_id,
@@ -91,23 +91,29 @@ def trace_of(
 
 def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
     expectation = decision.expected[name]
+    top = _candidates(expectation.top_probs_K, expectation.top_ids_K, union)
     probs_U = expectation.row.probs_U
     if decision.contested:
         probs_U = merge(probs_U.clone(), decision.contested)
+    prob = float(probs_U[decision.token_id])
+    is_favourite = not decision.contested and any(candidate.token_id == decision.token_id for candidate in top)
     return MemberTrace(
         member=name,
         weight=decision.weights[name],
-        prob=float(probs_U[decision.token_id]),
-        rank=rank_of(decision.token_id, probs_U),
-        top=_candidates(expectation.top_probs_K, expectation.top_ids_K, union),
+        prob=prob,
+        rank=1 + sum(c.prob > prob for c in top) if is_favourite else rank_of(decision.token_id, probs_U),
+        top=top,
         num_read=expectation.num_read,
         seconds=expectation.seconds,
     )
 
 
-def _favourites(probs_U: torch.Tensor, union: UnionVocabulary) -> tuple[Candidate, ...]:
-    top_probs_NK, top_ids_NK = top_k(probs_U.unsqueeze(0), TOP_K)
-    return _candidates(top_probs_NK[0], top_ids_NK[0], union)
+def _favourites(
+    probs_U: torch.Tensor, members: tuple[MemberTrace, ...], union: UnionVocabulary
+) -> tuple[Candidate, ...]:
+    """Of what the members chose together: mostly what they favour themselves."""
+    ids = {candidate.token_id for member in members for candidate in member.top}
+    return _candidates(*top_k_knowing(probs_U, min(TOP_K, len(ids)), list(ids)), union)
 
 
 def _candidates(probs_K: torch.Tensor, ids_K: torch.Tensor, union: UnionVocabulary) -> tuple[Candidate, ...]:

@@ -15,7 +15,6 @@ from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import IdsV, UnionVocabulary
 
-_LITTLE_LEFT = 0.1  # share of the probability beside control tokens below which rounding shows
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
 
@@ -39,15 +38,17 @@ class VocabMapping:
         self._twins = _rounds(rivals)
         self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
+        # On a CPU there is no extra column: they read a control token, to which no probability is left.
+        self._control_V = torch.from_numpy(np.flatnonzero(~has_token_V))
+        spare = int(self._control_V[0]) if len(self._control_V) else 0
+        self._spared_U = torch.from_numpy(np.where(self._has_U, own_U, spare).astype(np.int32))
         self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
-        self._clipped_U = self._source_U.clamp(max=len(vocabulary) - 1)
         # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them. What has no
         # place of its own there goes to one behind the last.
         self._is_small = 3 * len(vocabulary) < len(union)
         place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
         place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
         self._place_V = torch.from_numpy(place_V)
-        self._control_V = torch.from_numpy(np.flatnonzero(~has_token_V))
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
@@ -58,7 +59,8 @@ class VocabMapping:
     def project(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Probabilities in the union, float32 [N, U], each row summing to 1.
 
-        Ids with equal bytes add their probabilities; the mass on control tokens is dropped and the rest renormalised.
+        Ids with equal bytes add their probabilities; control tokens take no part. What `logits_NV` says of them may be
+        overwritten.
         """
         if logits_NV.device.type == "cpu":
             rows = [self._project_row(logits_V) for logits_V in logits_NV[:, : len(self.vocabulary)]]
@@ -67,17 +69,14 @@ class VocabMapping:
 
     def _project_row(self, logits_V: torch.Tensor) -> torch.Tensor:
         """For a CPU: a softmax reads what lies together, so it is taken before the ids are mapped."""
+        logits_V[self._control_V] = -torch.inf
         probs_V = torch.softmax(logits_V, dim=0, dtype=torch.float32)
-        if len(self._control_V):
-            left = 1.0 - float(probs_V[self._control_V].sum())
-            if left < _LITTLE_LEFT:
-                return self._project_logits(logits_V.unsqueeze(0))[0]
-            probs_V.div_(left)
         if self._is_small:
             probs_U = torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
         else:
-            probs_U = probs_V.index_select(0, self._clipped_U)
-            probs_U[self._lacking] = 0.0
+            probs_U = probs_V.index_select(0, self._spared_U)
+            if not len(self._control_V):
+                probs_U[self._lacking] = 0.0
         for union_ids, ids in self._twins:
             probs_U[union_ids] += probs_V[ids]
         return probs_U

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gac_app.decoding.ranking import argmax, rank_of, top_k
+from gac_app.decoding.ranking import argmax, rank_of, top_k, top_k_knowing
 
 SIZES = (1, 7, 511, 512, 513, 5_000, 16_384, 40_001)
 
@@ -19,6 +19,19 @@ def test_the_largest_are_those_of_torch(size: int, seed: int) -> None:
     assert torch.equal(values, expected.values)
     assert torch.equal(probs_NU.gather(1, ids), values)
     assert all(len(set(row.tolist())) == len(row) for row in ids)
+
+
+@pytest.mark.parametrize("num_known", [8, 11])
+@pytest.mark.parametrize("power", [0, 1, 40])  # 0: all are equal
+@pytest.mark.parametrize("size", [11, 5_000, 40_001])
+def test_knowing_some_changes_nothing(size: int, power: int, num_known: int) -> None:
+    probs_U = torch.rand(size, generator=torch.Generator().manual_seed(size)) ** power
+    expected = probs_U.topk(8).values
+    for ids in (probs_U.topk(num_known).indices.tolist(), list(range(num_known)), [*range(1, num_known), size - 1]):
+        values, found = top_k_knowing(probs_U, 8, ids)
+        assert torch.equal(values, expected)
+        assert torch.equal(probs_U[found], values)
+        assert len(set(found.tolist())) == 8
 
 
 @pytest.mark.parametrize("size", SIZES)

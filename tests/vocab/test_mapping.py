@@ -93,6 +93,15 @@ def test_nothing_is_lost_beside_a_control_token_that_has_nearly_all() -> None:
     torch.testing.assert_close(probs_NU[0, :2], torch.softmax(torch.tensor([1.0, 0.0]), 0))
 
 
+@pytest.mark.parametrize("control", [None, b"c"])
+def test_what_a_member_lacks_it_gives_nothing_to(control: bytes | None) -> None:
+    vocab = vocabulary([b"a", control, b"b"])
+    union = UnionVocabulary([b"a", b"b", b"c", b"d"])
+    probs_NU = VocabMapping(vocab, union).project(torch.tensor([[1.0, 5.0, 0.0]]))
+    assert [prob > 0 for prob in probs_NU[0].tolist()] == [True, True, control is not None, False, False]
+    torch.testing.assert_close(probs_NU.sum(1), torch.ones(1))
+
+
 def test_what_is_no_number_stays_none() -> None:
     probs_NU = VocabMapping(vocabulary([b"a", b"b"]), UnionVocabulary([b"a"])).project(torch.tensor([[torch.nan, 0.0]]))
     assert bool(probs_NU.isnan().any())
