@@ -10,7 +10,7 @@ Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions of the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -25,22 +25,29 @@ from gac_app.models.transformers_cache import KeyValueCache
 ATTENTION = "gac_packed"  # the name under which transformers knows this attention
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stretch:
-    """The positions `start` to `end` of a pass: ids that stand behind what `cache` holds of their sequence."""
+    """The positions `start` to `end` of a pass: ids that stand behind what `cache` holds of their sequence.
+
+    Attributes:
+        length: positions of the sequence once these are read.
+    """
 
     cache: KeyValueCache
     start: int
     end: int
+    num_ids: int = field(init=False)
+    length: int = field(init=False)
 
-    @property
-    def num_ids(self) -> int:
-        return self.end - self.start
+    def __post_init__(self) -> None:
+        self.num_ids = self.end - self.start
+        self.length = self.cache.length + self.num_ids
 
-    @property
-    def length(self) -> int:
-        """Positions of the sequence once these are read."""
-        return self.cache.length + self.num_ids
+    def rows_of(self, states_1xND: torch.Tensor) -> torch.Tensor:
+        """What belongs to these positions of what was computed for all of the pass."""
+        if states_1xND.shape[2] == self.num_ids:  # the only stretch; a view would cost as much as copying a step
+            return states_1xND
+        return states_1xND.narrow(2, self.start, self.num_ids)
 
 
 class PackedCache(Cache):  # type: ignore[misc]
@@ -54,8 +61,7 @@ class PackedCache(Cache):  # type: ignore[misc]
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         for stretch in self.stretches:
-            rows = slice(stretch.start, stretch.end)
-            stretch.cache.write(layer_idx, key_states[:, :, rows], value_states[:, :, rows])
+            stretch.cache.write(layer_idx, stretch.rows_of(key_states), stretch.rows_of(value_states))
         return key_states, value_states  # `_attention` takes the rest from the stretches
 
 
@@ -110,9 +116,10 @@ def _attention(
     for stretch in packed.stretches:
         first = attention_mask.first_seen(stretch)
         keys_1HND, values_1HND = stretch.cache.positions(module.layer_idx, first, stretch.length)
-        query_1AND = query[:, :, stretch.start : stretch.end]
         mask = attention_mask.of(stretch, query.device)
-        outputs.append(sdpa_attention_forward(module, query_1AND, keys_1HND, values_1HND, mask, **options)[0])
+        outputs.append(
+            sdpa_attention_forward(module, stretch.rows_of(query), keys_1HND, values_1HND, mask, **options)[0]
+        )
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
 
 

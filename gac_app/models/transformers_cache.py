@@ -24,18 +24,19 @@ class KeyValueCache:
 
     def write(self, layer: int, keys_1HND: torch.Tensor, values_1HND: torch.Tensor) -> None:
         """Put a layer's keys and values at the positions from `length` on."""
-        end = self.length + keys_1HND.shape[2]
+        num_ids = keys_1HND.shape[2]
+        end = self.length + num_ids
         buffers = self._layers.get(layer)
         if buffers is None or buffers[0].shape[2] < end:
             buffers = (self._grown(layer, 0, keys_1HND, end), self._grown(layer, 1, values_1HND, end))
             self._layers[layer] = buffers
-        buffers[0][:, :, self.length : end] = keys_1HND
-        buffers[1][:, :, self.length : end] = values_1HND
+        buffers[0].narrow(2, self.length, num_ids).copy_(keys_1HND)
+        buffers[1].narrow(2, self.length, num_ids).copy_(values_1HND)
 
     def positions(self, layer: int, start: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A layer's keys and values at the positions from `start` to `end`, [1, H, end - start, D] each, not copied."""
         keys_1HND, values_1HND = self._layers[layer]
-        return keys_1HND[:, :, start:end], values_1HND[:, :, start:end]
+        return keys_1HND.narrow(2, start, end - start), values_1HND.narrow(2, start, end - start)
 
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` positions."""
