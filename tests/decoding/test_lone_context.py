@@ -12,6 +12,7 @@ from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, Toke
 from gac_app.decoding.lone_context import LoneContext
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.session import Branch
+from gac_app.executors.threads import ThreadMember
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
@@ -63,6 +64,17 @@ def test_a_branch_that_takes_another_token_goes_on_from_it(seed: int, monkeypatc
     assert branched[1].token == other
     unhurried(monkeypatch)
     assert facts(branched, finished) == facts(*answer(make(seed), branch))
+
+
+@pytest.mark.parametrize("token", [None, b"e"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thread_of_its_own_changes_nothing(seed: int, token: bytes | None) -> None:
+    found = []
+    for member in (InlineMember, ThreadMember):
+        with closing(ensemble_of([FakeModel(seed=seed)], member=member)) as ensemble:
+            steps, _ = answer(ensemble)
+            found.append(facts(*answer(ensemble, Branch(tuple(steps[:3]), token))))
+    assert found[0] == found[1]
 
 
 def test_it_is_one_pass_ahead_and_no_more() -> None:
