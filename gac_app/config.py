@@ -1,4 +1,4 @@
-"""The configuration: one YAML file -> frozen pydantic models, checked once, here.
+"""The configuration: frozen pydantic models, checked once, here; `config_file` reads them from a YAML file.
 
 `Config` is what an operator writes; `Settings` is the part of it that a visitor may change for one run.
 Nothing in this module reads the environment: `bootstrap` passes the variables in.
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gac_app.errors import ConfigError, RequestError
@@ -20,7 +19,6 @@ from gac_app.errors import ConfigError, RequestError
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 
-MAX_CONFIG_BYTES = 1_000_000
 MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
 
@@ -217,7 +215,7 @@ class Config(Frozen):
             settings = Settings.model_validate({**self.settings.model_dump(), **changes})
         except ValidationError as error:
             first = error.errors()[0]
-            raise RequestError(_path(first["loc"]) or "settings", _message(first)) from None
+            raise RequestError(path_of(first["loc"]) or "settings", message_of(first)) from None
         self.check_settings(settings)
         return settings
 
@@ -236,83 +234,17 @@ class Config(Frozen):
         return ", ".join(self.member_names)
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain YAML only: no aliases (they can blow up), no duplicate keys (one would win silently), no object tags."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.YAMLError(f"the key {key.value!r} stands twice (line {key.start_mark.line + 1})")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read and check a configuration file.
-
-    Args:
-        path: a YAML file.
-        overrides: values that win over the file's, as nested dictionaries (from GAC_* variables and flags).
-
-    Raises:
-        ConfigError: naming the file, the key's path and what is expected there.
-    """
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is no configuration")
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: nested too deeply; this is no configuration") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
-    try:
-        return Config.model_validate(_merge(data, overrides or {}))
-    except ValidationError as error:
-        items = error.errors()
-        # A list whose items are wrong is also called too short: the items say it better.
-        deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
-        lines = [f"{path}: {_located(item)}" for item in items if item["loc"] not in deeper]
-        raise ConfigError("\n".join(lines)) from None
-
-
-def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _path(location: tuple[int | str, ...]) -> str:
+def path_of(location: tuple[int | str, ...]) -> str:
+    """Where pydantic found a value that does not fit, as keys with dots between."""
     # Union branches (`weights.dict[str,float]`) name types, not keys: they help nobody.
     return ".".join(str(part) for part in location if not str(part).startswith(("dict[", "literal[", "tuple[")))
 
 
-def _message(item: Any) -> str:
+def message_of(item: Any) -> str:
+    """What pydantic says of such a value, one of `ValidationError.errors()`."""
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "unknown key"
     elif item["type"] != "value_error" and isinstance(item.get("input"), str | int | float | bool | None):
         message += f" (got {item['input']!r})"
     return message
-
-
-def _located(item: Any) -> str:
-    path = _path(item["loc"])
-    return f"{path}: {_message(item)}" if path else _message(item)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

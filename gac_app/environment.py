@@ -11,7 +11,8 @@ from typing import Any
 
 import platformdirs
 
-from gac_app.config import Config, load_config
+from gac_app.config import Config
+from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.config import Config, load_config
+from gac_app.config import Config
+from gac_app.config_file import load_config
 from gac_app.environment import (
     DEFAULT_CONFIG,
     cache_dir,

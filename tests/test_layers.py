@@ -14,6 +14,7 @@ PACKAGE = ROOT / "gac_app"
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
 LAYERS["config"] = {"errors"}
+LAYERS["config_file"] = {"errors", "config"}
 LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
@@ -24,7 +25,7 @@ LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "svg", "line_plot"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
-LAYERS["environment"] = {"errors", "config"}
+LAYERS["environment"] = {"errors", "config", "config_file"}
 LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}

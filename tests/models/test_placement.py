@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.config import MemberConfig, load_config
+from gac_app.config import MemberConfig
+from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
 from gac_app.models.devices import GIB, Devices, Gpu, available_cores
 from gac_app.models.placement import Placement, detect_devices, parse_devices, plan

@@ -1,0 +1,83 @@
+"""A configuration from its YAML file, with messages that say where in it something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gac_app.config import Config, message_of, path_of
+from gac_app.errors import ConfigError
+
+MAX_CONFIG_BYTES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML only: no aliases (they can blow up), no duplicate keys (one would win silently), no object tags."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(f"the key {key.value!r} stands twice (line {key.start_mark.line + 1})")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read and check a configuration file.
+
+    Args:
+        path: a YAML file.
+        overrides: values that win over the file's, as nested dictionaries (from GAC_* variables and flags).
+
+    Raises:
+        ConfigError: naming the file, the key's path and what is expected there.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is no configuration")
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {_one_line(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply; this is no configuration") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
+    try:
+        return Config.model_validate(_merge(data, overrides or {}))
+    except ValidationError as error:
+        items = error.errors()
+        # A list whose items are wrong is also called too short: the items say it better.
+        deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
+        lines = [f"{path}: {_located(item)}" for item in items if item["loc"] not in deeper]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _located(item: Any) -> str:
+    path = path_of(item["loc"])
+    return f"{path}: {message_of(item)}" if path else message_of(item)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
