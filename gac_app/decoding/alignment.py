@@ -20,7 +20,7 @@ from itertools import repeat
 import torch
 
 from gac_app.decoding.context import Expectation
-from gac_app.decoding.covers import Row
+from gac_app.decoding.row import Row
 from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there

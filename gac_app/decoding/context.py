@@ -13,10 +13,10 @@ from typing import Protocol
 
 import torch
 
-from gac_app.decoding.covers import Row
 from gac_app.decoding.events import MemberUsage
 from gac_app.decoding.gate import Favourite
 from gac_app.decoding.member import Member, Reading
+from gac_app.decoding.row import Row
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 

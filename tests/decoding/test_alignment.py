@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from gac_app.decoding.alignment import contested, merge
 from gac_app.decoding.combine import mean
 from gac_app.decoding.context import Expectation, KnownExpectation, MemberContext
-from gac_app.decoding.covers import Row
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import StepTrace, TokenEvent
 from gac_app.decoding.gate import make_gate
 from gac_app.decoding.member import TOP_K, InlineMember
 from gac_app.decoding.prefix_context import PrefixContext
+from gac_app.decoding.row import Row
 from gac_app.decoding.stepper import Stepper
 from gac_app.decoding.weights import StepWeights
 from gac_app.models.random_model import RandomModel, make_vocabulary
