@@ -19,7 +19,7 @@ from itertools import repeat
 
 import torch
 
-from gac_app.decoding.context import Expectation
+from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.row import Row
 from gac_app.vocab.union import UnionVocabulary
 

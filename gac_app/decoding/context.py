@@ -9,14 +9,10 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
-
-import torch
 
 from gac_app.decoding.events import MemberUsage
-from gac_app.decoding.gate import Favourite
+from gac_app.decoding.expectation import Expectation, ReadExpectation
 from gac_app.decoding.member import Member, Reading
-from gac_app.decoding.row import Row
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 
@@ -25,80 +21,6 @@ _POLL_S = 0.1  # how often a wait looks whether the session was stopped
 
 class SessionStopped(Exception):  # noqa: N818 (no error: somebody asked for it)
     """The session was stopped while it waited for a member."""
-
-
-class Expectation(Protocol):
-    """What a member taking part in a step expects next."""
-
-    @property
-    def row(self) -> Row:
-        """Its distribution."""
-
-    @property
-    def top_probs_K(self) -> torch.Tensor:
-        """Of its favourites, best first."""
-
-    @property
-    def top_ids_K(self) -> torch.Tensor: ...
-
-    @property
-    def num_read(self) -> int:
-        """Ids read for it; 0 where the member needed no forward pass."""
-
-    @property
-    def seconds(self) -> float:
-        """Of the forward pass, shared with what was batched into it."""
-
-    @property
-    def favourite_id(self) -> int:
-        """The likeliest token."""
-        return int(self.top_ids_K[0])
-
-    def favourite(self, temperature: float) -> Favourite:
-        """What a gate looks at (paper, section 3.3)."""
-        return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownExpectation(Expectation):
-    """One whose values are there."""
-
-    row: Row
-    top_probs_K: torch.Tensor
-    top_ids_K: torch.Tensor
-    num_read: int
-    seconds: float
-
-
-class ReadExpectation(Expectation):
-    """What a reading says at its last position. Of a late one only the favourite is there until more is looked at."""
-
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-
-    @property
-    def favourite_id(self) -> int:
-        return self._reading.last_favourite
-
-    @property
-    def row(self) -> Row:
-        return Row(self._reading.probs_NU[-1])
-
-    @property
-    def top_probs_K(self) -> torch.Tensor:
-        return self._reading.top_probs_NK[-1]
-
-    @property
-    def top_ids_K(self) -> torch.Tensor:
-        return self._reading.top_ids_NK[-1]
-
-    @property
-    def num_read(self) -> int:
-        return self._reading.num_read
-
-    @property
-    def seconds(self) -> float:
-        return self._reading.seconds
 
 
 class MemberContext:

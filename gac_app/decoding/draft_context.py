@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.context import Expectation, KnownExpectation
 from gac_app.decoding.drafting_context import DraftingContext
+from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.member import Member, Reading
 from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from gac_app.decoding.context import Expectation, MemberContext
+from gac_app.decoding.context import MemberContext
+from gac_app.decoding.expectation import Expectation
 
 
 class DraftingContext(MemberContext):

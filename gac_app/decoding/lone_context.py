@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 
-from gac_app.decoding.context import Expectation, MemberContext
+from gac_app.decoding.context import MemberContext
+from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.member import Member, Reading
 from gac_app.models.base import Sequence
 

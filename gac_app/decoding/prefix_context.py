@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from gac_app.decoding.context import Expectation, KnownExpectation, MemberContext
+from gac_app.decoding.context import MemberContext
 from gac_app.decoding.covers import Boundary, Covers
+from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.member import TOP_K, Member, Reading
 from gac_app.decoding.ranking import top_k
 from gac_app.models.base import Sequence, num_common

@@ -27,8 +27,9 @@ from functools import partial
 
 from gac_app.config import Settings
 from gac_app.decoding.combine import Combine
-from gac_app.decoding.context import Expectation, MemberContext, gather
+from gac_app.decoding.context import MemberContext, gather
 from gac_app.decoding.drafting_context import DraftingContext
+from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.gate import Gate
 from gac_app.decoding.pace import Pace
 from gac_app.decoding.sampling import Sampler

@@ -17,8 +17,9 @@ import torch
 from gac_app.config import Settings
 from gac_app.decoding.alignment import begun, contested, ends_there, goes_on, merge
 from gac_app.decoding.combine import Combine
-from gac_app.decoding.context import Expectation, MemberContext, SessionStopped, gather
+from gac_app.decoding.context import MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
+from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.tracing import Decision

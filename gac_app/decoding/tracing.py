@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 
 from gac_app.decoding.alignment import merge
-from gac_app.decoding.context import Expectation
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.member import TOP_K
 from gac_app.decoding.ranking import rank_of, top_k_knowing
 from gac_app.vocab.union import UnionVocabulary

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment import contested, merge
 from gac_app.decoding.combine import mean
-from gac_app.decoding.context import Expectation, KnownExpectation, MemberContext
+from gac_app.decoding.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import StepTrace, TokenEvent
+from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.gate import make_gate
 from gac_app.decoding.member import TOP_K, InlineMember
 from gac_app.decoding.prefix_context import PrefixContext

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.context import Expectation
 from gac_app.decoding.covers import Boundary
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.member import InlineMember, Reading
 from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.session import Branch, DecodingSession
