@@ -131,7 +131,7 @@ class DecodingSession:
             self._sampler.note(token_id)
         else:
             decision = self._stepper.decide(self._sampler.choose, takes_favourite=self._settings.takes_favourite)
-        spellings = self._feed(decision.token_id, is_ensembled=len(decision.expected) > 1)
+        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
         if self._reason is None:
             self._stepper.read_on()
         position = self._num_tokens - 1

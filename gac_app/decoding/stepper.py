@@ -15,12 +15,13 @@ from itertools import islice
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.alignment import begun, contested, ends_there, goes_on, merge
+from gac_app.decoding.alignment import begun, contested, ends_there, goes_on
 from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
 from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.gate import Gate, GateDecision
+from gac_app.decoding.mixture import Mixture
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.tracing import Decision
 from gac_app.decoding.weights import StepWeights
@@ -83,21 +84,17 @@ class Stepper:
         asked, decision = self._ask()
         expected = asked if decision.is_open else dict(islice(asked.items(), 1))
         weights = self._weights.of(list(expected))
-        probs_U = self._combine({name: e.row.probs_U for name, e in expected.items()}, weights)
         ranges = self._contested(expected, weights)
-        probs_U = merge(probs_U, ranges)
-        token_id = choose(probs_U)
+        mixture = Mixture(expected, weights, self._combine, ranges)
+        token_id = mixture.favourite_id if takes_favourite else choose(mixture.probs_U)
         self._open = self._inside(token_id, asked, decision, is_contested=any(token_id == ids.start for ids in ranges))
         probs = {name: self._open.get(name, float(e.row.probs_U[token_id])) for name, e in expected.items()}
         is_shared = all(ends_there(asked[name].row, token_id, begun) for name, begun in self._open.items())
         self._note(probs, is_shared=is_shared)
         return Decision(
             token_id,
-            expected,
-            weights,
-            mixed_U=probs_U if len(expected) > 1 else None,
+            mixture,
             gate_confidence=decision.confidence,
-            contested=ranges,
             dropped=self._dropped,
             evidence=probs,
             is_open=bool(self._open),
@@ -109,7 +106,7 @@ class Stepper:
         """Let the only member decide. What it expects besides its favourite is looked at by whoever traces the step."""
         [(name, expectation)] = self._collect(self.alive).items()
         token_id = expectation.favourite_id if takes_favourite else choose(expectation.row.probs_U)
-        return Decision(token_id, {name: expectation}, {name: 1.0})
+        return Decision(token_id, Mixture({name: expectation}, {name: 1.0}))
 
     def recall(self, step: StepTrace) -> None:
         """Learn from a step of another session what `decide` learnt from it there."""

@@ -9,8 +9,8 @@ import torch
 
 from gac_app.decoding.alignment import merge
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
-from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.member import TOP_K
+from gac_app.decoding.mixture import Mixture
 from gac_app.decoding.ranking import rank_of, top_k_knowing
 from gac_app.vocab.union import UnionVocabulary
 
@@ -20,11 +20,7 @@ class Decision:
     """What a step chose, and from what.
 
     Attributes:
-        expected: of the members that took part, the gate first.
-        weights: summing to 1.
-        mixed_U: the combined distribution; None where one member decided alone, by its own.
         gate_confidence: None = the largest probability it gave.
-        contested: each contested token's id and those of all that begin with it.
         dropped: members lost so far.
         evidence: what each member gave to the token, or to its bytes where its own token may go on.
         is_open: the tokens of some members may go on beyond the one chosen.
@@ -32,11 +28,8 @@ class Decision:
     """
 
     token_id: int
-    expected: Mapping[str, Expectation]
-    weights: Mapping[str, float]
-    mixed_U: torch.Tensor | None = None
+    mixture: Mixture
     gate_confidence: float | None = None
-    contested: list[range] = field(default_factory=list)
     dropped: tuple[str, ...] = ()
     evidence: Mapping[str, float] = field(default_factory=dict)
     is_open: bool = False
@@ -44,18 +37,9 @@ class Decision:
     is_drafted: bool = False
 
     @property
-    def probs_U(self) -> torch.Tensor:
-        """What the token was chosen from."""
-        return self._gate.row.probs_U if self.mixed_U is None else self.mixed_U
-
-    @property
     def confidence(self) -> float:
         """The gate's."""
-        return self._gate.favourite(1.0).prob if self.gate_confidence is None else self.gate_confidence
-
-    @property
-    def _gate(self) -> Expectation:
-        return next(iter(self.expected.values()))
+        return self.mixture.gate.favourite(1.0).prob if self.gate_confidence is None else self.gate_confidence
 
 
 def trace_of(
@@ -67,13 +51,13 @@ def trace_of(
     is_forced: bool,
 ) -> StepTrace:
     """Everything about a step, as values."""
-    members = tuple(_member(name, decision, union) for name in decision.expected)
-    top = members[0].top if len(members) == 1 else _favourites(decision.probs_U, members, union)
+    members = tuple(_member(name, decision, union) for name in decision.mixture.expected)
+    top = members[0].top if len(members) == 1 else _favourites(decision.mixture.probs_U, members, union)
     return StepTrace(
         position=position,
         token_id=decision.token_id,
         token=union.token(decision.token_id),
-        prob=float(decision.probs_U[decision.token_id]),
+        prob=float(decision.mixture.probs_U[decision.token_id]),
         top=top,
         gate_confidence=decision.confidence,
         is_ensembled=len(members) > 1,
@@ -90,16 +74,17 @@ def trace_of(
 
 
 def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
-    expectation = decision.expected[name]
+    mixture = decision.mixture
+    expectation = mixture.expected[name]
     top = _candidates(expectation.top_probs_K, expectation.top_ids_K, union)
     probs_U = expectation.row.probs_U
-    if decision.contested:
-        probs_U = merge(probs_U.clone(), decision.contested)
+    if mixture.contested:
+        probs_U = merge(probs_U.clone(), mixture.contested)
     prob = float(probs_U[decision.token_id])
-    is_favourite = not decision.contested and any(candidate.token_id == decision.token_id for candidate in top)
+    is_favourite = not mixture.contested and any(candidate.token_id == decision.token_id for candidate in top)
     return MemberTrace(
         member=name,
-        weight=decision.weights[name],
+        weight=mixture.weights[name],
         prob=prob,
         rank=1 + sum(c.prob > prob for c in top) if is_favourite else rank_of(decision.token_id, probs_U),
         top=top,

@@ -144,7 +144,7 @@ def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num:
     with closing(stepper):
         for _ in range(10):
             decision = stepper.decide(choose)
-            assert 0 < float(decision.probs_U[decision.token_id]) <= 1 + 1e-6
+            assert 0 < float(decision.mixture.probs_U[decision.token_id]) <= 1 + 1e-6
             stepper.feed(decision.token_id)
 
 

@@ -1,0 +1,76 @@
+"""The favourite is that of the whole distribution, which is made only where the members' favourites do not tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding.combine import mean
+from gac_app.decoding.expectation import KnownExpectation
+from gac_app.decoding.mixture import Mixture
+from gac_app.decoding.ranking import argmax
+from gac_app.decoding.row import Row
+
+
+def expectation(probs_U: torch.Tensor, num_top: int = 8) -> KnownExpectation:
+    top = probs_U.topk(min(num_top, len(probs_U)))
+    return KnownExpectation(Row(probs_U), top.values, top.indices, 1, 0.0)
+
+
+class Counted:
+    """Counts how often the whole distribution is made; `mean` itself is what the favourites are good for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.num = 0
+        monkeypatch.setattr("gac_app.decoding.mixture.mean", self)
+
+    def __call__(self, rows: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+        self.num += 1
+        return mean(rows, weights)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    num=st.integers(1, 4),
+    size=st.sampled_from([3, 20, 400]),
+    sharpness=st.sampled_from([0.0, 0.1, 1.0, 5.0]),
+    decimals=st.sampled_from([1, 7]),
+)
+def test_the_favourite_is_that_of_the_whole(seed: int, num: int, size: int, sharpness: float, decimals: int) -> None:
+    logits = sharpness * torch.randn(num, size, generator=torch.Generator().manual_seed(seed))
+    rows = torch.softmax(logits, 1).round(decimals=decimals)
+    weights = torch.softmax(logits[:, 0], 0).tolist()
+    expected = {f"m{i}": expectation(probs_U) for i, probs_U in enumerate(rows)}
+    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), mean)
+    found = mixture.favourite_id
+    assert found == argmax(mixture.probs_U)
+
+
+def test_a_clear_favourite_is_told_by_the_members_favourites(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    sure, other = torch.full((100,), 0.001), torch.full((100,), 0.01)
+    sure[7] = 0.9
+    mixture = Mixture({"a": expectation(sure), "b": expectation(other)}, {"a": 0.5, "b": 0.5}, counted)
+    assert (mixture.favourite_id, counted.num) == (7, 0)
+    assert float(mixture.probs_U[7]) == pytest.approx(0.455)
+    assert float(mixture.probs_U[8]) == pytest.approx(0.0055)
+    assert counted.num == 1, "made once"
+
+
+def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    one, other = torch.zeros(10), torch.zeros(10)
+    one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
+    expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
+    assert Mixture(expected, {"a": 0.5, "b": 0.5}, counted).favourite_id == 9
+    assert counted.num == 1
+
+
+def test_where_tokens_are_contested_the_whole_is_made() -> None:
+    probs_U = torch.tensor([0.1, 0.3, 0.3, 0.3])
+    expected = {"a": expectation(probs_U), "b": expectation(probs_U)}
+    assert Mixture(expected, {"a": 0.5, "b": 0.5}, mean, [range(2, 4)]).favourite_id == 2
