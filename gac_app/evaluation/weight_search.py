@@ -8,17 +8,18 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.questions import Question
-from gac_app.evaluation.simplex import Point, golden_section, simplex_grid
+from gac_app.evaluation.simplex import Point, simplex_grid
 from gac_app.evaluation.systems import System, parse_system
 
 Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
 
-_NUM_PROBES = 6  # of the golden section: the weight to about 0.06
-_RESOLUTION = 4  # of the grid
+_TENTHS, _QUARTERS = 10, 4  # of the grid: for two members, for more
 
 
 class WeightSearch:
-    """Weights, and how often they are right on the development half.
+    """Weights on a grid, and how often they are right on the development half.
+
+    All points are asked for at once, so that a question's prompt is read once for them all.
 
     Args:
         options: `paper` or `prefix` for all ensembles; "" = the configuration's alignment.
@@ -42,22 +43,24 @@ class WeightSearch:
         return system_at(point, self._config, self.suffix)
 
     def accuracy(self, point: Point) -> float:
-        """The share of development questions answered right."""
-        if point not in self.tried:
-            [given] = self._ask([self.system(point)], self._development).values()
-            self.tried[point] = sum(answer.is_right for answer in given) / len(given)
+        """The share of development questions answered right with weights on the grid."""
+        if not self.tried:
+            self._try_all()
         return self.tried[point]
 
     def best(self) -> Point:
-        """The most often right of all tried; of equals the most even one."""
-        num_members = len(self._config.member_names)
-        self.accuracy(even(num_members))
-        if num_members == 2:
-            golden_section(lambda weight: self.accuracy(rounded((weight, 1 - weight))), _NUM_PROBES)
-        else:
-            for point in simplex_grid(num_members, _RESOLUTION):
-                self.accuracy(rounded(point))
+        """The most often right of all on the grid; of equals the most even one."""
+        if not self.tried:
+            self._try_all()
         return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))
+
+    def _try_all(self) -> None:
+        num_members = len(self._config.member_names)
+        grid = simplex_grid(num_members, _TENTHS if num_members == 2 else _QUARTERS)
+        systems = {point: self.system(point) for point in (even(num_members), *map(rounded, grid))}
+        given = self._ask(list(systems.values()), self._development)
+        for point, system in systems.items():
+            self.tried[point] = sum(answer.is_right for answer in given[system]) / len(given[system])
 
 
 def suffix_of(options: str) -> str:

@@ -5,12 +5,12 @@ The methods, all at every step:
 `average`      equal weights
 `score`        in proportion to the members' accuracies on the development half
 `perplexity`   in proportion to 1 / perplexity per word of the development half's question texts; needs no answers
-`tuned`        the best on the development half of: the members alone, equal weights, and for two members a golden
-               section search over the first one's weight, for more a grid over the simplex in quarters
+`tuned`        the best on the development half of a grid over the simplex, in tenths for two members, in quarters for
+               more; the members alone and equal weights are on it
 `posterior`    each member's weight follows how well it predicted the text so far (see `decoding.weights`)
 
-Accuracy on a few questions is a staircase with noise, so a search ends at a good place rather than the best, and its
-development accuracy flatters it: the held-out half is the one to believe.
+Accuracy on a few questions is a staircase with noise and more than one top, so all of the grid is looked at, and its
+best is flattered: the held-out half is the one to believe.
 """
 
 from __future__ import annotations

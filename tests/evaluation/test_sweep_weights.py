@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.questions import Question, first_of_each_domain
-from gac_app.evaluation.simplex import golden_section, simplex_grid
+from gac_app.evaluation.simplex import simplex_grid
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.weight_search import WeightSearch
 from gac_app.evaluation.weight_sweep import halves, perplexity_per_word, sweep_weights
@@ -32,18 +30,6 @@ def test_a_grid_covers_the_simplex(num_weights: int, resolution: int) -> None:
     points = list(simplex_grid(num_weights, resolution))
     assert len(set(points)) == len(points) == math.comb(resolution + num_weights - 1, num_weights - 1)
     assert all(sum(point) == pytest.approx(1) and min(point) >= 0 for point in points)
-
-
-@given(st.floats(0, 1))
-def test_a_golden_section_finds_the_only_top(top: float) -> None:
-    asked: list[float] = []
-
-    def gain(x: float) -> float:
-        asked.append(x)
-        return -((x - top) ** 2)
-
-    assert golden_section(gain, 15) == pytest.approx(top, abs=0.002)
-    assert len(asked) == 15
 
 
 def test_halves_share_the_domains_and_stay_as_questions_are_added() -> None:
@@ -75,18 +61,18 @@ class Oracle:
 
 
 def test_each_method_has_its_weights_and_is_checked_on_the_other_half() -> None:
-    oracle = Oracle({"alone:a": 0.6, "alone:b": 0.2, "every-step": 0.5, "every-step+w=0.76:0.24": 0.9})
+    oracle = Oracle({"alone:a": 0.6, "alone:b": 0.2, "every-step": 0.5, "every-step+w=0.8:0.2": 0.9})
     report = sweep_weights(cast(Ensemble, PlainScores()), oracle, "nq", QUESTIONS)
     found = {name: method.weights for name, method in report.methods.items()}
     assert found["average"] == {"a": 0.5, "b": 0.5}
     assert found["score"] == {"a": 0.75, "b": 0.25}
     assert found["perplexity"] == {"a": 0.8, "b": 0.2}, "2 and 8 per word"
-    assert found["tuned"] == {"a": 0.76, "b": 0.24}
+    assert found["tuned"] == {"a": 0.8, "b": 0.2}
     assert found["posterior"] is None
     assert report.methods["tuned"].development.accuracy == 0.9
     assert report.methods["tuned"].held_out.accuracy == 0.0
     assert report.methods["average"].system.name == "every-step", "as eval calls it"
-    assert report.tried[0] == ((0.76, 0.24), 0.9)
+    assert report.tried[0] == ((0.8, 0.2), 0.9)
     json.dumps(report.to_json())
 
 
@@ -107,6 +93,24 @@ def test_perplexity_is_per_word() -> None:
 def test_where_questions_cannot_tell_weights_stay_even() -> None:
     search = WeightSearch(CONFIG, Oracle({}), QUESTIONS, "")
     assert search.best() == (0.5, 0.5)
+
+
+def test_two_members_are_tried_in_tenths_all_at_once() -> None:
+    calls: list[list[str]] = []
+
+    def ask(systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Answer]]:
+        calls.append([system.name for system in systems])
+        return Oracle({"every-step+w=0.9:0.1": 0.3})(systems, questions)
+
+    search = WeightSearch(CONFIG, ask, QUESTIONS, "")
+    assert (search.best(), search.accuracy((0.9, 0.1)), search.accuracy((1.0, 0.0))) == ((0.9, 0.1), 0.3, 0)
+    [names] = calls
+    assert set(names) == {
+        "alone:a",
+        "alone:b",
+        "every-step",
+        *(f"every-step+w=0.{n}:0.{10 - n}" for n in (1, 2, 3, 4, 6, 7, 8, 9)),
+    }
 
 
 def test_three_members_are_tried_on_a_grid_and_one_member_is_asked_alone() -> None:
