@@ -26,8 +26,17 @@ ParallelOption = Annotated[
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Ask again what earlier runs, of other commands too, have answered.")
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", help="Write the plot here (SVG).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+
+
+def _in_a_folder(path: Path | None) -> Path | None:
+    """Refuse at once what could not be written when all is done."""
+    if path and not path.parent.is_dir():
+        raise typer.BadParameter(f"{path.parent} is no folder")
+    return path
+
+
+OutOption = Annotated[Path | None, typer.Option("--out", help="Write the plot here (SVG).", callback=_in_a_folder)]
 
 
 def write_file(path: Path, text: str) -> None:

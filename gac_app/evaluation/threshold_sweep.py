@@ -20,6 +20,7 @@ from gac_app.evaluation.report import SystemReport, summarise
 from gac_app.evaluation.systems import System, parse_system
 
 EVERY_STEP = "every-step"
+ENOUGH_QUESTIONS = 30  # of fewer, nearly anything lies within every step's interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class SweepReport:
 
     Attributes:
         points: by system, in the plan's order.
-        recommended: see the module's docstring; None where no gated system reaches every step's interval.
+        recommended: see the module's docstring; None where no gated system reaches every step's interval, or where
+            there are too few questions to tell.
         sufficient_members: those that reach it alone.
     """
 
@@ -122,7 +124,8 @@ def judge_sweep(task: str, plan: SweepPlan, answers: Mapping[System, Sequence[An
     by_time = pareto_front([(report.seconds_per_answer, report.accuracy) for report in reports.values()])
     least, _ = reports[plan.every_step].interval
     reaching = [system for system, report in reports.items() if report.accuracy >= least]
-    gated = [system for line in plan.gated.values() for system in line if system in reaching]
+    is_enough = reports[plan.every_step].num_questions >= ENOUGH_QUESTIONS
+    gated = [system for line in plan.gated.values() for system in line if system in reaching and is_enough]
     return SweepReport(
         task=task,
         plan=plan,

@@ -70,11 +70,12 @@ class QuestionSet:
 
 @dataclass(slots=True)
 class Running:
-    """The study under way. `num_done` and `num_total` count answers; a study may ask several times."""
+    """The study under way. `num_done` and `num_total` count the answers of a round; a study may ask in several."""
 
     study: Study
     set_name: str
     owner: str
+    round: int = 1
     num_done: int = 0
     num_total: int = 0
     seconds_left: float | None = None
@@ -187,6 +188,7 @@ def _carried_out(
     from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
     def on_progress(progress: Progress) -> None:
+        running.round += progress.num_done < running.num_done
         running.num_done, running.num_total = progress.num_done, progress.num_total
         running.seconds_left = progress.seconds_left
         if running.cancelled.is_set():

@@ -128,6 +128,7 @@ def _summary(
         num_answers=num_answers,
         num_tokens=num_tokens or 0,
         num_ensembled=num_ensembled or 0,
+        branch_position=run.branch_position,
     )
 
 

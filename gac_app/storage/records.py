@@ -100,6 +100,7 @@ class RunSummary:
     run_id: str
     conversation_id: str
     position: int  # in the conversation, from 0
+    branch_position: int | None  # the step at which it branched from another run, if it did
     prompt: str
     status: RunStatus
     created_at: datetime

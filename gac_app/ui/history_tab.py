@@ -55,4 +55,5 @@ def _row(summary: RunSummary) -> Reply:
         "outcome": summary.outcome,
         "num_tokens": summary.num_tokens,
         "num_ensembled": summary.num_ensembled,
+        "branch_position": summary.branch_position,
     }

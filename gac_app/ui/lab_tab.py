@@ -75,6 +75,7 @@ def _running(running: Running, owner: str) -> Reply:
     return {
         "title": running.study.title,
         "set": running.set_name,
+        "round": running.round,
         "num_done": running.num_done,
         "num_total": running.num_total,
         "seconds_left": running.seconds_left,

@@ -22,7 +22,7 @@ function coverLine(cover, position) {
 function opennessNote(step, token) {
   const notes = [];
   if (step.character) notes.push(h("span", {}, "It is a part of the character ", h("bdi", { class: "gac-piece", text: step.character }), ". "));
-  else if (!step.is_end && token?.text === "") notes.push(h("span", { text: "Its text waits for what follows: together they may end the answer. " }));
+  else if (!step.is_end && token?.text === "") notes.push(h("span", { text: "Its text was held back until it was clear whether it begins an end of the answer. " }));
   if (step.is_open) notes.push(h("span", { text: "Open: what some member says as one token goes on beyond it, so the members agree on a beginning first." }));
   return notes.length ? h("p", { class: "gac-small gac-open-note" }, ...notes) : null;
 }

@@ -29,6 +29,7 @@ function row(run) {
   const facts = [
     new Date(run.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }),
     run.status === "finished" ? null : STATUSES[run.status] ?? run.status,
+    run.branch_position === null ? null : `branch at token ${run.branch_position + 1}`,
     run.num_tokens ? `${plural(run.num_tokens, "token")}, ${run.num_ensembled} ensembled` : null,
     outcome,
   ].filter(Boolean);

@@ -103,7 +103,7 @@ class Inspector {
 }
 
 function verdict(step) {
-  if (step.is_forced) return "Given, not chosen: this token was replayed or picked for a branch.";
+  if (step.is_forced) return "Given, not decided here: a branch repeats the answer that it comes from, then takes the token that was picked.";
   const sure = probability(step.confidence);
   if (!step.is_ensembled && step.mode === "agreement") return `${step.gate} decided alone: the others wanted the same, or cut the text otherwise here.`;
   if (!step.is_ensembled) return `${step.gate} was ${sure} sure and decided alone.`;

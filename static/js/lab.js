@@ -4,10 +4,11 @@ const POLL_MS = 1000;
 const PNG_SCALE = 2;
 const part = (selector) => element.querySelector(selector);
 const form = part("form"), studies = part(".gac-lab-studies"), note = part(".gac-lab-note");
-const running = part(".gac-lab-running"), shown = part(".gac-lab-result"), kept = part(".gac-lab-kept ol");
+const running = part(".gac-lab-running"), cancel = part("[data-act=cancel]"), shown = part(".gac-lab-result"), kept = part(".gac-lab-kept ol");
 let overview = null; // what may be studied
 let known = null; // ids of the results listed; null = not asked yet
-let isMine = false; // whether the study that runs, or ran last, was started here
+let isMine = false; // whether the study that runs, or ran last, is this visitor's
+let isCancelled = false; // and was called off
 let timer = 0;
 
 async function ask(name, fields = {}) {
@@ -54,6 +55,7 @@ async function start(event) {
   const reply = await ask("lab_start", { study: chosen().name, set: form.elements.set.value, questions });
   if (reply.error) return say(reply.error);
   isMine = true;
+  isCancelled = false;
   await refresh();
 }
 
@@ -69,7 +71,8 @@ async function refresh() {
   showRunning(state.running);
   const fresh = known && state.results.find((result) => !known.has(result.id));
   if (!known || fresh || known.size !== state.results.length) list(state.results);
-  if (!state.running && isMine) {
+  if (state.running) isMine = state.running.is_mine;
+  else if (isMine) {
     isMine = false;
     say(state.error);
     if (fresh) await show(fresh.id);
@@ -83,11 +86,14 @@ function showRunning(study) {
   if (!study) return;
   const what = [study.title, study.set].filter(Boolean).join(" on ");
   const left = study.seconds_left === null ? "" : `, about ${seconds(study.seconds_left)} left`;
-  part(".gac-lab-progress").textContent = study.num_total ? `${what}: ${study.num_done} of ${plural(study.num_total, "answer")}${left}` : `${what}: beginning`;
+  const round = study.round > 1 ? `round ${study.round}, ` : "";
+  const progress = study.num_total ? `${round}${study.num_done} of ${plural(study.num_total, "answer")}${left}` : "beginning";
+  part(".gac-lab-progress").textContent = `${what}: ${isCancelled ? "ending after the answers under way" : progress}`;
   const bar = part("progress");
   if (study.num_total) bar.value = study.num_done / study.num_total;
   else bar.removeAttribute("value");
-  part("[data-act=cancel]").hidden = !study.is_mine;
+  cancel.hidden = !study.is_mine;
+  cancel.disabled = isCancelled;
 }
 
 function list(results) {
@@ -156,9 +162,12 @@ function savePng(name, image) {
 
 form.addEventListener("submit", start);
 form.elements.set.addEventListener("change", chooseSet);
-part("[data-act=cancel]").addEventListener("click", async () => {
+cancel.addEventListener("click", async () => {
+  isCancelled = cancel.disabled = true;
   const reply = await ask("lab_cancel");
   if (reply.error) say(reply.error);
+  isCancelled = !reply.error;
+  await refresh();
 });
 window.gac.refreshLab = () => (overview ? refresh() : open());
 open();

@@ -54,8 +54,27 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_csv_has_the_tables_and_no_formula() -> None:
     text = to_csv(
-        [Table(("a", "b"), [["=1+1", "+2.5%"], ["-x", "@y"], ["+1.0% (p 0.3)", 'say "so", yes']], "T"), TABLE]
+        [
+            Table(
+                ("a", "b"),
+                [
+                    ["=1+1", "+2.5%"],
+                    ["-x", "@y"],
+                    ["+1.0% (p A1)", "+1.0% (p 3e-05)"],
+                    ["+1.0% (p 0.3)", 'say "so", yes'],
+                ],
+                "T",
+            ),
+            TABLE,
+        ]
     )
     rows = list(csv.reader(io.StringIO(text)))
-    assert rows[:5] == [["T"], ["a", "b"], ["'=1+1", "+2.5%"], ["'-x", "'@y"], ["'+1.0% (p 0.3)", 'say "so", yes']]
-    assert rows[5:] == [[], ["Türme & <b>"], ["system", "accuracy"], ["alone:a", "10.0%"], ["every-step", "+2.5%"]]
+    assert rows[:6] == [
+        ["T"],
+        ["a", "b"],
+        ["'=1+1", "+2.5%"],
+        ["'-x", "'@y"],
+        ["'+1.0% (p A1)", "+1.0% (p 3e-05)"],
+        ["+1.0% (p 0.3)", 'say "so", yes'],
+    ]
+    assert rows[6:] == [[], ["Türme & <b>"], ["system", "accuracy"], ["alone:a", "10.0%"], ["every-step", "+2.5%"]]

@@ -93,6 +93,11 @@ def test_members_that_need_no_help_and_gates_that_do_not_reach_are_told() -> Non
     assert _judged(PLAN, {**FOUND, "alone:b": _answers(20, 0, 1.0)}).sufficient_members == ("b",)
 
 
+def test_few_questions_recommend_nothing() -> None:
+    few = {name: answers[:29] for name, answers in FOUND.items()}
+    assert _judged(PLAN, few).recommended is None
+
+
 def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     assert call(folder, "eval", "--systems", "gate@0.2,every-step").exit_code == 0
     sweep = ("sweep", "--thresholds", "0,0.2,1", "--gates", "a,b", "--out", str(folder / "plot.svg"))
@@ -107,10 +112,18 @@ def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     shares = [systems[name]["share_ensembled"] for name in ("gate@0", "gate@0.2", "gate@1")]
     assert shares == sorted(shares)
     ElementTree.parse(folder / "plot.svg")  # noqa: S314
-    assert found["recommended"] in (folder / "plot.svg").read_text(encoding="utf-8")
+    assert found["recommended"] is None
     printed = call(folder, *sweep).stdout
-    assert f"Recommended: {found['recommended']}" in printed
+    assert "Too few questions to recommend a threshold; 30 or more are needed." in printed
+    assert "Times say little here" in printed
     assert all(f" {name} " in printed for name in systems)
+
+
+def test_a_plot_that_cannot_be_written_is_refused_before_anything_is_asked(folder: Path) -> None:
+    done = call(folder, "sweep", "--out", str(folder / "none" / "plot.svg"))
+    assert done.exit_code == 2
+    assert "Invalid value for '--out'" in done.stderr
+    assert "answers" not in done.stderr
 
 
 def test_worked_examples_of_ones_own_are_another_task(folder: Path) -> None:

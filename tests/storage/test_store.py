@@ -81,6 +81,8 @@ def test_a_conversation_is_ordered_and_branches_know_their_parent(store: Store) 
     stored = store.conversation_runs(ALICE, first.conversation_id)
     assert [(run.prompt, run.position) for run in stored] == [("one", 0), ("two", 1), ("three", 2)]
     assert (stored[2].parent_run_id, stored[2].branch_position) == (first.run_id, 4)
+    branches = {summary.prompt: summary.branch_position for summary in store.list_runs(ALICE)}
+    assert branches == {"one": None, "two": None, "three": 4}
 
 
 def test_a_list_is_newest_first_counted_and_paged(store: Store) -> None:

@@ -8,7 +8,7 @@ from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.report import SystemReport, summarise
 from gac_app.evaluation.studies.result import StudyResult, Table
-from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
+from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
 from gac_app.evaluation.systems import System
 
 _COLUMNS = ("system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member")
@@ -32,6 +32,7 @@ def run_benchmark(
             "n": len(questions),
             "systems": {report.system.name: report.to_json() for report in reports},
         },
+        remarks=[SHARED_TIMES] if ask.task.kind == "choice" else [],
         failure=failure(reports),
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.calibration_diagram import reliability_diagram
 from gac_app.evaluation.calibration_study import CalibrationReport, calibrate_systems, check_choices
+from gac_app.evaluation.calibration_temperature import MAX_TEMPERATURE as MAX
+from gac_app.evaluation.calibration_temperature import MIN_TEMPERATURE as MIN
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.systems import System, refuse_rules
@@ -30,8 +32,22 @@ def run_calibration(ask: Asker, questions: Sequence[Question], systems: Sequence
         heading=f"{report.task}: {report.num_questions} questions",
         tables=tables,
         data=report.to_json(),
-        remarks=["A member that is the gate may be given its temperature: settings.gate_temperature."],
+        remarks=[
+            "A member that is the gate may be given its temperature: Gate temperature in a run's settings, "
+            "settings.gate_temperature in a configuration.",
+            *_unfitted(report),
+        ],
         plot=reliability_diagram(report),
+    )
+
+
+def _unfitted(report: CalibrationReport) -> list[str]:
+    """Where the search ended at its bound."""
+    names = [name for name, s in report.systems.items() if not 1.01 * MIN < s.scaling.temperature < 0.99 * MAX]
+    return (
+        [f"No temperature fits {' or '.join(names)}: too few questions, or answers no better than chance."]
+        if names
+        else []
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,9 @@ class StudyResult:
     failure: str = ""
 
 
+_SIGNED_FIGURE = re.compile(r"[+-]\d+(\.\d+)?%?( \(p \d[\d.e-]*\))?")  # as in "+2.0% (p 0.34)"
+
+
 def to_csv(tables: Sequence[Table]) -> str:
     """The tables one under the other, an empty line between. No cell is a formula to a spreadsheet."""
     out = io.StringIO()
@@ -55,7 +59,5 @@ def to_csv(tables: Sequence[Table]) -> str:
 
 def _harmless(cell: str) -> str:
     """A figure with its sign stays one; anything else that a spreadsheet would compute gets an apostrophe."""
-    is_formula = (
-        cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not cell[1:].replace(".", "", 1).rstrip("%").isdecimal()
-    )
+    is_formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _SIGNED_FIGURE.fullmatch(cell)
     return f"'{cell}" if is_formula else cell

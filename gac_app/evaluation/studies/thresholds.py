@@ -8,8 +8,8 @@ from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.threshold_plot import threshold_plot
-from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
-from gac_app.evaluation.threshold_sweep import SweepReport, judge_sweep, plan_sweep
+from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
+from gac_app.evaluation.threshold_sweep import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _COLUMNS = ("system", "accuracy (95 %)", "ensembled", "ms/token", "s/answer", "vs every step", "Pareto front of")
@@ -26,7 +26,7 @@ def run_thresholds(
         heading=f"{report.task}: {report.every_step.num_questions} questions",
         tables=[Table(_COLUMNS, _rows(report))],
         data=report.to_json(),
-        remarks=[_recommendation(report)],
+        remarks=[_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
         plot=threshold_plot(report),
         failure=failure(point.report for point in report.points.values()),
     )
@@ -52,11 +52,13 @@ def _rows(report: SweepReport) -> list[list[str]]:
 
 
 def _recommendation(report: SweepReport) -> str:
+    if report.every_step.num_questions < ENOUGH_QUESTIONS:
+        return f"Too few questions to recommend a threshold; {ENOUGH_QUESTIONS} or more are needed."
     if report.recommended is None:
         return "No threshold tried reaches every step's 95 % interval."
     share = report.points[report.recommended].report.share_ensembled
     name = report.recommended.name
     found = f"Recommended: {name}, {share:.1%} of the steps ensembled, not below every step's 95 % interval."
     if report.sufficient_members:
-        found += f" Nor are these members alone: {', '.join(report.sufficient_members)}."
+        found += f" Neither is {' nor '.join(report.sufficient_members)} alone."
     return found

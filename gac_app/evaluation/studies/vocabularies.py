@@ -34,8 +34,11 @@ def run_vocabularies(ensemble: Ensemble) -> StudyResult:
 
 
 def _shown(token: bytes) -> str:
-    """Quoted, with escapes for what is no UTF-8 or would move the cursor."""
-    return repr(token.decode(errors="surrogateescape"))
+    """Quoted, with escapes for what would move the cursor; its bytes where it is no UTF-8."""
+    try:
+        return repr(token.decode())
+    except UnicodeDecodeError:
+        return f"⟨{token.hex(' ').upper()}⟩"
 
 
 def _sets(report: ConsistencyReport) -> Table:

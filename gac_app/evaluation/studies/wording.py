@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from gac_app.evaluation.report import SystemReport
 from gac_app.evaluation.statistics import Comparison, wilson_interval
 
+SHARED_TIMES = "Times say little here: systems share what they read of a question's choices."
+
 
 def accuracy(report: SystemReport) -> str:
     """Example: "15.5% (11.1% to 21.2%)"."""
