@@ -77,14 +77,18 @@ def _drawn(panel: Panel, left: float) -> list[str]:
         x, y = place((value_x, value_y))
         shapes.append(text(x, bottom + 16, f"{value_x:,g}", anchor="middle", size=10))
         shapes.append(text(left - 6, y + 4, f"{value_y:,g}", anchor="end", size=10))
+    drawn = [[f"{x:.1f} {y:.1f}" for x, y in map(place, line)] for line in panel.series.values()]
     for index, (name, line) in enumerate(panel.series.items()):
         colour = _COLOURS[index % len(_COLOURS)]
-        places = [place(point) for point in line]
-        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        shapes.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for (x, y), point in zip(places, line, strict=True):
+        # What later lines would hide is drawn larger, and shows behind them.
+        num_same = drawn[index + 1 :].count(drawn[index])
+        path = "L".join(drawn[index])
+        shapes.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="{2 + 3 * num_same}"/>')
+        for at, point in zip(drawn[index], line, strict=True):
+            cx, cy = at.split()
+            radius = 3.5 + 2.5 * sum(at in later for later in drawn[index + 1 :])
             tip = f"<title>{point[0]:,g}: {point[1]:,.1f}</title>"
-            shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}">{tip}</circle>')
+            shapes.append(f'<circle cx="{cx}" cy="{cy}" r="{radius:g}" fill="{colour}">{tip}</circle>')
         legend_y = bottom + 56 + _LEGEND_LINE * index
         shapes.append(f'<circle cx="{left + 4}" cy="{legend_y - 4}" r="4" fill="{colour}"/>')
         shapes.append(text(left + 14, legend_y, name, size=11))

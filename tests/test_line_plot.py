@@ -25,6 +25,13 @@ def test_points_stand_in_proportion() -> None:
     assert y2 < y0, "up is less in SVG"
 
 
+def test_what_coincides_shows_behind_what_is_drawn_later() -> None:
+    line, other = [(0.0, 1.0), (1.0, 2.0)], [(0.0, 1.0), (1.0, 1.0)]
+    svg = line_plot("t", [Panel("x", "y", {"first": line, "second": other, "third": line})])
+    assert re.findall(r'stroke-width="(\d+)"', svg) == ["5", "2", "2"]
+    assert re.findall(r'r="([\d.]+)" fill="#\w+"><title>', svg) == ["8.5", "6", "6", "3.5", "3.5", "3.5"]
+
+
 def test_names_are_text() -> None:
     hostile = '<script>alert("&")</script>'
     document = ElementTree.fromstring(line_plot(hostile, [Panel(hostile, hostile, {hostile: [(1, 1)]})]))  # noqa: S314

@@ -31,10 +31,8 @@ def _panel(x: float, y: float, title: str, found: Calibration) -> list[str]:
     bottom = y + _SIZE
     figures = f"ECE {found.ece:.3f} (by chance {found.chance_ece:.3f}), accuracy {found.accuracy:.3f}"
     shapes = [
-        text(x, y - 6, title),
         f'<rect x="{x}" y="{y}" width="{_SIZE}" height="{_SIZE}" fill="none" stroke="{_GREY}"/>',
         f'<path d="M{x} {bottom}L{x + _SIZE} {y}" stroke="{_GREY}" stroke-dasharray="4"/>',
-        text(x + 6, y + 16, figures, size=11),
         text(x + _SIZE / 2, bottom + 28, "confidence", anchor="middle"),
         f'<g transform="translate({x - 28} {y + _SIZE / 2}) rotate(-90)">',
         text(0, 0, "accuracy", anchor="middle") + "</g>",
@@ -47,4 +45,4 @@ def _panel(x: float, y: float, title: str, found: Calibration) -> list[str]:
         place = f'cx="{x + dot.confidence * _SIZE:.1f}" cy="{bottom - dot.accuracy * _SIZE:.1f}" r="{radius:.1f}"'
         tip = f"{dot.count} predictions: confidence {dot.confidence:.3f}, accuracy {dot.accuracy:.3f}"
         shapes.append(f'<circle {place} fill="{_BLUE}" fill-opacity="0.75"><title>{tip}</title></circle>')
-    return shapes
+    return [*shapes, text(x, y - 6, title), text(x + 6, y + 16, figures, size=11)]  # no dot hides them
