@@ -42,6 +42,10 @@ class Expectation(Protocol):
         """The likeliest token."""
         return int(self.top_ids_K[0])
 
+    def favourites(self, num: int) -> list[tuple[int, float]]:
+        """Its `num` likeliest tokens, as far as known, each with its probability, the likeliest first."""
+        return list(zip(self.top_ids_K[:num].tolist(), self.top_probs_K[:num].tolist(), strict=True))
+
     def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
         return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)

@@ -26,7 +26,8 @@ from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 
-TOP_K = 8  # favourites kept per distribution for the traces
+TOP_K = 8  # favourites shown in traces
+NUM_FAVOURITES = 2 * TOP_K  # kept per distribution: so many mostly tell what the members favour together
 
 Prompt = str | SequenceOf[Message]  # a raw document, or a chat
 
@@ -104,7 +105,7 @@ class Reading:
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> _Rows:
     with torch.inference_mode():
         probs_NU = mapping.project(logits_NV)
-        return (probs_NU, *top_k(probs_NU, TOP_K))
+        return (probs_NU, *top_k(probs_NU, NUM_FAVOURITES))
 
 
 class Member(Protocol):

@@ -1,7 +1,7 @@
 """What the members of a step expect together, computed no sooner than it is looked at.
 
-A greedy step needs no more than the likeliest token, and that is mostly told by the members' favourites. The whole
-distribution is then made for the trace, while the members read on.
+What a step chooses and what its trace tells is mostly known from the members' favourites (see `leading`). The whole
+distribution is made for sampling, and where the favourites leave a doubt.
 
 Shape suffixes: `U` the union vocabulary, `C` candidates.
 """
@@ -17,9 +17,8 @@ import torch
 from gac_app.decoding.alignment import merge
 from gac_app.decoding.combine import Combine, mean
 from gac_app.decoding.expectation import Expectation
-from gac_app.decoding.ranking import argmax
-
-_CLEARLY = 1.0001  # times as likely: more than rounding could make of equals
+from gac_app.decoding.leading import Leading
+from gac_app.decoding.ranking import argmax, rank_of, top_k_knowing
 
 
 class Mixture:
@@ -29,7 +28,8 @@ class Mixture:
         expected: of the members that take part, the gate first.
         weights: summing to 1.
         combine: makes one distribution of theirs.
-        contested: each contested token's id and those of all that begin with it, whose probability goes to it.
+        contested: each contested token's id and those of all that begin with it, whose probability goes to it. None of
+            these ranges overlap.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Mixture:
     ) -> None:
         self.expected = expected
         self.weights = weights
-        self.contested = contested or []
+        self._contested = contested or []
         self._combine = combine
 
     @cached_property
     def probs_U(self) -> torch.Tensor:
         rows = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
-        return merge(self._combine(rows, self.weights), self.contested)
+        return merge(self._combine(rows, self.weights), self._contested)
 
     @property
     def gate(self) -> Expectation:
@@ -56,19 +56,66 @@ class Mixture:
     @property
     def favourite_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        told = self._told_by_favourites()
+        told = self._leading.favourite_id if self._leading else None
         return argmax(self.probs_U) if told is None else told
 
-    def _told_by_favourites(self) -> int | None:
-        """The likeliest token, where it clearly is one of the members' favourites; None = only all others tell."""
-        rows = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
-        if self._combine is not mean or self.contested or any(row_U.device.type != "cpu" for row_U in rows.values()):
+    def prob_of(self, token_id: int) -> float:
+        told = self._leading.prob_of(token_id) if self._leading else None
+        return float(self.probs_U[token_id]) if told is None else told
+
+    def largest(self, k: int) -> list[tuple[int, float]]:
+        """The `k` likeliest tokens with their probabilities, likeliest first; no more than the members' favourites."""
+        ids = {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
+        k = min(k, len(ids))
+        told = self._leading.largest(k) if self._leading else None
+        if told is None:
+            probs_K, ids_K = top_k_knowing(self.probs_U, k, list(ids))
+            told = list(zip(ids_K.tolist(), probs_K.tolist(), strict=True))
+        return told
+
+    def member_prob_of(self, name: str, token_id: int) -> float:
+        """What a member gives to the token, with all that goes to it."""
+        told = self._members[name].prob_of(token_id) if self._members else None
+        return float(self._merged(name)[token_id]) if told is None else told
+
+    def member_rank_of(self, name: str, token_id: int) -> int:
+        """How many tokens the member holds for likelier, plus 1."""
+        told = self._members[name].rank_of(token_id) if self._members else None
+        return rank_of(token_id, self._merged(name)) if told is None else told
+
+    def _merged(self, name: str) -> torch.Tensor:
+        probs_U = self.expected[name].row.probs_U
+        return merge(probs_U.clone(), self._contested) if self._contested else probs_U
+
+    @cached_property
+    def _leading(self) -> Leading | None:
+        """None where the members' favourites tell nothing, or looking at single values is dear: on a GPU."""
+        if self._combine is not mean or not self._members:
             return None
-        ids = sorted({token_id for e in self.expected.values() for token_id in e.top_ids_K.tolist()})
+        ids = self._candidates
         probs_C, most_beside = np.zeros(len(ids)), 0.0
         for name, weight in self.weights.items():
-            probs_C += weight * rows[name].numpy()[ids].astype(np.float64)
-            most_beside += weight * float(self.expected[name].top_probs_K[-1])
-        best = int(probs_C.argmax())
-        rivals = (most_beside, *np.delete(probs_C, best))
-        return ids[best] if probs_C[best] > _CLEARLY * max(rivals) else None
+            probs_C += weight * self._members[name].probs_C
+            most_beside += weight * self._members[name].most_beside
+        return Leading(ids, probs_C, most_beside)
+
+    @cached_property
+    def _members(self) -> dict[str, Leading]:
+        """By member, what it gives to the candidates; empty on a GPU."""
+        if any(expectation.row.probs_U.device.type != "cpu" for expectation in self.expected.values()):
+            return {}
+        ids = self._candidates
+        at_heads = [ids.index(token_ids.start) for token_ids in self._contested]
+        found: dict[str, Leading] = {}
+        for name, expectation in self.expected.items():
+            probs_C = expectation.row.probs_U.numpy()[ids].astype(np.float64)
+            probs_C[at_heads] = expectation.row.begun_by_each(self._contested)
+            found[name] = Leading(ids, probs_C, float(expectation.top_probs_K[-1]))
+        return found
+
+    @cached_property
+    def _candidates(self) -> list[int]:
+        """The favourites of all members and the contested tokens; what goes to a contested token is none itself."""
+        ids = {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
+        apart = {token_id for token_id in ids if not any(token_id in contested for contested in self._contested)}
+        return sorted(apart | {contested.start for contested in self._contested})

@@ -10,7 +10,7 @@ import torch
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.covers import Boundary, Covers
 from gac_app.decoding.expectation import Expectation, KnownExpectation
-from gac_app.decoding.member import TOP_K, Member, Reading
+from gac_app.decoding.member import NUM_FAVOURITES, Member, Reading
 from gac_app.decoding.ranking import top_k
 from gac_app.models.base import Sequence, num_common
 
@@ -71,7 +71,7 @@ class PrefixContext(MemberContext):
         if known and known.probs_U is row.probs_U:
             top_probs_K, top_ids_K = known.top_probs_K, known.top_ids_K
         else:
-            top_probs_K, top_ids_K = (top_NK[0] for top_NK in top_k(row.probs_U.unsqueeze(0), TOP_K))
+            top_probs_K, top_ids_K = (top_NK[0] for top_NK in top_k(row.probs_U.unsqueeze(0), NUM_FAVOURITES))
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
         return KnownExpectation(row, top_probs_K, top_ids_K, num_read, seconds)
 

@@ -21,6 +21,7 @@ from gac_app.decoding.context import MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
 from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.gate import Gate, GateDecision
+from gac_app.decoding.member import TOP_K
 from gac_app.decoding.mixture import Mixture
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.tracing import Decision
@@ -159,8 +160,7 @@ class Stepper:
 
     def _tell_what_is_likely(self, gate: Expectation) -> None:
         """Those that were not asked so far may have to know how the gate goes on."""
-        pairs = zip(gate.top_ids_K.tolist(), gate.top_probs_K.tolist(), strict=True)
-        tokens = [self._union.token(token_id) for token_id, prob in pairs if prob >= _LIKELY]
+        tokens = [self._union.token(token_id) for token_id, prob in gate.favourites(TOP_K) if prob >= _LIKELY]
         for context in self.contexts.values():
             context.likely = [token for token in tokens if token]
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
-
-from gac_app.decoding.alignment import merge
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
 from gac_app.decoding.member import TOP_K
 from gac_app.decoding.mixture import Mixture
-from gac_app.decoding.ranking import rank_of, top_k_knowing
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -51,13 +47,14 @@ def trace_of(
     is_forced: bool,
 ) -> StepTrace:
     """Everything about a step, as values."""
-    members = tuple(_member(name, decision, union) for name in decision.mixture.expected)
-    top = members[0].top if len(members) == 1 else _favourites(decision.mixture.probs_U, members, union)
+    mixture = decision.mixture
+    members = tuple(_member(name, decision, union) for name in mixture.expected)
+    top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
     return StepTrace(
         position=position,
         token_id=decision.token_id,
         token=union.token(decision.token_id),
-        prob=float(decision.mixture.probs_U[decision.token_id]),
+        prob=mixture.prob_of(decision.token_id),
         top=top,
         gate_confidence=decision.confidence,
         is_ensembled=len(members) > 1,
@@ -76,31 +73,16 @@ def trace_of(
 def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
     mixture = decision.mixture
     expectation = mixture.expected[name]
-    top = _candidates(expectation.top_probs_K, expectation.top_ids_K, union)
-    probs_U = expectation.row.probs_U
-    if mixture.contested:
-        probs_U = merge(probs_U.clone(), mixture.contested)
-    prob = float(probs_U[decision.token_id])
-    is_favourite = not mixture.contested and any(candidate.token_id == decision.token_id for candidate in top)
     return MemberTrace(
         member=name,
         weight=mixture.weights[name],
-        prob=prob,
-        rank=1 + sum(c.prob > prob for c in top) if is_favourite else rank_of(decision.token_id, probs_U),
-        top=top,
+        prob=mixture.member_prob_of(name, decision.token_id),
+        rank=mixture.member_rank_of(name, decision.token_id),
+        top=_candidates(expectation.favourites(TOP_K), union),
         num_read=expectation.num_read,
         seconds=expectation.seconds,
     )
 
 
-def _favourites(
-    probs_U: torch.Tensor, members: tuple[MemberTrace, ...], union: UnionVocabulary
-) -> tuple[Candidate, ...]:
-    """Of what the members chose together: mostly what they favour themselves."""
-    ids = {candidate.token_id for member in members for candidate in member.top}
-    return _candidates(*top_k_knowing(probs_U, min(TOP_K, len(ids)), list(ids)), union)
-
-
-def _candidates(probs_K: torch.Tensor, ids_K: torch.Tensor, union: UnionVocabulary) -> tuple[Candidate, ...]:
-    pairs = zip(ids_K.tolist(), probs_K.tolist(), strict=True)
-    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in pairs)
+def _candidates(favourites: list[tuple[int, float]], union: UnionVocabulary) -> tuple[Candidate, ...]:
+    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in favourites)

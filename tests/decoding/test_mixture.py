@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gac_app.decoding.alignment import merge
 from gac_app.decoding.combine import mean
 from gac_app.decoding.expectation import KnownExpectation
 from gac_app.decoding.mixture import Mixture
-from gac_app.decoding.ranking import argmax
 from gac_app.decoding.row import Row
 
 
@@ -39,15 +39,35 @@ class Counted:
     size=st.sampled_from([3, 20, 400]),
     sharpness=st.sampled_from([0.0, 0.1, 1.0, 5.0]),
     decimals=st.sampled_from([1, 7]),
+    lengths=st.lists(st.integers(1, 12), max_size=6),
 )
-def test_the_favourite_is_that_of_the_whole(seed: int, num: int, size: int, sharpness: float, decimals: int) -> None:
+def test_all_that_is_told_is_so_of_the_whole(
+    seed: int, num: int, size: int, sharpness: float, decimals: int, lengths: list[int]
+) -> None:
     logits = sharpness * torch.randn(num, size, generator=torch.Generator().manual_seed(seed))
     rows = torch.softmax(logits, 1).round(decimals=decimals)
     weights = torch.softmax(logits[:, 0], 0).tolist()
     expected = {f"m{i}": expectation(probs_U) for i, probs_U in enumerate(rows)}
-    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), mean)
-    found = mixture.favourite_id
-    assert found == argmax(mixture.probs_U)
+    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), mean, ranges(lengths, size))
+    found, largest = mixture.favourite_id, mixture.largest(5)
+    assert mixture.probs_U[found] >= mixture.probs_U.max() * (1 - 1e-6)
+    values = mixture.probs_U.sort(descending=True).values
+    assert [prob for _, prob in largest] == pytest.approx(values[: len(largest)].tolist(), rel=1e-6)
+    assert [mixture.prob_of(i) for i, _ in largest] == pytest.approx([p for _, p in largest], rel=1e-6)
+    assert [float(mixture.probs_U[i]) for i, _ in largest] == pytest.approx([p for _, p in largest], rel=1e-6)
+    for name, probs_U in zip(expected, rows, strict=True):
+        merged_U = merge(probs_U.clone(), ranges(lengths, size))
+        for token_id in range(0, size, 7):
+            prob = mixture.member_prob_of(name, token_id)
+            assert prob == pytest.approx(float(merged_U[token_id]), rel=1e-6)
+            num_larger = [int((merged_U > prob * factor).sum()) for factor in (1 + 1e-6, 1 - 1e-6)]
+            assert num_larger[0] < mixture.member_rank_of(name, token_id) <= num_larger[1] + 1
+
+
+def ranges(lengths: list[int], size: int) -> list[range]:
+    """Next to each other with gaps of one, as many as there is room for."""
+    starts = [sum(lengths[:index]) + index for index in range(len(lengths))]
+    return [range(i, i + length) for i, length in zip(starts, lengths, strict=True) if i + length <= size]
 
 
 def test_a_clear_favourite_is_told_by_the_members_favourites(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +90,19 @@ def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all(monkeypatch: pyte
     assert counted.num == 1
 
 
-def test_where_tokens_are_contested_the_whole_is_made() -> None:
-    probs_U = torch.tensor([0.1, 0.3, 0.3, 0.3])
+def test_a_contested_token_has_the_probability_of_what_goes_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
     expected = {"a": expectation(probs_U), "b": expectation(probs_U)}
-    assert Mixture(expected, {"a": 0.5, "b": 0.5}, mean, [range(2, 4)]).favourite_id == 2
+    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted, [range(2, 4)])
+    assert mixture.favourite_id == 2
+    assert mixture.prob_of(2) == pytest.approx(0.6)
+    assert (mixture.member_prob_of("a", 2), mixture.member_rank_of("a", 1)) == (pytest.approx(0.6), 2)
+    assert counted.num == 0
+
+
+def test_one_that_is_nobodys_favourite_is_not_left_out_of_the_largest() -> None:
+    one, other = torch.zeros(10), torch.zeros(10)
+    one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
+    expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
+    assert Mixture(expected, {"a": 0.5, "b": 0.5}).largest(2) == [(9, pytest.approx(0.4)), (0, pytest.approx(0.3))]
