@@ -94,7 +94,7 @@ def _rows(
         reading = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
         sequence.extend(chunk[-1:])
         favourites = [reading.favourite(position, temperature) for position in range(len(chunk))]
-        yield from zip(reading.probs_NU.cpu().numpy(), favourites, strict=True)
+        yield from zip((row.probs_U.cpu().numpy() for row in reading.rows), favourites, strict=True)
 
 
 def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

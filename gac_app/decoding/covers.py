@@ -55,19 +55,19 @@ class Cover:
 
     Attributes:
         weight: probability of having come to the boundary, of all covers of the bytes so far.
-        probs_U: the member's distribution there; None until it is read.
+        row: the member's distribution there; None until it is read.
     """
 
     boundary: Boundary
     weight: float = 1.0
-    probs_U: torch.Tensor | None = None
+    row: Row | None = None
 
     @property
-    def known_probs_U(self) -> torch.Tensor:
+    def known_row(self) -> Row:
         """The distribution; an error in this module's caller where it is not read yet."""
-        if self.probs_U is None:
+        if self.row is None:
             raise RuntimeError("the distribution at this boundary is not read yet")
-        return self.probs_U
+        return self.row
 
 
 class Covers:
@@ -97,7 +97,7 @@ class Covers:
     @property
     def unread(self) -> list[Boundary]:
         """The boundaries whose distributions are needed before anything else."""
-        return [cover.boundary for cover in self.live if cover.probs_U is None]
+        return [cover.boundary for cover in self.live if cover.row is None]
 
     @property
     def last(self) -> Boundary:
@@ -188,11 +188,11 @@ class Covers:
         whole = whole_characters(text)
         return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
-    def learn(self, rows: SequenceOf[torch.Tensor]) -> None:
-        """Take the distributions of the unread boundaries, [U] each."""
-        unread = [cover for cover in self.live if cover.probs_U is None]
-        for cover, probs_U in zip(unread, rows, strict=True):
-            cover.probs_U = probs_U
+    def learn(self, rows: SequenceOf[Row]) -> None:
+        """Take the distributions of the unread boundaries."""
+        unread = [cover for cover in self.live if cover.row is None]
+        for cover, row in zip(unread, rows, strict=True):
+            cover.row = row
         if self._has_leapt:
             self._has_leapt = False
             self._weigh(*self.live)
@@ -210,12 +210,12 @@ class Covers:
         """The distribution of the next piece. Needs all boundaries read."""
         last = self.live[-1]
         if self.is_settled:
-            return Row(last.known_probs_U)
-        row_U = torch.zeros_like(last.known_probs_U)
+            return last.known_row
+        row_U = torch.zeros_like(last.known_row.probs_U)
         open_ids: dict[int, float] = {}
         for cover in self.live:
             if cover.boundary.end == len(self.text):
-                row_U.add_(cover.known_probs_U, alpha=cover.weight)
+                row_U.add_(cover.known_row.probs_U, alpha=cover.weight)
             else:
                 self._add_longer(cover, row_U, open_ids)
         total = float(row_U.sum())
@@ -230,17 +230,17 @@ class Covers:
     def _prob_to_end(self, cover: Cover) -> float:
         """Weight of the one that ends with the text."""
         token_id = self._union.ids.get(self._behind(cover.boundary))
-        return 0.0 if token_id is None else cover.weight * float(cover.known_probs_U[token_id])
+        return 0.0 if token_id is None else cover.weight * cover.known_row.prob_of(token_id)
 
     def _prob_beyond(self, cover: Cover) -> float:
         """Weight of those whose last token goes on beyond the text."""
         longer = self._longer(cover.boundary)
-        return cover.weight * float(cover.known_probs_U[longer.start : longer.stop].sum()) if longer else 0.0
+        return cover.weight * cover.known_row.begun_by_each([longer])[0] if longer else 0.0
 
     def _add_longer(self, cover: Cover, row_U: torch.Tensor, open_ids: dict[int, float]) -> None:
         """Add what the longer tokens leave over of themselves to `row_U`."""
         longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
-        probs = cover.known_probs_U[longer.start : longer.stop]
+        probs = cover.known_row.probs_U[longer.start : longer.stop]
         top = probs.topk(min(_MAX_OPEN, len(probs)))
         # What is left out counts as if it were spread like what is kept.
         scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)

@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.member import Member, Reading
-from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence
 
 
@@ -91,7 +90,7 @@ class DraftContext(DraftingContext):
             row = end - ends[0]
             self._known.append(
                 KnownExpectation(
-                    Row(reading.probs_NU[row]),
+                    reading.rows[row],
                     reading.top_probs_NK[row],
                     reading.top_ids_NK[row],
                     num_read=num_read,

@@ -48,7 +48,7 @@ class Expectation(Protocol):
 
     def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
-        return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row.probs_U, temperature)
+        return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row, temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class ReadExpectation(Expectation):
 
     @property
     def row(self) -> Row:
-        return Row(self._reading.probs_NU[-1])
+        return self._reading.rows[-1]
 
     @property
     def top_probs_K(self) -> torch.Tensor:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import torch
-
 from gac_app.config import Settings
+from gac_app.decoding.row import Row
 
 
 class Favourite(NamedTuple):
@@ -19,11 +18,11 @@ class Favourite(NamedTuple):
     token_id: int
     prob: float
 
-    def scaled(self, probs_U: torch.Tensor, temperature: float) -> Favourite:
+    def scaled(self, row: Row, temperature: float) -> Favourite:
         """With the probability it would have if the logits of its distribution were divided by `temperature`."""
         if temperature == 1:
             return self
-        return Favourite(self.token_id, 1 / float(((probs_U / self.prob) ** (1 / temperature)).sum()))
+        return Favourite(self.token_id, 1 / float(((row.probs_U / self.prob) ** (1 / temperature)).sum()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,16 +76,19 @@ class Mixture:
     def member_prob_of(self, name: str, token_id: int) -> float:
         """What a member gives to the token, with all that goes to it."""
         told = self._members[name].prob_of(token_id) if self._members else None
+        if told is None and not self._contested:
+            return self.expected[name].row.prob_of(token_id)
         return float(self._merged(name)[token_id]) if told is None else told
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """How many tokens the member holds for likelier, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
+        if told is None and not self._contested:
+            return self.expected[name].row.rank_of(token_id)
         return rank_of(token_id, self._merged(name)) if told is None else told
 
     def _merged(self, name: str) -> torch.Tensor:
-        probs_U = self.expected[name].row.probs_U
-        return merge(probs_U.clone(), self._contested) if self._contested else probs_U
+        return merge(self.expected[name].row.probs_U.clone(), self._contested)
 
     @cached_property
     def _leading(self) -> Leading | None:
@@ -102,13 +105,13 @@ class Mixture:
     @cached_property
     def _members(self) -> dict[str, Leading]:
         """By member, what it gives to the candidates; empty on a GPU."""
-        if any(expectation.row.probs_U.device.type != "cpu" for expectation in self.expected.values()):
+        if not all(expectation.row.is_on_cpu for expectation in self.expected.values()):
             return {}
         ids = self._candidates
         at_heads = [ids.index(token_ids.start) for token_ids in self._contested]
         found: dict[str, Leading] = {}
         for name, expectation in self.expected.items():
-            probs_C = expectation.row.probs_U.numpy()[ids].astype(np.float64)
+            probs_C = expectation.row.at(ids).astype(np.float64)
             probs_C[at_heads] = expectation.row.begun_by_each(self._contested)
             found[name] = Leading(ids, probs_C, float(expectation.top_probs_K[-1]))
         return found

@@ -12,6 +12,7 @@ from gac_app.decoding.covers import Boundary, Covers
 from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.member import NUM_FAVOURITES, Member, Reading
 from gac_app.decoding.ranking import top_k
+from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence, num_common
 
 
@@ -54,7 +55,7 @@ class PrefixContext(MemberContext):
             if self._missed:
                 return None  # it was fed more than was read ahead
         if unread := self._covers.unread:
-            self._covers.learn([self._rows[boundary.num_ids].probs_U for boundary in unread])
+            self._covers.learn([self._rows[boundary.num_ids].row for boundary in unread])
         if self._rest:
             self._covers.advance(self._rest, is_open=True)
             self._rest = b""
@@ -68,7 +69,7 @@ class PrefixContext(MemberContext):
         """What follows behind covers of which all boundaries are read, with what `reading` cost."""
         row = covers.row()
         known = self._rows.get(covers.last.num_ids) if covers.is_settled else None
-        if known and known.probs_U is row.probs_U:
+        if known and known.row is row:
             top_probs_K, top_ids_K = known.top_probs_K, known.top_ids_K
         else:
             top_probs_K, top_ids_K = (top_NK[0] for top_NK in top_k(row.probs_U.unsqueeze(0), NUM_FAVOURITES))
@@ -148,8 +149,8 @@ class PrefixContext(MemberContext):
     def _keep(self, reading: Reading) -> None:
         self._count(reading)
         end = len(self._sequence.ids) - self.num_prompt_ids
-        start = end - len(reading.probs_NU) + 1
-        rows = zip(reading.probs_NU, reading.top_probs_NK, reading.top_ids_NK, strict=True)
+        start = end - len(reading.rows) + 1
+        rows = zip(reading.rows, reading.top_probs_NK, reading.top_ids_NK, strict=True)
         self._rows |= {start + index: KnownRow(*row) for index, row in enumerate(rows)}
         first = self._first_wanted(end)
         self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids >= first}
@@ -163,6 +164,6 @@ class PrefixContext(MemberContext):
 class KnownRow:
     """A distribution as it was read, and its favourites."""
 
-    probs_U: torch.Tensor
+    row: Row
     top_probs_K: torch.Tensor
     top_ids_K: torch.Tensor

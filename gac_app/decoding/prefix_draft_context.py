@@ -100,7 +100,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         if len(rows) < len(unread):
             return False
         if rows:
-            covers.learn([row.probs_U for row in rows])
+            covers.learn([known.row for known in rows])
         return True
 
     def _row_at(self, boundary: Boundary) -> KnownRow | None:

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import torch
-
 from gac_app.decoding.gate import Favourite, Gate
 from gac_app.decoding.member import Member, awaited
+from gac_app.decoding.row import Row
 from gac_app.decoding.weights import StepWeights
 from gac_app.models.base import Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -110,9 +109,7 @@ def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], temperature: floa
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
             rows = _read_chunk(forks, sequences, chunk, temperature)
             for token_id, at_step in zip(chunk, zip(*rows, strict=True), strict=True):
-                probs = {
-                    m.name: float(probs_U[token_id]) for m, (probs_U, _) in zip(forks.members, at_step, strict=True)
-                }
+                probs = {m.name: row.prob_of(token_id) for m, (row, _) in zip(forks.members, at_step, strict=True)}
                 found.append(PieceRead(probs, [favourite for _, favourite in at_step], is_stable))
                 is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
     return found
@@ -132,7 +129,7 @@ def score_pieces(pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, weig
 
 def _read_chunk(
     forks: PromptForks, sequences: list[Sequence], chunk: list[int], temperature: float
-) -> list[list[tuple[torch.Tensor, Favourite]]]:
+) -> list[list[tuple[Row, Favourite]]]:
     """Per member its distribution before each union token of `chunk`, and its favourite there."""
     asked = []
     for member, sequence in zip(forks.members, sequences, strict=True):
@@ -143,7 +140,7 @@ def _read_chunk(
     rows = []
     for member, future, ends, sequence, last in asked:
         reading = awaited(member, future, forks.timeout_s)
-        rows.append([(reading.probs_NU[end], reading.favourite(end, temperature)) for end in ends])
+        rows.append([(reading.rows[end], reading.favourite(end, temperature)) for end in ends])
         sequence.extend(list(last))
     return rows
 

@@ -89,7 +89,7 @@ class Stepper:
         mixture = Mixture(expected, weights, self._combine, ranges)
         token_id = mixture.favourite_id if takes_favourite else choose(mixture.probs_U)
         self._open = self._inside(token_id, asked, decision, is_contested=any(token_id == ids.start for ids in ranges))
-        probs = {name: self._open.get(name, float(e.row.probs_U[token_id])) for name, e in expected.items()}
+        probs = {name: self._open.get(name, e.row.prob_of(token_id)) for name, e in expected.items()}
         is_shared = all(ends_there(asked[name].row, token_id, begun) for name, begun in self._open.items())
         self._note(probs, is_shared=is_shared)
         return Decision(

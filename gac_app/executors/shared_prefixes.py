@@ -179,4 +179,4 @@ def _known(donor: ScopedSequence, read: Read, num_shared: int) -> Reading | None
     """The donor's first reading, where it is what `read` asks for."""
     if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
         return None
-    return donor.first.again(read.num_logits) if len(donor.first.probs_NU) >= read.num_logits else None
+    return donor.first.again(read.num_logits) if len(donor.first.rows) >= read.num_logits else None

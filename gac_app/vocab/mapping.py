@@ -1,6 +1,6 @@
 """The mapping between one member's ids and the union's (paper, section 3.1: the matrix M^i, as its non-zeros).
 
-Shape suffixes: `N` positions, `V` the member's vocabulary, `U` the union.
+Shape suffixes: `N` positions, `V` the member's vocabulary, `U` the union, `C` a few of its ids.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import IdsV, UnionVocabulary
+
+ProbsC = npt.NDArray[np.float32]
 
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
@@ -36,6 +39,7 @@ class VocabMapping:
         self._own_U = own_U
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._twins = _rounds(rivals)
+        self._own_twins = [(torch.from_numpy(own_U)[union_ids], ids) for union_ids, ids in self._twins]
         self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
         # On a CPU there is no extra column: they read a control token, to which no probability is left.
@@ -63,23 +67,43 @@ class VocabMapping:
         overwritten.
         """
         if logits_NV.device.type == "cpu":
-            rows = [self._project_row(logits_V) for logits_V in logits_NV[:, : len(self.vocabulary)]]
+            rows = [self.spread(self.own_probs(logits_V)) for logits_V in logits_NV]
             return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)
         return self._project_logits(logits_NV)
 
-    def _project_row(self, logits_V: torch.Tensor) -> torch.Tensor:
-        """For a CPU: a softmax reads what lies together, so it is taken before the ids are mapped."""
+    def own_probs(self, logits_V: torch.Tensor) -> torch.Tensor:
+        """The first half of `project` on a CPU: a softmax reads what lies together, so it comes before ids are mapped.
+
+        Returns:
+            Probabilities by the member's own ids, [V]. Of ids with equal bytes the one that is fed has that of all,
+            control tokens have none.
+        """
+        logits_V = logits_V[: len(self.vocabulary)]
         logits_V[self._control_V] = -torch.inf
         probs_V = torch.softmax(logits_V, dim=0, dtype=torch.float32)
+        for fed, ids in self._own_twins:
+            probs_V[fed] += probs_V[ids]
+            probs_V[ids] = 0.0
+        return probs_V
+
+    def spread(self, probs_V: torch.Tensor) -> torch.Tensor:
+        """The second half: `own_probs` by union ids, [U]."""
         if self._is_small:
-            probs_U = torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
-        else:
-            probs_U = probs_V.index_select(0, self._spared_U)
-            if not len(self._control_V):
-                probs_U[self._lacking] = 0.0
-        for union_ids, ids in self._twins:
-            probs_U[union_ids] += probs_V[ids]
+            return torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
+        probs_U = probs_V.index_select(0, self._spared_U)
+        if not len(self._control_V):
+            probs_U[self._lacking] = 0.0
         return probs_U
+
+    def at(self, union_ids: list[int] | slice, probs_V: torch.Tensor) -> ProbsC:
+        """A few of the values of `spread`, for a fraction of its price."""
+        found = probs_V.numpy()[self._spared_U.numpy()[union_ids]]
+        return found if len(self._control_V) else np.where(self._has_U[union_ids], found, np.float32(0))
+
+    def places(self, ids: torch.Tensor) -> torch.Tensor | None:
+        """The union ids under which `spread` puts values of the member's own ids; None where one has no such place."""
+        places = self._place_V[ids]
+        return None if bool((places == len(self.union)).any()) else places
 
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """All in logit space, so that one softmax over the union does it all, and the host need not look."""

@@ -69,14 +69,16 @@ def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int], *, r
         ids = ids_at(boundary)
         assert mapping.vocabulary.decode(ids) == covers.text[: boundary.end]
         assert len(ids) == boundary.num_ids
-        if cover.probs_U is not None:
+        if cover.row is not None:
             fresh_U = mapping.project(model._logits_V(prompt_ids + ids).unsqueeze(0))[0]
-            assert torch.equal(cover.probs_U, fresh_U)
+            assert torch.equal(cover.row.probs_U, fresh_U)
     held, chain_ids = context._sequence.ids[len(prompt_ids) :], ids_at(context._chain[-1])
     assert held[: len(chain_ids)] == chain_ids
     assert held == chain_ids or reads_ahead  # and then there may be more, read ahead
-    for num_ids, row in context._rows.items():
-        assert torch.equal(row.probs_U, mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0])
+    for num_ids, known in context._rows.items():
+        assert torch.equal(
+            known.row.probs_U, mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0]
+        )
     assert len(context._chain) == context._chain[-1].depth + 1
 
 

@@ -8,6 +8,7 @@ import torch
 from gac_app.config import Settings
 from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
 from gac_app.decoding.gate import AgreementGate, EveryStep, Favourite, Gate, ThresholdGate, make_gate
+from gac_app.decoding.row import Row
 from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
@@ -100,7 +101,7 @@ def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> 
 def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
     logits = torch.tensor([3.0, 1.0, -torch.inf, 0.5])
     probs = torch.softmax(logits, 0)
-    scaled = Favourite(0, float(probs[0])).scaled(probs, temperature)
+    scaled = Favourite(0, float(probs[0])).scaled(Row(probs), temperature)
     assert scaled == (0, pytest.approx(float(torch.softmax(logits / temperature, 0)[0])))
 
 

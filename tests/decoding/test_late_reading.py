@@ -39,26 +39,26 @@ def test_steps_are_the_same_late_or_not(seed: int, how: dict[str, Any], monkeypa
     assert len(late) > 1
 
 
-def test_the_next_pass_begins_before_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_pass_begins_before_the_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    project, read_on = VocabMapping.project, Stepper.read_on
+    own_probs, read_on = VocabMapping.own_probs, Stepper.read_on
 
-    def noted_project(self: VocabMapping, logits_NV: torch.Tensor) -> torch.Tensor:
-        order.append("project")
-        return project(self, logits_NV)
+    def noted_own_probs(self: VocabMapping, logits_V: torch.Tensor) -> torch.Tensor:
+        order.append("softmax")
+        return own_probs(self, logits_V)
 
     def noted_read_on(self: Stepper) -> None:
         order.append("read on")
         read_on(self)
 
     monkeypatch.setattr(
-        VocabMapping, "likeliest", lambda self, logits_V: int(project(self, logits_V[None])[0].argmax())
+        VocabMapping, "likeliest", lambda self, logits_V: int(self.spread(own_probs(self, logits_V)).argmax())
     )
-    monkeypatch.setattr(VocabMapping, "project", noted_project)
+    monkeypatch.setattr(VocabMapping, "own_probs", noted_own_probs)
     monkeypatch.setattr(Stepper, "read_on", noted_read_on)
     steps = steps_alone(make(1, 2), max_new_tokens=4)
     # The last step reads on no more.
-    assert order == ["read on", "project"] * (len(steps) - 1) + ["project"]
+    assert order == ["read on", "softmax"] * (len(steps) - 1) + ["softmax"]
 
 
 def test_a_late_reading_is_as_it_was_when_it_was_read() -> None:

@@ -14,6 +14,7 @@ import torch
 from gac_app.decoding.covers import Covers
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.row import OwnRow
 from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
@@ -188,7 +189,8 @@ def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
     """Read the boundaries that are unread."""
     unread = covers.unread
     if unread:
-        covers.learn(mapping.project(torch.stack([toy.logits_V(bytes(covers.text[: b.end])) for b in unread])))
+        own_V = [mapping.own_probs(toy.logits_V(bytes(covers.text[: boundary.end]))) for boundary in unread]
+        covers.learn([OwnRow(mapping, probs_V) for probs_V in own_V])
 
 
 def distance(row_U: torch.Tensor, probs: Mapping[bytes, float], union: UnionVocabulary) -> float:

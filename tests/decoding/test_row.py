@@ -1,0 +1,60 @@
+"""What is looked up in a member's own ids is what the whole distribution says, in the union's order."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding import row as row_module
+from gac_app.decoding.member import Reading
+from gac_app.decoding.row import OwnRow, Row
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.tokens import MemberVocabulary
+from gac_app.vocab.union import UnionVocabulary
+from tests.vocab.vocabularies import vocabularies, vocabulary
+
+members = st.lists(vocabularies(), min_size=1, max_size=3)
+
+
+def rows_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnRow, Row]:
+    logits_V = scale * torch.randn(len(mapping.vocabulary), generator=torch.Generator().manual_seed(seed))
+    whole = Row(mapping.project(logits_V.clone().unsqueeze(0))[0])
+    return OwnRow(mapping, mapping.own_probs(logits_V)), whole
+
+
+@given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
+def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
+    union = UnionVocabulary.build(vocabularies)
+    ids = range(len(union))
+    for vocab in vocabularies:
+        own, whole = rows_of(VocabMapping(vocab, union), seed, scale)
+        assert own.at(list(ids)).tolist() == whole.probs_U.tolist()
+        assert [own.rank_of(token_id) for token_id in ids] == [whole.rank_of(token_id) for token_id in ids]
+        ranges = [range(start, min(start + 5, len(union))) for start in ids]
+        assert own.begun_by_each(ranges) == whole.begun_by_each(ranges)
+        assert own.ends_at_each(ranges) == whole.ends_at_each(ranges)
+        assert torch.equal(own.probs_U, whole.probs_U)
+        assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
+
+
+def test_where_much_is_looked_up_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_module, "_MANY", 3)
+    vocab = vocabulary([b"a", b"b", b"c", b"d"])
+    own, whole = rows_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)
+    assert own.begun_by_each([range(2), range(2, 4)]) == whole.begun_by_each([range(2), range(2, 4)])
+
+
+@given(members, st.integers(0, 2**32), st.booleans())
+def test_a_reading_knows_its_favourites(vocabularies: list[MemberVocabulary], seed: int, is_late: bool) -> None:
+    """Of a small vocabulary they are more than have a probability."""
+    union = UnionVocabulary.build(vocabularies)
+    for vocab in vocabularies:
+        mapping = VocabMapping(vocab, union)
+        logits_V = torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
+        probs_U = mapping.project(logits_V.clone().unsqueeze(0))[0]
+        reading = Reading(mapping, logits_V.unsqueeze(0), 1, is_late=is_late)
+        ids, probs = reading.top_ids_NK[0], reading.top_probs_NK[0]
+        assert torch.equal(probs, probs_U[ids])
+        assert torch.equal(probs, probs_U.sort(descending=True).values[: len(probs)])
