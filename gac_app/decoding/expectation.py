@@ -46,6 +46,13 @@ class Expectation(Protocol):
         """Its `num` likeliest tokens, as far as known, each with its probability, the likeliest first."""
         return list(zip(self.top_ids_K[:num].tolist(), self.top_probs_K[:num].tolist(), strict=True))
 
+    def rank_of(self, token_id: int) -> int:
+        """How many tokens are likelier, plus 1."""
+        known = dict(self.favourites(len(self.top_ids_K)))
+        if token_id not in known:
+            return self.row.rank_of(token_id)
+        return 1 + sum(prob > known[token_id] for prob in known.values())
+
     def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
         return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row, temperature)

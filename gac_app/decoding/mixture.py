@@ -84,7 +84,7 @@ class Mixture:
         """How many tokens the member holds for likelier, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
         if told is None and not self._contested:
-            return self.expected[name].row.rank_of(token_id)
+            return self.expected[name].rank_of(token_id)
         return rank_of(token_id, self._merged(name)) if told is None else told
 
     def _merged(self, name: str) -> torch.Tensor:
