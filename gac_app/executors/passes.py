@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from gac_app.decoding.member import Reading, read_part, take_readings
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.pass_costs import PassCosts
-from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes
+from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes, opening_of
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -50,7 +50,7 @@ class Passes:
     """Carries out reads."""
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
-        self.prefixes = SharedPrefixes(model)
+        self.prefixes = SharedPrefixes(model, opening_of(model))
         self._model = model
         self._mapping = mapping
         self._costs = PassCosts()
@@ -133,8 +133,11 @@ class Passes:
         """Whether somebody still waits for this read, and a pass is needed for it; its sequence is held then."""
         if not command.future.set_running_or_notify_cancel():
             return False
+        is_new = command.sequence.slot == UNHELD
         try:
             known = self.prefixes.hold(command.read)
+            if is_new and not known and (num_due := self.prefixes.num_due(command.sequence)):
+                self._read_first(command, num_due)
         except Exception as error:  # the session's to handle: the worker goes on
             command.future.set_exception(error)
             return False
@@ -182,9 +185,9 @@ class Passes:
         if not self._is_long(command):
             self._read_together([command])
             return
-        length, started = command.sequence.num_valid, time.monotonic()
+        length = command.sequence.num_valid
         try:
-            read_part(self._model, command.sequence, self._model.pass_ids)
+            self._read_first(command, self._model.pass_ids)
         except GacError as error:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)
@@ -196,10 +199,15 @@ class Passes:
             else:
                 self._long.appendleft(command)
             return
+        self._long.append(command)
+
+    def _read_first(self, command: ReadCommand, num_ids: int) -> None:
+        """Read the first ids of what is pending. Raises MemberError."""
+        length, started = command.sequence.num_valid, time.monotonic()
+        read_part(self._model, command.sequence, num_ids)
         self.prefixes.note_part(command.sequence, length)
         command.num_read += command.sequence.num_valid - length
         command.seconds += time.monotonic() - started
-        self._long.append(command)
 
     def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
         """After a failed pass: whether memory could be given back that it may have lacked."""

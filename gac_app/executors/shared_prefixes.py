@@ -1,7 +1,8 @@
 """What one sequence has read, another that begins alike need not read again: it goes on from a copy of the cache.
 
 Sequences share within a *scope*, one conversation: the ensemble's answer and a member's own read their prompt once, and
-the next turn or a branch goes on from what is still held of the turn before. All is called in the member's own thread.
+the next turn or a branch goes on from what is still held of the turn before. Across scopes they share the *opening*,
+what every chat begins with by the model's template, and no more. All is called in the member's own thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from gac_app.decoding.member import Reading, failures_named
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
+from gac_app.models.message import Message
 
 UNHELD = -1  # slot of a sequence that the model does not hold yet
 MIN_SHARED = (
@@ -36,15 +38,26 @@ class ScopedSequence(Sequence):
     first: Reading | None = None
 
 
+def opening_of(model: Model) -> list[int]:
+    """What every chat begins with, a template's default system message included; empty where it is soon read."""
+    if model.device.type != "cpu":
+        return []
+    one, other = (model.encode_chat([Message("user", text)]) for text in ("one", "another"))
+    opening = one[: num_common(one, other)]
+    return opening if len(opening) >= MIN_SHARED else []
+
+
 class SharedPrefixes:
     """The sequences of one model, those of ended sessions included as long as there is room.
 
     Args:
+        opening: ids that sequences of all scopes may share.
         max_kept: how many sequences of ended sessions are kept at most.
     """
 
-    def __init__(self, model: Model, max_kept: int = MAX_KEPT) -> None:
+    def __init__(self, model: Model, opening: list[int], max_kept: int = MAX_KEPT) -> None:
         self._model = model
+        self._opening = opening
         self._max_kept = max_kept
         self._live: list[ScopedSequence] = []
         self._kept: list[ScopedSequence] = []  # oldest first
@@ -59,10 +72,7 @@ class SharedPrefixes:
             MemberError: where no more sequences can be held.
         """
         sequence = read.sequence
-        if sequence.slot != UNHELD:
-            return None
-        if not isinstance(sequence, ScopedSequence) or not sequence.scope:
-            self.hold_empty(sequence)
+        if sequence.slot != UNHELD or not isinstance(sequence, ScopedSequence):
             return None
         donor, num_shared = self._donor(sequence)
         reading = _known(donor, read, num_shared) if donor else None
@@ -73,9 +83,16 @@ class SharedPrefixes:
             sequence.num_first, sequence.first = (donor.num_first, donor.first) if reading else (0, None)
         else:
             reading = None
-            self.hold_empty(sequence)
+            self._hold_with_opening(sequence)
         self._live.append(sequence)
         return reading
+
+    def num_due(self, sequence: Sequence) -> int:
+        """Ids of the opening that are to be read by themselves, so that a text does not depend on who read them before.
+
+        A library's kernels may round differently where a prompt is cut differently.
+        """
+        return 0 if sequence.num_cached else self._num_opening(sequence)
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A copy of a sequence. Raises MemberError where no more can be held."""
@@ -90,16 +107,14 @@ class SharedPrefixes:
     def note(self, sequence: Sequence, start: int, reading: Reading) -> None:
         """A sequence was read from its id number `start` on."""
         if isinstance(sequence, ScopedSequence):
-            self._forget_from(sequence, start)
-            sequence.held += sequence.ids[start:]
+            self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
                 sequence.num_first, sequence.first = len(sequence.ids), reading
 
     def note_part(self, sequence: Sequence, start: int) -> None:
         """A part of a sequence's pending ids was read, from its id number `start` on."""
         if isinstance(sequence, ScopedSequence):
-            self._forget_from(sequence, start)
-            sequence.held += sequence.ids[start : sequence.num_cached]
+            self._hold_from(sequence, start, sequence.num_cached)
 
     def rewound(self, sequence: Sequence) -> None:
         """A sequence was rewound."""
@@ -110,6 +125,7 @@ class SharedPrefixes:
         """A pass of this sequence failed: nobody goes on from it."""
         if isinstance(sequence, ScopedSequence):
             sequence.scope = ""
+            sequence.held.clear()
 
     def free(self, sequence: Sequence) -> None:
         """A session has ended: keep its sequence for the conversation's next one, or give its memory back."""
@@ -122,6 +138,13 @@ class SharedPrefixes:
                 if len(self._kept) > self._max_kept:
                     self._model.free(self._kept.pop(0))
                 return
+            if (
+                self._has_opening(sequence) and not self._with_opening()
+            ):  # the last that has it, the first to be given up
+                self._model.rewind(sequence, len(self._opening))
+                self._forget_from(sequence, len(self._opening))
+                self._kept.insert(0, sequence)
+                return
         self._model.free(sequence)
 
     def forget(self, scope: str) -> None:
@@ -129,9 +152,9 @@ class SharedPrefixes:
         for sequence in [*self._live, *self._kept]:
             if f"{sequence.scope}/".startswith(f"{scope}/"):
                 sequence.scope = ""
-        for sequence in [kept for kept in self._kept if not kept.scope]:
-            self._kept.remove(sequence)
-            self._model.free(sequence)
+                if sequence in self._kept:
+                    self._kept.remove(sequence)
+                    self._model.free(sequence)
 
     def give_up_kept(self) -> bool:
         """Free what no session has any more; whether there was any."""
@@ -142,7 +165,7 @@ class SharedPrefixes:
 
     def _donor(self, sequence: ScopedSequence) -> tuple[ScopedSequence | None, int]:
         """Whoever has read most of it, and how much; of several one that no session has, which needs no copy."""
-        donors = [donor for donor in [*self._live, *self._kept] if donor.scope == sequence.scope]
+        donors = [donor for donor in [*self._live, *self._kept] if donor.scope == sequence.scope != ""]
         shared = [(num_common(donor.held, sequence.ids), donor in self._kept, i) for i, donor in enumerate(donors)]
         num_shared, _, index = max(shared, default=(0, False, -1))
         return (donors[index], num_shared) if shared else (None, 0)
@@ -153,10 +176,40 @@ class SharedPrefixes:
             held: Sequence = donor
         else:
             held = self._with_room(lambda: self._model.fork(donor))
+        self._take(held, sequence, num_shared)
+
+    def _take(self, held: Sequence, sequence: ScopedSequence, num_shared: int) -> None:
+        """Let a sequence be this one that the model holds, of which it shares so many ids."""
         sequence.slot = held.slot  # before what may fail, so that it is given back
         self._model.rewind(held, num_shared)
         sequence.num_cached = num_shared
         sequence.held = sequence.ids[:num_shared]
+
+    def _hold_with_opening(self, sequence: ScopedSequence) -> None:
+        """Let the model hold a sequence, with the opening if another has read it and there is room for a copy."""
+        length = self._num_opening(sequence)
+        donors = self._with_opening() if length else []
+        if donors:
+            try:
+                with failures_named(self._model):
+                    copied = self._model.fork(min(donors, key=lambda donor: len(donor.held)))
+            except MemberError:
+                donors.clear()
+            else:
+                self._take(copied, sequence, length)
+        if not donors:
+            self.hold_empty(sequence)
+
+    def _has_opening(self, sequence: ScopedSequence) -> bool:
+        return bool(self._opening) and sequence.held[: len(self._opening)] == self._opening
+
+    def _with_opening(self) -> list[ScopedSequence]:
+        return [sequence for sequence in [*self._live, *self._kept] if self._has_opening(sequence)]
+
+    def _num_opening(self, sequence: Sequence) -> int:
+        """Ids of the opening, where the sequence begins with it and goes on."""
+        length = len(self._opening)
+        return length if len(sequence.ids) > length and sequence.ids[:length] == self._opening else 0
 
     def _with_room(self, make: Callable[[], Sequence]) -> Sequence:
         while True:
@@ -167,6 +220,12 @@ class SharedPrefixes:
                 if not self._kept:
                     raise
                 self._model.free(self._kept.pop(0))
+
+    def _hold_from(self, sequence: ScopedSequence, start: int, end: int) -> None:
+        """Of a sequence, the ids from `start` to `end` are in the cache now, and none behind them."""
+        self._forget_from(sequence, start)
+        if len(sequence.held) == start:  # else what comes before is not trusted
+            sequence.held += sequence.ids[start:end]
 
     @staticmethod
     def _forget_from(sequence: ScopedSequence, length: int) -> None:

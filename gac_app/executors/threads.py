@@ -51,7 +51,7 @@ class ThreadMember(ModelMember):
 
     def open(self, ids: list[int], scope: str = "") -> Sequence:
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
-        return ScopedSequence(UNHELD, list(ids), scope=scope) if scope else Sequence(UNHELD, list(ids))
+        return ScopedSequence(UNHELD, list(ids), scope=scope)
 
     def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
         command = ReadCommand(Read(sequence, num_logits), Future(), is_late)

@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.member import Reading
 from gac_app.errors import MemberError
-from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED
+from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, opening_of
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
+from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.fakes import WAIT_S, FakeModel, Fault
 
 PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
+OPENING = PROMPT[: 2 * MIN_SHARED]
 SCOPE = "alice/talk"
 
 
@@ -34,6 +36,19 @@ class CountingModel(FakeModel):
         for read in reads:
             self.num_read += read.sequence.num_pending
             assert self._cached[read.sequence.slot] == read.sequence.ids[: read.sequence.num_cached]
+        return super().read(reads)
+
+
+class OpeningModel(CountingModel):
+    """Its chats begin with a system message. Says in which parts it has read."""
+
+    parts: list[int]
+
+    def encode_chat(self, messages: list[Message]) -> list[int]:
+        return [*OPENING, *(70 + len(message.content) for message in messages)]
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        self.parts += [read.sequence.num_pending for read in reads]
         return super().read(reads)
 
 
@@ -220,6 +235,69 @@ def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
 
     forked.extend([65])
     assert torch.equal(desk.member.read(forked).result(WAIT_S).probs_NU, desk.expected([*PROMPT, 65]))
+
+
+@pytest.fixture
+def opened(desk: Desk) -> Iterator[Desk]:
+    """A desk whose member's chats have an opening."""
+    model = OpeningModel("a", 1)
+    model.parts = []
+    desk = Desk(model)
+    yield desk
+    desk.member.close()
+
+
+@pytest.mark.parametrize("scope", ["", "bob/talk"])
+def test_the_opening_is_shared_across_scopes_and_nothing_behind_it(opened: Desk, scope: str) -> None:
+    model = opened.model
+    assert isinstance(model, OpeningModel)
+    _, first = opened.opened(PROMPT)
+    _, second = opened.opened(PROMPT, scope)
+
+    rest = len(PROMPT) - len(OPENING)
+    assert model.parts == [len(OPENING), rest, rest], "cut in the same place whoever reads it"
+    assert torch.equal(first.probs_NU, second.probs_NU)
+    assert (first.num_read, second.num_read) == (len(PROMPT), rest)
+
+
+def test_the_opening_outlasts_the_sessions(opened: Desk) -> None:
+    for _ in range(3):
+        opened.member.free(opened.opened(PROMPT, "")[0])
+        opened.settle()
+        assert opened.model.num_held == 1
+    [kept] = opened.member._passes.prefixes._kept
+    assert (kept.scope, kept.held, opened.model._cached[kept.slot]) == ("", OPENING, OPENING)
+    assert opened.model.num_read == len(OPENING) + 3 * (len(PROMPT) - len(OPENING))
+
+
+def test_a_failed_pass_is_no_opening_for_others(opened: Desk) -> None:
+    first, _ = opened.opened(PROMPT)
+    opened.model.fault = Fault("nan")
+    first.extend([70])
+    with pytest.raises(MemberError):
+        opened.read(first)
+    opened.model.fault = None
+    num_read = opened.model.num_read
+    assert torch.equal(opened.opened(PROMPT, "bob/talk")[1].probs_NU, opened.expected(PROMPT))
+    assert opened.model.num_read == num_read + len(PROMPT)
+
+
+def test_where_there_is_no_room_for_a_copy_the_opening_is_read_again() -> None:
+    model = OpeningModel("a", 1, max_sequences=1)
+    model.parts = []
+    desk = Desk(model)
+    desk.member.free(desk.opened(PROMPT, "")[0])
+    assert torch.equal(desk.opened(PROMPT, "bob/talk")[1].probs_NU, desk.expected(PROMPT))
+    assert model.num_read == 2 * len(PROMPT)
+    desk.member.close()
+
+
+def test_what_is_soon_read_is_no_opening() -> None:
+    model = OpeningModel("a", 1)
+    assert opening_of(model) == OPENING
+    model.device = torch.device("cuda")
+    assert opening_of(model) == []
+    assert opening_of(FakeModel("a", 1)) == []
 
 
 @hypothesis_settings(max_examples=40, deadline=None)
