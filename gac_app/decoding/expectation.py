@@ -43,8 +43,9 @@ class Expectation(Protocol):
         return int(self.top_ids_K[0])
 
     def favourites(self, num: int) -> list[tuple[int, float]]:
-        """Its `num` likeliest tokens, as far as known, each with its probability, the likeliest first."""
-        return list(zip(self.top_ids_K[:num].tolist(), self.top_probs_K[:num].tolist(), strict=True))
+        """Its `num` likeliest tokens that have a probability, with it, likeliest first; as many as are known."""
+        pairs = zip(self.top_ids_K[:num].tolist(), self.top_probs_K[:num].tolist(), strict=True)
+        return [pair for pair in pairs if pair[1] > 0]
 
     def rank_of(self, token_id: int) -> int:
         """How many tokens are likelier, plus 1."""

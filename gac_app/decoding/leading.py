@@ -45,6 +45,7 @@ class Leading:
         return 1 + sum(other > prob for other in self._probs.values()) if prob >= self.most_beside else None
 
     def largest(self, k: int) -> list[tuple[int, float]] | None:
-        """The `k` likeliest tokens with their probabilities, likeliest first; None where others may be among them."""
-        found = sorted(self._probs.items(), key=lambda pair: -pair[1])[:k]
-        return found if len(found) == k and found[-1][1] >= self.most_beside else None
+        """The `k` likeliest tokens that have a probability, with it, likeliest first; None where others may be."""
+        found = sorted((pair for pair in self._probs.items() if pair[1] > 0), key=lambda pair: -pair[1])[:k]
+        is_told = found[-1][1] >= self.most_beside if len(found) == k else self.most_beside == 0
+        return found if is_told else None

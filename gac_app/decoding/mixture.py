@@ -64,13 +64,13 @@ class Mixture:
         return float(self.probs_U[token_id]) if told is None else told
 
     def largest(self, k: int) -> list[tuple[int, float]]:
-        """The `k` likeliest tokens with their probabilities, likeliest first; no more than the members' favourites."""
+        """The `k` likeliest tokens that have a probability, with it, likeliest first; no more than all favourites."""
         ids = {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
         k = min(k, len(ids))
         told = self._leading.largest(k) if self._leading else None
         if told is None:
-            probs_K, ids_K = top_k_knowing(self.probs_U, k, list(ids))
-            told = list(zip(ids_K.tolist(), probs_K.tolist(), strict=True))
+            _, ids_K = top_k_knowing(self.probs_U, k, list(ids))
+            told = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
         return told
 
     def member_prob_of(self, name: str, token_id: int) -> float:
