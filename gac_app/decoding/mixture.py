@@ -65,11 +65,10 @@ class Mixture:
 
     def largest(self, k: int) -> list[tuple[int, float]]:
         """The `k` likeliest tokens that have a probability, with it, likeliest first; no more than all favourites."""
-        ids = {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
-        k = min(k, len(ids))
+        k = min(k, len(self._favourites))
         told = self._leading.largest(k) if self._leading else None
         if told is None:
-            _, ids_K = top_k_knowing(self.probs_U, k, list(ids))
+            _, ids_K = top_k_knowing(self.probs_U, k, list(self._favourites))
             told = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
         return told
 
@@ -117,8 +116,13 @@ class Mixture:
         return found
 
     @cached_property
+    def _favourites(self) -> set[int]:
+        return {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
+
+    @cached_property
     def _candidates(self) -> list[int]:
         """The favourites of all members and the contested tokens; what goes to a contested token is none itself."""
-        ids = {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
-        apart = {token_id for token_id in ids if not any(token_id in contested for contested in self._contested)}
+        apart = {
+            token_id for token_id in self._favourites if not any(token_id in contested for contested in self._contested)
+        }
         return sorted(apart | {contested.start for contested in self._contested})

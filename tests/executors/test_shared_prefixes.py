@@ -42,7 +42,9 @@ class CountingModel(FakeModel):
 class OpeningModel(CountingModel):
     """Its chats begin with a system message. Says in which parts it has read."""
 
-    parts: list[int]
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts: list[int] = []
 
     def encode_chat(self, messages: list[Message]) -> list[int]:
         return [*OPENING, *(70 + len(message.content) for message in messages)]
@@ -66,6 +68,14 @@ class Desk:
     def opened(self, ids: list[int], scope: str = SCOPE) -> tuple[Sequence, Reading]:
         sequence = self.member.open(ids, scope)
         return sequence, self.read(sequence)
+
+    def fail(self, sequence: Sequence) -> None:
+        """Let a pass of this sequence fail."""
+        self.model.fault = Fault("nan")
+        sequence.extend([70])
+        with pytest.raises(MemberError):
+            self.read(sequence)
+        self.model.fault = None
 
     def settle(self) -> None:
         """Wait until the worker has done what was asked of it."""
@@ -192,11 +202,7 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
 
 def test_nobody_goes_on_from_a_sequence_whose_pass_failed(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
-    desk.model.fault = Fault("nan")
-    first.extend([70])
-    with pytest.raises(MemberError):
-        desk.read(first)
-    desk.model.fault = None
+    desk.fail(first)
     desk.member.free(first)
     desk.settle()
     assert desk.model.num_held == 0
@@ -241,7 +247,6 @@ def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
 def opened(desk: Desk) -> Iterator[Desk]:
     """A desk whose member's chats have an opening."""
     model = OpeningModel("a", 1)
-    model.parts = []
     desk = Desk(model)
     yield desk
     desk.member.close()
@@ -272,11 +277,7 @@ def test_the_opening_outlasts_the_sessions(opened: Desk) -> None:
 
 def test_a_failed_pass_is_no_opening_for_others(opened: Desk) -> None:
     first, _ = opened.opened(PROMPT)
-    opened.model.fault = Fault("nan")
-    first.extend([70])
-    with pytest.raises(MemberError):
-        opened.read(first)
-    opened.model.fault = None
+    opened.fail(first)
     num_read = opened.model.num_read
     assert torch.equal(opened.opened(PROMPT, "bob/talk")[1].probs_NU, opened.expected(PROMPT))
     assert opened.model.num_read == num_read + len(PROMPT)
@@ -284,7 +285,6 @@ def test_a_failed_pass_is_no_opening_for_others(opened: Desk) -> None:
 
 def test_where_there_is_no_room_for_a_copy_the_opening_is_read_again() -> None:
     model = OpeningModel("a", 1, max_sequences=1)
-    model.parts = []
     desk = Desk(model)
     desk.member.free(desk.opened(PROMPT, "")[0])
     assert torch.equal(desk.opened(PROMPT, "bob/talk")[1].probs_NU, desk.expected(PROMPT))
