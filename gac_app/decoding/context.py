@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from gac_app.decoding.events import MemberUsage
 from gac_app.decoding.expectation import Expectation, ReadExpectation
-from gac_app.decoding.member import Member, Reading
+from gac_app.decoding.member import Member
+from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 

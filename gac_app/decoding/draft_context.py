@@ -6,7 +6,8 @@ from concurrent.futures import Future
 
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.expectation import Expectation, KnownExpectation
-from gac_app.decoding.member import Member, Reading
+from gac_app.decoding.member import Member
+from gac_app.decoding.reading import Reading
 from gac_app.models.base import Sequence
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from gac_app.decoding.gate import Favourite
-from gac_app.decoding.member import Reading
+from gac_app.decoding.reading import Reading
 from gac_app.decoding.row import Row
 
 

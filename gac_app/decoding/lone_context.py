@@ -7,7 +7,8 @@ from concurrent.futures import Future
 
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.expectation import Expectation
-from gac_app.decoding.member import Member, Reading
+from gac_app.decoding.member import Member
+from gac_app.decoding.reading import Reading
 from gac_app.models.base import Sequence
 
 

@@ -10,8 +10,9 @@ import torch
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.covers import Boundary, Covers
 from gac_app.decoding.expectation import Expectation, KnownExpectation
-from gac_app.decoding.member import NUM_FAVOURITES, Member, Reading
+from gac_app.decoding.member import Member
 from gac_app.decoding.ranking import top_k
+from gac_app.decoding.reading import NUM_FAVOURITES, Reading
 from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence, num_common
 

@@ -12,8 +12,9 @@ from concurrent.futures import Future
 from gac_app.decoding.covers import Boundary, Covers, whole_characters
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.expectation import Expectation
-from gac_app.decoding.member import Member, Reading
+from gac_app.decoding.member import Member
 from gac_app.decoding.prefix_context import KnownRow, PrefixContext
+from gac_app.decoding.reading import Reading
 from gac_app.models.base import Sequence
 
 

@@ -21,8 +21,8 @@ from gac_app.decoding.context import MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
 from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.gate import Gate, GateDecision
-from gac_app.decoding.member import TOP_K
 from gac_app.decoding.mixture import Mixture
+from gac_app.decoding.reading import TOP_K
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.tracing import Decision
 from gac_app.decoding.weights import StepWeights

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
-from gac_app.decoding.member import TOP_K
 from gac_app.decoding.mixture import Mixture
+from gac_app.decoding.reading import TOP_K
 from gac_app.vocab.union import UnionVocabulary
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.member import Reading, read_part, take_readings
+from gac_app.decoding.member import read_part, take_readings
+from gac_app.decoding.reading import Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.pass_costs import PassCosts
 from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes, opening_of

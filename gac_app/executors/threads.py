@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.decoding.member import ModelMember, Reading
+from gac_app.decoding.member import ModelMember
+from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import Passes, ReadCommand
 from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence

@@ -20,8 +20,9 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import StepTrace, TokenEvent
 from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.gate import make_gate
-from gac_app.decoding.member import TOP_K, InlineMember
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.prefix_context import PrefixContext
+from gac_app.decoding.reading import TOP_K
 from gac_app.decoding.row import Row
 from gac_app.decoding.stepper import Stepper
 from gac_app.decoding.weights import StepWeights

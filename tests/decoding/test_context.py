@@ -14,8 +14,9 @@ from gac_app.decoding.covers import Boundary
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.decoding.expectation import Expectation
-from gac_app.decoding.member import InlineMember, Reading
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.prefix_context import PrefixContext
+from gac_app.decoding.reading import Reading
 from gac_app.decoding.session import Branch, DecodingSession
 from gac_app.models.random_model import RandomModel
 from tests.decoding.conftest import make

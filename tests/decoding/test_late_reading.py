@@ -10,7 +10,7 @@ import torch
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.decoding.member import Reading
+from gac_app.decoding.reading import Reading
 from gac_app.decoding.stepper import Stepper
 from gac_app.vocab.mapping import VocabMapping
 from tests.decoding.conftest import make

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding import row as row_module
-from gac_app.decoding.member import Reading
+from gac_app.decoding.reading import Reading
 from gac_app.decoding.row import OwnRow, Row
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from gac_app.decoding.member import InlineMember, Reading
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import Passes, ReadCommand
 from gac_app.models.base import Read, Sequence

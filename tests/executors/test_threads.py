@@ -9,7 +9,8 @@ from concurrent.futures import Future
 import pytest
 import torch
 
-from gac_app.decoding.member import InlineMember, Reading
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors import threads
 from gac_app.executors.threads import ThreadMember
@@ -150,7 +151,7 @@ def test_an_error_that_comes_up_late_ends_the_read_and_not_the_worker(
 
     member = make(FakeModel())
     with monkeypatch.context() as patch:
-        patch.setattr("gac_app.decoding.member.top_k", lambda *_: (Broken(), torch.zeros(1, 1, dtype=torch.int64)))
+        patch.setattr("gac_app.decoding.reading.top_k", lambda *_: (Broken(), torch.zeros(1, 1, dtype=torch.int64)))
         with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
             member.read(open_text(member, "late")).result(WAIT_S)
 
