@@ -9,19 +9,23 @@ probability of everything that begins with it, so that such members add up; thos
 (`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
 probabilities sum to 1.
 
-Shape suffixes: `U` the union vocabulary, `K` a member's favourites.
+Shape suffixes: `U` the union vocabulary, `M` members, `B` beginnings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import repeat
+from itertools import compress
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.row import Row
 from gac_app.vocab.union import UnionVocabulary
+
+FloatMB = npt.NDArray[np.float64]
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
 _ENDS = 0.9  # share from which it surely does
@@ -38,15 +42,12 @@ def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float],
     beginnings = [ids for ids in beginnings if len(ids) > 1]
     if not beginnings:
         return []
-    cuts = [
-        list(zip(e.row.ends_at_each(beginnings), e.row.begun_by_each(beginnings), repeat(weights[name]), strict=False))
-        for name, e in expected.items()
-    ]
+    ends_MB = np.array([e.row.ends_at_each(beginnings) for e in expected.values()])
+    begun_MB = np.array([e.row.begun_by_each(beginnings) for e in expected.values()])
+    weights_M = np.array([weights[name] for name in expected])
     found: list[range] = []
-    for ids, *at_beginning in zip(beginnings, *cuts, strict=True):
-        if found and ids.start in found[-1]:
-            continue  # what it begins with is contested already
-        if _is_contested(at_beginning):
+    for ids in compress(beginnings, _are_contested(ends_MB, begun_MB, weights_M)):
+        if not found or ids.start not in found[-1]:  # else what it begins with is contested already
             found.append(ids)
     return found
 
@@ -71,14 +72,16 @@ def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:
     return row.ends_at(token_id) >= _ENDS * begun_with_it
 
 
-def _is_contested(cuts: list[tuple[float, float, float]]) -> bool:
-    """Of a beginning, per member: the probability that its token ends there, that it goes by there, and its weight."""
-    voice = sum(weight * prob for _, prob, weight in cuts)
-    heard = [(ends, prob) for ends, prob, weight in cuts if prob > 0 and weight * prob >= _VOICE * voice]
-    if all(ends >= _ENDS * prob for ends, prob in heard) or all(ends < _MAY_END * prob for ends, prob in heard):
-        return False
-    odds = [ends / max(prob - ends, 1e-9) for ends, prob in heard]
-    return max(odds) >= _ODDS_RATIO * min(odds)
+def _are_contested(ends_MB: FloatMB, begun_MB: FloatMB, weights_M: FloatMB) -> npt.NDArray[np.bool_]:
+    """Of each beginning; given the probabilities that a member's token ends there, and that it goes by there, [B]."""
+    weighted_MB = weights_M[:, None] * begun_MB
+    unheard_MB = (begun_MB <= 0) | (weighted_MB < _VOICE * weighted_MB.sum(0))
+    all_end_B = (unheard_MB | (ends_MB >= _ENDS * begun_MB)).all(0)
+    all_go_on_B = (unheard_MB | (ends_MB < _MAY_END * begun_MB)).all(0)
+    odds_MB = ends_MB / np.maximum(begun_MB - ends_MB, 1e-9)
+    most_B, least_B = odds_MB.max(0, where=~unheard_MB, initial=0.0), odds_MB.min(0, where=~unheard_MB, initial=np.inf)
+    are_contested_B: npt.NDArray[np.bool_] = ~all_end_B & ~all_go_on_B & (most_B >= _ODDS_RATIO * least_B)
+    return are_contested_B
 
 
 def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:

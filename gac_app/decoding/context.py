@@ -47,6 +47,7 @@ class MemberContext:
         self._fed: list[int] = []  # not in the sequence yet
         self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
         self._num_ahead = 0  # ids that it reads
+        self._is_waited_for = False  # with passes that others share
         self._num_forwards = 0
         self._num_tokens_read = 0
         self._seconds = 0.0
@@ -110,6 +111,12 @@ class MemberContext:
         self._begin(self.ask())
         return self._ahead
 
+    def sit_out(self) -> None:
+        """Nothing is to be read for the next step, as far as is known."""
+        if self._is_waited_for:
+            self._is_waited_for = False
+            self.member.sit_out(self._sequence)
+
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts."""
         if self._ahead and not self._ahead.cancel():
@@ -124,8 +131,11 @@ class MemberContext:
     def _begin(self, ahead: Future[Reading] | None) -> None:
         self._ahead = ahead
         self._num_ahead = self._sequence.num_pending if ahead else 0
+        if not ahead:
+            self.sit_out()
 
     def _count(self, reading: Reading) -> None:
+        self._is_waited_for = True
         self._num_forwards += reading.num_read > 0  # none where another's reading was had
         self._num_tokens_read += reading.num_read
         self._seconds += reading.seconds

@@ -211,15 +211,20 @@ class Covers:
         last = self.live[-1]
         if self.is_settled:
             return last.known_row
-        row_U = torch.zeros_like(last.known_row.probs_U)
+        is_at_end = last.boundary.end == len(self.text)
+        left_over: dict[int, float] = {}
         open_ids: dict[int, float] = {}
-        for cover in self.live:
-            if cover.boundary.end == len(self.text):
-                row_U.add_(cover.known_row.probs_U, alpha=cover.weight)
-            else:
-                self._add_longer(cover, row_U, open_ids)
-        total = float(row_U.sum())
-        return Row(row_U / total, {token_id: prob / total for token_id, prob in open_ids.items()})
+        for cover in self.live[:-1] if is_at_end else self.live:
+            self._add_longer(cover, left_over, open_ids)
+        total = sum(left_over.values(), last.weight if is_at_end else 0.0)
+        if is_at_end:
+            row_U = last.known_row.probs_U * (last.weight / total)
+        else:
+            row_U = torch.zeros(len(self._union), device=last.known_row.device)
+        if left_over:
+            ids = torch.tensor(list(left_over), device=row_U.device)
+            row_U[ids] += torch.tensor([prob / total for prob in left_over.values()], device=row_U.device)
+        return Row(row_U, {token_id: prob / total for token_id, prob in open_ids.items()})
 
     @property
     def _heaviest(self) -> Cover:
@@ -237,25 +242,21 @@ class Covers:
         longer = self._longer(cover.boundary)
         return cover.weight * cover.known_row.begun_by_each([longer])[0] if longer else 0.0
 
-    def _add_longer(self, cover: Cover, row_U: torch.Tensor, open_ids: dict[int, float]) -> None:
-        """Add what the longer tokens leave over of themselves to `row_U`."""
+    def _add_longer(self, cover: Cover, left_over: dict[int, float], open_ids: dict[int, float]) -> None:
+        """Add what the longer tokens leave over of themselves, by union token."""
         longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
-        probs = cover.known_row.probs_U[longer.start : longer.stop]
+        probs = cover.known_row.within(longer)
         top = probs.topk(min(_MAX_OPEN, len(probs)))
         # What is left out counts as if it were spread like what is kept.
         scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
-        rest: dict[int, float] = {}
         for index, prob in zip(top.indices.tolist(), (top.values * scale).tolist(), strict=True):
             if prob <= 0:
                 break
-            left_over = self._union.tokens[longer.start + index][num_covered:]
-            token_id = self._union.longest(left_over)
-            rest[token_id] = rest.get(token_id, 0.0) + prob
-            if len(self._union.tokens[token_id]) < len(left_over):
+            rest = self._union.tokens[longer.start + index][num_covered:]
+            token_id = self._union.longest(rest)
+            left_over[token_id] = left_over.get(token_id, 0.0) + prob
+            if len(self._union.tokens[token_id]) < len(rest):
                 open_ids[token_id] = open_ids.get(token_id, 0.0) + prob
-        if rest:
-            ids = torch.tensor(list(rest), device=row_U.device)
-            row_U[ids] += torch.tensor(list(rest.values()), device=row_U.device)
 
     def _behind(self, boundary: Boundary) -> bytes:
         return bytes(self.text[boundary.end :])

@@ -90,11 +90,5 @@ class DraftContext(DraftingContext):
             num_left -= num_read
             row = end - ends[0]
             self._known.append(
-                KnownExpectation(
-                    reading.rows[row],
-                    reading.top_probs_NK[row],
-                    reading.top_ids_NK[row],
-                    num_read=num_read,
-                    seconds=reading.seconds / len(ends),
-                )
+                KnownExpectation(reading.rows[row], num_read=num_read, seconds=reading.seconds / len(ends))
             )

@@ -1,14 +1,9 @@
-"""What a member says at a step: its distribution, its favourites, and what they cost.
-
-Shape suffix: `K` a member's favourites.
-"""
+"""What a member says at a step: its distribution, and what it cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
-
-import torch
 
 from gac_app.decoding.gate import Favourite
 from gac_app.decoding.reading import Reading
@@ -23,13 +18,6 @@ class Expectation(Protocol):
         """Its distribution."""
 
     @property
-    def top_probs_K(self) -> torch.Tensor:
-        """Of its favourites, best first."""
-
-    @property
-    def top_ids_K(self) -> torch.Tensor: ...
-
-    @property
     def num_read(self) -> int:
         """Ids read for it; 0 where the member needed no forward pass."""
 
@@ -40,23 +28,22 @@ class Expectation(Protocol):
     @property
     def favourite_id(self) -> int:
         """The likeliest token."""
-        return int(self.top_ids_K[0])
+        return self.row.top[0][0]
 
     def favourites(self, num: int) -> list[tuple[int, float]]:
         """Its `num` likeliest tokens that have a probability, with it, likeliest first; as many as are known."""
-        pairs = zip(self.top_ids_K[:num].tolist(), self.top_probs_K[:num].tolist(), strict=True)
-        return [pair for pair in pairs if pair[1] > 0]
+        return [pair for pair in self.row.top[:num] if pair[1] > 0]
 
     def rank_of(self, token_id: int) -> int:
         """How many tokens are likelier, plus 1."""
-        known = dict(self.favourites(len(self.top_ids_K)))
+        known = dict(self.row.top)
         if token_id not in known:
             return self.row.rank_of(token_id)
         return 1 + sum(prob > known[token_id] for prob in known.values())
 
     def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
-        return Favourite(self.favourite_id, float(self.top_probs_K[0])).scaled(self.row, temperature)
+        return Favourite(*self.row.top[0]).scaled(self.row, temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +51,6 @@ class KnownExpectation(Expectation):
     """One whose values are there."""
 
     row: Row
-    top_probs_K: torch.Tensor
-    top_ids_K: torch.Tensor
     num_read: int
     seconds: float
 
@@ -83,14 +68,6 @@ class ReadExpectation(Expectation):
     @property
     def row(self) -> Row:
         return self._reading.rows[-1]
-
-    @property
-    def top_probs_K(self) -> torch.Tensor:
-        return self._reading.top_probs_NK[-1]
-
-    @property
-    def top_ids_K(self) -> torch.Tensor:
-        return self._reading.top_ids_NK[-1]
 
     @property
     def num_read(self) -> int:

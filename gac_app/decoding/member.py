@@ -66,6 +66,9 @@ class Member(Protocol):
             is_late: the reading may be a late one.
         """
 
+    def sit_out(self, sequence: Sequence) -> None:
+        """Say that the next step needs no read of this sequence, as far as is known: no shared pass waits for it."""
+
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
 
@@ -82,8 +85,12 @@ class Member(Protocol):
         """Release the model."""
 
 
-def take_readings(model: Model, mapping: VocabMapping, reads: list[Read], are_late: SequenceOf[bool]) -> list[Reading]:
-    """One forward pass for all `reads`, each distribution mapped into the union.
+def take_readings(
+    model: Model, mapping: VocabMapping, reads: list[Read], are_late: SequenceOf[bool]
+) -> Iterator[Reading]:
+    """One forward pass for all `reads`, then, one after the other, each read's distributions mapped into the union.
+
+    On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
 
     Args:
         are_late: which of the readings may be late.
@@ -97,16 +104,22 @@ def take_readings(model: Model, mapping: VocabMapping, reads: list[Read], are_la
         for read in reads:
             model.catch_up(read.sequence)
         logits = model.read(reads)
-        readings = [
-            Reading(mapping, logits_NV, count, is_late=is_late)
-            for logits_NV, count, is_late in zip(logits, counts, are_late, strict=True)
-        ]
-        if not all(reading.is_finite for reading in readings):
-            raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
-    seconds = time.monotonic() - started
-    for reading in readings:
-        reading.seconds = seconds
-    return readings
+    unchecked = (
+        _reading(model, mapping, logits_NV, count, is_late)
+        for logits_NV, count, is_late in zip(logits, counts, are_late, strict=True)
+    )
+    # A check waits for the device: there all is asked of it before.
+    for reading in unchecked if model.device.type == "cpu" else list(unchecked):
+        with failures_named(model):
+            if not reading.is_finite:
+                raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+        reading.seconds = time.monotonic() - started
+        yield reading
+
+
+def _reading(model: Model, mapping: VocabMapping, logits_NV: torch.Tensor, count: int, is_late: bool) -> Reading:
+    with failures_named(model):
+        return Reading(mapping, logits_NV, count, is_late=is_late)
 
 
 def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
@@ -191,10 +204,13 @@ class InlineMember(ModelMember):
     def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
         future: Future[Reading] = Future()
         try:
-            future.set_result(take_readings(self._model, self._mapping, [Read(sequence, num_logits)], [is_late])[0])
+            future.set_result(next(take_readings(self._model, self._mapping, [Read(sequence, num_logits)], [is_late])))
         except MemberError as error:
             future.set_exception(error)
         return future
+
+    def sit_out(self, sequence: Sequence) -> None:
+        """No pass is shared."""
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._model.fork(sequence)

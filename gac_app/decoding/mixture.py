@@ -112,12 +112,12 @@ class Mixture:
         for name, expectation in self.expected.items():
             probs_C = expectation.row.at(ids).astype(np.float64)
             probs_C[at_heads] = expectation.row.begun_by_each(self._contested)
-            found[name] = Leading(ids, probs_C, float(expectation.top_probs_K[-1]))
+            found[name] = Leading(ids, probs_C, expectation.row.top[-1][1])
         return found
 
     @cached_property
     def _favourites(self) -> set[int]:
-        return {token_id for expectation in self.expected.values() for token_id in expectation.top_ids_K.tolist()}
+        return {token_id for expectation in self.expected.values() for token_id, _ in expectation.row.top}
 
     @cached_property
     def _candidates(self) -> list[int]:

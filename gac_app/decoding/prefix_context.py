@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
-
-import torch
 
 from gac_app.decoding.context import MemberContext
 from gac_app.decoding.covers import Boundary, Covers
 from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.member import Member
-from gac_app.decoding.ranking import top_k
-from gac_app.decoding.reading import NUM_FAVOURITES, Reading
+from gac_app.decoding.reading import Reading
 from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence, num_common
 
@@ -26,7 +22,7 @@ class PrefixContext(MemberContext):
         self._chain = [self._covers.last]  # those whose ids the sequence holds, from the prompt's end on
         self._missed = bytearray()  # fed since the member was asked last
         self._rest = b""  # the end of what it has read by now that is no whole character
-        self._rows: dict[int, KnownRow] = {}  # ids behind the prompt -> what the model says there
+        self._rows: dict[int, Row] = {}  # ids behind the prompt -> what the model says there
         self._expected: Expectation | None = None  # what `expect` gave, until a token is fed
 
     @property
@@ -56,7 +52,7 @@ class PrefixContext(MemberContext):
             if self._missed:
                 return None  # it was fed more than was read ahead
         if unread := self._covers.unread:
-            self._covers.learn([self._rows[boundary.num_ids].row for boundary in unread])
+            self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
         if self._rest:
             self._covers.advance(self._rest, is_open=True)
             self._rest = b""
@@ -68,14 +64,8 @@ class PrefixContext(MemberContext):
 
     def _expectation(self, covers: Covers, reading: Reading | None = None) -> Expectation:
         """What follows behind covers of which all boundaries are read, with what `reading` cost."""
-        row = covers.row()
-        known = self._rows.get(covers.last.num_ids) if covers.is_settled else None
-        if known and known.row is row:
-            top_probs_K, top_ids_K = known.top_probs_K, known.top_ids_K
-        else:
-            top_probs_K, top_ids_K = (top_NK[0] for top_NK in top_k(row.probs_U.unsqueeze(0), NUM_FAVOURITES))
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-        return KnownExpectation(row, top_probs_K, top_ids_K, num_read, seconds)
+        return KnownExpectation(covers.row(), num_read, seconds)
 
     def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
         """Append a union token.
@@ -151,20 +141,10 @@ class PrefixContext(MemberContext):
         self._count(reading)
         end = len(self._sequence.ids) - self.num_prompt_ids
         start = end - len(reading.rows) + 1
-        rows = zip(reading.rows, reading.top_probs_NK, reading.top_ids_NK, strict=True)
-        self._rows |= {start + index: KnownRow(*row) for index, row in enumerate(rows)}
+        self._rows |= {start + index: row for index, row in enumerate(reading.rows)}
         first = self._first_wanted(end)
         self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids >= first}
 
     def _first_wanted(self, end: int) -> int:
         """The first place, in ids behind the prompt, of which the row may be needed, now that `end` ids are read."""
         return end - 1
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRow:
-    """A distribution as it was read, and its favourites."""
-
-    row: Row
-    top_probs_K: torch.Tensor
-    top_ids_K: torch.Tensor

@@ -13,8 +13,9 @@ from gac_app.decoding.covers import Boundary, Covers, whole_characters
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.member import Member
-from gac_app.decoding.prefix_context import KnownRow, PrefixContext
+from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.reading import Reading
+from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence
 
 
@@ -101,10 +102,10 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         if len(rows) < len(unread):
             return False
         if rows:
-            covers.learn([known.row for known in rows])
+            covers.learn(rows)
         return True
 
-    def _row_at(self, boundary: Boundary) -> KnownRow | None:
+    def _row_at(self, boundary: Boundary) -> Row | None:
         base, new = self._path(boundary)
         ids = [own for added in new for own in added.ids]
         return self._rows.get(boundary.num_ids) if self._held(base)[: len(ids)] == ids else None

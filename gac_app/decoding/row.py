@@ -1,32 +1,44 @@
 """What a member expects next, over the union.
 
-Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids.
+Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `K` favourites.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from functools import cache, cached_property
+from itertools import accumulate
 
 import numpy as np
 import torch
 
-from gac_app.decoding.ranking import rank_of
+from gac_app.decoding.ranking import rank_of, top_k
 from gac_app.vocab.mapping import ProbsC, VocabMapping
 
+NUM_FAVOURITES = 16  # so many of each member mostly tell what they favour together
 _MANY = 1 << 16  # single values, from which all of them are sooner put in the union's order
+
+Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
 
 
 class Row:
     """A distribution.
+
+    Args:
+        find_top: what `top` is, where that is known already.
 
     Attributes:
         open_ids: tokens that stand for longer ones, which begin with them but are no union tokens themselves -> the
             part of the token's probability that belongs to such.
     """
 
-    def __init__(self, probs_U: torch.Tensor, open_ids: dict[int, float] | None = None) -> None:
+    def __init__(
+        self, probs_U: torch.Tensor, open_ids: dict[int, float] | None = None, find_top: Callable[[], Top] | None = None
+    ) -> None:
         self.open_ids = open_ids or {}
         self._probs_U: torch.Tensor | None = probs_U
+        self._find_top = find_top
 
     @property
     def probs_U(self) -> torch.Tensor:
@@ -34,15 +46,28 @@ class Row:
         assert self._probs_U is not None  # noqa: S101 (it was given)
         return self._probs_U
 
+    @cached_property
+    def top(self) -> Top:
+        """The favourites: `NUM_FAVOURITES`, or as many as there are tokens. Some may have no probability."""
+        return self._find_top() if self._find_top else _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_FAVOURITES))[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.probs_U.device
+
     @property
     def is_on_cpu(self) -> bool:
         """Where single values can be looked at for little."""
-        return self.probs_U.device.type == "cpu"
+        return self.device.type == "cpu"
 
-    def at(self, ids: list[int] | slice) -> ProbsC:
+    def at(self, ids: list[int]) -> ProbsC:
         """Single probabilities; on a CPU only."""
         found: ProbsC = self.probs_U.numpy()[ids]
         return found
+
+    def within(self, ids: range) -> torch.Tensor:
+        """Of neighbours."""
+        return torch.from_numpy(self._values([ids])) if self.is_on_cpu else self.probs_U[ids.start : ids.stop]
 
     def prob_of(self, token_id: int) -> float:
         """One probability."""
@@ -66,13 +91,22 @@ class Row:
         return [prob - self.open_ids.get(first, 0.0) for first, prob in zip(firsts, probs, strict=True)]
 
     def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
-        """Probability of each range of tokens."""
+        """Probability of each range of tokens, none of which is empty."""
+        if not ranges:
+            return []
         if self.is_on_cpu:
-            return [float(np.add.reduce(self.at(slice(ids.start, ids.stop)))) for ids in ranges]
+            starts = list(accumulate(map(len, ranges[:-1]), initial=0))
+            sums: list[float] = np.add.reduceat(self._values(ranges), starts).tolist()
+            return sums
         total_U = torch.cat([self.probs_U.new_zeros(1, dtype=torch.float64), self.probs_U.double().cumsum(0)])
         ends = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device).reshape(-1, 2)
         found: list[float] = (total_U[ends[:, 1]] - total_U[ends[:, 0]]).tolist()
         return found
+
+    def _values(self, ranges: SequenceOf[range]) -> ProbsC:
+        """What these tokens have, range after range; on a CPU only."""
+        probs = self.probs_U.numpy()
+        return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
 
 
 class OwnRow(Row):
@@ -87,6 +121,7 @@ class OwnRow(Row):
         self._mapping = mapping
         self._probs_V = probs_V
         self._probs_U = None
+        self._find_top = None
 
     @property
     def probs_U(self) -> torch.Tensor:
@@ -95,17 +130,40 @@ class OwnRow(Row):
                 self._probs_U = self._mapping.spread(self._probs_V)
         return self._probs_U
 
-    @property
-    def is_on_cpu(self) -> bool:
-        return True
+    @cached_property
+    def top(self) -> Top:
+        with torch.inference_mode():
+            probs_NK, ids_NK = top_k(self._probs_V.unsqueeze(0), NUM_FAVOURITES)
+            places_NK = self._mapping.places(ids_NK)
+            # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
+            return super().top if places_NK is None else _pairs(probs_NK, places_NK)[0]
 
-    def at(self, ids: list[int] | slice) -> ProbsC:
+    @property
+    def device(self) -> torch.device:
+        return self._probs_V.device
+
+    def at(self, ids: list[int]) -> ProbsC:
         return super().at(ids) if self._probs_U is not None else self._mapping.at(ids, self._probs_V)
 
     def rank_of(self, token_id: int) -> int:
         return int(np.count_nonzero(self._probs_V.numpy() > self.at([token_id]))) + 1
 
-    def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
-        if sum(map(len, ranges)) > _MANY:
-            _ = self.probs_U
-        return super().begun_by_each(ranges)
+    def _values(self, ranges: SequenceOf[range]) -> ProbsC:
+        if self._probs_U is not None or sum(map(len, ranges)) > _MANY:
+            return super()._values(ranges)
+        return self._mapping.within(ranges, self._probs_V)
+
+
+def rows_of(probs_NU: torch.Tensor) -> list[Row]:
+    """The distributions of several positions. The first look at favourites fetches those of all from the device."""
+    top_NK = top_k(probs_NU, NUM_FAVOURITES)
+    find_tops = cache(lambda: _pairs(*top_NK))
+    return [
+        Row(probs_U, find_top=lambda position=position: find_tops()[position])  # type: ignore[misc]
+        for position, probs_U in enumerate(probs_NU)
+    ]
+
+
+def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:
+    rows = zip(ids_NK.tolist(), probs_NK.tolist(), strict=True)
+    return [list(zip(ids, probs, strict=True)) for ids, probs in rows]

@@ -131,7 +131,7 @@ class Speculation:
         expected, more = read([context for context in asked if context.name not in failed])
         for error in (*errors, *more):
             del self._alive[error.member]
-        self._step.favourites |= {name: int(e.top_ids_K[0]) for name, e in expected.items()}
+        self._step.favourites |= {name: e.favourite_id for name, e in expected.items()}
         return expected, errors + more
 
     @property

@@ -22,9 +22,8 @@ from gac_app.decoding.events import StepTrace
 from gac_app.decoding.expectation import Expectation
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.mixture import Mixture
-from gac_app.decoding.reading import TOP_K
 from gac_app.decoding.speculative import Speculation
-from gac_app.decoding.tracing import Decision
+from gac_app.decoding.tracing import TOP_K, Decision
 from gac_app.decoding.weights import StepWeights
 from gac_app.vocab.union import UnionVocabulary
 
@@ -133,9 +132,13 @@ class Stepper:
     def read_on(self) -> None:
         """Begin the passes that the next step is sure to need, so that members compute while this one is told of."""
         if not self._speculation:
-            contexts = [self.contexts[name] for name in self._gate.asked_first(self.alive)]
+            first = self._gate.asked_first(self.alive)
+            contexts = [self.contexts[name] for name in first]
             for context in sorted(contexts, key=lambda context: -context.usage.seconds):  # the slowest first
                 context.read_ahead()
+            for name in self.alive:
+                if name not in first:
+                    self.contexts[name].sit_out()
             time.sleep(0)  # lets the members' threads have the interpreter
 
     def close(self) -> None:

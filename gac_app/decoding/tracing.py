@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
 from gac_app.decoding.mixture import Mixture
-from gac_app.decoding.reading import TOP_K
 from gac_app.vocab.union import UnionVocabulary
+
+TOP_K = 8  # favourites shown
 
 
 @dataclass(frozen=True, slots=True)

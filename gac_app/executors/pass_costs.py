@@ -37,10 +37,14 @@ class PassCosts:
         self._num_cut += num_steps > 1
         return [num_steps] if self._num_cut % _AGAIN == 0 else self._best(num_steps)
 
-    def of_shared(self, num_steps: int) -> float:
-        """Seconds of the longest of the passes for so many steps; 0 where none of them had better share one."""
-        size = max(self._best(num_steps))
-        return self._cost(size) if size > 1 and self._is_known(1) else 0.0
+    def gain(self, num_steps: int, num_more: int) -> float:
+        """Seconds that passes for all of them take less than those for the steps and then those for the more."""
+        if not self._is_known(1):
+            return 0.0
+        return self._total(num_steps) + self._total(num_more) - self._total(num_steps + num_more)
+
+    def _total(self, num_steps: int) -> float:
+        return sum(map(self._cost, self._best(num_steps)))
 
     def _best(self, num_steps: int) -> list[int]:
         if num_steps not in self._plans:

@@ -22,8 +22,8 @@ from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPref
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
-_PATIENCE = 0.25  # of the pass that they would share: how long it waits for more sequences
-_MAX_PATIENCE_S = 0.05
+_PATIENCE = 0.5  # of what a shared pass gains: how long it waits for the next sequence
+MAX_PATIENCE_S = 0.05  # from the first read that waits
 
 
 @dataclass(slots=True, eq=False)
@@ -68,14 +68,16 @@ class Passes:
         self._asked.append(command)
 
     def patience_s(self) -> float:
-        """How long to wait for reads of the last round's sequences that would share a pass with those that wait now."""
+        """How long to wait for the next read of the last round's sequences, for a pass with those that wait now."""
         if not self._asked or self._long:
             return 0.0
         asked = {id(command.sequence) for command in self._asked}
         num_missing = len(self._read_last - asked)
-        if not num_missing:
-            return 0.0
-        return min(_PATIENCE * self._costs.of_shared(len(asked) + num_missing), _MAX_PATIENCE_S)
+        return _PATIENCE * self._costs.gain(len(asked), num_missing) if num_missing else 0.0
+
+    def expect_none(self, sequence: Sequence) -> None:
+        """No read of this sequence is to be waited for."""
+        self._read_last.discard(id(sequence))
 
     def advance(self) -> None:
         """One pass for all short reads or as few as pay, and a part of one long read."""
@@ -160,25 +162,26 @@ class Passes:
     # --- passes
 
     def _read_together(self, commands: list[ReadCommand]) -> None:
-        """One forward pass; where it fails, one each, so that only the culprit's session suffers."""
+        """One forward pass, of which each is told as soon as its reading is made; where it fails, one each for those
+        that are left, so that only the culprit's session suffers.
+        """
         is_stepping = all(command.sequence.num_pending == 1 for command in commands)
-        lengths = [command.sequence.num_valid for command in commands]
+        left = [(command, command.sequence.num_valid) for command in commands]
         started = time.monotonic()
         try:
-            readings = _taken(self._model, self._mapping, commands)
+            for reading in _taken(self._model, self._mapping, commands):
+                self._deliver(*left.pop(0), reading)
         except GacError as error:
             failure = error
         else:
             if is_stepping:
                 self._costs.note(len(commands), time.monotonic() - started)
-            for command, length, reading in zip(commands, lengths, readings, strict=True):
-                self._deliver(command, length, reading)
             return
-        has_room = self._has_more_room(commands, failure)
+        has_room = self._has_more_room([command for command, _ in left], failure)
         if len(commands) == 1 and not has_room:
             commands[0].future.set_exception(failure)
             return
-        for command, length in zip(commands, lengths, strict=True):
+        for command, length in left:
             self._read_again(command, length)
 
     def _read_part(self, command: ReadCommand) -> None:
@@ -238,7 +241,7 @@ class Passes:
         command.future.set_result(_whole(command, reading))
 
 
-def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> list[Reading]:
+def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[Reading]:
     reads, are_late = [command.read for command in commands], [command.is_late for command in commands]
     return take_readings(model, mapping, reads, are_late)
 

@@ -16,7 +16,7 @@ from typing import Any
 from gac_app.decoding.member import ModelMember
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
-from gac_app.executors.passes import Passes, ReadCommand
+from gac_app.executors.passes import MAX_PATIENCE_S, Passes, ReadCommand
 from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -58,6 +58,9 @@ class ThreadMember(ModelMember):
         command = ReadCommand(Read(sequence, num_logits), Future(), is_late)
         self._put(command)
         return command.future
+
+    def sit_out(self, sequence: Sequence) -> None:
+        self._put(_CallCommand(lambda: self._passes.expect_none(sequence), Future()))
 
     def fork(self, sequence: Sequence) -> Sequence:
         forked: Sequence = self._call(lambda: self._passes.prefixes.fork(sequence), sequence)
@@ -119,12 +122,12 @@ class ThreadMember(ModelMember):
         Waits where there is nothing to do, and for a moment where more reads could share the next pass.
         """
         command = self._commands.get() if self._passes.is_idle else self._command_within(0)
-        started = time.monotonic()
+        deadline = time.monotonic() + MAX_PATIENCE_S
         while command is not None:
             if command is _CLOSE:
                 return False
             self._carry_out(command)
-            command = self._command_within(max(0.0, started + self._passes.patience_s() - time.monotonic()))
+            command = self._command_within(max(0.0, min(self._passes.patience_s(), deadline - time.monotonic())))
         return True
 
     def _command_within(self, seconds: float) -> ReadCommand | _CallCommand | None:

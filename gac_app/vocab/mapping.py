@@ -6,6 +6,7 @@ Shape suffixes: `N` positions, `V` the member's vocabulary, `U` the union, `C` a
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from functools import cached_property
 
 import numpy as np
@@ -46,6 +47,7 @@ class VocabMapping:
         self._control_V = torch.from_numpy(np.flatnonzero(~has_token_V))
         spare = int(self._control_V[0]) if len(self._control_V) else 0
         self._spared_U = torch.from_numpy(np.where(self._has_U, own_U, spare).astype(np.int32))
+        self._lends_control = bool(len(self._control_V))
         self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
         # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them. What has no
         # place of its own there goes to one behind the last.
@@ -91,14 +93,22 @@ class VocabMapping:
         if self._is_small:
             return torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
         probs_U = probs_V.index_select(0, self._spared_U)
-        if not len(self._control_V):
+        if not self._lends_control:
             probs_U[self._lacking] = 0.0
         return probs_U
 
-    def at(self, union_ids: list[int] | slice, probs_V: torch.Tensor) -> ProbsC:
+    def at(self, union_ids: list[int], probs_V: torch.Tensor) -> ProbsC:
         """A few of the values of `spread`, for a fraction of its price."""
-        found = probs_V.numpy()[self._spared_U.numpy()[union_ids]]
-        return found if len(self._control_V) else np.where(self._has_U[union_ids], found, np.float32(0))
+        found: ProbsC = probs_V.numpy()[self._spared_U.numpy()[union_ids]]
+        return found if self._lends_control else np.where(self._has_U[union_ids], found, np.float32(0))
+
+    def within(self, ranges: SequenceOf[range], probs_V: torch.Tensor) -> ProbsC:
+        """The same of ranges of union ids, one after the other."""
+        spared_U = self._spared_U.numpy()
+        found: ProbsC = probs_V.numpy()[np.concatenate([spared_U[ids.start : ids.stop] for ids in ranges])]
+        if self._lends_control:
+            return found
+        return np.where(np.concatenate([self._has_U[ids.start : ids.stop] for ids in ranges]), found, np.float32(0))
 
     def places(self, ids: torch.Tensor) -> torch.Tensor | None:
         """The union ids under which `spread` puts values of the member's own ids; None where one has no such place."""

@@ -22,7 +22,6 @@ from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.gate import make_gate
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.prefix_context import PrefixContext
-from gac_app.decoding.reading import TOP_K
 from gac_app.decoding.row import Row
 from gac_app.decoding.stepper import Stepper
 from gac_app.decoding.weights import StepWeights
@@ -41,9 +40,8 @@ def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: d
     probs_U = torch.zeros(len(union))
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
-    top = probs_U.topk(min(TOP_K, len(union)))
     open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
-    return KnownExpectation(Row(probs_U, open_ids), top.values, top.indices, num_read=1, seconds=0.0)
+    return KnownExpectation(Row(probs_U, open_ids), num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:

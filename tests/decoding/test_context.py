@@ -48,9 +48,9 @@ def favourites_are_those_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def checked(self: PrefixContext, reading: Reading | None) -> Expectation | None:
         found = expect(self, reading)
         if found:
-            favourites = found.row.probs_U.topk(len(found.top_probs_K)).values
-            assert torch.equal(found.top_probs_K, favourites)
-            assert torch.equal(found.row.probs_U[found.top_ids_K], favourites)
+            ids, probs = zip(*found.row.top, strict=True)
+            favourites = found.row.probs_U.topk(len(ids)).values.tolist()
+            assert list(probs) == found.row.probs_U[list(ids)].tolist() == favourites
         return found
 
     monkeypatch.setattr(PrefixContext, "expect", checked)
@@ -76,10 +76,9 @@ def assert_true_to_its_model(context: PrefixContext, prompt_ids: list[int], *, r
     held, chain_ids = context._sequence.ids[len(prompt_ids) :], ids_at(context._chain[-1])
     assert held[: len(chain_ids)] == chain_ids
     assert held == chain_ids or reads_ahead  # and then there may be more, read ahead
-    for num_ids, known in context._rows.items():
-        assert torch.equal(
-            known.row.probs_U, mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0]
-        )
+    for num_ids, row in context._rows.items():
+        fresh_U = mapping.project(model._logits_V(prompt_ids + held[:num_ids]).unsqueeze(0))[0]
+        assert torch.equal(row.probs_U, fresh_U)
     assert len(context._chain) == context._chain[-1].depth + 1
 
 

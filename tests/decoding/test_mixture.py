@@ -16,9 +16,13 @@ from gac_app.decoding.mixture import Mixture
 from gac_app.decoding.row import Row
 
 
-def expectation(probs_U: torch.Tensor, num_top: int = 8) -> KnownExpectation:
+def top_row(probs_U: torch.Tensor, num_top: int) -> Row:
     top = probs_U.topk(min(num_top, len(probs_U)))
-    return KnownExpectation(Row(probs_U), top.values, top.indices, 1, 0.0)
+    return Row(probs_U, find_top=lambda: list(zip(top.indices.tolist(), top.values.tolist(), strict=True)))
+
+
+def expectation(probs_U: torch.Tensor, num_top: int = 8) -> KnownExpectation:
+    return KnownExpectation(top_row(probs_U, num_top), 1, 0.0)
 
 
 class Counted:

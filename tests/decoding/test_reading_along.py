@@ -163,3 +163,17 @@ def test_a_failed_pass_that_nobody_needs_is_no_failure(threaded: Any) -> None:
     ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2, Fault("raise", from_read=1))], **NEVER_ASKED)
     steps, finished = decoded(ensemble)
     assert (finished.reason, steps[-1].dropped) == (FinishReason.LENGTH, ())
+
+
+@pytest.mark.parametrize(("how", "num"), [({"mode": "every-step"}, 0), (ASKED_RARELY, 1)])
+def test_whose_next_read_is_not_due_is_not_waited_for(
+    how: dict[str, Any], num: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the members not asked first, each time that they have been asked."""
+    told: list[str] = []
+    monkeypatch.setattr(InlineMember, "sit_out", lambda member, _: told.append(member.name))
+    ensemble = make(1, 2)
+    steps, _ = decoded(ensemble, **{"max_new_tokens": 24, **how, "alignment": "paper", "gate_policy": "lazy"})
+    num_asked = sum(step.is_ensembled for step in steps[:-1])
+    assert num_asked > 1
+    assert told == list(ensemble.members)[1:] * num * num_asked

@@ -55,6 +55,6 @@ def test_a_reading_knows_its_favourites(vocabularies: list[MemberVocabulary], se
         logits_V = torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
         probs_U = mapping.project(logits_V.clone().unsqueeze(0))[0]
         reading = Reading(mapping, logits_V.unsqueeze(0), 1, is_late=is_late)
-        ids, probs = reading.top_ids_NK[0], reading.top_probs_NK[0]
-        assert torch.equal(probs, probs_U[ids])
-        assert torch.equal(probs, probs_U.sort(descending=True).values[: len(probs)])
+        ids, probs = zip(*reading.rows[0].top, strict=True)
+        assert list(probs) == probs_U[list(ids)].tolist()
+        assert list(probs) == probs_U.sort(descending=True).values[: len(probs)].tolist()

@@ -39,11 +39,12 @@ def test_the_cheapest_sizes_are_taken(seconds: dict[int, float], num_steps: int,
     assert learned(seconds).sizes(num_steps) == sizes
 
 
-def test_whether_steps_had_better_share_a_pass() -> None:
+def test_what_a_pass_together_gains() -> None:
     costs = learned({1: 10, 2: 25, 3: 43, 4: 33})
-    assert costs.of_shared(2) == 0
-    assert costs.of_shared(4) == 33
-    assert PassCosts().of_shared(4) == 0
+    assert costs.gain(1, 1) == 0, "they are read in passes of their own"
+    assert costs.gain(3, 1) == 7
+    assert costs.gain(2, 2) == 7
+    assert PassCosts().gain(2, 2) == 0
 
 
 def test_a_single_slow_pass_changes_nothing() -> None:

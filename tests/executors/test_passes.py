@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 import pytest
+import torch
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import Passes, ReadCommand
 from gac_app.models.base import Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
 from tests.fakes import FakeModel, Fault, mapping_of
 
 LONG = "the model votes again and again, " * 3
@@ -135,3 +137,43 @@ def test_reads_longer_than_the_model_can_share_have_passes_of_their_own() -> Non
     desk.run()
 
     assert desk.model.batches == [2, 1]
+
+
+def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    desk.model.pass_ids = 100
+    told: list[int] = []
+    readings = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
+    own_probs = VocabMapping.own_probs
+
+    def noted(mapping: VocabMapping, logits_V: torch.Tensor) -> torch.Tensor:
+        told.append(sum(reading.done() for reading in readings))
+        return own_probs(mapping, logits_V)
+
+    monkeypatch.setattr(VocabMapping, "own_probs", noted)
+    desk.run()
+
+    assert desk.model.batches == [3]
+    assert told == [0, 1, 2]
+
+
+def test_a_pass_waits_for_those_of_the_last_one_as_long_as_sharing_it_gains() -> None:
+    desk = Desk()
+    desk.model.pass_ids = 100
+    sequences = [desk.open(text) for text in ("one", "two", "three")]
+    for sequence in sequences:
+        desk.ask(sequence)
+    desk.run()
+    for size, seconds in {1: 4.0, 2: 5.0, 3: 6.0}.items():
+        for _ in range(5):
+            desk.passes._costs.note(size, seconds)
+    assert desk.passes.patience_s() == 0, "nobody has asked"
+
+    for sequence in sequences:
+        sequence.extend([65])
+    desk.ask(sequences[0])
+    assert desk.passes.patience_s() == 0.5 * (4 + 5 - 6)
+    desk.ask(sequences[1])
+    assert desk.passes.patience_s() == 0.5 * (5 + 4 - 6)
+    desk.passes.expect_none(sequences[2])
+    assert desk.passes.patience_s() == 0, "all that are expected are there"
