@@ -42,11 +42,10 @@ def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float],
     beginnings = [ids for ids in beginnings if len(ids) > 1]
     if not beginnings:
         return []
-    ends_MB = np.array([e.row.ends_at_each(beginnings) for e in expected.values()])
-    begun_MB = np.array([e.row.begun_by_each(beginnings) for e in expected.values()])
+    cuts_MB2 = np.array([e.row.cuts(beginnings) for e in expected.values()])
     weights_M = np.array([weights[name] for name in expected])
     found: list[range] = []
-    for ids in compress(beginnings, _are_contested(ends_MB, begun_MB, weights_M)):
+    for ids in compress(beginnings, _are_contested(cuts_MB2[..., 0], cuts_MB2[..., 1], weights_M)):
         if not found or ids.start not in found[-1]:  # else what it begins with is contested already
             found.append(ids)
     return found
@@ -64,7 +63,8 @@ def begun(row: Row, ids: range) -> float:
 
 def goes_on(row: Row, ids: range) -> bool:
     """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
-    return row.ends_at(ids.start) <= _MAY_END * begun(row, ids)
+    [(ends, begun_with_it)] = row.cuts([ids])
+    return ends <= _MAY_END * begun_with_it
 
 
 def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:

@@ -81,27 +81,26 @@ class Row:
         """Probability that the member's own next boundary is right behind this token."""
         return self.prob_of(token_id) - self.open_ids.get(token_id, 0.0)
 
-    def ends_at_each(self, ranges: SequenceOf[range]) -> list[float]:
-        """`ends_at` of the first of each range of tokens."""
-        firsts = [ids.start for ids in ranges]
-        if self.is_on_cpu:
-            probs = self.at(firsts).tolist()
-        else:  # one look at the device
-            probs = self.probs_U[torch.tensor(firsts, dtype=torch.int64, device=self.probs_U.device)].tolist()
-        return [prob - self.open_ids.get(first, 0.0) for first, prob in zip(firsts, probs, strict=True)]
-
-    def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
-        """Probability of each range of tokens, none of which is empty."""
+    def cuts(self, ranges: SequenceOf[range]) -> list[tuple[float, float]]:
+        """Of each range of tokens, none of which is empty: `ends_at` of its first, and the probability of all."""
         if not ranges:
             return []
         if self.is_on_cpu:
-            starts = list(accumulate(map(len, ranges[:-1]), initial=0))
-            sums: list[float] = np.add.reduceat(self._values(ranges), starts).tolist()
-            return sums
-        total_U = torch.cat([self.probs_U.new_zeros(1, dtype=torch.float64), self.probs_U.double().cumsum(0)])
-        ends = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device).reshape(-1, 2)
-        found: list[float] = (total_U[ends[:, 1]] - total_U[ends[:, 0]]).tolist()
-        return found
+            probs, starts = self._values(ranges), list(accumulate(map(len, ranges[:-1]), initial=0))
+            firsts, sums = probs[starts].tolist(), np.add.reduceat(probs, starts).tolist()
+        else:  # one look at the device
+            total_U = torch.cat([self.probs_U.new_zeros(1, dtype=torch.float64), self.probs_U.double().cumsum(0)])
+            bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
+            sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
+            firsts, sums = torch.stack([self.probs_U[bounds[:, 0]].double(), sums_B]).tolist()
+        return [
+            (prob - self.open_ids.get(ids.start, 0.0), total)
+            for ids, prob, total in zip(ranges, firsts, sums, strict=True)
+        ]
+
+    def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
+        """Probability of each range of tokens, none of which is empty."""
+        return [total for _, total in self.cuts(ranges)]
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
         """What these tokens have, range after range; on a CPU only."""

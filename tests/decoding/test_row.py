@@ -33,8 +33,11 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist()
         assert [own.rank_of(token_id) for token_id in ids] == [whole.rank_of(token_id) for token_id in ids]
         ranges = [range(start, min(start + 5, len(union))) for start in ids]
-        assert own.begun_by_each(ranges) == whole.begun_by_each(ranges)
-        assert own.ends_at_each(ranges) == whole.ends_at_each(ranges)
+        cuts = own.cuts(ranges)
+        assert cuts == whole.cuts(ranges)
+        assert [ends for ends, _ in cuts] == [whole.ends_at(ids.start) for ids in ranges]
+        assert [begun for _, begun in cuts] == own.begun_by_each(ranges)
+        assert [begun for _, begun in cuts] == pytest.approx([float(whole.probs_U[list(ids)].sum()) for ids in ranges])
         assert torch.equal(own.probs_U, whole.probs_U)
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
 
