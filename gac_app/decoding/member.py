@@ -108,13 +108,16 @@ def take_readings(
         _reading(model, mapping, logits_NV, count, is_late)
         for logits_NV, count, is_late in zip(logits, counts, are_late, strict=True)
     )
+    elsewhere_s = 0.0  # while others use what they were given
     # A check waits for the device: there all is asked of it before.
     for reading in unchecked if model.device.type == "cpu" else list(unchecked):
         with failures_named(model):
             if not reading.is_finite:
                 raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
-        reading.seconds = time.monotonic() - started
+        handed_over = time.monotonic()
+        reading.seconds = handed_over - started - elsewhere_s
         yield reading
+        elsewhere_s += time.monotonic() - handed_over
 
 
 def _reading(model: Model, mapping: VocabMapping, logits_NV: torch.Tensor, count: int, is_late: bool) -> Reading:

@@ -1,8 +1,8 @@
 """The forward passes of one model: which of the reads that wait share one, and in what order. All is called in the
 model's own thread.
 
-Short reads come first, as many in one pass as is worth it, then a part of a long one: whoever only wants a next token
-waits for no other visitor's whole prompt.
+Short reads come first, as many in one pass as is worth it, then one that shares no pass, or a part of a long one:
+whoever only wants a next token waits for no other visitors' prompts.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Passes:
         self._mapping = mapping
         self._costs = PassCosts()
         self._asked: list[ReadCommand] = []  # not begun
-        self._long: deque[ReadCommand] = deque()  # begun, and read part by part
+        self._long: deque[ReadCommand] = deque()  # begun, and read one by one, part by part
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
 
     @property
@@ -80,13 +80,15 @@ class Passes:
         self._read_last.discard(id(sequence))
 
     def advance(self) -> None:
-        """One pass for all short reads or as few as pay, and a part of one long read."""
+        """One pass for all short reads or as few as pay, and one other read or a part of it."""
         short = list(self._begun())
         self._read_last = {id(command.sequence) for command in short}
         for group in self._groups(short):
             self._read_together(group)
         if self._long:
-            self._read_part(self._long.popleft())
+            command = self._long.popleft()
+            self._read_last.add(id(command.sequence))
+            self._read_part(command)
 
     def finish(self, sequence: Sequence) -> None:
         """Carry out what is asked for a sequence, so that something else can be done with it."""
@@ -94,7 +96,7 @@ class Passes:
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
-        """Nobody wants this sequence any more: what is short is still read, what is long is not."""
+        """Nobody wants this sequence any more: what is short is still read, other reads are not."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
         left = [command for command in (*self._asked, *self._long) if command.sequence is sequence]
@@ -111,7 +113,7 @@ class Passes:
     # --- which and in what order
 
     def _begun(self) -> Iterator[ReadCommand]:
-        """The short ones of the reads that wait; the long ones are put aside.
+        """The short ones of the reads that wait; those that have passes to themselves are put aside.
 
         Those wait on that may go on from what another new one of their scope reads.
         """
@@ -124,12 +126,12 @@ class Passes:
                 continue
             scopes |= {scope} if scope else set()
             if self._is_wanted(command):
-                if self._is_long(command):
+                if self._has_parts(command) or command.sequence.num_pending > self._model.max_shared_ids:
                     self._long.append(command)
                 else:
                     yield command
 
-    def _is_long(self, command: ReadCommand) -> bool:
+    def _has_parts(self, command: ReadCommand) -> bool:
         return command.sequence.num_pending - command.read.num_logits >= self._model.pass_ids
 
     def _is_wanted(self, command: ReadCommand) -> bool:
@@ -149,15 +151,13 @@ class Passes:
         return not known
 
     def _groups(self, commands: list[ReadCommand]) -> Iterator[list[ReadCommand]]:
-        """Commands that share a pass, those of fewest ids first."""
-        sharing = [command for command in commands if command.sequence.num_pending <= self._model.max_shared_ids]
-        is_stepping = all(command.sequence.num_pending == 1 for command in sharing)
+        """Commands that share a pass."""
+        is_stepping = all(command.sequence.num_pending == 1 for command in commands)
         start = 0
-        for size in self._costs.sizes(len(sharing)) if is_stepping else [len(sharing)]:
+        for size in self._costs.sizes(len(commands)) if is_stepping else [len(commands)]:
             if size:
-                yield sharing[start : start + size]
+                yield commands[start : start + size]
             start += size
-        yield from ([command] for command in commands if command not in sharing)
 
     # --- passes
 
@@ -167,15 +167,16 @@ class Passes:
         """
         is_stepping = all(command.sequence.num_pending == 1 for command in commands)
         left = [(command, command.sequence.num_valid) for command in commands]
-        started = time.monotonic()
+        seconds = 0.0
         try:
             for reading in _taken(self._model, self._mapping, commands):
                 self._deliver(*left.pop(0), reading)
+                seconds = reading.seconds
         except GacError as error:
             failure = error
         else:
             if is_stepping:
-                self._costs.note(len(commands), time.monotonic() - started)
+                self._costs.note(len(commands), seconds)
             return
         has_room = self._has_more_room([command for command, _ in left], failure)
         if len(commands) == 1 and not has_room:
@@ -185,8 +186,8 @@ class Passes:
             self._read_again(command, length)
 
     def _read_part(self, command: ReadCommand) -> None:
-        """Read a part of a long read, and what is left of it when that is short."""
-        if not self._is_long(command):
+        """Read a part of a long read, or what is left of it when that is little."""
+        if not self._has_parts(command):
             self._read_together([command])
             return
         length = command.sequence.num_valid

@@ -129,14 +129,24 @@ def test_steps_share_a_pass_only_where_that_pays() -> None:
         assert reading.result().probs_NU.equal(alone(text).probs_NU)
 
 
-def test_reads_longer_than_the_model_can_share_have_passes_of_their_own() -> None:
+def test_reads_longer_than_the_model_can_share_have_passes_of_their_own_and_steps_come_in_between() -> None:
     desk = Desk()
     desk.model.max_shared_ids, desk.model.pass_ids = 3, 100
-    for text in ("one", "two", "longer"):
-        desk.ask(desk.open(text))
-    desk.run()
+    stepping = [desk.open(text) for text in ("one", "two")]
+    step, other_step = (desk.ask(sequence) for sequence in stepping)
+    longer, another = desk.ask(desk.open("longer")), desk.ask(desk.open("another"))
+    desk.passes.advance()
+    assert step.done()
+    assert other_step.done()
+    assert longer.done()
+    assert not another.done()
 
-    assert desk.model.batches == [2, 1]
+    stepping[0].extend([65])
+    next_step = desk.ask(stepping[0])
+    desk.passes.advance()
+    assert next_step.done()
+    assert another.done()
+    assert desk.model.batches == [2, 1, 1, 1]
 
 
 def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
