@@ -115,6 +115,41 @@ def test_what_else_is_in_the_cache_changes_no_bit(gguf: Path) -> None:
             assert torch.equal(one, other)
 
 
+def test_gaps_between_steps_are_computed_along_and_change_no_bit(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slot 3 is held by somebody who waits, slot 5 is free."""
+    decode, num_rows = LlamaCppModel._decode, list[int]()
+
+    def noted(model: LlamaCppModel, chunk: list[llama_cpp_model._Row]) -> list[tuple[int, int]]:
+        num_rows.append(len(chunk))
+        return decode(model, chunk)
+
+    monkeypatch.setattr(LlamaCppModel, "_decode", noted)
+
+    def found(slots: list[int]) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Of steps in these slots, of whoever waits and of whoever comes."""
+        with closing(LlamaCppModel("tiny", gguf, max_sequences=7)) as model:
+            sequences = [model.new_sequence() for _ in range(7)]
+            for sequence in sequences:
+                read(model, sequence, [40 + sequence.slot, 41, 42])
+            if 5 not in slots:
+                model.free(sequences[5])
+            num_rows.clear()
+            for token_id in range(50, 53):
+                for slot in slots:
+                    sequences[slot].extend([token_id + slot])
+                logits = [row_NV.clone() for row_NV in model.read([Read(sequences[slot]) for slot in slots])]
+            assert num_rows == [7 if len(slots) >= 5 else len(slots)] * 3
+            waiting = read(model, sequences[3], [70, 71])
+            return logits, waiting, read(model, model.new_sequence() if 5 not in slots else sequences[5], [80])
+
+    filled, whole = found([0, 1, 2, 4, 6]), found([0, 1, 2, 3, 4, 5, 6])
+    for index, slot in enumerate((0, 1, 2, 4, 6)):
+        assert torch.equal(filled[0][index], whole[0][slot])
+    apart = found([0, 6])
+    assert torch.equal(filled[1], apart[1])
+    assert torch.equal(filled[2], apart[2])
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"missing\.gguf"):
         LlamaCppModel("tiny", tmp_path / "missing.gguf")
