@@ -136,10 +136,10 @@ class Stepper:
             contexts = [self.contexts[name] for name in first]
             for context in sorted(contexts, key=lambda context: -context.usage.seconds):  # the slowest first
                 context.read_ahead()
+                time.sleep(0)  # lets the member's thread have the interpreter
             for name in self.alive:
                 if name not in first:
                     self.contexts[name].sit_out()
-            time.sleep(0)  # lets the members' threads have the interpreter
 
     def close(self) -> None:
         """Free the members' sequences."""
