@@ -36,6 +36,15 @@ class Desk:
         self.passes.add(command)
         return command.future
 
+    def read_together(self, sequences: list[Sequence], seconds: dict[int, float]) -> None:
+        """Read what is pending, and let passes over so many sequences have taken so long."""
+        for sequence in sequences:
+            self.ask(sequence)
+        self.run()
+        for size, cost in seconds.items():
+            for _ in range(5):
+                self.passes._costs.note(size, cost)
+
     def run(self) -> None:
         while not self.passes.is_idle:
             self.passes.advance()
@@ -111,12 +120,7 @@ def test_a_part_that_fails_ends_its_own_read_only() -> None:
 def test_steps_share_a_pass_only_where_that_pays() -> None:
     desk = Desk()
     sequences = [desk.open(text) for text in ("one", "two", "three")]
-    for sequence in sequences:
-        desk.ask(sequence)
-    desk.run()
-    for size, seconds in {1: 1.0, 2: 1.2, 3: 9.0}.items():
-        for _ in range(5):
-            desk.passes._costs.note(size, seconds)
+    desk.read_together(sequences, {1: 1.0, 2: 1.2, 3: 9.0})
     desk.model.batches.clear()
 
     for sequence in sequences:
@@ -171,12 +175,7 @@ def test_a_pass_waits_for_those_of_the_last_one_as_long_as_sharing_it_gains() ->
     desk = Desk()
     desk.model.pass_ids = 100
     sequences = [desk.open(text) for text in ("one", "two", "three")]
-    for sequence in sequences:
-        desk.ask(sequence)
-    desk.run()
-    for size, seconds in {1: 4.0, 2: 5.0, 3: 6.0}.items():
-        for _ in range(5):
-            desk.passes._costs.note(size, seconds)
+    desk.read_together(sequences, {1: 4.0, 2: 5.0, 3: 6.0})
     assert desk.passes.patience_s() == 0, "nobody has asked"
 
     for sequence in sequences:
