@@ -93,8 +93,7 @@ def _rows(
         sequence.extend(chunk[:-1])
         reading = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
         sequence.extend(chunk[-1:])
-        favourites = [reading.favourite(position, temperature) for position in range(len(chunk))]
-        yield from zip((row.probs_U.cpu().numpy() for row in reading.rows), favourites, strict=True)
+        yield from ((row.probs_U.cpu().numpy(), Favourite.of(row, temperature)) for row in reading.rows)
 
 
 def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

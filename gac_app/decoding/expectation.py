@@ -43,7 +43,7 @@ class Expectation(Protocol):
 
     def favourite(self, temperature: float) -> Favourite:
         """What a gate looks at (paper, section 3.3)."""
-        return Favourite(*self.row.top[0]).scaled(self.row, temperature)
+        return Favourite.of(self.row, temperature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,13 @@ class Favourite(NamedTuple):
     token_id: int
     prob: float
 
-    def scaled(self, row: Row, temperature: float) -> Favourite:
-        """With the probability it would have if the logits of its distribution were divided by `temperature`."""
+    @classmethod
+    def of(cls, row: Row, temperature: float) -> Favourite:
+        """With the probability it would have if the logits of the distribution were divided by `temperature`."""
+        token_id, prob = row.top[0]
         if temperature == 1:
-            return self
-        return Favourite(self.token_id, 1 / float(((row.probs_U / self.prob) ** (1 / temperature)).sum()))
+            return cls(token_id, prob)
+        return cls(token_id, 1 / float(((row.probs_U / prob) ** (1 / temperature)).sum()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from copy import copy
 
 import torch
 
-from gac_app.decoding.gate import Favourite
 from gac_app.decoding.row import OwnRow, Row, rows_of
 from gac_app.vocab.mapping import VocabMapping
 
@@ -62,11 +61,6 @@ class Reading:
     def is_finite(self) -> bool:
         """Whether its logits are numbers. The first look at one, so a GPU's late errors come up here."""
         return self._favourite is not None or all(math.isfinite(row.top[0][1]) for row in self.rows)
-
-    def favourite(self, position: int, temperature: float) -> Favourite:
-        """The likeliest token at one of the positions, as a gate of this temperature sees it."""
-        row = self.rows[position]
-        return Favourite(*row.top[0]).scaled(row, temperature)
 
     def again(self, num_positions: int) -> Reading:
         """The last `num_positions` for somebody else, who does not pay for them."""

@@ -140,7 +140,7 @@ def _read_chunk(
     rows = []
     for member, future, ends, sequence, last in asked:
         reading = awaited(member, future, forks.timeout_s)
-        rows.append([(reading.rows[end], reading.favourite(end, temperature)) for end in ends])
+        rows.append([(row, Favourite.of(row, temperature)) for row in (reading.rows[end] for end in ends)])
         sequence.extend(list(last))
     return rows
 

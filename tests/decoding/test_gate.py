@@ -101,7 +101,7 @@ def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> 
 def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
     logits = torch.tensor([3.0, 1.0, -torch.inf, 0.5])
     probs = torch.softmax(logits, 0)
-    scaled = Favourite(0, float(probs[0])).scaled(Row(probs), temperature)
+    scaled = Favourite.of(Row(probs), temperature)
     assert scaled == (0, pytest.approx(float(torch.softmax(logits / temperature, 0)[0])))
 
 
