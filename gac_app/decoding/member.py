@@ -3,7 +3,7 @@
 `Member` is the seam to wherever the model runs. `InlineMember` runs it in the calling thread; `executors` has the ones
 that run members in parallel.
 
-Shape suffixes: `N` positions, `K` a member's favourites, `V` its own vocabulary, `U` the union.
+Shape suffixes: `N` positions, `V` a member's own vocabulary.
 """
 
 from __future__ import annotations

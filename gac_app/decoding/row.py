@@ -1,13 +1,14 @@
 """What a member expects next, over the union.
 
-Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `K` favourites.
+Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
+them, `K` favourites.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import accumulate
 
 import numpy as np
@@ -157,10 +158,11 @@ def rows_of(probs_NU: torch.Tensor) -> list[Row]:
     """The distributions of several positions. The first look at favourites fetches those of all from the device."""
     top_NK = top_k(probs_NU, NUM_FAVOURITES)
     find_tops = cache(lambda: _pairs(*top_NK))
-    return [
-        Row(probs_U, find_top=lambda position=position: find_tops()[position])  # type: ignore[misc]
-        for position, probs_U in enumerate(probs_NU)
-    ]
+
+    def find_top(position: int) -> Top:
+        return find_tops()[position]
+
+    return [Row(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)]
 
 
 def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:

@@ -56,12 +56,12 @@ class Passes:
         self._mapping = mapping
         self._costs = PassCosts()
         self._asked: list[ReadCommand] = []  # not begun
-        self._long: deque[ReadCommand] = deque()  # begun, and read one by one, part by part
+        self._apart: deque[ReadCommand] = deque()  # begun, and sharing no pass: read one by one, part by part
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
 
     @property
     def is_idle(self) -> bool:
-        return not self._asked and not self._long
+        return not self._asked and not self._apart
 
     def add(self, command: ReadCommand) -> None:
         """Take a read to be carried out."""
@@ -69,14 +69,14 @@ class Passes:
 
     def patience_s(self) -> float:
         """How long to wait for the next read of the last round's sequences, for a pass with those that wait now."""
-        if not self._asked or self._long:
+        if not self._asked or self._apart:
             return 0.0
         asked = {id(command.sequence) for command in self._asked}
         num_missing = len(self._read_last - asked)
         return _PATIENCE * self._costs.gain(len(asked), num_missing) if num_missing else 0.0
 
-    def expect_none(self, sequence: Sequence) -> None:
-        """No read of this sequence is to be waited for."""
+    def sit_out(self, sequence: Sequence) -> None:
+        """No pass waits for a read of this sequence."""
         self._read_last.discard(id(sequence))
 
     def advance(self) -> None:
@@ -85,24 +85,24 @@ class Passes:
         self._read_last = {id(command.sequence) for command in short}
         for group in self._groups(short):
             self._read_together(group)
-        if self._long:
-            command = self._long.popleft()
+        if self._apart:
+            command = self._apart.popleft()
             self._read_last.add(id(command.sequence))
             self._read_part(command)
 
     def finish(self, sequence: Sequence) -> None:
         """Carry out what is asked for a sequence, so that something else can be done with it."""
-        while any(command.sequence is sequence for command in (*self._asked, *self._long)):
+        while any(command.sequence is sequence for command in (*self._asked, *self._apart)):
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
         """Nobody wants this sequence any more: what is short is still read, other reads are not."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
-        left = [command for command in (*self._asked, *self._long) if command.sequence is sequence]
+        left = [command for command in (*self._asked, *self._apart) if command.sequence is sequence]
         for command in left:
-            if command in self._long:
-                self._long.remove(command)
+            if command in self._apart:
+                self._apart.remove(command)
             else:
                 self._asked.remove(command)
                 if not command.future.set_running_or_notify_cancel():
@@ -118,7 +118,7 @@ class Passes:
         Those wait on that may go on from what another new one of their scope reads.
         """
         asked, self._asked = self._asked, []
-        scopes = {command.sequence.scope for command in self._long if isinstance(command.sequence, ScopedSequence)}
+        scopes = {command.sequence.scope for command in self._apart if isinstance(command.sequence, ScopedSequence)}
         for command in asked:
             scope = command.new_scope
             if scope and scope in scopes:
@@ -127,7 +127,7 @@ class Passes:
             scopes |= {scope} if scope else set()
             if self._is_wanted(command):
                 if self._has_parts(command) or command.sequence.num_pending > self._model.max_shared_ids:
-                    self._long.append(command)
+                    self._apart.append(command)
                 else:
                     yield command
 
@@ -167,16 +167,14 @@ class Passes:
         """
         is_stepping = all(command.sequence.num_pending == 1 for command in commands)
         left = [(command, command.sequence.num_valid) for command in commands]
-        seconds = 0.0
         try:
             for reading in _taken(self._model, self._mapping, commands):
                 self._deliver(*left.pop(0), reading)
-                seconds = reading.seconds
         except GacError as error:
             failure = error
         else:
             if is_stepping:
-                self._costs.note(len(commands), seconds)
+                self._costs.note(len(commands), reading.seconds)
             return
         has_room = self._has_more_room([command for command, _ in left], failure)
         if len(commands) == 1 and not has_room:
@@ -202,9 +200,9 @@ class Passes:
             except Exception as second:  # the session's to handle: the worker goes on
                 command.future.set_exception(second)
             else:
-                self._long.appendleft(command)
+                self._apart.appendleft(command)
             return
-        self._long.append(command)
+        self._apart.append(command)
 
     def _read_first(self, command: ReadCommand, num_ids: int) -> None:
         """Read the first ids of what is pending. Raises MemberError."""

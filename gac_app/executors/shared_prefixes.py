@@ -17,9 +17,8 @@ from gac_app.models.base import Model, Read, Sequence, num_common
 from gac_app.models.message import Message
 
 UNHELD = -1  # slot of a sequence that the model does not hold yet
-MIN_SHARED = (
-    8  # ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used)
-)
+# Ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used).
+MIN_SHARED = 8
 MAX_KEPT = 4  # sequences whose sessions have ended: those of two runs
 
 
@@ -142,12 +141,10 @@ class SharedPrefixes:
                 if len(self._kept) > self._max_kept:
                     self._model.free(self._kept.pop(0))
                 return
-            if (
-                self._has_opening(sequence) and not self._with_opening()
-            ):  # the last that has it, the first to be given up
+            if self._has_opening(sequence) and not self._with_opening():  # the last that has it
                 self._model.rewind(sequence, len(self._opening))
                 self._forget_from(sequence, len(self._opening))
-                self._kept.insert(0, sequence)
+                self._kept.insert(0, sequence)  # the first to be given up
                 return
         self._model.free(sequence)
 
@@ -198,11 +195,11 @@ class SharedPrefixes:
                 with failures_named(self._model):
                     copied = self._model.fork(min(donors, key=lambda donor: len(donor.held)))
             except MemberError:
-                donors.clear()
+                pass  # there is no room for it
             else:
                 self._take(copied, sequence, length)
-        if not donors:
-            self.hold_empty(sequence)
+                return
+        self.hold_empty(sequence)
 
     def _has_opening(self, sequence: ScopedSequence) -> bool:
         return bool(self._opening) and sequence.held[: len(self._opening)] == self._opening

@@ -60,7 +60,7 @@ class ThreadMember(ModelMember):
         return command.future
 
     def sit_out(self, sequence: Sequence) -> None:
-        self._put(_CallCommand(lambda: self._passes.expect_none(sequence), Future()))
+        self._put(_CallCommand(lambda: self._passes.sit_out(sequence), Future()))
 
     def fork(self, sequence: Sequence) -> Sequence:
         forked: Sequence = self._call(lambda: self._passes.prefixes.fork(sequence), sequence)

@@ -184,5 +184,5 @@ def test_a_pass_waits_for_those_of_the_last_one_as_long_as_sharing_it_gains() ->
     assert desk.passes.patience_s() == 0.5 * (4 + 5 - 6)
     desk.ask(sequences[1])
     assert desk.passes.patience_s() == 0.5 * (5 + 4 - 6)
-    desk.passes.expect_none(sequences[2])
+    desk.passes.sit_out(sequences[2])
     assert desk.passes.patience_s() == 0, "all that are expected are there"
