@@ -9,23 +9,19 @@ probability of everything that begins with it, so that such members add up; thos
 (`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
 probabilities sum to 1.
 
-Shape suffixes: `U` the union vocabulary, `M` members, `B` beginnings.
+Shape suffix: `U` the union vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import compress
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as SequenceOf
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from gac_app.decoding.expectation import Expectation
-from gac_app.decoding.row import Row
+from gac_app.decoding.row import Cut, Row
 from gac_app.vocab.union import UnionVocabulary
-
-FloatMB = npt.NDArray[np.float64]
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
 _ENDS = 0.9  # share from which it surely does
@@ -37,18 +33,29 @@ _VOICE = 0.05  # share of the weighted probability for a beginning that a member
 
 def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
-    candidates = {token_id for e in expected.values() for token_id in (*_wanted(e), *e.row.open_ids)}
-    beginnings = [union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id})]
-    beginnings = [ids for ids in beginnings if len(ids) > 1]
+    beginnings = _beginnings(expected.values(), union)
     if not beginnings:
         return []
-    cuts_MB2 = np.array([e.row.cuts(beginnings) for e in expected.values()])
-    weights_M = np.array([weights[name] for name in expected])
+    by_member = [e.row.cuts(beginnings) for e in expected.values()]
+    member_weights = [weights[name] for name in expected]
     found: list[range] = []
-    for ids in compress(beginnings, _are_contested(cuts_MB2[..., 0], cuts_MB2[..., 1], weights_M)):
-        if not found or ids.start not in found[-1]:  # else what it begins with is contested already
+    for ids, *cuts in zip(beginnings, *by_member, strict=True):
+        is_inside = found and ids.start in found[-1]  # what it begins with is contested already
+        if not is_inside and _is_contested(cuts, member_weights):
             found.append(ids)
     return found
+
+
+def look_ahead(expectation: Expectation, union: UnionVocabulary) -> None:
+    """Let a row know what `contested` will ask of it, as far as that is known before the others are there."""
+    expectation.row.cuts(_beginnings([expectation], union))
+
+
+def _beginnings(expected: Iterable[Expectation], union: UnionVocabulary) -> list[range]:
+    """What a token that may be contested begins: ids of it and of longer ones, in order."""
+    candidates = {token_id for e in expected for token_id in (*_wanted(e), *e.row.open_ids)}
+    beginnings = (union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id}))
+    return [ids for ids in beginnings if len(ids) > 1]
 
 
 def _wanted(expectation: Expectation) -> list[int]:
@@ -72,16 +79,19 @@ def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:
     return row.ends_at(token_id) >= _ENDS * begun_with_it
 
 
-def _are_contested(ends_MB: FloatMB, begun_MB: FloatMB, weights_M: FloatMB) -> npt.NDArray[np.bool_]:
-    """Of each beginning; given the probabilities that a member's token ends there, and that it goes by there, [B]."""
-    weighted_MB = weights_M[:, None] * begun_MB
-    unheard_MB = (begun_MB <= 0) | (weighted_MB < _VOICE * weighted_MB.sum(0))
-    all_end_B = (unheard_MB | (ends_MB >= _ENDS * begun_MB)).all(0)
-    all_go_on_B = (unheard_MB | (ends_MB < _MAY_END * begun_MB)).all(0)
-    odds_MB = ends_MB / np.maximum(begun_MB - ends_MB, 1e-9)
-    most_B, least_B = odds_MB.max(0, where=~unheard_MB, initial=0.0), odds_MB.min(0, where=~unheard_MB, initial=np.inf)
-    are_contested_B: npt.NDArray[np.bool_] = ~all_end_B & ~all_go_on_B & (most_B >= _ODDS_RATIO * least_B)
-    return are_contested_B
+def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
+    """Given by member what ends behind a beginning, and what goes by there."""
+    if all(ends >= _ENDS * begun_with_it for ends, begun_with_it in cuts):  # mostly
+        return False
+    voices = [weight * begun_with_it for (_, begun_with_it), weight in zip(cuts, weights, strict=True)]
+    least = _VOICE * sum(voices)
+    heard = [cut for cut, voice in zip(cuts, voices, strict=True) if cut[1] > 0 and voice >= least]
+    all_end = all(ends >= _ENDS * begun_with_it for ends, begun_with_it in heard)
+    all_go_on = all(ends < _MAY_END * begun_with_it for ends, begun_with_it in heard)
+    if all_end or all_go_on:
+        return False
+    odds = [ends / max(begun_with_it - ends, 1e-9) for ends, begun_with_it in heard]
+    return max(odds) >= _ODDS_RATIO * min(odds)
 
 
 def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:

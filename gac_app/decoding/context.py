@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
@@ -180,11 +180,13 @@ def gather(
     timeout_s: float,
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
+    meanwhile: Callable[[Expectation], None] | None = None,
 ) -> tuple[dict[str, Expectation], list[MemberError]]:
     """Ask all `contexts` at once; what they expect by member name, and what failed.
 
     Args:
         idle: contexts of members that are not asked, but read along as long as the others are waited for.
+        meanwhile: called with what one expects where others are still to be waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -202,6 +204,8 @@ def gather(
                 expectation = context.expect(waiting.result(future, context.name) if future else None)
                 future = None if expectation else context.ask()
             expected[context.name] = expectation
+            if meanwhile and context is not asked[-1][0]:
+                meanwhile(expectation)
         except MemberError as error:
             errors.append(error)
     return expected, errors

@@ -9,7 +9,7 @@ Shape suffixes: `N` positions, `V` a member's own vocabulary.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -104,25 +104,35 @@ def take_readings(
         for read in reads:
             model.catch_up(read.sequence)
         logits = model.read(reads)
-    unchecked = (
-        _reading(model, mapping, logits_NV, count, is_late)
-        for logits_NV, count, is_late in zip(logits, counts, are_late, strict=True)
-    )
     elsewhere_s = 0.0  # while others use what they were given
-    # A check waits for the device: there all is asked of it before.
-    for reading in unchecked if model.device.type == "cpu" else list(unchecked):
-        with failures_named(model):
-            if not reading.is_finite:
-                raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+    for reading in _readings(model, mapping, zip(logits, counts, are_late, strict=True)):
         handed_over = time.monotonic()
         reading.seconds = handed_over - started - elsewhere_s
         yield reading
         elsewhere_s += time.monotonic() - handed_over
 
 
-def _reading(model: Model, mapping: VocabMapping, logits_NV: torch.Tensor, count: int, is_late: bool) -> Reading:
-    with failures_named(model):
-        return Reading(mapping, logits_NV, count, is_late=is_late)
+def _readings(
+    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, bool]]
+) -> Iterator[Reading]:
+    if model.device.type == "cpu":
+        for logits_NV, count, is_late in parts:
+            with failures_named(model):
+                reading = Reading(mapping, logits_NV, count, is_late=is_late)
+                _check(model, reading)
+            yield reading
+        return
+    with failures_named(model):  # a check waits for the device: all is asked of it before
+        readings = [Reading(mapping, logits_NV, count, is_late=is_late) for logits_NV, count, is_late in parts]
+    for reading in readings:
+        with failures_named(model):
+            _check(model, reading)
+        yield reading
+
+
+def _check(model: Model, reading: Reading) -> None:
+    if not reading.is_finite:
+        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
 
 
 def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:

@@ -3,7 +3,7 @@
 What a step chooses and what its trace tells is mostly known from the members' favourites (see `leading`). The whole
 distribution is made for sampling, and where the favourites leave a doubt.
 
-Shape suffixes: `U` the union vocabulary, `C` candidates.
+Shape suffix: `U` the union vocabulary.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-import numpy as np
 import torch
 
 from gac_app.decoding.alignment import merge
@@ -94,25 +93,25 @@ class Mixture:
         """None where the members' favourites tell nothing, or looking at single values is dear: on a GPU."""
         if self._combine is not mean or not self._members:
             return None
-        ids = self._candidates
-        probs_C, most_beside = np.zeros(len(ids)), 0.0
+        probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
         for name, weight in self.weights.items():
-            probs_C += weight * self._members[name].probs_C
+            for token_id, prob in self._members[name].probs.items():
+                probs[token_id] += weight * prob
             most_beside += weight * self._members[name].most_beside
-        return Leading(ids, probs_C, most_beside)
+        return Leading(probs, most_beside)
 
     @cached_property
     def _members(self) -> dict[str, Leading]:
         """By member, what it gives to the candidates; empty on a GPU."""
         if not all(expectation.row.is_on_cpu for expectation in self.expected.values()):
             return {}
-        ids = self._candidates
-        at_heads = [ids.index(token_ids.start) for token_ids in self._contested]
         found: dict[str, Leading] = {}
         for name, expectation in self.expected.items():
-            probs_C = expectation.row.at(ids).astype(np.float64)
-            probs_C[at_heads] = expectation.row.begun_by_each(self._contested)
-            found[name] = Leading(ids, probs_C, expectation.row.top[-1][1])
+            row = expectation.row
+            probs = dict(zip(self._candidates, row.at(self._candidates).tolist(), strict=True))
+            heads = (token_ids.start for token_ids in self._contested)
+            probs.update(zip(heads, row.begun_by_each(self._contested), strict=True))
+            found[name] = Leading(probs, row.top[-1][1])
         return found
 
     @cached_property
@@ -121,7 +120,7 @@ class Mixture:
 
     @cached_property
     def _candidates(self) -> list[int]:
-        """The favourites of all members and the contested tokens; what goes to a contested token is none itself."""
+        """Ascending: the favourites of all members and the contested tokens, but none that goes to one of these."""
         apart = {
             token_id for token_id in self._favourites if not any(token_id in contested for contested in self._contested)
         }

@@ -6,7 +6,7 @@ them, `K` favourites.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from functools import cache, cached_property, partial
 from itertools import accumulate
@@ -14,13 +14,13 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from gac_app.decoding.ranking import rank_of, top_k
+from gac_app.decoding.ranking import largest, rank_of, top_k
 from gac_app.vocab.mapping import ProbsC, VocabMapping
 
 NUM_FAVOURITES = 16  # so many of each member mostly tell what they favour together
-_MANY = 1 << 16  # single values, from which all of them are sooner put in the union's order
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
+Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
 
 
 class Row:
@@ -40,6 +40,7 @@ class Row:
         self.open_ids = open_ids or {}
         self._probs_U: torch.Tensor | None = probs_U
         self._find_top = find_top
+        self._cuts: dict[range, Cut] = {}
 
     @property
     def probs_U(self) -> torch.Tensor:
@@ -50,7 +51,13 @@ class Row:
     @cached_property
     def top(self) -> Top:
         """The favourites: `NUM_FAVOURITES`, or as many as there are tokens. Some may have no probability."""
-        return self._find_top() if self._find_top else _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_FAVOURITES))[0]
+        if self._find_top:
+            return self._find_top()
+        if not self.is_on_cpu:
+            return _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_FAVOURITES))[0]
+        probs = self.probs_U.numpy()
+        ids = largest(probs, NUM_FAVOURITES)
+        return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
 
     @property
     def device(self) -> torch.device:
@@ -82,10 +89,13 @@ class Row:
         """Probability that the member's own next boundary is right behind this token."""
         return self.prob_of(token_id) - self.open_ids.get(token_id, 0.0)
 
-    def cuts(self, ranges: SequenceOf[range]) -> list[tuple[float, float]]:
-        """Of each range of tokens, none of which is empty: `ends_at` of its first, and the probability of all."""
-        if not ranges:
-            return []
+    def cuts(self, ranges: SequenceOf[range]) -> list[Cut]:
+        """Of ranges of tokens, none of which is empty."""
+        if new := [ids for ids in ranges if ids not in self._cuts]:
+            self._cuts.update(zip(new, self._cuts_of(new), strict=True))
+        return [self._cuts[ids] for ids in ranges]
+
+    def _cuts_of(self, ranges: SequenceOf[range]) -> Iterator[Cut]:
         if self.is_on_cpu:
             probs, starts = self._values(ranges), list(accumulate(map(len, ranges[:-1]), initial=0))
             firsts, sums = probs[starts].tolist(), np.add.reduceat(probs, starts).tolist()
@@ -94,10 +104,8 @@ class Row:
             bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
             sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
             firsts, sums = torch.stack([self.probs_U[bounds[:, 0]].double(), sums_B]).tolist()
-        return [
-            (prob - self.open_ids.get(ids.start, 0.0), total)
-            for ids, prob, total in zip(ranges, firsts, sums, strict=True)
-        ]
+        for ids, prob, total in zip(ranges, firsts, sums, strict=True):
+            yield prob - self.open_ids.get(ids.start, 0.0), total
 
     def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
         """Probability of each range of tokens, none of which is empty."""
@@ -122,6 +130,7 @@ class OwnRow(Row):
         self._probs_V = probs_V
         self._probs_U = None
         self._find_top = None
+        self._cuts = {}
 
     @property
     def probs_U(self) -> torch.Tensor:
@@ -132,11 +141,11 @@ class OwnRow(Row):
 
     @cached_property
     def top(self) -> Top:
-        with torch.inference_mode():
-            probs_NK, ids_NK = top_k(self._probs_V.unsqueeze(0), NUM_FAVOURITES)
-            places_NK = self._mapping.places(ids_NK)
-            # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
-            return super().top if places_NK is None else _pairs(probs_NK, places_NK)[0]
+        probs = self._probs_V.numpy()
+        ids = largest(probs, NUM_FAVOURITES)
+        places = self._mapping.places(ids)
+        # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
+        return super().top if places is None else list(zip(places.tolist(), probs[ids].tolist(), strict=True))
 
     @property
     def device(self) -> torch.device:
@@ -149,7 +158,7 @@ class OwnRow(Row):
         return int(np.count_nonzero(self._probs_V.numpy() > self.at([token_id]))) + 1
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
-        if self._probs_U is not None or sum(map(len, ranges)) > _MANY:
+        if self._probs_U is not None or sum(map(len, ranges)) > len(self._mapping.union):
             return super()._values(ranges)
         return self._mapping.within(ranges, self._probs_V)
 

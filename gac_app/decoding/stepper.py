@@ -15,7 +15,7 @@ from itertools import islice
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.alignment import begun, contested, ends_there, goes_on
+from gac_app.decoding.alignment import begun, contested, ends_there, goes_on, look_ahead
 from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
@@ -178,13 +178,20 @@ class Stepper:
         if self._speculation:
             expected, errors = self._speculation.gather(contexts, self._settings.step_timeout_s, self._stopped)
         else:
-            expected, errors = gather(contexts, self._settings.step_timeout_s, self._stopped, idle)
+            expected, errors = gather(
+                contexts, self._settings.step_timeout_s, self._stopped, idle, meanwhile=self._look_ahead
+            )
         for error in errors:
             self.alive.remove(error.member)
             self._dropped += (error.member,)
             if self._settings.on_member_failure == "stop" or not self.alive:
                 raise error
         return expected
+
+    def _look_ahead(self, expectation: Expectation) -> None:
+        """On a CPU, where looking at single values is no wait for a device."""
+        if self._settings.alignment == "prefix" and expectation.row.is_on_cpu:
+            look_ahead(expectation, self._union)
 
     def _contested(self, expected: dict[str, Expectation], weights: dict[str, float]) -> list[range]:
         if self._settings.alignment != "prefix" or len(expected) == 1:

@@ -173,7 +173,7 @@ class LlamaCppModel(Model):
                 rows[owner].append(logits_V if index == len(chunks) - 1 else logits_V.copy())
         for read in reads:
             read.sequence.num_cached = len(read.sequence.ids)
-        return [torch.from_numpy(r[0]).unsqueeze(0) if len(r) == 1 else torch.from_numpy(np.stack(r)) for r in rows]
+        return [torch.from_numpy(r[0][None] if len(r) == 1 else np.stack(r)) for r in rows]
 
     def _fillers(self, chunk: list[_Row]) -> list[_Row]:
         """Steps that nobody wants, for the gaps between the slots of a batch of steps.

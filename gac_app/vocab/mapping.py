@@ -18,6 +18,7 @@ from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import IdsV, UnionVocabulary
 
 ProbsC = npt.NDArray[np.float32]
+IdArray = npt.NDArray[np.int64]
 
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
 
@@ -40,21 +41,21 @@ class VocabMapping:
         self._own_U = own_U
         self._source_U = torch.tensor(own_U, dtype=torch.int32)
         self._twins = _rounds(rivals)
-        self._own_twins = [(torch.from_numpy(own_U)[union_ids], ids) for union_ids, ids in self._twins]
+        self._own_twins = [(own_U[union_ids.numpy()], ids.numpy()) for union_ids, ids in self._twins]
         self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
         # On a CPU there is no extra column: they read a control token, to which no probability is left.
-        self._control_V = torch.from_numpy(np.flatnonzero(~has_token_V))
+        self._control_V = np.flatnonzero(~has_token_V)
         spare = int(self._control_V[0]) if len(self._control_V) else 0
-        self._spared_U = torch.from_numpy(np.where(self._has_U, own_U, spare).astype(np.int32))
+        self._spared_U = np.where(self._has_U, own_U, spare)
         self._lends_control = bool(len(self._control_V))
-        self._lacking = torch.from_numpy(np.flatnonzero(~self._has_U))
+        self._lacking = np.flatnonzero(~self._has_U)
         # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them. What has no
         # place of its own there goes to one behind the last.
         self._is_small = 3 * len(vocabulary) < len(union)
         place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
         place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
-        self._place_V = torch.from_numpy(place_V)
+        self._place_V = place_V
 
     def to(self, device: torch.device) -> VocabMapping:
         """Move the index tensors to where the member's logits are."""
@@ -81,39 +82,40 @@ class VocabMapping:
             control tokens have none.
         """
         logits_V = logits_V[: len(self.vocabulary)]
-        logits_V[self._control_V] = -torch.inf
-        probs_V = torch.softmax(logits_V, dim=0, dtype=torch.float32)
+        # numpy looks at a few places in a third of torch's time.
+        logits_V.numpy()[self._control_V] = -np.inf
+        probs_V = torch.softmax(logits_V, dim=0)
+        probs = probs_V.numpy()
         for fed, ids in self._own_twins:
-            probs_V[fed] += probs_V[ids]
-            probs_V[ids] = 0.0
+            probs[fed] += probs[ids]
+            probs[ids] = 0.0
         return probs_V
 
     def spread(self, probs_V: torch.Tensor) -> torch.Tensor:
         """The second half: `own_probs` by union ids, [U]."""
         if self._is_small:
-            return torch.zeros(len(self.union) + 1).scatter_(0, self._place_V, probs_V)[:-1]
-        probs_U = probs_V.index_select(0, self._spared_U)
+            return torch.zeros(len(self.union) + 1).scatter_(0, torch.from_numpy(self._place_V), probs_V)[:-1]
+        probs_U = probs_V.numpy().take(self._spared_U)
         if not self._lends_control:
             probs_U[self._lacking] = 0.0
-        return probs_U
+        return torch.from_numpy(probs_U)
 
     def at(self, union_ids: list[int], probs_V: torch.Tensor) -> ProbsC:
         """A few of the values of `spread`, for a fraction of its price."""
-        found: ProbsC = probs_V.numpy()[self._spared_U.numpy()[union_ids]]
+        found: ProbsC = probs_V.numpy()[self._spared_U[union_ids]]
         return found if self._lends_control else np.where(self._has_U[union_ids], found, np.float32(0))
 
     def within(self, ranges: SequenceOf[range], probs_V: torch.Tensor) -> ProbsC:
         """The same of ranges of union ids, one after the other."""
-        spared_U = self._spared_U.numpy()
-        found: ProbsC = probs_V.numpy()[np.concatenate([spared_U[ids.start : ids.stop] for ids in ranges])]
+        found: ProbsC = probs_V.numpy().take(np.concatenate([self._spared_U[ids.start : ids.stop] for ids in ranges]))
         if self._lends_control:
             return found
         return np.where(np.concatenate([self._has_U[ids.start : ids.stop] for ids in ranges]), found, np.float32(0))
 
-    def places(self, ids: torch.Tensor) -> torch.Tensor | None:
+    def places(self, ids: IdArray) -> IdArray | None:
         """The union ids under which `spread` puts values of the member's own ids; None where one has no such place."""
-        places = self._place_V[ids]
-        return None if bool((places == len(self.union)).any()) else places
+        places: IdArray = self._place_V[ids]
+        return None if places.max(initial=0) == len(self.union) else places
 
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """All in logit space, so that one softmax over the union does it all, and the host need not look."""

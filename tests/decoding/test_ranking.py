@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from gac_app.decoding.ranking import argmax, rank_of, top_k, top_k_knowing
+from gac_app.decoding.ranking import argmax, largest, rank_of, top_k, top_k_knowing
 
 SIZES = (1, 7, 511, 512, 513, 5_000, 16_384, 40_001)
 
@@ -19,6 +20,21 @@ def test_the_largest_are_those_of_torch(size: int, seed: int) -> None:
     assert torch.equal(values, expected.values)
     assert torch.equal(probs_NU.gather(1, ids), values)
     assert all(len(set(row.tolist())) == len(row) for row in ids)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("decimals", [1, 7])  # 1: many are equal
+def test_the_largest_of_one_row_are_those_of_torch(size: int, decimals: int) -> None:
+    probs_U = torch.rand(size, generator=torch.Generator().manual_seed(size)).round(decimals=decimals)
+    ids = largest(probs_U.numpy(), 8).tolist()
+    assert probs_U[ids].tolist() == probs_U.topk(min(8, size)).values.tolist()
+    assert len(set(ids)) == min(8, size)
+
+
+@pytest.mark.parametrize("size", [16, 40_001])
+def test_what_is_no_number_is_found(size: int) -> None:
+    values = np.full(size, np.nan, dtype=np.float32)
+    assert np.isnan(values[largest(values, 8)]).all()
 
 
 @pytest.mark.parametrize("num_known", [8, 11])

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding import row as row_module
 from gac_app.decoding.reading import Reading
 from gac_app.decoding.row import OwnRow, Row
 from gac_app.vocab.mapping import VocabMapping
@@ -42,11 +41,12 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
 
 
-def test_where_much_is_looked_up_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_module, "_MANY", 3)
+def test_where_more_is_looked_up_than_there_is_all_is_put_in_order() -> None:
     vocab = vocabulary([b"a", b"b", b"c", b"d"])
     own, whole = rows_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)
-    assert own.begun_by_each([range(2), range(2, 4)]) == whole.begun_by_each([range(2), range(2, 4)])
+    nested = [range(4), range(1, 4), range(1, 2)]
+    assert own.begun_by_each(nested) == whole.begun_by_each(nested)
+    assert own.begun_by_each(nested[1:]) == own.begun_by_each(nested)[1:], "and again"
 
 
 @given(members, st.integers(0, 2**32), st.booleans())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import NoReturn
 
 import pytest
 import torch
@@ -143,16 +144,12 @@ def test_an_error_that_comes_up_late_ends_the_read_and_not_the_worker(
 ) -> None:
     """A GPU's errors come up where a number is first looked at."""
 
-    class Broken:
-        def __getitem__(self, _: object) -> Broken:
-            return self
-
-        def tolist(self) -> list[float]:
-            raise RuntimeError("CUDA error: device-side assert triggered")
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError("CUDA error: device-side assert triggered")
 
     member = make(FakeModel())
     with monkeypatch.context() as patch:
-        patch.setattr("gac_app.decoding.row.top_k", lambda *_: (Broken(), torch.zeros(1, 1, dtype=torch.int64)))
+        patch.setattr("gac_app.decoding.row.largest", fail)
         with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
             member.read(open_text(member, "late")).result(WAIT_S)
 
