@@ -12,7 +12,7 @@ from copy import copy
 import torch
 
 from gac_app.decoding.row import OwnRow, Row, rows_of
-from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.mapping import FloatV, VocabMapping
 
 
 class Reading:
@@ -35,8 +35,8 @@ class Reading:
         self.seconds = 0.0
         self._mapping = mapping
         can_be_late = is_late and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
-        self._favourite = mapping.likeliest(logits_NV[0]) if can_be_late else None
-        self._late_V = None if self._favourite is None else logits_NV[0].clone()
+        self._favourite = mapping.likeliest(logits_NV.numpy()[0]) if can_be_late else None
+        self._late_V = None if self._favourite is None else logits_NV.numpy()[0].copy()
         self._rows = _in_union(mapping, logits_NV) if self._favourite is None else None
 
     @property
@@ -44,7 +44,7 @@ class Reading:
         """The distributions, by position."""
         if self._rows is None:
             assert self._late_V is not None  # noqa: S101 (it is late)
-            self._rows = _in_union(self._mapping, self._late_V.unsqueeze(0))
+            self._rows = [_own_row(self._mapping, self._late_V)]
         return self._rows
 
     @property
@@ -71,7 +71,12 @@ class Reading:
 
 
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[Row]:
+    if len(logits_NV) == 1 and logits_NV.device.type == "cpu":
+        return [_own_row(mapping, logits_NV.numpy()[0])]
     with torch.inference_mode():
-        if len(logits_NV) == 1 and logits_NV.device.type == "cpu":
-            return [OwnRow(mapping, mapping.own_probs(logits_NV[0]))]
         return rows_of(mapping.project(logits_NV))
+
+
+def _own_row(mapping: VocabMapping, logits_V: FloatV) -> Row:
+    with torch.inference_mode():
+        return OwnRow(mapping, mapping.own_probs(logits_V))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from gac_app.decoding.ranking import largest, rank_of, top_k
-from gac_app.vocab.mapping import ProbsC, VocabMapping
+from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
 
 NUM_FAVOURITES = 16  # so many of each member mostly tell what they favour together
 
@@ -124,7 +124,7 @@ class OwnRow(Row):
         probs_V: as `mapping.own_probs` gives them.
     """
 
-    def __init__(self, mapping: VocabMapping, probs_V: torch.Tensor) -> None:
+    def __init__(self, mapping: VocabMapping, probs_V: FloatV) -> None:
         self.open_ids = {}
         self._mapping = mapping
         self._probs_V = probs_V
@@ -135,27 +135,25 @@ class OwnRow(Row):
     @property
     def probs_U(self) -> torch.Tensor:
         if self._probs_U is None:
-            with torch.inference_mode():
-                self._probs_U = self._mapping.spread(self._probs_V)
+            self._probs_U = self._mapping.spread(self._probs_V)
         return self._probs_U
 
     @cached_property
     def top(self) -> Top:
-        probs = self._probs_V.numpy()
-        ids = largest(probs, NUM_FAVOURITES)
+        ids = largest(self._probs_V, NUM_FAVOURITES)
         places = self._mapping.places(ids)
         # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
-        return super().top if places is None else list(zip(places.tolist(), probs[ids].tolist(), strict=True))
+        return super().top if places is None else list(zip(places.tolist(), self._probs_V[ids].tolist(), strict=True))
 
     @property
     def device(self) -> torch.device:
-        return self._probs_V.device
+        return torch.device("cpu")
 
     def at(self, ids: list[int]) -> ProbsC:
         return super().at(ids) if self._probs_U is not None else self._mapping.at(ids, self._probs_V)
 
     def rank_of(self, token_id: int) -> int:
-        return int(np.count_nonzero(self._probs_V.numpy() > self.at([token_id]))) + 1
+        return int(np.count_nonzero(self._probs_V > self.at([token_id]))) + 1
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
         if self._probs_U is not None or sum(map(len, ranges)) > len(self._mapping.union):

@@ -12,7 +12,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.reading import Reading
 from gac_app.decoding.stepper import Stepper
-from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.mapping import FloatV, VocabMapping
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of, mapping_of
 
@@ -43,7 +43,7 @@ def test_the_next_pass_begins_before_the_softmax(monkeypatch: pytest.MonkeyPatch
     order: list[str] = []
     own_probs, read_on = VocabMapping.own_probs, Stepper.read_on
 
-    def noted_own_probs(self: VocabMapping, logits_V: torch.Tensor) -> torch.Tensor:
+    def noted_own_probs(self: VocabMapping, logits_V: FloatV) -> FloatV:
         order.append("softmax")
         return own_probs(self, logits_V)
 

@@ -20,7 +20,7 @@ members = st.lists(vocabularies(), min_size=1, max_size=3)
 def rows_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnRow, Row]:
     logits_V = scale * torch.randn(len(mapping.vocabulary), generator=torch.Generator().manual_seed(seed))
     whole = Row(mapping.project(logits_V.clone().unsqueeze(0))[0])
-    return OwnRow(mapping, mapping.own_probs(logits_V)), whole
+    return OwnRow(mapping, mapping.own_probs(logits_V.numpy())), whole
 
 
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))

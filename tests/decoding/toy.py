@@ -189,7 +189,7 @@ def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
     """Read the boundaries that are unread."""
     unread = covers.unread
     if unread:
-        own_V = [mapping.own_probs(toy.logits_V(bytes(covers.text[: boundary.end]))) for boundary in unread]
+        own_V = [mapping.own_probs(toy.logits_V(bytes(covers.text[: boundary.end])).numpy()) for boundary in unread]
         covers.learn([OwnRow(mapping, probs_V) for probs_V in own_V])
 
 

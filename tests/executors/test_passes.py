@@ -5,14 +5,13 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 import pytest
-import torch
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import Passes, ReadCommand
 from gac_app.models.base import Read, Sequence
-from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.mapping import FloatV, VocabMapping
 from tests.fakes import FakeModel, Fault, mapping_of
 
 LONG = "the model votes again and again, " * 3
@@ -160,7 +159,7 @@ def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monke
     readings = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
     own_probs = VocabMapping.own_probs
 
-    def noted(mapping: VocabMapping, logits_V: torch.Tensor) -> torch.Tensor:
+    def noted(mapping: VocabMapping, logits_V: FloatV) -> FloatV:
         told.append(sum(reading.done() for reading in readings))
         return own_probs(mapping, logits_V)
 
