@@ -8,11 +8,9 @@ Shape suffixes: `N` positions, `U` the union vocabulary, `K` the largest, `B` bl
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-FloatArray = npt.NDArray[np.float32]
-IdArray = npt.NDArray[np.int64]
+from gac_app.vocab.mapping import FloatV, IdArray
 
 _BLOCK = 512  # values; about the root of a vocabulary
 _FEW = 1024  # values that are soon sorted
@@ -38,7 +36,7 @@ def top_k(probs_NU: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return top.values, ids_NW.gather(1, top.indices)
 
 
-def largest(values: FloatArray, k: int) -> IdArray:
+def largest(values: FloatV, k: int) -> IdArray:
     """The ids of the `k` largest values, [K], largest first: `top_k` of one row on a CPU, where numpy's calls cost less
     than torch's. Which of equal values come first is not defined.
     """
@@ -58,7 +56,7 @@ def largest(values: FloatArray, k: int) -> IdArray:
     return ids[np.argsort(-values[ids], kind="stable")[:k]]
 
 
-def _of_torch(values: FloatArray, k: int) -> IdArray:
+def _of_torch(values: FloatV, k: int) -> IdArray:
     found: IdArray = torch.from_numpy(values).topk(min(k, len(values))).indices.numpy()
     return found
 
