@@ -21,7 +21,8 @@ def measure(bench: Workbench) -> list[Row]:
         return decode(bench.ensemble.session(prompt, bench.settings(), alone=alone))
 
     names = bench.config.member_names
-    rounds = interleaved(bench.prompts, run, *(partial(run, alone=name) for name in names))
+    # Each prompt twice: what is looked for is a few percent.
+    rounds = interleaved(bench.prompts * 2, run, *(partial(run, alone=name) for name in names))
     alone_ms = {name: [answers[1 + i].ms_per_token for answers in rounds] for i, name in enumerate(names)}
     slower = max(names, key=lambda name: median(alone_ms[name]))
     ours = [answers[0] for answers in rounds]
