@@ -34,8 +34,6 @@ _VOICE = 0.05  # share of the weighted probability for a beginning that a member
 def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
     beginnings = _beginnings(expected.values(), union)
-    if not beginnings:
-        return []
     by_member = [e.row.cuts(beginnings) for e in expected.values()]
     member_weights = [weights[name] for name in expected]
     found: list[range] = []

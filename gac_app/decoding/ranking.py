@@ -40,25 +40,21 @@ def largest(values: FloatV, k: int) -> IdArray:
     """The ids of the `k` largest values, [K], largest first: `top_k` of one row on a CPU, where numpy's calls cost less
     than torch's. Which of equal values come first is not defined.
     """
-    size = len(values)
-    if size < 4 * _BLOCK * k:
-        return _of_torch(values, k)
-    whole = size // _BLOCK * _BLOCK
-    blocks = values[:whole].reshape(-1, _BLOCK)
-    maxima = blocks.max(1)
-    least = np.partition(maxima, -k)[-k]  # none of the largest is smaller
-    holders = np.flatnonzero(maxima >= least)
-    if not 0 < len(holders) <= 2 * k:  # many are equal, or none is a number
-        return _of_torch(values, k)
-    rows, columns = np.nonzero(blocks[holders] >= least)
-    rest = whole + np.flatnonzero(values[whole:] >= least)
-    ids: IdArray = np.concatenate([holders[rows] * _BLOCK + columns, rest])
-    return ids[np.argsort(-values[ids], kind="stable")[:k]]
+    if len(values) >= 4 * _BLOCK * k:
+        maxima = values[: len(values) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).max(1)
+        found = _largest_from(np.partition(maxima, -k)[-k], values, k)
+        if found is not None:
+            return found
+    ids: IdArray = torch.from_numpy(values).topk(min(k, len(values))).indices.numpy()
+    return ids
 
 
-def _of_torch(values: FloatV, k: int) -> IdArray:
-    found: IdArray = torch.from_numpy(values).topk(min(k, len(values))).indices.numpy()
-    return found
+def _largest_from(least: np.float32, values: FloatV, k: int) -> IdArray | None:
+    """The ids of the `k` largest values, of which none is smaller than `least`; None where too many are not smaller, or
+    there is no order among them: NaN.
+    """
+    ids: IdArray = np.flatnonzero(values >= least)
+    return ids[np.argsort(-values[ids], kind="stable")[:k]] if k <= len(ids) <= _FEW else None
 
 
 def argmax(probs_U: torch.Tensor) -> int:
@@ -76,11 +72,9 @@ def top_k_knowing(probs_U: torch.Tensor, k: int, ids: list[int]) -> tuple[torch.
     """
     if probs_U.device.type == "cpu":
         values = probs_U.numpy()
-        least = np.sort(values[ids])[-k]  # none of the largest is smaller
-        large = np.flatnonzero(values >= least)
-        if len(large) <= _FEW:
-            order = np.argsort(-values[large], kind="stable")[:k]
-            found = torch.from_numpy(large[order])
+        large = _largest_from(np.sort(values[ids])[-k], values, k)
+        if large is not None:
+            found = torch.from_numpy(large)
             return probs_U[found], found
     top_probs_NK, top_ids_NK = top_k(probs_U.unsqueeze(0), k)
     return top_probs_NK[0], top_ids_NK[0]
