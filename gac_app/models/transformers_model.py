@@ -13,7 +13,7 @@ from gac_app.errors import MemberError, ModelLoadError, VocabularyError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
-from gac_app.models.thin_linear import make_thin
+from gac_app.models.packed_linear import pack
 from gac_app.models.transformers_passes import Cache, Work
 from gac_app.models.transformers_probe import passes_for
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
@@ -85,15 +85,9 @@ class TransformersModel(Model):
         self._has_template = bool(template)
         self.chat_stop_strings = self._chat.stop_strings
         self.take_threads()
-        make_thin(model)
+        pack(model)
         self._passes = passes_for(name, model)
         self.max_shared_ids = self._passes.max_shared_ids
-
-    @property
-    def weights(self) -> dict[str, torch.Tensor]:
-        """By the names that the model's own class gives them."""
-        weights: dict[str, torch.Tensor] = self._model.state_dict()
-        return weights
 
     def encode_raw(self, text: str) -> list[int]:
         ids, data = self._encode.document(text), text.encode("utf-8", "replace")
