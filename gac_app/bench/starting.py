@@ -20,7 +20,7 @@ from gac_app.bench.workbench import Workbench
 from gac_app.errors import GacError
 
 START_TIMEOUT_S = 300.0
-_POLL_S = 0.02
+_POLL_S = 0.1  # each look takes the server's time from its start
 _STOP_TIMEOUT_S = 15.0
 
 

@@ -67,17 +67,18 @@ class LlamaCppTokenizer:
 
     def _read_vocabulary(self) -> MemberVocabulary:
         ffi, lib, vocab = self._ffi, self._lib, self._vocab
+        piece_of, attributes_of, unpack = lib.llama_token_to_piece, lib.llama_vocab_get_attr, ffi.unpack
         buffer = ffi.new("char[]", _MAX_TOKEN_BYTES)
         pieces: list[bytes | None] = []
         end_ids: set[int] = set()
         byte_ids: set[int] = set()
         for token_id in range(lib.llama_vocab_n_tokens(vocab)):
-            length = lib.llama_token_to_piece(vocab, token_id, buffer, _MAX_TOKEN_BYTES, 0, True)
-            attributes = int(ffi.cast("int", lib.llama_vocab_get_attr(vocab, token_id)))
+            length = piece_of(vocab, token_id, buffer, _MAX_TOKEN_BYTES, 0, True)
+            attributes = attributes_of(vocab, token_id)
             # llama.cpp calls some ordinary tokens control tokens by their look (Gemma's `</s>` is the HTML tag), but
             # keeps the file's word that they are text.
-            is_control = bool(attributes & _ATTR_CONTROL) and not attributes & _ATTR_USER_DEFINED
-            pieces.append(None if is_control or length <= 0 else ffi.unpack(buffer, length))
+            is_control = attributes & _ATTR_CONTROL and not attributes & _ATTR_USER_DEFINED
+            pieces.append(None if is_control or length <= 0 else unpack(buffer, length))
             if attributes & _ATTR_BYTE:
                 byte_ids.add(token_id)
             if is_control and lib.llama_vocab_is_eog(vocab, token_id):

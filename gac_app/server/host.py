@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -73,22 +72,16 @@ def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
 
 def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -> None:
     """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
-    _import_gradio().mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
+    import gradio
+
+    gradio.mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
 
 
 def import_page() -> ModuleType:
     """The page's module. It takes seconds with Gradio inside: best done before other threads want the interpreter."""
-    _import_gradio()
     from gac_app.ui import page
 
     return page
-
-
-def _import_gradio() -> ModuleType:
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while it is imported
-    import gradio
-
-    return gradio  # type: ignore[no-any-return]
 
 
 def _doors(config: ServerConfig) -> list[Middleware]:

@@ -4,5 +4,8 @@ from __future__ import annotations
 
 import os
 
+from gac_app.ui.gradio_stubs import leave_out_stubs
+
 # Gradio reads this once, when it is imported, and only this exact string keeps it from calling home.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+leave_out_stubs()

@@ -57,7 +57,7 @@ def _restored(vocabularies: Sequence[MemberVocabulary], ids: list[IdsV]) -> Unio
         text_ids_V = ids_V.copy()
         text_ids_V[list(vocabulary.end_ids)] = -1
         tokens_U[text_ids_V] = np.array(vocabulary.token_bytes, dtype=object)  # the last place takes what has no text
-    return UnionVocabulary(token for token in tokens_U[:-1] if token)  # none at END's
+    return UnionVocabulary(filter(None, tokens_U[:-1].tolist()))  # none at END's
 
 
 def _load(path: Path, num_members: int) -> list[IdsV] | None:

@@ -1,0 +1,41 @@
+"""Importing Gradio without the type stubs that it writes meanwhile.
+
+As each of its component classes is defined, Gradio parses the class's source and writes a `.pyi` file beside it, into
+its own package: two fifths of the time that its import takes, for editors alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+from typing import Any
+
+_MODULE, _WRITER = "gradio.component_meta", "create_or_modify_pyi"
+
+
+class _WithoutStubs:
+    """Finds that one module, and takes the writer out of it; where a version has none, nothing changes."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name == _MODULE else None
+        if spec is None or spec.loader is None:
+            return None
+        loader: Any = spec.loader
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            if hasattr(module, _WRITER):
+                setattr(module, _WRITER, lambda *_: None)
+
+        loader.exec_module = exec_module
+        return spec
+
+
+def leave_out_stubs() -> None:
+    """For when Gradio is imported; later it is too late, and harmless."""
+    if _MODULE not in sys.modules:
+        sys.meta_path.insert(0, _WithoutStubs)
