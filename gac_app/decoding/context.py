@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gac_app.decoding.events import MemberUsage
 from gac_app.decoding.expectation import Expectation, ReadExpectation
 from gac_app.decoding.member import Member
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.reading import Ahead, Foreseen, Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 
@@ -27,6 +27,9 @@ class SessionStopped(Exception):  # noqa: N818 (no error: somebody asked for it)
 class MemberContext:
     """The sequence that one session keeps in one member. A member that is not asked keeps its ids pending, or reads
     them ahead: a pass that nobody waits for, and that `ask` finds. The sequence stays as it is while one is under way.
+
+    A member that knows what will be taken reads it without being asked (`foresee`). Where something else is fed, that
+    pass is waited for as any other is, then forgotten.
 
     Args:
         member: whose context this is.
@@ -44,9 +47,13 @@ class MemberContext:
         self.member = member
         self.num_prompt_ids = len(prompt_ids)
         self._sequence = sequence or member.open(prompt_ids)
+        self._num_held = len(self._sequence.ids)  # of these; the member may have put others behind them
         self._fed: list[int] = []  # not in the sequence yet
         self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
         self._num_ahead = 0  # ids that it reads
+        self._foreseen = Foreseen()  # of the pass asked for last
+        self._begun: Ahead | None = None  # what the member reads of itself, nothing of which was fed
+        self._is_in_vain = False  # something else was fed
         self._is_waited_for = False  # with passes that others share
         self._num_forwards = 0
         self._num_tokens_read = 0
@@ -59,12 +66,13 @@ class MemberContext:
     @property
     def is_full(self) -> bool:
         """Whether the ids no longer fit the member, so that it cannot be asked."""
-        return len(self._sequence.ids) + len(self._fed) > self.member.context_length
+        return self._num_held + len(self._fed) > self.member.context_length
 
     @property
     def written(self) -> bytes:
         """The bytes fed since the prompt."""
-        return self.member.mapping.vocabulary.decode(self._sequence.ids[self.num_prompt_ids :] + self._fed)
+        ids = self._sequence.ids[self.num_prompt_ids : self._num_held] + self._fed
+        return self.member.mapping.vocabulary.decode(ids)
 
     @property
     def usage(self) -> MemberUsage:
@@ -76,7 +84,13 @@ class MemberContext:
             return self._ahead
         self._sequence.extend(self._fed)
         self._fed.clear()
-        return self.member.read(self._sequence)
+        self._num_held = len(self._sequence.ids)
+        return self._read()
+
+    def foresee(self, token_id: int) -> None:
+        """Behind the pass under way this token will be taken, if it is the member's own favourite as well."""
+        if self._num_held + len(self._fed) + len(self.member.mapping.feed(token_id)) <= self.member.context_length:
+            self._foreseen.token_id = token_id
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         """What follows from the reading that was asked for; None where there is more to ask."""
@@ -84,7 +98,9 @@ class MemberContext:
             raise RuntimeError("this context always reads")
         self._count(reading)
         self._ahead = None
+        self._note_begun(reading)
         if self._fed:
+            self._abandon_begun()
             return None
         return ReadExpectation(reading)
 
@@ -95,7 +111,11 @@ class MemberContext:
             is_open: the tokens of some members go on beyond it; this kind of context lets all end there.
         """
         ids = self.member.mapping.feed(token_id)
-        self._fed += ids
+        if self._begun and self._begun.ids == ids and not self._is_in_vain:
+            self._go_on(self._begun)
+        else:
+            self._fed += ids
+            self._abandon_begun()
         return self._pieces(ids)
 
     def read_ahead(self) -> Future[Reading] | None:
@@ -106,8 +126,7 @@ class MemberContext:
         if self._ahead:
             if not self._ahead.done() or self._ahead.exception() or not self._fed:
                 return self._ahead
-            self._count(self._ahead.result())
-            self._ahead = None
+            self.expect(self._ahead.result())
         self._begin(self.ask())
         return self._ahead
 
@@ -119,6 +138,8 @@ class MemberContext:
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts."""
+        self._foreseen.token_id, self._foreseen.is_favourite = None, False
+        self._abandon_begun()
         if self._ahead and not self._ahead.cancel():
             if not self._ahead.done():
                 self._num_forwards += 1
@@ -128,7 +149,43 @@ class MemberContext:
         self._ahead = None
         self.member.free(self._sequence)
 
+    def _read(self, num_logits: int = 1) -> Future[Reading]:
+        self._foreseen = self._foresight()
+        return self.member.read(self._sequence, num_logits, self._foreseen)
+
+    def _foresight(self) -> Foreseen:
+        """What is known before a pass."""
+        return Foreseen()
+
+    def _note_begun(self, reading: Reading) -> None:
+        """A pass is over: whether the member has begun another, or that was one that it had begun in vain."""
+        if self._is_in_vain:
+            self._forget_begun()
+        else:
+            self._begun = reading.ahead
+
+    def _go_on(self, begun: Ahead) -> None:
+        """What the member has begun is what it was to read."""
+        self._ahead, self._num_ahead, self._foreseen = begun.reading, len(begun.ids), begun.foreseen
+        self._num_held += len(begun.ids)
+        self._begun = None
+
+    def _abandon_begun(self) -> None:
+        """What the member has begun, if anything, is not what it was to read."""
+        if not self._begun or self._is_in_vain:
+            return
+        if self._begun.reading.cancel():
+            self._forget_begun()
+        else:
+            self._ahead, self._num_ahead, self._is_in_vain = self._begun.reading, len(self._begun.ids), True
+
+    def _forget_begun(self) -> None:
+        self._sequence.rewrite(self._num_held, [])
+        self._begun, self._is_in_vain = None, False
+
     def _begin(self, ahead: Future[Reading] | None) -> None:
+        if ahead and ahead is self._ahead:
+            return  # the member has begun it of itself
         self._ahead = ahead
         self._num_ahead = self._sequence.num_pending if ahead else 0
         if not ahead:
@@ -180,13 +237,13 @@ def gather(
     timeout_s: float,
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
-    meanwhile: Callable[[Expectation], None] | None = None,
+    meanwhile: Callable[[dict[str, Expectation], list[MemberContext]], None] | None = None,
 ) -> tuple[dict[str, Expectation], list[MemberError]]:
     """Ask all `contexts` at once; what they expect by member name, and what failed.
 
     Args:
         idle: contexts of members that are not asked, but read along as long as the others are waited for.
-        meanwhile: called with what one expects where others are still to be waited for.
+        meanwhile: called with what is expected so far, where others are still to be waited for, and with these.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -196,16 +253,18 @@ def gather(
     for context in idle:
         context.read_ahead()
     expected: dict[str, Expectation] = {}
-    errors: list[MemberError] = []
-    for context, future in asked:
+    errors: dict[str, MemberError] = {}
+    by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
+    for index, (context, future) in enumerate(by_time):
         try:
             expectation = None
             while expectation is None:
                 expectation = context.expect(waiting.result(future, context.name) if future else None)
                 future = None if expectation else context.ask()
             expected[context.name] = expectation
-            if meanwhile and context is not asked[-1][0]:
-                meanwhile(expectation)
+            if meanwhile and index < len(by_time) - 1:
+                meanwhile(expected, [context for context, _ in by_time[index + 1 :]])
         except MemberError as error:
-            errors.append(error)
-    return expected, errors
+            errors[context.name] = error
+    names = [context.name for context, _ in asked]
+    return {name: expected[name] for name in names if name in expected}, [errors[n] for n in names if n in errors]

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import torch
 
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.reading import Ahead, Foreseen, Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
@@ -59,11 +59,12 @@ class Member(Protocol):
             scope: sequences of one scope may go on from what others of it have read; empty = this one shares nothing.
         """
 
-    def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
         """Read what is pending. The future raises MemberError where the member fails.
 
         Args:
-            is_late: the reading may be a late one.
+            foreseen: the reading may be a late one, and the member may read on by itself: `Reading.ahead` says so. Else
+                nothing but what is asked for is read.
         """
 
     def sit_out(self, sequence: Sequence) -> None:
@@ -86,14 +87,14 @@ class Member(Protocol):
 
 
 def take_readings(
-    model: Model, mapping: VocabMapping, reads: list[Read], are_late: SequenceOf[bool]
+    model: Model, mapping: VocabMapping, reads: list[Read], foreseen: SequenceOf[Foreseen | None]
 ) -> Iterator[Reading]:
     """One forward pass for all `reads`, then, one after the other, each read's distributions mapped into the union.
 
     On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
 
     Args:
-        are_late: which of the readings may be late.
+        foreseen: per read; None = its reading may not be late.
 
     Raises:
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
@@ -105,7 +106,7 @@ def take_readings(
             model.catch_up(read.sequence)
         logits = model.read(reads)
     elsewhere_s = 0.0  # while others use what they were given
-    for reading in _readings(model, mapping, zip(logits, counts, are_late, strict=True)):
+    for reading in _readings(model, mapping, zip(logits, counts, foreseen, strict=True)):
         handed_over = time.monotonic()
         reading.seconds = handed_over - started - elsewhere_s
         yield reading
@@ -113,17 +114,17 @@ def take_readings(
 
 
 def _readings(
-    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, bool]]
+    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, Foreseen | None]]
 ) -> Iterator[Reading]:
     if model.device.type == "cpu":
-        for logits_NV, count, is_late in parts:
+        for logits_NV, count, foreseen in parts:
             with failures_named(model):
-                reading = Reading(mapping, logits_NV, count, is_late=is_late)
+                reading = Reading(mapping, logits_NV, count, foreseen)
                 _check(model, reading)
             yield reading
         return
     with failures_named(model):  # a check waits for the device: all is asked of it before
-        readings = [Reading(mapping, logits_NV, count, is_late=is_late) for logits_NV, count, is_late in parts]
+        readings = [Reading(mapping, *part) for part in parts]
     for reading in readings:
         with failures_named(model):
             _check(model, reading)
@@ -133,6 +134,19 @@ def _readings(
 def _check(model: Model, reading: Reading) -> None:
     if not reading.is_finite:
         raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+
+
+def begun_behind(
+    reading: Reading, sequence: Sequence, foreseen: Foreseen | None, mapping: VocabMapping
+) -> Ahead | None:
+    """The pass that a member begins by itself behind a reading, its ids put behind the sequence; None = it does not."""
+    if foreseen is None or not foreseen.is_met_by(reading.last_favourite):
+        return None
+    ids = mapping.feed(reading.last_favourite)
+    if not ids:  # END
+        return None
+    sequence.extend(list(ids))
+    return Ahead(ids)
 
 
 def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
@@ -214,13 +228,21 @@ class InlineMember(ModelMember):
         sequence.extend(ids)
         return sequence
 
-    def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
         future: Future[Reading] = Future()
+        self._carry_out(Read(sequence, num_logits), foreseen, future)
+        return future
+
+    def _carry_out(self, read: Read, foreseen: Foreseen | None, future: Future[Reading]) -> None:
         try:
-            future.set_result(next(take_readings(self._model, self._mapping, [Read(sequence, num_logits)], [is_late])))
+            reading = next(take_readings(self._model, self._mapping, [read], [foreseen]))
         except MemberError as error:
             future.set_exception(error)
-        return future
+            return
+        reading.ahead = begun_behind(reading, read.sequence, foreseen, self._mapping)
+        if reading.ahead:
+            self._carry_out(Read(read.sequence), reading.ahead.foreseen, reading.ahead.reading)
+        future.set_result(reading)
 
     def sit_out(self, sequence: Sequence) -> None:
         """No pass is shared."""

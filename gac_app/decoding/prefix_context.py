@@ -41,16 +41,21 @@ class PrefixContext(MemberContext):
         unread = self._covers.unread
         if not unread:
             return None
-        self._hold(unread[-1])
-        return self._read(len(unread))
+        return self._reach(unread[-1], (), len(unread))
+
+    def foresee(self, token_id: int) -> None:
+        is_at_end = self._covers.is_settled and not self._rest and not self._missed
+        if is_at_end and self._covers.last.num_ids + len(self.member.mapping.feed(token_id)) <= self._max_ids:
+            self._foreseen.token_id = token_id
 
     def expect(self, reading: Reading | None) -> Expectation | None:
-        if reading is not None:
-            self._keep(reading)
+        is_kept = reading is None or self._keep(reading)
         if self._ahead:
             self._ahead = None
             if self._missed:
                 return None  # it was fed more than was read ahead
+        if not is_kept:
+            return None
         if unread := self._covers.unread:
             self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
         if self._rest:
@@ -89,8 +94,7 @@ class PrefixContext(MemberContext):
             self._keep(self._ahead.result())
             self._ahead = None
         boundary, ids, _ = self._covers.spelling(bytes(self._missed))
-        self._hold(boundary, ids)
-        self._begin(self._read(min(1, len(ids) + (boundary in self._covers.unread))))
+        self._begin(self._reach(boundary, ids, min(1, len(ids) + (boundary in self._covers.unread))))
         return self._ahead
 
     @property
@@ -103,6 +107,20 @@ class PrefixContext(MemberContext):
         self._rest = self._covers.leap(bytes(self._missed), self.likely)
         self._missed.clear()
 
+    def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_rows: int) -> Future[Reading] | None:
+        """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
+        if self._begun:
+            base, new = self._path(boundary)
+            if self._held(base) == [*(own for added in new for own in added.ids), *ahead]:
+                self._go_on(self._begun)
+                self._hold(boundary, ahead)
+            else:
+                self._abandon_begun()
+            if self._ahead:
+                return self._ahead
+        self._hold(boundary, ahead)
+        return self._read_rows(num_rows)
+
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Let the sequence be the ids up to `boundary` and those of `ahead`. What it has read of them stays read."""
         base, new = self._path(boundary)
@@ -113,6 +131,7 @@ class PrefixContext(MemberContext):
         start = base.num_ids + num_same
         self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids <= start}
         self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
+        self._num_held = len(self._sequence.ids)
 
     def _path(self, boundary: Boundary) -> tuple[Boundary, list[Boundary]]:
         """The last boundary of the chain on the way to this one, and those behind it."""
@@ -126,7 +145,7 @@ class PrefixContext(MemberContext):
         """The sequence's ids behind a boundary of the chain."""
         return self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
 
-    def _read(self, num_rows: int) -> Future[Reading] | None:
+    def _read_rows(self, num_rows: int) -> Future[Reading] | None:
         """Read until the distributions at the sequence's last places are known; None where they are."""
         end = len(self._sequence.ids) - self.num_prompt_ids
         unknown = [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
@@ -135,15 +154,21 @@ class PrefixContext(MemberContext):
         num_logits = end - unknown[0] + 1
         if num_logits > self._sequence.num_pending:  # read once, but not for its distribution
             self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
-        return self.member.read(self._sequence, num_logits=num_logits)
+        return self._read(num_logits)
 
-    def _keep(self, reading: Reading) -> None:
+    def _keep(self, reading: Reading) -> bool:
+        """Whether it says what was to be known, and not what the member has read in vain."""
         self._count(reading)
-        end = len(self._sequence.ids) - self.num_prompt_ids
+        is_wanted = not self._is_in_vain
+        self._note_begun(reading)
+        if not is_wanted:
+            return False
+        end = self._num_held - self.num_prompt_ids
         start = end - len(reading.rows) + 1
         self._rows |= {start + index: row for index, row in enumerate(reading.rows)}
         first = self._first_wanted(end)
         self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids >= first}
+        return True
 
     def _first_wanted(self, end: int) -> int:
         """The first place, in ids behind the prompt, of which the row may be needed, now that `end` ids are read."""

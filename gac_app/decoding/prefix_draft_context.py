@@ -25,20 +25,20 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
         self._drafted: list[bytes] = []
-        self._foreseen: list[Covers] = []  # at the first places, as far as rows are known; the last may be unread
+        self._places: list[Covers] = []  # at the first places, as far as rows are known; the last may be unread
 
     def known_at(self, place: int) -> Expectation | None:
-        foreseen = self._foresee()
-        return None if place >= len(foreseen) or foreseen[place].unread else self._expectation(foreseen[place])
+        places = self._known_places()
+        return None if place >= len(places) or places[place].unread else self._expectation(places[place])
 
     @property
     def is_known(self) -> bool:
-        return not self._foresee()[0].unread
+        return not self._known_places()[0].unread
 
     @property
     def is_read(self) -> bool:
-        foreseen = self._foresee()
-        return len(foreseen) - bool(foreseen[-1].unread) >= min(self.num_wanted, len(self._drafted) + 1)
+        places = self._known_places()
+        return len(places) - bool(places[-1].unread) >= min(self.num_wanted, len(self._drafted) + 1)
 
     @property
     def num_pending(self) -> int:
@@ -54,46 +54,46 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
 
     def forget(self) -> None:
         self._drafted.clear()
-        self._foreseen.clear()
+        self._places.clear()
         self._hold(self._covers.last)
 
     def ask(self) -> Future[Reading] | None:
         if self._missed:
             self._leap()
-            self._foreseen.clear()
+            self._places.clear()
         self._learns(self._covers)  # before the cache goes another way than the answer has
         if self.is_read:
             return None
         boundary, ahead, num_rows = self._ahead_of_need()
         self._hold(boundary, ahead)
-        return self._read(num_rows) if num_rows else None
+        return self._read_rows(num_rows) if num_rows else None
 
     def expect(self, reading: Reading | None) -> Expectation | None:
-        self._foreseen.clear()
+        self._places.clear()
         return super().expect(reading)
 
     def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
         pieces = super().feed(token_id, is_open=is_open)
-        self._foreseen.clear()
+        self._places.clear()
         if self._drafted[:1] == [self.member.mapping.union.token(token_id)]:
             del self._drafted[0]
         else:
             self._drafted.clear()
         return pieces
 
-    def _foresee(self) -> list[Covers]:
+    def _known_places(self) -> list[Covers]:
         """The covers at each place as they would be if the draft were chosen, up to the first that is not read."""
-        if not self._foreseen:
+        if not self._places:
             present = self._covers.fork()
             rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
             if self._learns(present) and rest:
                 present.advance(rest, is_open=True)
-            self._foreseen = [present]
-        while self._learns(self._foreseen[-1]) and len(self._foreseen) <= len(self._drafted):
-            following = self._foreseen[-1].fork()
-            following.advance(self._drafted[len(self._foreseen) - 1], is_open=False)
-            self._foreseen.append(following)
-        return self._foreseen
+            self._places = [present]
+        while self._learns(self._places[-1]) and len(self._places) <= len(self._drafted):
+            following = self._places[-1].fork()
+            following.advance(self._drafted[len(self._places) - 1], is_open=False)
+            self._places.append(following)
+        return self._places
 
     def _learns(self, covers: Covers) -> bool:
         """Whether all is read that these covers need; they know it then."""
@@ -112,7 +112,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
 
     def _ahead_of_need(self) -> tuple[Boundary, tuple[int, ...], int]:
         """What a pass should read: up to which boundary, which ids behind it, and after how many of all the rows."""
-        covers = self._foresee()[-1]
+        covers = self._known_places()[-1]
         unread = covers.unread
         boundary = unread[-1] if unread else covers.likeliest
         text = (self.written + b"".join(self._drafted))[boundary.end :]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence as SequenceOf
+from concurrent.futures import Future
 from copy import copy
+from dataclasses import dataclass, field
 
 import torch
 
@@ -15,27 +17,66 @@ from gac_app.decoding.row import OwnRow, Row, rows_of
 from gac_app.vocab.mapping import FloatV, VocabMapping
 
 
+@dataclass(slots=True)
+class Foreseen:
+    """What is known, while a pass is under way, of the token that will be taken behind it.
+
+    The session writes it, the member looks at it as soon as the pass is over: where its own favourite is that token, it
+    reads it without being asked.
+
+    Attributes:
+        token_id: in the union; None = nothing is known.
+        is_favourite: it is the member's favourite, whichever that is.
+    """
+
+    token_id: int | None = None
+    is_favourite: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        return self.is_favourite or self.token_id is not None
+
+    def is_met_by(self, favourite_id: int) -> bool:
+        """Whether a member with this favourite may read it."""
+        return self.is_favourite or self.token_id == favourite_id
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A pass that a member has begun without being asked: `ids` are behind its sequence now."""
+
+    ids: tuple[int, ...]
+    reading: Future[Reading] = field(default_factory=Future)
+    foreseen: Foreseen = field(default_factory=Foreseen)
+
+
 class Reading:
     """A member's next-token distributions after one read, in the union.
 
-    A late one is put there only when it is looked at, by whoever looks: a session of one member lets the member read on
-    by its favourite before that.
+    A late one is put there only when it is looked at, by whoever looks: a member that reads on by its favourite does so
+    first.
 
     Attributes:
         num_read: ids read for it.
         seconds: of the forward pass, shared with what was batched into it.
+        ahead: what the member has begun to read behind it; None = nothing.
     """
 
-    __slots__ = ("_favourite", "_late_V", "_mapping", "_rows", "num_read", "seconds")
+    __slots__ = ("_favourite", "_late_V", "_mapping", "_rows", "ahead", "num_read", "seconds")
 
-    def __init__(self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, *, is_late: bool = False) -> None:
-        """`logits_NV` are in the member's own ids. On a GPU, of several positions, and where the favourite cannot be
-        told without, a reading is not late though it may be."""
+    def __init__(
+        self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, foreseen: Foreseen | None = None
+    ) -> None:
+        """`logits_NV` are in the member's own ids. One on a CPU whose favourite is foreseen is late, as far as that can
+        be told from the logits."""
         self.num_read = num_read
         self.seconds = 0.0
+        self.ahead: Ahead | None = None
         self._mapping = mapping
-        can_be_late = is_late and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
-        self._favourite = mapping.likeliest(logits_NV.numpy()[0]) if can_be_late else None
+        can_be_late = foreseen and foreseen.is_known and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
+        favourite = mapping.likeliest(logits_NV.numpy()[0]) if can_be_late else None
+        is_late = foreseen and favourite is not None and foreseen.is_met_by(favourite)
+        self._favourite = favourite if is_late else None
         self._late_V = None if self._favourite is None else logits_NV.numpy()[0].copy()
         self._rows = _in_union(mapping, logits_NV) if self._favourite is None else None
 
@@ -65,7 +106,7 @@ class Reading:
     def again(self, num_positions: int) -> Reading:
         """The last `num_positions` for somebody else, who does not pay for them."""
         reading = copy(self)
-        reading.num_read, reading.seconds = 0, 0.0
+        reading.num_read, reading.seconds, reading.ahead = 0, 0.0, None
         reading._rows = self.rows[len(self.rows) - num_positions :]
         return reading
 

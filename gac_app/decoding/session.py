@@ -130,7 +130,11 @@ class DecodingSession:
             decision = self._stepper.decide(lambda _: token_id)
             self._sampler.note(token_id)
         else:
-            decision = self._stepper.decide(self._sampler.choose, takes_favourite=self._settings.takes_favourite)
+            decision = self._stepper.decide(
+                self._sampler.choose,
+                takes_favourite=self._settings.takes_favourite,
+                is_last=self._num_tokens + 1 >= self._settings.max_new_tokens,
+            )
         spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
         if self._reason is None:
             self._stepper.read_on()

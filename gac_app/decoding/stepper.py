@@ -66,13 +66,15 @@ class Stepper:
         self._stopped = stopped
         self._speculation = speculation
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
+        self._is_foreseeable = False  # what all members like best is taken, and all read it for the next step
         self._is_stable = True  # all members read the token fed last as one of their own
 
-    def decide(self, choose: Choose, *, takes_favourite: bool = False) -> Decision:
+    def decide(self, choose: Choose, *, takes_favourite: bool = False, is_last: bool = False) -> Decision:
         """Ask the members, combine what they expect, and choose.
 
         Args:
             takes_favourite: `choose` takes the likeliest token, whichever it is.
+            is_last: no step follows.
 
         Raises:
             SessionStopped, MemberError.
@@ -81,6 +83,8 @@ class Stepper:
             raise SessionStopped
         if len(self.contexts) == 1:
             return self._decide_alone(choose, takes_favourite=takes_favourite)
+        all_are_asked = len(self._gate.asked_first(self.alive)) == len(self.alive)
+        self._is_foreseeable = takes_favourite and all_are_asked and not is_last
         asked, decision = self._ask()
         expected = asked if decision.is_open else dict(islice(asked.items(), 1))
         weights = self._weights.of(list(expected))
@@ -179,7 +183,7 @@ class Stepper:
             expected, errors = self._speculation.gather(contexts, self._settings.step_timeout_s, self._stopped)
         else:
             expected, errors = gather(
-                contexts, self._settings.step_timeout_s, self._stopped, idle, meanwhile=self._look_ahead
+                contexts, self._settings.step_timeout_s, self._stopped, idle, meanwhile=self._meanwhile
             )
         for error in errors:
             self.alive.remove(error.member)
@@ -188,10 +192,16 @@ class Stepper:
                 raise error
         return expected
 
-    def _look_ahead(self, expectation: Expectation) -> None:
-        """On a CPU, where looking at single values is no wait for a device."""
-        if self._settings.alignment == "prefix" and expectation.row.is_on_cpu:
-            look_ahead(expectation, self._union)
+    def _meanwhile(self, expected: dict[str, Expectation], awaited: list[MemberContext]) -> None:
+        """What can be done with what some expect as long as others are waited for."""
+        favourites = {expectation.favourite_id for expectation in expected.values()}
+        if self._is_foreseeable and len(favourites) == 1:
+            for context in awaited:
+                context.foresee(*favourites)
+        *_, last = expected.values()
+        # On a CPU, where looking at single values is no wait for a device.
+        if self._settings.alignment == "prefix" and last.row.is_on_cpu:
+            look_ahead(last, self._union)
 
     def _contested(self, expected: dict[str, Expectation], weights: dict[str, float]) -> list[range]:
         if self._settings.alignment != "prefix" or len(expected) == 1:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.member import read_part, take_readings
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.member import begun_behind, read_part, take_readings
+from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.pass_costs import PassCosts
 from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes, opening_of
@@ -32,7 +32,7 @@ class ReadCommand:
 
     read: Read
     future: Future[Reading]
-    is_late: bool = False  # the reading may be a late one
+    foreseen: Foreseen | None = None  # None = the reading is not late, and nothing is read on
     num_read: int = 0
     seconds: float = 0.0
 
@@ -237,12 +237,15 @@ class Passes:
 
     def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
         self.prefixes.note(command.sequence, length, reading)
+        reading.ahead = begun_behind(reading, command.sequence, command.foreseen, self._mapping)
+        if ahead := reading.ahead:
+            self.add(ReadCommand(Read(command.sequence), ahead.reading, ahead.foreseen))
         command.future.set_result(_whole(command, reading))
 
 
 def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[Reading]:
-    reads, are_late = [command.read for command in commands], [command.is_late for command in commands]
-    return take_readings(model, mapping, reads, are_late)
+    reads, foreseen = [command.read for command in commands], [command.foreseen for command in commands]
+    return take_readings(model, mapping, reads, foreseen)
 
 
 def _let_go(error: BaseException | None) -> None:

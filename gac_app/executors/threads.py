@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gac_app.decoding.member import ModelMember
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import MAX_PATIENCE_S, Passes, ReadCommand
 from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence
@@ -54,8 +54,8 @@ class ThreadMember(ModelMember):
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
         return ScopedSequence(UNHELD, list(ids), scope=scope)
 
-    def read(self, sequence: Sequence, num_logits: int = 1, *, is_late: bool = False) -> Future[Reading]:
-        command = ReadCommand(Read(sequence, num_logits), Future(), is_late)
+    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
+        command = ReadCommand(Read(sequence, num_logits), Future(), foreseen)
         self._put(command)
         return command.future
 

@@ -10,8 +10,9 @@ import torch
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.decoding.reading import Reading
-from gac_app.decoding.stepper import Stepper
+from gac_app.decoding.reading import Foreseen, Reading
+from gac_app.models.base import Read
+from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import FloatV, VocabMapping
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of, mapping_of
@@ -41,24 +42,24 @@ def test_steps_are_the_same_late_or_not(seed: int, how: dict[str, Any], monkeypa
 
 def test_the_next_pass_begins_before_the_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    own_probs, read_on = VocabMapping.own_probs, Stepper.read_on
+    own_probs, read = VocabMapping.own_probs, RandomModel.read
 
     def noted_own_probs(self: VocabMapping, logits_V: FloatV) -> FloatV:
         order.append("softmax")
         return own_probs(self, logits_V)
 
-    def noted_read_on(self: Stepper) -> None:
-        order.append("read on")
-        read_on(self)
+    def noted_read(self: RandomModel, reads: list[Read]) -> list[torch.Tensor]:
+        order.append("pass")
+        return read(self, reads)
 
     monkeypatch.setattr(
         VocabMapping, "likeliest", lambda self, logits_V: int(self.spread(own_probs(self, logits_V)).argmax())
     )
     monkeypatch.setattr(VocabMapping, "own_probs", noted_own_probs)
-    monkeypatch.setattr(Stepper, "read_on", noted_read_on)
+    monkeypatch.setattr(RandomModel, "read", noted_read)
     steps = steps_alone(make(1, 2), max_new_tokens=4)
-    # The last step reads on no more.
-    assert order == ["read on", "softmax"] * (len(steps) - 1) + ["softmax"]
+    assert order[:2] == ["pass", "pass"]
+    assert order.count("pass") == order.count("softmax") == len(steps)
 
 
 def test_a_late_reading_is_as_it_was_when_it_was_read() -> None:
@@ -66,7 +67,7 @@ def test_a_late_reading_is_as_it_was_when_it_was_read() -> None:
     mapping = mapping_of(model)
     logits_NV = torch.randn(1, len(mapping.vocabulary), generator=torch.Generator().manual_seed(1))
     expected_NU = mapping.project(logits_NV)
-    late, now = Reading(mapping, logits_NV, 1, is_late=True), Reading(mapping, logits_NV, 1)
+    late, now = Reading(mapping, logits_NV, 1, Foreseen(is_favourite=True)), Reading(mapping, logits_NV, 1)
     logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
     assert torch.equal(late.probs_NU, expected_NU)
     assert torch.equal(now.probs_NU, expected_NU)
@@ -79,7 +80,7 @@ def test_one_of_several_positions_is_not_late() -> None:
     mapping = mapping_of(FakeModel())
     logits_NV = torch.zeros(2, len(mapping.vocabulary))
     logits_NV[0, 0] = torch.nan
-    assert not Reading(mapping, logits_NV, 2, is_late=True).is_finite
+    assert not Reading(mapping, logits_NV, 2, Foreseen(is_favourite=True)).is_finite
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf"])

@@ -11,6 +11,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.lone_context import LoneContext
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.reading import Foreseen
 from gac_app.decoding.session import Branch
 from gac_app.executors.threads import ThreadMember
 from tests.decoding.conftest import make
@@ -32,7 +33,7 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on nothing is read before the session asks."""
-    monkeypatch.setattr(LoneContext, "_follow", lambda self, asked: None)
+    monkeypatch.setattr(Foreseen, "is_met_by", lambda self, favourite_id: False)
 
 
 @pytest.mark.parametrize("how", [{}, {"max_new_tokens": 1}, {"max_new_tokens": 2}, {"stop": ["e"]}, {"temperature": 1}])
@@ -92,7 +93,7 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
             context.feed(expectation.favourite_id)
             assert context.written == text
         context.close()
-    assert num_passes == [2, 3, 4, 4]
+    assert num_passes == [2, 2, 4, 4]
     assert model.num_held == 0
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.decoding.row import OwnRow, Row
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
@@ -57,7 +57,7 @@ def test_a_reading_knows_its_favourites(vocabularies: list[MemberVocabulary], se
         mapping = VocabMapping(vocab, union)
         logits_V = torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
         probs_U = mapping.project(logits_V.clone().unsqueeze(0))[0]
-        reading = Reading(mapping, logits_V.unsqueeze(0), 1, is_late=is_late)
+        reading = Reading(mapping, logits_V.unsqueeze(0), 1, Foreseen(is_favourite=is_late))
         ids, probs = zip(*reading.rows[0].top, strict=True)
         assert list(probs) == probs_U[list(ids)].tolist()
         assert list(probs) == probs_U.sort(descending=True).values[: len(probs)].tolist()

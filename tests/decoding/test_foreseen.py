@@ -1,0 +1,167 @@
+"""A member that knows what will be taken reads it without being asked; answers are as if it had waited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gac_app.decoding.context import MemberContext
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.reading import Ahead, Foreseen
+from gac_app.decoding.session import Branch
+from gac_app.executors.threads import ThreadMember
+from tests.decoding.conftest import make
+from tests.decoding.toy import toy_ensemble, toys
+from tests.fakes import FakeModel, Fault, config_of, ensemble_of
+
+SOME = hypothesis_settings(max_examples=40, deadline=None)
+LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
+EVERY_STEP: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 16}
+
+
+def decoded(ensemble: Ensemble, branch: Branch | None = None, **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
+    settings = ensemble.config.settings_from({**EVERY_STEP, **how})
+    *events, finished = ensemble.session("ab é", settings, raw=True, branch=branch).events()
+    assert isinstance(finished, FinishedEvent)
+    return [event.step for event in events if isinstance(event, TokenEvent)], finished
+
+
+def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
+    """All but what a step cost."""
+    values = [(s.token, s.prob, s.top, s.spellings, [(m.member, m.prob, m.top) for m in s.members]) for s in steps]
+    return [*values, finished.text, finished.reason, finished.detail]
+
+
+def always() -> AbstractContextManager[object]:
+    """Let members read their favourite behind every pass that they were asked for, whatever is foreseen."""
+    return patch.object(MemberContext, "_foresight", lambda self: Foreseen(is_favourite=True))
+
+
+def never() -> AbstractContextManager[object]:
+    """Let them read nothing without being asked."""
+    return patch.object(Foreseen, "is_met_by", lambda self, favourite_id: False)
+
+
+@contextmanager
+def counted() -> Iterator[list[Ahead]]:
+    """The passes that members began by themselves and that were what they had to read."""
+    found: list[Ahead] = []
+    go_on = MemberContext._go_on
+
+    def noted(self: MemberContext, begun: Ahead) -> None:
+        found.append(begun)
+        go_on(self, begun)
+
+    with patch.object(MemberContext, "_go_on", noted):
+        yield found
+
+
+def twins(**fields: Any) -> list[FakeModel]:
+    """Two that always like the same best."""
+    return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **fields)]
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+@SOME
+@given(
+    seed=st.integers(0, 1000),
+    num=st.integers(2, 3),
+    temperature=st.sampled_from([0.0, 1.0]),
+    how=st.sampled_from([{}, {"mode": "gate", "threshold": 0.4}, {"mode": "gate", "gate_policy": "eager"}]),
+)
+def test_favourites_read_in_vain_change_nothing(
+    alignment: str, seed: int, num: int, temperature: float, how: dict[str, Any]
+) -> None:
+    """Of members that cut at every place otherwise."""
+    ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8))
+    how = {"alignment": alignment, "temperature": temperature, "seed": seed, **how}
+    with never():
+        expected = facts(*decoded(ensemble, **how))
+    assert facts(*decoded(ensemble, **how)) == expected
+    with always():
+        assert facts(*decoded(ensemble, **how)) == expected
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+@pytest.mark.parametrize("seed", range(8))
+def test_nor_in_threads_of_their_own(seed: int, alignment: str) -> None:
+    models = [FakeModel(name="a", seed=seed), FakeModel(name="b", seed=seed + 1)]
+    with closing(ensemble_of(models)) as ensemble:
+        with never():
+            expected = facts(*decoded(ensemble, alignment=alignment))
+        with always():
+            assert facts(*decoded(ensemble, alignment=alignment)) == expected
+        assert facts(*decoded(ensemble, alignment=alignment)) == expected
+    assert [model.num_held for model in models] == [0, 0]
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_what_all_like_best_is_read_without_being_asked_and_nothing_else(alignment: str) -> None:
+    """The last token is read by nobody."""
+    models = twins(delay_s=0.005)
+    with closing(ensemble_of(models)) as ensemble, counted() as found:
+        steps, finished = decoded(ensemble, alignment=alignment)
+    assert len(found) >= len(steps) // 2
+    assert all(usage.num_forwards == len(steps) for usage in finished.members.values())
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"temperature": 1.0}, {"mode": "gate", "threshold": 1.0}, {"repetition_penalty": 1.3}, {"max_new_tokens": 1}],
+)
+def test_nothing_is_foreseen_where_another_token_may_be_taken(how: dict[str, Any]) -> None:
+    with closing(ensemble_of(twins())) as ensemble, counted() as found:
+        decoded(ensemble, **how)
+    assert not found
+
+
+def test_a_branch_that_takes_another_token_goes_on_from_it() -> None:
+    def other_of(ensemble: Ensemble) -> list[Any]:
+        steps, _ = decoded(ensemble)
+        other = next(candidate.token for candidate in steps[3].top[1:] if candidate.token)
+        return facts(*decoded(ensemble, Branch(tuple(steps[:3]), other)))
+
+    with never():
+        expected = other_of(make(1, 2))
+    with always():
+        assert other_of(make(1, 2)) == expected
+
+
+@pytest.mark.parametrize("member", [InlineMember, ThreadMember])
+@pytest.mark.parametrize("from_read", [1, 2, 3])
+def test_a_pass_that_fails_ends_the_answer_where_it_is_asked_for(from_read: int, member: Any) -> None:
+    models = twins(fault=Fault("raise", from_read))
+    with closing(ensemble_of(models, config_of(["a", "b"]), member)) as ensemble:
+        steps, finished = decoded(ensemble)
+    assert (len(steps), finished.reason) == (from_read, FinishReason.ERROR)
+    assert [model.num_held for model in models] == [0, 0]
+
+
+@pytest.mark.parametrize("room", range(5))
+def test_nothing_is_read_beyond_a_full_context(room: int) -> None:
+    models = twins(context_length=6 + room)
+    with closing(ensemble_of(models)) as ensemble:
+        with never():
+            expected = facts(*decoded(ensemble))
+        assert facts(*decoded(ensemble)) == expected
+    assert expected[-2] is FinishReason.LENGTH
+
+
+def test_a_session_that_is_closed_leaves_nothing_behind() -> None:
+    models = twins(delay_s=0.01)
+    with closing(ensemble_of(models)) as ensemble:
+        events = ensemble.session("the", ensemble.config.settings_from(EVERY_STEP), raw=True).events()
+        next(events)
+        events.close()
+        num_passes = len(models[1].batches)
+    assert len(models[1].batches) <= num_passes + 1
+    assert [model.num_held for model in models] == [0, 0]
