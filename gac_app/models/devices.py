@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ def detect_devices() -> Devices:
         Gpu(f"cuda:{index}", torch.cuda.get_device_properties(index).total_memory)
         for index in range(torch.cuda.device_count())
     )
-    return Devices(gpus, available_cores(), _main_memory_bytes())
+    return Devices(gpus, available_cores(), main_memory_bytes())
 
 
 def parse_devices(text: str) -> Devices:
@@ -62,7 +63,7 @@ def parse_devices(text: str) -> Devices:
     if not 0 < len(sizes) <= MAX_GPUS or min(sizes) == 0:
         raise ConfigError(f"devices: expected 1 to {MAX_GPUS} GPUs with some memory each")
     gpus = tuple(Gpu(f"cuda:{index}", size) for index, size in enumerate(sizes))
-    return Devices(gpus, available_cores(), _main_memory_bytes(), is_assumed=True)
+    return Devices(gpus, available_cores(), main_memory_bytes(), is_assumed=True)
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -84,7 +85,18 @@ def _cpu_quota(cgroup: Path) -> float | None:
         return None
 
 
-def _main_memory_bytes() -> int | None:
+def main_memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What this process may use at most: the machine's memory, or its container's limit; None = unknown."""
     if not hasattr(os, "sysconf"):
         return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _memory_limit(cgroup)
+    return machine if limit is None else min(machine, limit)
+
+
+def _memory_limit(cgroup: Path) -> int | None:
+    """Of a container, by either version of cgroups; None = unlimited."""
+    for path in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            return int(path.read_text())
+    return None

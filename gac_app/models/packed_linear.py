@@ -4,6 +4,9 @@ A decoding step multiplies one row with every weight of the model, a verified dr
 product reads the weights at half of the memory's speed with two rows, at a third with eight, and repacks them in parts
 at every call. Packed once for oneDNN's kernels, several rows take little more than one. Whether that is faster depends
 on the CPU and the shape, so it is tried when a model is loaded. Both are the same sums, to float32 rounding.
+
+The packed weights are copies. Those of a memory-mapped file stay in its pages for as long as the system has no better
+use for these.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gac_app.models.devices import main_memory_bytes
+
 _PACKED_FOR_ROWS = 8  # packed for one row alone, several take twice the time
 _MIN_WEIGHTS = 2**18  # of a matrix; smaller ones stay in the cache, where there is nothing to gain
 _TRIED_BYTES = 2**26  # of weights that a trial goes through: more than a cache holds, as in a model's step
 _TRIED_ROWS = (1, 4)  # a step, and a verified draft or a pass that answers share
 _TRIALS = 3  # of which the fastest counts
 _GAIN = 0.9  # of the plain product's time, from which a layer is packed
+_MAX_SHARE = 0.25  # of main memory, that the packed weights of one model may take
 
 
 class PackedLinear(nn.Module):
@@ -43,10 +49,17 @@ class PackedLinear(nn.Module):
 
 
 def pack(model: nn.Module) -> None:
-    """Pack the large linear layers of a float32 model on a CPU where that gains, tried with torch's threads."""
+    """Pack the large linear layers of a float32 model on a CPU where that gains, tried with torch's threads.
+
+    A model whose packed weights would take much of the memory stays as it is.
+    """
     by_shape: dict[torch.Size, list[tuple[nn.Module, str, nn.Linear]]] = defaultdict(list)
     for parent, name, linear in _large_layers(model):
         by_shape[linear.weight.shape].append((parent, name, linear))
+    num_bytes = sum(linear.weight.nbytes for layers in by_shape.values() for *_, linear in layers)
+    memory_bytes = main_memory_bytes()
+    if memory_bytes is None or num_bytes > _MAX_SHARE * memory_bytes:
+        return
     with torch.inference_mode():
         for layers in by_shape.values():
             if _gains([linear.weight for *_, linear in layers]):

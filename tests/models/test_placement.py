@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gac_app.config import MemberConfig
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
-from gac_app.models.devices import GIB, Devices, Gpu, available_cores
+from gac_app.models.devices import GIB, Devices, Gpu, available_cores, main_memory_bytes
 from gac_app.models.placement import Placement, detect_devices, parse_devices, plan
 
 CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
@@ -184,3 +184,14 @@ def test_the_papers_pair_spans_gpus() -> None:
     config = load_config(next(path for path in CONFIGS if path.stem == "paper-70b"))
     placement = plan(config.members, parse_devices("8x80GiB"))
     assert devices_of(placement) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
+
+
+@pytest.mark.skipif(main_memory_bytes() is None, reason="this system does not tell its memory")
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_containers_limit_is_its_memory(name: str, tmp_path: Path) -> None:
+    unlimited = main_memory_bytes(tmp_path)
+    assert unlimited is not None
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    for limit, expected in ((str(GIB // 8), GIB // 8), ("max", unlimited), (str(2**63 - 4096), unlimited)):
+        (tmp_path / name).write_text(f"{limit}\n")
+        assert main_memory_bytes(tmp_path) == expected
