@@ -18,7 +18,11 @@ def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:
 
 
 def load_reference(bench: Workbench, member: MemberConfig) -> Any:
-    """The transformers model of a member, where the configuration puts it and in the same precision."""
+    """The transformers model of a member, where the configuration puts it and in the same precision.
+
+    It has the member's own weights: where they happen to lie in memory makes two copies of them differ by several
+    percent.
+    """
     from transformers import AutoModelForCausalLM
 
     from gac_app.environment import cache_dir
@@ -29,4 +33,6 @@ def load_reference(bench: Workbench, member: MemberConfig) -> Any:
     device = bench.seats[member.name].device
     dtype = member.dtype if member.dtype != "auto" else ("float32" if device == "cpu" else "auto")
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, device_map={"": device}, local_files_only=True)
+    model.load_state_dict(bench.model(member.name).weights, assign=True)
+    model.tie_weights()
     return model.eval()

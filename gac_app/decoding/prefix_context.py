@@ -110,36 +110,35 @@ class PrefixContext(MemberContext):
     def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_rows: int) -> Future[Reading] | None:
         """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
         if self._begun:
-            base, new = self._path(boundary)
-            if self._held(base) == [*(own for added in new for own in added.ids), *ahead]:
+            base, _, ids = self._path(boundary)
+            if self._held(base) == [*ids, *ahead]:
                 self._go_on(self._begun)
-                self._hold(boundary, ahead)
             else:
                 self._abandon_begun()
-            if self._ahead:
-                return self._ahead
+                if self._ahead:
+                    return self._ahead
         self._hold(boundary, ahead)
-        return self._read_rows(num_rows)
+        return self._ahead or self._read_rows(num_rows)
 
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Let the sequence be the ids up to `boundary` and those of `ahead`. What it has read of them stays read."""
-        base, new = self._path(boundary)
+        base, new, ids = self._path(boundary)
         del self._chain[base.depth + 1 :]
         self._chain += new
-        ids = [*(own for added in new for own in added.ids), *ahead]
+        ids += ahead
         num_same = num_common(self._held(base), ids)
         start = base.num_ids + num_same
         self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids <= start}
         self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
         self._num_held = len(self._sequence.ids)
 
-    def _path(self, boundary: Boundary) -> tuple[Boundary, list[Boundary]]:
-        """The last boundary of the chain on the way to this one, and those behind it."""
+    def _path(self, boundary: Boundary) -> tuple[Boundary, list[Boundary], list[int]]:
+        """The last boundary of the chain on the way to this one, those behind that, and the ids behind it."""
         new: list[Boundary] = []
         while boundary.parent and boundary not in self._chain[boundary.depth : boundary.depth + 1]:
             new.insert(0, boundary)
             boundary = boundary.parent
-        return boundary, new
+        return boundary, new, [own for added in new for own in added.ids]
 
     def _held(self, boundary: Boundary) -> list[int]:
         """The sequence's ids behind a boundary of the chain."""

@@ -106,8 +106,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         return True
 
     def _row_at(self, boundary: Boundary) -> Row | None:
-        base, new = self._path(boundary)
-        ids = [own for added in new for own in added.ids]
+        base, _, ids = self._path(boundary)
         return self._rows.get(boundary.num_ids) if self._held(base)[: len(ids)] == ids else None
 
     def _ahead_of_need(self) -> tuple[Boundary, tuple[int, ...], int]:

@@ -30,18 +30,22 @@ _GAIN = 0.9  # of the plain product's time, from which a layer is packed
 _MAX_SHARE = 0.25  # of main memory, that the packed weights of one model may take
 
 
-class PackedLinear(nn.Module):
-    """A linear layer whose weights are packed. It keeps no others: they are no part of the model's state.
+class PackedLinear(nn.Linear):
+    """A linear layer that multiplies with a packed copy of its weights.
+
+    Args:
+        linear: whose weights it shares; some models look at those of their layers.
 
     Raises:
         RuntimeError: where this torch cannot pack them.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.bias = linear.bias
+        self.weight, self.bias = linear.weight, linear.bias
         self._packed = _packed(linear.weight)
+        self.train(linear.training)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """`input` [..., in] to [..., out]."""
@@ -68,8 +72,8 @@ def pack(model: nn.Module) -> None:
 
 
 def _large_layers(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
+    for parent in model.modules():
+        for name, child in parent.named_children():
             if type(child) is nn.Linear and _may_gain(child.weight):
                 yield parent, name, child
 

@@ -89,6 +89,12 @@ class TransformersModel(Model):
         self._passes = passes_for(name, model)
         self.max_shared_ids = self._passes.max_shared_ids
 
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """By the names that the model's own class gives them."""
+        weights: dict[str, torch.Tensor] = self._model.state_dict()
+        return weights
+
     def encode_raw(self, text: str) -> list[int]:
         ids, data = self._encode.document(text), text.encode("utf-8", "replace")
         # A space put in front is the model's habit; a text changed otherwise would part the members' contexts.

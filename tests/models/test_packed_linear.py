@@ -62,13 +62,18 @@ def test_large_float32_layers_are_packed_where_they_gain(prefer: Callable[[Any],
     assert type(model["small"]) is type(model["narrow"]) is nn.Linear
 
 
-def test_a_packed_layer_keeps_no_other_weights(prefer: Callable[[Any], None]) -> None:
+def test_a_packed_layer_shares_the_weights_that_it_packed(prefer: Callable[[Any], None]) -> None:
+    """Several models look at the type of a layer's weights before they call it."""
     prefer(packed_linear._packed_product)
     model = nn.ModuleDict({"large": linear(512, 512, has_bias=True)})
+    weight, bias = model["large"].weight, model["large"].bias
 
     pack(model)
 
-    assert set(model.state_dict()) == {"large.bias"}
+    assert isinstance(model["large"], PackedLinear)
+    assert model["large"].weight is weight
+    assert model["large"].bias is bias
+    assert set(model.state_dict()) == {"large.weight", "large.bias"}
 
 
 def test_weights_that_an_embedding_shares_stay_its_own(prefer: Callable[[Any], None]) -> None:
