@@ -19,7 +19,7 @@ from gac_app.bench.timing import MIN_TOKENS, decode, interleaved, median_ratio, 
 from gac_app.bench.workbench import Workbench
 from gac_app.config import MemberConfig
 from gac_app.errors import GacError
-from gac_app.models.llama_cpp_library import library
+from gac_app.models.llama_cpp_library import library, load_weights
 from gac_app.models.message import Message
 
 Loop = Callable[[list[int], int], list[float]]  # (prompt ids, most tokens) -> when each token came
@@ -66,10 +66,7 @@ def _compare(bench: Workbench, member: MemberConfig, library_name: str, loop: Lo
 
 
 class _LlamaCppLoop:
-    """A context of its own over a member's weights, as the library makes it by default.
-
-    Over the same weights: where they happen to lie in memory makes two copies of them differ by several percent.
-    """
+    """The library's own model of a member's file and a context, as it makes them by default."""
 
     def __init__(self, bench: Workbench, member: MemberConfig) -> None:
         self._ffi, self._lib = library()
@@ -78,7 +75,7 @@ class _LlamaCppLoop:
         params = self._lib.llama_context_default_params()
         params.n_ctx = model.context_length
         params.n_threads = params.n_threads_batch = bench.seats[member.name].num_threads
-        self._context = self._lib.llama_init_from_model(model.weights, params)
+        self._context = self._lib.llama_init_from_model(load_weights(bench.files(member).path), params)
         if self._context == self._ffi.NULL:
             raise GacError(f"{member.name}: llama.cpp cannot make a second context")
         self._vocab_size = len(model.vocabulary)

@@ -59,6 +59,7 @@ def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tu
 
 def _llama_cpp_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
     """The model, or None where llama.cpp does not work here and the configuration leaves the choice."""
+    from gac_app.models.gguf_split import split
     from gac_app.models.llama_cpp_library import LlamaCppMissingError, ProbeCrashed, library, probe
     from gac_app.models.llama_cpp_model import LlamaCppModel
 
@@ -79,6 +80,7 @@ def _llama_cpp_model(member: MemberConfig, files: ModelFiles, num_threads: int, 
         context_length=member.context_length,
         max_sequences=member.max_sequences,
         chat_template=member.chat_template,
+        split=split(files.path, cache_dir),
     )
 
 

@@ -53,11 +53,11 @@ def _open_library() -> tuple[Any, Any]:
     return ffi, lib
 
 
-def load_weights(path: Path, num_gpu_layers: int) -> Any:
-    """The `llama_model *` of a GGUF file. Raises ModelLoadError."""
+def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = False) -> Any:
+    """The `llama_model *` of a GGUF file, or of its vocabulary and metadata. Raises ModelLoadError."""
     ffi, lib = library()
     params = lib.llama_model_default_params()
-    params.n_gpu_layers = num_gpu_layers
+    params.n_gpu_layers, params.vocab_only = num_gpu_layers, vocab_only
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     if model == ffi.NULL:
         raise ModelLoadError(f"{path.name}: llama.cpp cannot load it; is the file whole and a GGUF model?")

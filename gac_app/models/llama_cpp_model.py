@@ -7,7 +7,7 @@ hundred tokens, 0.07 where 750 were split differently).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.llama_cpp_library import library, load_weights
 from gac_app.models.llama_cpp_tokenizer import LlamaCppTokenizer
 from gac_app.models.message import Message
+from gac_app.models.outer_layers import OuterLayers
 from gac_app.vocab.decoders import check_round_trip
 
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
@@ -44,9 +45,10 @@ class LlamaCppModel(Model):
         max_sequences: sequences held at once. Memory for all of them, each at full length, is set aside here.
         chat_template: Jinja; None = the file's own, "" = none.
         num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
+        split: the directory of the file's parts (see `gguf_split`); None = llama.cpp computes the whole of it.
 
     Attributes:
-        weights: the `llama_model *`, of which several contexts can be made.
+        weights: the `llama_model *` of what llama.cpp computes, of which several contexts can be made.
 
     Raises:
         ModelLoadError: where the file cannot be loaded.
@@ -65,24 +67,28 @@ class LlamaCppModel(Model):
         max_sequences: int = 8,
         chat_template: str | None = None,
         num_gpu_layers: int = 0,
+        split: Path | None = None,
     ) -> None:
         self.name = name
         self.num_threads = num_threads
         self.device = torch.device("cpu")
         self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
         self._ffi, self._lib = library()
-        self.weights = load_weights(path, num_gpu_layers)
-        vocab = self._lib.llama_model_get_vocab(self.weights)
+        self._outer = OuterLayers(path, split, num_threads) if split else None
+        self.weights = load_weights(self._outer.inner_path if self._outer else path, num_gpu_layers)
+        self._described = load_weights(path, vocab_only=True) if self._outer else self.weights
+        vocab = self._lib.llama_model_get_vocab(self._described)
         trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
         self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
         self._context = self._new_context(num_threads, max_sequences)
         self._memory = self._lib.llama_get_memory(self._context)
         # A longer batch is a failed assertion in C; one is never longer than the cache.
         self._batch_tokens: int = self._lib.llama_n_batch(self._context)
-        self._batch = self._lib.llama_batch_init(self._batch_tokens, 0, 1)
+        self._batch = self._lib.llama_batch_init(self._batch_tokens, self._outer.width if self._outer else 0, 1)
         self._free_slots = list(range(max_sequences))
         self._tokenizer = LlamaCppTokenizer(vocab)
         self.vocabulary = self._tokenizer.vocabulary
+        self._num_outputs = self._outer.width if self._outer else len(self.vocabulary)  # per row, of llama.cpp
         try:
             check_round_trip(self.vocabulary)
         except VocabularyError as error:
@@ -108,7 +114,7 @@ class LlamaCppModel(Model):
         return context
 
     def _own_template(self) -> str:
-        template = self._lib.llama_model_chat_template(self.weights, self._ffi.NULL)
+        template = self._lib.llama_model_chat_template(self._described, self._ffi.NULL)
         return "" if template == self._ffi.NULL else self._ffi.string(template).decode("utf-8", "replace")
 
     def encode_raw(self, text: str) -> list[int]:
@@ -167,10 +173,9 @@ class LlamaCppModel(Model):
             finally:
                 for _, slot, position, *_ in fillers:
                     self._forget_from(slot, position)
-            for row, owner in wanted:
-                logits_V = self._logits(row)
-                # The buffer is overwritten by the next chunk.
-                rows[owner].append(logits_V if index == len(chunks) - 1 else logits_V.copy())
+            is_last = index == len(chunks) - 1
+            for (_, owner), logits_V in zip(wanted, self._logits([row for row, _ in wanted], is_last), strict=True):
+                rows[owner].append(logits_V)
         for read in reads:
             read.sequence.num_cached = len(read.sequence.ids)
         return [torch.from_numpy(r[0][None] if len(r) == 1 else np.stack(r)) for r in rows]
@@ -197,9 +202,10 @@ class LlamaCppModel(Model):
         """Run one chunk; returns (row of the batch, index of the read) per distribution wanted."""
         batch = self._batch
         batch.n_tokens = len(chunk)
+        self._take_in([token_id for *_, token_id, _ in chunk])
         wanted = []
         for row, (owner, slot, position, token_id, is_wanted) in enumerate(chunk):
-            batch.token[row], batch.pos[row] = token_id, position
+            batch.pos[row] = position
             batch.n_seq_id[row], batch.seq_id[row][0] = 1, slot
             batch.logits[row] = is_wanted
             if is_wanted and owner != _NOBODY:
@@ -211,16 +217,34 @@ class LlamaCppModel(Model):
             raise MemberError(self.name, "exception", f"llama_decode returned {status}")
         return wanted
 
-    def _logits(self, row: int) -> np.ndarray[Any, Any]:
+    def _take_in(self, ids: list[int]) -> None:
+        """Put ids into the batch, as they are or as embeddings."""
+        if self._outer is None:
+            self._batch.token[0 : len(ids)] = ids
+            return
+        embeddings_NE = self._outer.embed(ids)
+        self._ffi.memmove(self._batch.embd, self._ffi.from_buffer(embeddings_NE), embeddings_NE.nbytes)
+
+    def _logits(self, rows: list[int], is_last: bool) -> Iterable[np.ndarray[Any, Any]]:
+        """Of these rows of the batch; with `is_last` perhaps in memory that the next batch overwrites."""
+        outputs = [self._output(row) for row in rows]
+        if self._outer is not None:
+            return self._outer.logits(np.stack(outputs)) if outputs else ()
+        return outputs if is_last else [logits_V.copy() for logits_V in outputs]
+
+    def _output(self, row: int) -> np.ndarray[Any, Any]:
+        """What llama.cpp gives for a row: logits, or a hidden state."""
         pointer = self._lib.llama_get_logits_ith(self._context, row)
         if pointer == self._ffi.NULL:
             raise MemberError(self.name, "exception", "llama.cpp gave no logits")
-        return np.frombuffer(self._ffi.buffer(pointer, 4 * len(self.vocabulary)), dtype=np.float32)
+        return np.frombuffer(self._ffi.buffer(pointer, 4 * self._num_outputs), dtype=np.float32)
 
     def close(self) -> None:
         self._lib.llama_batch_free(self._batch)
         self._lib.llama_free(self._context)
         self._lib.llama_model_free(self.weights)
+        if self._described != self.weights:
+            self._lib.llama_model_free(self._described)
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:

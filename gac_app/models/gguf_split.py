@@ -1,0 +1,251 @@
+"""GGUF files in two, for `outer_layers`: split once, tried in a child process, and kept in the cache where that pays.
+
+What llama.cpp is given is a model without a vocabulary: embeddings go in, and its output layer is the identity, so that
+what it takes for logits are hidden states. Whether that is still the same model, and faster, is measured: an
+architecture that does more at its ends than multiply is told by its other logits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import logging
+import math
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+
+from gac_app.models.base import Read, Sequence
+from gac_app.models.llama_cpp_library import BINDING
+from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.outer_layers import INNER_FILE, OUTPUT_FILE, EmbeddingLayout
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1  # of what is kept; a new number splits anew
+_TIMEOUT_S = 300
+_BLOCK, _SCALE_BYTES = 32, 2  # Q8_0: weights that share a scale, and the scale's size before them
+_TRIED_IDS = 12  # of which logits are compared
+_SAME = 0.01  # the largest difference, relative to the largest logit, that rounding makes
+_ROUNDS, _STEPS = 6, 4  # of timing
+_SIZES = (1, 2, 4)  # steps in a pass
+_SLOWER = 1.05  # what a pass of one step may take of what it took
+
+
+class _Unsuited(Exception):  # noqa: N818 (no error: the file stays whole)
+    """The file is better left whole."""
+
+
+def split(gguf: Path, cache_dir: Path) -> Path | None:
+    """The directory with the file's parts; None where llama.cpp had better compute the whole of it.
+
+    The first call for a file takes some seconds, in which a child process tries both.
+    """
+    if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
+        return None
+    status = gguf.stat()
+    versions = [importlib.metadata.version(name) for name in (BINDING, "onnxruntime")]
+    key = f"{_FORMAT}\n{gguf.resolve()}\n{status.st_size}\n{status.st_mtime_ns}\n{versions}"
+    target = cache_dir / "split" / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    try:
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(target.with_name(target.name + ".lock")):
+                if not target.is_dir():  # another process may have split it while this one waited
+                    _split_in_child(gguf, target)
+    except OSError as error:  # nothing can be kept
+        logger.info("%s stays whole: %s", gguf.name, error)
+        return None
+    return target if (target / INNER_FILE).exists() else None
+
+
+def _split_in_child(gguf: Path, target: Path) -> None:
+    """An abort in C harms nobody there. An empty directory stays where the file is to stay whole."""
+    work_dir = target.with_name(target.name + ".splitting")
+    shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
+    work_dir.mkdir()
+    command = [sys.executable, "-m", "gac_app.models.gguf_split", str(gguf), str(work_dir)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        is_split, said = done.returncode == 0, (done.stderr.strip().splitlines() or [""])[-1]
+    except subprocess.TimeoutExpired:
+        is_split, said = False, f"took more than {_TIMEOUT_S} s"
+    if not is_split:
+        logger.info("%s stays whole: %s", gguf.name, said)
+        shutil.rmtree(work_dir)
+        work_dir.mkdir()
+    work_dir.replace(target)
+
+
+# --- in the child
+
+
+def _main(gguf: Path, directory: Path) -> None:
+    write(gguf, directory)
+    with (
+        closing(LlamaCppModel("whole", gguf, context_length=256, max_sequences=max(_SIZES))) as whole,
+        closing(LlamaCppModel("split", gguf, context_length=256, max_sequences=max(_SIZES), split=directory)) as parts,
+    ):
+        _compare_logits(whole, parts)
+        _compare_times(whole, parts)
+
+
+def write(gguf: Path, directory: Path) -> None:
+    """Write the parts of a file. Raises _Unsuited where its output layer is of another kind."""
+    reader = _Reader(gguf)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    if "token_embd.weight" not in tensors:
+        raise _Unsuited("has no embeddings of its own")
+    embedding = tensors["token_embd.weight"]
+    output = tensors.get("output.weight", embedding)
+    if output.tensor_type is not GGMLQuantizationType.Q8_0:
+        raise _Unsuited(f"its output layer is {output.tensor_type.name}, not Q8_0")
+    width, num_rows = map(int, embedding.shape)
+    architecture = str(reader.fields["general.architecture"].contents())
+    EmbeddingLayout(
+        int(embedding.data_offset),
+        num_rows,
+        embedding.n_bytes // num_rows,
+        embedding.tensor_type.name,
+        width,
+        # The Gemma family's; every other architecture of llama.cpp scales by a number in its file, or not at all.
+        math.sqrt(width) if architecture.startswith("gemma") else 1.0,
+    ).save(directory)
+    _write_inner(reader, architecture, width, directory / INNER_FILE)
+    _write_output(np.asarray(output.data), width, directory / OUTPUT_FILE)
+
+
+def _write_inner(reader: GGUFReader, architecture: str, width: int, path: Path) -> None:
+    writer = GGUFWriter(path, architecture)
+    for field in reader.fields.values():
+        if field.name.startswith(f"{architecture}.") and not field.name.endswith(".vocab_size"):
+            kind, *rest = field.types
+            writer.add_key_value(field.name, field.contents(), kind, sub_type=rest[-1] if rest else None)
+    writer.add_tokenizer_model("no_vocab")
+    writer.add_vocab_size(width)
+    writer.add_tensor("token_embd.weight", np.zeros((width, width), np.float32))
+    writer.add_tensor("output.weight", np.eye(width, dtype=np.float32))
+    for tensor in reader.tensors:
+        if tensor.name not in ("token_embd.weight", "output.weight"):
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _write_output(rows: np.ndarray[Any, np.dtype[np.uint8]], width: int, path: Path) -> None:
+    """Q8_0 rows as a model of one operator, its weights beside it so that they need not be parsed."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    blocks = rows.reshape(len(rows), width // _BLOCK, _SCALE_BYTES + _BLOCK)
+    scales = np.ascontiguousarray(blocks[..., :_SCALE_BYTES]).view(np.float16)[..., 0].astype(np.float32)
+    weights = np.ascontiguousarray(blocks[..., _SCALE_BYTES:]) ^ 0x80  # unsigned, 128 for zero
+    product = helper.make_node(
+        "MatMulNBits",
+        ["hidden", "weights", "scales"],
+        ["logits"],
+        domain="com.microsoft",
+        K=width,
+        N=len(rows),
+        bits=8,
+        block_size=_BLOCK,
+        accuracy_level=4,  # activations in 8 bits too, as llama.cpp has them
+    )
+    graph = helper.make_graph(
+        [product],
+        "output",
+        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["n", width])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", len(rows)])],
+        [
+            helper.make_tensor("weights", TensorProto.UINT8, weights.shape, weights.tobytes(), raw=True),
+            helper.make_tensor("scales", TensorProto.FLOAT, scales.shape, scales.tobytes(), raw=True),
+        ],
+    )
+    versions = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=versions, ir_version=10)
+    onnx.save_model(model, str(path), save_as_external_data=True, location=f"{path.stem}.bin")
+
+
+def _compare_logits(whole: LlamaCppModel, parts: LlamaCppModel) -> None:
+    ids = [id % len(whole.vocabulary) for id in range(1000, 1000 + 97 * _TRIED_IDS, 97)]
+    found = []
+    for model in (whole, parts):
+        sequence = model.new_sequence()
+        rows = [_read(model, sequence, ids[:-3], len(ids) - 3)]  # as a prompt is read, then as steps are
+        rows += [_read(model, sequence, [id], 1) for id in ids[-3:]]
+        model.free(sequence)
+        found.append(np.concatenate(rows))
+    difference = float(np.abs(found[0] - found[1]).max() / np.abs(found[0]).max())
+    if not difference <= _SAME:
+        raise _Unsuited(f"its parts give other logits, by {difference:.3f} of the largest")
+
+
+def _compare_times(whole: LlamaCppModel, parts: LlamaCppModel) -> None:
+    times: dict[tuple[LlamaCppModel, int], list[float]] = {}
+    for _ in range(_ROUNDS):
+        for size in _SIZES:
+            for model in (whole, parts):
+                times.setdefault((model, size), []).append(_seconds(model, size))
+    before, now = ([median(times[model, size]) for size in _SIZES] for model in (whole, parts))
+    # Steps that are to share a pass are cut into passes as pays, so two or four of them cost no more than one each.
+    before = [min(seconds, size * before[0]) for size, seconds in zip(_SIZES, before, strict=True)]
+    if now[0] > _SLOWER * before[0] or sum(now) > sum(before):
+        shown = ", ".join(f"{1000 * b:.1f} -> {1000 * n:.1f}" for b, n in zip(before, now, strict=True))
+        raise _Unsuited(f"its parts are no faster ({shown} ms for 1, 2 and 4 steps)")
+
+
+def _seconds(model: LlamaCppModel, num_steps: int) -> float:
+    """Of a pass over so many steps."""
+    sequences = [model.new_sequence() for _ in range(num_steps)]
+    marks = []
+    for step in range(_STEPS):
+        for sequence in sequences:
+            sequence.extend([(1000 + 31 * sequence.slot + step) % len(model.vocabulary)])
+        marks.append(time.perf_counter())
+        model.read([Read(sequence) for sequence in sequences])
+    marks.append(time.perf_counter())
+    for sequence in sequences:
+        model.free(sequence)
+    return (marks[-1] - marks[1]) / (_STEPS - 1)
+
+
+def _read(model: LlamaCppModel, sequence: Sequence, ids: list[int], num_logits: int) -> np.ndarray[Any, Any]:
+    sequence.extend(ids)
+    return model.read([Read(sequence, num_logits)])[0].numpy().copy()
+
+
+class _Reader(GGUFReader):
+    """Steps over lists of texts, a vocabulary's, which take ten seconds to be read and are not wanted."""
+
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[GGUFValueType]]:
+        if raw_type == GGUFValueType.ARRAY:
+            kind, length = struct.unpack_from("<IQ", self.data, orig_offs)
+            if kind == GGUFValueType.STRING:
+                end = orig_offs + struct.calcsize("<IQ")
+                for _ in range(length):
+                    end += 8 + struct.unpack_from("<Q", self.data, end)[0]
+                return end - orig_offs, [], [], [GGUFValueType.ARRAY, GGUFValueType.STRING]
+        parts: Callable[[int, int], Any] = super()._get_field_parts
+        found: tuple[int, list[Any], list[int], list[GGUFValueType]] = parts(orig_offs, raw_type)
+        return found
+
+
+if __name__ == "__main__":
+    try:
+        _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except _Unsuited as reason:
+        sys.exit(str(reason))
