@@ -7,9 +7,8 @@ few columns are poor, two steps in one pass can cost more than two passes (llama
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
-_REMEMBERED = 5  # passes of each size, of which the median counts
+_REMEMBERED = 5  # passes of each size, of which the fastest counts: what else the machine does only adds to it
 _TRIED = 2  # passes of a size from which its cost is believed
 _AGAIN = 256  # cuts after which all are read together once, in case it has changed
 _PLANNED = 32  # passes for which the best sizes are not worked out again
@@ -66,4 +65,4 @@ class PassCosts:
 
     def _cost(self, size: int) -> float:
         """Seconds; a size that was hardly seen costs what one step does, so that it is tried."""
-        return median(self._seconds[size if self._is_known(size) else 1])
+        return min(self._seconds[size if self._is_known(size) else 1])
