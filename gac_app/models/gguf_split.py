@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
+from gguf.gguf_reader import ReaderTensor
 
 from gac_app.models.base import Read, Sequence
 from gac_app.models.llama_cpp_library import BINDING
@@ -34,12 +35,15 @@ from gac_app.models.outer_layers import INNER_FILE, OUTPUT_FILE, EmbeddingLayout
 
 logger = logging.getLogger(__name__)
 
+_EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"  # where there is no output layer, it is the embeddings
+_LEAST_BYTES = 4 << 20  # of an output layer that is worth it
 _FORMAT = 1  # of what is kept; a new number splits anew
 _TIMEOUT_S = 300
 _BLOCK, _SCALE_BYTES = 32, 2  # Q8_0: weights that share a scale, and the scale's size before them
+_MOST_ITEMS = 1024  # of a list that is read: more are a vocabulary's
 _TRIED_IDS = 12  # of which logits are compared
 _SAME = 0.01  # the largest difference, relative to the largest logit, that rounding makes
-_ROUNDS, _STEPS = 6, 4  # of timing
+_ROUNDS, _STEPS = 4, 3  # of timing
 _SIZES = (1, 2, 4)  # steps in a pass
 _SLOWER = 1.05  # what a pass of one step may take of what it took
 
@@ -51,9 +55,9 @@ class _Unsuited(Exception):  # noqa: N818 (no error: the file stays whole)
 def split(gguf: Path, cache_dir: Path) -> Path | None:
     """The directory with the file's parts; None where llama.cpp had better compute the whole of it.
 
-    The first call for a file takes some seconds, in which a child process tries both.
+    The first call for a file may take ten seconds, in which a child process tries both.
     """
-    if importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
         return None
     status = gguf.stat()
     versions = [importlib.metadata.version(name) for name in (BINDING, "onnxruntime")]
@@ -64,29 +68,58 @@ def split(gguf: Path, cache_dir: Path) -> Path | None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_name(target.name + ".lock")):
                 if not target.is_dir():  # another process may have split it while this one waited
-                    _split_in_child(gguf, target)
+                    _try(gguf, target)
     except OSError as error:  # nothing can be kept
         logger.info("%s stays whole: %s", gguf.name, error)
         return None
     return target if (target / INNER_FILE).exists() else None
 
 
-def _split_in_child(gguf: Path, target: Path) -> None:
-    """An abort in C harms nobody there. An empty directory stays where the file is to stay whole."""
+def _try(gguf: Path, target: Path) -> None:
+    """Split a file; where it is to stay whole, an empty directory says so."""
     work_dir = target.with_name(target.name + ".splitting")
     shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
     work_dir.mkdir()
-    command = [sys.executable, "-m", "gac_app.models.gguf_split", str(gguf), str(work_dir)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-        is_split, said = done.returncode == 0, (done.stderr.strip().splitlines() or [""])[-1]
-    except subprocess.TimeoutExpired:
-        is_split, said = False, f"took more than {_TIMEOUT_S} s"
-    if not is_split:
-        logger.info("%s stays whole: %s", gguf.name, said)
+        _outer_layers(_read(gguf), _LEAST_BYTES)
+        _run_child(gguf, work_dir)
+    except _Unsuited as reason:
+        logger.info("%s stays whole: %s", gguf.name, reason)
         shutil.rmtree(work_dir)
         work_dir.mkdir()
     work_dir.replace(target)
+
+
+def _run_child(gguf: Path, directory: Path) -> None:
+    """Write the parts and try them where an abort in C harms nobody. Raises _Unsuited."""
+    command = [sys.executable, "-m", "gac_app.models.gguf_split", str(gguf), str(directory)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise _Unsuited(f"trying its parts took more than {_TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        raise _Unsuited((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
+
+
+def _read(gguf: Path) -> GGUFReader:
+    try:
+        return _Reader(gguf)
+    except Exception as error:  # a damaged file's: whoever loads it will tell
+        raise _Unsuited(f"{type(error).__name__}: {error}") from error
+
+
+def _outer_layers(reader: GGUFReader, least_bytes: int = 0) -> tuple[ReaderTensor, ReaderTensor]:
+    """The embeddings and the output layer, often the same. Raises _Unsuited where this is not for such a file."""
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    embedding = tensors.get(_EMBEDDING)
+    if embedding is None or "split.count" in reader.fields:
+        raise _Unsuited("it is no whole model")
+    output = tensors.get(_OUTPUT, embedding)
+    if output.tensor_type is not GGMLQuantizationType.Q8_0:
+        raise _Unsuited(f"its output layer is {output.tensor_type.name}, not Q8_0")
+    if output.n_bytes < least_bytes:
+        raise _Unsuited("its output layer is small")
+    return embedding, output
 
 
 # --- in the child
@@ -104,14 +137,8 @@ def _main(gguf: Path, directory: Path) -> None:
 
 def write(gguf: Path, directory: Path) -> None:
     """Write the parts of a file. Raises _Unsuited where its output layer is of another kind."""
-    reader = _Reader(gguf)
-    tensors = {tensor.name: tensor for tensor in reader.tensors}
-    if "token_embd.weight" not in tensors:
-        raise _Unsuited("has no embeddings of its own")
-    embedding = tensors["token_embd.weight"]
-    output = tensors.get("output.weight", embedding)
-    if output.tensor_type is not GGMLQuantizationType.Q8_0:
-        raise _Unsuited(f"its output layer is {output.tensor_type.name}, not Q8_0")
+    reader = _read(gguf)
+    embedding, output = _outer_layers(reader)
     width, num_rows = map(int, embedding.shape)
     architecture = str(reader.fields["general.architecture"].contents())
     EmbeddingLayout(
@@ -120,7 +147,7 @@ def write(gguf: Path, directory: Path) -> None:
         embedding.n_bytes // num_rows,
         embedding.tensor_type.name,
         width,
-        # The Gemma family's; every other architecture of llama.cpp scales by a number in its file, or not at all.
+        # The Gemma family's; other architectures' scales are in the logits or none, as the trial shows.
         math.sqrt(width) if architecture.startswith("gemma") else 1.0,
     ).save(directory)
     _write_inner(reader, architecture, width, directory / INNER_FILE)
@@ -135,10 +162,10 @@ def _write_inner(reader: GGUFReader, architecture: str, width: int, path: Path) 
             writer.add_key_value(field.name, field.contents(), kind, sub_type=rest[-1] if rest else None)
     writer.add_tokenizer_model("no_vocab")
     writer.add_vocab_size(width)
-    writer.add_tensor("token_embd.weight", np.zeros((width, width), np.float32))
-    writer.add_tensor("output.weight", np.eye(width, dtype=np.float32))
+    writer.add_tensor(_EMBEDDING, np.zeros((width, width), np.float32))
+    writer.add_tensor(_OUTPUT, np.eye(width, dtype=np.float32))
     for tensor in reader.tensors:
-        if tensor.name not in ("token_embd.weight", "output.weight"):
+        if tensor.name not in (_EMBEDDING, _OUTPUT):
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -185,8 +212,8 @@ def _compare_logits(whole: LlamaCppModel, parts: LlamaCppModel) -> None:
     found = []
     for model in (whole, parts):
         sequence = model.new_sequence()
-        rows = [_read(model, sequence, ids[:-3], len(ids) - 3)]  # as a prompt is read, then as steps are
-        rows += [_read(model, sequence, [id], 1) for id in ids[-3:]]
+        rows = [_logits(model, sequence, ids[:-3], len(ids) - 3)]  # as a prompt is read, then as steps are
+        rows += [_logits(model, sequence, [id], 1) for id in ids[-3:]]
         model.free(sequence)
         found.append(np.concatenate(rows))
     difference = float(np.abs(found[0] - found[1]).max() / np.abs(found[0]).max())
@@ -223,25 +250,31 @@ def _seconds(model: LlamaCppModel, num_steps: int) -> float:
     return (marks[-1] - marks[1]) / (_STEPS - 1)
 
 
-def _read(model: LlamaCppModel, sequence: Sequence, ids: list[int], num_logits: int) -> np.ndarray[Any, Any]:
+def _logits(model: LlamaCppModel, sequence: Sequence, ids: list[int], num_logits: int) -> np.ndarray[Any, Any]:
     sequence.extend(ids)
     return model.read([Read(sequence, num_logits)])[0].numpy().copy()
 
 
-class _Reader(GGUFReader):
-    """Steps over lists of texts, a vocabulary's, which take ten seconds to be read and are not wanted."""
+class _Reader(GGUFReader):  # type: ignore[misc]
+    """Steps over the lists of a vocabulary, which take ten seconds to be read and are not wanted."""
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[GGUFValueType]]:
         if raw_type == GGUFValueType.ARRAY:
             kind, length = struct.unpack_from("<IQ", self.data, orig_offs)
-            if kind == GGUFValueType.STRING:
-                end = orig_offs + struct.calcsize("<IQ")
-                for _ in range(length):
-                    end += 8 + struct.unpack_from("<Q", self.data, end)[0]
-                return end - orig_offs, [], [], [GGUFValueType.ARRAY, GGUFValueType.STRING]
+            if length > _MOST_ITEMS:
+                start = orig_offs + struct.calcsize("<IQ")
+                return self._end_of(start, GGUFValueType(kind), length) - orig_offs, [], [], [GGUFValueType.ARRAY]
         parts: Callable[[int, int], Any] = super()._get_field_parts
         found: tuple[int, list[Any], list[int], list[GGUFValueType]] = parts(orig_offs, raw_type)
         return found
+
+    def _end_of(self, start: int, kind: GGUFValueType, length: int) -> int:
+        if kind is not GGUFValueType.STRING:
+            return start + length * int(np.dtype(self.gguf_scalar_to_np[kind]).itemsize)
+        data = memoryview(self.data)
+        for _ in range(length):
+            start += 8 + int.from_bytes(data[start : start + 8], "little")
+        return start
 
 
 if __name__ == "__main__":

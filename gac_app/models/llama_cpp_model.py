@@ -72,7 +72,7 @@ class LlamaCppModel(Model):
         self.name = name
         self.num_threads = num_threads
         self.device = torch.device("cpu")
-        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
+        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}{', onnxruntime' if split else ''}"
         self._ffi, self._lib = library()
         self._outer = OuterLayers(path, split, num_threads) if split else None
         self.weights = load_weights(self._outer.inner_path if self._outer else path, num_gpu_layers)
@@ -204,7 +204,7 @@ class LlamaCppModel(Model):
         batch.n_tokens = len(chunk)
         self._take_in([token_id for *_, token_id, _ in chunk])
         wanted = []
-        for row, (owner, slot, position, token_id, is_wanted) in enumerate(chunk):
+        for row, (owner, slot, position, _, is_wanted) in enumerate(chunk):
             batch.pos[row] = position
             batch.n_seq_id[row], batch.seq_id[row][0] = 1, slot
             batch.logits[row] = is_wanted

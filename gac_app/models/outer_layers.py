@@ -18,6 +18,8 @@ import numpy as np
 from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
+from gac_app.errors import ModelLoadError
+
 INNER_FILE, OUTPUT_FILE, _LAYOUT_FILE = "inner.gguf", "output.onnx", "layout.json"
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
@@ -57,29 +59,27 @@ class OuterLayers:
         gguf: the whole file.
         directory: what it was split into (see `gguf_split`).
         num_threads: of one forward pass.
+
+    Attributes:
+        inner_path: what llama.cpp computes, as a GGUF file.
+        width: numbers in a hidden state.
+
+    Raises:
+        ModelLoadError: where the parts cannot be read.
     """
 
     def __init__(self, gguf: Path, directory: Path, num_threads: int) -> None:
-        import onnxruntime
-
-        layout = EmbeddingLayout.load(directory)
-        self.width = layout.width
         self.inner_path = directory / INNER_FILE
-        self._rows = np.memmap(
-            gguf, np.uint8, mode="r", offset=layout.offset, shape=(layout.num_rows, layout.row_bytes)
-        )
+        try:
+            layout = EmbeddingLayout.load(directory)
+            rows = np.memmap(gguf, np.uint8, mode="r", offset=layout.offset, shape=(layout.num_rows, layout.row_bytes))
+            self._output = _session(directory / OUTPUT_FILE, num_threads)
+        except Exception as error:  # a damaged file's, of several libraries
+            raise ModelLoadError(f"{gguf.name}: its parts cannot be read; remove {directory}: {error}") from error
+        self._rows = rows.view(np.ndarray)  # indexed in a third of a memmap's time
+        self.width = layout.width
         self._quantisation = GGMLQuantizationType[layout.quantisation]
         self._scale = np.float32(layout.scale)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        # A thread that waits in a loop takes the core of whoever works.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False  # it would keep the largest pass's logits for good
-        self._output = onnxruntime.InferenceSession(
-            str(directory / OUTPUT_FILE), options, providers=["CPUExecutionProvider"]
-        )
 
     def embed(self, ids: list[int]) -> FloatArray:
         """What the first layer between is given, `[N, E]`."""
@@ -90,3 +90,16 @@ class OuterLayers:
         """Of what the last layer between gives, normalised: `[N, V]`, its own memory."""
         logits_NV: FloatArray = self._output.run(None, {"hidden": hidden_NE})[0]
         return logits_NV
+
+
+def _session(path: Path, num_threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    # A thread that waits in a loop takes the core of whoever works.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False  # it would keep the largest pass's logits for good
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.gguf_split import write
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
@@ -55,8 +56,20 @@ def gguf(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
     return lambda folder: llama_cpp(save_llama_gguf(save(folder), folder / "tiny.gguf"))
 
 
-def llama_cpp(path: Path) -> LlamaCppModel:
-    return LlamaCppModel(path.stem, path, context_length=1024, max_sequences=MAX_SEQUENCES)
+def gguf_in_parts(folder: Path) -> Model:
+    path = save_llama_gguf(tiny.save_llama(folder), folder / "tiny.gguf", has_q8_ends=True)
+    return llama_cpp(path, written(path, folder))
+
+
+def llama_cpp(path: Path, split: Path | None = None) -> LlamaCppModel:
+    return LlamaCppModel(path.stem, path, context_length=1024, max_sequences=MAX_SEQUENCES, split=split)
+
+
+def written(path: Path, folder: Path) -> Path:
+    parts = folder / "parts"
+    parts.mkdir()
+    write(path, parts)
+    return parts
 
 
 FLOAT32, HALF_CACHE, QUANTISED = 1e-4, 0.01, 0.06  # llama.cpp keeps keys and values in half precision
@@ -69,8 +82,11 @@ BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "transformers, one after the other": (saved(tiny.save_gpt_neo), FLOAT32),
     "llama.cpp, byte level": (gguf(tiny.save_llama), HALF_CACHE),
     "llama.cpp, space first": (gguf(tiny.save_spaced_llama), HALF_CACHE),
+    "llama.cpp, in parts": (gguf_in_parts, HALF_CACHE),
 }
+IN_PARTS = " in parts"
 REAL = ["SmolLM2-135M-Instruct", "Gemma-3-270M"]
+REAL += [name + IN_PARTS for name in REAL]
 
 
 @pytest.fixture(scope="module", params=[*BUILD, *(pytest.param(name, marks=pytest.mark.real) for name in REAL)])
@@ -80,7 +96,9 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         build, bound = BUILD[name]
         model = build(tmp_path_factory.mktemp("model"))
     else:
-        model, bound = llama_cpp(request.getfixturevalue("real_files")[name]), QUANTISED
+        path = request.getfixturevalue("real_files")[name.removesuffix(IN_PARTS)]
+        split = written(path, tmp_path_factory.mktemp("parts")) if name.endswith(IN_PARTS) else None
+        model, bound = llama_cpp(path, split), QUANTISED
     with closing(model):
         yield Backend(model, bound, tuple(model.encode_raw(TEXT)))
 

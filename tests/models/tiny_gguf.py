@@ -1,4 +1,7 @@
-"""A tiny Llama as a GGUF file, weights in float32: the same model as `tiny` saved, with either kind of tokenizer."""
+"""A tiny Llama as a GGUF file, weights in float32: the same model as `tiny` saved, with either kind of tokenizer.
+
+Its outer layers may be in Q8_0, so that the file can be split.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ _NAMES = {
 }
 
 
-def save_llama_gguf(directory: Path, path: Path) -> Path:
+def save_llama_gguf(directory: Path, path: Path, *, has_q8_ends: bool = False) -> Path:
     """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file."""
-    from gguf import GGUFWriter
+    from gguf import GGMLQuantizationType, GGUFWriter
+    from gguf.quants import quantize
     from safetensors.torch import load_file
 
     config = json.loads((directory / "config.json").read_text())
@@ -41,7 +45,12 @@ def save_llama_gguf(directory: Path, path: Path) -> Path:
     _add_tokenizer(writer, json.loads((directory / "tokenizer.json").read_text()), config["vocab_size"])
     writer.add_chat_template((directory / "chat_template.jinja").read_text())
     for name, weights in load_file(directory / "model.safetensors").items():
-        writer.add_tensor(*_tensor(name, weights, config))
+        gguf_name, values = _tensor(name, weights, config)
+        if has_q8_ends and gguf_name in ("token_embd.weight", "output.weight"):
+            q8 = GGMLQuantizationType.Q8_0
+            writer.add_tensor(gguf_name, quantize(values, q8), raw_dtype=q8)
+        else:
+            writer.add_tensor(gguf_name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
