@@ -31,7 +31,7 @@ from gguf.gguf_reader import ReaderTensor
 from gac_app.models.base import Read, Sequence
 from gac_app.models.llama_cpp_library import BINDING
 from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.outer_layers import INNER_FILE, OUTPUT_FILE, EmbeddingLayout
+from gac_app.models.outer_layers import BLOCK, INNER_FILE, OUTPUT_FILE, Q8_0, EmbeddingLayout
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"  # where there is no 
 _LEAST_BYTES = 4 << 20  # of an output layer that is worth it
 _FORMAT = 1  # of what is kept; a new number splits anew
 _TIMEOUT_S = 300
-_BLOCK, _SCALE_BYTES = 32, 2  # Q8_0: weights that share a scale, and the scale's size before them
 _MOST_ITEMS = 1024  # of a list that is read: more are a vocabulary's
 _TRIED_IDS = 12  # of which logits are compared
 _SAME = 0.01  # the largest difference, relative to the largest logit, that rounding makes
@@ -115,8 +114,9 @@ def _outer_layers(reader: GGUFReader, least_bytes: int = 0) -> tuple[ReaderTenso
     if embedding is None or "split.count" in reader.fields:
         raise _Unsuited("it is no whole model")
     output = tensors.get(_OUTPUT, embedding)
-    if output.tensor_type is not GGMLQuantizationType.Q8_0:
-        raise _Unsuited(f"its output layer is {output.tensor_type.name}, not Q8_0")
+    for what, tensor in (("embeddings are", embedding), ("output layer is", output)):
+        if tensor.tensor_type is not GGMLQuantizationType.Q8_0:
+            raise _Unsuited(f"its {what} {tensor.tensor_type.name}, not Q8_0")
     if output.n_bytes < least_bytes:
         raise _Unsuited("its output layer is small")
     return embedding, output
@@ -141,15 +141,9 @@ def write(gguf: Path, directory: Path) -> None:
     embedding, output = _outer_layers(reader)
     width, num_rows = map(int, embedding.shape)
     architecture = str(reader.fields["general.architecture"].contents())
-    EmbeddingLayout(
-        int(embedding.data_offset),
-        num_rows,
-        embedding.n_bytes // num_rows,
-        embedding.tensor_type.name,
-        width,
-        # The Gemma family's; other architectures' scales are in the logits or none, as the trial shows.
-        math.sqrt(width) if architecture.startswith("gemma") else 1.0,
-    ).save(directory)
+    # The Gemma family's. Whether another has one the trial tells.
+    scale = math.sqrt(width) if architecture.startswith("gemma") else 1.0
+    EmbeddingLayout(int(embedding.data_offset), num_rows, width, scale).save(directory)
     _write_inner(reader, architecture, width, directory / INNER_FILE)
     _write_output(np.asarray(output.data), width, directory / OUTPUT_FILE)
 
@@ -178,9 +172,9 @@ def _write_output(rows: np.ndarray[Any, np.dtype[np.uint8]], width: int, path: P
     import onnx
     from onnx import TensorProto, helper
 
-    blocks = rows.reshape(len(rows), width // _BLOCK, _SCALE_BYTES + _BLOCK)
-    scales = np.ascontiguousarray(blocks[..., :_SCALE_BYTES]).view(np.float16)[..., 0].astype(np.float32)
-    weights = np.ascontiguousarray(blocks[..., _SCALE_BYTES:]) ^ 0x80  # unsigned, 128 for zero
+    blocks = rows.view(Q8_0)
+    scales = blocks["scale"].astype(np.float32)
+    weights = blocks["weights"].view(np.uint8) ^ 0x80  # 128 for zero
     product = helper.make_node(
         "MatMulNBits",
         ["hidden", "weights", "scales"],
@@ -189,7 +183,7 @@ def _write_output(rows: np.ndarray[Any, np.dtype[np.uint8]], width: int, path: P
         K=width,
         N=len(rows),
         bits=8,
-        block_size=_BLOCK,
+        block_size=BLOCK,
         accuracy_level=4,  # activations in 8 bits too, as llama.cpp has them
     )
     graph = helper.make_graph(

@@ -84,7 +84,10 @@ class LlamaCppModel(Model):
         self._memory = self._lib.llama_get_memory(self._context)
         # A longer batch is a failed assertion in C; one is never longer than the cache.
         self._batch_tokens: int = self._lib.llama_n_batch(self._context)
-        self._batch = self._lib.llama_batch_init(self._batch_tokens, self._outer.width if self._outer else 0, 1)
+        width = self._outer.width if self._outer else 0
+        self._batch = self._lib.llama_batch_init(self._batch_tokens, width, 1)
+        if self._outer:
+            self._embeddings_NE = self._floats(self._batch.embd, self._batch_tokens * width).reshape(-1, width)
         self._free_slots = list(range(max_sequences))
         self._tokenizer = LlamaCppTokenizer(vocab)
         self.vocabulary = self._tokenizer.vocabulary
@@ -222,14 +225,13 @@ class LlamaCppModel(Model):
         if self._outer is None:
             self._batch.token[0 : len(ids)] = ids
             return
-        embeddings_NE = self._outer.embed(ids)
-        self._ffi.memmove(self._batch.embd, self._ffi.from_buffer(embeddings_NE), embeddings_NE.nbytes)
+        self._embeddings_NE[: len(ids)] = self._outer.embed(ids)
 
     def _logits(self, rows: list[int], is_last: bool) -> Iterable[np.ndarray[Any, Any]]:
         """Of these rows of the batch; with `is_last` perhaps in memory that the next batch overwrites."""
         outputs = [self._output(row) for row in rows]
         if self._outer is not None:
-            return self._outer.logits(np.stack(outputs)) if outputs else ()
+            return self._outer.logits(np.stack(outputs) if len(outputs) > 1 else outputs[0][None]) if outputs else ()
         return outputs if is_last else [logits_V.copy() for logits_V in outputs]
 
     def _output(self, row: int) -> np.ndarray[Any, Any]:
@@ -237,7 +239,11 @@ class LlamaCppModel(Model):
         pointer = self._lib.llama_get_logits_ith(self._context, row)
         if pointer == self._ffi.NULL:
             raise MemberError(self.name, "exception", "llama.cpp gave no logits")
-        return np.frombuffer(self._ffi.buffer(pointer, 4 * self._num_outputs), dtype=np.float32)
+        return self._floats(pointer, self._num_outputs)
+
+    def _floats(self, pointer: Any, num: int) -> np.ndarray[Any, Any]:
+        """The memory at a pointer, as long as C keeps it."""
+        return np.frombuffer(self._ffi.buffer(pointer, 4 * num), dtype=np.float32)
 
     def close(self) -> None:
         self._lib.llama_batch_free(self._batch)

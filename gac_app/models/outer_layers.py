@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType
-from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
 
 INNER_FILE, OUTPUT_FILE, _LAYOUT_FILE = "inner.gguf", "output.onnx", "layout.json"
+
+BLOCK = 32
+Q8_0 = np.dtype([("scale", "<f2"), ("weights", "i1", BLOCK)])  # ggml's: one scale for so many weights
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -31,16 +32,13 @@ class EmbeddingLayout:
 
     Attributes:
         offset: bytes before the first row.
-        num_rows, row_bytes: ids, and bytes of each.
-        quantisation: ggml's name of how a row is written.
+        num_rows: ids.
         width: numbers in a row.
         scale: what llama.cpp multiplies embeddings with before the first layer; it does not where it is given them.
     """
 
     offset: int
     num_rows: int
-    row_bytes: int
-    quantisation: str
     width: int
     scale: float
 
@@ -72,19 +70,20 @@ class OuterLayers:
         self.inner_path = directory / INNER_FILE
         try:
             layout = EmbeddingLayout.load(directory)
-            rows = np.memmap(gguf, np.uint8, mode="r", offset=layout.offset, shape=(layout.num_rows, layout.row_bytes))
+            shape = layout.num_rows, layout.width // BLOCK
+            blocks = np.memmap(gguf, Q8_0, mode="r", offset=layout.offset, shape=shape)
             self._output = _session(directory / OUTPUT_FILE, num_threads)
         except Exception as error:  # a damaged file's, of several libraries
             raise ModelLoadError(f"{gguf.name}: its parts cannot be read; remove {directory}: {error}") from error
-        self._rows = rows.view(np.ndarray)  # indexed in a third of a memmap's time
+        self._blocks = blocks.view(np.ndarray)  # indexed in a third of a memmap's time
         self.width = layout.width
-        self._quantisation = GGMLQuantizationType[layout.quantisation]
         self._scale = np.float32(layout.scale)
 
     def embed(self, ids: list[int]) -> FloatArray:
         """What the first layer between is given, `[N, E]`."""
-        embeddings_NE: FloatArray = dequantize(self._rows[ids], self._quantisation)
-        return embeddings_NE * self._scale
+        blocks = self._blocks[ids]
+        embeddings_NE: FloatArray = blocks["weights"] * blocks["scale"].astype(np.float32)[..., None]
+        return embeddings_NE.reshape(len(ids), self.width) * self._scale
 
     def logits(self, hidden_NE: FloatArray) -> FloatArray:
         """Of what the last layer between gives, normalised: `[N, V]`, its own memory."""

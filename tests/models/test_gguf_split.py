@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,7 @@ def test_the_parts_of_the_default_models_are_these_models(
 
 
 def test_the_trial_tells_a_model_that_does_more_at_its_ends(gguf: Path, parts: Path) -> None:
-    layout = EmbeddingLayout.load(parts)
-    EmbeddingLayout(layout.offset, layout.num_rows, layout.row_bytes, layout.quantisation, layout.width, 1.5).save(
-        parts
-    )
+    replace(EmbeddingLayout.load(parts), scale=1.5).save(parts)
     with (
         closing(load(gguf)) as whole,
         closing(load(gguf, parts)) as halves,
@@ -162,7 +160,7 @@ def test_the_child_says_why_a_file_stays_whole(
     whole = save_llama_gguf(tiny.save_llama(tmp_path / "llama"), tmp_path / "float.gguf")
     with caplog.at_level("INFO"):
         assert split(whole, tmp_path) is None
-    assert "float.gguf stays whole: its output layer is F32, not Q8_0" in caplog.text
+    assert "float.gguf stays whole: its embeddings are F32, not Q8_0" in caplog.text
 
 
 @pytest.mark.parametrize("trouble", ["small", "float", "damaged", "no cache", "no onnxruntime"])
