@@ -12,7 +12,7 @@ from typing import Any
 from gac_app import __version__
 from gac_app.models.devices import available_cores
 
-_PACKAGES = ("torch", "transformers", "llama-cpp-py-sync", "gradio", "numpy")
+_PACKAGES = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "gradio", "numpy")
 
 
 def machine_facts() -> dict[str, Any]:

@@ -51,7 +51,7 @@ class EmbeddingLayout:
 
 
 class OuterLayers:
-    """Embeddings read from the GGUF file itself, and the output layer as onnxruntime packs it.
+    """Embeddings read from the GGUF file itself, and the output layer as onnxruntime has packed it.
 
     Args:
         gguf: the whole file.

@@ -137,6 +137,14 @@ def test_parts_that_pay_are_kept_and_used(gguf: Path, tmp_path: Path, monkeypatc
         assert model.engine == "llama.cpp cpu, onnxruntime"
 
 
+def test_another_processor_packs_its_own(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child(write, monkeypatch)
+    first = split(gguf, tmp_path)
+    monkeypatch.setattr(gguf_split, "_processor", lambda: "another")
+    assert split(gguf, tmp_path) not in (first, None)
+    assert child.num_runs == 2
+
+
 def crash(gguf: Path, directory: Path) -> None:
     write(gguf, directory)
     raise subprocess.TimeoutExpired("child", 1)
