@@ -118,9 +118,13 @@ def _readings(
 ) -> Iterator[Reading]:
     if model.device.type == "cpu":
         for logits_NV, count, foreseen in parts:
-            with failures_named(model):
+            try:  # `failures_named` would cost a small model's reading as much again
                 reading = Reading(mapping, logits_NV, count, foreseen)
                 _check(model, reading)
+            except GacError:
+                raise
+            except Exception as error:
+                raise _failure(model, error) from error
             yield reading
         return
     with failures_named(model):  # a check waits for the device: all is asked of it before
@@ -164,11 +168,15 @@ def failures_named(model: Model) -> Iterator[None]:
             yield
     except GacError:
         raise
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise MemberError(model.name, "out-of-memory", "the device has no memory left for this step") from error
     except Exception as error:
-        raise MemberError(model.name, "exception", f"{type(error).__name__}: {error}") from error
+        raise _failure(model, error) from error
+
+
+def _failure(model: Model, error: Exception) -> MemberError:
+    if isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        return MemberError(model.name, "out-of-memory", "the device has no memory left for this step")
+    return MemberError(model.name, "exception", f"{type(error).__name__}: {error}")
 
 
 def awaited(member: Member, reading: Future[Reading], timeout_s: float | None) -> Reading:
