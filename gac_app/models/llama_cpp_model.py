@@ -76,7 +76,7 @@ class LlamaCppModel(Model):
         self._ffi, self._lib = library()
         self._outer = OuterLayers(path, split, num_threads) if split else None
         self.weights = load_weights(self._outer.inner_path if self._outer else path, num_gpu_layers)
-        self._described = load_weights(path, vocab_only=True) if self._outer else self.weights
+        self._described = load_weights(path, vocab_only=True) if self._outer else self.weights  # has the vocabulary
         vocab = self._lib.llama_model_get_vocab(self._described)
         trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
         self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
@@ -167,17 +167,18 @@ class LlamaCppModel(Model):
         chunks = list(_chunks(reads, self._batch_tokens))
         for index, chunk in enumerate(chunks):
             fillers = self._fillers(chunk)
+            is_last = index == len(chunks) - 1
             try:
                 wanted = self._decode(sorted([*chunk, *fillers], key=_slot) if fillers else chunk)
-            except MemberError:
+                found = self._logits([row for row, _ in wanted], is_last)
+            except Exception:
                 for read in reads:  # leave every cache as its sequence says it is
                     self._forget_from(read.sequence.slot, read.sequence.num_cached)
                 raise
             finally:
                 for _, slot, position, *_ in fillers:
                     self._forget_from(slot, position)
-            is_last = index == len(chunks) - 1
-            for (_, owner), logits_V in zip(wanted, self._logits([row for row, _ in wanted], is_last), strict=True):
+            for (_, owner), logits_V in zip(wanted, found, strict=True):
                 rows[owner].append(logits_V)
         for read in reads:
             read.sequence.num_cached = len(read.sequence.ids)

@@ -86,8 +86,11 @@ class OuterLayers:
         return embeddings_NE.reshape(len(ids), self.width) * self._scale
 
     def logits(self, hidden_NE: FloatArray) -> FloatArray:
-        """Of what the last layer between gives, normalised: `[N, V]`, its own memory."""
+        """Of what the last layer between gives, normalised: `[N, V]`, its own memory. NaN where a number is none."""
         logits_NV: FloatArray = self._output.run(None, {"hidden": hidden_NE})[0]
+        is_lost_N = ~np.isfinite(hidden_NE.sum(axis=1))  # rounded to 8 bits, NaN would be a number
+        if is_lost_N.any():
+            logits_NV[is_lost_N] = np.nan
         return logits_NV
 
 

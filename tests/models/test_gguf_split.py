@@ -21,7 +21,7 @@ from gac_app.models import factory, gguf_split
 from gac_app.models.base import Read
 from gac_app.models.gguf_split import split, write
 from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.outer_layers import INNER_FILE, OUTPUT_FILE, EmbeddingLayout
+from gac_app.models.outer_layers import INNER_FILE, OUTPUT_FILE, EmbeddingLayout, OuterLayers
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf
 
@@ -71,6 +71,37 @@ def test_the_parts_are_the_model(gguf: Path, parts: Path) -> None:
             # float32 sums in another order, and activations that are rounded to 8 bits the other way for it
             assert np.abs(one - other).max() < 0.02 * np.abs(one).max()
             assert one.argmax(1).tolist() == other.argmax(1).tolist()
+
+
+def test_numbers_that_are_none_stay_none(gguf: Path, parts: Path) -> None:
+    outer = OuterLayers(gguf, parts, 1)
+    for lost in (np.nan, np.inf, -np.inf):
+        hidden_NE = np.ones((2, outer.width), np.float32)
+        hidden_NE[1, 3] = lost
+        first, second = outer.logits(hidden_NE)
+        assert np.isfinite(first).all()
+        assert np.isnan(second).all()
+
+
+def test_a_failed_output_layer_leaves_every_cache_as_it_was(
+    gguf: Path, parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(load(gguf, parts)) as model, closing(load(gguf, parts)) as other:
+        sequences = [model.new_sequence(), other.new_sequence()]
+        for sequence, owner in zip(sequences, (model, other), strict=True):
+            sequence.extend(IDS)
+            owner.read([Read(sequence)])
+            sequence.extend([50, 51])
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="no memory"):
+            patch.setattr(OuterLayers, "logits", fail)
+            model.read([Read(sequences[0])])
+        assert sequences[0].num_cached == len(IDS)
+        again, expected = model.read([Read(sequences[0])])[0], other.read([Read(sequences[1])])[0]
+        assert np.array_equal(again.numpy(), expected.numpy())
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("no memory")
 
 
 @pytest.mark.real
