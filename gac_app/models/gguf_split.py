@@ -39,7 +39,7 @@ from gac_app.models.outer_layers import BLOCK, INNER_FILE, OUTPUT_FILE, Q8_0, Em
 logger = logging.getLogger(__name__)
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"  # where there is no output layer, it is the embeddings
-_LEAST_BYTES = 4 << 20  # of an output layer that is worth it
+_LEAST_BYTES, _LEAST_SHARE = 4 << 20, 0.2  # of an output layer that is worth a second copy of the others; of the file
 _FORMAT = 1  # of what is kept; a new number splits anew
 _TIMEOUT_S = 300
 _MOST_ITEMS = 1024  # of a list that is read: more are a vocabulary's
@@ -92,7 +92,9 @@ def _try(gguf: Path, target: Path) -> None:
     shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
     work_dir.mkdir()
     try:
-        _outer_layers(_read(gguf), _LEAST_BYTES)
+        _, output = _outer_layers(_read(gguf))
+        if output.n_bytes < max(_LEAST_BYTES, _LEAST_SHARE * gguf.stat().st_size):
+            raise _Unsuited("its output layer is small")
         _run_child(gguf, work_dir)
     except _Unsuited as reason:
         logger.info("%s stays whole: %s", gguf.name, reason)
@@ -120,7 +122,7 @@ def _read(gguf: Path) -> GGUFReader:
         raise _Unsuited(f"{type(error).__name__}: {error}") from error
 
 
-def _outer_layers(reader: GGUFReader, least_bytes: int = 0) -> tuple[ReaderTensor, ReaderTensor]:
+def _outer_layers(reader: GGUFReader) -> tuple[ReaderTensor, ReaderTensor]:
     """The embeddings and the output layer, often the same. Raises _Unsuited where this is not for such a file."""
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     embedding = tensors.get(_EMBEDDING)
@@ -130,8 +132,6 @@ def _outer_layers(reader: GGUFReader, least_bytes: int = 0) -> tuple[ReaderTenso
     for what, tensor in (("embeddings are", embedding), ("output layer is", output)):
         if tensor.tensor_type is not GGMLQuantizationType.Q8_0:
             raise _Unsuited(f"its {what} {tensor.tensor_type.name}, not Q8_0")
-    if output.n_bytes < least_bytes:
-        raise _Unsuited("its output layer is small")
     return embedding, output
 
 

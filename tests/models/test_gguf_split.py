@@ -138,13 +138,18 @@ def test_the_trial_tells_parts_that_are_slower(gguf: Path, monkeypatch: pytest.M
         gguf_split._compare_times("whole", "parts")  # type: ignore[arg-type]
 
 
+def allow_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_split, "_LEAST_BYTES", 0)
+    monkeypatch.setattr(gguf_split, "_LEAST_SHARE", 0.0)
+
+
 class Child:
     """Stands for the child process."""
 
     def __init__(self, carry_out: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
         self.num_runs = 0
         self._carry_out = carry_out
-        monkeypatch.setattr(gguf_split, "_LEAST_BYTES", 0)
+        allow_small(monkeypatch)
         monkeypatch.setattr(subprocess, "run", self)
 
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
@@ -192,18 +197,13 @@ def test_a_file_whose_trial_fails_stays_whole_and_is_not_tried_again(
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_the_child_says_why_a_file_stays_whole(
-    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(gguf_split, "_LEAST_BYTES", 0)
-    monkeypatch.setattr(gguf_split, "_outer_layers", lambda *_: None)  # all is left to the child
+def test_the_child_says_why_a_file_stays_whole(tmp_path: Path) -> None:
     whole = save_llama_gguf(tiny.save_llama(tmp_path / "llama"), tmp_path / "float.gguf")
-    with caplog.at_level("INFO"):
-        assert split(whole, tmp_path) is None
-    assert "float.gguf stays whole: its embeddings are F32, not Q8_0" in caplog.text
+    with pytest.raises(gguf_split._Unsuited, match="its embeddings are F32, not Q8_0"):
+        gguf_split._run_child(whole, tmp_path)
 
 
-@pytest.mark.parametrize("trouble", ["small", "float", "damaged", "no cache", "no onnxruntime"])
+@pytest.mark.parametrize("trouble", ["small", "small share", "float", "damaged", "no cache", "no onnxruntime"])
 def test_what_is_not_for_it_stays_whole_without_a_trial(
     trouble: str, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +211,8 @@ def test_what_is_not_for_it_stays_whole_without_a_trial(
     cache_dir = tmp_path / "cache"
     if trouble == "small":
         monkeypatch.setattr(gguf_split, "_LEAST_BYTES", 1 << 20)
+    elif trouble == "small share":
+        monkeypatch.setattr(gguf_split, "_LEAST_SHARE", 0.9)
     elif trouble == "float":
         gguf = save_llama_gguf(tiny.save_llama(tmp_path / "llama"), tmp_path / "float.gguf")
     elif trouble == "damaged":
