@@ -5,16 +5,14 @@ Converting takes tens of seconds (Gemma's tokenizer alone 17), loading the resul
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gac_app.errors import ModelLoadError
+from gac_app.models.derived import derived
 
 _FORMAT = 1  # of what is kept; a new number converts anew
 
@@ -25,30 +23,16 @@ def converted(gguf: Path, cache_dir: Path) -> Path:
     Raises:
         ModelLoadError: where transformers cannot read the file.
     """
-    status = gguf.stat()
-    key = f"{_FORMAT}\n{gguf.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    target = cache_dir / "converted" / f"{gguf.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-    if target.is_dir():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(target.name + ".lock")):
-        if not target.is_dir():  # another process may have converted it while this one waited
-            _convert(gguf, target)
-    return target
-
-
-def _convert(gguf: Path, target: Path) -> None:
-    work_dir = target.with_name(target.name + ".converting")
-    shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
     try:
-        model, tokenizer = _read(gguf)
-        tokenizer.save_pretrained(work_dir)
-        model.save_pretrained(work_dir)
-        work_dir.replace(target)
+        return derived(gguf, cache_dir / "converted", lambda folder: _convert(gguf, folder), _FORMAT)
     except OSError as error:
         raise ModelLoadError(f"{gguf.name}: the converted model cannot be kept: {error}") from error
-    finally:
-        shutil.rmtree(work_dir, ignore_errors=True)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    model, tokenizer = _read(gguf)
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 def _read(gguf: Path) -> tuple[Any, Any]:

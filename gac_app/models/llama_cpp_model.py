@@ -91,7 +91,7 @@ class LlamaCppModel(Model):
         self._free_slots = list(range(max_sequences))
         self._tokenizer = LlamaCppTokenizer(vocab)
         self.vocabulary = self._tokenizer.vocabulary
-        self._num_outputs = self._outer.width if self._outer else len(self.vocabulary)  # per row, of llama.cpp
+        self._num_outputs = width or len(self.vocabulary)  # per row, of llama.cpp
         try:
             check_round_trip(self.vocabulary)
         except VocabularyError as error:
@@ -182,7 +182,7 @@ class LlamaCppModel(Model):
                 rows[owner].append(logits_V)
         for read in reads:
             read.sequence.num_cached = len(read.sequence.ids)
-        return [torch.from_numpy(r[0][None] if len(r) == 1 else np.stack(r)) for r in rows]
+        return [torch.from_numpy(_stacked(row)) for row in rows]
 
     def _fillers(self, chunk: list[_Row]) -> list[_Row]:
         """Steps that nobody wants, for the gaps between the slots of a batch of steps.
@@ -232,7 +232,7 @@ class LlamaCppModel(Model):
         """Of these rows of the batch; with `is_last` perhaps in memory that the next batch overwrites."""
         outputs = [self._output(row) for row in rows]
         if self._outer is not None:
-            return self._outer.logits(np.stack(outputs) if len(outputs) > 1 else outputs[0][None]) if outputs else ()
+            return self._outer.logits(_stacked(outputs)) if outputs else ()
         return outputs if is_last else [logits_V.copy() for logits_V in outputs]
 
     def _output(self, row: int) -> np.ndarray[Any, Any]:
@@ -252,6 +252,11 @@ class LlamaCppModel(Model):
         self._lib.llama_model_free(self.weights)
         if self._described != self.weights:
             self._lib.llama_model_free(self._described)
+
+
+def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Rows as one array; a single one is not copied."""
+    return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:

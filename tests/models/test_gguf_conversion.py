@@ -51,7 +51,7 @@ def test_a_file_is_converted_once_and_anew_when_it_changed(
         assert converted(gguf, tmp_path) == first
     gguf.touch()
     assert converted(gguf, tmp_path) != first
-    assert not list(tmp_path.glob("converted/*.converting"))
+    assert not list(tmp_path.glob("converted/*.making"))
 
 
 @pytest.mark.parametrize("num_bytes", [0, 100, 5_000, -1_000])

@@ -17,9 +17,10 @@ from gguf import GGUFReader
 
 from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
-from gac_app.models import factory, gguf_split
+from gac_app.models import factory, gguf_parts, gguf_split
 from gac_app.models.base import Read
-from gac_app.models.gguf_split import split, write
+from gac_app.models.gguf_parts import Unsuited, write
+from gac_app.models.gguf_split import split
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.outer_layers import INNER_FILE, OUTPUT_FILE, EmbeddingLayout, OuterLayers
 from tests.models import tiny
@@ -120,7 +121,7 @@ def test_the_trial_tells_a_model_that_does_more_at_its_ends(gguf: Path, parts: P
     with (
         closing(load(gguf)) as whole,
         closing(load(gguf, parts)) as halves,
-        pytest.raises(gguf_split._Unsuited, match="other logits"),
+        pytest.raises(Unsuited, match="other logits"),
     ):
         gguf_split._compare_logits(whole, halves)
 
@@ -129,12 +130,12 @@ def test_the_trial_tells_parts_that_are_slower(gguf: Path, monkeypatch: pytest.M
     seconds = {("whole", 1): 1.0, ("whole", 2): 2.5, ("whole", 4): 3.0, ("parts", 1): 1.0, ("parts", 2): 1.2}
     monkeypatch.setattr(gguf_split, "_seconds", lambda model, size: seconds[model, size])
     seconds["parts", 4] = 4.5  # 2.5 is more than two passes of one: 1 + 2 + 3 against 1 + 1.2 + 4.5
-    with pytest.raises(gguf_split._Unsuited, match="no faster"):
+    with pytest.raises(Unsuited, match="no faster"):
         gguf_split._compare_times("whole", "parts")  # type: ignore[arg-type]
     seconds["parts", 4] = 3.5
     gguf_split._compare_times("whole", "parts")  # type: ignore[arg-type]
     seconds["parts", 1] = 1.1
-    with pytest.raises(gguf_split._Unsuited, match="no faster"):
+    with pytest.raises(Unsuited, match="no faster"):
         gguf_split._compare_times("whole", "parts")  # type: ignore[arg-type]
 
 
@@ -199,7 +200,7 @@ def test_a_file_whose_trial_fails_stays_whole_and_is_not_tried_again(
 
 def test_the_child_says_why_a_file_stays_whole(tmp_path: Path) -> None:
     whole = save_llama_gguf(tiny.save_llama(tmp_path / "llama"), tmp_path / "float.gguf")
-    with pytest.raises(gguf_split._Unsuited, match="its embeddings are F32, not Q8_0"):
+    with pytest.raises(Unsuited, match="its embeddings are F32, not Q8_0"):
         gguf_split._run_child(whole, tmp_path)
 
 
@@ -237,8 +238,8 @@ def test_damaged_parts_are_told(name: str, gguf: Path, parts: Path) -> None:
 
 
 def test_long_lists_are_stepped_over_and_all_else_is_read(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gguf_split, "_MOST_ITEMS", 10)
-    whole, quick = GGUFReader(gguf), gguf_split._Reader(gguf)
+    monkeypatch.setattr(gguf_parts, "_MOST_ITEMS", 10)
+    whole, quick = GGUFReader(gguf), gguf_parts._Reader(gguf)
     assert list(map(described, quick.tensors)) == list(map(described, whole.tensors))
     for name, field in whole.fields.items():
         if "tokenizer.ggml.t" not in name and "merges" not in name:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.gguf_split import write
+from gac_app.models.gguf_parts import write
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.message import Message
 from gac_app.models.random_model import RandomModel
