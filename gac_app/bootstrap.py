@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch loads while the page is up already
 
 logger = logging.getLogger(__name__)
 
-_VERSIONED = ("torch", "transformers", "llama-cpp-py-sync", "tokenizers")
+_VERSIONED = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "tokenizers")
 
 
 @dataclass(frozen=True, slots=True)

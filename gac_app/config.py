@@ -93,6 +93,7 @@ class MemberConfig(Frozen):
     source: str = ""
     parts: tuple[str, ...] = ()  # sources of one file cut in pieces, joined in this order; instead of `source`
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
+    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers
     backend: Literal["auto", "llama_cpp", "transformers"] = "auto"
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -100,7 +101,7 @@ class MemberConfig(Frozen):
     max_memory: dict[str, str] = {}  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
     num_threads: int | None = Field(None, ge=1, le=512)  # None = an equal share of the cores that are free
     context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
-    # on llama.cpp at most 4,096: it sets the memory for all sequences aside at once
+    # of GGUF files on a CPU at most 4,096: llama.cpp sets the memory for all sequences aside at once
     max_sequences: int = Field(8, ge=1, le=256)  # held at once: two per run that decodes
     num_params: float | None = Field(None, gt=0)  # for planning without the weights
     chat_template: str | None = None  # Jinja; None = the model's own, "" = none

@@ -1,7 +1,7 @@
 """Peak memory of a process that loads the members and answers, against what cannot be avoided.
 
-That is the members' files and the memory for their keys and values, which llama.cpp sets aside at the start for all
-the sequences and the whole context that the configuration allows.
+That is the members' files and the memory for the keys and values of all the sequences and the whole context that the
+configuration allows, in half precision: llama.cpp sets it aside at the start, onnxruntime's is taken as they grow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gac_app.bench.workbench import PROMPTS, Workbench
 from gac_app.config import MemberConfig
 
 MIB = 1 << 20
-_VALUE_BYTES = 2  # llama.cpp keeps keys and values in half precision
+_VALUE_BYTES = 2
 _TEXT_BYTES = 64
 
 
@@ -49,8 +49,8 @@ def measure(bench: Workbench) -> list[Row]:
 
 def cache_bytes(bench: Workbench, member: MemberConfig) -> int:
     """Keys and values of every cell that the configuration asks for, from the shape that the file states."""
+    from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH
     from gac_app.models.llama_cpp_library import library, load_weights
-    from gac_app.models.llama_cpp_model import DEFAULT_CONTEXT_LENGTH
 
     ffi, lib = library()
     model = load_weights(bench.files(member).path, num_gpu_layers=0)

@@ -26,7 +26,7 @@ LENGTHS, LENGTHS_QUICK = (128, 512, 1024, 2048, 3072, 4064), (128, 512)
 NUM_MEMBERS = (2, 3, 4)
 DOCS = DEFAULT_CONFIG.parent.parent / "docs"
 _NUM_TOKENS = 16
-_REAL, _RANDOM = "default.yaml, on llama.cpp", "two members of random weights, on transformers"
+_REAL, _RANDOM = "default.yaml, from GGUF files", "two members of random weights, on transformers"
 
 Sample = tuple[int, float, float]  # what varies, ms per step, MiB at the process's peak so far
 

@@ -1,6 +1,6 @@
 """A worker thread per member: members run in parallel, and the reads that wait for one share its forward passes.
 
-torch and llama.cpp release the GIL while they compute.
+torch, llama.cpp and onnxruntime release the GIL while they compute.
 """
 
 from __future__ import annotations

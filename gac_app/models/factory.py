@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gac_app.config import MemberConfig
@@ -42,7 +43,7 @@ def load_model(
     files = resolve(member, cache_dir, on_fetch)
     on_load()
     if _runs_on_llama_cpp(member, files, device):
-        model = _llama_cpp_model(member, files, num_threads, cache_dir)
+        model = _gguf_model(member, files, num_threads, cache_dir)
         if model is not None:
             return model
     from gac_app.models.transformers_loading import load
@@ -51,17 +52,18 @@ def load_model(
 
 
 def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
-    """llama.cpp for GGUF on a CPU (the wheel has no GPU code); transformers for everything else."""
+    """llama.cpp, or onnxruntime beside it, for GGUF on a CPU (the wheel has no GPU code); transformers for all else."""
     if member.backend == "llama_cpp" and files.kind != "gguf":
         raise ConfigError(f"members: {member.name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
     return files.kind == "gguf" and (member.backend == "llama_cpp" or (member.backend == "auto" and device == "cpu"))
 
 
-def _llama_cpp_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
+def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
     """The model, or None where llama.cpp does not work here and the configuration leaves the choice."""
-    from gac_app.models.gguf_split import split
     from gac_app.models.llama_cpp_library import LlamaCppMissingError, ProbeCrashed, library, probe
     from gac_app.models.llama_cpp_model import LlamaCppModel
+    from gac_app.models.onnx_model import OnnxModel
+    from gac_app.models.onnx_parts import onnx_parts
 
     try:
         library()
@@ -73,14 +75,15 @@ def _llama_cpp_model(member: MemberConfig, files: ModelFiles, num_threads: int, 
         return None
     except ModelLoadError as error:
         raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
-    return LlamaCppModel(
+    parts = onnx_parts(files.path, cache_dir) if member.backend == "auto" else None
+    make = partial(OnnxModel, directory=parts) if parts else LlamaCppModel
+    return make(
         member.name,
         files.path,
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,
         chat_template=member.chat_template,
-        split=split(files.path, cache_dir),
     )
 
 

@@ -7,25 +7,19 @@ hundred tokens, 0.07 where 750 were split differently).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gac_app.errors import MemberError, ModelLoadError, VocabularyError
-from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.chat import ChatFormat, encode_fragments
-from gac_app.models.llama_cpp_library import library, load_weights
-from gac_app.models.llama_cpp_tokenizer import LlamaCppTokenizer
-from gac_app.models.message import Message
-from gac_app.models.outer_layers import OuterLayers
-from gac_app.vocab.decoders import check_round_trip
+from gac_app.errors import MemberError, ModelLoadError
+from gac_app.models.base import Read, Sequence
+from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
+from gac_app.models.llama_cpp_library import load_weights
 
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
-DEFAULT_CONTEXT_LENGTH = 4096
 _CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it
 _CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
 _WORTH_FILLING = 5  # steps of one batch from which gaps between their slots are filled
@@ -34,7 +28,7 @@ _NOBODY = -1  # whose read a filler is
 _Row = tuple[int, int, int, int, bool]  # read, slot, position, id, is its distribution wanted
 
 
-class LlamaCppModel(Model):
+class LlamaCppModel(GgufModel):
     """A GGUF file.
 
     Args:
@@ -45,10 +39,9 @@ class LlamaCppModel(Model):
         max_sequences: sequences held at once. Memory for all of them, each at full length, is set aside here.
         chat_template: Jinja; None = the file's own, "" = none.
         num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
-        split: the directory of the file's parts (see `gguf_split`); None = llama.cpp computes the whole of it.
 
     Attributes:
-        weights: the `llama_model *` of what llama.cpp computes, of which several contexts can be made.
+        weights: the `llama_model *`, of which several contexts can be made.
 
     Raises:
         ModelLoadError: where the file cannot be loaded.
@@ -67,38 +60,19 @@ class LlamaCppModel(Model):
         max_sequences: int = 8,
         chat_template: str | None = None,
         num_gpu_layers: int = 0,
-        split: Path | None = None,
     ) -> None:
-        self.name = name
+        self.weights = load_weights(path, num_gpu_layers)
+        super().__init__(name, self.weights, max_sequences, chat_template)
         self.num_threads = num_threads
         self.device = torch.device("cpu")
-        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}{', onnxruntime' if split else ''}"
-        self._ffi, self._lib = library()
-        self._outer = OuterLayers(path, split, num_threads) if split else None
-        self.weights = load_weights(self._outer.inner_path if self._outer else path, num_gpu_layers)
-        self._described = load_weights(path, vocab_only=True) if self._outer else self.weights  # has the vocabulary
-        vocab = self._lib.llama_model_get_vocab(self._described)
+        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
         trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
         self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
         self._context = self._new_context(num_threads, max_sequences)
         self._memory = self._lib.llama_get_memory(self._context)
         # A longer batch is a failed assertion in C; one is never longer than the cache.
         self._batch_tokens: int = self._lib.llama_n_batch(self._context)
-        width = self._outer.width if self._outer else 0
-        self._batch = self._lib.llama_batch_init(self._batch_tokens, width, 1)
-        if self._outer:
-            self._embeddings_NE = self._floats(self._batch.embd, self._batch_tokens * width).reshape(-1, width)
-        self._free_slots = list(range(max_sequences))
-        self._tokenizer = LlamaCppTokenizer(vocab)
-        self.vocabulary = self._tokenizer.vocabulary
-        self._num_outputs = width or len(self.vocabulary)  # per row, of llama.cpp
-        try:
-            check_round_trip(self.vocabulary)
-        except VocabularyError as error:
-            raise ModelLoadError(f"{name}: {error}") from error
-        template = self._own_template() if chat_template is None else chat_template
-        self._chat = ChatFormat(template, *self._tokenizer.special_texts())
-        self.chat_stop_strings = self._chat.stop_strings
+        self._batch = self._lib.llama_batch_init(self._batch_tokens, 0, 1)
 
     def _new_context(self, num_threads: int, max_sequences: int) -> Any:
         params = self._lib.llama_context_default_params()
@@ -116,27 +90,7 @@ class LlamaCppModel(Model):
             raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {params.n_ctx:,} tokens")
         return context
 
-    def _own_template(self) -> str:
-        template = self._lib.llama_model_chat_template(self._described, self._ffi.NULL)
-        return "" if template == self._ffi.NULL else self._ffi.string(template).decode("utf-8", "replace")
-
-    def encode_raw(self, text: str) -> list[int]:
-        return self._tokenizer.document(text)
-
-    def encode_chat(self, messages: list[Message]) -> list[int]:
-        encode = self._tokenizer
-        ids = encode_fragments(
-            self._chat.fragments(messages), encode, lambda text: encode(text, recognise_control=True)
-        )
-        return encode.with_bos(ids)
-
     # --- sequences
-
-    def new_sequence(self) -> Sequence:
-        if not self._free_slots:
-            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
-        # The lowest: slots that stand together are computed together.
-        return Sequence(heappop(self._free_slots))
 
     def rewind(self, sequence: Sequence, length: int) -> None:
         del sequence.ids[length:]
@@ -153,7 +107,7 @@ class LlamaCppModel(Model):
 
     def free(self, sequence: Sequence) -> None:
         self._forget_from(sequence.slot, 0)
-        heappush(self._free_slots, sequence.slot)
+        super().free(sequence)
 
     def _forget_from(self, slot: int, position: int) -> None:
         if not self._lib.llama_memory_seq_rm(self._memory, slot, position, -1):
@@ -169,8 +123,9 @@ class LlamaCppModel(Model):
             fillers = self._fillers(chunk)
             is_last = index == len(chunks) - 1
             try:
-                wanted = self._decode(sorted([*chunk, *fillers], key=_slot) if fillers else chunk)
-                found = self._logits([row for row, _ in wanted], is_last)
+                for row, owner in self._decode(sorted([*chunk, *fillers], key=_slot) if fillers else chunk):
+                    logits_V = self._logits(row)
+                    rows[owner].append(logits_V if is_last else logits_V.copy())
             except Exception:
                 for read in reads:  # leave every cache as its sequence says it is
                     self._forget_from(read.sequence.slot, read.sequence.num_cached)
@@ -178,8 +133,6 @@ class LlamaCppModel(Model):
             finally:
                 for _, slot, position, *_ in fillers:
                     self._forget_from(slot, position)
-            for (_, owner), logits_V in zip(wanted, found, strict=True):
-                rows[owner].append(logits_V)
         for read in reads:
             read.sequence.num_cached = len(read.sequence.ids)
         return [torch.from_numpy(_stacked(row)) for row in rows]
@@ -206,7 +159,7 @@ class LlamaCppModel(Model):
         """Run one chunk; returns (row of the batch, index of the read) per distribution wanted."""
         batch = self._batch
         batch.n_tokens = len(chunk)
-        self._take_in([token_id for *_, token_id, _ in chunk])
+        batch.token[0 : len(chunk)] = [token_id for *_, token_id, _ in chunk]
         wanted = []
         for row, (owner, slot, position, _, is_wanted) in enumerate(chunk):
             batch.pos[row] = position
@@ -216,42 +169,23 @@ class LlamaCppModel(Model):
                 wanted.append((row, owner))
         status = self._lib.llama_decode(self._context, batch)
         if status == _CACHE_FULL:
-            raise MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")
+            raise self._full()
         if status != 0:
             raise MemberError(self.name, "exception", f"llama_decode returned {status}")
         return wanted
 
-    def _take_in(self, ids: list[int]) -> None:
-        """Put ids into the batch, as they are or as embeddings."""
-        if self._outer is None:
-            self._batch.token[0 : len(ids)] = ids
-            return
-        self._embeddings_NE[: len(ids)] = self._outer.embed(ids)
-
-    def _logits(self, rows: list[int], is_last: bool) -> Iterable[np.ndarray[Any, Any]]:
-        """Of these rows of the batch; with `is_last` perhaps in memory that the next batch overwrites."""
-        outputs = [self._output(row) for row in rows]
-        if self._outer is not None:
-            return self._outer.logits(_stacked(outputs)) if outputs else ()
-        return outputs if is_last else [logits_V.copy() for logits_V in outputs]
-
-    def _output(self, row: int) -> np.ndarray[Any, Any]:
-        """What llama.cpp gives for a row: logits, or a hidden state."""
+    def _logits(self, row: int) -> np.ndarray[Any, Any]:
+        """Of a row of the batch, in memory that the next batch overwrites."""
         pointer = self._lib.llama_get_logits_ith(self._context, row)
         if pointer == self._ffi.NULL:
             raise MemberError(self.name, "exception", "llama.cpp gave no logits")
-        return self._floats(pointer, self._num_outputs)
-
-    def _floats(self, pointer: Any, num: int) -> np.ndarray[Any, Any]:
-        """The memory at a pointer, as long as C keeps it."""
-        return np.frombuffer(self._ffi.buffer(pointer, 4 * num), dtype=np.float32)
+        num_bytes = 4 * len(self.vocabulary)
+        return np.frombuffer(self._ffi.buffer(pointer, num_bytes), dtype=np.float32)
 
     def close(self) -> None:
         self._lib.llama_batch_free(self._batch)
         self._lib.llama_free(self._context)
         self._lib.llama_model_free(self.weights)
-        if self._described != self.weights:
-            self._lib.llama_model_free(self._described)
 
 
 def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:

@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.gguf_parts import write
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.message import Message
+from gac_app.models.onnx_graph import write
+from gac_app.models.onnx_model import OnnxModel
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.decoders import HARD_STRINGS
 from gac_app.vocab.tokens import MemberVocabulary
 from tests.models import tiny
 from tests.models.conftest import load_directory
-from tests.models.tiny_gguf import save_llama_gguf
+from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
 MAX_SEQUENCES = 4
 TEXT = (
@@ -56,23 +57,29 @@ def gguf(save: Callable[[Path], Path]) -> Callable[[Path], Model]:
     return lambda folder: llama_cpp(save_llama_gguf(save(folder), folder / "tiny.gguf"))
 
 
-def gguf_in_parts(folder: Path) -> Model:
-    path = save_llama_gguf(tiny.save_llama(folder), folder / "tiny.gguf", has_q8_ends=True)
-    return llama_cpp(path, written(path, folder))
+def llama_cpp(path: Path) -> LlamaCppModel:
+    return LlamaCppModel(path.stem, path, context_length=1024, max_sequences=MAX_SEQUENCES)
 
 
-def llama_cpp(path: Path, split: Path | None = None) -> LlamaCppModel:
-    return LlamaCppModel(path.stem, path, context_length=1024, max_sequences=MAX_SEQUENCES, split=split)
+def quantised(folder: Path) -> Model:
+    directory = tiny.save_llama(folder, num_attention_heads=2, num_key_value_heads=1)
+    return onnx(save_llama_gguf(directory, folder / "tiny.gguf", kind="Q8_0"), folder)
 
 
-def written(path: Path, folder: Path) -> Path:
-    parts = folder / "parts"
-    parts.mkdir()
-    write(path, parts)
-    return parts
+def windowed(folder: Path) -> Model:
+    return onnx(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"), folder)
 
 
-FLOAT32, HALF_CACHE, QUANTISED = 1e-4, 0.01, 0.06  # llama.cpp keeps keys and values in half precision
+def onnx(path: Path, folder: Path) -> OnnxModel:
+    directory = folder / "onnx"
+    directory.mkdir()
+    write(path, directory)
+    return OnnxModel(path.stem, path, directory, context_length=1024, max_sequences=MAX_SEQUENCES)
+
+
+FLOAT32, QUANTISED, QUANTISED_ONNX = 1e-4, 0.06, 0.12
+HALF_CACHE = 0.01  # llama.cpp keeps keys and values in half precision
+ROUNDED = 0.05  # onnxruntime has activations in 8 bits
 BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "random": (random_model, 0.0),
     "transformers, llama": (saved(tiny.save_llama), FLOAT32),
@@ -82,11 +89,12 @@ BUILD: dict[str, tuple[Callable[[Path], Model], float]] = {
     "transformers, one after the other": (saved(tiny.save_gpt_neo), FLOAT32),
     "llama.cpp, byte level": (gguf(tiny.save_llama), HALF_CACHE),
     "llama.cpp, space first": (gguf(tiny.save_spaced_llama), HALF_CACHE),
-    "llama.cpp, in parts": (gguf_in_parts, HALF_CACHE),
+    "onnxruntime, llama": (quantised, ROUNDED),
+    "onnxruntime, sliding window": (windowed, ROUNDED),
 }
-IN_PARTS = " in parts"
+ONNX = " by onnxruntime"
 REAL = ["SmolLM2-135M-Instruct", "Gemma-3-270M"]
-REAL += [name + IN_PARTS for name in REAL]
+REAL += [name + ONNX for name in REAL]
 
 
 @pytest.fixture(scope="module", params=[*BUILD, *(pytest.param(name, marks=pytest.mark.real) for name in REAL)])
@@ -96,9 +104,11 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         build, bound = BUILD[name]
         model = build(tmp_path_factory.mktemp("model"))
     else:
-        path = request.getfixturevalue("real_files")[name.removesuffix(IN_PARTS)]
-        split = written(path, tmp_path_factory.mktemp("parts")) if name.endswith(IN_PARTS) else None
-        model, bound = llama_cpp(path, split), QUANTISED
+        path = request.getfixturevalue("real_files")[name.removesuffix(ONNX)]
+        if name.endswith(ONNX):
+            model, bound = onnx(path, tmp_path_factory.mktemp("onnx")), QUANTISED_ONNX
+        else:
+            model, bound = llama_cpp(path), QUANTISED
     with closing(model):
         yield Backend(model, bound, tuple(model.encode_raw(TEXT)))
 

@@ -1,6 +1,5 @@
-"""A tiny Llama as a GGUF file, weights in float32: the same model as `tiny` saved, with either kind of tokenizer.
-
-Its outer layers may be in Q8_0, so that the file can be split.
+"""Tiny models as GGUF files: the Llama that `tiny` saved, with either kind of tokenizer, and random ones of others'
+architectures, quantised in many ways.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 _NAMES = {
@@ -25,10 +25,13 @@ _NAMES = {
 }
 
 
-def save_llama_gguf(directory: Path, path: Path, *, has_q8_ends: bool = False) -> Path:
-    """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file."""
-    from gguf import GGMLQuantizationType, GGUFWriter
-    from gguf.quants import quantize
+def save_llama_gguf(directory: Path, path: Path, *, kind: str = "F32") -> Path:
+    """Write the model that `tiny.save_llama` or `tiny.save_spaced_llama` saved to `directory` as one GGUF file.
+
+    Args:
+        kind: of its matrices, a name of `GGMLQuantizationType`.
+    """
+    from gguf import GGUFWriter
     from safetensors.torch import load_file
 
     config = json.loads((directory / "config.json").read_text())
@@ -45,12 +48,95 @@ def save_llama_gguf(directory: Path, path: Path, *, has_q8_ends: bool = False) -
     _add_tokenizer(writer, json.loads((directory / "tokenizer.json").read_text()), config["vocab_size"])
     writer.add_chat_template((directory / "chat_template.jinja").read_text())
     for name, weights in load_file(directory / "model.safetensors").items():
-        gguf_name, values = _tensor(name, weights, config)
-        if has_q8_ends and gguf_name in ("token_embd.weight", "output.weight"):
-            q8 = GGMLQuantizationType.Q8_0
-            writer.add_tensor(gguf_name, quantize(values, q8), raw_dtype=q8)
-        else:
-            writer.add_tensor(gguf_name, values)
+        _add_tensor(writer, *_tensor(name, weights, config), kind)
+    return _written(writer, path)
+
+
+KINDS = ("Q8_0", "Q5_0", "Q4_1", "Q4_0", "Q5_1")  # those that the gguf package can make
+
+
+def save_random_gguf(
+    directory: Path,
+    path: Path,
+    architecture: str,
+    fields: dict[str, Any] | None = None,
+    quantisations: tuple[str, ...] = KINDS,
+) -> Path:
+    """Write a random model of an architecture, with the tokenizer that `tiny.save_llama` saved to `directory`.
+
+    Args:
+        fields: of the architecture, beside or in place of the usual ones.
+        quantisations: of the matrices, by turns; in some layers queries, keys and values have each another.
+    """
+    from gguf import GGUFWriter
+
+    rng = np.random.default_rng(0)
+    width, num_heads, inner, num_layers = 64, 4, 96, 7
+    num_keys = 1 if architecture == "gemma3" else 2
+    head = 16 if architecture in ("llama", "qwen2") else 32
+    vocab_size = json.loads((directory / "config.json").read_text())["vocab_size"]
+    writer = GGUFWriter(path, architecture)
+    own: dict[str, Any] = {
+        "context_length": 512,
+        "embedding_length": width,
+        "block_count": num_layers,
+        "feed_forward_length": inner,
+        "attention.head_count": num_heads,
+        "attention.head_count_kv": num_keys,
+        "attention.key_length": head,
+        "attention.value_length": head,
+        "rope.dimension_count": head,
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "rope.freq_base": 50_000.0,
+    }
+    if architecture == "gemma3":
+        own["attention.sliding_window"] = 8
+    for name, value in (own | (fields or {})).items():
+        (writer.add_float32 if isinstance(value, float) else writer.add_uint32)(f"{architecture}.{name}", value)
+    _add_tokenizer(writer, json.loads((directory / "tokenizer.json").read_text()), vocab_size)
+
+    def add(name: str, *shape: int, kind: str = "F32") -> None:
+        spread = 0.3 if len(shape) > 1 else 0.1
+        values = rng.normal(float(name.endswith("norm.weight")), spread, shape).astype(np.float32)
+        _add_tensor(writer, name, values, kind)
+
+    add("token_embd.weight", vocab_size, width, kind="Q8_0")
+    add("output_norm.weight", width)
+    for layer in range(num_layers):
+        prefix, kinds = f"blk.{layer}", [quantisations[(layer + n) % len(quantisations)] for n in range(5)]
+        add(f"{prefix}.attn_norm.weight", width)
+        add(f"{prefix}.ffn_norm.weight", width)
+        for kind, heads in (("q", num_heads), ("k", num_keys), ("v", num_keys)):
+            mixed = kinds["qkv".index(kind)] if layer % 2 else kinds[0]
+            add(f"{prefix}.attn_{kind}.weight", heads * head, width, kind=mixed)
+            if architecture == "qwen2":
+                add(f"{prefix}.attn_{kind}.bias", heads * head)
+        if architecture in ("qwen3", "gemma3"):
+            add(f"{prefix}.attn_q_norm.weight", head)
+            add(f"{prefix}.attn_k_norm.weight", head)
+        if architecture == "gemma3":
+            add(f"{prefix}.post_attention_norm.weight", width)
+            add(f"{prefix}.post_ffw_norm.weight", width)
+        add(f"{prefix}.attn_output.weight", width, num_heads * head, kind=kinds[3])
+        add(f"{prefix}.ffn_gate.weight", inner, width, kind=kinds[4])
+        add(f"{prefix}.ffn_up.weight", inner, width, kind=kinds[4])
+        add(f"{prefix}.ffn_down.weight", width, inner, kind=kinds[2])
+    return _written(writer, path)
+
+
+def _add_tensor(writer: Any, name: str, values: Any, kind: str) -> None:
+    """A tensor, quantised if it is a matrix."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quantize
+
+    if kind == "F32" or values.ndim == 1:
+        writer.add_tensor(name, values)
+    else:
+        raw = GGMLQuantizationType[kind]
+        writer.add_tensor(name, quantize(values, raw), raw_dtype=raw)
+
+
+def _written(writer: Any, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def quantised() -> Iterator[Ensemble]:
-    """The default ensemble on llama.cpp."""
+    """The default ensemble, in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster."""
     with closing(load_ensemble(CONFIGS / "default.yaml")) as ensemble:
         yield ensemble
 

@@ -1,0 +1,70 @@
+"""What models of GGUF files have in common, whatever computes them: llama.cpp's tokeniser, the chat, and slots."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Any
+
+from gac_app.errors import MemberError, ModelLoadError, VocabularyError
+from gac_app.models.base import Model, Sequence
+from gac_app.models.chat import ChatFormat, encode_fragments
+from gac_app.models.llama_cpp_library import library
+from gac_app.models.llama_cpp_tokenizer import LlamaCppTokenizer
+from gac_app.models.message import Message
+from gac_app.vocab.decoders import check_round_trip
+
+DEFAULT_CONTEXT_LENGTH = 4096
+
+
+class GgufModel(Model):
+    """A GGUF file as llama.cpp describes it.
+
+    Args:
+        name: the member's name.
+        described: the `llama_model *` of the file; its vocabulary and metadata suffice.
+        max_sequences: sequences held at once, each in a slot.
+        chat_template: Jinja; None = the file's own, "" = none.
+
+    Raises:
+        ModelLoadError: where the vocabulary cannot be used.
+    """
+
+    def __init__(self, name: str, described: Any, max_sequences: int, chat_template: str | None) -> None:
+        self.name = name
+        self._ffi, self._lib = library()
+        self._free_slots = list(range(max_sequences))
+        self._tokenizer = LlamaCppTokenizer(self._lib.llama_model_get_vocab(described))
+        self.vocabulary = self._tokenizer.vocabulary
+        try:
+            check_round_trip(self.vocabulary)
+        except VocabularyError as error:
+            raise ModelLoadError(f"{name}: {error}") from error
+        template = self._own_template(described) if chat_template is None else chat_template
+        self._chat = ChatFormat(template, *self._tokenizer.special_texts())
+        self.chat_stop_strings = self._chat.stop_strings
+
+    def _own_template(self, described: Any) -> str:
+        template = self._lib.llama_model_chat_template(described, self._ffi.NULL)
+        return "" if template == self._ffi.NULL else self._ffi.string(template).decode("utf-8", "replace")
+
+    def encode_raw(self, text: str) -> list[int]:
+        return self._tokenizer.document(text)
+
+    def encode_chat(self, messages: list[Message]) -> list[int]:
+        encode = self._tokenizer
+        ids = encode_fragments(
+            self._chat.fragments(messages), encode, lambda text: encode(text, recognise_control=True)
+        )
+        return encode.with_bos(ids)
+
+    def new_sequence(self) -> Sequence:
+        if not self._free_slots:
+            raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
+        # The lowest: slots that stand together are computed together.
+        return Sequence(heappop(self._free_slots))
+
+    def free(self, sequence: Sequence) -> None:
+        heappush(self._free_slots, sequence.slot)
+
+    def _full(self) -> MemberError:
+        return MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")

@@ -1,0 +1,52 @@
+"""Reading GGUF files for what is not llama.cpp: quickly, and whatever is in them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGUFReader, GGUFValueType
+
+_MOST_ITEMS = 1024  # of a list that is read: more are a vocabulary's
+
+
+class Unsuited(Exception):  # noqa: N818 (no error: llama.cpp computes the file)
+    """The file is better left to llama.cpp."""
+
+
+def read_gguf(path: Path) -> GGUFReader:
+    """A file's fields, but for its vocabulary, and its tensors, mapped. Raises Unsuited where it is no whole model."""
+    try:
+        reader = _Reader(path)
+    except Exception as error:  # a damaged file's: whoever loads it will tell
+        raise Unsuited(f"{type(error).__name__}: {error}") from error
+    if "split.count" in reader.fields:
+        raise Unsuited("it is a part of a model")
+    return reader
+
+
+class _Reader(GGUFReader):  # type: ignore[misc]
+    """Steps over the lists of a vocabulary, which take ten seconds to be read and are not wanted."""
+
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[GGUFValueType]]:
+        if raw_type == GGUFValueType.ARRAY:
+            kind, length = struct.unpack_from("<IQ", self.data, orig_offs)
+            if length > _MOST_ITEMS:
+                start = orig_offs + struct.calcsize("<IQ")
+                return self._end_of(start, GGUFValueType(kind), length) - orig_offs, [], [], [GGUFValueType.ARRAY]
+        parts: Callable[[int, int], Any] = super()._get_field_parts
+        found: tuple[int, list[Any], list[int], list[GGUFValueType]] = parts(orig_offs, raw_type)
+        return found
+
+    def _end_of(self, start: int, kind: GGUFValueType, length: int) -> int:
+        if kind is not GGUFValueType.STRING:
+            return start + length * int(np.dtype(self.gguf_scalar_to_np[kind]).itemsize)
+        data = memoryview(self.data)
+        for _ in range(length):
+            if start >= len(data):
+                raise ValueError("a list goes on behind the end of the file")
+            start += 8 + int.from_bytes(data[start : start + 8], "little")
+        return start

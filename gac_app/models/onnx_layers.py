@@ -1,0 +1,230 @@
+"""Runs the graph of a GGUF file's layers, and keeps the caches of the sequences that it reads.
+
+Shape suffixes: see `onnx_graph`.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize
+
+from gac_app.errors import ModelLoadError
+from gac_app.models.onnx_graph import GRAPH_FILE, Layout
+
+_NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
+_MOST_PREPARED = 300  # kinds of passes that are kept: all that eight slots can make, of one step each
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Ids to be read of one sequence, of which `start` are cached."""
+
+    slot: int
+    start: int
+    ids: list[int]
+
+
+class OnnxLayers:
+    """A graph, embeddings as the GGUF file has them, and room for the keys and values of some sequences.
+
+    Args:
+        gguf: the whole file.
+        directory: what was made of it (see `onnx_parts`).
+        num_threads: of one forward pass.
+        num_slots: sequences held at once. Memory is taken as they grow.
+        context_length: most ids per sequence, if the model was trained for so many.
+
+    Attributes:
+        context_length: most ids per sequence.
+
+    Raises:
+        ModelLoadError: where what was made cannot be read, or there is no room for sequences.
+    """
+
+    def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
+        try:
+            self.layout = layout = Layout.load(directory)
+            shape = layout.num_rows, layout.row_bytes
+            rows = np.memmap(gguf, np.uint8, mode="r", offset=layout.offset, shape=shape)
+            self._session = _session(directory / GRAPH_FILE, num_threads)
+        except Exception as error:  # a damaged file's, of several libraries
+            raise ModelLoadError(
+                f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"
+            ) from error
+        self._embeddings = rows.view(np.ndarray)  # indexed in a third of a memmap's time
+        self._kind = GGMLQuantizationType(layout.kind)
+        self.context_length = min(context_length, layout.context_length)
+        length = self.context_length + 1  # a place more than any sequence needs: others in a pass may not be full
+        try:
+            self._caches = _zeros((layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width))
+        except (OSError, OverflowError) as error:
+            what = f"{num_slots} sequences of {self.context_length:,} ids"
+            raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
+        self._tables = [_turns(base, length, layout.head_width) for base in layout.bases]
+        self._width = int(self._session.get_inputs()[0].shape[1])
+        logits, _, *caches = self._session.get_outputs()
+        self._num_tokens = int(logits.shape[1])
+        self._cache_outputs = [output.name for output in caches]
+        self._steps: dict[tuple[tuple[int, ...], int], _Prepared] = {}  # by slots and what `_near` says
+        self._lengths = np.zeros(num_slots, np.int32)  # cached, by slot
+        self._logits_WV = np.empty((num_slots, self._num_tokens), np.float32)
+
+    def read(self, spans: list[Span], num_logits: int = 1) -> FloatArray:
+        """One forward pass: a step of several sequences, or several ids of one.
+
+        The two are no pass together: attention of a single id has a kernel of its own, so that a step's last bits would
+        tell who reads along.
+
+        Args:
+            num_logits: wanted are the logits of so many ids at the end of each span.
+
+        Returns:
+            logits span after span, `[W, V]`, valid until the next call. NaN where a number is none.
+        """
+        slots, num_ids = tuple(span.slot for span in spans), len(spans[0].ids)
+        near = self._near(spans)
+        prepared = self._steps.get((slots, near)) if num_ids == 1 else None
+        if prepared is None:
+            prepared = self._prepared(slots, near, num_ids, num_logits)
+            if num_ids == 1:
+                if len(self._steps) == _MOST_PREPARED:
+                    self._steps.clear()
+                self._steps[slots, near] = prepared
+        starts_P = np.array([span.start for span in spans])
+        inputs, held = prepared.inputs, slice(prepared.low, prepared.low + len(prepared.inputs["lengths"]))
+        self._lengths[list(slots)] = starts_P + num_ids
+        inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
+        inputs["positions"][prepared.slots_P] = starts_P[:, None] + np.arange(num_ids)
+        inputs["lengths"][:] = np.maximum(self._lengths[held], 1) - 1  # those that wait have to seem to hold something
+        inputs["most"][...] = inputs["lengths"].max() + 1
+        for name in ("lengths", "most") if self.layout.near_layers else ():
+            inputs[f"near_{name}"][...] = inputs[name] - near
+        self._session.run_with_iobinding(prepared.binding)
+        for row, total in enumerate(prepared.sums_W.tolist()):
+            if not math.isfinite(total):  # rounded to 8 bits, NaN would be a number
+                prepared.logits_WV[row] = np.nan
+        return prepared.logits_WV
+
+    def copy(self, slot: int, other: int, length: int) -> None:
+        """Let another slot hold the first `length` ids of this one."""
+        self._caches[:, :, other, :, :length] = self._caches[:, :, slot, :, :length]
+
+    def _embed(self, ids: list[int]) -> FloatArray:
+        """What the first layer is given, `[N, E]`."""
+        embeddings_NE: FloatArray = dequantize(self._embeddings[ids], self._kind)
+        scale = self.layout.scale
+        return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
+
+    def _near(self, spans: list[Span]) -> int:
+        """The first position that layers with a window are given: 0, or one that they do not see any more.
+
+        Theirs is the middle of a cache, which must be one piece of memory: that of a single sequence and head is.
+        """
+        layout = self.layout
+        if not layout.near_layers or len(spans) > 1 or layout.num_heads > 1:
+            return 0
+        return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
+
+    def _prepared(self, slots: tuple[int, ...], near: int, num_ids: int, num_logits: int) -> _Prepared:
+        """A pass over so many ids of each of these slots."""
+        low, num_slots = min(slots), max(slots) + 1 - min(slots)
+        slots_P = np.array(slots) - low
+        rows_PT = np.arange(len(slots) * num_ids).reshape(-1, num_ids)
+        rows_ST, counts_S = np.zeros((num_slots, num_ids), np.int64), np.zeros(num_slots, np.int32)
+        rows_ST[slots_P], counts_S[slots_P] = rows_PT, num_ids
+        wanted_W = rows_PT[:, num_ids - num_logits :].ravel()
+        inputs: dict[str, np.ndarray[Any, Any]] = {
+            "embeddings": np.zeros((rows_PT.size, self._width), np.float32),
+            "rows": rows_ST,
+            "places": (slots_P[:, None] * num_ids + np.arange(num_ids)).ravel(),
+            "wanted": wanted_W,
+            "counts": counts_S,
+            "positions": np.zeros_like(rows_ST),
+        }
+        for kind in ("", "near_") if self.layout.near_layers else ("",):
+            inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.zeros((), np.int32)}
+        for number, tables in enumerate(self._tables):
+            inputs |= {f"{kind}_{number}": table for kind, table in zip(("cos", "sin"), tables, strict=True)}
+        is_small = len(wanted_W) <= len(self._logits_WV)  # else its memory is not kept
+        logits_WV = (
+            self._logits_WV[: len(wanted_W)] if is_small else np.empty((len(wanted_W), self._num_tokens), np.float32)
+        )
+        sums_W = np.empty(len(wanted_W), np.float32)
+        binding = self._session.io_binding()
+        for name, values in inputs.items():
+            binding.bind_input(name, *_place(values))
+        for name, found in {"logits": logits_WV, "sums": sums_W}.items():
+            binding.bind_output(name, *_place(found))
+        names = iter(self._cache_outputs)
+        for layer, caches in enumerate(self._caches):
+            start = near if layer in self.layout.near_layers else 0
+            for kind, cache in zip(("keys", "values"), caches, strict=True):
+                part = _place(cache[low : low + num_slots, :, start:])  # read and written in place
+                binding.bind_input(f"{kind}_{layer}", *part)
+                binding.bind_output(next(names), *part)
+        return _Prepared(low, slots_P, inputs, logits_WV, sums_W, binding)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A kind of pass, with the memory that it reads and writes.
+
+    Attributes:
+        low: the first slot of those that are held, of which others may stand between the ones that are read.
+        slots_P: of the latter, counted from it.
+        inputs: by name.
+        logits_WV, sums_W: outputs.
+    """
+
+    low: int
+    slots_P: np.ndarray[Any, Any]
+    inputs: dict[str, np.ndarray[Any, Any]]
+    logits_WV: FloatArray
+    sums_W: FloatArray
+    binding: Any
+
+
+def _place(values: np.ndarray[Any, Any]) -> tuple[str, int, Any, tuple[int, ...], int]:
+    """An array's memory, as a binding is told of it."""
+    return "cpu", 0, values.dtype.type, values.shape, values.ctypes.data
+
+
+def _session(path: Path, num_threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal ones: all others are raised
+    options.enable_mem_pattern = False  # it would keep one for every shape
+    # A thread that waits in a loop takes the core of whoever works.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _zeros(shape: tuple[int, ...]) -> FloatArray:
+    """Zeros that take memory as they are written to, in small pages: NumPy's own are in pages of two megabytes."""
+    num_bytes = 4 * math.prod(shape)
+    if sys.platform == "win32":
+        memory = mmap.mmap(-1, num_bytes)
+    else:
+        memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float32).reshape(shape)
+
+
+def _turns(base: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:
+    """Cosines and sines of rotary embeddings, `[positions, width / 2]`."""
+    angles = np.outer(np.arange(length), base ** (-np.arange(0, width, 2) / width))
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)

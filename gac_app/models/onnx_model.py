@@ -1,0 +1,100 @@
+"""GGUF models through onnxruntime: the same numbers as llama.cpp's, rows that share a pass for little more than one.
+
+How a sequence's ids are cut into passes shows in its logits: attention of a single id takes another kernel, whose last
+bits decide how activations are rounded (on the default models a distance of 0.04, as far as either is from the same
+weights in float32). What others read in the same passes mostly does not (see `onnx_graph`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gac_app.models.base import Read, Sequence
+from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
+from gac_app.models.llama_cpp_library import load_weights
+from gac_app.models.onnx_layers import FloatArray, OnnxLayers, Span
+
+
+class OnnxModel(GgufModel):
+    """A GGUF file of which a graph was made.
+
+    Args:
+        name: the member's name.
+        path: the .gguf file.
+        directory: what was made of it (see `onnx_parts`).
+        num_threads: threads of one forward pass.
+        context_length: most ids per sequence; None = what the model was trained for, at most 4,096.
+        max_sequences: sequences held at once. Their memory is taken as they grow.
+        chat_template: Jinja; None = the file's own, "" = none.
+
+    Raises:
+        ModelLoadError: where the file, or what was made of it, cannot be loaded.
+    """
+
+    engine = "onnxruntime cpu"
+    device = torch.device("cpu")
+    max_shared_ids = 1  # longer reads have passes to themselves (see `OnnxLayers.read`)
+    pass_ids = 128
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        directory: Path,
+        *,
+        num_threads: int = 1,
+        context_length: int | None = None,
+        max_sequences: int = 8,
+        chat_template: str | None = None,
+    ) -> None:
+        self._described = load_weights(path, vocab_only=True)
+        super().__init__(name, self._described, max_sequences, chat_template)
+        self.num_threads = num_threads
+        wanted = context_length or DEFAULT_CONTEXT_LENGTH
+        self._layers = OnnxLayers(path, directory, num_threads, max_sequences, wanted)
+        self.context_length = self._layers.context_length
+
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        del sequence.ids[length:]
+        sequence.num_cached = min(sequence.num_cached, length)
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        forked = self.new_sequence()
+        self._layers.copy(sequence.slot, forked.slot, sequence.num_cached)
+        forked.ids = list(sequence.ids)
+        forked.num_cached = sequence.num_cached
+        return forked
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        self.take_threads()
+        if any(len(read.sequence.ids) > self.context_length for read in reads):
+            raise self._full()
+        steps = sorted((read for read in reads if read.sequence.num_pending == 1), key=lambda read: read.sequence.slot)
+        found = {id(read): self._read_apart(read) for read in reads if read not in steps}
+        if steps:
+            logits_NV = self._layers.read([_span(read.sequence) for read in steps])
+            found |= {id(read): logits_NV[place : place + 1] for place, read in enumerate(steps)}
+        for read in reads:
+            read.sequence.num_cached = len(read.sequence.ids)
+        return [torch.from_numpy(found[id(read)]) for read in reads]
+
+    def _read_apart(self, read: Read) -> FloatArray:
+        """Part by part: what a pass computes in between takes memory."""
+        whole = _span(read.sequence)
+        num_unwanted = len(whole.ids) - read.num_logits
+        parts = []
+        for start in range(0, len(whole.ids), self.pass_ids):
+            ids = whole.ids[start : start + self.pass_ids]
+            num_logits = min(len(ids), max(0, start + len(ids) - num_unwanted))
+            parts.append(self._layers.read([Span(whole.slot, whole.start + start, ids)], num_logits).copy())
+        return np.concatenate(parts)
+
+    def close(self) -> None:
+        self._lib.llama_model_free(self._described)
+
+
+def _span(sequence: Sequence) -> Span:
+    return Span(sequence.slot, sequence.num_cached, sequence.ids[sequence.num_cached :])

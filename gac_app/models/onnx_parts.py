@@ -1,0 +1,179 @@
+"""GGUF files as graphs for onnxruntime: made once, tried in a child process, and kept in the cache where that pays.
+
+Whether a graph is still the same model, and faster than llama.cpp, is measured: an architecture that does more than a
+graph knows of is told by its other logits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import logging
+import math
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gac_app.models.base import Model, Read
+from gac_app.models.derived import derived
+from gac_app.models.devices import main_memory_bytes
+from gac_app.models.gguf_reading import Unsuited
+from gac_app.models.llama_cpp_library import BINDING
+from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.onnx_graph import GRAPH_FILE, check, write
+from gac_app.models.onnx_model import OnnxModel
+
+logger = logging.getLogger(__name__)
+
+_MOST_BYTES = 1 << 30  # of a file of which a graph is made
+_MOST_SHARE = 1 / 16  # of main memory, that such a file may be large: making its graph takes six times as much
+_FORMAT = 1  # of what is kept; a new number makes it anew
+_TIMEOUT_S = 300
+_TEXT = (  # by whose logits models are compared: of no text they are anybody's
+    "The history of the town begins in the ninth century, when monks built a small chapel by the river. Who asks the "
+    "people there what they live on is told of three things: the mill, the market on Thursdays, and the school."
+)
+_CUTS = (24, 7, 1, 9, 1)  # ids of it read at once: the first by itself, then the others one after the other
+_OTHER = 0.06  # logits are another model's from this distance on, relative to their own length (see `_distance`)
+_ROUNDS, _STEPS = 6, 3  # of timing; the fastest round counts: what else the machine does only adds to it
+_SIZES = (1, 2, 4)  # steps in a pass
+_SLOWER = 1.05  # what a pass of one step may take of what it took
+
+
+def onnx_parts(gguf: Path, cache_dir: Path) -> Path | None:
+    """The directory with what `OnnxModel` needs beside the file; None where llama.cpp had better compute it.
+
+    The first call for a file may take twenty seconds, in which a child process tries both.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
+        return None
+    versions = [importlib.metadata.version(name) for name in (BINDING, "onnxruntime")]
+    try:
+        target = derived(gguf, cache_dir / "onnx", lambda folder: _try(gguf, folder), _FORMAT, versions, _processor())
+    except OSError as error:  # nothing can be kept
+        logger.info("%s is llama.cpp's: %s", gguf.name, error)
+        return None
+    return target if (target / GRAPH_FILE).exists() else None
+
+
+def _processor() -> str:
+    """What decides how weights are packed: packed for another processor they would be other weights."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if known := {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}:
+            return "\n".join(sorted(known))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _try(gguf: Path, folder: Path) -> None:
+    """Make what is kept of a file; where llama.cpp is to compute it, the directory stays empty."""
+    try:
+        memory_bytes = main_memory_bytes()
+        if gguf.stat().st_size > min(_MOST_BYTES, _MOST_SHARE * memory_bytes if memory_bytes else math.inf):
+            raise Unsuited("it is large")
+        check(gguf)
+        _run_child(gguf, folder)
+    except Unsuited as reason:
+        logger.info("%s is llama.cpp's: %s", gguf.name, reason)
+        shutil.rmtree(folder)
+        folder.mkdir()
+
+
+def _run_child(gguf: Path, directory: Path) -> None:
+    """Write the graph and try it where an abort in C harms nobody. Raises Unsuited."""
+    command = [sys.executable, "-m", "gac_app.models.onnx_parts", str(gguf), str(directory)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unsuited(f"trying it took more than {_TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        raise Unsuited((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
+    logger.info("%s is onnxruntime's: %s", gguf.name, done.stdout.strip())
+
+
+# --- in the child
+
+
+def _main(gguf: Path, directory: Path) -> None:
+    write(gguf, directory)
+    with (
+        closing(LlamaCppModel("llama.cpp", gguf, context_length=256, max_sequences=max(_SIZES))) as before,
+        closing(OnnxModel("onnxruntime", gguf, directory, context_length=256, max_sequences=max(_SIZES))) as now,
+    ):
+        _compare_logits(before, now)
+        print(_compare_times(before, now))
+
+
+def _compare_logits(before: Model, now: Model) -> None:
+    """Raises Unsuited where they are not the same."""
+    distance = max(_distance(_logits(before, cuts), _logits(now, cuts)) for cuts in (_CUTS[:1], _CUTS[1:]))
+    if not distance <= _OTHER:
+        raise Unsuited(f"it gives other logits, by {distance:.3f} of their length")
+
+
+def _distance(one_NV: np.ndarray[Any, Any], other_NV: np.ndarray[Any, Any]) -> float:
+    """How far logits are from each other, less what their softmax does not see, relative to their own length: a mean.
+
+    Between llama.cpp and a graph 0.03 to 0.04, as far as either is from the same weights in float32: both round
+    activations. Rotary embeddings of another base in five layers of six make it 0.07.
+    """
+    one_NV, other_NV = (logits_NV - logits_NV.mean(1, keepdims=True) for logits_NV in (one_NV, other_NV))
+    return float((np.linalg.norm(one_NV - other_NV, axis=1) / np.linalg.norm(one_NV, axis=1)).mean())
+
+
+def _logits(model: Model, cuts: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Of the text's first ids, read in parts so long."""
+    ids = model.encode_raw(_TEXT)
+    sequence, found = model.new_sequence(), []
+    for cut in cuts:
+        sequence.extend(ids[len(sequence.ids) : len(sequence.ids) + cut])
+        found.append(model.read([Read(sequence, cut)])[0].numpy().copy())
+    model.free(sequence)
+    return np.concatenate(found)
+
+
+def _compare_times(before: Model, now: Model) -> str:
+    """What steps took and take. Raises Unsuited where that is no less."""
+    times: dict[tuple[Model, int], list[float]] = {}
+    for _ in range(_ROUNDS):
+        for size in _SIZES:
+            for model in (before, now):
+                times.setdefault((model, size), []).append(_seconds(model, size))
+    took, takes = ([min(times[model, size]) for size in _SIZES] for model in (before, now))
+    # Steps that are to share a pass are cut into passes as pays, so two or four of them cost no more than one each.
+    took = [min(seconds, size * took[0]) for size, seconds in zip(_SIZES, took, strict=True)]
+    shown = ", ".join(f"{1000 * b:.1f} -> {1000 * n:.1f}" for b, n in zip(took, takes, strict=True))
+    figures = f"{shown} ms for {', '.join(map(str, _SIZES))} steps"
+    if takes[0] > _SLOWER * took[0] or sum(takes) > sum(took):
+        raise Unsuited(f"it is no faster ({figures})")
+    return figures
+
+
+def _seconds(model: Model, num_steps: int) -> float:
+    """Of a pass over so many steps."""
+    sequences = [model.new_sequence() for _ in range(num_steps)]
+    marks = []
+    for step in range(_STEPS):
+        for sequence in sequences:
+            sequence.extend([(1000 + 31 * sequence.slot + step) % len(model.vocabulary)])
+        marks.append(time.perf_counter())
+        model.read([Read(sequence) for sequence in sequences])
+    marks.append(time.perf_counter())
+    for sequence in sequences:
+        model.free(sequence)
+    return (marks[-1] - marks[1]) / (_STEPS - 1)
+
+
+if __name__ == "__main__":
+    try:
+        _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except Unsuited as reason:
+        sys.exit(str(reason))

@@ -1,0 +1,65 @@
+"""ggml's blocks as whole numbers, scales and offsets have the values that gguf's own reading gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+
+from gac_app.models.gguf_blocks import _UNPACK, blocks_of, together
+from gac_app.models.gguf_reading import Unsuited
+
+ROWS, BLOCKS = 3, 2
+_HALVES = {  # where a block has its numbers of two bytes
+    GGMLQuantizationType.Q4_1: (0, 2),
+    GGMLQuantizationType.Q5_1: (0, 2),
+    GGMLQuantizationType.Q4_K: (0, 2),
+    GGMLQuantizationType.Q5_K: (0, 2),
+    GGMLQuantizationType.Q6_K: (208,),
+}
+
+
+def any_bytes(kind: GGMLQuantizationType) -> np.ndarray:
+    """Rows whose scales are numbers; all else in them is any byte."""
+    rng = np.random.default_rng(kind.value)
+    _, num_bytes = GGML_QUANT_SIZES[kind]
+    data = rng.integers(0, 256, (ROWS, BLOCKS, num_bytes), dtype=np.uint8)
+    for start in _HALVES.get(kind, (0,)):
+        scales = rng.uniform(-2, 2, (ROWS, BLOCKS, 1)).astype(np.float16)
+        data[..., start : start + 2] = scales.view(np.uint8)
+    return data.reshape(ROWS, -1)
+
+
+@pytest.mark.parametrize("kind", _UNPACK, ids=lambda kind: kind.name)
+def test_the_values_are_the_files(kind: GGMLQuantizationType) -> None:
+    data = any_bytes(kind)
+    blocks = blocks_of(data, kind)
+    assert blocks.weights.dtype == np.uint8
+    assert blocks.weights.max() < 2**blocks.bits
+    values = blocks.scales[..., None] * (blocks.weights.astype(np.float32) - 2 ** (blocks.bits - 1))
+    if blocks.offsets is not None:
+        values += blocks.offsets[..., None]
+    expected = dequantize(data, kind)
+    assert values.reshape(ROWS, -1) == pytest.approx(expected, rel=1e-6, abs=1e-6 * float(np.abs(expected).max()))
+
+
+def test_four_bits_are_packed_two_to_a_byte() -> None:
+    blocks = blocks_of(any_bytes(GGMLQuantizationType.Q4_0), GGMLQuantizationType.Q4_0)
+    assert blocks.packed.shape == (ROWS, BLOCKS, 16)
+    assert (blocks.packed & 15 == blocks.weights[..., 0::2]).all()
+    assert (blocks.packed >> 4 == blocks.weights[..., 1::2]).all()
+
+
+@pytest.mark.parametrize("kind", [GGMLQuantizationType.Q4_1, GGMLQuantizationType.Q8_0], ids=lambda kind: kind.name)
+def test_matrices_of_one_kind_are_put_together(kind: GGMLQuantizationType) -> None:
+    one, other = blocks_of(any_bytes(kind), kind), blocks_of(any_bytes(kind)[:1], kind)
+    both = together([one, other])
+    assert both.kind == one.kind
+    assert np.array_equal(both.weights[ROWS:], other.weights)
+    assert np.array_equal(both.scales[:ROWS], one.scales)
+
+
+def test_what_it_does_not_know_is_told() -> None:
+    with pytest.raises(Unsuited, match="matrices in F32"):
+        blocks_of(np.zeros((2, 32), np.uint8), GGMLQuantizationType.F32)

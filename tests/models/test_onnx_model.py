@@ -1,0 +1,255 @@
+"""OnnxModel beyond the laws: the models that llama.cpp has, to the last bit the same whoever reads along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gac_app.errors import MemberError, ModelLoadError
+from gac_app.models import onnx_layers, onnx_parts
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.gguf_reading import Unsuited
+from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.onnx_graph import GRAPH_FILE, Layout, check, write
+from gac_app.models.onnx_layers import OnnxLayers, Span
+from gac_app.models.onnx_model import OnnxModel
+from tests.models import tiny
+from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
+
+BOUNDS = {"llama": 0.1, "qwen2": 0.1, "qwen3": 0.06, "gemma3": 0.03}
+IDS = [40 + (7 * place) % 90 for place in range(60)]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module", params=list(BOUNDS))
+def gguf(request: pytest.FixtureRequest, llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_gguf(llama, tmp_path_factory.mktemp("gguf") / f"{request.param}.gguf", request.param)
+
+
+@pytest.fixture(scope="module")
+def directory(gguf: Path) -> Path:
+    directory = gguf.parent / "onnx"
+    directory.mkdir()
+    write(gguf, directory)
+    return directory
+
+
+@pytest.fixture
+def model(gguf: Path, directory: Path) -> Iterator[OnnxModel]:
+    with closing(load(gguf, directory)) as model:
+        yield model
+
+
+def load(gguf: Path, directory: Path) -> OnnxModel:
+    return OnnxModel("tiny", gguf, directory, context_length=200, max_sequences=4)
+
+
+def read(model: Model, sequence: Sequence, ids: list[int], num_logits: int | None = None) -> np.ndarray[Any, Any]:
+    sequence.extend(ids)
+    return model.read([Read(sequence, num_logits or len(ids))])[0].numpy().copy()
+
+
+def test_it_is_the_model_that_llama_cpp_has(gguf: Path, model: OnnxModel) -> None:
+    with closing(LlamaCppModel("tiny", gguf, context_length=200, max_sequences=4)) as other:
+        assert model.vocabulary.token_bytes == other.vocabulary.token_bytes
+        assert model.encode_raw("The capital of France is") == other.encode_raw("The capital of France is")
+        assert (model.context_length, model.chat_stop_strings) == (other.context_length, other.chat_stop_strings)
+        logits = [
+            np.concatenate([read(each, sequence, IDS[:50]), read(each, sequence, IDS[50:51])])
+            for each, sequence in ((model, model.new_sequence()), (other, other.new_sequence()))
+        ]
+        # Both round activations to 8 bits, one of them keys and values to half precision. With another activation, or
+        # other rotary embeddings, the distance is at least twice the bound.
+        assert onnx_parts._distance(*logits) < BOUNDS[gguf.stem]
+        assert onnx_parts._distance(logits[0][1:], logits[1][:-1]) > 0.5
+
+
+@pytest.mark.parametrize("cuts", [(1,) * 60, (1, 15, 16, 28), (50, *(1,) * 10)], ids=["steps", "parts", "both"])
+def test_ids_may_be_cut_into_passes(cuts: tuple[int, ...], gguf: Path, model: OnnxModel) -> None:
+    whole_NV = read(model, model.new_sequence(), IDS)
+    sequence, start, found = model.new_sequence(), 0, []
+    for cut in cuts:
+        found.append(read(model, sequence, IDS[start : start + cut]))
+        start += cut
+    assert onnx_parts._distance(np.concatenate(found), whole_NV) < BOUNDS[gguf.stem]
+
+
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
+def in_8_bits(
+    request: pytest.FixtureRequest, llama: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OnnxModel]:
+    """A model without matrices in 4 bits, which some processors multiply otherwise with one row than with several."""
+    folder = tmp_path_factory.mktemp("in_8_bits")
+    path = save_random_gguf(llama, folder / "tiny.gguf", request.param, quantisations=("Q8_0", "Q5_0", "Q5_1"))
+    write(path, folder)
+    with closing(load(path, folder)) as model:
+        yield model
+
+
+@pytest.mark.parametrize("lengths", [(1, 1, 1), (3, 1, 16), (40, 1, 2)])
+def test_who_reads_along_changes_no_bit(in_8_bits: OnnxModel, lengths: tuple[int, ...]) -> None:
+    """Between them is one who waits, and gets nothing of it. The first is longer than what a window is given."""
+    model = in_8_bits
+    first, waiting, *others = (model.new_sequence() for _ in range(4))
+    for number, sequence in enumerate((first, waiting, *others)):
+        read(model, sequence, [*IDS, *IDS, *IDS[:25]] if sequence is first else IDS[number : 3 + 20 * number])
+    sequences = [first, *others]
+    for sequence, length in zip(sequences, lengths, strict=True):
+        sequence.extend(IDS[:length])
+    together = [
+        found.numpy().copy() for found in model.read([Read(s, n) for s, n in zip(sequences, lengths, strict=True)])
+    ]
+    later = read(model, waiting, IDS[5:8])
+    for sequence, length, found in zip(sequences, lengths, together, strict=True):
+        model.rewind(sequence, len(sequence.ids) - length)
+        assert np.array_equal(read(model, sequence, IDS[:length]), found)
+    model.rewind(waiting, len(waiting.ids) - 3)
+    assert np.array_equal(read(model, waiting, IDS[5:8]), later)
+    for sequence in (*sequences, waiting):
+        model.free(sequence)
+
+
+def test_a_sequence_may_grow_to_the_end_beside_others(model: OnnxModel) -> None:
+    patient, greedy = model.new_sequence(), model.new_sequence()
+    read(model, patient, IDS[:3])
+    for start in range(0, 180, 60):
+        read(model, greedy, IDS)
+        assert len(greedy.ids) == start + 60
+    read(model, greedy, IDS[:19])
+    greedy.extend([50])
+    patient.extend(IDS[:16])
+    model.read([Read(patient), Read(greedy)])
+    assert len(greedy.ids) == greedy.num_cached == 200
+    patient.extend([51, 52])
+    model.read([Read(patient)])
+    patient.extend(IDS[:5])
+    greedy.extend([50])
+    with pytest.raises(MemberError, match="its cache is full") as caught:
+        model.read([Read(patient), Read(greedy)])
+    assert caught.value.kind == "context"
+    assert (patient.num_pending, greedy.num_cached) == (5, 200)
+
+
+def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxModel, "pass_ids", 25)
+    whole_NV = read(model, model.new_sequence(), IDS)
+    assert whole_NV.shape == (60, len(model.vocabulary))
+    other = model.new_sequence()
+    assert np.array_equal(read(model, other, IDS, 11), whole_NV[-11:])
+
+
+def test_a_failed_pass_leaves_every_cache_as_it_was(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence = model.new_sequence()
+    read(model, sequence, IDS[:8])
+    sequence.extend([50, 51])
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxLayers, "_embed", fail)
+        with pytest.raises(RuntimeError, match="no memory"):
+            model.read([Read(sequence)])
+    assert (sequence.num_cached, sequence.num_pending) == (8, 2)
+    found, other = model.read([Read(sequence)])[0].numpy().copy(), model.new_sequence()
+    read(model, other, IDS[:8])
+    assert np.array_equal(found, read(model, other, [50, 51], 1))
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("no memory")
+
+
+def test_numbers_that_are_none_stay_none(gguf: Path, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = OnnxLayers(gguf, directory, 1, 2, 100)
+    embed = layers._embed
+    for lost in (np.nan, np.inf, -np.inf):
+
+        def broken(ids: list[int], lost: float = lost) -> np.ndarray[Any, Any]:
+            embeddings_NE = embed(ids)
+            embeddings_NE[-1, 3] = lost
+            return embeddings_NE
+
+        monkeypatch.setattr(layers, "_embed", broken)
+        whole, damaged = layers.read([Span(0, 0, [50]), Span(1, 0, [50])])
+        assert np.isfinite(whole).all()
+        assert np.isnan(damaged).all()
+
+
+@pytest.mark.parametrize("name", [GRAPH_FILE, "layers.bin", "layout.json"])
+def test_damaged_files_are_told(name: str, gguf: Path, directory: Path, tmp_path: Path) -> None:
+    for path in directory.iterdir():
+        (tmp_path / path.name).write_bytes(b"no more" if path.name == name else path.read_bytes())
+    with pytest.raises(ModelLoadError, match="remove"):
+        load(gguf, tmp_path)
+
+
+def test_no_room_for_sequences_is_told(gguf: Path, directory: Path, tmp_path: Path) -> None:
+    for path in directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    replace(Layout.load(directory), context_length=1 << 50).save(tmp_path)
+    with pytest.raises(ModelLoadError, match="no memory for 4 sequences of 1,000,000,000,000,000 ids"):
+        OnnxModel("tiny", gguf, tmp_path, context_length=10**15, max_sequences=4)
+
+
+def test_memory_is_taken_as_sequences_grow() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    zeros = onnx_layers._zeros((1 << 14, 1 << 14))  # a gigabyte
+    zeros[::1024, 0] = 1
+    assert float(zeros[:, :4].sum()) == 16
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"rope.scaling.factor": 2.0}, "a field rope.scaling.factor"),
+        ({"expert_count": 8}, "a field expert_count"),
+        ({"attention.value_length": 32}, "heads are of several widths"),
+        ({"attention.sliding_window": 8}, "a field attention.sliding_window"),
+        ({"block_count": 6}, "beside the known ones, blk.6"),
+        ({"block_count": 8}, "lacks, or has beside the known ones, blk.7"),
+    ],
+)
+def test_a_model_that_does_more_is_left_alone(fields: dict[str, Any], reason: str, llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unsuited, match=reason):
+        check(save_random_gguf(llama, tmp_path / "other.gguf", "llama", fields))
+
+
+def test_an_architecture_that_is_not_known_is_left_alone(llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unsuited, match="architecture is phi3"):
+        check(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"))
+
+
+def test_narrow_heads_are_left_alone(llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unsuited, match="8 wide, no multiple of 16"):
+        check(save_llama_gguf(llama, tmp_path / "other.gguf", kind="Q8_0"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["SmolLM2-135M-Instruct", "Gemma-3-270M"])
+def test_the_default_models_are_these_models(name: str, real_files: dict[str, Path], tmp_path: Path) -> None:
+    write(real_files[name], tmp_path)
+    with (
+        closing(LlamaCppModel(name, real_files[name], context_length=1024, max_sequences=3)) as before,
+        closing(OnnxModel(name, real_files[name], tmp_path, context_length=1024, max_sequences=3)) as now,
+    ):
+        onnx_parts._compare_logits(before, now)
+        # Beyond Gemma's window, which is 512
+        ids = now.encode_raw("It was the best of times, it was the worst of times. " * 44)
+        assert len(ids) > 512 + 50
+        found = [read(model, model.new_sequence(), ids, 60) for model in (before, now)]
+        assert onnx_parts._distance(*found) < 0.1
+
+
+def test_a_layout_is_what_was_saved(tmp_path: Path) -> None:
+    layout = Layout(2, 1, 16, 512, (1e6, 1e4), 100, 34, 64, 8, 2.5, (0, 1), 8)
+    layout.save(tmp_path)
+    assert Layout.load(tmp_path) == layout

@@ -1,0 +1,170 @@
+"""Graphs of GGUF files: tried against llama.cpp, kept where they are the same and faster, and not made of others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gguf import GGUFReader
+
+from gac_app.config import MemberConfig
+from gac_app.models import factory, gguf_reading, onnx_parts
+from gac_app.models.gguf_reading import Unsuited
+from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.onnx_graph import Layout, write
+from gac_app.models.onnx_model import OnnxModel
+from gac_app.models.onnx_parts import onnx_parts as parts_of
+from tests.models import tiny
+from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def gguf(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_gguf(llama, tmp_path_factory.mktemp("gguf") / "tiny.gguf", "gemma3")
+
+
+def load(gguf: Path, directory: Path) -> OnnxModel:
+    return OnnxModel("tiny", gguf, directory, context_length=256, max_sequences=4)
+
+
+def test_the_trial_tells_another_model(gguf: Path, tmp_path: Path) -> None:
+    for name in ("right", "wrong"):
+        directory = tmp_path / name
+        directory.mkdir()
+        write(gguf, directory)
+        if name == "wrong":
+            replace(Layout.load(directory), scale=1.5).save(directory)
+        with (
+            closing(LlamaCppModel("tiny", gguf, context_length=256, max_sequences=4)) as before,
+            closing(load(gguf, directory)) as now,
+        ):
+            if name == "right":
+                onnx_parts._compare_logits(before, now)
+            else:
+                with pytest.raises(Unsuited, match="other logits"):
+                    onnx_parts._compare_logits(before, now)
+
+
+def test_the_trial_tells_what_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {("before", 1): 1.0, ("before", 2): 2.5, ("before", 4): 3.0, ("now", 1): 1.0, ("now", 2): 1.2}
+    monkeypatch.setattr(onnx_parts, "_seconds", lambda model, size: seconds[model, size])
+    seconds["now", 4] = 4.5  # 2.5 is more than two passes of one: 1 + 2 + 3 against 1 + 1.2 + 4.5
+    with pytest.raises(Unsuited, match="no faster"):
+        onnx_parts._compare_times("before", "now")  # type: ignore[arg-type]
+    seconds["now", 4] = 3.5
+    onnx_parts._compare_times("before", "now")  # type: ignore[arg-type]
+    seconds["now", 1] = 1.1
+    with pytest.raises(Unsuited, match="no faster"):
+        onnx_parts._compare_times("before", "now")  # type: ignore[arg-type]
+
+
+class Child:
+    """Stands for the child process."""
+
+    def __init__(self, carry_out: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.num_runs = 0
+        self._carry_out = carry_out
+        monkeypatch.setattr(subprocess, "run", self)
+
+    def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        self.num_runs += 1
+        assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx_parts"]
+        self._carry_out(Path(command[3]), Path(command[4]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+
+def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child(write, monkeypatch)
+    kept = parts_of(gguf, tmp_path)
+    assert kept is not None
+    assert parts_of(gguf, tmp_path) == kept
+    assert child.num_runs == 1
+    monkeypatch.setattr("gac_app.models.llama_cpp_library.probe", lambda *_: None)
+    for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
+        member = MemberConfig.model_validate({"name": "tiny", "source": str(gguf), "backend": backend})
+        model = factory.load_model(
+            member, device="cpu", num_threads=1, cache_dir=tmp_path, on_fetch=lambda _: None, on_load=lambda: None
+        )
+        with closing(model):  # type: ignore[type-var]
+            assert model.engine == engine
+
+
+def test_another_processor_packs_its_own(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child(write, monkeypatch)
+    first = parts_of(gguf, tmp_path)
+    monkeypatch.setattr(onnx_parts, "_processor", lambda: "another")
+    assert parts_of(gguf, tmp_path) not in (first, None)
+    assert child.num_runs == 2
+
+
+def crash(gguf: Path, directory: Path) -> None:
+    write(gguf, directory)
+    raise subprocess.TimeoutExpired("child", 1)
+
+
+def test_a_file_whose_trial_fails_is_llama_cpps_and_is_not_tried_again(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child(crash, monkeypatch)
+    assert parts_of(gguf, tmp_path) is None
+    assert parts_of(gguf, tmp_path) is None
+    assert child.num_runs == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_the_child_says_why(llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unsuited, match="its architecture is phi3"):
+        onnx_parts._run_child(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"), tmp_path)
+
+
+@pytest.mark.parametrize("trouble", ["large", "little memory", "float", "damaged", "no cache", "no onnxruntime"])
+def test_what_is_not_for_it_is_llama_cpps_without_a_trial(
+    trouble: str, gguf: Path, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child(write, monkeypatch)
+    cache_dir = tmp_path / "cache"
+    if trouble == "large":
+        monkeypatch.setattr(onnx_parts, "_MOST_BYTES", 1000)
+    elif trouble == "little memory":
+        monkeypatch.setattr(onnx_parts, "main_memory_bytes", lambda: 15 * gguf.stat().st_size)
+    elif trouble == "float":
+        gguf = save_llama_gguf(llama, tmp_path / "float.gguf")
+    elif trouble == "damaged":
+        gguf = tmp_path / "damaged.gguf"
+        gguf.write_bytes(b"GGUF" + bytes(range(200)))
+    elif trouble == "no cache":
+        cache_dir.write_text("a file where a directory is wanted")
+    else:
+        find = onnx_parts.importlib.util.find_spec
+        monkeypatch.setattr(
+            onnx_parts.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+        )
+    assert parts_of(gguf, cache_dir) is None
+    assert child.num_runs == 0
+
+
+def test_long_lists_are_stepped_over_and_all_else_is_read(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gguf_reading, "_MOST_ITEMS", 10)
+    whole, quick = GGUFReader(gguf), gguf_reading._Reader(gguf)
+    assert list(map(described, quick.tensors)) == list(map(described, whole.tensors))
+    for name, field in whole.fields.items():
+        if "tokenizer.ggml.t" not in name and "merges" not in name:
+            assert quick.fields[name].contents() == field.contents(), name
+    for one, other in zip(quick.tensors, whole.tensors, strict=True):
+        assert np.array_equal(one.data, other.data)
+
+
+def described(tensor: Any) -> tuple[Any, ...]:
+    return tensor.name, tensor.tensor_type, tensor.shape.tolist(), tensor.data_offset
