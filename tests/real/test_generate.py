@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -124,4 +125,4 @@ def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensembl
 def test_with_a_gate_a_member_that_comes_back_knows_where_in_the_indentation_it_is(quantised: Ensemble) -> None:
     """SmolLM2, the gate, writes seven spaces and a word that begins with one; Gemma eight spaces and a word."""
     _, finished = run(quantised, "def f(x):\n    if x:\n", mode="gate", threshold=0.5, alignment="prefix")
-    assert finished.text.startswith("        return x\n")
+    assert re.match(r" {8}\w", finished.text)
