@@ -1,8 +1,8 @@
 """Peak memory of a process that loads the members and answers, against what cannot be avoided.
 
 That is the members' files and the memory for the keys and values of all the sequences and the whole context that the
-configuration allows, in half precision: llama.cpp sets it aside at the start, onnxruntime's is single and taken as they
-grow.
+configuration allows, in half precision. llama.cpp sets it aside at the start; beside onnxruntime it is taken as they
+grow, in single precision.
 """
 
 from __future__ import annotations

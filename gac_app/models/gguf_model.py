@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from heapq import heappop, heappush
 from typing import Any
 
@@ -63,8 +64,30 @@ class GgufModel(Model):
         # The lowest: slots that stand together are computed together.
         return Sequence(heappop(self._free_slots))
 
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        del sequence.ids[length:]
+        if length < sequence.num_cached:
+            self._forget_from(sequence.slot, length)
+            sequence.num_cached = length
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        forked = self.new_sequence()
+        self._copy(sequence, forked.slot)
+        forked.ids = list(sequence.ids)
+        forked.num_cached = sequence.num_cached
+        return forked
+
     def free(self, sequence: Sequence) -> None:
+        self._forget_from(sequence.slot, 0)
         heappush(self._free_slots, sequence.slot)
+
+    @abstractmethod
+    def _copy(self, sequence: Sequence, slot: int) -> None:
+        """Let an empty slot hold what is cached of a sequence."""
+
+    @abstractmethod
+    def _forget_from(self, slot: int, position: int) -> None:
+        """Forget what is cached from this position on."""
 
     def _full(self) -> MemberError:
         return MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")

@@ -92,22 +92,8 @@ class LlamaCppModel(GgufModel):
 
     # --- sequences
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        del sequence.ids[length:]
-        if length < sequence.num_cached:
-            self._forget_from(sequence.slot, length)
-            sequence.num_cached = length
-
-    def fork(self, sequence: Sequence) -> Sequence:
-        forked = self.new_sequence()
-        self._lib.llama_memory_seq_cp(self._memory, sequence.slot, forked.slot, -1, -1)
-        forked.ids = list(sequence.ids)
-        forked.num_cached = sequence.num_cached
-        return forked
-
-    def free(self, sequence: Sequence) -> None:
-        self._forget_from(sequence.slot, 0)
-        super().free(sequence)
+    def _copy(self, sequence: Sequence, slot: int) -> None:
+        self._lib.llama_memory_seq_cp(self._memory, sequence.slot, slot, -1, -1)
 
     def _forget_from(self, slot: int, position: int) -> None:
         if not self._lib.llama_memory_seq_rm(self._memory, slot, position, -1):

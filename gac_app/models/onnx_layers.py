@@ -20,7 +20,7 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.onnx_graph import GRAPH_FILE, Layout
 
 _NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
-_MOST_PREPARED = 300  # kinds of passes that are kept: all that eight slots can make, of one step each
+_MOST_PREPARED = 300  # kinds of passes that are kept: eight slots can make 255, and some more with windows
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -76,7 +76,6 @@ class OnnxLayers:
         self._num_tokens = int(logits.shape[1])
         self._cache_outputs = [output.name for output in caches]
         self._steps: dict[tuple[tuple[int, ...], int], _Prepared] = {}  # by slots and what `_near` says
-        self._lengths = np.zeros(num_slots, np.int32)  # cached, by slot
         self._logits_WV = np.empty((num_slots, self._num_tokens), np.float32)
 
     def read(self, spans: list[Span], num_logits: int = 1) -> FloatArray:
@@ -101,11 +100,10 @@ class OnnxLayers:
                     self._steps.clear()
                 self._steps[slots, near] = prepared
         starts_P = np.array([span.start for span in spans])
-        inputs, held = prepared.inputs, slice(prepared.low, prepared.low + len(prepared.inputs["lengths"]))
-        self._lengths[list(slots)] = starts_P + num_ids
+        inputs = prepared.inputs
         inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
         inputs["positions"][prepared.slots_P] = starts_P[:, None] + np.arange(num_ids)
-        inputs["lengths"][:] = np.maximum(self._lengths[held], 1) - 1  # those that wait have to seem to hold something
+        inputs["lengths"][prepared.slots_P] = starts_P + num_ids - 1  # those that wait seem to hold one id
         inputs["most"][...] = inputs["lengths"].max() + 1
         for name in ("lengths", "most") if self.layout.near_layers else ():
             inputs[f"near_{name}"][...] = inputs[name] - near
@@ -172,7 +170,7 @@ class OnnxLayers:
                 part = _place(cache[low : low + num_slots, :, start:])  # read and written in place
                 binding.bind_input(f"{kind}_{layer}", *part)
                 binding.bind_output(next(names), *part)
-        return _Prepared(low, slots_P, inputs, logits_WV, sums_W, binding)
+        return _Prepared(slots_P, inputs, logits_WV, sums_W, binding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +178,11 @@ class _Prepared:
     """A kind of pass, with the memory that it reads and writes.
 
     Attributes:
-        low: the first slot of those that are held, of which others may stand between the ones that are read.
-        slots_P: of the latter, counted from it.
+        slots_P: that are read, counted from the first; others may stand between them, and wait.
         inputs: by name.
         logits_WV, sums_W: outputs.
     """
 
-    low: int
     slots_P: np.ndarray[Any, Any]
     inputs: dict[str, np.ndarray[Any, Any]]
     logits_WV: FloatArray

@@ -57,23 +57,18 @@ class OnnxModel(GgufModel):
         self._layers = OnnxLayers(path, directory, num_threads, max_sequences, wanted)
         self.context_length = self._layers.context_length
 
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        del sequence.ids[length:]
-        sequence.num_cached = min(sequence.num_cached, length)
+    def _copy(self, sequence: Sequence, slot: int) -> None:
+        self._layers.copy(sequence.slot, slot, sequence.num_cached)
 
-    def fork(self, sequence: Sequence) -> Sequence:
-        forked = self.new_sequence()
-        self._layers.copy(sequence.slot, forked.slot, sequence.num_cached)
-        forked.ids = list(sequence.ids)
-        forked.num_cached = sequence.num_cached
-        return forked
+    def _forget_from(self, slot: int, position: int) -> None:
+        """What comes next is written over it."""
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         self.take_threads()
         if any(len(read.sequence.ids) > self.context_length for read in reads):
             raise self._full()
         steps = sorted((read for read in reads if read.sequence.num_pending == 1), key=lambda read: read.sequence.slot)
-        found = {id(read): self._read_apart(read) for read in reads if read not in steps}
+        found = {id(read): self._read_apart(read) for read in reads if read.sequence.num_pending > 1}
         if steps:
             logits_NV = self._layers.read([_span(read.sequence) for read in steps])
             found |= {id(read): logits_NV[place : place + 1] for place, read in enumerate(steps)}
