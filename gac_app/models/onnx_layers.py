@@ -17,7 +17,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.onnx_graph import GRAPH_FILE, Layout
+from gac_app.models.onnx_layout import GRAPH_FILE, Layout
 
 _NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
 _MOST_PREPARED = 300  # kinds of passes that are kept: eight slots can make 255, and some more with windows

@@ -25,10 +25,12 @@ import numpy as np
 from gac_app.models.base import Model, Read
 from gac_app.models.derived import derived
 from gac_app.models.devices import main_memory_bytes
+from gac_app.models.gguf_architecture import architecture_of
 from gac_app.models.gguf_reading import Unsuited
 from gac_app.models.llama_cpp_library import BINDING
 from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.onnx_graph import GRAPH_FILE, check, write
+from gac_app.models.onnx_graph import write
+from gac_app.models.onnx_layout import GRAPH_FILE
 from gac_app.models.onnx_model import OnnxModel
 
 logger = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ def _try(gguf: Path, folder: Path) -> None:
         memory_bytes = main_memory_bytes()
         if gguf.stat().st_size > min(_MOST_BYTES, _MOST_SHARE * memory_bytes if memory_bytes else math.inf):
             raise Unsuited("it is large")
-        check(gguf)
+        architecture_of(gguf)  # tells at once what a child would tell later
         _run_child(gguf, folder)
     except Unsuited as reason:
         logger.info("%s is llama.cpp's: %s", gguf.name, reason)

@@ -14,10 +14,12 @@ import pytest
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models import onnx_layers, onnx_parts
 from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.gguf_architecture import architecture_of
 from gac_app.models.gguf_reading import Unsuited
 from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.onnx_graph import GRAPH_FILE, Layout, check, write
+from gac_app.models.onnx_graph import write
 from gac_app.models.onnx_layers import OnnxLayers, Span
+from gac_app.models.onnx_layout import GRAPH_FILE, Layout
 from gac_app.models.onnx_model import OnnxModel
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
@@ -220,17 +222,17 @@ def test_memory_is_taken_as_sequences_grow() -> None:
 )
 def test_a_model_that_does_more_is_left_alone(fields: dict[str, Any], reason: str, llama: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match=reason):
-        check(save_random_gguf(llama, tmp_path / "other.gguf", "llama", fields))
+        architecture_of(save_random_gguf(llama, tmp_path / "other.gguf", "llama", fields))
 
 
 def test_an_architecture_that_is_not_known_is_left_alone(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="architecture is phi3"):
-        check(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"))
+        architecture_of(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"))
 
 
 def test_narrow_heads_are_left_alone(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="8 wide, no multiple of 16"):
-        check(save_llama_gguf(llama, tmp_path / "other.gguf", kind="Q8_0"))
+        architecture_of(save_llama_gguf(llama, tmp_path / "other.gguf", kind="Q8_0"))
 
 
 @pytest.mark.real

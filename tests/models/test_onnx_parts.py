@@ -18,7 +18,8 @@ from gac_app.config import MemberConfig
 from gac_app.models import factory, gguf_reading, onnx_parts
 from gac_app.models.gguf_reading import Unsuited
 from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.onnx_graph import Layout, write
+from gac_app.models.onnx_graph import write
+from gac_app.models.onnx_layout import Layout
 from gac_app.models.onnx_model import OnnxModel
 from gac_app.models.onnx_parts import onnx_parts as parts_of
 from tests.models import tiny

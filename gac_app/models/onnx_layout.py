@@ -1,0 +1,44 @@
+"""What is kept of a GGUF file beside its graph, for whoever runs that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+GRAPH_FILE, _LAYOUT_FILE = "layers.onnx", "layout.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What runs the graph needs to know.
+
+    Attributes:
+        num_layers, num_heads, head_width: of the caches; heads are those for keys and values.
+        context_length: what the model was trained for.
+        bases: of rotary embeddings, as many as the graph takes tables of.
+        num_rows, row_bytes, offset, kind: where the file has its embeddings, and how they are quantised.
+        scale: of embeddings.
+        near_layers: those that see a window, so many ids with their own.
+    """
+
+    num_layers: int
+    num_heads: int
+    head_width: int
+    context_length: int
+    bases: tuple[float, ...]
+    num_rows: int
+    row_bytes: int
+    offset: int
+    kind: int
+    scale: float
+    near_layers: tuple[int, ...]
+    window: int
+
+    def save(self, directory: Path) -> None:
+        (directory / _LAYOUT_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Layout:
+        found = json.loads((directory / _LAYOUT_FILE).read_text(encoding="utf-8"))
+        return cls(**{**found, "bases": tuple(found["bases"]), "near_layers": tuple(found["near_layers"])})
