@@ -8,6 +8,7 @@ hundred tokens, 0.07 where 750 were split differently).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.base import Read, Sequence
 from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
+from gac_app.models.large_pages import in_large_pages
 from gac_app.models.llama_cpp_library import load_weights
 
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
@@ -61,7 +63,8 @@ class LlamaCppModel(GgufModel):
         chat_template: str | None = None,
         num_gpu_layers: int = 0,
     ) -> None:
-        self.weights = load_weights(path, num_gpu_layers)
+        with nullcontext() if num_gpu_layers else in_large_pages(path, self):
+            self.weights = load_weights(path, num_gpu_layers)
         super().__init__(name, self.weights, max_sequences, chat_template)
         self.num_threads = num_threads
         self.device = torch.device("cpu")

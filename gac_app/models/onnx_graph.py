@@ -23,14 +23,13 @@ import numpy as np
 from gac_app.models.gguf_architecture import Architecture, architecture_of
 from gac_app.models.gguf_blocks import together
 from gac_app.models.onnx_builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBuilder
-from gac_app.models.onnx_layout import GRAPH_FILE
+from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE
 
 
 def write(gguf: Path, directory: Path) -> None:
     """Write the graph of a file, as onnxruntime packs it for this processor, and its layout. Raises Unsuited.
 
-    The weights are mapped when the graph is loaded, and what is mapped lies in large pages where the system has them
-    for files: a step takes a sixth less than with weights that are packed anew at each start.
+    The weights are mapped when the graph is loaded, and so can be moved into large pages (see `large_pages`).
     """
     file = architecture_of(gguf)
     with tempfile.TemporaryDirectory(dir=directory) as folder:
@@ -48,7 +47,7 @@ def _pack(unpacked: Path, path: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
     for entry, value in {
-        "optimized_model_external_initializers_file_name": f"{path.stem}.bin",
+        "optimized_model_external_initializers_file_name": WEIGHTS_FILE,
         "optimized_model_external_initializers_min_size_in_bytes": str(SMALL_BYTES),
         "save_external_prepacked_constant_initializers": "1",
     }.items():

@@ -17,7 +17,8 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.onnx_layout import GRAPH_FILE, Layout
+from gac_app.models.large_pages import in_large_pages
+from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 
 _NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
 _MOST_PREPARED = 300  # kinds of passes that are kept: eight slots can make 255, and some more with windows
@@ -56,7 +57,8 @@ class OnnxLayers:
             self.layout = layout = Layout.load(directory)
             shape = layout.num_rows, layout.row_bytes
             rows = np.memmap(gguf, np.uint8, mode="r", offset=layout.offset, shape=shape)
-            self._session = _session(directory / GRAPH_FILE, num_threads)
+            with in_large_pages(directory / WEIGHTS_FILE, self):
+                self._session = _session(directory / GRAPH_FILE, num_threads)
         except Exception as error:  # a damaged file's, of several libraries
             raise ModelLoadError(
                 f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"

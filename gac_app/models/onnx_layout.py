@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-GRAPH_FILE, _LAYOUT_FILE = "layers.onnx", "layout.json"
+GRAPH_FILE, WEIGHTS_FILE, _LAYOUT_FILE = "layers.onnx", "layers.bin", "layout.json"
 
 
 @dataclass(frozen=True, slots=True)

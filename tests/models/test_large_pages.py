@@ -1,0 +1,160 @@
+"""Weights in large pages: the same bytes at the same addresses, and nothing of others'."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gac_app.models import large_pages
+from gac_app.models.large_pages import _large_page_bytes, _map, _mapped, _unmap, in_large_pages
+
+_SIZE = 2 << 20
+_FIXED = 0x10
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is described as Linux describes it")
+
+
+class Owner:
+    pass
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "weights of a model.bin"
+    path.write_bytes(np.random.default_rng(0).bytes(6 * _SIZE + 5000))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def enabled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where a machine has no large pages the moving is the same."""
+    if not _large_page_bytes():
+        monkeypatch.setattr(large_pages, "_large_page_bytes", lambda: _SIZE)
+
+
+def _bytes(start: int, end: int) -> bytes:
+    return ctypes.string_at(start, end - start)
+
+
+def _map_file(file: Path, offset: int, address: int, size: int) -> None:
+    with file.open("rb") as opened:
+        found = large_pages._libc().mmap(
+            address, size, mmap.PROT_READ, mmap.MAP_PRIVATE | _FIXED, opened.fileno(), offset
+        )
+    assert found == address
+
+
+def _lines_of_maps(start: int) -> list[str]:
+    lines = Path("/proc/self/smaps").read_text(errors="replace").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(f"{start:x}-"))
+    return lines[first : first + 25]
+
+
+def test_what_is_mapped_stays_where_it_is_and_is_not_the_files_any_more(file: Path) -> None:
+    owner = Owner()
+
+    with in_large_pages(file, owner):
+        mapped = np.memmap(file, np.uint8, mode="r")
+    address = mapped.ctypes.data
+
+    assert mapped.tobytes() == file.read_bytes()
+    left = sum(end - start for start, end in _mapped(str(file)))
+    assert left <= 2 * (_SIZE // 2)  # at both ends a page that the file does not fill by half
+    first_page = -(-address // _SIZE) * _SIZE
+    in_large = [line for line in _lines_of_maps(min(first_page, *_starts(first_page))) if "AnonHugePages" in line]
+    if _large_page_bytes():
+        assert int(in_large[0].split()[1]) >= 4 * _SIZE >> 10
+
+
+def _starts(address: int) -> list[int]:
+    """Where the memory that holds an address begins."""
+    spans = (line.split()[0].split("-") for line in Path("/proc/self/maps").read_text(errors="replace").splitlines())
+    return [int(start, 16) for start, end in spans if int(start, 16) <= address < int(end, 16)]
+
+
+def test_parts_with_gaps_are_one_page_until_their_owner_is_gone(file: Path) -> None:
+    page, gap, owner = _page_of_parts(file), 64 << 10, Owner()
+    _unmap([(page + _SIZE // 2, page + _SIZE // 2 + gap)])
+
+    with in_large_pages(file, owner):
+        pass
+
+    assert not _mapped(str(file))
+    assert _bytes(page, page + _SIZE // 2) == file.read_bytes()[: _SIZE // 2]
+    assert _bytes(page + _SIZE // 2 + gap, page + _SIZE) == file.read_bytes()[_SIZE // 2 + gap : _SIZE]
+    assert _starts(page + _SIZE // 2)
+    del owner
+    assert not _starts(page + _SIZE // 2)
+    _unmap([(page, page + _SIZE)])
+
+
+def test_a_page_in_which_others_have_something_stays(file: Path) -> None:
+    page, gap, owner = _page_of_parts(file), 64 << 10, Owner()
+    place = page + _SIZE // 2
+    _unmap([(place, place + gap)])
+    assert _map(place + 4096, 4096, _FIXED) == place + 4096
+    ctypes.memset(place + 4096, 7, 4096)
+
+    with in_large_pages(file, owner):
+        pass
+
+    assert len(_mapped(str(file))) == 2
+    assert _bytes(place + 4096, place + 8192) == b"\7" * 4096
+    assert not _starts(place)  # what was free is free
+    _unmap([(page, page + _SIZE)])
+
+
+def _page_of_parts(file: Path) -> int:
+    """A large page's address, at which the file's beginning is mapped."""
+    room = _map(None, 2 * _SIZE)
+    assert room is not None
+    page = -(-room // _SIZE) * _SIZE
+    _unmap([(room, page), (page + _SIZE, room + 2 * _SIZE)])
+    _map_file(file, 0, page, _SIZE)
+    return page
+
+
+def test_who_reads_meanwhile_always_finds_the_same(file: Path) -> None:
+    mapped, expected = np.memmap(file, np.uint8, mode="r"), file.read_bytes()
+    done, found = threading.Event(), []
+
+    def read() -> None:
+        while not done.is_set():
+            found.append(mapped.tobytes() == expected)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(3):
+        with in_large_pages(file, mapped):
+            mapped_again = np.memmap(file, np.uint8, mode="r")
+        assert mapped_again.tobytes() == expected
+    done.set()
+    reader.join()
+
+    assert found
+    assert all(found)
+
+
+@pytest.mark.parametrize("lacking", ["memory", "large pages"])
+def test_where_there_is_no_room_or_no_large_pages_all_stays(
+    file: Path, lacking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if lacking == "memory":
+        monkeypatch.setattr(large_pages, "main_memory_bytes", lambda: 4 * file.stat().st_size - 4)
+    else:
+        (tmp_path / "enabled").write_text("always madvise [never]\n")
+        (tmp_path / "hpage_pmd_size").write_text(f"{_SIZE}\n")
+        monkeypatch.setattr(large_pages, "_SETTINGS", tmp_path)
+        monkeypatch.setattr(large_pages, "_large_page_bytes", _large_page_bytes.__wrapped__)
+
+    with in_large_pages(file, Owner()):
+        mapped = np.memmap(file, np.uint8, mode="r")
+
+    assert sum(end - start for start, end in _mapped(str(file))) >= file.stat().st_size
+    assert mapped.tobytes() == file.read_bytes()
