@@ -112,8 +112,8 @@ class Reading:
 
 
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[Row]:
-    if len(logits_NV) == 1 and logits_NV.device.type == "cpu":
-        return [_own_row(mapping, logits_NV.numpy()[0])]
+    if logits_NV.device.type == "cpu":
+        return [_own_row(mapping, logits_V) for logits_V in logits_NV.numpy()]
     with torch.inference_mode():
         return rows_of(mapping.project(logits_NV))
 
