@@ -126,14 +126,15 @@ def _runs(pages: list[int], size: int) -> Iterator[Part]:
 
 def _move(start: int, end: int, size: int) -> None:
     """Move a run of pages; without memory for a copy they stay."""
-    room = _map(None, end - start + size)
+    length = end - start
+    room = _map(None, length + size)
     if room is None:
         return
-    copy = -(-room // size) * size
-    _libc().madvise(copy, end - start, mmap.MADV_HUGEPAGE)
-    ctypes.memmove(copy, start, end - start)
-    _libc().mremap(copy, end - start, end - start, _MAY_MOVE | _TO_ADDRESS, start)
-    _unmap([(room, copy), (copy + end - start, room + end - start + size)])
+    copy, room_end = -(-room // size) * size, room + length + size
+    _libc().madvise(copy, length, mmap.MADV_HUGEPAGE)
+    ctypes.memmove(copy, start, length)
+    is_moved = _libc().mremap(copy, length, length, _MAY_MOVE | _TO_ADDRESS, start) == start
+    _unmap([(room, copy), (copy + length, room_end)] if is_moved else [(room, room_end)])
 
 
 def _map(address: int | None, size: int, flags: int = 0) -> int | None:
