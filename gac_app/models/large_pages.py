@@ -23,7 +23,7 @@ from typing import Any
 from gac_app.models.devices import main_memory_bytes
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
-_MOST_SHARE = 1 / 4  # of main memory, that a file may be large: what is moved is not the file's any more, and stays
+_MOST_SHARE = 1 / 8  # of main memory, that a file may be large: processes share a file, but not what is moved
 _PAGES_AT_ONCE = 64  # that are copied before they are moved
 _FIXED_NO_REPLACE = 0x100000  # Linux constants that `mmap` does not name
 _MAY_MOVE, _TO_ADDRESS = 1, 2

@@ -146,7 +146,7 @@ def test_where_there_is_no_room_or_no_large_pages_all_stays(
     file: Path, lacking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if lacking == "memory":
-        monkeypatch.setattr(large_pages, "main_memory_bytes", lambda: 4 * file.stat().st_size - 4)
+        monkeypatch.setattr(large_pages, "main_memory_bytes", lambda: 8 * file.stat().st_size - 8)
     else:
         (tmp_path / "enabled").write_text("always madvise [never]\n")
         (tmp_path / "hpage_pmd_size").write_text(f"{_SIZE}\n")
