@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gac_app.errors import ModelLoadError
+from gac_app.models.child_process import ChildFailed, run_module
 
 BINDING = "llama-cpp-py-sync"
 PROBE_TIMEOUT_S = 120
@@ -78,16 +79,15 @@ def probe(path: Path, cache_dir: Path) -> None:
     marker = cache_dir / "probed" / hashlib.sha256(known.encode()).hexdigest()[:32]
     if marker.exists():
         return
-    command = [sys.executable, "-m", "gac_app.models.llama_cpp_library", str(path)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False)
+        run_module("gac_app.models.llama_cpp_library", path, timeout_s=PROBE_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise ModelLoadError(f"{path.name}: llama.cpp did not load it within {PROBE_TIMEOUT_S} s") from None
-    if done.returncode < 0:
-        raise ProbeCrashed(f"{path.name}: llama.cpp crashed when the file was tried (signal {-done.returncode})")
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise ModelLoadError(reason)
+    except ChildFailed as failure:
+        if failure.signal:
+            what = f"llama.cpp crashed when the file was tried (signal {failure.signal})"
+            raise ProbeCrashed(f"{path.name}: {what}") from None
+        raise ModelLoadError(str(failure)) from None
     with contextlib.suppress(OSError):  # where nothing can be kept, every start tries
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gac_app.models.base import Model, Read
+from gac_app.models.child_process import ChildFailed, run_module
 from gac_app.models.derived import derived
 from gac_app.models.devices import main_memory_bytes
 from gac_app.models.gguf_architecture import architecture_of
@@ -91,14 +92,13 @@ def _try(gguf: Path, folder: Path) -> None:
 
 def _run_child(gguf: Path, directory: Path) -> None:
     """Write the graph and try it where an abort in C harms nobody. Raises Unsuited."""
-    command = [sys.executable, "-m", "gac_app.models.onnx_parts", str(gguf), str(directory)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        printed = run_module("gac_app.models.onnx_parts", gguf, directory, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise Unsuited(f"trying it took more than {_TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        raise Unsuited((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
-    logger.info("%s is onnxruntime's: %s", gguf.name, done.stdout.strip())
+    except ChildFailed as failure:
+        raise Unsuited(str(failure)) from None
+    logger.info("%s is onnxruntime's: %s", gguf.name, printed.strip())
 
 
 # --- in the child
