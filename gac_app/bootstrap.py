@@ -23,7 +23,7 @@ from gac_app.storage import Store
 if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.models.base import Model
-    from gac_app.models.placement import Seat
+    from gac_app.models.placement import Placement, Seat
     from gac_app.models.sources import Progress
 
 logger = logging.getLogger(__name__)
@@ -70,23 +70,28 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
     """
     if not isinstance(config, Config):
         config = read_config(Path(config) if config else None, os.environ)
-    models = _load_models(config, states or MemberStates(config))
+    placement = _planned(config)
+    models = _load_models(config, placement, states or MemberStates(config))
     try:
-        return _unite(models, config)
+        return _unite(models, config, are_apart=placement.are_apart)
     except BaseException:
         for model in models:
             model.close()
         raise
 
 
-def _load_models(config: Config, states: MemberStates) -> list[Model]:
-    """All members' models, loaded at the same time."""
+def _planned(config: Config) -> Placement:
     from gac_app.models.devices import detect_devices
     from gac_app.models.placement import plan
 
     placement = plan(config.members, detect_devices())
     for warning in placement.warnings:
         logger.warning("%s", warning)
+    return placement
+
+
+def _load_models(config: Config, placement: Placement, states: MemberStates) -> list[Model]:
+    """All members' models, loaded at the same time."""
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
         loading = [
             pool.submit(_load_member, config, member, placement.seats[member.name], states) for member in config.members
@@ -100,13 +105,14 @@ def _load_models(config: Config, states: MemberStates) -> list[Model]:
     return models
 
 
-def _unite(models: list[Model], config: Config) -> Ensemble:
+def _unite(models: list[Model], config: Config, *, are_apart: bool) -> Ensemble:
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.executors.threads import ThreadMember
     from gac_app.vocab.cache import unite
 
     mappings = unite([model.vocabulary for model in models], cache_dir(config))
-    return Ensemble([ThreadMember(*pair) for pair in zip(models, mappings, strict=True)], config)
+    members = [ThreadMember(*pair) for pair in zip(models, mappings, strict=True)]
+    return Ensemble(members, config, are_apart=are_apart)
 
 
 def _load_in_background(service: RunService) -> None:

@@ -140,12 +140,15 @@ class MemberContext:
         """Free the sequence. A pass under way is not waited for, but counts."""
         self._foreseen.token_id, self._foreseen.is_favourite = None, False
         self._abandon_begun()
-        if self._ahead and not self._ahead.cancel():
+        while self._ahead and not self._ahead.cancel():
             if not self._ahead.done():
                 self._num_forwards += 1
                 self._num_tokens_read += self._num_ahead
-            elif not self._ahead.exception():
-                self._count(self._ahead.result())
+            if not self._ahead.done() or self._ahead.exception():
+                break
+            reading = self._ahead.result()
+            self._count(reading)
+            self._ahead = reading.ahead.reading if reading.ahead else None
         self._ahead = None
         self.member.free(self._sequence)
 
@@ -158,11 +161,13 @@ class MemberContext:
         return Foreseen()
 
     def _note_begun(self, reading: Reading) -> None:
-        """A pass is over: whether the member has begun another, or that was one that it had begun in vain."""
-        if self._is_in_vain:
+        """A pass is over: whether the member has begun another behind it; if it was in vain, so is that."""
+        was_in_vain, self._is_in_vain = self._is_in_vain, False
+        self._begun = reading.ahead
+        if was_in_vain and self._begun:
+            self._abandon_begun()
+        elif was_in_vain:
             self._forget_begun()
-        else:
-            self._begun = reading.ahead
 
     def _go_on(self, begun: Ahead) -> None:
         """What the member has begun is what it was to read."""
@@ -174,6 +179,7 @@ class MemberContext:
         """What the member has begun, if anything, is not what it was to read."""
         if not self._begun or self._is_in_vain:
             return
+        self._begun.foreseen.is_favourite = False
         if self._begun.reading.cancel():
             self._forget_begun()
         else:

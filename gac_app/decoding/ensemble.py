@@ -30,15 +30,19 @@ from gac_app.vocab.union import UnionVocabulary
 class Ensemble:
     """Members that share one union vocabulary.
 
+    Args:
+        are_apart: no member computes where another does (see `Placement`).
+
     Example:
         >>> for event in ensemble.generate("Name three colours.", settings):
         ...     if isinstance(event, TokenEvent):
         ...         print(event.text, end="", flush=True)
     """
 
-    def __init__(self, members: SequenceOf[Member], config: Config) -> None:
+    def __init__(self, members: SequenceOf[Member], config: Config, *, are_apart: bool = True) -> None:
         self.members = {member.name: member for member in members}
         self.config = config
+        self._are_apart = are_apart
         self._paces: dict[tuple[str, ...], Pace] = {}
         self._read_texts = ReadTexts()
 
@@ -107,6 +111,7 @@ class Ensemble:
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
             pace=pace,
+            drafts_favourites=settings.speculation == "auto" and not pace and self._are_apart,
         )
 
     def score(

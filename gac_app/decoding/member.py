@@ -43,6 +43,10 @@ class Member(Protocol):
         """Whether reading several ids in one pass gives what reading them one by one gives, to float32 rounding."""
 
     @property
+    def exact_ids(self) -> int:
+        """Ids of a sequence in one pass up to which it gives, to the last bit, what reading them one by one gives."""
+
+    @property
     def engine(self) -> str:
         """What computes its answers: library, kind of device, precision."""
 
@@ -215,6 +219,10 @@ class ModelMember:
     @property
     def is_chunk_exact(self) -> bool:
         return self._model.is_chunk_exact
+
+    @property
+    def exact_ids(self) -> int:
+        return self._model.exact_ids
 
     @property
     def engine(self) -> str:

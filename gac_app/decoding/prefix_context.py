@@ -8,13 +8,20 @@ from gac_app.decoding.context import MemberContext
 from gac_app.decoding.covers import Boundary, Covers
 from gac_app.decoding.expectation import Expectation, KnownExpectation
 from gac_app.decoding.member import Member
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.reading import Ahead, Foreseen, Reading
 from gac_app.decoding.row import Row
 from gac_app.models.base import Sequence, num_common
 
 
 class PrefixContext(MemberContext):
-    """A context whose member may be inside one of its own tokens when another member's ends (see `covers`)."""
+    """A context whose member may be inside one of its own tokens when another member's ends (see `covers`).
+
+    Attributes:
+        draft_id: what may be fed behind that which is pending (see `favourite_drafts`); None again where it is not what
+            `read_ahead` then reads along.
+    """
+
+    draft_id: int | None = None
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
@@ -44,18 +51,41 @@ class PrefixContext(MemberContext):
         return self._reach(unread[-1], (), len(unread))
 
     def foresee(self, token_id: int) -> None:
-        is_at_end = self._covers.is_settled and not self._rest and not self._missed
-        if is_at_end and self._covers.last.num_ids + len(self.member.mapping.feed(token_id)) <= self._max_ids:
+        if self._is_at_end and self._has_room_for(self.member.mapping.feed(token_id)):
             self._foreseen.token_id = token_id
 
-    def expect(self, reading: Reading | None) -> Expectation | None:
-        is_kept = reading is None or self._keep(reading)
-        if self._ahead:
-            self._ahead = None
-            if self._missed:
-                return None  # it was fed more than was read ahead
-        if not is_kept:
+    def read_favourites(self, favourite_id: int, num: int) -> None:
+        """Let the member read on by its own favourites: at most `num` tokens, nothing of which was fed.
+
+        Args:
+            favourite_id: the first, behind all that was fed.
+        """
+        if not self._begun and self._is_at_end:
+            self._hold(self._covers.last)
+            self._begun = self._begin_favourite(favourite_id)
+        last = self._begun
+        for _ in range(num - 1):
+            if not last or (last.reading.done() and last.reading.exception()):
+                return
+            if not last.reading.done():
+                last.foreseen.is_favourite = len(self._sequence.ids) < self.member.context_length
+                return
+            reading = last.reading.result()
+            reading.ahead = last = reading.ahead or self._begin_favourite(reading.last_favourite)
+
+    def next_favourite(self) -> int | None:
+        """The likeliest token behind all that was fed, where the member has read that of itself; None = not known."""
+        if not self._begun or self._is_in_vain:
             return None
+        ahead = self.read_ahead()
+        is_known = ahead and not self._is_in_vain and self._is_at_end and ahead.done() and not ahead.exception()
+        return ahead.result().last_favourite if ahead and is_known else None
+
+    def expect(self, reading: Reading | None) -> Expectation | None:
+        was_ahead, self._ahead = self._ahead is not None, None
+        is_kept = reading is None or self._keep(reading)
+        if not is_kept or (was_ahead and self._missed):
+            return None  # it was fed something else than was read ahead, or more
         if unread := self._covers.unread:
             self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
         if self._rest:
@@ -89,13 +119,41 @@ class PrefixContext(MemberContext):
 
     def read_ahead(self) -> Future[Reading] | None:
         if self._ahead:
-            if not self._ahead.done() or self._ahead.exception():
+            is_what_is_due = not self._missed and not self._is_in_vain
+            if is_what_is_due or not self._ahead.done() or self._ahead.exception():
                 return self._ahead
-            self._keep(self._ahead.result())
-            self._ahead = None
+            reading, self._ahead = self._ahead.result(), None
+            self._keep(reading)
+            if self._ahead:
+                return self._ahead
         boundary, ids, _ = self._covers.spelling(bytes(self._missed))
-        self._begin(self._reach(boundary, ids, min(1, len(ids) + (boundary in self._covers.unread))))
+        num_rows = min(1, len(ids) + (boundary in self._covers.unread))
+        draft = self._draft_behind(boundary)
+        if not draft:
+            self.draft_id = None
+        self._begin(self._reach(boundary, ids + draft, num_rows + len(draft)))
         return self._ahead
+
+    @property
+    def takes_drafts(self) -> bool:
+        """Whether the member can read a draft along with what is pending."""
+        return self.member.exact_ids > 1
+
+    def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
+        """The draft in the member's ids, where it is one and the pass that is due is over one other."""
+        if self.draft_id is None or self._begun or not self._is_at_end or not self._covers.unread:
+            return ()
+        ids = self.member.mapping.feed(self.draft_id)
+        self._hold(boundary)
+        return ids if len(ids) == self._sequence.num_pending == 1 and self._has_room_for(ids) else ()
+
+    @property
+    def _is_at_end(self) -> bool:
+        """Whether all that was fed is known to end with a token of the member."""
+        return self._covers.is_settled and not self._rest and not self._missed
+
+    def _has_room_for(self, ids: tuple[int, ...]) -> bool:
+        return self._covers.last.num_ids + len(ids) <= self._max_ids
 
     @property
     def _max_ids(self) -> int:
@@ -110,15 +168,20 @@ class PrefixContext(MemberContext):
     def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_rows: int) -> Future[Reading] | None:
         """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
         if self._begun:
-            base, _, ids = self._path(boundary)
-            if self._held(base) == [*ids, *ahead]:
+            base, new, ids = self._path(boundary)
+            ids += ahead
+            held, num_held = self._held(base), self._num_held - self.num_prompt_ids - base.num_ids
+            if held[:num_held] == ids and not self._unknown_rows(num_rows):
+                return None
+            if held[: num_held + len(self._begun.ids)] == ids:
                 self._go_on(self._begun)
+                self._chain[base.depth + 1 :] = new
             else:
                 self._abandon_begun()
-                if self._ahead:
-                    return self._ahead
+            if self._ahead:
+                return self._ahead
         self._hold(boundary, ahead)
-        return self._ahead or self._read_rows(num_rows)
+        return self._read_rows(num_rows)
 
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Let the sequence be the ids up to `boundary` and those of `ahead`. What it has read of them stays read."""
@@ -146,14 +209,26 @@ class PrefixContext(MemberContext):
 
     def _read_rows(self, num_rows: int) -> Future[Reading] | None:
         """Read until the distributions at the sequence's last places are known; None where they are."""
-        end = len(self._sequence.ids) - self.num_prompt_ids
-        unknown = [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
+        unknown = self._unknown_rows(num_rows)
         if not unknown:
             return None
-        num_logits = end - unknown[0] + 1
+        num_logits = self._num_held - self.num_prompt_ids - unknown[0] + 1
         if num_logits > self._sequence.num_pending:  # read once, but not for its distribution
             self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
         return self._read(num_logits)
+
+    def _unknown_rows(self, num_rows: int) -> list[int]:
+        """Of the last places held, those whose distributions are not known, in ids behind the prompt."""
+        end = self._num_held - self.num_prompt_ids
+        return [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
+
+    def _begin_favourite(self, favourite_id: int) -> Ahead | None:
+        """A pass over a token that was not fed, behind those that are over; None where there is nothing to read."""
+        ids, foreseen = self.member.mapping.feed(favourite_id), Foreseen()
+        if not ids or len(self._sequence.ids) + len(ids) > self.member.context_length:
+            return None
+        self._sequence.extend(list(ids))
+        return Ahead(ids, self.member.read(self._sequence, 1, foreseen), foreseen)
 
     def _keep(self, reading: Reading) -> bool:
         """Whether it says what was to be known, and not what the member has read in vain."""

@@ -12,8 +12,10 @@ from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import MemberContext, SessionStopped
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.favourite_drafts import FavouriteDrafts
 from gac_app.decoding.gate import Gate
 from gac_app.decoding.pace import Pace
+from gac_app.decoding.prefix_context import PrefixContext
 from gac_app.decoding.sampling import Sampler
 from gac_app.decoding.speculative import Speculation
 from gac_app.decoding.stepper import Stepper
@@ -58,7 +60,9 @@ class DecodingSession:
         contexts: of the members taking part, the gate first; the session closes them.
         weights: of the members, at each step.
         stop_strings: end the answer and are never shown.
-        pace: what is known of drafting with these members, whose contexts draft then; None = no drafts.
+        pace: what is known of drafting with these members, whose contexts draft then (see `Speculation`); None = they
+            do not.
+        drafts_favourites: the fastest member may read on by its favourites (see `FavouriteDrafts`).
     """
 
     def __init__(
@@ -72,14 +76,16 @@ class DecodingSession:
         stop_strings: tuple[str, ...] = (),
         branch: Branch | None = None,
         pace: Pace | None = None,
+        drafts_favourites: bool = False,
     ) -> None:
         self._stopped = threading.Event()
         self._sampler = Sampler(settings)
-        drafts = [context for context in contexts if isinstance(context, DraftingContext)]
+        drafting = [context for context in contexts if isinstance(context, DraftingContext)]
         speculation = (
-            Speculation(drafts, union, gate, combine, weights, self._sampler, settings, pace) if pace else None
+            Speculation(drafting, union, gate, combine, weights, self._sampler, settings, pace) if pace else None
         )
-        self._stepper = Stepper(contexts, union, gate, combine, weights, settings, self._stopped, speculation)
+        drafts = FavouriteDrafts(c for c in contexts if drafts_favourites and isinstance(c, PrefixContext))
+        self._stepper = Stepper(contexts, union, gate, combine, weights, settings, self._stopped, drafts, speculation)
         self._union = union
         self._settings = settings
         self._branch = branch or Branch()
@@ -133,7 +139,7 @@ class DecodingSession:
             decision = self._stepper.decide(
                 self._sampler.choose,
                 takes_favourite=self._settings.takes_favourite,
-                is_last=self._num_tokens + 1 >= self._settings.max_new_tokens,
+                num_left=self._settings.max_new_tokens - self._num_tokens - 1,
             )
         spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
         if self._reason is None:

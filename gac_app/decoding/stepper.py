@@ -20,6 +20,7 @@ from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import MemberContext, SessionStopped, gather
 from gac_app.decoding.events import StepTrace
 from gac_app.decoding.expectation import Expectation
+from gac_app.decoding.favourite_drafts import FavouriteDrafts
 from gac_app.decoding.gate import Gate, GateDecision
 from gac_app.decoding.mixture import Mixture
 from gac_app.decoding.speculative import Speculation
@@ -41,6 +42,7 @@ class Stepper:
         weights: of the members, at each step.
         settings: time limit of a step, what to do where a member fails, alignment.
         stopped: ends a wait for members when set.
+        drafts: who reads on while others are waited for.
         speculation: reads ahead of need; None = members are asked step by step.
     """
 
@@ -53,6 +55,7 @@ class Stepper:
         weights: StepWeights,
         settings: Settings,
         stopped: threading.Event,
+        drafts: FavouriteDrafts,
         speculation: Speculation | None = None,
     ) -> None:
         self.contexts = {context.name: context for context in contexts}
@@ -65,16 +68,17 @@ class Stepper:
         self._settings = settings
         self._stopped = stopped
         self._speculation = speculation
+        self._drafts = drafts
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
         self._is_foreseeable = False  # what all members like best is taken, and all read it for the next step
         self._is_stable = True  # all members read the token fed last as one of their own
 
-    def decide(self, choose: Choose, *, takes_favourite: bool = False, is_last: bool = False) -> Decision:
+    def decide(self, choose: Choose, *, takes_favourite: bool = False, num_left: int = 1) -> Decision:
         """Ask the members, combine what they expect, and choose.
 
         Args:
             takes_favourite: `choose` takes the likeliest token, whichever it is.
-            is_last: no step follows.
+            num_left: steps that may follow, in which `choose` does as in this one.
 
         Raises:
             SessionStopped, MemberError.
@@ -83,8 +87,11 @@ class Stepper:
             raise SessionStopped
         if len(self.contexts) == 1:
             return self._decide_alone(choose, takes_favourite=takes_favourite)
-        all_are_asked = len(self._gate.asked_first(self.alive)) == len(self.alive)
-        self._is_foreseeable = takes_favourite and all_are_asked and not is_last
+        first = self._gate.asked_first(self.alive)
+        all_are_asked = len(first) == len(self.alive)
+        may_draft = takes_favourite and (all_are_asked or self._settings.gate_policy == "eager")
+        self._drafts.begin_step(first, self.alive, num_left if may_draft else 0)
+        self._is_foreseeable = takes_favourite and all_are_asked and num_left > 0 and not self._drafts.is_on
         asked, decision = self._ask()
         expected = asked if decision.is_open else dict(islice(asked.items(), 1))
         weights = self._weights.of(list(expected))
@@ -103,7 +110,7 @@ class Stepper:
             evidence=probs,
             is_open=bool(self._open),
             is_shared=is_shared,
-            is_drafted=self._speculation is not None and self._speculation.expects(token_id),
+            is_drafted=(self._speculation or self._drafts).expects(token_id),
         )
 
     def _decide_alone(self, choose: Choose, *, takes_favourite: bool) -> Decision:
@@ -138,6 +145,7 @@ class Stepper:
         if not self._speculation:
             first = self._gate.asked_first(self.alive)
             contexts = [self.contexts[name] for name in first]
+            self._drafts.offer()
             for context in sorted(contexts, key=lambda context: -context.usage.seconds):  # the slowest first
                 context.read_ahead()
                 time.sleep(0)  # lets the member's thread have the interpreter
@@ -162,7 +170,9 @@ class Stepper:
             decision = self._gate.decide(favourites, is_stable=self._is_stable)
             if decision.is_open:
                 self._tell_what_is_likely(expected[first[0]])
-                expected |= self._collect([name for name in self.alive if name not in expected])
+                if others := [name for name in self.alive if name not in expected]:
+                    self._drafts.go_on(expected)
+                    expected |= self._collect(others)
             return expected, decision
 
     def _tell_what_is_likely(self, gate: Expectation) -> None:
@@ -195,6 +205,7 @@ class Stepper:
     def _meanwhile(self, expected: dict[str, Expectation], awaited: list[MemberContext]) -> None:
         """What can be done with what some expect as long as others are waited for."""
         favourites = {expectation.favourite_id for expectation in expected.values()}
+        self._drafts.go_on(expected)
         if self._is_foreseeable and len(favourites) == 1:
             for context in awaited:
                 context.foresee(*favourites)

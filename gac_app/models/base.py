@@ -86,6 +86,7 @@ class Model(ABC):
     engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
     max_shared_ids: int = 1_000_000  # to be read of a sequence, up to which its pass can be shared with others
+    exact_ids: int = 1  # read of a sequence in one pass, up to which it gives, to the last bit, what one by one gives
     pass_ids: int = 512  # read of a sequence in one pass; of more, others' passes come in between
     num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 

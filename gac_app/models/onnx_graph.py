@@ -8,6 +8,10 @@ Matrices are applied to all rows at once, whoever they belong to; only attention
 depends, to the last bit, on what others have in the pass: seen with AVX-512, and with AVX2 where matrices are in 8 bits
 (those in 4 bits have a kernel of their own for a single row there).
 
+Attention is there twice in each layer, the second time for one id of a sequence that stands behind those of the first:
+of a single id it has a kernel of its own, whose last bits are others, and so a pass reads two ids as two passes would.
+Where there is no second id it does nothing.
+
 Shape suffixes: `N` ids of a pass, `W` those whose logits are wanted, `S` slots, `T` places of a slot, `L` positions of
 a cache, `E` the width of a hidden state, `V` the vocabulary.
 """
@@ -24,6 +28,8 @@ from gac_app.models.gguf_architecture import Architecture, architecture_of
 from gac_app.models.gguf_blocks import together
 from gac_app.models.onnx_builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBuilder
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE
+
+_ATTENTIONS = ("", "then_")  # of a layer, as the names of their inputs begin
 
 
 def write(gguf: Path, directory: Path) -> None:
@@ -70,7 +76,7 @@ class _Layers:
         normed_NE = self._normed(state_NE, "blk.0.attn_norm.weight")
         for layer in range(self._file.num_layers):
             prefix = f"blk.{layer}."
-            attended_NE, *cache = self._attended(normed_NE, layer)
+            attended_NE, cache = self._attended(normed_NE, layer)
             caches.append(cache)
             if self._file.has("post_attention_norm.weight"):
                 attended_NE = self._normed(attended_NE, f"{prefix}post_attention_norm.weight")
@@ -86,8 +92,8 @@ class _Layers:
         graph.name(graph.add("ReduceSum", [wanted_WE, graph.constant(np.array([1]))], keepdims=0), "sums")
         graph.save(path, self._inputs(), self._outputs(caches))
 
-    def _attended(self, normed_NE: str, layer: int) -> tuple[str, str, str]:
-        """What attention adds, and the names of the cache's next keys and values."""
+    def _attended(self, normed_NE: str, layer: int) -> tuple[str, list[str]]:
+        """What attention adds, and the names of the cache's next keys and values, as each of the two leaves them."""
         graph, prefix, width = self._graph, f"blk.{layer}.", self._file.head_width
         heads = {"q": self._file.num_queries, "k": self._file.num_heads, "v": self._file.num_heads}
         queries, keys, values = self._products(normed_NE, [f"{prefix}attn_{kind}.weight" for kind in heads])
@@ -99,17 +105,28 @@ class _Layers:
             by_head = graph.reshaped(found[kind], [-1, heads[kind], width])
             normed = self._normed(by_head, f"{prefix}attn_{kind}_norm.weight")
             found[kind] = graph.reshaped(normed, [-1, heads[kind] * width])
-        by_place = [graph.add("Gather", [found[kind], "rows"], axis=0) for kind in "qkv"]
+        cache, caches, in_rows = [f"{kind}_{layer}" for kind in ("keys", "values")], [], []
+        for then in _ATTENTIONS:
+            attended_STE, *cache = self._attention([found[kind] for kind in "qkv"], cache, layer, then)
+            in_rows.append(graph.reshaped(attended_STE, [-1, self._file.num_queries * width]))
+            caches += cache
+        attended_N = graph.add("Gather", [graph.add("Concat", in_rows, axis=0), "places"], axis=0)
+        [added_NE] = self._products(attended_N, [f"{prefix}attn_output.weight"])
+        return added_NE, caches
+
+    def _attention(self, found: list[str], cache: list[str], layer: int, then: str) -> list[str]:
+        """Results by slot and place, and the cache's next keys and values, of the first attention or the second."""
+        by_place = [self._graph.add("Gather", [each, f"{then}rows"], axis=0) for each in found]
         sees_all = layer not in self._file.near_layers
         near, table = ("", 0) if sees_all else ("near_", 1)
-        attended_STE, *cache = graph.add_many(
+        return self._graph.add_many(
             "GroupQueryAttention",
             [
                 *by_place,
-                *(f"{kind}_{layer}" for kind in ("keys", "values")),
-                *(f"{near}lengths", f"{near}most", f"cos_{table}", f"sin_{table}", "positions"),
+                *cache,
+                *(f"{then}{near}lengths", f"{then}{near}most", f"cos_{table}", f"sin_{table}", f"{then}positions"),
                 *[""] * 6,
-                "counts",
+                f"{then}counts",
             ],
             3,
             domain=ORT_DOMAIN,
@@ -119,10 +136,6 @@ class _Layers:
             rotary_interleaved=int(self._file.family.turns_neighbours),
             local_window_size=-1 if sees_all else self._file.window,
         )
-        in_rows = graph.reshaped(attended_STE, [-1, self._file.num_queries * width])
-        attended_N = graph.add("Gather", [in_rows, "places"], axis=0)
-        [added_NE] = self._products(attended_N, [f"{prefix}attn_output.weight"])
-        return added_NE, cache[0], cache[1]
 
     def _fed_forward(self, normed_NE: str, prefix: str) -> str:
         gate, up = self._products(normed_NE, [f"{prefix}ffn_{kind}.weight" for kind in ("gate", "up")])
@@ -148,19 +161,23 @@ class _Layers:
         return graph.add_many("Split", [product, widths], len(matrices), axis=-1)
 
     def _inputs(self) -> list[Field]:
-        """Of places, `rows` says which ids they take, `counts` how many of a slot's are taken, `lengths` how many ids
-        are cached then, less one, and `most` what of the longest; `places` and `wanted` say where ids are found again.
+        """For each attention: of places, `rows` says which ids they take, `counts` how many of a slot's are taken,
+        `lengths` how many ids are cached then, less one, and `most` what of the longest. `places` says where ids are
+        found again in the results of both, one behind the other, and `wanted` whose logits are.
         """
         inputs: list[Field] = [
             ("embeddings", np.float32, ["N", self._file.width]),
-            ("rows", np.int64, ["S", "T"]),
             ("places", np.int64, ["N"]),
             ("wanted", np.int64, ["W"]),
-            ("counts", np.int32, ["S"]),
-            ("positions", np.int64, ["S", "T"]),
         ]
-        for near in ("", "near_") if self._file.near_layers else ("",):
-            inputs += [(f"{near}lengths", np.int32, ["S"]), (f"{near}most", np.int32, [])]
+        for then, places in zip(_ATTENTIONS, ("T", 1), strict=True):
+            inputs += [
+                (f"{then}rows", np.int64, ["S", places]),
+                (f"{then}counts", np.int32, ["S"]),
+                (f"{then}positions", np.int64, ["S", places]),
+            ]
+            for near in ("", "near_") if self._file.near_layers else ("",):
+                inputs += [(f"{then}{near}lengths", np.int32, ["S"]), (f"{then}{near}most", np.int32, [])]
         for table in range(len(self._file.layout.bases)):
             inputs += [(f"{kind}_{table}", np.float32, ["L", self._file.head_width // 2]) for kind in ("cos", "sin")]
         for layer in range(self._file.num_layers):

@@ -20,19 +20,27 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.large_pages import in_large_pages
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 
+MOST_STEPS = 2  # ids of a sequence that a pass reads as so many passes would
 _NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
-_MOST_PREPARED = 300  # kinds of passes that are kept: eight slots can make 255, and some more with windows
+_MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots can make 255, and some more with windows
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+_Kind = tuple[int, int, int]  # of a span: its slot, how many ids it has, and of how many the logits are wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ids to be read of one sequence, of which `start` are cached."""
+    """Ids to be read of one sequence, of which `start` are cached; wanted are the logits of the last `num_logits`."""
 
     slot: int
     start: int
     ids: list[int]
+    num_logits: int = 1
+
+    @property
+    def kind(self) -> _Kind:
+        return self.slot, len(self.ids), self.num_logits
 
 
 class OnnxLayers:
@@ -73,42 +81,39 @@ class OnnxLayers:
             what = f"{num_slots} sequences of {self.context_length:,} ids"
             raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
         self._tables = [_turns(base, length, layout.head_width) for base in layout.bases]
-        self._width = int(self._session.get_inputs()[0].shape[1])
+        embeddings, *_ = inputs = self._session.get_inputs()
+        self._width = int(embeddings.shape[1])
+        self._inputs = [each.name for each in inputs if not each.name.startswith(("keys_", "values_"))]
         logits, _, *caches = self._session.get_outputs()
         self._num_tokens = int(logits.shape[1])
         self._cache_outputs = [output.name for output in caches]
-        self._steps: dict[tuple[tuple[int, ...], int], _Prepared] = {}  # by slots and what `_near` says
-        self._logits_WV = np.empty((num_slots, self._num_tokens), np.float32)
+        self._steps: dict[tuple[tuple[_Kind, ...], int], _Prepared] = {}  # by spans and what `_near` says
+        self._logits_WV = np.empty((num_slots * MOST_STEPS, self._num_tokens), np.float32)
 
-    def read(self, spans: list[Span], num_logits: int = 1) -> FloatArray:
-        """One forward pass: a step of several sequences, or several ids of one.
+    def read(self, spans: list[Span]) -> FloatArray:
+        """One forward pass: one or two steps of each of several sequences, or many ids of one.
 
         The two are no pass together: attention of a single id has a kernel of its own, so that a step's last bits would
         tell who reads along.
 
         Args:
-            num_logits: wanted are the logits of so many ids at the end of each span.
+            spans: of at most `MOST_STEPS` ids each, or a single one.
 
         Returns:
             logits span after span, `[W, V]`, valid until the next call. NaN where a number is none.
         """
-        slots, num_ids = tuple(span.slot for span in spans), len(spans[0].ids)
-        near = self._near(spans)
-        prepared = self._steps.get((slots, near)) if num_ids == 1 else None
+        kinds, near = tuple(span.kind for span in spans), self._near(spans)
+        prepared = self._steps.get((kinds, near))
         if prepared is None:
-            prepared = self._prepared(slots, near, num_ids, num_logits)
-            if num_ids == 1:
+            prepared = self._prepared(kinds, near)
+            if len(spans[0].ids) <= MOST_STEPS:
                 if len(self._steps) == _MOST_PREPARED:
                     self._steps.clear()
-                self._steps[slots, near] = prepared
+                self._steps[kinds, near] = prepared
+        prepared.inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
         starts_P = np.array([span.start for span in spans])
-        inputs = prepared.inputs
-        inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
-        inputs["positions"][prepared.slots_P] = starts_P[:, None] + np.arange(num_ids)
-        inputs["lengths"][prepared.slots_P] = starts_P + num_ids - 1  # those that wait seem to hold one id
-        inputs["most"][...] = inputs["lengths"].max() + 1
-        for name in ("lengths", "most") if self.layout.near_layers else ():
-            inputs[f"near_{name}"][...] = inputs[name] - near
+        for attention in prepared.attentions:
+            attention.tell(starts_P, near)
         self._session.run_with_iobinding(prepared.binding)
         for row, total in enumerate(prepared.sums_W.tolist()):
             if not math.isfinite(total):  # rounded to 8 bits, NaN would be a number
@@ -135,24 +140,22 @@ class OnnxLayers:
             return 0
         return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
 
-    def _prepared(self, slots: tuple[int, ...], near: int, num_ids: int, num_logits: int) -> _Prepared:
-        """A pass over so many ids of each of these slots."""
-        low, num_slots = min(slots), max(slots) + 1 - min(slots)
-        slots_P = np.array(slots) - low
-        rows_PT = np.arange(len(slots) * num_ids).reshape(-1, num_ids)
-        rows_ST, counts_S = np.zeros((num_slots, num_ids), np.int64), np.zeros(num_slots, np.int32)
-        rows_ST[slots_P], counts_S[slots_P] = rows_PT, num_ids
-        wanted_W = rows_PT[:, num_ids - num_logits :].ravel()
+    def _prepared(self, kinds: tuple[_Kind, ...], near: int) -> _Prepared:
+        """A pass over spans of these kinds."""
+        slots_P, num_ids_P, num_logits_P = (np.array(each) for each in zip(*kinds, strict=True))
+        low, num_slots = slots_P.min(), int(np.ptp(slots_P)) + 1
+        ends_P = np.cumsum(num_ids_P)
+        wanted_W = np.concatenate([np.arange(end - num, end) for end, num in zip(ends_P, num_logits_P, strict=True)])
+        places_N = np.zeros(ends_P[-1], np.int64)
+        num_first = 1 if max(num_ids_P) <= MOST_STEPS else int(max(num_ids_P))
+        first = _Attention(range(num_first), slots_P - low, num_slots, num_ids_P, places_N)
+        then = _Attention(range(num_first, num_first + 1), slots_P - low, num_slots, num_ids_P, places_N)
         inputs: dict[str, np.ndarray[Any, Any]] = {
-            "embeddings": np.zeros((rows_PT.size, self._width), np.float32),
-            "rows": rows_ST,
-            "places": (slots_P[:, None] * num_ids + np.arange(num_ids)).ravel(),
+            "embeddings": np.zeros((ends_P[-1], self._width), np.float32),
+            "places": places_N,
             "wanted": wanted_W,
-            "counts": counts_S,
-            "positions": np.zeros_like(rows_ST),
         }
-        for kind in ("", "near_") if self.layout.near_layers else ("",):
-            inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.zeros((), np.int32)}
+        inputs |= first.inputs | {f"then_{name}": values for name, values in then.inputs.items()}
         for number, tables in enumerate(self._tables):
             inputs |= {f"{kind}_{number}": table for kind, table in zip(("cos", "sin"), tables, strict=True)}
         is_small = len(wanted_W) <= len(self._logits_WV)  # else its memory is not kept
@@ -161,18 +164,63 @@ class OnnxLayers:
         )
         sums_W = np.empty(len(wanted_W), np.float32)
         binding = self._session.io_binding()
-        for name, values in inputs.items():
-            binding.bind_input(name, *_place(values))
+        for name in self._inputs:
+            binding.bind_input(name, *_place(inputs[name]))
         for name, found in {"logits": logits_WV, "sums": sums_W}.items():
             binding.bind_output(name, *_place(found))
         names = iter(self._cache_outputs)
         for layer, caches in enumerate(self._caches):
             start = near if layer in self.layout.near_layers else 0
-            for kind, cache in zip(("keys", "values"), caches, strict=True):
-                part = _place(cache[low : low + num_slots, :, start:])  # read and written in place
+            parts = [_place(cache[low : low + num_slots, :, start:]) for cache in caches]
+            for kind, part in zip(("keys", "values"), parts, strict=True):
                 binding.bind_input(f"{kind}_{layer}", *part)
+            for part in parts * 2:  # written in place, by both attentions
                 binding.bind_output(next(names), *part)
-        return _Prepared(slots_P, inputs, logits_WV, sums_W, binding)
+        attentions = [attention for attention in (first, then) if attention.is_needed]
+        return _Prepared(inputs, attentions, logits_WV, sums_W, binding)
+
+
+class _Attention:
+    """What one of a pass's two attentions is told of the ids that it is for: of each span those at `steps`.
+
+    Args:
+        steps: places in a span. A span that has none of them waits, as other slots do.
+        slots_P: of the spans, counted from the first of `num_slots`.
+        num_ids_P: of the spans.
+        places_N: where each id's result is found; those of these ids are put in, behind the slots of earlier steps.
+
+    Attributes:
+        inputs: by name.
+    """
+
+    def __init__(self, steps: range, slots_P: Ints, num_slots: int, num_ids_P: Ints, places_N: Ints) -> None:
+        self._steps = steps
+        self._takes_P = num_ids_P >= steps.stop
+        self._slots_P = slots_P[self._takes_P]
+        rows_PT = (np.cumsum(num_ids_P) - num_ids_P)[self._takes_P, None] + np.array(steps)
+        rows_ST, counts_S = np.zeros((num_slots, len(steps)), np.int64), np.zeros(num_slots, np.int32)
+        rows_ST[self._slots_P], counts_S[self._slots_P] = rows_PT, len(steps)
+        places_N[rows_PT] = num_slots * steps.start + self._slots_P[:, None] * len(steps) + np.arange(len(steps))
+        self.inputs: dict[str, np.ndarray[Any, Any]] = {
+            "rows": rows_ST,
+            "counts": counts_S,
+            "positions": np.zeros_like(rows_ST),
+        }
+        for kind in ("", "near_"):
+            self.inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.ones((), np.int32)}
+
+    @property
+    def is_needed(self) -> bool:
+        return len(self._slots_P) > 0
+
+    def tell(self, starts_P: Ints, near: int) -> None:
+        """Where spans begin, and which position layers with a window are given first."""
+        positions_PT = starts_P[self._takes_P, None] + np.array(self._steps)
+        self.inputs["positions"][self._slots_P] = positions_PT
+        self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # those that wait seem to hold one id
+        self.inputs["most"][...] = self.inputs["lengths"].max() + 1
+        for name in ("lengths", "most"):
+            self.inputs[f"near_{name}"][...] = self.inputs[name] - near
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +228,13 @@ class _Prepared:
     """A kind of pass, with the memory that it reads and writes.
 
     Attributes:
-        slots_P: that are read, counted from the first; others may stand between them, and wait.
         inputs: by name.
+        attentions: those that have to be told something.
         logits_WV, sums_W: outputs.
     """
 
-    slots_P: np.ndarray[Any, Any]
     inputs: dict[str, np.ndarray[Any, Any]]
+    attentions: list[_Attention]
     logits_WV: FloatArray
     sums_W: FloatArray
     binding: Any

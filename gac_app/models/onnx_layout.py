@@ -20,6 +20,7 @@ class Layout:
         num_rows, row_bytes, offset, kind: where the file has its embeddings, and how they are quantised.
         scale: of embeddings.
         near_layers: those that see a window, so many ids with their own.
+        exact_ids: of a sequence in one pass, up to which it gives, to the last bit, what so many passes give.
     """
 
     num_layers: int
@@ -34,6 +35,7 @@ class Layout:
     scale: float
     near_layers: tuple[int, ...]
     window: int
+    exact_ids: int = 1
 
     def save(self, directory: Path) -> None:
         (directory / _LAYOUT_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")

@@ -15,7 +15,7 @@ import torch
 from gac_app.models.base import Read, Sequence
 from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
 from gac_app.models.llama_cpp_library import load_weights
-from gac_app.models.onnx_layers import FloatArray, OnnxLayers, Span
+from gac_app.models.onnx_layers import MOST_STEPS, FloatArray, OnnxLayers, Span
 
 
 class OnnxModel(GgufModel):
@@ -36,7 +36,7 @@ class OnnxModel(GgufModel):
 
     engine = "onnxruntime cpu"
     device = torch.device("cpu")
-    max_shared_ids = 1  # longer reads have passes to themselves (see `OnnxLayers.read`)
+    max_shared_ids = MOST_STEPS  # longer reads have passes to themselves (see `OnnxLayers.read`)
     pass_ids = 128
 
     def __init__(
@@ -56,6 +56,7 @@ class OnnxModel(GgufModel):
         wanted = context_length or DEFAULT_CONTEXT_LENGTH
         self._layers = OnnxLayers(path, directory, num_threads, max_sequences, wanted)
         self.context_length = self._layers.context_length
+        self.exact_ids = self._layers.layout.exact_ids
 
     def _copy(self, sequence: Sequence, slot: int) -> None:
         self._layers.copy(sequence.slot, slot, sequence.num_cached)
@@ -67,29 +68,33 @@ class OnnxModel(GgufModel):
         self.take_threads()
         if any(len(read.sequence.ids) > self.context_length for read in reads):
             raise self._full()
-        steps = sorted((read for read in reads if read.sequence.num_pending == 1), key=lambda read: read.sequence.slot)
-        found = {id(read): self._read_apart(read) for read in reads if read.sequence.num_pending > 1}
+        steps = [read for read in reads if read.sequence.num_pending <= MOST_STEPS]
+        found = {id(read): self._read_apart(read) for read in reads if read not in steps}
         if steps:
-            logits_NV = self._layers.read([_span(read.sequence) for read in steps])
-            found |= {id(read): logits_NV[place : place + 1] for place, read in enumerate(steps)}
+            steps.sort(key=lambda read: read.sequence.slot)
+            logits_NV, end = self._layers.read([_span(read) for read in steps]), 0
+            for read in steps:
+                end += read.num_logits
+                found[id(read)] = logits_NV[end - read.num_logits : end]
         for read in reads:
             read.sequence.num_cached = len(read.sequence.ids)
         return [torch.from_numpy(found[id(read)]) for read in reads]
 
     def _read_apart(self, read: Read) -> FloatArray:
         """Part by part: what a pass computes in between takes memory."""
-        whole = _span(read.sequence)
+        whole = _span(read)
         num_unwanted = len(whole.ids) - read.num_logits
         parts = []
         for start in range(0, len(whole.ids), self.pass_ids):
             ids = whole.ids[start : start + self.pass_ids]
             num_logits = min(len(ids), max(0, start + len(ids) - num_unwanted))
-            parts.append(self._layers.read([Span(whole.slot, whole.start + start, ids)], num_logits).copy())
+            parts.append(self._layers.read([Span(whole.slot, whole.start + start, ids, num_logits)]).copy())
         return np.concatenate(parts)
 
     def close(self) -> None:
         self._lib.llama_model_free(self._described)
 
 
-def _span(sequence: Sequence) -> Span:
-    return Span(sequence.slot, sequence.num_cached, sequence.ids[sequence.num_cached :])
+def _span(read: Read) -> Span:
+    sequence = read.sequence
+    return Span(sequence.slot, sequence.num_cached, sequence.ids[sequence.num_cached :], read.num_logits)

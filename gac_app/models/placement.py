@@ -36,10 +36,15 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Seats by member name, in the config's order, and what will not fit. As a string: a table for a terminal."""
+    """Seats by member name, in the config's order, and what will not fit. As a string: a table for a terminal.
+
+    Attributes:
+        are_apart: no member computes where another does, so that none becomes slower by what another does meanwhile.
+    """
 
     seats: dict[str, Seat]
     warnings: tuple[str, ...]
+    are_apart: bool
 
     def __str__(self) -> str:
         rows = [("member", "runs on", "needs about", "CPU threads")]
@@ -65,7 +70,7 @@ def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
     num_on_cpu = sum(names == (CPU,) for names in chosen.values())
     cpu_share = max(1, devices.num_cores // max(1, num_on_cpu))
     seats = {member.name: _seat(member, chosen[member.name], cpu_share) for member in members}
-    return Placement(seats, (*warnings, *_cpu_warnings(seats, devices)))
+    return Placement(seats, (*warnings, *_cpu_warnings(seats, devices)), _are_apart(seats, devices))
 
 
 def _seat(member: MemberConfig, names: tuple[str, ...], cpu_share: int) -> Seat:
@@ -142,6 +147,12 @@ class _GpuMemory:
             return []
         need = _gib(available + size_bytes)
         return [f"{member} needs about {need} and finds {_gib(available)} free on {', '.join(gpus)}"]
+
+
+def _are_apart(seats: dict[str, Seat], devices: Devices) -> bool:
+    gpus = [name for seat in seats.values() for name in _listed(seat.device) if name != CPU]
+    num_threads = sum(seat.num_threads for seat in seats.values() if seat.is_on_cpu)
+    return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
 
 
 def _cpu_warnings(seats: dict[str, Seat], devices: Devices) -> list[str]:

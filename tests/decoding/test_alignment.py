@@ -19,6 +19,7 @@ from gac_app.decoding.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import StepTrace, TokenEvent
 from gac_app.decoding.expectation import Expectation, KnownExpectation
+from gac_app.decoding.favourite_drafts import FavouriteDrafts
 from gac_app.decoding.gate import make_gate
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.prefix_context import PrefixContext
@@ -130,7 +131,9 @@ def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num:
     settings = ensemble.config.settings
     contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
     weights = StepWeights(ensemble.config.weights(settings), is_posterior=settings.weights == "posterior")
-    stepper = Stepper(contexts, ensemble.union, make_gate(settings), mean, weights, settings, threading.Event())
+    stepper = Stepper(
+        contexts, ensemble.union, make_gate(settings), mean, weights, settings, threading.Event(), FavouriteDrafts([])
+    )
     draw = torch.Generator().manual_seed(seed)
 
     def choose(probs_U: torch.Tensor) -> int:

@@ -98,7 +98,7 @@ def in_8_bits(
         yield model
 
 
-@pytest.mark.parametrize("lengths", [(1, 1, 1), (3, 1, 16), (40, 1, 2)])
+@pytest.mark.parametrize("lengths", [(1, 1, 1), (3, 1, 16), (40, 1, 2), (2, 1, 2)])
 def test_who_reads_along_changes_no_bit(in_8_bits: OnnxModel, lengths: tuple[int, ...]) -> None:
     """Between them is one who waits, and gets nothing of it. The first is longer than what a window is given."""
     model = in_8_bits
@@ -118,6 +118,27 @@ def test_who_reads_along_changes_no_bit(in_8_bits: OnnxModel, lengths: tuple[int
     model.rewind(waiting, len(waiting.ids) - 3)
     assert np.array_equal(read(model, waiting, IDS[5:8]), later)
     for sequence in (*sequences, waiting):
+        model.free(sequence)
+
+
+@pytest.mark.parametrize("num_cached", [0, 3, 125, 127, 140])
+def test_two_ids_are_two_steps(in_8_bits: OnnxModel, num_cached: int) -> None:
+    """Also after those behind them were taken back, and where what a window is given begins elsewhere in between."""
+    model = in_8_bits
+    by_one, by_two = model.new_sequence(), model.new_sequence()
+    for sequence in (by_one, by_two):
+        if num_cached:
+            read(model, sequence, (IDS * 3)[:num_cached])
+    for start in (0, 2, 4):
+        one, two = IDS[start : start + 2]
+        steps_NV = np.concatenate([read(model, by_one, [one]), read(model, by_one, [two])])
+        assert np.array_equal(read(model, by_two, [one, two]), steps_NV)
+        model.rewind(by_two, len(by_two.ids) - 1)
+        assert np.array_equal(read(model, by_two, [two]), steps_NV[1:])
+        assert np.array_equal(read(model, by_two, [60, 61], 1), read(model, by_one, [60, 61], 1))
+        for sequence in (by_one, by_two):
+            model.rewind(sequence, len(sequence.ids) - 2)
+    for sequence in (by_one, by_two):
         model.free(sequence)
 
 

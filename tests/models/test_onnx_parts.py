@@ -58,6 +58,23 @@ def test_the_trial_tells_another_model(gguf: Path, tmp_path: Path) -> None:
                     onnx_parts._compare_logits(before, now)
 
 
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_the_trial_tells_whether_two_ids_are_two_steps(
+    is_exact: bool, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = save_random_gguf(llama, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q5_1"))
+    monkeypatch.setattr(onnx_parts, "_compare_times", lambda *_: "fast")
+    monkeypatch.setattr(onnx_parts, "_compare_logits", lambda *_: None)
+    if not is_exact:
+        read = OnnxModel.read
+        monkeypatch.setattr(
+            OnnxModel, "read", lambda self, reads: [one + reads[0].num_logits for one in read(self, reads)]
+        )
+    onnx_parts._main(gguf, tmp_path)
+    with closing(load(gguf, tmp_path)) as model:
+        assert model.exact_ids == (2 if is_exact else 1)
+
+
 def test_the_trial_tells_what_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {("before", 1): 1.0, ("before", 2): 2.5, ("before", 4): 3.0, ("now", 1): 1.0, ("now", 2): 1.2}
     monkeypatch.setattr(onnx_parts, "_seconds", lambda model, size: seconds[model, size])

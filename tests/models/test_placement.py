@@ -110,6 +110,14 @@ def test_llama_cpp_and_random_members_stay_on_the_cpu() -> None:
     assert devices_of(plan(members, machine(80))) == ["cpu", "cpu"]
 
 
+@pytest.mark.parametrize(
+    ("gpus", "cores", "are_apart"), [((), 2, True), ((), 1, False), ((80, 80), 1, True), ((80,), 8, False)]
+)
+def test_members_are_apart_on_devices_or_cores_of_their_own(gpus: tuple[int, ...], cores: int, are_apart: bool) -> None:
+    devices = machine(*gpus, num_cores=cores)
+    assert plan([member("a", 1e9), member("b", 1e9)], devices).are_apart == are_apart
+
+
 def test_a_member_of_unknown_size_takes_its_turn() -> None:
     placement = plan([member("a", None), member("b", None)], machine(80, 80))
     assert devices_of(placement) == ["cuda:0", "cuda:1"]
