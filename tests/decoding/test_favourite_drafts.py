@@ -15,19 +15,18 @@ from hypothesis import strategies as st
 
 from gac_app.decoding import favourite_drafts
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.events import FinishReason, StepTrace
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.session import Branch
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.random_model import RandomModel
+from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 SOME = hypothesis_settings(max_examples=30, deadline=None)
-LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
-EVERY_STEP: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 24}
 EAGER: dict[str, Any] = {"mode": "gate", "threshold": 0.5, "gate_policy": "eager", "max_new_tokens": 24}
 EXACT_IDS = 2
 
@@ -40,19 +39,6 @@ def drafting() -> Iterator[None]:
         patch.object(favourite_drafts, "_MUCH_FASTER", 0.0),
     ):
         yield
-
-
-def decoded(ensemble: Ensemble, branch: Branch | None = None, **how: Any) -> tuple[list[StepTrace], FinishedEvent]:
-    settings = ensemble.config.settings_from({**EVERY_STEP, **how})
-    *events, finished = ensemble.session("ab é", settings, raw=True, branch=branch).events()
-    assert isinstance(finished, FinishedEvent)
-    return [event.step for event in events if isinstance(event, TokenEvent)], finished
-
-
-def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
-    """All but what a step cost."""
-    values = [(s.token, s.prob, s.top, s.spellings, [(m.member, m.prob, m.top) for m in s.members]) for s in steps]
-    return [*values, finished.text, finished.reason, finished.detail]
 
 
 def assert_same(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
