@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
+from gac_app.decoding.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.reading import Ahead
 from gac_app.decoding.session import Branch
 
 LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")  # whose characters members may cut in the middle
@@ -23,3 +28,17 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
     """All but what a step cost."""
     values = [(s.token, s.prob, s.top, s.spellings, [(m.member, m.prob, m.top) for m in s.members]) for s in steps]
     return [*values, finished.text, finished.reason, finished.detail]
+
+
+@contextmanager
+def counted() -> Iterator[list[Ahead]]:
+    """The passes that members began by themselves and that were what they had to read."""
+    found: list[Ahead] = []
+    go_on = MemberContext._go_on
+
+    def noted(self: MemberContext, begun: Ahead) -> None:
+        found.append(begun)
+        go_on(self, begun)
+
+    with patch.object(MemberContext, "_go_on", noted):
+        yield found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from typing import Any
 from unittest.mock import patch
 
@@ -16,10 +15,10 @@ from gac_app.decoding.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.events import FinishReason
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.reading import Ahead, Foreseen
+from gac_app.decoding.reading import Foreseen
 from gac_app.decoding.session import Branch
 from gac_app.executors.threads import ThreadMember
-from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
+from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -35,20 +34,6 @@ def always() -> AbstractContextManager[object]:
 def never() -> AbstractContextManager[object]:
     """Let them read nothing without being asked."""
     return patch.object(Foreseen, "is_met_by", lambda self, favourite_id: False)
-
-
-@contextmanager
-def counted() -> Iterator[list[Ahead]]:
-    """The passes that members began by themselves and that were what they had to read."""
-    found: list[Ahead] = []
-    go_on = MemberContext._go_on
-
-    def noted(self: MemberContext, begun: Ahead) -> None:
-        found.append(begun)
-        go_on(self, begun)
-
-    with patch.object(MemberContext, "_go_on", noted):
-        yield found
 
 
 def twins(**fields: Any) -> list[FakeModel]:
