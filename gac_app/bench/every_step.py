@@ -1,7 +1,7 @@
 """Every step of the ensemble against the slower member alone.
 
 Members run at the same time, so a step should take what its slowest member takes, and little more: the paper's takes
-1.008 to 1.016 times that, and less where a member drafts while it would wait. Alone means with the same threads,
+1.008 to 1.016 times that; or less, where a member drafts while it would wait. Alone means with the same threads,
 through the same engine.
 """
 

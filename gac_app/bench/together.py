@@ -44,8 +44,9 @@ def measure_side_by_side(bench: Workbench) -> list[Row]:
     """
 
     def ensemble_alone(prompt: str, speculation: str) -> _Timed:
+        settings = bench.settings(speculation=speculation)
         started = time.monotonic()
-        answer = decode(bench.ensemble.session(prompt, bench.settings(speculation=speculation)))
+        answer = decode(bench.ensemble.session(prompt, settings))
         return _Timed(
             time.monotonic() - started, answer.finished.num_tokens, answer.finished.reason is FinishReason.LENGTH
         )
@@ -53,8 +54,9 @@ def measure_side_by_side(bench: Workbench) -> list[Row]:
     with _service(bench) as service:
 
         def whole_run(prompt: str, speculation: str) -> _Timed:
+            settings = bench.settings(speculation=speculation).model_dump()
             started = time.monotonic()
-            run = service.start(_VISITOR, prompt, bench.settings(speculation=speculation).model_dump())
+            run = service.start(_VISITOR, prompt, settings)
             if not run.over.wait(RUN_TIMEOUT_S):
                 raise GacError(f"a run took more than {RUN_TIMEOUT_S:.0f} s")
             ends = [stream.finished for stream in run.streams.values()]

@@ -144,7 +144,8 @@ class MemberContext:
             if not self._ahead.done():
                 self._num_forwards += 1
                 self._num_tokens_read += self._num_ahead
-            if not self._ahead.done() or self._ahead.exception():
+                break
+            if self._ahead.exception():
                 break
             reading = self._ahead.result()
             self._count(reading)

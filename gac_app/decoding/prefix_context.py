@@ -74,12 +74,16 @@ class PrefixContext(MemberContext):
             reading.ahead = last = reading.ahead or self._begin_favourite(reading.last_favourite)
 
     def next_favourite(self) -> int | None:
-        """The likeliest token behind all that was fed, where the member has read that of itself; None = not known."""
+        """The likeliest token behind all that was fed, where the member has read that of itself; None = not known.
+
+        Where it has read something else of itself, it begins to read what is pending.
+        """
         if not self._begun or self._is_in_vain:
             return None
         ahead = self.read_ahead()
-        is_known = ahead and not self._is_in_vain and self._is_at_end and ahead.done() and not ahead.exception()
-        return ahead.result().last_favourite if ahead and is_known else None
+        if not ahead or self._is_in_vain or not self._is_at_end or not ahead.done() or ahead.exception():
+            return None
+        return ahead.result().last_favourite
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         was_ahead, self._ahead = self._ahead is not None, None

@@ -81,9 +81,7 @@ class OnnxLayers:
             what = f"{num_slots} sequences of {self.context_length:,} ids"
             raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
         self._tables = [_turns(base, length, layout.head_width) for base in layout.bases]
-        embeddings, *_ = inputs = self._session.get_inputs()
-        self._width = int(embeddings.shape[1])
-        self._inputs = [each.name for each in inputs if not each.name.startswith(("keys_", "values_"))]
+        self._width = int(self._session.get_inputs()[0].shape[1])
         logits, _, *caches = self._session.get_outputs()
         self._num_tokens = int(logits.shape[1])
         self._cache_outputs = [output.name for output in caches]
@@ -147,9 +145,12 @@ class OnnxLayers:
         ends_P = np.cumsum(num_ids_P)
         wanted_W = np.concatenate([np.arange(end - num, end) for end, num in zip(ends_P, num_logits_P, strict=True)])
         places_N = np.zeros(ends_P[-1], np.int64)
-        num_first = 1 if max(num_ids_P) <= MOST_STEPS else int(max(num_ids_P))
-        first = _Attention(range(num_first), slots_P - low, num_slots, num_ids_P, places_N)
-        then = _Attention(range(num_first, num_first + 1), slots_P - low, num_slots, num_ids_P, places_N)
+        longest, has_near = int(num_ids_P.max()), bool(self.layout.near_layers)
+        num_first = 1 if longest <= MOST_STEPS else longest
+        first, then = (
+            _Attention(steps, slots_P - low, num_slots, num_ids_P, places_N, has_near=has_near)
+            for steps in (range(num_first), range(num_first, num_first + 1))
+        )
         inputs: dict[str, np.ndarray[Any, Any]] = {
             "embeddings": np.zeros((ends_P[-1], self._width), np.float32),
             "places": places_N,
@@ -164,8 +165,8 @@ class OnnxLayers:
         )
         sums_W = np.empty(len(wanted_W), np.float32)
         binding = self._session.io_binding()
-        for name in self._inputs:
-            binding.bind_input(name, *_place(inputs[name]))
+        for name, values in inputs.items():
+            binding.bind_input(name, *_place(values))
         for name, found in {"logits": logits_WV, "sums": sums_W}.items():
             binding.bind_output(name, *_place(found))
         names = iter(self._cache_outputs)
@@ -188,16 +189,20 @@ class _Attention:
         slots_P: of the spans, counted from the first of `num_slots`.
         num_ids_P: of the spans.
         places_N: where each id's result is found; those of these ids are put in, behind the slots of earlier steps.
+        has_near: there are layers with a window.
 
     Attributes:
         inputs: by name.
     """
 
-    def __init__(self, steps: range, slots_P: Ints, num_slots: int, num_ids_P: Ints, places_N: Ints) -> None:
-        self._steps = steps
+    def __init__(
+        self, steps: range, slots_P: Ints, num_slots: int, num_ids_P: Ints, places_N: Ints, *, has_near: bool
+    ) -> None:
+        self._steps_T = np.array(steps)
+        self._has_near = has_near
         self._takes_P = num_ids_P >= steps.stop
         self._slots_P = slots_P[self._takes_P]
-        rows_PT = (np.cumsum(num_ids_P) - num_ids_P)[self._takes_P, None] + np.array(steps)
+        rows_PT = (np.cumsum(num_ids_P) - num_ids_P)[self._takes_P, None] + self._steps_T
         rows_ST, counts_S = np.zeros((num_slots, len(steps)), np.int64), np.zeros(num_slots, np.int32)
         rows_ST[self._slots_P], counts_S[self._slots_P] = rows_PT, len(steps)
         places_N[rows_PT] = num_slots * steps.start + self._slots_P[:, None] * len(steps) + np.arange(len(steps))
@@ -206,7 +211,7 @@ class _Attention:
             "counts": counts_S,
             "positions": np.zeros_like(rows_ST),
         }
-        for kind in ("", "near_"):
+        for kind in ("", "near_") if has_near else ("",):
             self.inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.ones((), np.int32)}
 
     @property
@@ -215,11 +220,11 @@ class _Attention:
 
     def tell(self, starts_P: Ints, near: int) -> None:
         """Where spans begin, and which position layers with a window are given first."""
-        positions_PT = starts_P[self._takes_P, None] + np.array(self._steps)
+        positions_PT = starts_P[self._takes_P, None] + self._steps_T
         self.inputs["positions"][self._slots_P] = positions_PT
         self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # those that wait seem to hold one id
         self.inputs["most"][...] = self.inputs["lengths"].max() + 1
-        for name in ("lengths", "most"):
+        for name in ("lengths", "most") if self._has_near else ():
             self.inputs[f"near_{name}"][...] = self.inputs[name] - near
 
 
