@@ -118,6 +118,19 @@ def test_the_table_has_a_row_per_system(folder: Path) -> None:
     assert rows == SYSTEMS.split(",")
 
 
+def test_members_of_unequal_strength_are_told(folder: Path) -> None:
+    """No member answers alone here, so the configuration's scores decide."""
+    config = folder / "two.yaml"
+    text = config.read_text(encoding="utf-8").replace("random:0'", "random:0', score: 80")
+    text = text.replace("random:1'", "random:1', score: 60") + "settings: {mode: every-step}\n"
+    config.write_text(text, encoding="utf-8")
+    arguments = [*_colours(folder), "--limit", "2", "--systems", "every-step"]
+    told = "By score, b lags behind a by 25%."
+    assert told in _call(folder, *arguments).stdout
+    config.write_text(text.replace("every-step", "gate"), encoding="utf-8")
+    assert told not in _call(folder, *arguments).stdout
+
+
 def test_a_failed_answer_fails_the_command(folder: Path) -> None:
     """The second question is longer than the members' context."""
     questions = [{"question": text, "answers": ["x"]} for text in ("Short?", "long " * 3000)]

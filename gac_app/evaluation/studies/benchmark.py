@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.report import SystemReport, summarise
+from gac_app.evaluation.strength import advice
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
 from gac_app.evaluation.systems import System
@@ -23,16 +24,19 @@ def run_benchmark(
         rivals: systems that each is compared with, besides the best member.
     """
     reports = summarise(ask(list(dict.fromkeys([*systems, *rivals])), questions), rivals)
+    data = {
+        "task": ask.task.name,
+        "n": len(questions),
+        "systems": {report.system.name: report.to_json() for report in reports},
+    }
+    config = ask.ensemble.config
+    remarks = [SHARED_TIMES if ask.task.kind == "choice" else "", advice(config, config.settings, [data])]
     return StudyResult(
         study="eval",
         heading=f"{ask.task.name}: {len(questions)} questions",
         tables=[Table((*_COLUMNS, *(f"vs {rival.name}" for rival in rivals)), [_row(report) for report in reports])],
-        data={
-            "task": ask.task.name,
-            "n": len(questions),
-            "systems": {report.system.name: report.to_json() for report in reports},
-        },
-        remarks=[SHARED_TIMES] if ask.task.kind == "choice" else [],
+        data=data,
+        remarks=[remark for remark in remarks if remark],
         failure=failure(reports),
     )
 

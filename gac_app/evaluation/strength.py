@@ -1,0 +1,99 @@
+"""Whether members are of comparable strength, and which settings fit them where they are not.
+
+Ensembles of tokens gain among equals; where a member is further behind than about 10 %, they mostly lose (UniTE, arXiv
+2410.03777, on which models to select).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gac_app.config import Config, Settings
+
+MAX_GAP = 0.1  # relative to the strongest member
+_MAX_P = 0.05  # of a difference that is more than noise
+
+
+@dataclass(frozen=True, slots=True)
+class Strengths:
+    """What each member achieves alone.
+
+    Attributes:
+        source: where the figures are from, as the beginning of a sentence: "On trivia (40 questions)".
+        by_member: accuracies or scores.
+        uncertain: members whose distance to the strongest may be noise.
+    """
+
+    source: str
+    by_member: Mapping[str, float]
+    uncertain: frozenset[str] = frozenset()
+
+    @property
+    def strongest(self) -> str:
+        return max(self.by_member, key=self.by_member.__getitem__)
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """Of the members too far behind the strongest, relative to it."""
+        best = self.by_member[self.strongest]
+        # Rounded: 0.72 is no more than 10 % behind 0.8, whatever binary fractions make of it.
+        gaps = {name: round(1 - value / best, 6) for name, value in self.by_member.items()} if best else {}
+        return {name: gap for name, gap in gaps.items() if gap > MAX_GAP}
+
+    @property
+    def lagging(self) -> dict[str, float]:
+        """The gaps that are more than noise."""
+        return {name: gap for name, gap in self.gaps.items() if name not in self.uncertain}
+
+
+def advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str, Any]] = ()) -> str:
+    """What fits members that are too unequal for `settings`, in words; "" where nothing is to be said.
+
+    Args:
+        benchmarks: data of results of `run_benchmark` over these members, the newest first. The one with the most
+            questions counts of those that can tell; without one, the configuration's scores do.
+    """
+    measured = sorted(benchmarks, key=lambda data: data["n"], reverse=True)
+    known = [*(_measured(config, data) for data in measured), _scored(config)]
+    found = next((one for one in known if one and (one.lagging or not one.gaps)), None)
+    if found is None or not found.lagging or _is_heeded(found, config, settings):
+        return ""
+    return _in_words(found)
+
+
+def _measured(config: Config, data: Mapping[str, Any]) -> Strengths | None:
+    """None where not every member answered alone, or an answer is missing."""
+    alone = {name: data["systems"].get(f"alone:{name}") for name in config.member_names}
+    if not all(found and not found["errors"] for found in alone.values()):
+        return None
+    return Strengths(
+        source=f"On {data['task']} ({data['n']} questions)",
+        by_member={name: found["accuracy"] for name, found in alone.items()},
+        uncertain=frozenset(name for name, found in alone.items() if found["vs_best_member"]["p"] >= _MAX_P),
+    )
+
+
+def _scored(config: Config) -> Strengths | None:
+    scores = {member.name: member.score for member in config.members if member.score is not None}
+    return Strengths("By score", scores) if len(scores) == len(config.members) else None
+
+
+def _is_heeded(found: Strengths, config: Config, settings: Settings) -> bool:
+    """Whether a member that does not lag decides first, or counts more than those that do."""
+    if settings.mode == "gate" and settings.gate not in found.lagging:
+        return True
+    weights = config.weights(settings)
+    return all(weights[name] < weights[found.strongest] for name in found.lagging)
+
+
+def _in_words(found: Strengths) -> str:
+    best = found.strongest
+    (first, gap), *others = found.lagging.items()
+    behind = ", ".join([f"{first} lags behind {best} by {gap:.0%}", *(f"{name} by {gap:.0%}" for name, gap in others)])
+    weights = ", ".join(f"{name} {value / found.by_member[best]:.2g}" for name, value in found.by_member.items())
+    return (
+        f"{found.source}, {behind}. Such a gap mostly hurts an ensemble: set weights by strength ({weights}), "
+        f"or use gate mode with {best} as the gate."
+    )

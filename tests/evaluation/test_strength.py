@@ -1,0 +1,152 @@
+"""Members too unequal for the settings at hand: who lags, by what evidence, and what would fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gac_app.config import Config
+from gac_app.evaluation.journal import Answer
+from gac_app.evaluation.questions import Question
+from gac_app.evaluation.strength import advice
+from gac_app.evaluation.studies.benchmark import run_benchmark
+from gac_app.evaluation.systems import System, default_systems
+from tests.fakes import config_of
+
+TOLD = (
+    "On trivia (40 questions), b lags behind a by 50%. Such a gap mostly hurts an ensemble: set weights by strength "
+    "(a 1, b 0.5), or use gate mode with a as the gate."
+)
+
+
+def config(*scores: float, **settings: Any) -> Config:
+    members = [
+        {"name": name, "source": "random:1", **({"score": score} if score else {})}
+        for name, score in zip("abc", scores, strict=False)
+    ]
+    return Config.model_validate({"members": members, "settings": {"mode": "every-step", **settings}})
+
+
+def benchmark(n: int = 40, task: str = "trivia", **members: tuple[float, float]) -> dict[str, Any]:
+    """Of each member its accuracy alone, and p against the best one."""
+    systems = {
+        f"alone:{name}": {"accuracy": accuracy, "errors": 0, "vs_best_member": {"delta": 0.0, "p": p}}
+        for name, (accuracy, p) in members.items()
+    }
+    return {"task": task, "n": n, "systems": {**systems, "every-step": {"accuracy": 0.5, "errors": 0}}}
+
+
+UNEQUAL = benchmark(a=(0.8, 1.0), b=(0.4, 0.001))
+
+
+def told(settled: Config, *benchmarks: dict[str, Any], **changes: Any) -> str:
+    return advice(settled, settled.settings_from(changes), benchmarks)
+
+
+def test_a_member_that_lags_is_told_with_what_fits() -> None:
+    assert told(config(0, 0), UNEQUAL) == TOLD
+
+
+@pytest.mark.parametrize("changes", [{"weights": {"a": 1, "b": 0.5}}, {"mode": "gate", "gate": "a"}])
+def test_following_the_advice_ends_it(changes: dict[str, Any]) -> None:
+    assert told(config(0, 0), UNEQUAL, **changes) == ""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "gate", "gate": "b"},
+        {"mode": "agreement", "gate": "a"},
+        {"weights": "posterior"},
+        {"weights": {"a": 1, "b": 2}},
+    ],
+)
+def test_other_settings_do_not_end_it(changes: dict[str, Any]) -> None:
+    assert told(config(0, 0), UNEQUAL, **changes) == TOLD
+
+
+@pytest.mark.parametrize("lagging", [(0.72, 0.001), (0.4, 0.06)], ids=["a small gap", "a gap that may be noise"])
+def test_small_or_uncertain_gaps_are_not_told(lagging: tuple[float, float]) -> None:
+    assert told(config(0, 0), benchmark(a=(0.8, 1.0), b=lagging)) == ""
+
+
+def test_a_gap_in_a_small_sample_is_told_once_it_is_more_than_noise() -> None:
+    """Answers to six questions can tell, five cannot (McNemar: 2 / 2^6 against 2 / 2^5)."""
+    assert [bool(_remarks("x" * n, "." * n)) for n in (5, 6)] == [False, True]
+
+
+def test_of_three_members_all_that_lag_are_named_and_no_other() -> None:
+    found = told(config(0, 0, 0), benchmark(a=(0.2, 0.001), b=(0.8, 1.0), c=(0.6, 0.04)))
+    assert "a lags behind b by 75%, c by 25%." in found
+    assert "(a 0.25, b 1, c 0.75), or use gate mode with b" in found
+    assert "b lags behind c by 50%. " in told(config(0, 0, 0), benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0)))
+
+
+def test_a_gate_that_does_not_lag_is_strong_enough() -> None:
+    three = benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0))
+    assert told(config(0, 0, 0), three, mode="gate", gate="a") == ""
+    assert told(config(0, 0, 0), three, weights={"a": 2, "b": 1, "c": 1})
+    assert told(config(0, 0, 0), three, weights={"a": 1, "b": 1, "c": 2}) == ""
+
+
+def test_the_largest_benchmark_that_can_tell_counts_and_the_newest_of_equals() -> None:
+    equal, uncertain = benchmark(400, a=(0.8, 1.0), b=(0.8, 1.0)), benchmark(400, a=(0.8, 1.0), b=(0.4, 0.5))
+    assert told(config(0, 0), UNEQUAL, equal) == ""
+    assert told(config(0, 0), UNEQUAL, uncertain) == TOLD
+    newer = benchmark(task="sums", a=(0.4, 0.001), b=(0.8, 1.0))
+    assert told(config(0, 0), newer, UNEQUAL).startswith("On sums (40 questions), a lags behind b by 50%.")
+
+
+def test_scores_count_where_no_benchmark_can_tell() -> None:
+    by_score = "By score, b lags behind a by 25%. "
+    assert told(config(80, 60)).startswith(by_score)
+    assert told(config(80, 60), benchmark(a=(0.5, 0.6), b=(0.8, 1.0))).startswith(by_score)
+    assert told(config(80, 60), benchmark(a=(0.8, 1.0), b=(0.79, 0.9))) == ""
+    assert told(config(80, 60), weights="score") == ""
+    assert told(config(80, 73)) == ""
+    assert told(config(80, 0)) == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        benchmark(a=(0.8, 1.0)),
+        benchmark(a=(0.0, 1.0), b=(0.0, 1.0)),
+        {**UNEQUAL, "systems": {**UNEQUAL["systems"], "alone:b": {**UNEQUAL["systems"]["alone:b"], "errors": 1}}},
+    ],
+    ids=["one member alone", "nothing right", "answers missing"],
+)
+def test_a_benchmark_that_does_not_show_every_member_tells_nothing(data: dict[str, Any]) -> None:
+    assert told(config(0, 0), data) == ""
+
+
+def test_one_member_has_nobody_to_lag_behind() -> None:
+    assert told(config(80), benchmark(a=(0.5, 1.0))) == ""
+
+
+class _Asker:
+    """Members `a` and `b` answer as their marks say (x = right, . = wrong), ensembles always wrong."""
+
+    task = SimpleNamespace(name="trivia", kind="generation")
+    ensemble = SimpleNamespace(config=config_of(["a", "b"], settings={"mode": "every-step"}))
+
+    def __init__(self, *marks: str) -> None:
+        self._marks = dict(zip("ab", marks, strict=True))
+
+    def __call__(self, systems: Sequence[System], questions: Sequence[Question]) -> dict[System, list[Answer]]:
+        marks = {system: self._marks.get(system.alone or "", "." * len(questions)) for system in systems}
+        return {s: [Answer(str(n), mark == "x") for n, mark in enumerate(given)] for s, given in marks.items()}
+
+
+def _remarks(*marks: str) -> list[str]:
+    ask: Any = _Asker(*marks)
+    questions = [Question(id=str(n), question="?", answers=("!",)) for n in range(len(marks[0]))]
+    return list(run_benchmark(ask, questions, default_systems(ask.ensemble.config)).remarks)
+
+
+def test_a_benchmark_says_so_itself() -> None:
+    assert _remarks("x" * 40, "x" * 20 + "." * 20) == [TOLD]
+    assert _remarks("x" * 40, "x" * 39 + ".") == []
