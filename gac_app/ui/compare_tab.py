@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -12,9 +13,10 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.ui.assets import script_of
 from gac_app.ui.board import build_board
 from gac_app.ui.run_handlers import RunHandlers
-from gac_app.ui.settings_panel import SettingsPanel, summary_of, values_of
+from gac_app.ui.settings_panel import SettingsPanel, advice_of, summary_of, values_of
 
 if TYPE_CHECKING:
+    from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -29,8 +31,9 @@ _FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
 class CompareTab:
     """Builds the tab inside the current Blocks; other components reach the board through `connect`."""
 
-    def __init__(self, service: RunService, panel: SettingsPanel) -> None:
+    def __init__(self, service: RunService, panel: SettingsPanel, lab: Lab | None = None) -> None:
         config = service.config
+        self._config, self._panel, self._lab = config, panel, lab
         self._handlers = RunHandlers(service)
         # One more than the service takes, so that its own friendly refusal is what people meet.
         limit = config.server.max_running + config.server.max_waiting + 1
@@ -40,17 +43,18 @@ class CompareTab:
         self._prompt = _prompt_box()
         self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
         with gr.Row(elem_id="gac-under-prompt"):
-            summary = gr.Button(
+            self._summary = gr.Button(
                 summary_of(config, values_of(config, config.settings)), size="sm", elem_id="gac-summary"
             )
             new_conversation = gr.Button("New conversation", size="sm", elem_id="gac-new")
+        self._advice = _drawn_by("advice", '<p class="gac-advice" role="status" hidden></p>')
         _example_chips(config, self._prompt)
         self._board = build_board(service)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(panel, new_conversation)
         self.connect(self._board, "open", "rerun", "branch")
         self.connect(self._turns, "open")
-        _connect_settings(config, panel, summary)
+        self._connect_settings(panel)
 
     def connect(self, source: gr.HTML, *events: str) -> None:
         """Let the named events of `source` ("open", "rerun", "branch") fill the board."""
@@ -58,6 +62,21 @@ class CompareTab:
             handler, listen = getattr(self._handlers, name), getattr(source, name)
             options = {**QUIET, "queue": False} if name == "open" else self._streaming
             listen(handler, outputs=self._outputs, trigger_mode="multiple", **options)
+
+    def describe_settings_on(self, event: Callable[..., Any]) -> None:
+        """Let an event sum the settings up anew, with what would fit the members better."""
+
+        def describe(*values: object) -> tuple[str, str]:
+            advice = json.dumps(advice_of(self._config, self._lab, values))
+            return summary_of(self._config, values), advice.replace("<", "\\u003c")
+
+        event(describe, self._panel.inputs, [self._summary, self._advice], queue=False, **UNCHECKED)
+
+    def _connect_settings(self, panel: SettingsPanel) -> None:
+        defaults = values_of(self._config, self._config.settings)
+        self.describe_settings_on(partial(gr.on, [component.change for component in panel.inputs]))
+        panel.reset.click(lambda: defaults, None, panel.inputs, queue=False, **QUIET)
+        self._summary.click(lambda: gr.Sidebar(open=True), None, panel.sidebar, queue=False, **QUIET)
 
     def _connect_prompt(self, panel: SettingsPanel, new_conversation: gr.Button) -> None:
         key = gr.Textbox(visible=False)
@@ -109,13 +128,3 @@ def _example_chips(config: Config, prompt: gr.Textbox) -> None:
         for example in config.examples:
             chip = gr.Button(example, size="sm", elem_classes="gac-example")
             chip.click(None, None, prompt, js=_FILL_PROMPT.format(text=json.dumps(example)), api_visibility="private")
-
-
-def _connect_settings(config: Config, panel: SettingsPanel, summary: gr.Button) -> None:
-    gr.on(
-        [component.change for component in panel.inputs],
-        lambda *values: summary_of(config, values),
-        panel.inputs, summary, queue=False, **UNCHECKED,
-    )  # fmt: skip
-    panel.reset.click(lambda: values_of(config, config.settings), None, panel.inputs, queue=False, **QUIET)
-    summary.click(lambda: gr.Sidebar(open=True), None, panel.sidebar, queue=False, **QUIET)

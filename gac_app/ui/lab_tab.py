@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def build_lab(lab: Lab) -> gr.HTML:
-    """The studies to choose from, the one that runs, and the results; its script asks for all of them."""
+    """The studies to choose from, the one that runs, and the results; its script asks for all of them.
+
+    Its event `kept` says that other results are listed than before.
+    """
     return gr.HTML(
         value="",
         html_template=markup_of("lab"),

@@ -33,10 +33,10 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
         panel = build_settings_panel(service.config)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                compare = CompareTab(service, panel)
+                compare = CompareTab(service, panel, lab)
             if lab:
                 with gr.Tab("Lab", id="lab") as lab_tab:
-                    build_lab(lab)
+                    compare.describe_settings_on(build_lab(lab).kept)
                 lab_tab.select(None, js="() => window.gac.refreshLab?.()", api_visibility="private")
             with gr.Tab("History", id="history") as history_tab:
                 history = build_history(service)
@@ -44,6 +44,7 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
                 build_about(service.config)
         compare.connect(history, "open", "rerun")
         compare.start_afresh_on(history.cleared)
+        compare.describe_settings_on(page.load)
         for event in (history.open, history.rerun):
             event(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
         history_tab.select(None, js="() => window.gac.refreshHistory?.()", api_visibility="private")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from gac_app.config import Config, Settings
 from gac_app.errors import RequestError
+from gac_app.services.strength import strength_advice
 from gac_app.ui import stop_lines
 from gac_app.ui.wording import settings_in_words
+
+if TYPE_CHECKING:
+    from gac_app.services.lab import Lab
 
 # Order of the components that stand for one setting each; the weights per member come after them.
 FIELDS = (
@@ -158,3 +162,11 @@ def summary_of(config: Config, values: Sequence[object]) -> str:
     except RequestError as error:
         return f"Settings need a look: {error}"
     return f"Settings: {settings_in_words(settings)}"
+
+
+def advice_of(config: Config, lab: Lab | None, values: Sequence[object]) -> str:
+    """What would fit the members better than the settings do; "" where nothing would, or the settings need a look."""
+    try:
+        return strength_advice(config, config.settings_from(changes_from(config, values)), lab)
+    except RequestError:
+        return ""

@@ -70,7 +70,10 @@ async function refresh() {
   }
   showRunning(state.running);
   const fresh = known && state.results.find((result) => !known.has(result.id));
-  if (!known || fresh || known.size !== state.results.length) list(state.results);
+  if (!known || fresh || known.size !== state.results.length) {
+    list(state.results);
+    trigger('kept');
+  }
   if (state.running) isMine = state.running.is_mine;
   else if (isMine) {
     isMine = false;

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.ui.settings_panel import FIELDS, changes_from, summary_of, values_of
+from gac_app.evaluation.studies.result import StudyResult
+from gac_app.services.lab import Lab
+from gac_app.ui.settings_panel import FIELDS, advice_of, changes_from, summary_of, values_of
+from tests.services.test_lab import random_pair
+from tests.services.test_strength import benchmark_data
 from tests.ui.planted import planted_config
 
 CONFIG = planted_config()
@@ -94,3 +99,13 @@ def test_a_summary_says_what_matters() -> None:
     assert "gate Small · others asked below 50%" in summary_of(CONFIG, values())
     assert "every step combined" in summary_of(CONFIG, values(mode="every-step"))
     assert "temperature 0.7" in summary_of(CONFIG, values(temperature=0.7))
+
+
+def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
+    lab = Lab(CONFIG, tmp_path, random_pair)
+    lab.results.keep(StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large"))
+    assert advice_of(CONFIG, lab, values()).startswith("On sums (40 questions), Small lags behind Large by 50%.")
+    assert advice_of(CONFIG, lab, values(gate="Large")) == ""
+    assert advice_of(CONFIG, lab, values(weights="own", weights_own=[0.5, 1])) == ""
+    assert advice_of(CONFIG, lab, values(threshold=None)) == "", "the summary says what is wrong with them"
+    assert advice_of(CONFIG, None, values()) == ""

@@ -1,0 +1,73 @@
+"""Members of unequal strength: the page says so under its settings, as long as those do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gac_app.evaluation.studies.result import StudyResult
+from gac_app.services.lab import Lab
+from gac_app.services.runs import RunService
+from gac_app.storage import Store
+from tests.browser.conftest import Opener, Site, served
+from tests.browser.test_contrast import MEASURE
+from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.services.test_strength import benchmark_data
+
+pytestmark = pytest.mark.browser
+
+WEAK, STRONG = "<b>weak</b>", "strong-member-of-a-rather-long-name-7B-Instruct"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    models = [FakeModel(WEAK, 1), FakeModel(STRONG, 2)]
+    config = config_of([WEAK, STRONG])
+    ensemble = ensemble_of(models, config)
+    yield Lab(config, tmp_path / "evaluation", lambda: ensemble)
+    ensemble.close()
+
+
+@pytest.fixture
+def site(lab: Lab, tmp_path: Path) -> Iterator[Site]:
+    service = RunService(config_of([WEAK, STRONG]), Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}"))
+    with served(service, lab) as site:
+        yield site
+
+
+def keep_unequal(lab: Lab) -> None:
+    data = benchmark_data("trivia", **{WEAK: 0.4, STRONG: 0.8})
+    lab.results.keep(StudyResult("eval", "trivia: 40 questions", [], data), (WEAK, STRONG))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_advice_is_told_until_it_is_followed(
+    lab: Lab, site: Site, open_page: Opener, width: int, scheme: str
+) -> None:
+    keep_unequal(lab)
+    watched = open_page(site, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = watched.page
+    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), {WEAK} lags behind {STRONG} by 50%.')")
+    assert page.evaluate(MEASURE) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
+    page.click("#gac-summary")
+    page.check(f"#gac-settings input[type=radio][value='{STRONG}']")
+    page.wait_for_selector(".gac-advice", state="hidden")
+    page.click("button:text-is('Back to the defaults')")
+    page.wait_for_selector(".gac-advice")
+
+
+def test_it_comes_with_a_new_result_of_the_lab(lab: Lab, site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    page.click("button[role=tab]:has-text('Lab')")
+    page.wait_for_selector(".gac-lab-study")
+    keep_unequal(lab)
+    page.click("button[role=tab]:has-text('Compare')")
+    assert not page.is_visible(".gac-advice")
+    page.click("button[role=tab]:has-text('Lab')")
+    page.wait_for_selector(".gac-lab-kept li")
+    page.click("button[role=tab]:has-text('Compare')")
+    page.wait_for_selector(".gac-advice:text('lags behind')")
