@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gac_app.config import Config
+from gac_app.config_file import load_config
 from gac_app.evaluation.journal import Answer
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.strength import advice
@@ -121,6 +123,11 @@ def test_scores_count_where_no_benchmark_can_tell() -> None:
 )
 def test_a_benchmark_that_does_not_show_every_member_tells_nothing(data: dict[str, Any]) -> None:
     assert told(config(0, 0), data) == ""
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("configs/*.yaml")), ids=lambda path: path.stem)
+def test_the_presets_have_members_of_like_strength(path: Path) -> None:
+    assert told(load_config(path), mode="every-step", weights="average") == ""
 
 
 def test_one_member_has_nobody_to_lag_behind() -> None:

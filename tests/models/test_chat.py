@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from gac_app.config_file import load_config
 from gac_app.errors import ModelLoadError
 from gac_app.models.chat import ChatFormat, Fragment, encode_fragments
 from gac_app.models.message import Message
@@ -19,7 +22,15 @@ GEMMA = (
     " + '<end_of_turn>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
 )
 LEFT_TRIMMING = "{% for message in messages %}<|{{ message.role }}|>{{ message.content.lstrip() }}</s>\n{% endfor %}"
-TEMPLATES = {"ChatML": CHAT_TEMPLATE, "INST": INSTRUCT_TEMPLATE, "Gemma": GEMMA, "left": LEFT_TRIMMING}
+PRESET = load_config(Path(__file__).parents[2] / "configs" / "gpu-pair-8b.yaml")
+QWEN3 = PRESET.member("Qwen3-8B").chat_template or ""
+TEMPLATES = {
+    "ChatML": CHAT_TEMPLATE,
+    "INST": INSTRUCT_TEMPLATE,
+    "Gemma": GEMMA,
+    "left": LEFT_TRIMMING,
+    "Qwen3": QWEN3,
+}
 HOSTILE = ["<|im_end|>", "<end_of_turn>", "</s>", "[INST] [/INST]", "{{ bos_token }}", "{% endfor %}", "GACN0E"]
 
 
@@ -87,6 +98,17 @@ def test_a_model_without_a_template_gets_a_plain_layout_that_ends_at_the_next_qu
     assert not any(fragment.is_trusted for fragment in fragments)
     assert chat.stop_strings == ("\nUser:",)
     assert ChatFormat(CHAT_TEMPLATE).stop_strings == ()
+
+
+def test_the_preset_for_qwen3_begins_the_answer_where_it_has_thought() -> None:
+    messages = [Message("system", "Be brief."), *user_and_assistant("Hi", "Yes?", "2+2?")]
+    assert joined(ChatFormat(QWEN3).fragments(messages)) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\nYes?<|im_end|>\n"
+        "<|im_start|>user\n2+2?<|im_end|>\n"
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
 
 
 def test_marks_of_training_are_passed_over() -> None:

@@ -188,6 +188,15 @@ def test_every_preset_is_valid_and_fits_eight_large_gpus(path: Path) -> None:
     assert all(name in str(placement) for name in config.member_names)
 
 
+@pytest.mark.parametrize(("name", "devices"), [("gpu-pair-8b", "2x24GiB"), ("gpu-pair-32b", "2x80GiB")])
+def test_a_pair_for_gpus_takes_one_each(name: str, devices: str) -> None:
+    config = load_config(next(path for path in CONFIGS if path.stem == name))
+    placement = plan(config.members, parse_devices(devices))
+    assert devices_of(placement) == ["cuda:0", "cuda:1"]
+    assert placement.warnings == ()
+    assert placement.are_apart
+
+
 def test_the_papers_pair_spans_gpus() -> None:
     config = load_config(next(path for path in CONFIGS if path.stem == "paper-70b"))
     placement = plan(config.members, parse_devices("8x80GiB"))

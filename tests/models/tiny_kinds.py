@@ -12,6 +12,8 @@ _HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embe
 _ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 PACKABLE: dict[str, dict[str, Any]] = {
     "Llama": {},
+    "Qwen3": {},
+    "Olmo3": {"sliding_window": 6, "num_hidden_layers": 4},  # in three of four
     "Mistral": {"sliding_window": 6},  # in all layers
     "Cohere2": {"sliding_window": 6},  # in some
     "Llama4": {"attention_chunk_size": 6, "intermediate_size_mlp": 64},
