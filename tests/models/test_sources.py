@@ -17,6 +17,7 @@ from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
 from gac_app.models.sources import ModelFiles, Progress, resolve
 from gac_app.models.sources import checksum as checksum_module
+from gac_app.models.sources.base import folder_bytes
 from tests.models.fake_hub import COMMIT, FakeHub
 
 GGUF = b"GGUF" + bytes(range(256)) * 40
@@ -321,6 +322,30 @@ def test_an_unreachable_hub_is_told_unless_the_cache_has_all(
     assert find(cache, source="hub:org/tiny") == files
     with pytest.raises(ModelLoadError, match=r"huggingface\.co cannot be reached"):
         find(tmp_path / "empty", source="hub:org/tiny")
+
+
+def test_a_folder_may_vanish_while_it_is_measured(tmp_path: Path) -> None:
+    is_done = threading.Event()
+
+    def come_and_go() -> None:
+        while not is_done.is_set():
+            inner = tmp_path / "pip" / "unpack"
+            inner.mkdir(parents=True)
+            (inner / "x.whl").write_bytes(b"12345")
+            (inner / "x.whl").unlink()
+            inner.rmdir()
+            inner.parent.rmdir()
+
+    (tmp_path / "kept").write_bytes(b"123")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        sizes = {folder_bytes(tmp_path) for _ in range(2000)}
+    finally:
+        is_done.set()
+        thread.join()
+    assert sizes <= {3, 8}
 
 
 def test_fetching_needs_no_model_library() -> None:

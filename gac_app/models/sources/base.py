@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ def watched(folder: Path, total_bytes: Callable[[], int | None], progress: Progr
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files below `folder`, of which some may vanish meanwhile; links count nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # renamed or removed between listing and looking
-            total += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish, unlike Path.rglob
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(FileNotFoundError):  # renamed or removed between listing and looking
+                total += 0 if path.is_symlink() else path.stat().st_size
     return total
