@@ -8,6 +8,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,10 +93,9 @@ def _planned(config: Config) -> Placement:
 
 def _load_models(config: Config, placement: Placement, states: MemberStates) -> list[Model]:
     """All members' models, loaded at the same time."""
+    load = partial(_load_member, config, states=states, unreachable=set())
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
-        loading = [
-            pool.submit(_load_member, config, member, placement.seats[member.name], states) for member in config.members
-        ]
+        loading = [pool.submit(load, member, placement.seats[member.name]) for member in config.members]
     errors = [error for future in loading if (error := future.exception())]
     models = [future.result() for future in loading if not future.exception()]
     if errors:
@@ -134,7 +134,9 @@ def _mark_failed(service: RunService, detail: str) -> None:
             service.states.set(name, "failed", detail=detail)
 
 
-def _load_member(config: Config, member: MemberConfig, seat: Seat, states: MemberStates) -> Model:
+def _load_member(
+    config: Config, member: MemberConfig, seat: Seat, *, states: MemberStates, unreachable: set[str]
+) -> Model:
     from gac_app.models.factory import load_model
 
     def on_fetch(progress: Progress) -> None:
@@ -149,6 +151,7 @@ def _load_member(config: Config, member: MemberConfig, seat: Seat, states: Membe
             cache_dir=cache_dir(config),
             on_fetch=on_fetch,
             on_load=lambda: states.set(member.name, "loading"),
+            unreachable=unreachable,
         )
     except GacError as error:
         states.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))

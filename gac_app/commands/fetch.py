@@ -26,18 +26,19 @@ def _fetch(config: Config) -> dict[str, str]:
     from gac_app.models import sources
 
     paths = {}
+    unreachable: set[str] = set()
     # Names and notices come from a config: they are text, not rich's markup.
     columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     with Progress(*columns, console=Console(stderr=True, markup=False, highlight=False)) as bars:
         for member in config.members:
-            if member.source.startswith("random:"):
+            if member.is_random:
                 continue  # made from a seed, not from files
             bar = bars.add_task(member.name, total=None)
 
             def show(progress: sources.Progress, bar: TaskID = bar) -> None:
                 bars.update(bar, completed=progress.num_bytes, total=progress.total_bytes)
 
-            path = sources.resolve(member, cache_dir(config), show).path
+            path = sources.resolve(member, cache_dir(config), show, unreachable).path
             size = _size_bytes(path)
             bars.update(bar, completed=size, total=size)
             if member.notice:
