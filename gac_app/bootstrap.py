@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.models.base import Model
     from gac_app.models.placement import Placement, Seat
-    from gac_app.models.sources import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -139,17 +138,13 @@ def _load_member(
 ) -> Model:
     from gac_app.models.factory import load_model
 
-    def on_fetch(progress: Progress) -> None:
-        share = progress.num_bytes / progress.total_bytes if progress.total_bytes else None
-        states.set(member.name, "fetching", progress=share)
-
     try:
         model = load_model(
             member,
             device=seat.device,
             num_threads=seat.num_threads,
             cache_dir=cache_dir(config),
-            on_fetch=on_fetch,
+            on_fetch=partial(states.set_fetching, member.name),
             on_load=lambda: states.set(member.name, "loading"),
             unreachable=unreachable,
         )
