@@ -8,6 +8,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.models.base import Model
     from gac_app.models.placement import Placement, Seat
-    from gac_app.models.sources import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -92,10 +92,9 @@ def _planned(config: Config) -> Placement:
 
 def _load_models(config: Config, placement: Placement, states: MemberStates) -> list[Model]:
     """All members' models, loaded at the same time."""
+    load = partial(_load_member, config, states=states, unreachable=set())
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
-        loading = [
-            pool.submit(_load_member, config, member, placement.seats[member.name], states) for member in config.members
-        ]
+        loading = [pool.submit(load, member, placement.seats[member.name]) for member in config.members]
     errors = [error for future in loading if (error := future.exception())]
     models = [future.result() for future in loading if not future.exception()]
     if errors:
@@ -134,12 +133,10 @@ def _mark_failed(service: RunService, detail: str) -> None:
             service.states.set(name, "failed", detail=detail)
 
 
-def _load_member(config: Config, member: MemberConfig, seat: Seat, states: MemberStates) -> Model:
+def _load_member(
+    config: Config, member: MemberConfig, seat: Seat, *, states: MemberStates, unreachable: set[str]
+) -> Model:
     from gac_app.models.factory import load_model
-
-    def on_fetch(progress: Progress) -> None:
-        share = progress.num_bytes / progress.total_bytes if progress.total_bytes else None
-        states.set(member.name, "fetching", progress=share)
 
     try:
         model = load_model(
@@ -147,8 +144,9 @@ def _load_member(config: Config, member: MemberConfig, seat: Seat, states: Membe
             device=seat.device,
             num_threads=seat.num_threads,
             cache_dir=cache_dir(config),
-            on_fetch=on_fetch,
+            on_fetch=partial(states.set_fetching, member.name),
             on_load=lambda: states.set(member.name, "loading"),
+            unreachable=unreachable,
         )
     except GacError as error:
         states.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 import typer
 
@@ -52,10 +53,21 @@ app.command()(export.export)
 app.add_typer(db.app, name="db")
 
 
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at that moment: while `fetch` draws bars, rich puts the lines above them."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
 def main() -> None:
     """Run the command of `sys.argv` and exit with its code."""
     # Logs go to stderr: stdout is for results. Libraries are heard when something is wrong.
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(handlers=[_StderrHandler()], format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("gac_app").setLevel(logging.INFO)
     try:
         app()

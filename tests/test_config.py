@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config, MemberConfig, Settings
 from gac_app.errors import RequestError
 
 CONFIG = Config.model_validate(
@@ -68,3 +69,39 @@ def test_the_first_member_is_the_gate_by_default_and_settings_are_values() -> No
     assert CONFIG.settings_from({}) == CONFIG.settings
     with pytest.raises(ValueError, match="frozen"):
         CONFIG.settings.threshold = 0.1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("source", "mirrors"),
+    [
+        ("a.gguf", (("a.gguf",),)),
+        ("C:/models/a.gguf", (("C:/models/a.gguf",),)),
+        (["hub:org/a#b", "a.gguf"], (("hub:org/a#b",), ("a.gguf",))),
+        ([["part1", "part2"]], (("part1", "part2"),)),
+        (["hub:org/a", ["pypi:p==1#a", "part2"]], (("hub:org/a",), ("pypi:p==1#a", "part2"))),
+    ],
+)
+def test_a_source_is_a_list_of_mirrors_and_a_mirror_a_list_of_parts(source: Any, mirrors: Any) -> None:
+    member = MemberConfig(name="a", source=source)
+    assert member.mirrors == mirrors
+    assert not member.is_random
+    assert MemberConfig.model_validate_json(member.model_dump_json()) == member
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (5, "expected a source, or a list of mirrors"),
+        ([["a", ["b"]]], "expected a source, or a list of mirrors"),
+        ("", "expected at least one source"),
+        ([], "expected at least one source"),
+        ([[]], "expected at least one source"),
+        (["a", ["b", ""]], "expected at least one source"),
+        (["a", "ftp:b"], "'ftp:b' is no source"),
+        (["random:1", "a"], "'random:1' has no mirrors and is no part"),
+    ],
+)
+def test_a_source_that_cannot_work_is_refused_in_one_line(source: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        MemberConfig(name="a", source=source)
+    assert [error["loc"] for error in caught.value.errors()] == [("source",)]

@@ -10,7 +10,7 @@ from gac_app.config import MemberConfig
 
 def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:
     """Whether the member is given to llama.cpp where that works."""
-    if member.source.startswith("random:") or member.backend == "transformers":
+    if member.is_random or member.backend == "transformers":
         return False
     return bench.files(member).kind == "gguf" and (
         member.backend == "llama_cpp" or bench.seats[member.name].device == "cpu"

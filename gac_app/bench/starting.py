@@ -26,7 +26,7 @@ _STOP_TIMEOUT_S = 15.0
 
 def measure(bench: Workbench) -> list[Row]:
     for member in bench.config.members:
-        if not member.source.startswith("random:"):
+        if not member.is_random:
             bench.files(member)  # fetched before the clock runs
     starts = [_start(bench.path) for _ in range(1 if bench.is_quick else 3)]
     return [

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
 from gac_app.environment import cache_dir
+from gac_app.server.reporting import StateLog
+from gac_app.services.members import MemberStates
 
 
 def fetch(config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -22,28 +25,38 @@ def fetch(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 def _fetch(config: Config) -> dict[str, str]:
-    """Member name -> path, showing bars on stderr."""
+    """Member name -> path, showing bars on stderr, or lines where that is no terminal."""
     from gac_app.models import sources
 
-    paths = {}
+    paths: dict[str, str] = {}
+    unreachable: set[str] = set()
+    states, log = MemberStates(config), StateLog()
     # Names and notices come from a config: they are text, not rich's markup.
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, console=Console(stderr=True, markup=False, highlight=False)) as bars:
+    columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
+    with Progress(columns[0], BarColumn(), columns[1], console=_console()) as bars:
         for member in config.members:
-            if member.source.startswith("random:"):
+            if member.is_random:
                 continue  # made from a seed, not from files
-            bar = bars.add_task(member.name, total=None)
+            bar = bars.add_task(member.name, total=None, words="")
 
-            def show(progress: sources.Progress, bar: TaskID = bar) -> None:
-                bars.update(bar, completed=progress.num_bytes, total=progress.total_bytes)
+            def show(progress: sources.Progress, name: str = member.name, bar: TaskID = bar) -> None:
+                states.set_fetching(name, progress)
+                state = states.of(name)
+                bars.update(bar, completed=progress.num_bytes, total=progress.total_bytes, words=state.words)
+                if not bars.console.is_terminal:
+                    log.tell(state)
 
-            path = sources.resolve(member, cache_dir(config), show).path
+            path = sources.resolve(member, cache_dir(config), show, unreachable).path
             size = _size_bytes(path)
-            bars.update(bar, completed=size, total=size)
+            bars.update(bar, completed=size, total=size, words=decimal(size))
             if member.notice:
                 bars.console.print(f"{member.name}: {member.notice}")
             paths[member.name] = str(path)
     return paths
+
+
+def _console() -> Console:
+    return Console(stderr=True, markup=False, highlight=False)
 
 
 def _size_bytes(path: Path) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gac_app.commands.options import ConfigOption, load
-from gac_app.config import SOURCE_SCHEMES, Config
+from gac_app.config import Config, scheme_of
 from gac_app.environment import is_zero_gpu
 
 
@@ -56,6 +57,6 @@ def _check(config: Config, devices: str | None) -> None:
     found = parse_devices(devices) if devices is not None else detect_devices()
     typer.echo(str(plan(config.members, found)))
     for member in config.members:
-        is_local = member.source and not member.source.startswith(tuple(f"{scheme}:" for scheme in SOURCE_SCHEMES))
-        if is_local and not Path(member.source).expanduser().exists():
-            typer.echo(f"warning: {member.name}: there is no {member.source} on this machine")
+        for part in chain(*member.mirrors):
+            if not scheme_of(part) and not Path(part).expanduser().exists():
+                typer.echo(f"warning: {member.name}: there is no {part} on this machine")

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gac_app.config import MemberConfig
+from gac_app.config import RANDOM_PREFIX, MemberConfig
 from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.models.base import Model
 from gac_app.models.sources import ModelFiles, Progress, resolve
 
 logger = logging.getLogger(__name__)
-
-RANDOM_PREFIX = "random:"
 
 
 def load_model(
@@ -25,6 +23,7 @@ def load_model(
     cache_dir: Path,
     on_fetch: Callable[[Progress], None],
     on_load: Callable[[], None],
+    unreachable: set[str] | None = None,
 ) -> Model:
     """Fetch what is missing, then load.
 
@@ -33,14 +32,15 @@ def load_model(
         num_threads: CPU threads of one forward pass.
         on_fetch: told how far a download is.
         on_load: called when the files are there.
+        unreachable: what `resolve` is to remember from member to member.
 
     Raises:
         ModelLoadError, ConfigError.
     """
-    if member.source.startswith(RANDOM_PREFIX):
+    if member.is_random:
         on_load()
         return _random_model(member)
-    files = resolve(member, cache_dir, on_fetch)
+    files = resolve(member, cache_dir, on_fetch, unreachable)
     on_load()
     if _runs_on_llama_cpp(member, files, device):
         model = _gguf_model(member, files, num_threads, cache_dir)
@@ -90,7 +90,7 @@ def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache
 def _random_model(member: MemberConfig) -> Model:
     from gac_app.models.random_model import RandomModel
 
-    seed = member.source.removeprefix(RANDOM_PREFIX)
+    seed = str(member.source).removeprefix(RANDOM_PREFIX)
     if not seed.isdecimal():
         raise ConfigError(f"members: {member.name}: expected 'random:' and a whole number, got {member.source!r}")
     context_length = member.context_length or 4096

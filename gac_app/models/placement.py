@@ -85,7 +85,7 @@ def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
         return _listed(member.device)
     if member.max_memory:
         return tuple(name for name in member.max_memory if name != CPU) or (CPU,)
-    needs_cpu = not devices.gpus or member.backend == "llama_cpp" or member.source.startswith("random:")
+    needs_cpu = not devices.gpus or member.backend == "llama_cpp" or member.is_random
     return (CPU,) if needs_cpu else ()
 
 
@@ -104,7 +104,7 @@ def _size_bytes(member: MemberConfig, on_gpu: bool) -> int | None:
 
 
 def _is_gguf(member: MemberConfig) -> bool:
-    return bool(member.parts) or member.source.endswith(".gguf")
+    return any(len(parts) > 1 or parts[0].endswith(".gguf") for parts in member.mirrors)
 
 
 class _GpuMemory:

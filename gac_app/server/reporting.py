@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,32 +12,40 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 POLL_S = 0.5
+FETCHING_S = 5.0  # between two lines about one download
 _logger = logging.getLogger(__name__)
 
 
+class StateLog:
+    """Writes a member's state to the log when its phase changes, and every few seconds how far a download is."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[str, float]] = {}  # member -> phase, when
+
+    def tell(self, state: MemberState) -> None:
+        now = time.monotonic()
+        phase, told_s = self._told.get(state.name, ("", 0.0))
+        if state.phase == phase and not (phase == "fetching" and now - told_s >= FETCHING_S):
+            return
+        self._told[state.name] = state.phase, now
+        words = f"failed: {state.detail}" if state.phase == "failed" else state.words
+        if state.notice and state.phase == "fetching" != phase:
+            words += f" ({state.notice})"
+        _logger.log(logging.ERROR if state.phase == "failed" else logging.INFO, "%s: %s", state.name, words)
+
+
 def report_members(service: RunService) -> None:
-    """Log each member's state whenever it changes, from a thread, until every member is ready or has failed."""
+    """Log each member's state, from a thread, until every member is ready or has failed."""
     threading.Thread(target=_report, args=(service,), name="member-report", daemon=True).start()
 
 
 def _report(service: RunService) -> None:
-    seen: dict[str, str] = {}
+    log = StateLog()
     pause = threading.Event()
     while True:
         states = service.member_states()
         for state in states:
-            line = describe(state)
-            if seen.get(state.name) != line:
-                seen[state.name] = line
-                _logger.log(logging.ERROR if state.phase == "failed" else logging.INFO, "%s: %s", state.name, line)
+            log.tell(state)
         if all(state.phase in ("ready", "failed") for state in states):
             return
         pause.wait(POLL_S)
-
-
-def describe(state: MemberState) -> str:
-    """One line, which changes at every tenth of a download only: `fetching 40 %`, `ready`, `failed: no network`."""
-    if state.phase == "fetching":
-        percent = f" {int(state.progress * 10) * 10} %" if state.progress is not None else ""
-        return f"fetching{percent}" + (f" ({state.notice})" if state.notice else "")
-    return f"{state.phase}: {state.detail}" if state.phase == "failed" else state.phase

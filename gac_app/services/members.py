@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gac_app.config import Config
+
+if TYPE_CHECKING:
+    from gac_app.models.sources import Progress
 
 Phase = Literal["waiting", "fetching", "loading", "ready", "failed"]
 
@@ -17,6 +20,8 @@ class MemberState:
 
     Attributes:
         progress: 0 to 1 while fetching, where the size is known.
+        bytes_per_s: while fetching, where it is known.
+        left_s: while fetching, where it is known.
         detail: for people: why it failed, or what runs it where.
         notice: the model's licence notice.
     """
@@ -24,8 +29,20 @@ class MemberState:
     name: str
     phase: Phase = "waiting"
     progress: float | None = None
+    bytes_per_s: float | None = None
+    left_s: float | None = None
     detail: str = ""
     notice: str = ""
+
+    @property
+    def words(self) -> str:
+        """The phase, and what is known of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
+        words = [self.phase if self.progress is None else f"{self.phase} {int(self.progress * 100)} %"]
+        if self.bytes_per_s is not None:
+            words.append(f"{_size(self.bytes_per_s)}/s")
+        if self.left_s is not None:
+            words.append(f"{_duration(self.left_s)} left")
+        return " · ".join(words)
 
 
 class MemberStates:
@@ -35,10 +52,47 @@ class MemberStates:
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
 
-    def set(self, name: str, phase: Phase, *, progress: float | None = None, detail: str = "") -> None:
+    def set(self, name: str, phase: Phase, *, detail: str = "") -> None:
+        """A member's phase; what was said of an earlier one is forgotten."""
+        self._put(MemberState(name, phase, detail=detail))
+
+    def set_fetching(self, name: str, progress: Progress) -> None:
+        """A member is being fetched, and how far that is."""
+        self._put(
+            MemberState(
+                name,
+                "fetching",
+                progress=progress.share,
+                bytes_per_s=progress.bytes_per_s,
+                left_s=progress.left_s,
+            )
+        )
+
+    def _put(self, state: MemberState) -> None:
         with self._lock:
-            self._states[name] = replace(self._states[name], phase=phase, progress=progress, detail=detail)
+            self._states[state.name] = replace(state, notice=self._states[state.name].notice)
 
     def all(self) -> list[MemberState]:
         with self._lock:
             return list(self._states.values())
+
+    def of(self, name: str) -> MemberState:
+        with self._lock:
+            return self._states[name]
+
+
+def _size(num_bytes: float) -> str:
+    """Two or three digits: `350 kB`, `1.2 MB`, `12 MB`."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= factor:
+            size = num_bytes / factor
+            return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
+def _duration(seconds: float) -> str:
+    """`25 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

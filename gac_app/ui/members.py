@@ -1,4 +1,4 @@
-"""The chips that say how far each member is: fetching 42 %, loading, ready, failed and why."""
+"""The chips that say how far each member is: fetching 42 % · 12 MB/s, loading, ready, failed and why."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
 def states_of(service: RunService) -> str:
     """Every member's state as JSON for the chips' script."""
     states = [
-        {name: getattr(state, name) for name in ("name", "phase", "progress", "detail", "notice")}
+        {name: getattr(state, name) for name in ("name", "phase", "words", "progress", "detail", "notice")}
         for state in service.member_states()
     ]
     return json.dumps(states).replace("<", "\\u003c")

@@ -3,16 +3,11 @@
 const chips = element.querySelector(".gac-chips");
 const notes = element.querySelector(".gac-chip-notes");
 
-function phaseText(state) {
-  if (state.phase === "fetching") return state.progress === null ? "fetching" : `fetching ${Math.floor(state.progress * 100)} %`;
-  return state.phase;
-}
-
 function draw() {
   const states = parseJson(props.value, []);
   chips.replaceChildren(...states.map((state, index) => h("li", { "data-phase": state.phase, title: state.detail || null },
     h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: state.name })),
-    h("span", { class: "gac-phase", text: phaseText(state) }),
+    h("span", { class: "gac-phase", text: state.words }),
     state.phase === "fetching" && state.progress !== null ? h("i", { class: "gac-progress", style: `width:${(state.progress * 100).toFixed(1)}%` }) : null)));
   const failed = states.filter((state) => state.phase === "failed" && state.detail);
   const noticed = states.filter((state) => state.notice);

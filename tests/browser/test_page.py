@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from gac_app.models.sources import Progress
 from tests.browser.conftest import Opener, Server, Watched
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
@@ -182,10 +183,10 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
 def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
     site = serve()
     ensemble, site.service._runner.ensemble = site.service._runner.ensemble, None
-    site.service.states.set("Small", "fetching", progress=0.42)
+    site.service.states.set_fetching("Small", Progress(42_000_000, 100_000_000, bytes_per_s=2_300_000.0))
     site.service.states.set("Large", "failed", detail="no network")
     page = open_page(site)
-    page.page.wait_for_selector(".gac-chips :text('fetching 42 %')")
+    page.page.wait_for_selector(".gac-chips :text('fetching 42 % · 2.3 MB/s · 25 s left')")
     page.page.wait_for_selector(".gac-chip-notes [role=alert]:has-text('no network')")
     assert "Large terms" in page.text(".gac-chip-notes")
     page.page.fill("#gac-prompt textarea", "too early")

@@ -1,7 +1,9 @@
-"""Tiny saved models, made once per test run."""
+"""Tiny saved models, made once per test run, and places that models are fetched from."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from gac_app.models.sources import ModelFiles
 from gac_app.models.transformers_loading import load
 from gac_app.models.transformers_model import TransformersModel
 from tests.models import tiny
+from tests.models.fake_hub import FakeHub
+from tests.models.source_tools import REPOSITORY, use_endpoint
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,29 @@ def load_directory(directory: Path, **config: object) -> TransformersModel:
     """A directory's model on the CPU, one thread."""
     member = MemberConfig.model_validate({"name": "tiny", "source": str(directory), **config})
     return load(member, ModelFiles(directory, "directory"), directory / "unused", "cpu", 1)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for its only index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    from huggingface_hub import constants
+
+    with FakeHub("org/tiny", dict(REPOSITORY)).running() as fake:
+        use_endpoint(monkeypatch, fake.endpoint)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield fake

@@ -1,9 +1,10 @@
-"""A Hugging Face Hub of one repository on the loopback: enough of its HTTP interface for snapshot_download."""
+"""A Hugging Face Hub of one repository on the loopback: enough of its HTTP interface for downloads."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,11 +47,13 @@ class FakeHub:
                 for name, data in self.files.items()
             ]
             return 200, json.dumps(tree).encode(), {}
-        prefix = f"/{self.repo}/resolve/{COMMIT}/"
-        if path.startswith(prefix) and path.removeprefix(prefix) in self.files:
-            data = self.files[path.removeprefix(prefix)]
+        file = re.fullmatch(rf"/{self.repo}/resolve/(?:main|{COMMIT})/(.+)", path)
+        if file and file[1] in self.files:
+            data = self.files[file[1]]
             etag = hashlib.sha1(data).hexdigest()  # noqa: S324
             return 200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
+        if file:
+            return 404, b"", {"X-Error-Code": "EntryNotFound"}
         code = "RepoNotFound" if not path.startswith(f"/api/models/{self.repo}") else "RevisionNotFound"
         return 404, b"{}", {"X-Error-Code": code}
 

@@ -105,6 +105,12 @@ def test_too_little_main_memory_is_warned_of() -> None:
     assert placement.warnings == ("a, b: about 69.5 GiB needed in main memory, which has 32.0 GiB",)
 
 
+@pytest.mark.parametrize("source", ["a.gguf", "hub:a/b#c.gguf", ["hub:a/b", "a.gguf"], [["pypi:a==1#1.bin", "2.bin"]]])
+def test_quantised_files_need_less_of_a_cpu_than_repositories(source: object) -> None:
+    sizes = [plan([member("a", source=each)], machine()).seats["a"].size_bytes or 0 for each in (source, "hub:a/b")]
+    assert 0 < sizes[0] < sizes[1]
+
+
 def test_llama_cpp_and_random_members_stay_on_the_cpu() -> None:
     members = [member("a", backend="llama_cpp"), member("b", source="random:1")]
     assert devices_of(plan(members, machine(80))) == ["cpu", "cpu"]

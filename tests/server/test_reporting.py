@@ -1,0 +1,31 @@
+"""The members' states on the console: every change of phase, and a line every few seconds of a download."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from gac_app.server import reporting
+from gac_app.services.members import MemberState
+
+
+def test_a_long_download_is_never_silent_and_a_short_one_no_flood(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(reporting.time, "monotonic", lambda: now)
+    log = reporting.StateLog()
+    with caplog.at_level(logging.INFO, "gac_app"):
+        log.tell(MemberState("a"))
+        for tick in range(60):  # half a minute
+            now = 100 + tick / 2
+            log.tell(MemberState("a", "fetching", progress=tick / 100, bytes_per_s=2e6, notice="terms"))
+        log.tell(MemberState("a", "loading"))
+        log.tell(MemberState("a", "loading"))
+        log.tell(MemberState("a", "failed", detail="no memory"))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[:3] == ["a: waiting", "a: fetching 0 % · 2.0 MB/s (terms)", "a: fetching 10 % · 2.0 MB/s"]
+    assert lines[-2:] == ["a: loading", "a: failed: no memory"]
+    assert len(lines) == 1 + 6 + 2
+    assert caplog.records[-1].levelname == "ERROR"
