@@ -36,6 +36,7 @@ Mode = Literal["gate", "every-step", "agreement"]
 GatePolicy = Literal["lazy", "eager"]
 Alignment = Literal["paper", "prefix", "unite"]
 Speculation = Literal["off", "auto", "on"]
+Reproducible = Literal["off", "auto", "on"]
 Source = str | tuple[str | tuple[str, ...], ...]
 Weights = Literal["average", "score", "posterior"] | dict[str, float]
 
@@ -61,6 +62,9 @@ class Settings(Frozen):
     # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
     # measured to be faster and every model reads several ids as exactly as one.
     speculation: Speculation = "auto"
+    # Text and probabilities depend on models, messages, settings, seed and kind of processor alone, never on what else
+    # runs or ran. `auto`: where members are batch-invariant; `on`: also where that costs shared passes and drafts.
+    reproducible: Reproducible = "auto"
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
     top_p: float = Field(1.0, gt=0.0, le=1.0)

@@ -100,9 +100,11 @@ class Ensemble:
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
-        pace = self._pace(members, settings)
+        is_reproducible = _is_reproducible(members, settings)
+        pace = self._pace(members, settings, is_reproducible=is_reproducible)
+        new_context = _new_context(members, settings, can_draft=pace is not None)
         return DecodingSession(
-            contexts=_open_all(members, ids, _new_context(members, settings, can_draft=pace is not None), scope),
+            contexts=_open_all(members, ids, new_context, scope, is_reproducible=is_reproducible),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
             combine=_combine(members, settings),
@@ -112,6 +114,7 @@ class Ensemble:
             branch=branch,
             pace=pace,
             drafts_favourites=settings.speculation == "auto" and not pace and self._are_apart,
+            is_reproducible=is_reproducible,
         )
 
     def score(
@@ -176,12 +179,14 @@ class Ensemble:
         is_posterior = settings.weights == "posterior"
         return StepWeights(self.config.weights(settings), is_posterior=is_posterior, decay=settings.posterior_decay)
 
-    def _pace(self, members: list[Member], settings: Settings) -> Pace | None:
+    def _pace(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Pace | None:
         """What is known of drafting with these members; None where they do not draft.
 
         `auto` decides by the clock, so it drafts only where that cannot be told from the text.
         """
         can_draft = len(members) > 1 and settings.gate_policy == "lazy"
+        if is_reproducible:  # a draft is read in passes of several ids
+            can_draft = can_draft and all(member.is_chunk_invariant for member in members)
         is_wanted = settings.speculation == "on" or (
             settings.speculation == "auto" and all(member.is_chunk_exact for member in members)
         )
@@ -229,6 +234,12 @@ class Ensemble:
         return ids
 
 
+def _is_reproducible(members: list[Member], settings: Settings) -> bool:
+    if settings.reproducible == "auto":
+        return all(member.is_batch_invariant for member in members)
+    return settings.reproducible == "on"
+
+
 def _document_start(member: Member) -> list[int]:
     """What stands before a document: the member's BOS, else the token that ends the document before."""
     return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
@@ -250,12 +261,18 @@ def _combine(members: list[Member], settings: Settings) -> Combine:
 
 
 def _open_all(
-    members: list[Member], ids: list[list[int]], new_context: Callable[..., MemberContext], scope: str
+    members: list[Member],
+    ids: list[list[int]],
+    new_context: Callable[..., MemberContext],
+    scope: str,
+    *,
+    is_reproducible: bool,
 ) -> list[MemberContext]:
     contexts: list[MemberContext] = []
     try:
         for member, prompt_ids in zip(members, ids, strict=True):
-            contexts.append(new_context(member, prompt_ids, member.open(prompt_ids, scope)))
+            sequence = member.open(prompt_ids, scope, is_reproducible=is_reproducible)
+            contexts.append(new_context(member, prompt_ids, sequence))
     except BaseException:
         for context in contexts:
             context.close()

@@ -90,6 +90,8 @@ class FinishedEvent:
     seconds: float
     members: dict[str, MemberUsage]
     detail: str = ""  # for people: which member failed, which limit was reached
+    digest: str = ""  # of its steps (see `StepDigest`), in hexadecimal
+    is_reproducible: bool = False  # the same models, messages, settings and seed give this digest again
 
     @property
     def tokens_per_s(self) -> float:

@@ -43,8 +43,12 @@ class Member(Protocol):
         """Whether reading several ids in one pass gives what reading them one by one gives, to float32 rounding."""
 
     @property
-    def exact_ids(self) -> int:
-        """Ids of a sequence in one pass up to which it gives, to the last bit, what reading them one by one gives."""
+    def is_batch_invariant(self) -> bool:
+        """Whether what a sequence gets is, to the last bit, the same whatever else is in the pass."""
+
+    @property
+    def is_chunk_invariant(self) -> bool:
+        """Whether what a sequence gets is, to the last bit, the same however its ids are cut into passes."""
 
     @property
     def engine(self) -> str:
@@ -56,11 +60,13 @@ class Member(Protocol):
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt."""
 
-    def open(self, ids: list[int], scope: str = "") -> Sequence:
-        """A sequence with `ids` pending. Where no more can be held, this or its first read raises MemberError.
+    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
+        """A sequence with `ids`, its prompt, pending. Where no more can be held, this or its first read raises
+        MemberError.
 
         Args:
             scope: sequences of one scope may go on from what others of it have read; empty = this one shares nothing.
+            is_reproducible: what it gets may not depend on what else runs or ran, whatever that costs.
         """
 
     def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
@@ -108,7 +114,8 @@ def take_readings(
     with failures_named(model):
         for read in reads:
             model.catch_up(read.sequence)
-        logits = model.read(reads)
+        is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
+        logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while others use what they were given
     for reading in _readings(model, mapping, zip(logits, counts, foreseen, strict=True)):
         handed_over = time.monotonic()
@@ -162,6 +169,25 @@ def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
     with failures_named(model):
         model.catch_up(sequence)
         model.read_part(sequence, num_ids)
+
+
+def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
+    """The logits that are asked for, `[num_logits, V]`, by as many passes as it takes."""
+    sequence, found = read.sequence, []
+    first_wanted = len(sequence.ids) - read.num_logits
+    while num_ids := min(model.fixed_part(sequence), sequence.num_pending):
+        num_wanted = min(num_ids, sequence.num_valid + num_ids - first_wanted)
+        if num_ids == sequence.num_pending and not found:
+            return model.read([Read(sequence, num_wanted)])[0]
+        rest = sequence.ids[sequence.num_valid + num_ids :]
+        del sequence.ids[sequence.num_valid + num_ids :]
+        try:
+            [logits_NV] = model.read([Read(sequence, max(1, num_wanted))])
+        finally:
+            sequence.ids += rest
+        if num_wanted > 0:
+            found.append(logits_NV.clone())  # the next pass overwrites them
+    return torch.cat(found)
 
 
 @contextmanager
@@ -221,8 +247,12 @@ class ModelMember:
         return self._model.is_chunk_exact
 
     @property
-    def exact_ids(self) -> int:
-        return self._model.exact_ids
+    def is_batch_invariant(self) -> bool:
+        return self._model.is_batch_invariant
+
+    @property
+    def is_chunk_invariant(self) -> bool:
+        return self._model.is_chunk_invariant
 
     @property
     def engine(self) -> str:
@@ -232,6 +262,11 @@ class ModelMember:
     def chat_stop_strings(self) -> tuple[str, ...]:
         return self._model.chat_stop_strings
 
+    def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
+        """Of a sequence with this prompt: `Sequence.num_fixed`. An invariant model needs no fixed passes."""
+        is_invariant = self.is_batch_invariant and self.is_chunk_invariant
+        return len(ids) if is_reproducible and not is_invariant else None
+
     def encode(self, prompt: Prompt) -> list[int]:
         return self._model.encode_raw(prompt) if isinstance(prompt, str) else self._model.encode_chat(list(prompt))
 
@@ -239,9 +274,10 @@ class ModelMember:
 class InlineMember(ModelMember):
     """Runs its model in the calling thread: the plainest implementation, for tests and for comparison."""
 
-    def open(self, ids: list[int], scope: str = "") -> Sequence:
+    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
         sequence = self._model.new_sequence()
         sequence.extend(ids)
+        sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
 
     def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:

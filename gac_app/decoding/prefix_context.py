@@ -141,7 +141,7 @@ class PrefixContext(MemberContext):
     @property
     def takes_drafts(self) -> bool:
         """Whether the member can read a draft along with what is pending."""
-        return self.member.exact_ids > 1
+        return self.member.is_chunk_invariant
 
     def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
         """The draft in the member's ids, where it is one and the pass that is due is over one other."""

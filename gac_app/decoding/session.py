@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from gac_app.config import Settings
 from gac_app.decoding.combine import Combine
 from gac_app.decoding.context import MemberContext, SessionStopped
+from gac_app.decoding.digest import StepDigest
 from gac_app.decoding.drafting_context import DraftingContext
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.favourite_drafts import FavouriteDrafts
@@ -63,6 +64,7 @@ class DecodingSession:
         pace: what is known of drafting with these members, whose contexts draft then (see `Speculation`); None = they
             do not.
         drafts_favourites: the fastest member may read on by its favourites (see `FavouriteDrafts`).
+        is_reproducible: what members say does not depend on what else runs or ran.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class DecodingSession:
         branch: Branch | None = None,
         pace: Pace | None = None,
         drafts_favourites: bool = False,
+        is_reproducible: bool = False,
     ) -> None:
         self._stopped = threading.Event()
         self._sampler = Sampler(settings)
@@ -91,6 +94,8 @@ class DecodingSession:
         self._branch = branch or Branch()
         self._text = TextStream(stop_strings)
         self._clock = _Clock()
+        self._digest = StepDigest()
+        self._is_reproducible = is_reproducible
         self._num_tokens = 0
         self._num_ensembled = 0
         self._reason: FinishReason | None = None
@@ -127,7 +132,7 @@ class DecodingSession:
     def _step(self) -> list[TokenEvent]:
         """Decide and feed a token; returns the events that may be shown."""
         with one_torch_thread():
-            return self._text.show(self._decided())
+            return self._show(self._decided())
 
     def _decided(self) -> StepTrace:
         is_forced = self._branch.token is not None and self._num_tokens == len(self._branch.steps)
@@ -153,7 +158,11 @@ class DecodingSession:
         self._sampler.note(token_id)
         spellings = self._feed(token_id, is_ensembled=step.is_ensembled)
         position = self._num_tokens - 1
-        return self._text.show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
+        return self._show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
+
+    def _show(self, step: StepTrace) -> list[TokenEvent]:
+        self._digest.add(step)
+        return self._text.show(step)
 
     def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
         """Feed a token to every member, and see whether it ends the answer."""
@@ -189,6 +198,8 @@ class DecodingSession:
             seconds=self._clock.seconds,
             members={name: context.usage for name, context in self.contexts.items()},
             detail=self._detail,
+            digest=self._digest.hex,
+            is_reproducible=self._is_reproducible,
         )
 
     def _id_of(self, token: bytes) -> int:

@@ -126,23 +126,30 @@ class Passes:
                 continue
             scopes |= {scope} if scope else set()
             if self._is_wanted(command):
-                if self._has_parts(command) or command.sequence.num_pending > self._model.max_shared_ids:
-                    self._apart.append(command)
-                else:
+                if self._can_share(command):
                     yield command
+                else:
+                    self._apart.append(command)
 
-    def _has_parts(self, command: ReadCommand) -> bool:
-        return command.sequence.num_pending - command.read.num_logits >= self._model.pass_ids
+    def _can_share(self, command: ReadCommand) -> bool:
+        num_pending = command.sequence.num_pending
+        if command.sequence.num_fixed is not None:
+            return self._model.is_batch_invariant and num_pending == 1
+        return not self._num_in_part(command) and num_pending <= self._model.max_shared_ids
+
+    def _num_in_part(self, command: ReadCommand) -> int:
+        """How many ids to read by themselves, before those with what comes behind them; 0 = none."""
+        sequence = command.sequence
+        is_fixed = sequence.num_fixed is not None
+        num_ids = self._model.fixed_part(sequence) if is_fixed else self._model.pass_ids
+        return num_ids if sequence.num_pending - command.read.num_logits >= num_ids else 0
 
     def _is_wanted(self, command: ReadCommand) -> bool:
         """Whether somebody still waits for this read, and a pass is needed for it; its sequence is held then."""
         if not command.future.set_running_or_notify_cancel():
             return False
-        is_new = command.sequence.slot == UNHELD
         try:
             known = self.prefixes.hold(command.read)
-            if is_new and not known and (num_due := self.prefixes.num_due(command.sequence)):
-                self._read_first(command, num_due)
         except Exception as error:  # the session's to handle: the worker goes on
             command.future.set_exception(error)
             return False
@@ -185,12 +192,13 @@ class Passes:
 
     def _read_part(self, command: ReadCommand) -> None:
         """Read a part of a long read, or what is left of it when that is little."""
-        if not self._has_parts(command):
+        num_in_part = self._num_in_part(command)
+        if not num_in_part:
             self._read_together([command])
             return
         length = command.sequence.num_valid
         try:
-            self._read_first(command, self._model.pass_ids)
+            self._read_first(command, num_in_part)
         except GacError as error:
             if not self._has_more_room([command], error):
                 command.future.set_exception(error)

@@ -90,13 +90,6 @@ class SharedPrefixes:
         self._live.append(sequence)
         return reading
 
-    def num_due(self, sequence: Sequence) -> int:
-        """Ids of the opening that are to be read by themselves, so that a text does not depend on who read them before.
-
-        A library's kernels may round differently where a prompt is cut differently.
-        """
-        return 0 if sequence.num_cached else self._num_opening(sequence)
-
     def fork(self, sequence: Sequence) -> Sequence:
         """A copy of a sequence. Raises MemberError where no more can be held."""
         self.hold_empty(sequence)
@@ -167,9 +160,17 @@ class SharedPrefixes:
     def _donor(self, sequence: ScopedSequence) -> tuple[ScopedSequence | None, int]:
         """Whoever has read most of it, and how much; of several one that no session has, which needs no copy."""
         donors = [donor for donor in [*self._live, *self._kept] if donor.scope == sequence.scope != ""]
-        shared = [(num_common(donor.held, sequence.ids), donor in self._kept, i) for i, donor in enumerate(donors)]
+        shared = [(self._num_shared(donor, sequence), donor in self._kept, i) for i, donor in enumerate(donors)]
         num_shared, _, index = max(shared, default=(0, False, -1))
         return (donors[index], num_shared) if shared else (None, 0)
+
+    def _num_shared(self, donor: ScopedSequence, sequence: ScopedSequence) -> int:
+        """How many ids of a donor's cache are what the sequence would read itself."""
+        num_same = num_common(donor.held, sequence.ids)
+        if sequence.num_fixed is None or donor.num_fixed == sequence.num_fixed <= num_same:
+            return num_same
+        num_prompt = min(num_same, donor.num_fixed or 0, sequence.num_fixed)
+        return num_prompt - num_prompt % self._model.pass_ids
 
     def _go_on_from(self, donor: ScopedSequence, sequence: ScopedSequence, num_shared: int) -> None:
         if donor in self._kept:
@@ -208,8 +209,8 @@ class SharedPrefixes:
         return [sequence for sequence in [*self._live, *self._kept] if self._has_opening(sequence)]
 
     def _num_opening(self, sequence: Sequence) -> int:
-        """Ids of the opening, where the sequence begins with it and goes on."""
-        length = len(self._opening)
+        """Ids of the opening, where the sequence begins with it and goes on, and is not read in fixed passes."""
+        length = len(self._opening) if sequence.num_fixed is None else 0
         return length if len(sequence.ids) > length and sequence.ids[:length] == self._opening else 0
 
     def _with_room(self, make: Callable[[], Sequence]) -> Sequence:

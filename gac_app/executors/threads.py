@@ -50,9 +50,10 @@ class ThreadMember(ModelMember):
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
-    def open(self, ids: list[int], scope: str = "") -> Sequence:
+    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
-        return ScopedSequence(UNHELD, list(ids), scope=scope)
+        num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
+        return ScopedSequence(UNHELD, list(ids), num_fixed=num_fixed, scope=scope)
 
     def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
         command = ReadCommand(Read(sequence, num_logits), Future(), foreseen)

@@ -34,6 +34,9 @@ class Sequence:
     ids: list[int] = field(default_factory=list)
     num_cached: int = 0
     num_kept: int | None = None  # of the cached ids, those that still stand after a rewrite; None = all
+    num_fixed: int | None = (
+        None  # ids of its prompt, where it is read in fixed passes; None = in any (see `fixed_part`)
+    )
 
     @property
     def pending(self) -> list[int]:
@@ -86,7 +89,8 @@ class Model(ABC):
     engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
     max_shared_ids: int = 1_000_000  # to be read of a sequence, up to which its pass can be shared with others
-    exact_ids: int = 1  # read of a sequence in one pass, up to which it gives, to the last bit, what one by one gives
+    is_batch_invariant: bool = False  # what a sequence gets is, to the last bit, the same whatever else is in the pass
+    is_chunk_invariant: bool = False  # ... and however its ids are cut into passes
     pass_ids: int = 512  # read of a sequence in one pass; of more, others' passes come in between
     num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 
@@ -124,6 +128,17 @@ class Model(ABC):
             self.read([Read(sequence)])
         finally:
             sequence.ids += rest
+
+    def fixed_part(self, sequence: Sequence) -> int:
+        """How many of a sequence's pending ids the next of its fixed passes reads.
+
+        Fixed passes are the same whatever else runs and whatever was cached before: `pass_ids` of the prompt at a time,
+        counted from its first id, then every id by itself. So what a sequence gets is the same where the model is not
+        invariant.
+        """
+        start, num_prompt = sequence.num_valid, sequence.num_fixed or 0
+        end = min(num_prompt, (start // self.pass_ids + 1) * self.pass_ids) if start < num_prompt else start + 1
+        return end - start
 
     def take_threads(self) -> None:
         """Let torch use the model's number of threads for what the calling thread computes; it counts by caller.

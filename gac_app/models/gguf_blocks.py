@@ -9,7 +9,7 @@ Shape suffixes: `N` rows, `B` blocks of a row, `K` values of a block.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Blocks:
     def packed(self) -> _Bytes:
         """The weights, two to a byte where they have four bits, the first in the lower half."""
         return self.weights if self.bits == 8 else self.weights[..., 0::2] | (self.weights[..., 1::2] << 4)
+
+    @property
+    def in_8_bits(self) -> Blocks:
+        """The same values with weights of 8 bits."""
+        return self if self.bits == 8 else replace(self, weights=self.weights + np.uint8(128 - 8), bits=8)
 
 
 def blocks_of(data: np.ndarray[Any, Any], kind: GGMLQuantizationType) -> Blocks:

@@ -4,13 +4,11 @@ llama.cpp's kernels for several rows are those for one, row by row, on processor
 (Gemma 3 270M on a Zen 4: eight steps take five times one). onnxruntime's MatMulNBits takes the same numbers, weights as
 they are in the file and activations in 8 bits with a scale for each block, and reads the weights once for all rows.
 
-Matrices are applied to all rows at once, whoever they belong to; only attention knows of sequences. No row's result
-depends, to the last bit, on what others have in the pass: seen with AVX-512, and with AVX2 where matrices are in 8 bits
-(those in 4 bits have a kernel of their own for a single row there).
+Matrices are applied to all rows at once, whoever they belong to; only attention knows of sequences. What a sequence
+gets depends, to the last bit, neither on what else is in the pass nor on how its ids are cut into passes:
 
-Attention is there twice in each layer, the second time for one id of a sequence that stands behind those of the first:
-of a single id it has a kernel of its own, whose last bits are others, and so a pass reads two ids as two passes would.
-Where there is no second id it does nothing.
+- Attention of a single id has a kernel of its own, so every sequence brings at least two ids to it (see `onnx_layers`).
+- So have 4-bit matrices for a single row, on processors without AVX-512; there they are written in 8 bits.
 
 Shape suffixes: `N` ids of a pass, `W` those whose logits are wanted, `S` slots, `T` places of a slot, `L` positions of
 a cache, `E` the width of a hidden state, `V` the vocabulary.
@@ -25,11 +23,9 @@ from typing import Any
 import numpy as np
 
 from gac_app.models.gguf_architecture import Architecture, architecture_of
-from gac_app.models.gguf_blocks import together
+from gac_app.models.gguf_blocks import Blocks, together
 from gac_app.models.onnx_builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBuilder
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE
-
-_ATTENTIONS = ("", "then_")  # of a layer, as the names of their inputs begin
 
 
 def write(gguf: Path, directory: Path) -> None:
@@ -39,10 +35,26 @@ def write(gguf: Path, directory: Path) -> None:
     """
     file = architecture_of(gguf)
     with tempfile.TemporaryDirectory(dir=directory) as folder:
+        takes_4_bits = _is_row_alike_alone(Path(folder))
         unpacked = Path(folder) / GRAPH_FILE
-        _Layers(file).save_graph(unpacked)
+        _Layers(file, takes_4_bits=takes_4_bits).save_graph(unpacked)
         _pack(unpacked, directory / GRAPH_FILE)
     file.layout.save(directory)
+
+
+def _is_row_alike_alone(folder: Path) -> bool:
+    """Whether a 4-bit matrix gives a row, to the last bit, the same product alone as beside others."""
+    import onnxruntime
+
+    random = np.random.default_rng(0)
+    weights, scales = random.integers(0, 16, (64, 8, 32), np.uint8), random.random((64, 8), np.float32)
+    graph, path = GraphBuilder(), folder / "rows.onnx"
+    graph.name(graph.product("rows", Blocks(weights, scales, None, 4)), "products")
+    graph.save(path, [("rows", np.float32, ["N", 256])], [("products", np.float32, ["N", 64])])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rows_NE = random.standard_normal((4, 256), np.float32)
+    [together], *alone = (session.run(None, {"rows": rows}) for rows in (rows_NE, *rows_NE[:, None]))
+    return np.array_equal(together, np.concatenate([row for [row] in alone]))
 
 
 def _pack(unpacked: Path, path: Path) -> None:
@@ -64,8 +76,9 @@ def _pack(unpacked: Path, path: Path) -> None:
 class _Layers:
     """The layers of a file, as operators are added for them."""
 
-    def __init__(self, file: Architecture) -> None:
+    def __init__(self, file: Architecture, *, takes_4_bits: bool) -> None:
         self._file = file
+        self._takes_4_bits = takes_4_bits
         self._graph = GraphBuilder()
 
     def save_graph(self, path: Path) -> None:
@@ -93,7 +106,7 @@ class _Layers:
         graph.save(path, self._inputs(), self._outputs(caches))
 
     def _attended(self, normed_NE: str, layer: int) -> tuple[str, list[str]]:
-        """What attention adds, and the names of the cache's next keys and values, as each of the two leaves them."""
+        """What attention adds, and the names of the cache's next keys and values."""
         graph, prefix, width = self._graph, f"blk.{layer}.", self._file.head_width
         heads = {"q": self._file.num_queries, "k": self._file.num_heads, "v": self._file.num_heads}
         queries, keys, values = self._products(normed_NE, [f"{prefix}attn_{kind}.weight" for kind in heads])
@@ -105,28 +118,24 @@ class _Layers:
             by_head = graph.reshaped(found[kind], [-1, heads[kind], width])
             normed = self._normed(by_head, f"{prefix}attn_{kind}_norm.weight")
             found[kind] = graph.reshaped(normed, [-1, heads[kind] * width])
-        cache, caches, in_rows = [f"{kind}_{layer}" for kind in ("keys", "values")], [], []
-        for then in _ATTENTIONS:
-            attended_STE, *cache = self._attention([found[kind] for kind in "qkv"], cache, layer, then)
-            in_rows.append(graph.reshaped(attended_STE, [-1, self._file.num_queries * width]))
-            caches += cache
-        attended_N = graph.add("Gather", [graph.add("Concat", in_rows, axis=0), "places"], axis=0)
-        [added_NE] = self._products(attended_N, [f"{prefix}attn_output.weight"])
-        return added_NE, caches
+        attended_STE, *cache = self._attention([found[kind] for kind in "qkv"], layer)
+        rows = graph.reshaped(attended_STE, [-1, self._file.num_queries * width])
+        [added_NE] = self._products(graph.add("Gather", [rows, "places"], axis=0), [f"{prefix}attn_output.weight"])
+        return added_NE, cache
 
-    def _attention(self, found: list[str], cache: list[str], layer: int, then: str) -> list[str]:
-        """Results by slot and place, and the cache's next keys and values, of the first attention or the second."""
-        by_place = [self._graph.add("Gather", [each, f"{then}rows"], axis=0) for each in found]
+    def _attention(self, found: list[str], layer: int) -> list[str]:
+        """Results by slot and place, and the cache's next keys and values."""
+        by_place = [self._graph.add("Gather", [each, "rows"], axis=0) for each in found]
         sees_all = layer not in self._file.near_layers
         near, table = ("", 0) if sees_all else ("near_", 1)
         return self._graph.add_many(
             "GroupQueryAttention",
             [
                 *by_place,
-                *cache,
-                *(f"{then}{near}lengths", f"{then}{near}most", f"cos_{table}", f"sin_{table}", f"{then}positions"),
+                *(f"{kind}_{layer}" for kind in ("keys", "values")),
+                *(f"{near}lengths", f"{near}most", f"cos_{table}", f"sin_{table}", "positions"),
                 *[""] * 6,
-                f"{then}counts",
+                "counts",
             ],
             3,
             domain=ORT_DOMAIN,
@@ -152,6 +161,8 @@ class _Layers:
     def _products(self, rows: str, names: list[str]) -> list[str]:
         """Of the same rows with several matrices, in one operator where these are of one kind."""
         graph, matrices = self._graph, [self._file.blocks(name) for name in names]
+        if not self._takes_4_bits:
+            matrices = [matrix.in_8_bits for matrix in matrices]
         if len({matrix.kind for matrix in matrices}) > 1:
             return [graph.product(rows, matrix) for matrix in matrices]
         product = graph.product(rows, together(matrices) if len(matrices) > 1 else matrices[0])
@@ -161,23 +172,20 @@ class _Layers:
         return graph.add_many("Split", [product, widths], len(matrices), axis=-1)
 
     def _inputs(self) -> list[Field]:
-        """For each attention: of places, `rows` says which ids they take, `counts` how many of a slot's are taken,
-        `lengths` how many ids are cached then, less one, and `most` what of the longest. `places` says where ids are
-        found again in the results of both, one behind the other, and `wanted` whose logits are.
+        """Of places, `rows` says which ids they take, `counts` how many of a slot's are taken, `lengths` how many ids
+        are cached then, less one, and `most` what of the longest. `places` says where ids are found again in the
+        results, and `wanted` whose logits are.
         """
         inputs: list[Field] = [
             ("embeddings", np.float32, ["N", self._file.width]),
             ("places", np.int64, ["N"]),
             ("wanted", np.int64, ["W"]),
+            ("rows", np.int64, ["S", "T"]),
+            ("counts", np.int32, ["S"]),
+            ("positions", np.int64, ["S", "T"]),
         ]
-        for then, places in zip(_ATTENTIONS, ("T", 1), strict=True):
-            inputs += [
-                (f"{then}rows", np.int64, ["S", places]),
-                (f"{then}counts", np.int32, ["S"]),
-                (f"{then}positions", np.int64, ["S", places]),
-            ]
-            for near in ("", "near_") if self._file.near_layers else ("",):
-                inputs += [(f"{then}{near}lengths", np.int32, ["S"]), (f"{then}{near}most", np.int32, [])]
+        for near in ("", "near_") if self._file.near_layers else ("",):
+            inputs += [(f"{near}lengths", np.int32, ["S"]), (f"{near}most", np.int32, [])]
         for table in range(len(self._file.layout.bases)):
             inputs += [(f"{kind}_{table}", np.float32, ["L", self._file.head_width // 2]) for kind in ("cos", "sin")]
         for layer in range(self._file.num_layers):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,11 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.large_pages import in_large_pages
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 
-MOST_STEPS = 2  # ids of a sequence that a pass reads as so many passes would
+MOST_SHARED = 2  # ids of a sequence that may be in a pass with others'
+# Attention takes at least two ids of a sequence: of a single one it has a kernel of its own, whose last bits are others.
+_LEAST_PLACES = 2
+# A product of more than 128 values is summed in two halves, but not where the sequence has 64 ids or fewer.
+_HALVED_WIDTH, _HALVED_IDS = 128, 65
 _NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
 _MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots can make 255, and some more with windows
 
@@ -74,7 +79,7 @@ class OnnxLayers:
         self._embeddings = rows.view(np.ndarray)  # indexed in a third of a memmap's time
         self._kind = GGMLQuantizationType(layout.kind)
         self.context_length = min(context_length, layout.context_length)
-        length = self.context_length + 1  # a place more than any sequence needs: others in a pass may not be full
+        length = self.context_length + _HALVED_IDS  # more than any sequence needs: places in attention may be filled
         try:
             self._caches = _zeros((layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width))
         except (OSError, OverflowError) as error:
@@ -85,33 +90,28 @@ class OnnxLayers:
         logits, _, *caches = self._session.get_outputs()
         self._num_tokens = int(logits.shape[1])
         self._cache_outputs = [output.name for output in caches]
-        self._steps: dict[tuple[tuple[_Kind, ...], int], _Prepared] = {}  # by spans and what `_near` says
-        self._logits_WV = np.empty((num_slots * MOST_STEPS, self._num_tokens), np.float32)
+        self._steps: dict[tuple[tuple[_Kind, ...], int, int], _Prepared] = {}  # by spans, `_near` and `_num_places`
+        self._logits_WV = np.empty((num_slots * MOST_SHARED, self._num_tokens), np.float32)
 
     def read(self, spans: list[Span]) -> FloatArray:
-        """One forward pass: one or two steps of each of several sequences, or many ids of one.
-
-        The two are no pass together: attention of a single id has a kernel of its own, so that a step's last bits would
-        tell who reads along.
+        """One forward pass: one or two ids of each of several sequences, or many ids of one.
 
         Args:
-            spans: of at most `MOST_STEPS` ids each, or a single one.
+            spans: of at most `MOST_SHARED` ids each, or a single one.
 
         Returns:
             logits span after span, `[W, V]`, valid until the next call. NaN where a number is none.
         """
-        kinds, near = tuple(span.kind for span in spans), self._near(spans)
-        prepared = self._steps.get((kinds, near))
+        key = kinds, near, num_places = tuple(span.kind for span in spans), self._near(spans), self._num_places(spans)
+        prepared = self._steps.get(key)
         if prepared is None:
-            prepared = self._prepared(kinds, near)
-            if len(spans[0].ids) <= MOST_STEPS:
+            prepared = self._prepared(kinds, near, num_places)
+            if len(spans[0].ids) <= MOST_SHARED:
                 if len(self._steps) == _MOST_PREPARED:
                     self._steps.clear()
-                self._steps[kinds, near] = prepared
+                self._steps[key] = prepared
         prepared.inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
-        starts_P = np.array([span.start for span in spans])
-        for attention in prepared.attentions:
-            attention.tell(starts_P, near)
+        prepared.attention.tell(np.array([span.start for span in spans]), near)
         self._session.run_with_iobinding(prepared.binding)
         for row, total in enumerate(prepared.sums_W.tolist()):
             if not math.isfinite(total):  # rounded to 8 bits, NaN would be a number
@@ -138,25 +138,25 @@ class OnnxLayers:
             return 0
         return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
 
-    def _prepared(self, kinds: tuple[_Kind, ...], near: int) -> _Prepared:
+    def _num_places(self, spans: list[Span]) -> int:
+        """Of each sequence in attention. What fills those behind its ids is written over by what comes next."""
+        least = _LEAST_PLACES
+        if self.layout.head_width > _HALVED_WIDTH:
+            least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(span.start for span in spans))
+        return max(least, *(len(span.ids) for span in spans))
+
+    def _prepared(self, kinds: tuple[_Kind, ...], near: int, num_places: int) -> _Prepared:
         """A pass over spans of these kinds."""
         slots_P, num_ids_P, num_logits_P = (np.array(each) for each in zip(*kinds, strict=True))
         low, num_slots = slots_P.min(), int(np.ptp(slots_P)) + 1
         ends_P = np.cumsum(num_ids_P)
         wanted_W = np.concatenate([np.arange(end - num, end) for end, num in zip(ends_P, num_logits_P, strict=True)])
-        places_N = np.zeros(ends_P[-1], np.int64)
-        longest, has_near = int(num_ids_P.max()), bool(self.layout.near_layers)
-        num_first = 1 if longest <= MOST_STEPS else longest
-        first, then = (
-            _Attention(steps, slots_P - low, num_slots, num_ids_P, places_N, has_near=has_near)
-            for steps in (range(num_first), range(num_first, num_first + 1))
-        )
+        attention = _Attention(slots_P - low, num_slots, num_ids_P, num_places, has_near=bool(self.layout.near_layers))
         inputs: dict[str, np.ndarray[Any, Any]] = {
             "embeddings": np.zeros((ends_P[-1], self._width), np.float32),
-            "places": places_N,
             "wanted": wanted_W,
+            **attention.inputs,
         }
-        inputs |= first.inputs | {f"then_{name}": values for name, values in then.inputs.items()}
         for number, tables in enumerate(self._tables):
             inputs |= {f"{kind}_{number}": table for kind, table in zip(("cos", "sin"), tables, strict=True)}
         is_small = len(wanted_W) <= len(self._logits_WV)  # else its memory is not kept
@@ -175,52 +175,47 @@ class OnnxLayers:
             parts = [_place(cache[low : low + num_slots, :, start:]) for cache in caches]
             for kind, part in zip(("keys", "values"), parts, strict=True):
                 binding.bind_input(f"{kind}_{layer}", *part)
-            for part in parts * 2:  # written in place, by both attentions
+            for part in parts:  # written in place
                 binding.bind_output(next(names), *part)
-        attentions = [attention for attention in (first, then) if attention.is_needed]
-        return _Prepared(inputs, attentions, logits_WV, sums_W, binding)
+        return _Prepared(inputs, attention, logits_WV, sums_W, binding)
 
 
 class _Attention:
-    """What one of a pass's two attentions is told of the ids that it is for: of each span those at `steps`.
+    """What attention is told of a pass's ids: which slot and place each has.
+
+    A span's last id fills the places that are left.
 
     Args:
-        steps: places in a span. A span that has none of them waits, as other slots do.
-        slots_P: of the spans, counted from the first of `num_slots`.
+        slots_P: of the spans, counted from the first of `num_slots`. Those between them wait.
         num_ids_P: of the spans.
-        places_N: where each id's result is found; those of these ids are put in, behind the slots of earlier steps.
+        num_places: of each span.
         has_near: there are layers with a window.
 
     Attributes:
         inputs: by name.
     """
 
-    def __init__(
-        self, steps: range, slots_P: Ints, num_slots: int, num_ids_P: Ints, places_N: Ints, *, has_near: bool
-    ) -> None:
-        self._steps_T = np.array(steps)
+    def __init__(self, slots_P: Ints, num_slots: int, num_ids_P: Ints, num_places: int, *, has_near: bool) -> None:
         self._has_near = has_near
-        self._takes_P = num_ids_P >= steps.stop
-        self._slots_P = slots_P[self._takes_P]
-        rows_PT = (np.cumsum(num_ids_P) - num_ids_P)[self._takes_P, None] + self._steps_T
-        rows_ST, counts_S = np.zeros((num_slots, len(steps)), np.int64), np.zeros(num_slots, np.int32)
-        rows_ST[self._slots_P], counts_S[self._slots_P] = rows_PT, len(steps)
-        places_N[rows_PT] = num_slots * steps.start + self._slots_P[:, None] * len(steps) + np.arange(len(steps))
+        self._slots_P = slots_P
+        self._places_T = np.arange(num_places)
+        firsts_P = np.cumsum(num_ids_P) - num_ids_P
+        rows_ST, counts_S = np.zeros((num_slots, num_places), np.int64), np.zeros(num_slots, np.int32)
+        rows_ST[slots_P] = firsts_P[:, None] + np.minimum(self._places_T, num_ids_P[:, None] - 1)
+        counts_S[slots_P] = num_places
+        owners_N = np.repeat(np.arange(len(slots_P)), num_ids_P)
         self.inputs: dict[str, np.ndarray[Any, Any]] = {
             "rows": rows_ST,
             "counts": counts_S,
             "positions": np.zeros_like(rows_ST),
+            "places": slots_P[owners_N] * num_places + np.arange(len(owners_N)) - firsts_P[owners_N],
         }
         for kind in ("", "near_") if has_near else ("",):
             self.inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.ones((), np.int32)}
 
-    @property
-    def is_needed(self) -> bool:
-        return len(self._slots_P) > 0
-
     def tell(self, starts_P: Ints, near: int) -> None:
         """Where spans begin, and which position layers with a window are given first."""
-        positions_PT = starts_P[self._takes_P, None] + self._steps_T
+        positions_PT = starts_P[:, None] + self._places_T
         self.inputs["positions"][self._slots_P] = positions_PT
         self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # those that wait seem to hold one id
         self.inputs["most"][...] = self.inputs["lengths"].max() + 1
@@ -234,12 +229,12 @@ class _Prepared:
 
     Attributes:
         inputs: by name.
-        attentions: those that have to be told something.
+        attention: what of them it is told at each pass.
         logits_WV, sums_W: outputs.
     """
 
     inputs: dict[str, np.ndarray[Any, Any]]
-    attentions: list[_Attention]
+    attention: _Attention
     logits_WV: FloatArray
     sums_W: FloatArray
     binding: Any
@@ -253,6 +248,8 @@ def _place(values: np.ndarray[Any, Any]) -> tuple[str, int, Any, tuple[int, ...]
 def _session(path: Path, num_threads: int) -> Any:
     import onnxruntime
 
+    # The other kernel for attention cuts sums in other places as a sequence grows, and takes longer for a step.
+    os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "1"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1

@@ -20,7 +20,7 @@ class Layout:
         num_rows, row_bytes, offset, kind: where the file has its embeddings, and how they are quantised.
         scale: of embeddings.
         near_layers: those that see a window, so many ids with their own.
-        exact_ids: of a sequence in one pass, up to which it gives, to the last bit, what so many passes give.
+        is_batch_invariant, is_chunk_invariant: as a model's (see `Model`), measured on this machine.
     """
 
     num_layers: int
@@ -35,7 +35,8 @@ class Layout:
     scale: float
     near_layers: tuple[int, ...]
     window: int
-    exact_ids: int = 1
+    is_batch_invariant: bool = False
+    is_chunk_invariant: bool = False
 
     def save(self, directory: Path) -> None:
         (directory / _LAYOUT_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")

@@ -1,8 +1,7 @@
 """GGUF models through onnxruntime: the same numbers as llama.cpp's, rows that share a pass for little more than one.
 
-How a sequence's ids are cut into passes shows in its logits: attention of a single id takes another kernel, whose last
-bits decide how activations are rounded (on the default models a distance of 0.04, as far as either is from the same
-weights in float32). What others read in the same passes mostly does not (see `onnx_graph`).
+What a sequence gets does not depend on what else is read in the same passes, nor on how its ids are cut into passes (see
+`onnx_graph`; the trial of a file says whether that holds on this machine).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from gac_app.models.base import Read, Sequence
 from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
 from gac_app.models.llama_cpp_library import load_weights
-from gac_app.models.onnx_layers import MOST_STEPS, FloatArray, OnnxLayers, Span
+from gac_app.models.onnx_layers import MOST_SHARED, FloatArray, OnnxLayers, Span
 
 
 class OnnxModel(GgufModel):
@@ -36,7 +35,7 @@ class OnnxModel(GgufModel):
 
     engine = "onnxruntime cpu"
     device = torch.device("cpu")
-    max_shared_ids = MOST_STEPS  # longer reads have passes to themselves (see `OnnxLayers.read`)
+    max_shared_ids = MOST_SHARED  # longer reads have passes to themselves (see `OnnxLayers.read`)
     pass_ids = 128
 
     def __init__(
@@ -56,7 +55,8 @@ class OnnxModel(GgufModel):
         wanted = context_length or DEFAULT_CONTEXT_LENGTH
         self._layers = OnnxLayers(path, directory, num_threads, max_sequences, wanted)
         self.context_length = self._layers.context_length
-        self.exact_ids = self._layers.layout.exact_ids
+        self.is_batch_invariant = self._layers.layout.is_batch_invariant
+        self.is_chunk_invariant = self._layers.layout.is_chunk_invariant
 
     def _copy(self, sequence: Sequence, slot: int) -> None:
         self._layers.copy(sequence.slot, slot, sequence.num_cached)
@@ -68,7 +68,7 @@ class OnnxModel(GgufModel):
         self.take_threads()
         if any(len(read.sequence.ids) > self.context_length for read in reads):
             raise self._full()
-        steps = [read for read in reads if read.sequence.num_pending <= MOST_STEPS]
+        steps = [read for read in reads if read.sequence.num_pending <= MOST_SHARED]
         found = {id(read): self._read_apart(read) for read in reads if read not in steps}
         if steps:
             steps.sort(key=lambda read: read.sequence.slot)

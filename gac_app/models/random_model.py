@@ -55,6 +55,9 @@ class RandomModel(Model):
         vocabulary: instead of the seed's own.
     """
 
+    is_batch_invariant = True
+    is_chunk_invariant = True
+
     def __init__(
         self,
         name: str,
