@@ -173,7 +173,8 @@ def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
 
 def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
     """The logits that are asked for, `[num_logits, V]`, by as many passes as it takes."""
-    sequence, found = read.sequence, []
+    sequence = read.sequence
+    found: list[torch.Tensor] = []
     first_wanted = len(sequence.ids) - read.num_logits
     while num_ids := min(model.fixed_part(sequence), sequence.num_pending):
         num_wanted = min(num_ids, sequence.num_valid + num_ids - first_wanted)

@@ -22,7 +22,7 @@ from gac_app.models.large_pages import in_large_pages
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 
 MOST_SHARED = 2  # ids of a sequence that may be in a pass with others'
-# Attention takes at least two ids of a sequence: of a single one it has a kernel of its own, whose last bits are others.
+# Attention takes at least two ids of a sequence: a single one has a kernel of its own, whose last bits are others.
 _LEAST_PLACES = 2
 # A product of more than 128 values is summed in two halves, but not where the sequence has 64 ids or fewer.
 _HALVED_WIDTH, _HALVED_IDS = 128, 65

@@ -1,7 +1,7 @@
 """GGUF models through onnxruntime: the same numbers as llama.cpp's, rows that share a pass for little more than one.
 
-What a sequence gets does not depend on what else is read in the same passes, nor on how its ids are cut into passes (see
-`onnx_graph`; the trial of a file says whether that holds on this machine).
+What a sequence gets depends neither on what else is read in the same passes nor on how its ids are cut into passes
+(see `onnx_graph`; the trial of a file says whether that holds on this machine).
 """
 
 from __future__ import annotations
