@@ -17,9 +17,13 @@ settings.load_profile("shared")
 
 @pytest.fixture(scope="session")
 def real_files() -> dict[str, Path]:
-    """Member name -> file of the default ensemble, from the cache, which is filled where it lacks them."""
-    config = read_config(DEFAULT_CONFIG, os.environ)
-    return {member.name: resolve(member, cache_dir(config), lambda _: None).path for member in config.members}
+    """Member name -> file of the small configurations, from the cache, which is filled where it lacks them."""
+    configs = [read_config(path, os.environ) for path in (DEFAULT_CONFIG, DEFAULT_CONFIG.with_name("cpu-small.yaml"))]
+    return {
+        member.name: resolve(member, cache_dir(config), lambda _: None).path
+        for config in configs
+        for member in config.members
+    }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -55,9 +55,6 @@ class RandomModel(Model):
         vocabulary: instead of the seed's own.
     """
 
-    is_batch_invariant = True
-    is_chunk_invariant = True
-
     def __init__(
         self,
         name: str,

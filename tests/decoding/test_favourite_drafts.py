@@ -33,9 +33,9 @@ EXACT_IDS = 2
 
 @pytest.fixture(autouse=True)
 def drafting() -> Iterator[None]:
-    """Back ends for which two ids in a pass are two passes, and members of which one counts as fast enough."""
+    """Back ends in whose answers no cut into passes shows, and members of which one counts as fast enough."""
     with (
-        patch.object(Model, "exact_ids", EXACT_IDS),
+        patch.object(Model, "is_chunk_invariant", True),
         patch.object(favourite_drafts, "_MUCH_FASTER", 0.0),
     ):
         yield
@@ -160,7 +160,7 @@ def passes_begun() -> Iterator[list[int]]:
 
 
 def not_exact() -> AbstractContextManager[object]:
-    return patch.object(Model, "exact_ids", 1)
+    return patch.object(Model, "is_chunk_invariant", False)
 
 
 def not_faster() -> AbstractContextManager[object]:

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gguf import GGUFReader
 
 from gac_app.config import MemberConfig
 from gac_app.models import factory, gguf_reading, onnx_parts
+from gac_app.models.base import Read
 from gac_app.models.gguf_reading import Unsuited
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.onnx_graph import write
@@ -37,7 +40,7 @@ def gguf(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(gguf: Path, directory: Path) -> OnnxModel:
-    return OnnxModel("tiny", gguf, directory, context_length=256, max_sequences=4)
+    return OnnxModel("tiny", gguf, directory, context_length=512, max_sequences=4)
 
 
 def test_the_trial_tells_another_model(gguf: Path, tmp_path: Path) -> None:
@@ -58,34 +61,39 @@ def test_the_trial_tells_another_model(gguf: Path, tmp_path: Path) -> None:
                     onnx_parts._compare_logits(before, now)
 
 
-@pytest.mark.parametrize("is_exact", [True, False])
-def test_the_trial_tells_whether_two_ids_are_two_steps(
-    is_exact: bool, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("trouble", ["", "batch", "chunk"])
+def test_the_trial_tells_what_shows_in_the_last_bits(
+    trouble: str, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gguf = save_random_gguf(llama, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q5_1"))
-    monkeypatch.setattr(onnx_parts, "_compare_times", lambda *_: "fast")
+    gguf = save_random_gguf(llama, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q4_1"))
+    monkeypatch.setattr(onnx_parts, "_compare_times", lambda *_, **__: "fast")
     monkeypatch.setattr(onnx_parts, "_compare_logits", lambda *_: None)
-    if not is_exact:
-        read = OnnxModel.read
-        monkeypatch.setattr(
-            OnnxModel, "read", lambda self, reads: [one + reads[0].num_logits for one in read(self, reads)]
-        )
+    read = OnnxModel.read
+
+    def troubled(self: OnnxModel, reads: list[Read]) -> list[torch.Tensor]:
+        what = {"": 0, "batch": len(reads), "chunk": reads[0].sequence.num_pending}[trouble]
+        return [logits_NV * (1 + what * 1e-6) for logits_NV in read(self, reads)]
+
+    monkeypatch.setattr(OnnxModel, "read", troubled)
     onnx_parts._main(gguf, tmp_path)
     with closing(load(gguf, tmp_path)) as model:
-        assert model.exact_ids == (2 if is_exact else 1)
+        assert (model.is_batch_invariant, model.is_chunk_invariant) == (trouble != "batch", trouble != "chunk")
 
 
 def test_the_trial_tells_what_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {("before", 1): 1.0, ("before", 2): 2.5, ("before", 4): 3.0, ("now", 1): 1.0, ("now", 2): 1.2}
-    monkeypatch.setattr(onnx_parts, "_seconds", lambda model, size: seconds[model, size])
+    monkeypatch.setattr(onnx_parts, "_read_sequences", lambda model: [model] * 4)
+    monkeypatch.setattr(onnx_parts, "_seconds", lambda model, sequences: seconds[model, len(sequences)])
     seconds["now", 4] = 4.5  # 2.5 is more than two passes of one: 1 + 2 + 3 against 1 + 1.2 + 4.5
+    compare = partial(onnx_parts._compare_times, "before", "now")
     with pytest.raises(Unsuited, match="no faster"):
-        onnx_parts._compare_times("before", "now")  # type: ignore[arg-type]
+        compare(is_invariant=True)
     seconds["now", 4] = 3.5
-    onnx_parts._compare_times("before", "now")  # type: ignore[arg-type]
+    compare(is_invariant=False)
     seconds["now", 1] = 1.1
+    compare(is_invariant=True)
     with pytest.raises(Unsuited, match="no faster"):
-        onnx_parts._compare_times("before", "now")  # type: ignore[arg-type]
+        compare(is_invariant=False)
 
 
 class Child:

@@ -1,4 +1,4 @@
-"""The default models themselves, on both back ends."""
+"""Real models: the default ensemble, and a smaller one on both back ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def quantised() -> Iterator[Ensemble]:
-    """The default ensemble, in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster."""
+    """The smallest ensemble, in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster."""
+    with closing(load_ensemble(CONFIGS / "cpu-small.yaml")) as ensemble:
+        yield ensemble
+
+
+@pytest.fixture(scope="session")
+def default() -> Iterator[Ensemble]:
+    """The default ensemble."""
     with closing(load_ensemble(CONFIGS / "default.yaml")) as ensemble:
         yield ensemble
 

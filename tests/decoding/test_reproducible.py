@@ -1,0 +1,187 @@
+"""An answer's digest depends on nothing that runs or ran beside it, also where a back end's last bits do."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+import torch
+
+from gac_app.decoding.digest import StepDigest
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.session import Branch
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Read, Sequence
+from gac_app.models.message import Message
+from gac_app.models.random_model import RandomModel
+from tests.fakes import ensemble_of
+
+PROMPTS = ["a token and a word", "all we can model from this, and not one answer by the vote together", "by"]
+GATED = {"mode": "gate", "threshold": 0.4}
+WAYS: list[dict[str, Any]] = [
+    {"mode": "every-step"},
+    {**GATED, "gate_policy": "lazy"},
+    {**GATED, "gate_policy": "eager"},
+    {"mode": "every-step", "temperature": 1.0, "seed": 3},
+]
+
+
+class RoundingModel(RandomModel):
+    """Its last digits tell what each id shared its pass with, as a library's rounding does."""
+
+    pass_ids = 8
+
+    def __init__(self, name: str, seed: int) -> None:
+        super().__init__(name, seed)
+        self._marks: dict[int, list[tuple[int, int]]] = {}
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        for read in reads:
+            sequence = read.sequence
+            marks = self._marks.setdefault(sequence.slot, [])
+            del marks[sequence.num_valid :]
+            marks += [(len(reads), sequence.num_pending)] * sequence.num_pending
+        found = []
+        for read, logits_NV in zip(reads, super().read(reads), strict=True):
+            digest = hashlib.sha256(repr(self._marks[read.sequence.slot]).encode()).digest()
+            found.append(logits_NV + 1e-3 * digest[0] * torch.arange(logits_NV.shape[1]) / logits_NV.shape[1])
+        return found
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        forked = super().fork(sequence)
+        self._marks[forked.slot] = list(self._marks[sequence.slot])
+        return forked
+
+
+@pytest.fixture(params=[ThreadMember, InlineMember])
+def ensemble(request: pytest.FixtureRequest) -> Iterator[Ensemble]:
+    with closing(ensemble_of([RoundingModel("a", 0), RoundingModel("b", 1)], member=request.param)) as ensemble:
+        yield ensemble
+
+
+def threaded() -> Ensemble:
+    return ensemble_of([RoundingModel("a", 0), RoundingModel("b", 1)])
+
+
+def finished(ensemble: Ensemble, prompt: str, reproducible: str = "on", scope: str = "", **how: Any) -> FinishedEvent:
+    settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": reproducible, **how})
+    *_, end = ensemble.generate(prompt, settings, scope=scope)
+    assert isinstance(end, FinishedEvent)
+    assert end.is_reproducible == (reproducible == "on")
+    return end
+
+
+def digests_beside_others(reproducible: str) -> tuple[list[str], list[str]]:
+    """Of all answers one after the other, and at the same time."""
+    jobs = [(prompt, way) for prompt in PROMPTS for way in WAYS]
+    with closing(threaded()) as ensemble, ThreadPoolExecutor(len(jobs)) as pool:
+        answer = [finished(ensemble, prompt, reproducible, **way).digest for prompt, way in jobs]
+        asked = [pool.submit(finished, ensemble, prompt, reproducible, **way) for prompt, way in jobs]
+        return answer, [future.result().digest for future in asked]
+
+
+def test_company_changes_no_digest() -> None:
+    alone, together = digests_beside_others("on")
+    assert alone == together
+
+
+def test_company_shows_where_nobody_asks_for_more() -> None:
+    alone, together = digests_beside_others("off")
+    assert alone != together
+
+
+def test_threads_and_calls_give_the_same(ensemble: Ensemble) -> None:
+    with closing(threaded()) as other:
+        for prompt in PROMPTS:
+            assert finished(ensemble, prompt, **WAYS[1]).digest == finished(other, prompt, **WAYS[1]).digest
+
+
+def test_a_member_that_is_asked_late_says_what_one_that_reads_along_says(ensemble: Ensemble) -> None:
+    for prompt in PROMPTS:
+        lazy, eager = (finished(ensemble, prompt, **way) for way in WAYS[1:3])
+        assert 0 < lazy.num_ensembled < lazy.num_tokens
+        assert (lazy.text, lazy.digest) == (eager.text, eager.digest)
+
+
+def test_drafts_are_left_out_where_they_would_show(ensemble: Ensemble) -> None:
+    for prompt in PROMPTS:
+        plain, drafted = (finished(ensemble, prompt, speculation=how, **WAYS[0]) for how in ("off", "on"))
+        assert plain.digest == drafted.digest
+
+
+def test_what_is_kept_of_a_conversation_changes_no_digest() -> None:
+    turns = [Message("user", PROMPTS[1])]
+    with closing(threaded()) as ensemble, closing(threaded()) as other:
+        settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": "on", **WAYS[0]})
+        for _ in range(3):
+            *_, warm = ensemble.generate(turns, settings, scope="talk")
+            *_, again = ensemble.generate(turns, settings, scope="talk")
+            *_, cold = other.generate(turns, settings)
+            assert isinstance(warm, FinishedEvent)
+            assert warm.digest == again.digest == cold.digest  # type: ignore[union-attr]
+            turns += [Message("assistant", warm.text), Message("user", PROMPTS[0])]
+
+
+def test_what_is_kept_of_a_conversation_is_used() -> None:
+    with closing(threaded()) as ensemble:
+        first, second = (finished(ensemble, PROMPTS[1], scope="talk", **WAYS[0]) for _ in range(2))
+        for name in ensemble.members:
+            assert second.members[name].num_tokens_read < first.members[name].num_tokens_read
+
+
+def test_a_branch_that_changes_nothing_goes_on_as_before() -> None:
+    with closing(threaded()) as ensemble:
+        settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": "on", **WAYS[0]})
+        steps = [e.step for e in ensemble.generate(PROMPTS[0], settings, scope="talk") if isinstance(e, TokenEvent)]
+        branch = Branch(tuple(steps[:5]), steps[5].token)
+        session = ensemble.session(PROMPTS[0], settings, branch=branch, scope="talk")
+        branched = [event.step for event in session.events() if isinstance(event, TokenEvent)]
+        assert [(s.token, s.prob, s.top) for s in branched[6:]] == [(s.token, s.prob, s.top) for s in steps[6:]]
+
+
+STEP = StepTrace(
+    position=0,
+    token_id=5,
+    token=b"one",
+    prob=0.5,
+    top=(Candidate(5, b"one", 0.5), Candidate(6, b"two", 0.25)),
+    gate_confidence=0.4,
+    is_ensembled=True,
+    winner="a",
+    members=(MemberTrace("a", 0.5, 0.6, 1, (Candidate(5, b"one", 0.6),), 1, 0.1),),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({"prob": 0.5 + 2**-53}, False),
+        ({"token": b"on"}, False),
+        ({"top": STEP.top[:1]}, False),
+        ({"gate_confidence": 0.41}, False),
+        ({"members": (dataclasses.replace(STEP.members[0], weight=0.4),)}, False),
+        ({"members": (dataclasses.replace(STEP.members[0], num_read=4, seconds=9.0),)}, True),
+        ({"is_drafted": True, "position": 7}, True),
+    ],
+)
+def test_a_digest_tells_values_from_costs(changes: dict[str, Any], is_same: bool) -> None:
+    assert (digest_of(STEP) == digest_of(dataclasses.replace(STEP, **changes))) == is_same
+
+
+def test_of_a_replayed_step_only_the_token_counts() -> None:
+    forced = dataclasses.replace(STEP, is_forced=True)
+    assert digest_of(forced) == digest_of(dataclasses.replace(forced, prob=0.1, top=()))
+    assert digest_of(forced) != digest_of(dataclasses.replace(forced, token=b"two"))
+
+
+def digest_of(step: StepTrace) -> str:
+    digest = StepDigest()
+    digest.add(step)
+    return digest.hex
