@@ -12,6 +12,7 @@ from typing import Any
 from gac_app import __version__
 from gac_app.models.devices import available_cores
 
+_INSTRUCTION_SETS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
 _PACKAGES = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "gradio", "numpy")
 
 
@@ -26,6 +27,7 @@ def machine_facts() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
+        "instruction_sets": instruction_sets(),
         "cores": os.cpu_count(),
         "usable_cores": available_cores(),  # by affinity and cgroup quota
         "cgroup_cpu": _cgroup("cpu.max"),
@@ -42,6 +44,14 @@ def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
+    """Those of the processor that decide which kernels compute; empty where the system does not tell."""
+    if not cpuinfo.exists():
+        return []
+    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+    return [name for name in _INSTRUCTION_SETS if name in words]
 
 
 def _cgroup(name: str) -> str | None:

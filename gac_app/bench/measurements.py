@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from gac_app.bench import every_step, gating, library_loops, memory, one_core, page, speculation, starting, together
+from gac_app.bench import (
+    every_step,
+    gating,
+    library_loops,
+    memory,
+    one_core,
+    page,
+    reproducible,
+    speculation,
+    starting,
+    together,
+)
 from gac_app.bench.rows import NotMeasured, Row
 from gac_app.bench.workbench import Workbench
 from gac_app.environment import DEFAULT_CONFIG, read_config
@@ -40,6 +51,7 @@ MEASUREMENTS = (
     Measurement("gate-eager", gating.measure_eager),
     Measurement("side-by-side", together.measure_side_by_side),
     Measurement("at-once", together.measure_many),
+    Measurement("reproducible", reproducible.measure),
     Measurement("llama-cpp-loop", library_loops.measure_llama_cpp),
     Measurement("generate-loop", library_loops.measure_transformers, TRANSFORMERS_CONFIG),
     Measurement("one-core", one_core.measure, TRANSFORMERS_CONFIG),

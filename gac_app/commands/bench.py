@@ -36,15 +36,16 @@ def bench(
     settled = load(config)
     measurements = chosen([name.strip() for name in only.split(",")] if only else [])
     machine = machine_facts()
+    console = Console(markup=False, highlight=False, stderr=as_json)
+    console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, {' '.join(machine['instruction_sets'])}")
     rows = list(measure_all(measurements, config, quick))
     report = report_of(machine, rows)
     path = save(report, cache_dir(settled))
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        console = Console(markup=False, highlight=False)
         console.print(as_table(rows))
-        console.print(f"{machine['cpu']}, {machine['usable_cores']} cores, load {machine['load_average']} at the start")
+        console.print(f"load {machine['load_average']} at the start")
         console.print(f"saved as {path}")
     if any(row.ok is False for row in rows):
         raise typer.Exit(1)

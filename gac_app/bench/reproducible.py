@@ -1,0 +1,207 @@
+"""Whether answers depend on anything but models, messages, settings and seed: one digest each is the promise.
+
+Every answer is given by itself; beside one, three and seven others that begin at random moments; with what it reads
+cached and not; as a follow-up turn; after a branch; and after a restart, by a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gac_app.bench.children import run_child
+from gac_app.bench.rows import Row, Target
+from gac_app.bench.workbench import Workbench
+from gac_app.decoding.events import FinishedEvent, TokenEvent
+from gac_app.decoding.session import Branch
+from gac_app.models.message import Message
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+PROMPTS = (
+    "Give me three tips for learning to play the guitar.",
+    "Explain in two sentences why the sky is blue.",
+    "A farmer has 12 apples, gives away 5 and picks 8 more. How many apples does he have now?",
+    "Raconte une petite histoire au sujet d'un gardien de phare.",
+    "Nenne drei Städte in Deutschland und was man dort sieht.",
+    "Расскажи коротко о Москве.",
+    "用两句话介绍一下长城。",
+    "日本の首都はどこですか。",
+    "اكتب جملة عن البحر.",
+    "हिंदी में एक छोटी कविता लिखो।",
+    "Write a Python function that tells whether a word is a palindrome.",
+    "def fibonacci(n):\n    # Complete this function and explain it.\n",
+)
+FOLLOW_UP = "Say the same in other words."
+COMPANY = (1, 3, 7)
+_MOST_DELAY_S = 0.2  # before an answer beside others begins
+_BRANCH_AT = 4  # step whose token a branch begins with
+
+Facts = list[tuple[str, float]]  # per step: token and probability
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One answer that should always be the same; `alone` names a member, None = the ensemble."""
+
+    name: str
+    messages: tuple[Message, ...]
+    alone: str | None
+    changes: dict[str, Any] = field(hash=False)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What was seen of one job: how often which digest, and the steps of the first."""
+
+    digests: list[str] = field(default_factory=list)
+    first: Facts = field(default_factory=list)
+    num_steps: int = 0
+    num_equal: int = 0
+
+    def note(self, digest: str, facts: Facts) -> None:
+        self.first = self.first or facts
+        self.digests.append(digest)
+        self.num_steps += max(len(facts), len(self.first))
+        self.num_equal += sum(one == other for one, other in zip(facts, self.first, strict=False))
+
+
+def measure(bench: Workbench) -> list[Row]:
+    battery = _Battery(bench.ensemble, jobs_of(bench), random.Random(0))  # noqa: S311 (moments, not secrets)
+    battery.run()
+    battery.take(run_child(__name__, str(bench.path), json.dumps(bench.is_quick)))
+    found = battery.found.values()
+    most = max(len(set(each.digests)) for each in found)
+    differing = [name for name, each in battery.found.items() if len(set(each.digests)) > 1]
+    num_steps = sum(each.num_steps for each in found)
+    note = f"{len(found)} answers, {sum(len(each.digests) for each in found)} times in all"
+    note += f"; several digests: {', '.join(differing[:8])}" if differing else ""
+    share = sum(each.num_equal for each in found) / num_steps
+    return [
+        Row("digests of one answer, at most", float(most), target=Target("<=", 1), note=note),
+        Row("share of tokens equal to the bit", share, target=Target(">=", 1), note=f"{num_steps:,} tokens"),
+    ]
+
+
+def jobs_of(bench: Workbench) -> list[_Job]:
+    """Every prompt, by every member alone and by the ensemble: every step, gated, and sampled with a seed."""
+    ways: list[tuple[str, str | None, dict[str, Any]]] = [(name, name, {}) for name in bench.config.member_names]
+    ways += [
+        ("every step", None, {"mode": "every-step"}),
+        ("gate", None, {"mode": "gate", "threshold": 0.8}),
+        ("sampled", None, {"mode": "every-step", "temperature": 0.8, "top_p": 0.95, "seed": 7}),
+    ]
+    prompts = PROMPTS[:2] if bench.is_quick else PROMPTS
+    limits = {"temperature": 0, "max_new_tokens": 12 if bench.is_quick else 32}
+    return [
+        _Job(f"{prompt[:16]!r} by {name}", (Message("user", prompt),), alone, {**limits, **changes})
+        for prompt in prompts
+        for name, alone, changes in ways
+    ]
+
+
+class _Battery:
+    """Gives every job's answer under all conditions.
+
+    Attributes:
+        found: by the job's name, what was seen of it.
+    """
+
+    def __init__(self, ensemble: Ensemble, jobs: Sequence[_Job], moments: random.Random) -> None:
+        self.found: dict[str, _Found] = {}
+        self._ensemble = ensemble
+        self._jobs = jobs
+        self._moments = moments
+        self._num_scopes = 0
+
+    def run(self) -> None:
+        """In this process."""
+        for job in self._jobs:
+            scope = self._new_scope()
+            text = self._answer(job, scope)
+            self._answer(job, scope)  # what it reads is cached
+            self._branch(job, scope)
+            self._answer(job, scope)
+            self._follow_up(job, scope, text)
+            self._ensemble.forget(scope)
+        for num_others in COMPANY:
+            self._run_beside(num_others)
+
+    def take(self, answers: Iterable[tuple[str, str, Facts]]) -> None:
+        """What another process has answered: jobs' names, digests and facts."""
+        for name, digest, facts in answers:
+            self.found[name].note(digest, [(token, prob) for token, prob in facts])
+
+    def answers(self) -> Iterator[tuple[str, str, Facts]]:
+        """Every job once, as `take` takes it."""
+        for job in self._jobs:
+            self._answer(job, "")
+            yield job.name, self.found[job.name].digests[0], self.found[job.name].first
+
+    def _answer(self, job: _Job, scope: str, branch: Branch | None = None) -> str:
+        settings = self._ensemble.config.settings_from(job.changes)
+        session = self._ensemble.session(
+            list(job.messages), settings, alone=job.alone, branch=branch, scope=scope and f"{scope}/{job.name}"
+        )
+        facts, text = [], ""
+        for event in session.events():
+            if isinstance(event, TokenEvent):
+                facts.append((event.step.token.hex(), event.step.prob))
+            elif isinstance(event, FinishedEvent) and branch is None:
+                self.found.setdefault(job.name, _Found()).note(event.digest, facts)
+                text = event.text
+        return text
+
+    def _branch(self, job: _Job, scope: str) -> None:
+        """An answer that leaves the job's own, and leaves something else in the caches."""
+        first = self.found[job.name].first
+        if len(first) > _BRANCH_AT:
+            self._answer(job, scope, Branch(token=bytes.fromhex(first[_BRANCH_AT][0])))
+
+    def _follow_up(self, job: _Job, scope: str, text: str) -> None:
+        """The next turn, with the one before it cached and not."""
+        messages = (*job.messages, Message("assistant", text), Message("user", FOLLOW_UP))
+        turn = _Job(f"{job.name}, next turn", messages, job.alone, job.changes)
+        for where in (scope, self._new_scope()):
+            self._answer(turn, where)
+            self._ensemble.forget(where)
+
+    def _run_beside(self, num_others: int) -> None:
+        """All jobs in an order of their own, so many at once, each from a random moment on."""
+        shuffled = self._moments.sample(self._jobs, len(self._jobs))
+        delays_s = [self._moments.uniform(0, _MOST_DELAY_S) for _ in shuffled]
+
+        def answer(job: _Job, delay_s: float) -> None:
+            time.sleep(delay_s)
+            self._answer(job, "")
+
+        with ThreadPoolExecutor(num_others + 1) as pool:
+            for done in [pool.submit(answer, *each) for each in zip(shuffled, delays_s, strict=True)]:
+                done.result()
+
+    def _new_scope(self) -> str:
+        self._num_scopes += 1
+        return f"bench-{self._num_scopes}"
+
+
+def _main(path: str, is_quick: str) -> None:
+    """The jobs' answers, by a process that has answered nothing before."""
+    from gac_app.environment import read_config
+
+    with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=json.loads(is_quick))) as bench:
+        battery = _Battery(bench.ensemble, jobs_of(bench), random.Random(0))  # noqa: S311 (moments, not secrets)
+        print(json.dumps(list(battery.answers())))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
