@@ -22,6 +22,7 @@ def config(tmp_path: Path) -> str:
     [
         (["--alignment", "best"], "'best' is not one of 'paper'"),
         (["--gate-policy", "soon"], "'soon' is not one of 'lazy'"),
+        (["--reproducible", "maybe"], "'maybe' is not one of"),
         (["--weights", "posterio"], "weights: expected average, score, posterior or"),
         (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),
         (["--weights", "posterior", "--posterior-decay", "0"], "posterior_decay: Input should be greater than 0"),
@@ -61,3 +62,25 @@ def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
     assert plain[-1]["text"] == drafted[-1]["text"]
     assert not any(token["drafted"] for token in plain[:-1])
     assert any(token["drafted"] for token in drafted[:-1])
+
+
+def test_a_digest_is_one_line_after_the_answer_and_the_answer_stays_clean(config: str) -> None:
+    plain, *proven = (
+        _gac("generate", "hi", "--config", config, "--max-new-tokens", "6", *more)
+        for more in ([], ["--digest"], ["--digest", "--reproducible", "off"])
+    )
+    assert "digest" not in plain.stderr
+    assert [done.stdout for done in proven] == [plain.stdout] * 2
+    (first, word), (second, other_word) = (
+        done.stderr.splitlines()[-1].removeprefix("digest ").split(", ") for done in proven
+    )
+    assert len(bytes.fromhex(first)) == 8
+    assert (first, word, other_word) == (second, "reproducible", "not reproducible")
+
+
+def test_the_last_line_of_json_holds_the_digest(config: str) -> None:
+    arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "6", "--json"]
+    ends = [json.loads(_gac(*arguments, *more).stdout.splitlines()[-1]) for more in ([], ["--temperature", "1"])]
+    assert [end["is_reproducible"] for end in ends] == [True, True]
+    assert len({end["digest"] for end in ends}) == 2
+    assert all(len(bytes.fromhex(end["digest"])) == 8 for end in ends)

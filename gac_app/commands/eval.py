@@ -16,6 +16,7 @@ from gac_app.commands.options import (
     JsonOption,
     LimitOption,
     ParallelOption,
+    ReproducibleOption,
     load,
 )
 from gac_app.commands.show import show
@@ -50,6 +51,7 @@ def evaluate_systems(
     examples: ExamplesOption = None,
     parallel: ParallelOption = 4,
     fresh: FreshOption = False,
+    reproducible: ReproducibleOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +59,7 @@ def evaluate_systems(
 
     A benchmark that was killed goes on where it was when started again.
     """
-    settled = load(config)
+    settled = load(config, reproducible=reproducible)
     check_room(settled, parallel)
     if suite:
         _refuse_with_suite(task=task, data=data, limit=limit, against=against, examples=examples, fresh=fresh)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
 from gac_app.config import Alignment, Config, GatePolicy, Speculation
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
@@ -51,6 +51,7 @@ def generate(
     speculation: Annotated[
         Speculation | None, typer.Option(help="Members draft and verify several tokens a pass; the text is the same.")
     ] = None,
+    reproducible: ReproducibleOption = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 = greedy.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Nucleus sampling.")] = None,
@@ -61,6 +62,10 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be given several times.")] = None,
     system_prompt: Annotated[str | None, typer.Option(help="Opens the chat.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Feed the text as it is, without a chat template.")] = False,
+    digest: Annotated[
+        bool,
+        typer.Option("--digest", help="Print the answer's digest on stderr, as its last line; --json always holds it."),
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +81,7 @@ def generate(
         "posterior_decay": posterior_decay,
         "alignment": alignment,
         "speculation": speculation,
+        "reproducible": reproducible,
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
         "top_p": top_p,
@@ -97,10 +103,10 @@ def generate(
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
         raise RequestError("prompt", "is empty; give some text")
-    _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json)
+    _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json, with_digest=digest)
 
 
-def _answer(config: Config, text: str, *, as_json: bool, **how: Any) -> None:
+def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **how: Any) -> None:
     from gac_app.bootstrap import load_ensemble
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
@@ -112,6 +118,8 @@ def _answer(config: Config, text: str, *, as_json: bool, **how: Any) -> None:
     if isinstance(finished, FinishedEvent):
         if not as_json:
             print(f"\n{_summary(finished)}", file=sys.stderr)
+            if with_digest:
+                print(_digest(finished), file=sys.stderr)
         if finished.reason is FinishReason.ERROR:
             raise GacError(finished.detail)
 
@@ -158,6 +166,8 @@ def _finished(event: FinishedEvent) -> dict[str, Any]:
             for name, usage in event.members.items()
         },
         "detail": event.detail,
+        "digest": event.digest,
+        "is_reproducible": event.is_reproducible,
     }
 
 
@@ -168,6 +178,10 @@ def _summary(event: FinishedEvent) -> str:
         f"[{event.reason.value}{why}: {event.num_tokens} tokens, {event.num_ensembled} ensembled, "
         f"{event.tokens_per_s:.1f} tokens/s; forward passes: {forwards}]"
     )
+
+
+def _digest(event: FinishedEvent) -> str:
+    return f"digest {event.digest}, {'reproducible' if event.is_reproducible else 'not reproducible'}"
 
 
 def _parsed_weights(text: str | None) -> str | dict[str, float] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gac_app.config import Config
+from gac_app.config import Config, Reproducible
 from gac_app.environment import read_config
 
 ConfigOption = Annotated[
@@ -25,6 +25,12 @@ ParallelOption = Annotated[
 ]
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Ask again what earlier runs, of other commands too, have answered.")
+]
+ReproducibleOption = Annotated[
+    Reproducible | None,
+    typer.Option(
+        help="The same answer to the last bit, whatever else runs: auto where that costs nothing, on always, off never."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
@@ -47,6 +53,11 @@ def write_file(path: Path, text: str) -> None:
         raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from None
 
 
-def load(path: Path | None) -> Config:
-    """The configuration, with this process's variables applied. Raises ConfigError."""
-    return read_config(path, os.environ)
+def load(path: Path | None, **changes: object) -> Config:
+    """The configuration, with this process's variables and those `changes` of its settings that are not None.
+
+    Raises ConfigError, RequestError.
+    """
+    config = read_config(path, os.environ)
+    given = {name: value for name, value in changes.items() if value is not None}
+    return config.model_copy(update={"settings": config.settings_from(given)}) if given else config

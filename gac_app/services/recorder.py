@@ -38,6 +38,7 @@ class Recorder:
                 member_names=run.member_names,
                 parent_run_id=run.parent_run_id,
                 branch_position=run.branch_position,
+                repeats_run_id=run.repeats_run_id,
                 config_hash=self._config_hash,
                 versions=self._versions,
             )

@@ -75,12 +75,19 @@ class RunService:
     # --- starting runs
 
     def start(
-        self, visitor_key: str, prompt: str, changes: Mapping[str, Any], conversation_id: str | None = None
+        self,
+        visitor_key: str,
+        prompt: str,
+        changes: Mapping[str, Any],
+        conversation_id: str | None = None,
+        *,
+        repeats_run_id: str | None = None,
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
         Args:
             changes: settings that differ from the configuration's.
+            repeats_run_id: the run that this one is once more, if it is.
 
         Raises:
             RequestError: where prompt or settings do not fit, naming the field.
@@ -97,7 +104,12 @@ class RunService:
         for key, fed in messages.items():
             ensemble.check_prompt(fed, settings, alone=alone_in(key))
         run = LiveRun(
-            owner=owner, prompt=prompt, settings=settings, messages=messages, conversation_id=conversation_id or None
+            owner=owner,
+            prompt=prompt,
+            settings=settings,
+            messages=messages,
+            conversation_id=conversation_id or None,
+            repeats_run_id=repeats_run_id,
         )
         return self._begin(run, visitor_key)
 
@@ -133,7 +145,7 @@ class RunService:
     def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
-        return self.start(visitor_key, run.prompt, run.settings.model_dump())
+        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id)
 
     def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
@@ -163,6 +175,16 @@ class RunService:
             return self._runs.find(owner_of(visitor_key), run_id)
         except NotFoundError:
             return self._view(self._store.load_run(visitor_key, run_id))
+
+    def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
+        """The run that `run` repeats; None where it is gone, or a branch, or other members', and cannot be compared."""
+        if run.repeats_run_id is None:
+            return None
+        try:
+            before = self.find(visitor_key, run.repeats_run_id)
+        except (NotFoundError, StorageError):
+            return None
+        return before if before.branch_position is None and before.member_names == run.member_names else None
 
     def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
         """What one step of a stream saw and chose."""

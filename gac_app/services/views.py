@@ -69,6 +69,7 @@ class RunView:
     outcome: str | None = None
     parent_run_id: str | None = None
     branch_position: int | None = None
+    repeats_run_id: str | None = None
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -89,6 +90,7 @@ class LiveRun(RunView):
         conversation_id: str | None = None,
         parent_run_id: str | None = None,
         branch: Branch | None = None,
+        repeats_run_id: str | None = None,
     ) -> None:
         super().__init__(
             id=uuid.uuid4().hex,
@@ -100,6 +102,7 @@ class LiveRun(RunView):
             streams={key: StreamView(key.removeprefix("member:"), fed) for key, fed in messages.items()},
             parent_run_id=parent_run_id,
             branch_position=len(branch.steps) if branch else None,
+            repeats_run_id=repeats_run_id,
         )
         self.owner = owner
         self.branch = branch
@@ -138,6 +141,7 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
         outcome=run.outcome,
         parent_run_id=run.parent_run_id,
         branch_position=run.branch_position,
+        repeats_run_id=run.repeats_run_id,
     )
 
 
@@ -151,6 +155,8 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         seconds=answer.seconds,
         members=answer.members,
         detail=answer.detail,
+        digest=answer.digest,
+        is_reproducible=answer.is_reproducible,
     )
     messages = tuple(Message(m["role"], m["content"]) for m in answer.messages)  # type: ignore[arg-type]
     return StreamView(answer.system, messages, [*answer.events, finished])

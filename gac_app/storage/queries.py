@@ -139,6 +139,7 @@ def _stored(run: Run) -> StoredRun:
         position=run.position,
         parent_run_id=run.parent_run_id,
         branch_position=run.branch_position,
+        repeats_run_id=run.repeats_run_id,
         prompt=run.prompt,
         settings=run.settings,
         member_names=tuple(run.member_names),
@@ -172,6 +173,8 @@ def _answer(answer: Answer) -> AnswerRecord:
         detail=answer.detail,
         members=usage_from_json(answer.members),
         events=unpack_events(answer.trace.steps) if answer.trace else (),
+        digest=answer.digest,
+        is_reproducible=answer.is_reproducible,
     )
 
 
@@ -183,6 +186,7 @@ def _exported(run: Run) -> dict[str, Any]:
         "position": run.position,
         "parent_run_id": run.parent_run_id,
         "branch_position": run.branch_position,
+        "repeats_run_id": run.repeats_run_id,
         "prompt": run.prompt,
         "settings": run.settings,
         "members": run.member_names,
@@ -209,5 +213,7 @@ def _exported_answer(answer: Answer) -> dict[str, Any]:
         "finish_reason": answer.finish_reason,
         "detail": answer.detail,
         "members": answer.members,
+        "digest": answer.digest,
+        "is_reproducible": answer.is_reproducible,
         "steps": json.loads(zlib.decompress(answer.trace.steps)) if answer.trace else [],
     }

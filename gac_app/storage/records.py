@@ -29,6 +29,7 @@ class NewRun:
         run_id, conversation_id: made by the caller (uuid4 hex); a conversation begins with its first run.
         visitor_key: the unguessable key that the browser keeps; only its hash is stored.
         parent_run_id, branch_position: the run and the step it branched from, if it did.
+        repeats_run_id: the run that it is once more, if it is; that one may be deleted.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class NewRun:
     member_names: tuple[str, ...]
     parent_run_id: str | None = None
     branch_position: int | None = None
+    repeats_run_id: str | None = None
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -51,6 +53,7 @@ class AnswerRecord:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         messages: what was fed, as {"role", "content"}.
         events: every step; their probabilities and seconds come back with six digits.
+        digest, is_reproducible: as of `FinishedEvent`; empty and False where they were not kept yet.
     """
 
     system: str
@@ -65,6 +68,8 @@ class AnswerRecord:
     detail: str = ""
     members: dict[str, MemberUsage] = field(default_factory=dict)
     events: Sequence[TokenEvent] = ()
+    digest: str = ""
+    is_reproducible: bool = False
 
     @classmethod
     def of(
@@ -90,6 +95,8 @@ class AnswerRecord:
             detail=finished.detail,
             members=finished.members,
             events=events,
+            digest=finished.digest,
+            is_reproducible=finished.is_reproducible,
         )
 
 
@@ -119,6 +126,7 @@ class StoredRun:
     position: int
     parent_run_id: str | None
     branch_position: int | None
+    repeats_run_id: str | None
     prompt: str
     settings: dict[str, Any]
     member_names: tuple[str, ...]

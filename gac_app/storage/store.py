@@ -142,6 +142,7 @@ def _start_run(session: Session, new: NewRun) -> None:
             position=(-1 if (position := session.scalar(last)) is None else position) + 1,
             parent_run_id=new.parent_run_id,
             branch_position=new.branch_position,
+            repeats_run_id=new.repeats_run_id,
             prompt=clean_text(new.prompt),
             settings=clean_json(new.settings),
             member_names=clean_json(new.member_names),
@@ -186,6 +187,8 @@ def _save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
             finish_reason=record.finish_reason,
             detail=clean_text(record.detail),
             members=clean_json(usage_to_json(record.members)),
+            digest=record.digest,
+            is_reproducible=record.is_reproducible,
             trace=Trace(steps=queries.pack_events(record.events)),
         )
     )

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -93,6 +94,7 @@ class Run(Base):
     position: Mapped[int]
     parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     branch_position: Mapped[int | None]
+    repeats_run_id: Mapped[str | None] = mapped_column(ID)  # may be gone: SQLite cannot add a foreign key
     prompt: Mapped[str] = mapped_column(Text)
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     member_names: Mapped[list[str]] = mapped_column(JSON)
@@ -125,6 +127,8 @@ class Answer(Base):
     finish_reason: Mapped[str] = mapped_column(String(16))
     detail: Mapped[str] = mapped_column(Text)
     members: Mapped[dict[str, Any]] = mapped_column(JSON)
+    digest: Mapped[str] = mapped_column(String(64), server_default="")
+    is_reproducible: Mapped[bool] = mapped_column(server_default=false())
     trace: Mapped[Trace | None] = relationship(passive_deletes="all")
 
 

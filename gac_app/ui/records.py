@@ -5,7 +5,7 @@ One JSON value a line, append-only; all streams of a run are multiplexed:
     {"run": {...}}                                          first; a new one starts the board afresh
     [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
-    {"end": [stream, {"reason", "detail", ...figures}]}
+    {"end": [stream, {"reason", "detail", ...figures}]}     again: what came of running it again, in words, or ""
     {"phase": {"status", "place"}}                          of the whole run
     {"done": {"status", "saved", "outcome"}}                last
 """
@@ -17,10 +17,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.events import FinishedEvent, TokenEvent
+from gac_app.services.comparison import compare_streams
 from gac_app.services.views import WAITING
 from gac_app.storage import RunStatus
 from gac_app.ui.forks import Fork, GrowingText
-from gac_app.ui.wording import settings_in_words
+from gac_app.ui.wording import comparison_in_words, settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunView
@@ -35,10 +36,15 @@ def is_over(run: RunView) -> bool:
 
 
 class RunLines:
-    """The lines of one run, growing with it."""
+    """The lines of one run, growing with it.
 
-    def __init__(self, run: RunView) -> None:
+    Args:
+        before: the run that it repeats, to compare its answers with.
+    """
+
+    def __init__(self, run: RunView, before: RunView | None = None) -> None:
         self._run = run
+        self._before = before
         self._keys = list(run.streams)
         self._num_sent = [0] * len(self._keys)
         self._texts = [GrowingText() for _ in self._keys]
@@ -73,6 +79,7 @@ class RunLines:
             "is_live": not is_over(run),
             "parent": run.parent_run_id,
             "branch_position": run.branch_position,
+            "is_again": self._before is not None,
             "outcome": run.outcome,
         }
 
@@ -92,7 +99,7 @@ class RunLines:
         lines: list[Any] = []
         for event in new:
             if isinstance(event, FinishedEvent):
-                lines.append({"end": [index, _figures(event)]})
+                lines.append({"end": [index, {**_figures(event), "again": self._again(self._keys[index])}]})
             else:
                 lines.append(self._token(index, event))
         return lines
@@ -103,6 +110,11 @@ class RunLines:
         flags |= FORCED * step.is_forced | OPEN * step.is_open
         winner = names.index(step.winner) if step.winner in names else -1
         return [index, event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
+
+    def _again(self, key: str) -> str:
+        before = self._before.streams.get(key) if self._before else None
+        comparison = compare_streams(before, self._run.streams[key]) if before else None
+        return comparison_in_words(comparison) if comparison else ""
 
     def _fork_lines(self) -> list[Any]:
         lines = []
@@ -123,6 +135,8 @@ def _figures(event: FinishedEvent) -> dict[str, Any]:
         "ttft_s": round(event.ttft_s, 3),
         "seconds": round(event.seconds, 3),
         "tokens_per_s": round(event.tokens_per_s, 2),
+        "digest": event.digest,
+        "reproducible": event.is_reproducible,
         "forwards": {name: usage.num_forwards for name, usage in event.members.items()},
     }
 

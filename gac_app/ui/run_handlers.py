@@ -76,9 +76,10 @@ class RunHandlers:
             fields = Fields(event._data)
             run = self._service.find(fields.visitor_key, fields.text("run"))
             runs = self._conversation(fields.visitor_key, run)
+            before = self._service.run_before(fields.visitor_key, run)
         except GacError as error:
             return _notice(error)
-        board = RunLines(run).value(is_last=True)
+        board = RunLines(run, before).value(is_last=True)
         if runs and runs[-1].id != run.id:
             return board, "[]", "", gr.skip(), ""
         return board, _turns_before(run, runs), run.conversation_id, gr.skip(), ""
@@ -90,7 +91,7 @@ class RunHandlers:
             yield _notice(error)
             return
         try:
-            lines = RunLines(run)
+            lines = RunLines(run, await asyncio.to_thread(self._service.run_before, key, run))
             turns = _turns_before(run, await asyncio.to_thread(self._conversation, key, run))
             yield lines.value(), turns, run.conversation_id, "", ""
             async for _ in _ticks(run):

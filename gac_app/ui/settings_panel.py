@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # Order of the components that stand for one setting each; the weights per member come after them.
 FIELDS = (
     "mode", "gate", "threshold", "gate_temperature", "gate_policy", "alignment", "weights", "posterior_decay",
-    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens", "stop", "seed", "system_prompt",
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens", "stop", "seed", "reproducible",
+    "system_prompt",
 )  # fmt: skip
 OWN_WEIGHTS = "own"
 _TEXTS = ("stop", "system_prompt")  # that may be cleared
@@ -120,6 +121,12 @@ def _sampling(config: Config, now: dict[str, Any]) -> list[Any]:
             info="One a line; each ends the answer. \\n stands for a line break.",
         ),
         gr.Number(now["seed"], precision=0, label="Seed"),
+        gr.Radio(
+            [("Auto", "auto"), ("On", "on"), ("Off", "off")],
+            value=now["reproducible"],
+            label="Reproducible",
+            info="The same answer to the last bit, whatever else runs. Auto: where that costs nothing.",
+        ),
         gr.Textbox(now["system_prompt"], lines=2, max_lines=6, label="System prompt", placeholder="None"),
     ]
 

@@ -1,9 +1,14 @@
-"""Settings in words: the line under the prompt, and the line over a stored run."""
+"""In words: settings, under the prompt and over a stored run; and what came of running a prompt again."""
 
 from __future__ import annotations
 
-from gac_app.config import Settings
+import math
 
+from gac_app.config import Settings
+from gac_app.services.comparison import Comparison
+from gac_app.ui.spelling import label_of
+
+_SAME = "same text as the run before"
 _WEIGHTS = {"average": "equal weights", "score": "weights by score", "posterior": "posterior weights"}
 
 
@@ -24,6 +29,8 @@ def settings_in_words(settings: Settings) -> str:
         parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
     if settings.system_prompt:
         parts.append("system prompt")
+    if settings.reproducible != "auto":
+        parts.append(f"reproducible {settings.reproducible}")
     return " · ".join(parts)
 
 
@@ -44,3 +51,39 @@ def _sampling(settings: Settings) -> list[str]:
     if settings.repetition_penalty != 1:
         parts.append(f"repetition penalty {settings.repetition_penalty:g}")
     return parts
+
+
+def comparison_in_words(comparison: Comparison) -> str:
+    """Such as: same text as the run before, probabilities differ from token 5 on, by at most 0.0003."""
+    if comparison.digests == "equal":
+        return "identical to the run before"
+    if comparison.tokens is not None:
+        return _parting_in_words(comparison.num_same, *comparison.tokens)
+    if comparison.probs_from is not None:
+        start = f"{_SAME}, probabilities differ from token {comparison.probs_from + 1} on"
+        return f"{start}, {_amount(comparison.most)}"
+    if comparison.digests == "different":
+        return f"{_SAME}; probabilities differ in the last digits"
+    return f"{_SAME}, and the same probabilities to six digits"
+
+
+def _parting_in_words(num_same: int, before: bytes | None, now: bytes | None) -> str:
+    if before is None:
+        return f"{_SAME} up to token {num_same}, where that one ended"
+    if now is None:
+        return f"{_SAME} up to token {num_same}, where this one ended"
+    return f"differs from the run before at token {num_same + 1}: {_quoted(now)} instead of {_quoted(before)}"
+
+
+def _quoted(token: bytes) -> str:
+    return f'"{label_of(token)}"' if token else "the end"
+
+
+def _amount(most: float) -> str:
+    """One digit, rounded up: 0.00027 -> "by at most 0.0003"."""
+    if most < 1e-6:
+        return "in the last digits"
+    num_decimals = -math.floor(math.log10(most))
+    # Rounded first: 0.0003 may have come as 0.00030000000000000003, which is not 0.0004.
+    digit = math.ceil(round(most * 10**num_decimals, 3))
+    return f"by at most {digit / 10**num_decimals:.{max(num_decimals, 0)}f}"

@@ -52,6 +52,7 @@ class Board {
   }
 
   build(run) {
+    this.root.classList.toggle("is-again", run.is_again);
     this.setView(run.mode === "every-step" ? "winner" : "gate");
     this.streams = run.streams.map((key, index) => new Stream(index, key, index - 1));
     this.cards = this.streams.map((stream) => this.card(stream, run));

@@ -13,6 +13,19 @@ function memberName(name, index) {
   return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name }));
 }
 
+const DIGITS_SHOWN = 8; // of a digest
+const PROOF = {
+  true: ["reproducible", "The same models, messages, settings and seed give this digest again"],
+  false: ["not reproducible", "With these members, what else runs may show in the last bits; set Reproducible to On"],
+};
+
+/** Copies `text` and says so on the button for a moment. */
+async function copyBy(button, text, label) {
+  await navigator.clipboard.writeText(text);
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
 class Card {
   /** `title`: a node; `actions`: {onVisit, onInspect} of the tokens. */
   constructor(stream, title, label, actions) {
@@ -20,12 +33,13 @@ class Card {
     this.tokens = new TokenText(label, actions);
     this.speed = h("span", { class: "gac-speed" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
-    this.copyButton = h("button", { type: "button", class: "gac-icon", title: "Copy this answer", text: "Copy", onclick: () => this.copy() });
+    this.proof = h("p", { class: "gac-proof" });
+    this.copyButton = h("button", { type: "button", class: "gac-icon", title: "Copy this answer", text: "Copy", onclick: () => copyBy(this.copyButton, stream.text, "Copy") });
     this.expandButton = h("button", {
       type: "button", class: "gac-icon", text: "Expand", "aria-expanded": "false", onclick: () => this.expand(),
     });
     this.head = h("header", {}, h("h3", {}, title), this.speed, h("span", { class: "gac-spacer" }), this.copyButton, this.expandButton);
-    this.root = h("article", { class: "gac-card", "data-state": "waiting", "aria-label": label }, this.head, this.tokens.root, this.note);
+    this.root = h("article", { class: "gac-card", "data-state": "waiting", "aria-label": label }, this.head, this.tokens.root, this.note, this.proof);
   }
 
   append(token) {
@@ -39,6 +53,19 @@ class Card {
     const reason = REASONS[end.reason] ?? end.reason;
     const note = [reason, end.detail].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
+    this.prove(end);
+  }
+
+  /** The digest of the answer's steps, whether it can be had again and, of a run again, whether it was. */
+  prove({ digest, reproducible, again }) {
+    const hasDigest = digest && this.tokens.spans.length > 0;
+    this.proof.hidden = !hasDigest && !again;
+    if (hasDigest) {
+      const text = `digest ${digest.slice(0, DIGITS_SHOWN)}…`, [word, title] = PROOF[reproducible];
+      const button = h("button", { type: "button", class: "gac-fork", text, title: `Copy the digest of every token and probability: ${digest}`, onclick: () => copyBy(button, digest, text) });
+      this.proof.append(h("span", {}, button, " · ", h("span", { text: word, title })));
+    }
+    if (again) this.proof.append(h("span", { class: "gac-again", text: again }));
   }
 
   say(text, isError = false) {
@@ -50,12 +77,6 @@ class Card {
 
   refresh() {
     this.speed.textContent = this.stream.speed ? `${this.stream.speed.toFixed(1)} tokens/s` : "";
-  }
-
-  async copy() {
-    await navigator.clipboard.writeText(this.stream.text);
-    this.copyButton.textContent = "Copied";
-    setTimeout(() => { this.copyButton.textContent = "Copy"; }, 1500);
   }
 
   expand(isOn = !this.root.classList.contains("is-expanded")) {
@@ -100,7 +121,7 @@ class EnsembleCard extends Card {
     this.plot = new ConfidencePlot(run.threshold, run.mode, actions.onInspect);
     this.figures = h("dl", { class: "gac-figures" });
     this.head.after(h("div", { class: "gac-tools" }, this.views, this.next));
-    this.root.append(this.plot.root, this.figures);
+    this.proof.before(this.plot.root, this.figures);
     this.tokens.root.after(this.legend);
   }
 

@@ -96,6 +96,12 @@ def _num_kept(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / "cache" / "evaluation").glob("*.jsonl"))
 
 
+def test_answers_that_are_to_be_reproducible_are_kept_apart(folder: Path) -> None:
+    for num_kept, how in ((3, []), (3, []), (6, ["--reproducible", "on"])):
+        assert _call(folder, *_colours(folder), "--limit", "1", *how).exit_code == 0
+        assert _num_kept(folder) == num_kept
+
+
 def test_the_json_is_what_is_promised(folder: Path) -> None:
     arguments = [*_colours(folder), "--limit", "3", "--json", "--against", "every-step+posterior"]
     done = _call(folder, *arguments)

@@ -56,5 +56,7 @@ def answer(text: str = "Blue", system: str = "ensemble", **changes: Any) -> Answ
         "detail": "",
         "members": {"Smol": MemberUsage(2, 9, 0.5), "Gemma": MemberUsage(1, 8, 0.25)},
         "events": events,
+        "digest": "3f9a2c8100000000",
+        "is_reproducible": True,
     }
     return AnswerRecord(**{**fields, **changes})

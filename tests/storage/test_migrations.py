@@ -7,13 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from gac_app.errors import StorageError
-from gac_app.storage import Store, current_revision, upgrade
+from gac_app.storage import Store, current_revision, queries, schema, upgrade
+from gac_app.storage.engine import create_file, open_engine, writing
 from gac_app.storage.tables import Base
+from tests.storage.samples import ALICE, answer, new_run, token_event
 
 DIE_HALFWAY = """
 import os, signal, sys
@@ -26,6 +30,20 @@ def die(connection, cursor, statement, *rest):
         os.kill(os.getpid(), signal.SIGKILL)
 
 upgrade(sys.argv[1])
+"""
+
+# What the first version wrote, in its own columns.
+OLD_ROWS = """
+INSERT INTO visitor_session (id, key_hash, created_at) VALUES (1, :key_hash, '2026-01-01 00:00:00');
+INSERT INTO conversation (id, visitor_id, created_at) VALUES ('c', 1, '2026-01-01 00:00:00');
+INSERT INTO run (id, conversation_id, position, prompt, settings, member_names, config_hash, versions, status,
+                 created_at)
+  VALUES ('r', 'c', 0, 'Why?', '{}', '["Smol"]', '', '{}', 'finished', '2026-01-01 00:00:00');
+INSERT INTO answer (id, run_id, system, is_ensemble, messages, text, num_tokens, num_ensembled, ttft_s, seconds,
+                    finish_reason, detail, members)
+  VALUES ('a', 'r', 'Smol', 0, '[]', 'Because.', 1, 0, 0.1, 0.2, 'stop', '', '{}');
+INSERT INTO trace (answer_id, steps) VALUES ('a', :steps);
+INSERT INTO vote (run_id, outcome, created_at) VALUES ('r', 'tie', '2026-01-01 00:00:00')
 """
 
 
@@ -59,6 +77,39 @@ def test_migrations_make_the_tables_that_the_code_knows(url: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def make_oldest(url: str) -> None:
+    """A database as the first version left it, with one run."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    create_file(url)
+    engine = open_engine(url)
+    with writing(engine) as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "0001")
+        values = {"key_hash": queries.hash_key(ALICE), "steps": queries.pack_events([token_event("Because.")])}
+        for statement in OLD_ROWS.split(";"):
+            session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
+    engine.dispose()
+
+
+def test_the_oldest_schema_is_upgraded_with_all_its_rows(url: str) -> None:
+    make_oldest(url)
+    assert current_revision(url) == "0001"
+
+    store = Store(url)
+    old = store.load_run(ALICE, "r")
+
+    (kept,) = old.answers
+    assert (kept.text, kept.events, old.outcome) == ("Because.", (token_event("Because."),), "tie")
+    assert (kept.digest, kept.is_reproducible, old.repeats_run_id) == ("", False, None)
+    again = new_run(repeats_run_id="r")
+    store.start_run(again)
+    store.save_answer(again.run_id, answer()).result()
+    assert store.load_run(ALICE, again.run_id).repeats_run_id == "r"
+    assert store.load_run(ALICE, again.run_id).answers == (answer(),)
+    store.close()
 
 
 def test_a_newer_schema_is_refused_and_left_alone(url: str, path: Path) -> None:

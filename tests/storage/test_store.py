@@ -47,10 +47,10 @@ def test_it_is_all_there_after_a_restart(store: Store, url: str) -> None:
 
 def test_a_session_s_events_make_a_record() -> None:
     events = [token_event("Bl"), token_event("ue", 1)]
-    finished = FinishedEvent(FinishReason.LENGTH, "Blue", 2, 1, 0.1, 0.2, {}, "the limit was reached")
+    finished = FinishedEvent(FinishReason.LENGTH, "Blue", 2, 1, 0.1, 0.2, {}, "the limit was reached", "c0ffee", True)
     record = AnswerRecord.of(finished, events, system="Smol", is_ensemble=False, messages=[])
     assert (record.text, record.finish_reason, record.detail) == ("Blue", FinishReason.LENGTH, "the limit was reached")
-    assert record.events == events
+    assert (record.events, record.digest, record.is_reproducible) == (events, "c0ffee", True)
 
 
 def test_stored_texts_of_the_steps_join_to_the_answer(store: Store) -> None:

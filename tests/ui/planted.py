@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gac_app.config import Config, MemberConfig, Settings
+from gac_app.decoding.digest import StepDigest
 from gac_app.decoding.events import Candidate, Event, FinishedEvent, FinishReason, MemberTrace, StepTrace, TokenEvent
 from gac_app.decoding.session import Branch
 from gac_app.errors import MemberError
@@ -50,8 +51,11 @@ class PlantedEnsemble:
         alone: Sequence[str] | None = None,
         pause_s: float = 0.0,
         failing: str = "",
+        *,
+        is_reproducible: bool = True,
     ) -> None:
         self.pieces, self.alone, self.pause_s, self.failing = pieces, alone or pieces, pause_s, failing
+        self.is_reproducible = is_reproducible
         self.num_steps = 0
 
     def session(
@@ -89,6 +93,7 @@ class PlantedSession:
         self._ensemble, self._pieces, self._settings, self._alone = ensemble, pieces, settings, alone
         self._branched_at = branched_at
         self._stopped = threading.Event()
+        self._digest = StepDigest()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -105,14 +110,17 @@ class PlantedSession:
                 return
             self._ensemble.num_steps += 1
             text, count = text + piece, count + 1
-            yield TokenEvent(piece, self._step(position, piece))
+            step = self._step(position, piece)
+            self._digest.add(step)
+            yield TokenEvent(piece, step)
         yield self._end(FinishReason.STOP, text, count)
 
     def _step(self, position: int, piece: str) -> StepTrace:
         return planted_step(position, piece, alone=self._alone, is_forced=position <= self._branched_at)
 
     def _end(self, reason: FinishReason, text: str, count: int, detail: str = "") -> FinishedEvent:
-        return FinishedEvent(reason, text, count, len(GATED), 0.01, 0.02, {}, detail)
+        proof = (self._digest.hex, self._ensemble.is_reproducible)
+        return FinishedEvent(reason, text, count, len(GATED), 0.01, 0.02, {}, detail, *proof)
 
 
 def planted_step(position: int, piece: str, *, alone: str | None = None, is_forced: bool = False) -> StepTrace:

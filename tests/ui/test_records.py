@@ -38,6 +38,12 @@ def finish(run: RunView, stream: str) -> None:
     events.append(FinishedEvent(FinishReason.STOP, "", len(events), 0, 0.1, 0.2, {}))
 
 
+def ends_of(run: RunView, before: RunView | None = None) -> list[Any]:
+    """What is said of each stream at its end."""
+    lines = lines_of(RunLines(run, before).value())
+    return [line["end"][1] for line in lines if isinstance(line, dict) and "end" in line]
+
+
 def lines_of(value: str) -> list[Any]:
     assert value.endswith("\n")
     return [json.loads(line) for line in value[:-1].split("\n")]  # as the page's script splits
@@ -126,3 +132,37 @@ def test_the_same_run_opened_twice_starts_the_board_twice() -> None:
     run = run_view()
     first, second = RunLines(run).value(), RunLines(run).value()
     assert first.splitlines()[0] != second.splitlines()[0]
+
+
+def test_an_end_tells_the_digest_and_whether_it_is_reproducible() -> None:
+    run = run_view()
+    say(run, "ensemble", *ANSWER)
+    ended = FinishedEvent(FinishReason.STOP, "", 7, 0, 0.1, 0.2, {}, digest="3f9a2c8100000000", is_reproducible=True)
+    run.streams["ensemble"].events.append(ended)
+    (end,) = ends_of(run)
+    assert (end["digest"], end["reproducible"], end["again"]) == ("3f9a2c8100000000", True, "")
+
+
+def test_each_answer_of_a_run_again_is_compared_with_the_same_stream_s_before() -> None:
+    before, run = run_view(), run_view()
+    for each, pieces in ((before, ("a", "b")), (run, ("a", "c"))):
+        say(each, "ensemble", *pieces)
+        say(each, "member:Small", "a", "b")
+        say(each, "member:Large", "x")
+    for each, streams in ((before, ["ensemble", "member:Small"]), (run, ["ensemble", "member:Small", "member:Large"])):
+        for stream in streams:
+            finish(each, stream)
+    assert [end["again"] for end in ends_of(run, before)] == [
+        'differs from the run before at token 2: "c" instead of "b"',
+        "same text as the run before, and the same probabilities to six digits",
+        "",  # the one before has not ended
+    ]
+    assert [end["again"] for end in ends_of(run)] == ["", "", ""]
+
+
+def test_a_stream_that_the_run_before_lacks_is_not_compared() -> None:
+    before, run = run_view(), run_view()
+    del before.streams["ensemble"]
+    say(run, "ensemble", "a")
+    finish(run, "ensemble")
+    assert [end["again"] for end in ends_of(run, before)] == [""]

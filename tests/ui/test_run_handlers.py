@@ -170,3 +170,32 @@ def test_an_earlier_turn_opened_stands_alone_and_the_newest_goes_on(service: Run
     newest = handlers.open(event(key=KEY, run=run_id_of(second)))
     assert newest[2] == first[2]
     assert [turn["id"] for turn in json.loads(newest[1])] == [run_id_of(first)]
+
+
+def again_of(update: Any) -> list[str]:
+    """What is said of each answer beside the one of the run before."""
+    lines = [json.loads(line) for line in update[0].splitlines()]
+    return [line["end"][1]["again"] for line in lines if isinstance(line, dict) and "end" in line]
+
+
+def test_a_run_again_says_what_came_of_it_and_so_it_does_when_opened_later(tmp_path: Path) -> None:
+    ensemble = PlantedEnsemble()
+    service = planted_service(tmp_path, ensemble)
+    handlers = RunHandlers(service)
+    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[-1]
+    same = collect(handlers.rerun(event(key=KEY, run=run_id_of(first))))[-1]
+    ensemble.pieces = ["Paris", " was", *ANSWER[2:]]
+    other = collect(handlers.rerun(event(key=KEY, run=run_id_of(same))))[-1]
+    service.close()
+
+    service = planted_service(tmp_path)
+    reopened = RunHandlers(service).open(event(key=KEY, run=run_id_of(other)))
+    service.close()
+
+    identical, differs = (
+        "identical to the run before",
+        'differs from the run before at token 2: "␣was" instead of "␣is"',
+    )
+    assert again_of(first) == ["", "", ""]
+    assert again_of(same) == [identical] * 3
+    assert sorted(again_of(other)) == sorted(again_of(reopened)) == [differs, identical, identical]

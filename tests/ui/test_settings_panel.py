@@ -51,6 +51,7 @@ def test_what_the_panel_gained_round_trips() -> None:
             "weights": "posterior",
             "posterior_decay": 0.9,
             "min_p": 0.1,
+            "reproducible": "on",
             "stop": ["a b", "\n\n"],
         }
     )
@@ -81,6 +82,8 @@ def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
         ("weights", "posterio"),
         ("posterior_decay", 0),
         ("min_p", 2),
+        ("reproducible", "maybe"),
+        ("reproducible", None),
         ("stop", "x" * 201),
         ("stop", 5),
     ],

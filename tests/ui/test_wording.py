@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gac_app.config import Settings
-from gac_app.ui.wording import settings_in_words
+from gac_app.services.comparison import Comparison
+from gac_app.ui.wording import comparison_in_words, settings_in_words
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,60 @@ from gac_app.ui.wording import settings_in_words
         ({"stop": ("a",)}, "1 stop string"),
         ({"stop": ("a", "b"), "system_prompt": "Be brief."}, "2 stop strings · system prompt"),
         ({"repetition_penalty": 1.2}, "repetition penalty 1.2"),
+        ({"reproducible": "on"}, "up to 256 tokens · reproducible on"),
+        ({"reproducible": "off"}, "up to 256 tokens · reproducible off"),
     ],
 )
 def test_settings_are_said_in_words(changes: dict[str, Any], words: str) -> None:
     assert words in settings_in_words(Settings(gate="Small", **changes))
+
+
+def test_what_every_run_is_anyway_is_not_said() -> None:
+    assert "reproducible" not in settings_in_words(Settings(gate="Small"))
+
+
+@pytest.mark.parametrize(
+    ("comparison", "words"),
+    [
+        (Comparison("equal", 9), "identical to the run before"),
+        (
+            Comparison("different", 16, (b" blue", b" sky")),
+            'differs from the run before at token 17: "␣sky" instead of "␣blue"',
+        ),
+        (
+            Comparison("unknown", 0, (b"A", b"\xe2\x82")),
+            'differs from the run before at token 1: "⟨E2 82⟩" instead of "A"',
+        ),
+        (Comparison("different", 2, (b"", b"\n")), 'differs from the run before at token 3: "⏎" instead of the end'),
+        (
+            Comparison("different", 2, (b" a", b""), 0, 0.5),
+            'differs from the run before at token 3: the end instead of "␣a"',
+        ),
+        (Comparison("different", 4, (None, b"x")), "same text as the run before up to token 4, where that one ended"),
+        (
+            Comparison("different", 4, (b"x", None)),
+            "same text as the run before up to token 4, where this one ended",
+        ),
+        (Comparison("different", 9), "same text as the run before; probabilities differ in the last digits"),
+        (Comparison("unknown", 9), "same text as the run before, and the same probabilities to six digits"),
+        *(
+            (
+                Comparison("different", 9, None, 4, most),
+                f"same text as the run before, probabilities differ from token 5 on, {amount}",
+            )
+            for most, amount in [
+                (0.0003, "by at most 0.0003"),
+                (0.5003 - 0.5, "by at most 0.0003"),
+                (0.00027, "by at most 0.0003"),
+                (0.00031, "by at most 0.0004"),
+                (0.97, "by at most 1.0"),
+                (1.0, "by at most 1"),
+                (0.000002, "by at most 0.000002"),
+                (0.0000002, "in the last digits"),
+                (0.0, "in the last digits"),
+            ]
+        ),
+    ],
+)
+def test_what_came_of_running_again_is_said_in_words(comparison: Comparison, words: str) -> None:
+    assert comparison_in_words(comparison) == words

@@ -1,0 +1,71 @@
+"""Digests on the cards, and what a run that was started again says of its answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, Watched
+from tests.ui.planted import ANSWER, PlantedEnsemble
+
+pytestmark = pytest.mark.browser
+
+IDENTICAL = "identical to the run before"
+
+
+def said_again(page: Watched) -> list[str]:
+    """By each card of a run again, once it is over."""
+    page.page.wait_for_selector(".gac-board.is-again .gac-again >> nth=2")
+    page.wait_for_end()
+    return page.page.locator(".gac-again").all_inner_texts()
+
+
+def test_every_card_shows_a_digest_that_can_be_copied_whole(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.ask("hello")
+    proofs = page.page.locator(".gac-proof").all_inner_texts()
+    assert len(proofs) == 3
+    assert all(proof.startswith("digest ") and proof.endswith("… · reproducible") for proof in proofs)
+    button = page.page.locator(".gac-ensemble .gac-proof button")
+    shown, title = button.inner_text(), button.get_attribute("title") or ""
+    button.click()
+    page.page.wait_for_selector(".gac-ensemble .gac-proof button:text-is('Copied')")
+    digest = page.page.evaluate("navigator.clipboard.readText()")
+    assert len(bytes.fromhex(digest)) == 8
+    assert title.endswith(digest)
+    page.page.wait_for_selector(f".gac-ensemble .gac-proof button:text-is('{shown}')")
+    assert shown == f"digest {digest[:8]}…"
+
+
+def test_what_is_not_reproducible_says_why(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(is_reproducible=False)), viewport={"width": 390, "height": 844})
+    page.ask("hello")
+    word = page.page.locator(".gac-ensemble .gac-proof :text-is('not reproducible')")
+    assert "set Reproducible to On" in (word.get_attribute("title") or "")
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_run_again_is_compared_with_the_one_before(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble()
+    page = open_page(serve(ensemble))
+    page.ask("hello")
+    assert page.page.locator(".gac-again").count() == 0
+    page.page.click("text=Run again")
+    assert said_again(page) == [IDENTICAL] * 3
+    ensemble.pieces = ["Paris", "<img src=x onerror=alert(1)>", *ANSWER[2:]]
+    page.page.click("role=tab[name=History]")
+    page.page.click(".gac-runs li >> nth=0 >> text=Run again")
+    page.page.wait_for_selector(".gac-again:has-text('differs')")
+    told = 'differs from the run before at token 2: "<img␣src=x␣onerror=alert(1)>" instead of "␣is"'
+    assert said_again(page) == [told, IDENTICAL, IDENTICAL]
+    assert page.page.locator(".gac-board img").count() == 0
+    page.ask("and then?")
+    assert page.page.locator(".gac-again, .gac-board.is-again").count() == 0
+
+
+def test_reproducible_can_be_chosen(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    assert "reproducible" not in page.text("#gac-summary")
+    page.page.click("#gac-summary")
+    page.page.get_by_label("On", exact=True).check()
+    page.page.wait_for_selector("#gac-summary:has-text('reproducible on')")

@@ -1,0 +1,93 @@
+"""Running a run again: the new one knows which run it repeats, live and stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gac_app.services.comparison import Comparison, compare_streams
+from gac_app.services.runs import RunService
+from gac_app.services.views import RunView
+from tests.fakes import FakeModel
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
+
+
+def comparisons(service: RunService, run: RunView) -> dict[str, Comparison | None]:
+    before = service.run_before(ALICE, run)
+    assert before is not None
+    return {key: compare_streams(before.streams[key], stream) for key, stream in run.streams.items()}
+
+
+def test_the_answers_of_a_rerun_are_those_of_the_run_it_repeats(house: House) -> None:
+    service = house.service()
+    first = answer(service, temperature=0.8, seed=5)
+
+    again = ended(service.rerun(ALICE, first.id))
+
+    assert (again.repeats_run_id, again.parent_run_id, first.repeats_run_id) == (first.id, None, None)
+    assert comparisons(service, again) == dict.fromkeys(first.streams, Comparison("equal", 10))
+
+
+def test_a_stored_rerun_still_knows(house: House) -> None:
+    service = house.service()
+    first = answer(service)
+    again = ended(service.rerun(ALICE, first.id))
+    service.close()
+
+    service = house.service()
+    found = service.find(ALICE, again.id)
+
+    assert found is not again
+    assert comparisons(service, found) == dict.fromkeys(first.streams, Comparison("equal", 10))
+    finished = found.streams["ensemble"].finished
+    assert finished is not None
+    assert len(finished.digest) == 16
+    assert finished.is_reproducible
+
+
+def test_other_models_of_the_same_names_are_found_out(house: House) -> None:
+    service = house.service()
+    first = answer(service)
+    service.close()
+
+    service = house.service([FakeModel("a", 1), FakeModel("b", 3)])
+    found = comparisons(service, ended(service.rerun(ALICE, first.id)))
+
+    other = found["member:b"]
+    assert found["member:a"] == Comparison("equal", 10)
+    assert other is not None
+    assert other.digests == "different"
+    assert other.tokens is not None
+
+
+def test_a_rerun_with_nothing_to_compare_with_is_a_run_like_any_other(house: House) -> None:
+    service = house.service()
+    first = answer(service)
+    chosen = first.streams["ensemble"].steps[2]
+    branched = ended(service.branch(ALICE, first.id, 2, chosen.token_id))
+    of_branch = ended(service.rerun(ALICE, branched.id))
+    of_gone = ended(service.rerun(ALICE, first.id))
+    service.delete_run(ALICE, first.id)
+    service.close()
+    grown = house.service([FakeModel("a", 1), FakeModel("b", 2), FakeModel("c", 3)])
+    of_fewer = ended(grown.rerun(ALICE, of_gone.id))
+
+    for run in (first, of_branch, of_gone, of_fewer):
+        assert grown.run_before(ALICE, run) is None
+    assert len(of_branch.streams["ensemble"].steps) == 10
+
+
+def test_the_run_before_is_its_owner_s_alone(house: House) -> None:
+    service = house.service()
+    again = ended(service.rerun(ALICE, answer(service).id))
+    assert service.run_before(BOB, again) is None
+
+
+def test_a_later_turn_run_again_begins_a_conversation_and_is_not_compared(house: House) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    changes: dict[str, Any] = SHORT
+    second = ended(service.start(ALICE, "Second?", changes, first.conversation_id))
+
+    again = ended(service.rerun(ALICE, second.id))
+
+    assert comparisons(service, again) == dict.fromkeys(first.streams)
