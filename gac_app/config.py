@@ -114,7 +114,7 @@ class MemberConfig(Frozen):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "8bit", "4bit"] = "none"
     max_memory: dict[str, str] = {}  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
-    num_threads: int | None = Field(None, ge=1, le=512)  # None = an equal share of the cores that are free
+    num_threads: int | None = Field(None, ge=1, le=512)  # None = a share of the free cores, by `num_params`
     context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
     # of GGUF files on a CPU at most 4,096: llama.cpp sets the memory for all sequences aside at once
     max_sequences: int = Field(8, ge=1, le=256)  # held at once: two per run that decodes

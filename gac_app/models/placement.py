@@ -67,16 +67,33 @@ def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
         size_bytes = _size_bytes(member, on_gpu=True) or 0
         chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
         warnings += gpus.take(member.name, chosen[member.name], size_bytes)
-    num_on_cpu = sum(names == (CPU,) for names in chosen.values())
-    cpu_share = max(1, devices.num_cores // max(1, num_on_cpu))
-    seats = {member.name: _seat(member, chosen[member.name], cpu_share) for member in members}
+    num_threads = _cpu_threads([member for member in members if chosen[member.name] == (CPU,)], devices.num_cores)
+    seats = {member.name: _seat(member, chosen[member.name], num_threads.get(member.name, 1)) for member in members}
     return Placement(seats, (*warnings, *_cpu_warnings(seats, devices)), _are_apart(seats, devices))
 
 
-def _seat(member: MemberConfig, names: tuple[str, ...], cpu_share: int) -> Seat:
-    is_on_cpu = names == (CPU,)
-    num_threads = member.num_threads or (cpu_share if is_on_cpu else 1)
-    return Seat(names[0] if len(names) == 1 else names, num_threads, _size_bytes(member, on_gpu=not is_on_cpu))
+def _seat(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Seat:
+    size_bytes = _size_bytes(member, on_gpu=names != (CPU,))
+    return Seat(names[0] if len(names) == 1 else names, member.num_threads or num_threads, size_bytes)
+
+
+def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
+    """Threads by member's name, so that the slowest forward pass is as fast as the cores allow.
+
+    A pass costs what its parameters do: every core goes to whoever has most of them for each of its threads.
+    """
+    threads = {member.name: member.num_threads or 1 for member in members}
+    costs = _costs(members)
+    open_names = [member.name for member in members if member.num_threads is None]
+    for _ in range(num_cores - sum(threads.values()) if open_names else 0):
+        threads[max(open_names, key=lambda name: costs[name] / threads[name])] += 1
+    return threads
+
+
+def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
+    """Of a forward pass on one core, relative to the others'; equal where the parameters of one are not known."""
+    params = {member.name: member.num_params for member in members}
+    return {name: num if num and all(params.values()) else 1.0 for name, num in params.items()}
 
 
 def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:

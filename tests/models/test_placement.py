@@ -81,12 +81,24 @@ def test_a_gpu_that_is_not_there_is_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_cores", "num_members", "threads"), [(8, 2, 4), (8, 3, 2), (2, 2, 1), (2, 4, 1), (4, 1, 4)]
+    ("num_cores", "num_params", "threads"),
+    [
+        (8, (None, None), [4, 4]),
+        (8, (None, None, None), [3, 3, 2]),
+        (2, (None,) * 4, [1, 1, 1, 1]),
+        (4, (None,), [4]),
+        (2, (494e6, 135e6), [1, 1]),
+        (4, (494e6, 135e6), [3, 1]),
+        (8, (494e6, 135e6), [6, 2]),
+        (8, (494e6, None), [4, 4]),
+    ],
 )
-def test_without_gpus_members_share_the_cores(num_cores: int, num_members: int, threads: int) -> None:
-    placement = plan([member(str(index)) for index in range(num_members)], machine(num_cores=num_cores))
-    assert {(seat.device, seat.num_threads) for seat in placement.seats.values()} == {("cpu", threads)}
-    assert placement.warnings == ()
+def test_without_gpus_members_share_the_cores_by_what_a_pass_costs(
+    num_cores: int, num_params: tuple[float | None, ...], threads: list[int]
+) -> None:
+    members = [member(str(index), num_params=num) for index, num in enumerate(num_params)]
+    seats = plan(members, machine(num_cores=num_cores)).seats.values()
+    assert [(seat.device, seat.num_threads) for seat in seats] == [("cpu", num) for num in threads]
 
 
 def test_only_members_on_the_cpu_share_its_cores() -> None:
