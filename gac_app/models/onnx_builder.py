@@ -12,14 +12,23 @@ from gac_app.models.gguf_blocks import Blocks
 ORT_DOMAIN = "com.microsoft"  # of onnxruntime's own operators
 SMALL_BYTES = 1024  # of constants that stay in the graph's own file
 _OPERATORS, _IR = 17, 10  # versions of ONNX
+_PAGE_BYTES = 4096
 
 Field = tuple[str, Any, list[Any]]  # an input or output: its name, its numbers' type, its shape
 
 
 class GraphBuilder:
-    """Operators and constants as they are added."""
+    """Operators and constants as they are added. Large constants go to a file beside the graph's at once, so that no
+    more than one is in memory.
 
-    def __init__(self) -> None:
+    Args:
+        path: where the graph will be saved.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._weights = path.with_suffix(".bin")
+        self._weights.write_bytes(b"")
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._sums: dict[tuple[str, int], str] = {}
@@ -28,8 +37,27 @@ class GraphBuilder:
         from onnx import numpy_helper
 
         name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        values = np.ascontiguousarray(values)
+        if values.nbytes < SMALL_BYTES:
+            self._constants.append(numpy_helper.from_array(values, name))
+        else:
+            self._constants.append(self._written(values, name))
         return name
+
+    def _written(self, values: np.ndarray[Any, Any], name: str) -> Any:
+        """A constant whose values are in the file beside the graph's, on a page of their own."""
+        from onnx import TensorProto, helper
+
+        with self._weights.open("ab") as file:
+            file.write(bytes(-file.tell() % _PAGE_BYTES))
+            offset = file.tell()
+            file.write(values.data)
+        tensor = TensorProto(name=name, dims=values.shape, data_type=helper.np_dtype_to_tensor_dtype(values.dtype))
+        tensor.data_location = TensorProto.EXTERNAL
+        place = {"location": self._weights.name, "offset": offset, "length": values.nbytes}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+        return tensor
 
     def add_many(self, kind: str, inputs: list[str], num: int, *, domain: str = "", **attributes: Any) -> list[str]:
         from onnx import helper
@@ -87,8 +115,8 @@ class GraphBuilder:
             self._sums[rows, block] = self.add("ReduceSum", [blocks, axes], keepdims=0)
         return self._sums[rows, block]
 
-    def save(self, path: Path, inputs: list[Field], outputs: list[Field]) -> None:
-        """Write the graph, its large constants beside it."""
+    def save(self, inputs: list[Field], outputs: list[Field]) -> None:
+        """Write the graph."""
         import onnx
         from onnx import helper
 
@@ -104,10 +132,4 @@ class GraphBuilder:
         )
         versions = [helper.make_opsetid("", _OPERATORS), helper.make_opsetid(ORT_DOMAIN, 1)]
         model = helper.make_model(graph, opset_imports=versions, ir_version=_IR)
-        onnx.save_model(
-            model,
-            str(path),
-            save_as_external_data=True,
-            location=f"{path.stem}.bin",
-            size_threshold=SMALL_BYTES,
-        )
+        onnx.save_model(model, str(self._path))

@@ -37,7 +37,7 @@ def write(gguf: Path, directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         takes_4_bits = _is_row_alike_alone(Path(folder))
         unpacked = Path(folder) / GRAPH_FILE
-        _Layers(file, takes_4_bits=takes_4_bits).save_graph(unpacked)
+        _Layers(file, unpacked, takes_4_bits=takes_4_bits).save_graph()
         _pack(unpacked, directory / GRAPH_FILE)
     file.layout.save(directory)
 
@@ -48,9 +48,10 @@ def _is_row_alike_alone(folder: Path) -> bool:
 
     random = np.random.default_rng(0)
     weights, scales = random.integers(0, 16, (64, 8, 32), np.uint8), random.random((64, 8), np.float32)
-    graph, path = GraphBuilder(), folder / "rows.onnx"
+    path = folder / "rows.onnx"
+    graph = GraphBuilder(path)
     graph.name(graph.product("rows", Blocks(weights, scales, None, 4)), "products")
-    graph.save(path, [("rows", np.float32, ["N", 256])], [("products", np.float32, ["N", 64])])
+    graph.save([("rows", np.float32, ["N", 256])], [("products", np.float32, ["N", 64])])
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rows_NE = random.standard_normal((4, 256), np.float32)
     [together], *alone = (session.run(None, {"rows": rows}) for rows in (rows_NE, *rows_NE[:, None]))
@@ -76,12 +77,12 @@ def _pack(unpacked: Path, path: Path) -> None:
 class _Layers:
     """The layers of a file, as operators are added for them."""
 
-    def __init__(self, file: Architecture, *, takes_4_bits: bool) -> None:
+    def __init__(self, file: Architecture, path: Path, *, takes_4_bits: bool) -> None:
         self._file = file
         self._takes_4_bits = takes_4_bits
-        self._graph = GraphBuilder()
+        self._graph = GraphBuilder(path)
 
-    def save_graph(self, path: Path) -> None:
+    def save_graph(self) -> None:
         """Write the graph, its weights beside it."""
         graph = self._graph
         caches = []
@@ -103,7 +104,7 @@ class _Layers:
         wanted_WE = graph.add("Gather", [normed_NE, "wanted"], axis=0)
         graph.name(self._products(wanted_WE, [self._file.output_name])[0], "logits")
         graph.name(graph.add("ReduceSum", [wanted_WE, graph.constant(np.array([1]))], keepdims=0), "sums")
-        graph.save(path, self._inputs(), self._outputs(caches))
+        graph.save(self._inputs(), self._outputs(caches))
 
     def _attended(self, normed_NE: str, layer: int) -> tuple[str, list[str]]:
         """What attention adds, and the names of the cache's next keys and values."""

@@ -37,8 +37,8 @@ from gac_app.models.onnx_model import OnnxModel
 
 logger = logging.getLogger(__name__)
 
-_MOST_BYTES = 1 << 30  # of a file of which a graph is made
-_MOST_SHARE = 1 / 16  # of main memory, that such a file may be large: making its graph takes six times as much
+_MOST_BYTES = 3 << 29  # of a file of which a graph is made
+_MOST_SHARE = 1 / 8  # of main memory, that such a file may be large: making its graph takes three times as much
 _FORMAT = 3  # of what is kept; a new number makes it anew
 _TIMEOUT_S = 300
 _TEXT = (  # by whose logits models are compared: of no text they are anybody's

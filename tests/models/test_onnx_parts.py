@@ -164,7 +164,7 @@ def test_what_is_not_for_it_is_llama_cpps_without_a_trial(
     if trouble == "large":
         monkeypatch.setattr(onnx_parts, "_MOST_BYTES", 1000)
     elif trouble == "little memory":
-        monkeypatch.setattr(onnx_parts, "main_memory_bytes", lambda: 15 * gguf.stat().st_size)
+        monkeypatch.setattr(onnx_parts, "main_memory_bytes", lambda: 7 * gguf.stat().st_size)
     elif trouble == "float":
         gguf = save_llama_gguf(llama, tmp_path / "float.gguf")
     elif trouble == "damaged":
