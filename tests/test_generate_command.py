@@ -67,7 +67,7 @@ def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
 def test_a_digest_is_one_line_after_the_answer_and_the_answer_stays_clean(config: str) -> None:
     plain, *proven = (
         _gac("generate", "hi", "--config", config, "--max-new-tokens", "6", *more)
-        for more in ([], ["--digest"], ["--digest", "--reproducible", "off"])
+        for more in ([], *(["--digest", "--reproducible", how] for how in ("on", "off")))
     )
     assert "digest" not in plain.stderr
     assert [done.stdout for done in proven] == [plain.stdout] * 2
@@ -80,7 +80,10 @@ def test_a_digest_is_one_line_after_the_answer_and_the_answer_stays_clean(config
 
 def test_the_last_line_of_json_holds_the_digest(config: str) -> None:
     arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "6", "--json"]
-    ends = [json.loads(_gac(*arguments, *more).stdout.splitlines()[-1]) for more in ([], ["--temperature", "1"])]
-    assert [end["is_reproducible"] for end in ends] == [True, True]
+    ends = [
+        json.loads(_gac(*arguments, *more).stdout.splitlines()[-1])
+        for more in ([], ["--reproducible", "on", "--temperature", "1"])
+    ]
+    assert [end["is_reproducible"] for end in ends] == [False, True]
     assert len({end["digest"] for end in ends}) == 2
     assert all(len(bytes.fromhex(end["digest"])) == 8 for end in ends)

@@ -1,0 +1,74 @@
+"""One digest per answer, on real models: by itself, beside others, read late or along, with drafts and without."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.events import FinishedEvent
+from gac_app.models.message import Message
+
+PROMPTS = ["Explain in two sentences why the sky is blue.", "日本の首都はどこですか。"]
+GATED = {"mode": "gate", "threshold": 0.8}
+WAYS: list[dict[str, Any]] = [
+    {"mode": "every-step"},
+    GATED,
+    {"mode": "every-step", "temperature": 0.8, "seed": 3},
+]
+SAME: list[dict[str, Any]] = [  # of the text, as other ways to the same
+    {**GATED, "gate_policy": "eager"},
+    {"mode": "every-step", "speculation": "auto"},
+    {"mode": "every-step", "speculation": "on"},
+]
+
+
+def answer(ensemble: Ensemble, prompt: str, *, alone: str | None = None, scope: str = "", **how: Any) -> FinishedEvent:
+    settings = ensemble.config.settings_from({"max_new_tokens": 12, **how})
+    *_, finished = ensemble.generate([Message("user", prompt)], settings, alone=alone, scope=scope)
+    assert isinstance(finished, FinishedEvent)
+    return finished
+
+
+@pytest.fixture(params=["default", "quantised", "float32"])
+def ensemble(request: pytest.FixtureRequest) -> Ensemble:
+    found: Ensemble = request.getfixturevalue(request.param)
+    return found
+
+
+def test_an_answer_has_one_digest(ensemble: Ensemble) -> None:
+    # Where members are not invariant (float32), only asking for it makes answers reproducible.
+    asked = "auto" if all(member.is_batch_invariant for member in ensemble.members.values()) else "on"
+    jobs: list[tuple[str, str | None, dict[str, Any]]] = [
+        (prompt, alone, {**how, "reproducible": asked})
+        for prompt in PROMPTS
+        for alone, how in [*((name, {}) for name in ensemble.members), *((None, how) for how in WAYS)]
+    ]
+    by_itself = [answer(ensemble, prompt, alone=alone, **how) for prompt, alone, how in jobs]
+    assert all(finished.is_reproducible for finished in by_itself)
+    digests = [finished.digest for finished in by_itself]
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda job: answer(ensemble, job[0], alone=job[1], **job[2]).digest, jobs)
+        assert list(together) == digests
+    for how in SAME:
+        plain = {**how, "gate_policy": "lazy", "speculation": "off"}
+        expected = answer(ensemble, PROMPTS[0], **plain, reproducible=asked)
+        assert answer(ensemble, PROMPTS[0], **how, reproducible=asked).digest == expected.digest
+
+
+def test_a_kept_prompt_changes_no_digest(default: Ensemble) -> None:
+    cold, warm = (answer(default, PROMPTS[0], scope="talk") for _ in range(2))
+    default.forget("talk")
+    assert cold.digest == warm.digest
+    assert sum(usage.num_tokens_read for usage in warm.members.values()) < sum(
+        usage.num_tokens_read for usage in cold.members.values()
+    )
+
+
+def test_members_run_by_onnxruntime_are_invariant(default: Ensemble) -> None:
+    for member in default.members.values():
+        if member.engine == "onnxruntime cpu":
+            assert member.is_batch_invariant
+            assert member.is_chunk_invariant
