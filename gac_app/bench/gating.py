@@ -15,8 +15,6 @@ from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import Workbench
 from gac_app.config import GatePolicy
 
-THRESHOLD = 0.5
-
 
 def measure_lazy(bench: Workbench) -> list[Row]:
     """Forward passes and member-seconds with a gate, of which the others catch up when they are called."""
@@ -31,13 +29,13 @@ def measure_lazy(bench: Workbench) -> list[Row]:
     )
     return [
         Row(
-            "gate 0.5, lazy: supportive forwards ÷ tokens",
+            "gate, lazy: supportive forwards ÷ tokens",
             num_forwards / max(1, num_others) / num_tokens,
             target=Target("<=", num_ensembled / num_tokens),
-            note=f"{num_ensembled} of {num_tokens} steps ensembled",
+            note=f"threshold {bench.config.settings.threshold}: {num_ensembled} of {num_tokens} steps ensembled",
         ),
         Row(
-            "gate 0.5, lazy: member-seconds a token ÷ every step's",
+            "gate, lazy: member-seconds a token ÷ every step's",
             median_ratio([(_member_s(lazy), _member_s(full)) for lazy, full in rounds]),
             target=Target("<=", 0.75),
             note=f"ms/token ÷ every step's: {median_ratio([(a.ms_per_token, b.ms_per_token) for a, b in rounds]):.2f}",
@@ -52,7 +50,7 @@ def measure_eager(bench: Workbench) -> list[Row]:
     num_ensembled = sum(answer.finished.num_ensembled for answer, _ in rounds)
     return [
         Row(
-            "gate 0.5, eager: ms/token ÷ every step's",
+            "gate, eager: ms/token ÷ every step's",
             median_ratio([(eager.ms_per_token, full.ms_per_token) for eager, full in rounds]),
             target=Target("<=", 1.0),
             note=f"{num_ensembled} of {num_tokens} steps ensembled; "
@@ -63,7 +61,7 @@ def measure_eager(bench: Workbench) -> list[Row]:
 
 def _gated_and_every_step(bench: Workbench, policy: GatePolicy) -> list[tuple[Decoded, ...]]:
     def gated(prompt: str) -> Decoded:
-        settings = bench.settings(mode="gate", threshold=THRESHOLD, gate_policy=policy)
+        settings = bench.settings(mode="gate", gate_policy=policy)
         return decode(bench.ensemble.session(prompt, settings))
 
     def every_step(prompt: str) -> Decoded:

@@ -47,6 +47,7 @@ MEASUREMENTS = (
     Measurement("start", starting.measure),
     Measurement("memory", memory.measure),
     Measurement("every-step", every_step.measure),
+    Measurement("all-cores", every_step.measure_all_cores),
     Measurement("gate-lazy", gating.measure_lazy),
     Measurement("gate-eager", gating.measure_eager),
     Measurement("side-by-side", together.measure_side_by_side),

@@ -1,0 +1,39 @@
+"""The battery of answers, over models whose last bits tell what else is in a pass, and over models whose do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.bench import every_step, reproducible
+from gac_app.bench.rows import NotMeasured
+from gac_app.models.base import Model
+from tests.bench.conftest import BenchOf
+from tests.decoding.test_reproducible import RoundingModel
+from tests.fakes import FakeModel
+
+
+@pytest.mark.parametrize("is_rounding", [False, True])
+def test_what_runs_beside_an_answer_is_found_out(
+    is_rounding: bool, bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind: type[Model] = RoundingModel if is_rounding else FakeModel
+    bench = bench_of([kind("a", 0), kind("b", 1)])  # type: ignore[call-arg]
+
+    def another_process(*_: str) -> list[tuple[str, str, reproducible.Facts]]:
+        jobs = reproducible.jobs_of(bench)
+        return list(reproducible._Battery(bench.ensemble, jobs, reproducible.random.Random(0)).answers())
+
+    monkeypatch.setattr(reproducible, "run_child", another_process)
+    digests, share = reproducible.measure(bench)
+    assert digests.value is not None
+    assert share.value is not None
+    assert (digests.value == 1, share.value == 1) == (not is_rounding, not is_rounding)
+    assert (digests.ok, share.ok) == (not is_rounding, not is_rounding)
+    assert "several digests" in digests.note or not is_rounding
+    num_jobs = len(reproducible.jobs_of(bench))
+    assert digests.note.startswith(f"{2 * num_jobs} answers, "), "each, and the turn behind it"
+
+
+def test_all_cores_are_measured_where_costs_are_known(bench_of: BenchOf) -> None:
+    with pytest.raises(NotMeasured, match="num_params"):
+        every_step.measure_all_cores(bench_of([FakeModel("a"), FakeModel("b", 1)]))
