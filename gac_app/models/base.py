@@ -34,9 +34,7 @@ class Sequence:
     ids: list[int] = field(default_factory=list)
     num_cached: int = 0
     num_kept: int | None = None  # of the cached ids, those that still stand after a rewrite; None = all
-    num_fixed: int | None = (
-        None  # ids of its prompt, where it is read in fixed passes; None = in any (see `fixed_part`)
-    )
+    num_fixed: int | None = None  # ids of its prompt, if it is read in fixed passes (see `Model.fixed_part`)
 
     @property
     def pending(self) -> list[int]:
