@@ -133,7 +133,6 @@ class _Battery:
             self._branch(job, scope)
             self._answer(job, scope)
             self._follow_up(job, scope, text)
-            self._ensemble.forget(scope)
         for num_others in COMPANY:
             self._run_beside(num_others)
 
@@ -150,9 +149,7 @@ class _Battery:
 
     def _answer(self, job: _Job, scope: str, branch: Branch | None = None) -> str:
         settings = self._ensemble.config.settings_from(job.changes)
-        session = self._ensemble.session(
-            list(job.messages), settings, alone=job.alone, branch=branch, scope=scope and f"{scope}/{job.name}"
-        )
+        session = self._ensemble.session(list(job.messages), settings, alone=job.alone, branch=branch, scope=scope)
         facts, text = [], ""
         for event in session.events():
             if isinstance(event, TokenEvent):
