@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.member import begun_behind, read_part, take_readings
+from gac_app.decoding.forward import begun_behind, read_part, take_readings
 from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.pass_costs import PassCosts

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gac_app.decoding.member import failures_named
+from gac_app.decoding.forward import failures_named
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common

@@ -118,14 +118,15 @@ class Model(ABC):
             MemberError: where the cache is full or the back end fails; the sequences are then unusable.
         """
 
-    def read_part(self, sequence: Sequence, num_ids: int) -> None:
-        """Read the first `num_ids` of a sequence's pending ids, of which nobody wants logits."""
+    def read_part(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
+        """Read the first `num_ids` of a sequence's pending ids; the logits as `read` gives them."""
         rest = sequence.ids[sequence.num_valid + num_ids :]
         del sequence.ids[sequence.num_valid + num_ids :]
         try:
-            self.read([Read(sequence)])
+            [logits_NV] = self.read([Read(sequence, num_logits)])
         finally:
             sequence.ids += rest
+        return logits_NV
 
     def fixed_part(self, sequence: Sequence) -> int:
         """How many of a sequence's pending ids the next of its fixed passes reads.

@@ -1,0 +1,126 @@
+"""Forward passes as decoding sees them: reads of a model's sequences, with what it says put in the union, and with its
+failures named. Which reads share a pass is decided elsewhere.
+
+Shape suffixes: `N` positions, `V` a member's own vocabulary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from collections.abc import Sequence as SequenceOf
+from contextlib import contextmanager
+
+import torch
+
+from gac_app.decoding.reading import Ahead, Foreseen, Reading
+from gac_app.errors import GacError, MemberError
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.vocab.mapping import VocabMapping
+
+
+def take_readings(
+    model: Model, mapping: VocabMapping, reads: list[Read], foreseen: SequenceOf[Foreseen | None]
+) -> Iterator[Reading]:
+    """One forward pass for all `reads`, then, one after the other, each read's distributions mapped into the union.
+
+    On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
+
+    Args:
+        foreseen: per read; None = its reading may not be late.
+
+    Raises:
+        MemberError: where the model fails or gives NaN or infinite logits; kind says which.
+    """
+    started = time.monotonic()
+    counts = [read.sequence.num_pending for read in reads]
+    with failures_named(model):
+        for read in reads:
+            model.catch_up(read.sequence)
+        is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
+        logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
+    elsewhere_s = 0.0  # while others use what they were given
+    for reading in _readings(model, mapping, zip(logits, counts, foreseen, strict=True)):
+        handed_over = time.monotonic()
+        reading.seconds = handed_over - started - elsewhere_s
+        yield reading
+        elsewhere_s += time.monotonic() - handed_over
+
+
+def _readings(
+    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, Foreseen | None]]
+) -> Iterator[Reading]:
+    if model.device.type == "cpu":
+        for logits_NV, count, foreseen in parts:
+            try:  # not `failures_named`, whose context managers take a tenth of what a step adds
+                reading = Reading(mapping, logits_NV, count, foreseen)
+                _check(model, reading)
+            except GacError:
+                raise
+            except Exception as error:
+                raise _failure(model, error) from error
+            yield reading
+        return
+    with failures_named(model):  # a check waits for the device: all is asked of it before
+        readings = [Reading(mapping, *part) for part in parts]
+    for reading in readings:
+        with failures_named(model):
+            _check(model, reading)
+        yield reading
+
+
+def _check(model: Model, reading: Reading) -> None:
+    if not reading.is_finite:
+        raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
+
+
+def begun_behind(
+    reading: Reading, sequence: Sequence, foreseen: Foreseen | None, mapping: VocabMapping
+) -> Ahead | None:
+    """The pass that a member begins by itself behind a reading, its ids put behind the sequence; None = it does not."""
+    if foreseen is None or not foreseen.is_met_by(reading.last_favourite):
+        return None
+    ids = mapping.feed(reading.last_favourite)
+    if not ids:  # END
+        return None
+    sequence.extend(list(ids))
+    return Ahead(ids)
+
+
+def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
+    """Read the first `num_ids` of what is pending, without a distribution. Raises MemberError as `take_readings`."""
+    with failures_named(model):
+        model.catch_up(sequence)
+        model.read_part(sequence, num_ids)
+
+
+def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
+    """The logits that are asked for, `[num_logits, V]`, by as many passes as it takes."""
+    sequence = read.sequence
+    found: list[torch.Tensor] = []
+    first_wanted = len(sequence.ids) - read.num_logits
+    while num_ids := min(model.fixed_part(sequence), sequence.num_pending):
+        num_wanted = min(num_ids, sequence.num_valid + num_ids - first_wanted)
+        logits_NV = model.read_part(sequence, num_ids, max(1, num_wanted))
+        if num_wanted > 0:
+            found.append(logits_NV.clone() if sequence.num_pending else logits_NV)  # the next pass overwrites them
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+@contextmanager
+def failures_named(model: Model) -> Iterator[None]:
+    """Whatever a back end raises ends this member's part, never the worker."""
+    try:
+        with torch.inference_mode():
+            yield
+    except GacError:
+        raise
+    except Exception as error:
+        raise _failure(model, error) from error
+
+
+def _failure(model: Model, error: Exception) -> MemberError:
+    if isinstance(error, torch.OutOfMemoryError):
+        torch.cuda.empty_cache()
+        return MemberError(model.name, "out-of-memory", "the device has no memory left for this step")
+    return MemberError(model.name, "exception", f"{type(error).__name__}: {error}")
