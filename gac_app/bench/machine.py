@@ -24,10 +24,11 @@ def machine_facts() -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "none"
+    cpuinfo = _cpuinfo()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu": _cpu_model(),
-        "instruction_sets": instruction_sets(),
+        "cpu": _cpu_model(cpuinfo),
+        "instruction_sets": _instruction_sets(cpuinfo),
         "cores": os.cpu_count(),
         "usable_cores": available_cores(),  # by affinity and cgroup quota
         "cgroup_cpu": _cgroup("cpu.max"),
@@ -38,19 +39,21 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+def _cpuinfo(path: Path = Path("/proc/cpuinfo")) -> str:
+    """What the system tells of its processor; empty where it tells nothing."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _cpu_model(cpuinfo: str) -> str:
+    for line in cpuinfo.splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 
-def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
-    """Those of the processor that decide which kernels compute; empty where the system does not tell."""
-    if not cpuinfo.exists():
-        return []
-    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+def _instruction_sets(cpuinfo: str) -> list[str]:
+    """Those that decide which kernels compute."""
+    words = set(cpuinfo.split())
     return [name for name in _INSTRUCTION_SETS if name in words]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.models.loopback import serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -25,16 +26,9 @@ class FakeHub:
 
     @contextmanager
     def running(self) -> Iterator[FakeHub]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(_handler(self)) as address:
+            self.endpoint = address
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
     def answer(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         """Status, body, headers."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.models.loopback import serving
 
 
 class FakeIndex:
@@ -25,16 +26,9 @@ class FakeIndex:
 
     @contextmanager
     def running(self) -> Iterator[FakeIndex]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{server.server_address[1]}/simple"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with serving(_handler(self)) as address:
+            self.url = f"{address}/simple"
             yield self
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
 
 def _handler(index: FakeIndex) -> type[BaseHTTPRequestHandler]:
