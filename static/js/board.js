@@ -141,10 +141,15 @@ class Board {
   /** The panel stands beside the card that it explains. */
   placeInspector() {
     const card = this.cards[this.place.stream.index], { left, right } = card.root.getBoundingClientRect();
+    if (NARROW.matches) {
+      // The sheet takes the lower half; what it explains moves into the upper one.
+      scrollTo({ top: card.root.getBoundingClientRect().top + scrollY - 8 });
+      return card.tokens.reveal();
+    }
     const side = this.part("side"), all = this.part("columns").getBoundingClientRect();
     const place = all.right - right > side.offsetWidth ? right + 4 : left - side.offsetWidth - 4;
     this.root.style.setProperty("--side", `${Math.max(0, place - all.left)}px`);
-    card.tokens.reveal();
+    return card.tokens.reveal();
   }
 
   goTo(index) {

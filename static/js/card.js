@@ -25,7 +25,7 @@ class Card {
   constructor(stream, label, painter, actions) {
     this.stream = stream;
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
-    this.body = h("div", { class: "gac-body" }, this.tokens.root);
+    this.body = h("div", { class: "gac-body" }, this.tokens.frame);
     this.speed = h("span", { class: "gac-speed" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
     this.proof = h("p", { class: "gac-proof" });

@@ -14,6 +14,8 @@ function update() {
 watch("value", update);
 update();
 
+listenToEnter(board);
+
 // What the other parts of the page need of the board.
 const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
 Object.assign(window.gac, {

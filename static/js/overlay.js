@@ -4,11 +4,10 @@
 const MIN_WIDTH = 7; // px, of a line break's ring
 
 class Overlay {
-  /** Over `root`, which holds the lines of `text`. */
+  /** For `root`, which holds the lines of `text`; `layer` has to lie over it. */
   constructor(root, text) {
     Object.assign(this, { root, text, items: new Map() });
     this.layer = h("div", { class: "gac-overlay", "aria-hidden": "true" });
-    root.prepend(this.layer);
     new ResizeObserver(() => this.place()).observe(root);
   }
 

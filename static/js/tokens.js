@@ -8,20 +8,21 @@ class TokenText {
     this.text = new AnswerText(this.root);
     this.marks = new Marks();
     this.overlay = new Overlay(this.root, this.text);
+    this.frame = h("div", { class: "gac-written" }, this.root, this.overlay.layer);
     this.root.tokens = this; // for whoever looks in from outside, such as the tests
     this.listen();
   }
 
   listen() {
-    const { root } = this;
-    root.addEventListener("click", (event) => {
+    const { root, frame } = this;
+    frame.addEventListener("click", (event) => {
       const mark = this.markAt(event);
       if (!mark || String(getSelection())) return; // text is being selected
       this.focus(mainToken(mark).index);
       this.actions.onInspect(mainToken(mark).index);
     });
-    root.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.hover(this.markAt(event)));
-    root.addEventListener("pointerleave", () => this.hover(null));
+    frame.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.hover(this.markAt(event)));
+    frame.addEventListener("pointerleave", () => this.hover(null));
     root.addEventListener("focus", () => this.visit(this.current ?? this.marks.all[0]));
     root.addEventListener("blur", () => {
       this.overlay.remove("focus");
