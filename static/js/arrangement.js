@@ -4,7 +4,7 @@
 const LAYOUT_KEY = "gac.layout";
 const LAYOUTS = [["columns", "Columns"], ["stacked", "Stacked"]];
 const NARROW = matchMedia("(max-width: 999px)");
-const MIN_STAGE = 300; // px
+const MIN_STAGE = 220; // px
 const PREVIEW_CHARS = 160;
 
 class Arrangement {

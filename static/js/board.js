@@ -174,6 +174,7 @@ class Board {
     const isOn = !card.root.classList.contains("is-expanded");
     for (const other of this.cards) other.expand(isOn && other === card);
     this.root.classList.toggle("has-expanded", isOn);
+    if (this.inspector.isOpen) this.placeInspector();
   }
 
   /** Closes the topmost thing that is open; false if nothing was. */

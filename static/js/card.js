@@ -80,7 +80,8 @@ class Card {
   }
 
   refresh() {
-    this.speed.textContent = this.stream.speed ? `${this.stream.speed.toFixed(1)} tokens/s` : "";
+    const { speed, end, tokens } = this.stream;
+    this.speed.textContent = speed ? `${speed.toFixed(1)} tokens/s` : end ? "" : tokens.length ? "writing" : "waiting";
   }
 
   expand(isOn) {

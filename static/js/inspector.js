@@ -44,10 +44,11 @@ class Inspector {
       if (!reply.error && stream.end) this.cache.set(at, reply);
     }
     if (this.at !== at) return; // another token was chosen meanwhile
-    const scroll = this.root.scrollTop;
+    const scroll = this.root.scrollTop, held = this.root.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
     this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: reply.error })] : this.body(stream, reply)));
     this.root.hidden = false;
     this.root.scrollTop = scroll;
+    if (held) [...this.root.querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === held)?.focus();
     this.actions.onShown();
   }
 
@@ -120,7 +121,7 @@ function verdict(step) {
   if (!step.is_ensembled) return `${step.gate} was ${sure} sure and decided alone.`;
   const carried = `${step.winner} carried this token.`;
   if (step.mode === "agreement") return `The members wanted different tokens, so all took part. ${carried}`;
-  return step.mode === "gate" ? `${step.gate} was only ${sure} sure, so the others were asked. ${carried}` : `All members were asked. ${carried}`;
+  return step.mode === "gate" ? `${step.gate} was only ${sure} sure, below the threshold of ${percent(step.threshold)}, so the others were asked. ${carried}` : `All members were asked. ${carried}`;
 }
 
 function gauge(step) {

@@ -117,7 +117,9 @@ class TokenText {
   select(index) {
     this.overlay.remove("selected");
     this.selected = index === null ? null : this.marks.byToken[index];
-    if (this.selected) this.overlay.set("selected", "ring", this.selected, { "data-kind": "selected" });
+    if (!this.selected) return;
+    this.current = this.selected;
+    this.overlay.set("selected", "ring", this.selected, { "data-kind": "selected" });
   }
 
   focus(index) {

@@ -17,7 +17,7 @@ WATCH_SHIFTS = """() => { window.shifts = [];
   const name = ({ node }) => `${node?.nodeName} ${node?.className ?? node?.parentElement?.className ?? ''}`;
   new PerformanceObserver((list) => { for (const entry of list.getEntries())
     if (!entry.hadRecentInput) window.shifts.push([entry.value, ...entry.sources.map(name)]); })
-  .observe({ type: 'layout-shift', buffered: true }); }"""
+  .observe({ type: 'layout-shift' }); }"""
 BOXES = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility()).map((e) => {
   const { left, top, right, bottom } = e.getBoundingClientRect(); return [left, top, right, bottom]; })"""
 
