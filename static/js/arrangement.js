@@ -2,7 +2,7 @@
 // for each that says how it begins. The columns fill the window, and each scrolls by itself.
 
 const LAYOUT_KEY = "gac.layout";
-const LAYOUTS = [["columns", "Columns"], ["stacked", "Stacked"]];
+const LAYOUTS = [["columns", "Columns", "Tabs"], ["stacked", "Stacked", "Stacked"]]; // id; its name on wide and narrow screens
 const NARROW = matchMedia("(max-width: 999px)");
 const MIN_STAGE = 220; // px
 const PREVIEW_CHARS = 160;
@@ -11,14 +11,16 @@ class Arrangement {
   /** `board`: the root; `columns`: of the cards; `rows`: for one a card; `choice`: for the switch. */
   constructor(board, columns, rows, choice) {
     Object.assign(this, { board, columns, rows, cards: [], shown: 0 });
-    choice.replaceChildren(...LAYOUTS.map(([id, name]) => h("label", {},
-      h("input", { type: "radio", name: "gac-layout", value: id, onchange: () => this.choose(id) }), h("span", { text: name }))));
+    const names = LAYOUTS.map(() => h("span")), name = () => names.forEach((span, index) => { span.textContent = LAYOUTS[index][NARROW.matches ? 2 : 1]; });
+    choice.replaceChildren(...LAYOUTS.map(([id], index) => h("label", {},
+      h("input", { type: "radio", name: "gac-layout", value: id, onchange: () => this.choose(id) }), names[index])));
+    NARROW.addEventListener("change", name);
+    name();
     let kept = null;
     try { kept = localStorage.getItem(LAYOUT_KEY); } catch { /* storage is forbidden: columns */ }
     this.choice = choice;
     this.choose(LAYOUTS.some(([id]) => id === kept) ? kept : "columns", false);
-    const watcher = new ResizeObserver(() => this.fit());
-    for (const part of [document.querySelector("#gac-top"), document.querySelector("#gac-turns"), document.querySelector("#gac-dock"), ...board.querySelectorAll(".gac-fixed")]) if (part) watcher.observe(part);
+    this.watcher = new ResizeObserver(() => this.fit());
     addEventListener("resize", () => this.fit());
     rows.addEventListener("keydown", (event) => this.onKey(event));
   }
@@ -41,6 +43,8 @@ class Arrangement {
 
   start(cards) {
     this.cards = cards;
+    // By now the rest of the page is there too.
+    for (const part of document.querySelectorAll("#gac-top, #gac-turns, #gac-dock, .gac-fixed")) this.watcher.observe(part);
     this.tabs = cards.map((card, index) => h("button", { type: "button", role: "tab", id: `gac-tab-${index}`, "aria-controls": card.root.id, onclick: () => this.showCard(index) },
       card.name(), h("span", { class: "gac-preview", dir: "auto" })));
     this.rows.replaceChildren(...this.tabs);

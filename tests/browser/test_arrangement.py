@@ -30,6 +30,10 @@ def overlap(a: list[float], b: list[float]) -> bool:
     return min(a[2], b[2]) - max(a[0], b[0]) > 1 and min(a[3], b[3]) - max(a[1], b[1]) > 1
 
 
+def overlaps(parts: list[list[float]]) -> list[tuple[list[float], list[float]]]:
+    return [(a, b) for i, a in enumerate(parts) for b in parts[:i] if overlap(a, b)]
+
+
 @pytest.mark.parametrize("width", [1280, 1920, 390])
 def test_nothing_moves_while_answers_stream(serve: Server, open_page: Opener, width: int) -> None:
     ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.004)
@@ -57,7 +61,7 @@ def test_all_answers_begin_on_one_line_above_the_fold(
     assert all(bottom <= 900 for *_, bottom in texts)
     assert cards[0][2] - cards[0][0] > cards[1][2] - cards[1][0], "the ensemble is wider"
     parts = [*cards, *boxes(page, ".gac-votes"), *boxes(page, "#gac-dock")]
-    assert not any(overlap(a, b) for i, a in enumerate(parts) for b in parts[:i])
+    assert overlaps(parts) == []
     assert page.page.evaluate("document.documentElement.scrollHeight") <= 901, "the page itself does not scroll"
 
 
@@ -120,7 +124,7 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
         *boxes(page, ".gac-votes"),
         *boxes(page, "#gac-dock"),
     ]
-    assert not any(overlap(a, b) for i, a in enumerate(parts) for b in parts[:i])
+    assert overlaps(parts) == []
     small = """() => [...document.querySelectorAll('button, [role=tab], .gac-segments label')]
       .filter((e) => e.checkVisibility())
       .filter((e) => !e.matches('.gac-term, .gac-fork') && e.closest('.gac-board, #gac-dock, #gac-tabs'))
