@@ -3,7 +3,7 @@
 // is there, to be read and inspected, but unmarked.
 
 const CAN_PAINT = typeof Highlight === "function" && "highlights" in CSS;
-const DOUBT_LEVELS = 8;
+const DOUBT_LEVELS = 5;
 const KINDS_OF_VIEW = { gate: ["gate", "open", "forced"], winner: ["winner", "open", "forced"], confidence: ["doubt"], plain: [] };
 
 class Painter {
@@ -15,16 +15,33 @@ class Painter {
     }
   }
 
-  /** Paint a mark of `text` anew; `isEnsemble`: members answer alone, with neither gate nor winner. */
-  paint(mark, text, isEnsemble) {
+  /** Paint marks of `text` that are new, or its last one anew; `isEnsemble`: members alone have neither gate nor winner. */
+  paint(marks, text, isEnsemble) {
     if (!CAN_PAINT) return;
-    for (const [highlight, range] of mark.painted ?? []) highlight.delete(range);
-    const range = new StaticRange(text.boundaries(mark.start, mark.end));
-    mark.painted = paintsOf(mark, isEnsemble).map(([kind, name]) => {
-      const highlight = this.highlight(kind, name);
-      highlight.add(range);
-      return [highlight, range];
-    });
+    const changed = new Set();
+    for (const mark of marks) {
+      const names = namesOf(mark, isEnsemble);
+      for (const kind of Object.keys(names)) this.extend(text, kind, names[kind], mark, changed);
+    }
+    for (const run of changed) {
+      run.highlight.delete(run.range);
+      run.range = run.start < run.end ? new StaticRange(text.boundaries(run.start, run.end)) : null;
+      if (run.range) run.highlight.add(run.range);
+    }
+  }
+
+  /** Marks that follow each other and look alike are one run: what is painted costs at every frame. */
+  extend(text, kind, name, { start, end }, changed) {
+    const last = text.runs[kind];
+    if (last && last.end > start) {
+      last.end = start; // of the mark that is painted anew
+      changed.add(last);
+    }
+    if (!name) return;
+    const run = last?.name === name && last.end === start ? last : { name, start, highlight: this.highlight(kind, name), range: null };
+    run.end = end;
+    text.runs[kind] = run;
+    changed.add(run);
   }
 
   highlight(kind, name) {
@@ -57,16 +74,15 @@ class Painter {
   }
 }
 
-function paintsOf({ tokens }, isEnsemble) {
-  const paints = [];
+/** By kind, the name of the highlight that a mark belongs to, or null. */
+function namesOf({ tokens }, isEnsemble) {
   const winner = tokens.findLast((token) => token.winner >= 0)?.winner ?? -1, who = winner < 0 ? "all" : winner % 6;
-  if (isEnsemble) {
-    if (tokens.some((token) => token.isGated)) paints.push(["gate", `gac-gate-${who}`]);
-    if (winner >= 0) paints.push(["winner", `gac-winner-${who}`]);
-    if (tokens.at(-1).isOpen) paints.push(["open", "gac-open"]);
-  }
-  if (tokens.some((token) => token.isForced)) paints.push(["forced", "gac-forced"]);
   const doubt = Math.round((1 - Math.min(...tokens.map((token) => token.prob))) * DOUBT_LEVELS);
-  if (doubt > 0) paints.push(["doubt", `gac-doubt-${doubt}`]);
-  return paints;
+  return {
+    gate: isEnsemble && tokens.some((token) => token.isGated) ? `gac-gate-${who}` : null,
+    winner: isEnsemble && winner >= 0 ? `gac-winner-${who}` : null,
+    open: isEnsemble && tokens.at(-1).isOpen ? "gac-open" : null,
+    forced: tokens.some((token) => token.isForced) ? "gac-forced" : null,
+    doubt: doubt > 0 ? `gac-doubt-${doubt}` : null,
+  };
 }

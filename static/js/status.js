@@ -27,10 +27,11 @@ function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, don
   return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, done.saved === false ? "not saved" : null].filter(Boolean).join(" · ");
 }
 
-/** What Enter does now, beside the prompt; and whether there is a run at all. */
-function tellPage({ isLive, isBusy, run }) {
+/** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */
+function tellPage(board) {
+  const { isLive, isBusy, run } = board;
   const { classList } = document.body, hint = document.querySelector(".gac-hint");
   classList.toggle("gac-is-live", isLive);
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
-  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : "";
+  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? "" : statusOf(board);
 }

@@ -7,7 +7,7 @@ const INDENTED = /^(?: {4}|\t)\s*[^\s\d*+•-]/u; // code, and not the item of a
 class AnswerText {
   /** Lines are appended to `root`. */
   constructor(root) {
-    Object.assign(this, { root, lines: [], byNode: new Map(), length: 0, isFenced: false });
+    Object.assign(this, { root, lines: [], byNode: new Map(), runs: {}, length: 0, isFenced: false });
   }
 
   append(text) {

@@ -46,10 +46,8 @@ class TokenText {
     const from = this.text.lines.at(-1)?.start ?? 0;
     this.text.append(this.unwritten);
     this.unwritten = "";
-    for (const mark of this.changed) {
-      this.painter.paint(mark, this.text, this.isEnsemble);
-      this.showBreak(mark);
-    }
+    this.painter.paint(this.changed, this.text, this.isEnsemble);
+    for (const mark of this.changed) this.showBreak(mark);
     this.changed.clear();
     this.overlay.place(from);
   }

@@ -93,12 +93,16 @@ class Watched:
         """Until the ensemble has said so many."""
         self.page.wait_for_function(f"document.querySelector('.gac-ensemble .gac-text')?.tokens.count >= {count}")
 
-    def painted(self, name: str) -> int:
-        """How many marks the view paints as `name`, such as "gac-gate"."""
+    def painted(self, name: str) -> list[str]:
+        """What the view paints as `name`, such as "gac-gate": stretches of text."""
         return self.page.evaluate(  # type: ignore[no-any-return]
-            "name => [...CSS.highlights].filter(([key]) => key.startsWith(name)).reduce((n, [, m]) => n + m.size, 0)",
-            name,
-        )
+            """name => [...CSS.highlights].filter(([key]) => key.startsWith(name)).flatMap(([, marks]) => [...marks])
+            .map(({ startContainer, startOffset, endContainer, endOffset }) => {
+              const range = document.createRange();
+              range.setStart(startContainer, startOffset);
+              range.setEnd(endContainer, endOffset);
+              return String(range); })""", name,
+        )  # fmt: skip
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)

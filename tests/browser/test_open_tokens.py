@@ -51,7 +51,7 @@ def inspect(page: Watched, index: int) -> str:
 def test_open_tokens_are_marked_and_explained(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(CutDifferently()))
     page.ask("hello")
-    assert page.painted("gac-open") == 1  # the two pieces of 日 are one mark
+    assert page.painted("gac-open") == ["日"]  # the two pieces of 日 are one mark
     assert "partial token" in page.text(".gac-ensemble .gac-legend")
 
     first = inspect(page, 0)

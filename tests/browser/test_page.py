@@ -28,7 +28,7 @@ def test_streams_end_and_the_gate_shows(serve: Server, open_page: Opener) -> Non
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", ""))))
     page.ask("hello")
     assert page.text(".gac-ensemble .gac-text").startswith("Paris is the")
-    assert page.painted("gac-gate") == 3
+    assert page.painted("gac-gate") == [" is", "\n capital"]
     assert page.page.locator(".gac-fork:text('differs from token 2 on')").count() == 2
     assert page.page.locator(".gac-overlay > .gac-fork").count() == 2
 
@@ -75,7 +75,7 @@ def test_branch_votes_and_undo(serve: Server, open_page: Opener) -> None:
     page.page.wait_for_selector("text=Branched at token 2")
     page.wait_for_end()
     assert page.text(".gac-ensemble .gac-text").startswith("Paris instead the")
-    assert page.painted("gac-forced") == 2 * 3  # in the ensemble's answer and both members'
+    assert page.painted("gac-forced") == ["Paris instead"] * 3  # in the ensemble's answer and both members'
     page.leave_fields()
     keys(page, "2")
     page.page.wait_for_selector("text=Your choice: Small")
