@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -53,9 +54,15 @@ def build_services(config: Config) -> Services:
         ConfigError: where the lab's questions cannot be used.
     """
     service = RunService(config, Store(database_url(config)), _versions())
-    lab = Lab(config, evaluation_dir(config), service.ready_ensemble) if config.lab.is_open else None
+    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service)) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
     return Services(service, lab)
+
+
+def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:
+    from gac_app.executors.background import in_background
+
+    return in_background(service.ready_ensemble())
 
 
 def load_ensemble(config: Config | str | Path | None = None, states: MemberStates | None = None) -> Ensemble:
