@@ -8,10 +8,10 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config, MemberConfig
@@ -123,13 +123,21 @@ def _unite(models: list[Model], config: Config, *, are_apart: bool) -> Ensemble:
 
 def _load_in_background(service: RunService) -> None:
     try:
-        service.use(load_ensemble(service.config, service.states))
+        ensemble = load_ensemble(service.config, service.states)
+        service.use(ensemble, partial(_kept, ensemble))
     except GacError as error:
         logger.error("%s", error)
         _mark_failed(service, str(error))
     except Exception:
         logger.exception("loading the members broke")
         _mark_failed(service, "something unexpected happened; the log of the server says what")
+
+
+def _kept(ensemble: Ensemble) -> dict[str, Any]:
+    from gac_app.executors.threads import ThreadMember
+
+    members = [member for member in ensemble.members.values() if isinstance(member, ThreadMember)]
+    return {member.name: asdict(member.kept) for member in members}
 
 
 def _mark_failed(service: RunService, detail: str) -> None:

@@ -19,7 +19,7 @@ from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import MAX_PATIENCE_S, Passes
 from gac_app.executors.read_command import ReadCommand
-from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence
+from gac_app.executors.shared_prefixes import UNHELD, Kept, ScopedSequence
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -51,6 +51,11 @@ class ThreadMember(ModelMember):
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept of ended sessions."""
+        return self._passes.prefixes.kept
 
     def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""

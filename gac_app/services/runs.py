@@ -6,7 +6,7 @@ Everything that a visitor may do goes through `RunService`, which checks whose i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,15 @@ class RunService:
         config: members, default settings, how many runs at once.
         store: where runs are kept.
         versions: of the packages that decide a result; stored with each run.
+
+    Attributes:
+        kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
         self.config = config
         self.states = MemberStates(config)
+        self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
@@ -50,8 +54,9 @@ class RunService:
 
     # --- the members
 
-    def use(self, ensemble: Ensemble) -> None:
-        """From now on runs can be started."""
+    def use(self, ensemble: Ensemble, kept: Callable[[], dict[str, Any]] = dict) -> None:
+        """From now on runs can be started. `kept`: see the attribute."""
+        self.kept = kept
         self._runner.ensemble = ensemble
 
     def member_states(self) -> list[MemberState]:
