@@ -42,7 +42,7 @@ class Ensemble:
     def __init__(self, members: SequenceOf[Member], config: Config, *, are_apart: bool = True) -> None:
         self.members = {member.name: member for member in members}
         self.config = config
-        self._are_apart = are_apart
+        self.are_apart = are_apart
         self._paces: dict[tuple[str, ...], Pace] = {}
         self._read_texts = ReadTexts()
 
@@ -113,7 +113,7 @@ class Ensemble:
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
             pace=pace,
-            drafts_favourites=settings.speculation == "auto" and not pace and self._are_apart,
+            drafts_favourites=settings.speculation == "auto" and not pace and self.are_apart,
             is_reproducible=is_reproducible,
         )
 

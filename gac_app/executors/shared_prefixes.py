@@ -2,7 +2,8 @@
 
 Sequences share within a *scope*, one conversation: the ensemble's answer and a member's own read their prompt once, and
 the next turn or a branch goes on from what is still held of the turn before. Across scopes they share the *opening*,
-what every chat begins with by the model's template, and no more. All is called in the member's own thread.
+what every chat begins with by the model's template, and no more. What is kept of ended sessions is bounded in sequences
+and in ids (see `Kept`). All but `kept` is called in the member's own thread.
 """
 
 from __future__ import annotations
@@ -20,6 +21,19 @@ UNHELD = -1  # slot of a sequence that the model does not hold yet
 # Ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used).
 MIN_SHARED = 8
 MAX_KEPT = 4  # sequences whose sessions have ended: those of two runs
+MAX_KEPT_CONTEXTS = 2  # ids of these, in full contexts: the two sequences of the longest run
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a member keeps of ended sessions, and at most. Bytes are 0 where they are not known."""
+
+    num_sequences: int
+    max_sequences: int
+    num_ids: int
+    max_ids: int
+    num_bytes: int
+    max_bytes: int
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +76,17 @@ class SharedPrefixes:
         self._model = model
         self._opening = opening
         self._max_kept = max_kept
+        self._max_ids = MAX_KEPT_CONTEXTS * model.context_length
         self._live: list[ScopedSequence] = []
         self._kept: list[ScopedSequence] = []  # oldest first
+
+    @property
+    def kept(self) -> Kept:
+        """May be looked at from any thread."""
+        kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
+        num_ids = sum(len(sequence.held) for sequence in kept)
+        limits = self._max_kept, self._max_ids
+        return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
     def hold(self, read: Read) -> Reading | None:
         """Let the model hold a read's sequence, with what another of its scope has read of it.
@@ -131,7 +154,7 @@ class SharedPrefixes:
             self._live.remove(sequence)
             if sequence.scope and len(sequence.held) >= MIN_SHARED:
                 self._kept.append(sequence)
-                if len(self._kept) > self._max_kept:
+                while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
                 return
             if self._has_opening(sequence) and not self._with_opening():  # the last that has it

@@ -60,6 +60,7 @@ class OnnxLayers:
 
     Attributes:
         context_length: most ids per sequence.
+        bytes_per_id: of keys and values.
 
     Raises:
         ModelLoadError: where what was made cannot be read, or there is no room for sequences.
@@ -68,20 +69,21 @@ class OnnxLayers:
     def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
         try:
             self.layout = layout = Layout.load(directory)
-            shape = layout.num_rows, layout.row_bytes
-            rows = np.memmap(gguf, np.uint8, mode="r", offset=layout.offset, shape=shape)
+            self._embeddings = _Rows(gguf, layout)
             with in_large_pages(directory / WEIGHTS_FILE, self):
                 self._session = _session(directory / GRAPH_FILE, num_threads)
         except Exception as error:  # a damaged file's, of several libraries
             raise ModelLoadError(
                 f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"
             ) from error
-        self._embeddings = rows.view(np.ndarray)  # indexed in a third of a memmap's time
         self._kind = GGMLQuantizationType(layout.kind)
         self.context_length = min(context_length, layout.context_length)
+        self.bytes_per_id = 4 * layout.num_layers * 2 * layout.num_heads * layout.head_width
         length = self.context_length + _HALVED_IDS  # more than any sequence needs: places in attention may be filled
         try:
-            self._caches = _zeros((layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width))
+            shape = layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width
+            self._memory = _zeros(4 * math.prod(shape))
+            self._caches: FloatArray = np.frombuffer(self._memory, np.float32).reshape(shape)
         except (OSError, OverflowError) as error:
             what = f"{num_slots} sequences of {self.context_length:,} ids"
             raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
@@ -122,9 +124,18 @@ class OnnxLayers:
         """Let another slot hold the first `length` ids of this one."""
         self._caches[:, :, other, :, :length] = self._caches[:, :, slot, :, :length]
 
+    def forget(self, slot: int) -> None:
+        """Give back the memory that a slot has taken."""
+        for cache in self._caches[:, :, slot].reshape(-1, *self._caches.shape[3:]):
+            _give_back(self._memory, cache.ctypes.data - self._caches.ctypes.data, cache.nbytes)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._embeddings.close()
+
     def _embed(self, ids: list[int]) -> FloatArray:
         """What the first layer is given, `[N, E]`."""
-        embeddings_NE: FloatArray = dequantize(self._embeddings[ids], self._kind)
+        embeddings_NE: FloatArray = dequantize(self._embeddings.read(ids), self._kind)
         scale = self.layout.scale
         return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
 
@@ -178,6 +189,29 @@ class OnnxLayers:
             for part in parts:  # written in place
                 binding.bind_output(next(names), *part)
         return _Prepared(inputs, attention, logits_WV, sums_W, binding)
+
+
+class _Rows:
+    """Embeddings as the file has them. They are read, not mapped: whoever cuts the file short ends an answer, and not
+    the process."""
+
+    def __init__(self, gguf: Path, layout: Layout) -> None:
+        self._file = gguf.open("rb", buffering=0)
+        self._offset, self._row_bytes = layout.offset, layout.row_bytes
+        if gguf.stat().st_size < layout.offset + layout.num_rows * layout.row_bytes:
+            raise ValueError(f"{gguf.name} is shorter than it was")
+
+    def read(self, ids: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Rows by id, `[N, bytes]`. Raises OSError where the file has become shorter."""
+        rows = np.empty((len(ids), self._row_bytes), np.uint8)
+        for row, token_id in zip(rows, ids, strict=True):
+            self._file.seek(self._offset + token_id * self._row_bytes)
+            if self._file.readinto(row.data) != self._row_bytes:
+                raise OSError("the model's file has been cut short; restart with the whole file")
+        return rows
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Attention:
@@ -260,16 +294,21 @@ def _session(path: Path, num_threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _zeros(shape: tuple[int, ...]) -> FloatArray:
+def _zeros(num_bytes: int) -> mmap.mmap:
     """Zeros that take memory as they are written to, in small pages: NumPy's own are in pages of two megabytes."""
-    num_bytes = 4 * math.prod(shape)
     if sys.platform == "win32":
-        memory = mmap.mmap(-1, num_bytes)
-    else:
-        memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return mmap.mmap(-1, num_bytes)
+    memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if sys.platform == "linux":
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, np.float32).reshape(shape)
+    return memory
+
+
+def _give_back(memory: mmap.mmap, start: int, num_bytes: int) -> None:
+    """Let the whole pages of a part take no memory any more; where the system knows how, they are zeros then."""
+    first, end = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if hasattr(mmap, "MADV_DONTNEED") and first < end:
+        memory.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
 def _turns(base: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:

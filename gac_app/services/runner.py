@@ -13,7 +13,7 @@ from gac_app.decoding.events import FinishedEvent, FinishReason
 from gac_app.errors import GacError
 from gac_app.services.queue import RunQueue
 from gac_app.services.recorder import Recorder
-from gac_app.services.views import LiveRun, StreamView, alone_in, run_status
+from gac_app.services.views import LiveRun, LiveStream, StreamView, alone_in, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -88,7 +88,7 @@ class Runner:
             thread.join()
         self._end(run)
 
-    def _decode(self, run: LiveRun, key: str, stream: StreamView) -> None:
+    def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
             assert self.ensemble is not None  # noqa: S101 (no run starts before)

@@ -6,7 +6,7 @@ Everything that a visitor may do goes through `RunService`, which checks whose i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,15 @@ class RunService:
         config: members, default settings, how many runs at once.
         store: where runs are kept.
         versions: of the packages that decide a result; stored with each run.
+
+    Attributes:
+        kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
         self.config = config
         self.states = MemberStates(config)
+        self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
@@ -50,8 +54,9 @@ class RunService:
 
     # --- the members
 
-    def use(self, ensemble: Ensemble) -> None:
-        """From now on runs can be started."""
+    def use(self, ensemble: Ensemble, kept: Callable[[], dict[str, Any]] = dict) -> None:
+        """From now on runs can be started. `kept`: see the attribute."""
+        self.kept = kept
         self._runner.ensemble = ensemble
 
     def member_states(self) -> list[MemberState]:
@@ -124,7 +129,7 @@ class RunService:
 
         ensemble = self.ready_ensemble()
         parent = self.find(visitor_key, run_id)
-        steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
+        steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
         step = _step_at(steps, position)
         listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
         if token_id not in listed:
@@ -186,12 +191,14 @@ class RunService:
             return None
         return before if before.branch_position is None and before.member_names == run.member_names else None
 
-    def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
-        """What one step of a stream saw and chose."""
+    def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
+        """The steps of a stream, of which there is one at `position`, and the settings they were made with."""
         run = self.find(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
-        return _step_at(run.streams[stream].steps, position)
+        steps = run.streams[stream].steps
+        _step_at(steps, position)
+        return steps, run.settings
 
     def history(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
         """A visitor's stored runs, newest first."""
@@ -290,7 +297,7 @@ def _messages(key: str, prompt: str, settings: Settings, turns: list[RunView]) -
     return (*system, *messages, Message("user", prompt))
 
 
-def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
+def _step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
     if not steps:
         raise RequestError("position", "this answer has no steps")
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):

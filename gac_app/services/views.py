@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from gac_app.config import Settings
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun
+from gac_app.storage.traces import LazySequence, StoredEvents
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.decoding.session import Branch
@@ -36,7 +37,8 @@ class StreamView:
 
     name: str  # the member's, or "ensemble"
     messages: tuple[Message, ...] = ()
-    events: list[Event] = field(default_factory=list)
+    events: Sequence[Event] = field(default_factory=list)
+    outline: Sequence[Event] | None = None  # events without candidates and members, where they are to be had for less
 
     @property
     def finished(self) -> FinishedEvent | None:
@@ -44,13 +46,29 @@ class StreamView:
         return last if isinstance(last, FinishedEvent) else None
 
     @property
-    def steps(self) -> list[StepTrace]:
-        return [event.step for event in self.events if isinstance(event, TokenEvent)]
+    def steps(self) -> Sequence[StepTrace]:
+        """Those so far; of a stored answer, each is read when it is looked at."""
+        events = self.events
+        return LazySequence(len(events) - (self.finished is not None), lambda position: _step_of(events[position]))
 
     @property
     def text(self) -> str:
         """The answer, as far as it has come."""
+        if finished := self.finished:
+            return finished.text
         return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
+
+
+@dataclass(slots=True)
+class LiveStream(StreamView):
+    """One answer that is under way."""
+
+    events: list[Event] = field(default_factory=list)
+
+
+def _step_of(event: Event) -> StepTrace:
+    assert isinstance(event, TokenEvent)  # noqa: S101 (only the last event is none)
+    return event.step
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -63,7 +81,7 @@ class RunView:
     settings: Settings
     member_names: tuple[str, ...]
     status: str  # "waiting" or a RunStatus
-    streams: dict[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
+    streams: Mapping[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
     queue_place: int = 0  # runs before this one; 0 = decoding
     is_saved: bool | None = None  # None = not known yet
     outcome: str | None = None
@@ -79,6 +97,8 @@ class RunView:
 
 class LiveRun(RunView):
     """A run of this process. Its owner's key never leaves the service."""
+
+    streams: dict[str, LiveStream]
 
     def __init__(
         self,
@@ -99,7 +119,7 @@ class LiveRun(RunView):
             settings=settings,
             member_names=tuple(stream.removeprefix("member:") for stream in messages if stream != ENSEMBLE),
             status=WAITING,
-            streams={key: StreamView(key.removeprefix("member:"), fed) for key, fed in messages.items()},
+            streams={key: LiveStream(key.removeprefix("member:"), fed) for key, fed in messages.items()},
             parent_run_id=parent_run_id,
             branch_position=len(branch.steps) if branch else None,
             repeats_run_id=repeats_run_id,
@@ -159,7 +179,15 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         is_reproducible=answer.is_reproducible,
     )
     messages = tuple(Message(m["role"], m["content"]) for m in answer.messages)  # type: ignore[arg-type]
-    return StreamView(answer.system, messages, [*answer.events, finished])
+    tokens = answer.events
+    outline = tokens.outline if isinstance(tokens, StoredEvents) else tokens
+    return StreamView(answer.system, messages, _ended(tokens, finished), _ended(outline, finished))
+
+
+def _ended(tokens: Sequence[TokenEvent], finished: FinishedEvent) -> Sequence[Event]:
+    """Events with their end, none of which is looked at."""
+    num_tokens = len(tokens)
+    return LazySequence(num_tokens + 1, lambda at: tokens[at] if at < num_tokens else finished)
 
 
 def run_status(streams: Sequence[StreamView]) -> RunStatus:

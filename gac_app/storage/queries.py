@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from gac_app.decoding.events import FinishReason, TokenEvent
-from gac_app.decoding.serialise import token_from_json, token_to_json, usage_from_json
+from gac_app.decoding.events import FinishReason
+from gac_app.decoding.serialise import usage_from_json
 from gac_app.errors import NotFoundError
 from gac_app.storage.engine import reading
 from gac_app.storage.records import AnswerRecord, RunStatus, RunSummary, StoredRun
 from gac_app.storage.tables import Answer, Conversation, Run, VisitorSession, Vote
 from gac_app.storage.text import clean_text
+from gac_app.storage.traces import StoredEvents, unpack_json
 
 _EXPORT_PAGE = 100
 
@@ -28,14 +27,6 @@ def hash_key(visitor_key: str) -> str:
     if not visitor_key:
         raise NotFoundError("this browser has no visitor key")
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def pack_events(events: Sequence[TokenEvent]) -> bytes:
-    return zlib.compress(json.dumps([token_to_json(event) for event in events], separators=(",", ":")).encode())
-
-
-def unpack_events(data: bytes) -> tuple[TokenEvent, ...]:
-    return tuple(token_from_json(item) for item in json.loads(zlib.decompress(data)))
 
 
 def owned(visitor_key: str) -> Select[Run]:
@@ -172,7 +163,7 @@ def _answer(answer: Answer) -> AnswerRecord:
         finish_reason=FinishReason(answer.finish_reason),
         detail=answer.detail,
         members=usage_from_json(answer.members),
-        events=unpack_events(answer.trace.steps) if answer.trace else (),
+        events=StoredEvents(answer.trace.steps) if answer.trace else (),
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
     )
@@ -215,5 +206,5 @@ def _exported_answer(answer: Answer) -> dict[str, Any]:
         "members": answer.members,
         "digest": answer.digest,
         "is_reproducible": answer.is_reproducible,
-        "steps": json.loads(zlib.decompress(answer.trace.steps)) if answer.trace else [],
+        "steps": unpack_json(answer.trace.steps) if answer.trace else [],
     }

@@ -17,6 +17,7 @@ from gac_app.storage.records import AnswerRecord, NewRun, RunStatus, RunSummary,
 from gac_app.storage.schema import upgrade_engine
 from gac_app.storage.tables import Answer, Conversation, Run, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_json, clean_text
+from gac_app.storage.traces import pack_events
 from gac_app.storage.writer import Writer
 
 T = TypeVar("T")
@@ -189,7 +190,7 @@ def _save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
             members=clean_json(usage_to_json(record.members)),
             digest=record.digest,
             is_reproducible=record.is_reproducible,
-            trace=Trace(steps=queries.pack_events(record.events)),
+            trace=Trace(steps=pack_events(record.events)),
         )
     )
 

@@ -76,10 +76,9 @@ class RunHandlers:
             fields = Fields(event._data)
             run = self._service.find(fields.visitor_key, fields.text("run"))
             runs = self._conversation(fields.visitor_key, run)
-            before = self._service.run_before(fields.visitor_key, run)
+            board = RunLines(run, self._service.run_before(fields.visitor_key, run)).value(is_last=True)
         except GacError as error:
             return _notice(error)
-        board = RunLines(run, before).value(is_last=True)
         if runs and runs[-1].id != run.id:
             return board, "[]", "", gr.skip(), ""
         return board, _turns_before(run, runs), run.conversation_id, gr.skip(), ""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
-from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, opening_of
+from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, Kept, opening_of
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
 from gac_app.models.message import Message
@@ -183,6 +183,24 @@ def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
         desk.opened([99, *PROMPT])
     for sequence in live:
         desk.member.free(sequence)
+    desk.member.close()
+
+
+def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
+    model = CountingModel("a", 1, context_length=100)
+    model.bytes_per_id = 10
+    desk = Desk(model)
+    for number in range(6):
+        sequence, _ = desk.opened([100 + number] * 90, f"alice/{number}")
+        desk.member.free(sequence)
+        desk.settle()
+        num_kept = min(number + 1, 2)  # three would be more than two contexts
+        assert desk.member.kept == Kept(num_kept, MAX_KEPT, 90 * num_kept, 200, 900 * num_kept, 2000)
+        assert model.num_held == num_kept
+    short, _ = desk.opened(PROMPT, "alice/short")
+    desk.member.free(short)
+    desk.settle()
+    assert (desk.member.kept.num_sequences, desk.member.kept.num_ids) == (2, 90 + len(PROMPT))
     desk.member.close()
 
 

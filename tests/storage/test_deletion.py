@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
-from gac_app.storage.queries import pack_events
+from gac_app.storage.traces import pack_events
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")

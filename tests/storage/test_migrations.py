@@ -17,6 +17,7 @@ from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, queries, schema, upgrade
 from gac_app.storage.engine import create_file, open_engine, writing
 from gac_app.storage.tables import Base
+from gac_app.storage.traces import pack_events
 from tests.storage.samples import ALICE, answer, new_run, token_event
 
 DIE_HALFWAY = """
@@ -88,7 +89,7 @@ def make_oldest(url: str) -> None:
     with writing(engine) as session:
         config.attributes["connection"] = session.connection()
         command.upgrade(config, "0001")
-        values = {"key_hash": queries.hash_key(ALICE), "steps": queries.pack_events([token_event("Because.")])}
+        values = {"key_hash": queries.hash_key(ALICE), "steps": pack_events([token_event("Because.")])}
         for statement in OLD_ROWS.split(";"):
             session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
     engine.dispose()
