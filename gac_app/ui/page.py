@@ -10,7 +10,7 @@ from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import markup_of, page_assets
 from gac_app.ui.compare_tab import QUIET, CompareTab
 from gac_app.ui.history_tab import build_history
-from gac_app.ui.lab_tab import build_lab
+from gac_app.ui.lab_tab import LabTab
 from gac_app.ui.members import build_member_chips
 from gac_app.ui.settings_panel import build_settings_panel
 
@@ -36,7 +36,10 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
                 compare = CompareTab(service, panel, lab)
             if lab:
                 with gr.Tab("Lab", id="lab") as lab_tab:
-                    compare.describe_settings_on(build_lab(lab).kept)
+                    studies = LabTab(lab)
+                    compare.describe_settings_on(studies.list.kept)
+                    compare.ask_on(studies.result.ask, "() => window.gac.askedInLab")
+                    studies.result.ask(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
                 lab_tab.select(None, js="() => window.gac.refreshLab?.()", api_visibility="private")
             with gr.Tab("History", id="history") as history_tab:
                 history = build_history(service)
