@@ -126,4 +126,5 @@ def test_memory_that_kept_answers_take_is_given_back_where_it_ends(default: Ense
         assert answered(default)[1].digest == healthy
     finally:
         model.read = read
+        default.forget("alice")
     assert member.kept.num_ids == 0 or member.kept.num_sequences == 1  # type: ignore[attr-defined]
