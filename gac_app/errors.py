@@ -9,6 +9,7 @@ GacError
 ├── MemberError      a member failed while it was running; `member` and `kind` say which and how
 ├── BusyError        too many runs wait already
 └── StorageError     the database refused
+    └── DamagedError a stored run cannot be read any more; it can be deleted
 
 A message says what was wrong and what is expected, and is fit to be shown to a person as it is.
 """
@@ -72,3 +73,7 @@ class BusyError(GacError):
 
 class StorageError(GacError):
     """The database refused."""
+
+
+class DamagedError(StorageError):
+    """A stored run cannot be read any more."""

@@ -58,11 +58,12 @@ function confirmed(title, text) {
 }
 
 async function remove(run, item) {
-  if (!(await confirmed("Delete this run?", "Its prompt, answers and traces are gone for good."))) return;
+  if (!(await confirmed("Delete this run?", "Its prompt, answers and traces are gone for good. Later turns stay; they and their conversation go on without it. A branch, or the run again, is a run of its own."))) return;
   const reply = await server.delete_run({ key: visitorKey(), run: run.id });
   note.textContent = reply?.error ?? "Deleted.";
   if (reply?.error) return;
   item.remove();
+  window.gac.forgetTurn?.(run.id);
   if (window.gac.isShowing(run.id)) trigger('cleared');
 }
 

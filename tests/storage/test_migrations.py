@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from gac_app.decoding.events import TokenEvent
+from gac_app.decoding.serialise import token_to_json
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, queries, schema, upgrade
 from gac_app.storage.engine import create_file, open_engine, writing
@@ -79,6 +83,10 @@ def test_migrations_make_the_tables_that_the_code_knows(url: str) -> None:
     engine.dispose()
 
 
+def packed(events: list[TokenEvent]) -> bytes:
+    return zlib.compress(json.dumps([token_to_json(event) for event in events]).encode())
+
+
 def make_oldest(url: str) -> None:
     """A database as the first version left it, with one run."""
     config = Config()
@@ -88,7 +96,7 @@ def make_oldest(url: str) -> None:
     with writing(engine) as session:
         config.attributes["connection"] = session.connection()
         command.upgrade(config, "0001")
-        values = {"key_hash": queries.hash_key(ALICE), "steps": queries.pack_events([token_event("Because.")])}
+        values = {"key_hash": queries.hash_key(ALICE), "steps": packed([token_event("Because.")])}
         for statement in OLD_ROWS.split(";"):
             session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
     engine.dispose()
