@@ -151,7 +151,8 @@ def rewrite(engine: Engine) -> None:
     if engine.dialect.name != "sqlite" or _pragma(engine, "user_version")[0] != MUST_REWRITE:
         return
     try:
-        _execute(engine, "PRAGMA temp_store=FILE", "VACUUM", "PRAGMA temp_store=MEMORY", "PRAGMA user_version=0")
+        _vacuum(engine)
+        _pragma(engine, "user_version=0")
         scrub(engine)
     except (*REFUSALS, TimeoutError) as error:
         _log.warning("the database was upgraded, but still holds old text in unused places: %s", error)
@@ -171,18 +172,20 @@ def probe(engine: Engine) -> None:
 
 def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
     """Run a pragma outside of any transaction."""
-    row: tuple[Any, ...] = _execute(engine, f"PRAGMA {pragma}")
-    return row
-
-
-def _execute(engine: Engine, *statements: str) -> Any:
-    """The first row of the last of some statements, outside of any transaction."""
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
-        for statement in statements:
-            row = cursor.execute(statement).fetchone()
+        row: tuple[Any, ...] = cursor.execute(f"PRAGMA {pragma}").fetchone()
         cursor.close()
         return row
+
+
+def _vacuum(engine: Engine) -> None:
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA temp_store=FILE")  # the whole database passes through
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.close()
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -110,7 +110,7 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
         "num_ensembled": answer.num_ensembled,
         "ttft_s": answer.ttft_s,
         "seconds": answer.seconds,
-        "finish_reason": answer.finish_reason,
+        "finish_reason": FinishReason(answer.finish_reason).value,
         "detail": body["detail"],
         "members": body["members"],
         "digest": answer.digest,

@@ -1,4 +1,4 @@
-"""What visitors wrote and read is stored encrypted, each run with a key of its own; to delete a run is to destroy its key.
+"""What visitors wrote and read is encrypted, each run with a key of its own; to delete a run is to destroy its key.
 
 SQLite copies rows between pages as its trees grow and shrink and leaves the old copies in the pages' unused space,
 where `secure_delete` never comes. Keys are kept from that: all have one size, their rows are only ever appended, and a

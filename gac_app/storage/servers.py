@@ -1,16 +1,16 @@
 """Which processes run models on this database, and which of them are dead: the runs of those are interrupted.
 
-A server tells every `BEAT_S` that it lives. One that has been silent for `SILENT_S` is dead; one of this machine as soon
-as its process is gone, so that a server that comes back finds its runs marked at once.
+A server tells every `BEAT_S` that it lives. One that has been silent for `SILENT_S` is dead; one of this machine as
+soon as its process is gone, so that a server that comes back finds its runs marked at once.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 import uuid
 from datetime import timedelta
+from pathlib import Path
 
 import psutil
 from sqlalchemy import Engine, delete, or_, select, update
@@ -86,7 +86,7 @@ def _is_dead(server: Server) -> bool:
 def _host() -> str:
     """This machine, or the container: what process ids are told apart in."""
     try:
-        space = os.readlink("/proc/self/ns/pid")
+        space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         space = ""
     return f"{platform.node()} {space}"[:255]

@@ -1,4 +1,4 @@
-"""What is deleted is gone: from the tables, and from the bytes of the files, where a run can be read by its key alone."""
+"""What is deleted is gone: its rows from the tables, and its key, without which nothing can be read, from the files."""
 
 from __future__ import annotations
 
