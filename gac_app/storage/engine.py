@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,12 @@ def use_wal(engine: Engine) -> None:
         _log.warning("the database's file system has no write-ahead log (journal mode %s): writes are slower", mode)
 
 
+def scrub_if_idle(engine: Engine) -> None:
+    """At the start: finish what a process that died left of a deletion, if nobody uses the log."""
+    with suppress(*REFUSALS, TimeoutError):
+        scrub(engine)
+
+
 def scrub(engine: Engine) -> None:
     """After a deletion: leave nothing of what was deleted in SQLite's write-ahead log.
 
@@ -152,8 +158,8 @@ def rewrite(engine: Engine) -> None:
         return
     try:
         _vacuum(engine)
-        _pragma(engine, "user_version=0")
         scrub(engine)
+        _pragma(engine, "user_version=0")
     except (*REFUSALS, TimeoutError) as error:
         _log.warning("the database was upgraded, but still holds old text in unused places: %s", error)
 

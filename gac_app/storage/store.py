@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from gac_app.storage import changes, queries
-from gac_app.storage.engine import open_engine, probe, reading, scrub, writing
+from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus, RunSummary, StoredRun
 from gac_app.storage.schema import upgrade_engine
 from gac_app.storage.servers import Heart
@@ -39,6 +39,8 @@ class Store:
         self._engine = open_engine(url, busy_timeout_s=min(5.0, retry_s))
         try:
             upgrade_engine(self._engine, url)
+            if is_owner:
+                scrub_if_idle(self._engine)
             self._heart = Heart(self._engine) if is_owner else None
         except BaseException:
             self._engine.dispose()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.errors import GacError, NotFoundError, RequestError
+from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.records import RunLines, is_over
 from gac_app.ui.requests import Fields, visitor_key_of
@@ -134,7 +134,7 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
 
 def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
-    message = error.message if isinstance(error, RequestError) else str(error)
+    message = without_folders(error.message if isinstance(error, RequestError) else str(error))
     # The clock makes two equal notices differ, so that the second is shown too.
     notice = json.dumps({"at": time.monotonic(), "field": field, "message": message})
     return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice.replace("<", "\\u003c")

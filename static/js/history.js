@@ -36,7 +36,7 @@ function row(run) {
   const act = (text, label, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, "aria-label": `${label}: ${run.prompt.slice(0, 60)}`, onclick });
   const item = h("li", {},
     h("button", { type: "button", class: "gac-run-open", onclick: () => go('open', run.id) },
-      h("span", { class: "gac-run-prompt", dir: "auto", text: run.prompt }),
+      h("span", { class: "gac-run-prompt", dir: "auto", text: run.status === "damaged" ? "This run cannot be read any more." : run.prompt }),
       h("span", { class: "gac-small", text: facts.join(" · ") })),
     act("Run again", "Run again", () => go('rerun', run.id)),
     act("Delete", "Delete", () => remove(run, item), "gac-danger"));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 import threading
 from concurrent.futures import Future
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
+from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store, changes
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
@@ -30,7 +31,7 @@ def write(store: Store, run: NewRun, word: str, num_events: int = 300) -> Answer
 
 
 def occurrences(path: Path, needle: bytes) -> int:
-    return sum(file.read_bytes().count(needle) for file in path.parent.iterdir())
+    return sum(file.read_bytes().count(needle) for file in path.parent.iterdir() if file.is_file())
 
 
 def keys_of(path: Path, *runs: NewRun) -> list[bytes]:
@@ -172,3 +173,19 @@ def test_a_deletion_says_so_while_a_reader_keeps_the_log(url: str, path: Path) -
     store.delete_visitor(ALICE).result()
     assert occurrences(path, key) == 0
     store.close()
+
+
+def test_a_start_finishes_what_a_process_that_died_left_of_a_deletion(store: Store, path: Path, tmp_path: Path) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    (key,) = keys_of(path, run)
+    store._transact(lambda session: changes.delete_run(session, ALICE, run.run_id))
+    (tmp_path / "dead").mkdir()
+    left = Path(shutil.copy(path, tmp_path / "dead"))
+    shutil.copy(f"{path}-wal", left.parent)
+    assert occurrences(left, key) > 0
+
+    successor = Store(f"sqlite:///{left}")
+
+    assert occurrences(left, key) == 0
+    successor.close()
