@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store, changes
+from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store, changes, schema
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
@@ -189,3 +189,19 @@ def test_a_start_finishes_what_a_process_that_died_left_of_a_deletion(store: Sto
 
     assert occurrences(left, key) == 0
     successor.close()
+
+
+def test_without_a_write_ahead_log_nothing_is_left_either(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "use_wal", lambda engine: None)
+    store = Store(url)
+    doomed, kept = new_run("doomed"), new_run("kept")
+    for run in (doomed, kept):
+        store.start_run(run).result()
+    (key,) = keys_of(path, doomed)
+    assert not path.with_name("gac.db-wal").exists()
+    store.delete_run(ALICE, doomed.run_id).result()
+    assert occurrences(path, key) == 0
+    assert [run.prompt for run in store.list_runs(ALICE)] == ["kept"]
+    store.close()
