@@ -42,9 +42,14 @@ class Ensemble:
     def __init__(self, members: SequenceOf[Member], config: Config, *, are_apart: bool = True) -> None:
         self.members = {member.name: member for member in members}
         self.config = config
-        self.are_apart = are_apart
+        self._are_apart = are_apart
         self._paces: dict[tuple[str, ...], Pace] = {}
         self._read_texts = ReadTexts()
+
+    @property
+    def are_apart(self) -> bool:
+        """No member computes where another does."""
+        return self._are_apart
 
     @property
     def union(self) -> UnionVocabulary:
@@ -113,7 +118,7 @@ class Ensemble:
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
             pace=pace,
-            drafts_favourites=settings.speculation == "auto" and not pace and self.are_apart,
+            drafts_favourites=settings.speculation == "auto" and not pace and self._are_apart,
             is_reproducible=is_reproducible,
         )
 

@@ -52,7 +52,7 @@ class Passes:
         waiting = [*self._asked, *self._apart]
         if not waiting:
             return math.inf
-        if not self._in_use or not all(command.is_background for command in waiting):
+        if not all(map(self._is_put_off, waiting)):
             return 0.0
         return max(0.0, self._background_at - time.monotonic())
 
@@ -68,11 +68,12 @@ class Passes:
 
     def patience_s(self) -> float:
         """How long to wait for the next read of the last round's sequences, for a pass with those that wait now."""
-        if not self._asked or self._apart:
+        next_ones = [command for command in self._asked if not self._is_put_off(command)]
+        if not next_ones or not all(map(self._is_put_off, self._apart)):
             return 0.0
-        asked = {id(command.sequence) for command in self._asked}
-        num_missing = len(self._read_last - asked)
-        return _PATIENCE * self._costs.gain(len(asked), num_missing) if num_missing else 0.0
+        num_missing = len(self._read_last - {id(command.sequence) for command in self._asked})
+        num_steps = len({id(command.sequence) for command in next_ones})
+        return _PATIENCE * self._costs.gain(num_steps, num_missing) if num_missing else 0.0
 
     def sit_out(self, sequence: Sequence) -> None:
         """No pass waits for a read of this sequence."""
@@ -80,9 +81,9 @@ class Passes:
 
     def advance(self) -> None:
         """One pass for all short reads or as few as pay, and one other read or a part of it."""
-        has_turn = not self._in_use or time.monotonic() >= self._background_at
+        has_turn = time.monotonic() >= self._background_at
         short = list(self._begun(has_turn=has_turn))
-        long = next((command for command in self._apart if has_turn or not command.is_background), None)
+        long = next((command for command in self._apart if has_turn or not self._is_put_off(command)), None)
         carried_out = [*short, *([long] if long else [])]
         self._read_last = {id(command.sequence) for command in carried_out}
         for group in self._groups(short):
@@ -120,6 +121,10 @@ class Passes:
 
     # --- which and in what order
 
+    def _is_put_off(self, command: ReadCommand) -> bool:
+        """Whether it waits until it is the background's turn."""
+        return command.is_background and bool(self._in_use)
+
     def _begun(self, *, has_turn: bool) -> Iterator[ReadCommand]:
         """The short ones of the reads that wait; those that have passes to themselves are put aside.
 
@@ -130,7 +135,7 @@ class Passes:
         scopes = {command.sequence.scope for command in self._apart if isinstance(command.sequence, ScopedSequence)}
         for command in asked:
             scope = command.new_scope
-            if (scope and scope in scopes) or (command.is_background and not has_turn):
+            if (scope and scope in scopes) or (self._is_put_off(command) and not has_turn):
                 self._asked.append(command)
                 continue
             scopes |= {scope} if scope else set()

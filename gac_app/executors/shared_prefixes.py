@@ -9,6 +9,7 @@ and in ids (see `Kept`). All but `kept` is called in the member's own thread.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 
 from gac_app.decoding.forward import failures_named
@@ -124,11 +125,11 @@ class SharedPrefixes:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
     def note(self, sequence: Sequence, start: int, reading: Reading) -> None:
-        """A sequence was read from its id number `start` on."""
+        """A sequence was read from its id number `start` on, and nothing behind that yet."""
         if isinstance(sequence, ScopedSequence):
             self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), reading
+                sequence.num_first, sequence.first = len(sequence.ids), copy(reading)  # which nothing is read behind
 
     def note_part(self, sequence: Sequence, start: int) -> None:
         """A part of a sequence's pending ids was read, from its id number `start` on."""

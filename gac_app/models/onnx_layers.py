@@ -6,9 +6,7 @@ Shape suffixes: see `onnx_graph`.
 from __future__ import annotations
 
 import math
-import mmap
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from gguf.quants import dequantize
 from gac_app.errors import ModelLoadError
 from gac_app.models.large_pages import in_large_pages
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx_memory import EmbeddingRows, give_back, zeros
 
 MOST_SHARED = 2  # ids of a sequence that may be in a pass with others'
 # Attention takes at least two ids of a sequence: a single one has a kernel of its own, whose last bits are others.
@@ -69,7 +68,7 @@ class OnnxLayers:
     def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
         try:
             self.layout = layout = Layout.load(directory)
-            self._embeddings = _Rows(gguf, layout)
+            self._embeddings = EmbeddingRows(gguf, layout)
             with in_large_pages(directory / WEIGHTS_FILE, self):
                 self._session = _session(directory / GRAPH_FILE, num_threads)
         except Exception as error:  # a damaged file's, of several libraries
@@ -82,7 +81,7 @@ class OnnxLayers:
         length = self.context_length + _HALVED_IDS  # more than any sequence needs: places in attention may be filled
         try:
             shape = layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width
-            self._memory = _zeros(4 * math.prod(shape))
+            self._memory = zeros(4 * math.prod(shape))
             self._caches: FloatArray = np.frombuffer(self._memory, np.float32).reshape(shape)
         except (OSError, OverflowError) as error:
             what = f"{num_slots} sequences of {self.context_length:,} ids"
@@ -127,7 +126,7 @@ class OnnxLayers:
     def forget(self, slot: int) -> None:
         """Give back the memory that a slot has taken."""
         for cache in self._caches[:, :, slot].reshape(-1, *self._caches.shape[3:]):
-            _give_back(self._memory, cache.ctypes.data - self._caches.ctypes.data, cache.nbytes)
+            give_back(self._memory, cache.ctypes.data - self._caches.ctypes.data, cache.nbytes)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -189,29 +188,6 @@ class OnnxLayers:
             for part in parts:  # written in place
                 binding.bind_output(next(names), *part)
         return _Prepared(inputs, attention, logits_WV, sums_W, binding)
-
-
-class _Rows:
-    """Embeddings as the file has them. They are read, not mapped: whoever cuts the file short ends an answer, and not
-    the process."""
-
-    def __init__(self, gguf: Path, layout: Layout) -> None:
-        self._file = gguf.open("rb", buffering=0)
-        self._offset, self._row_bytes = layout.offset, layout.row_bytes
-        if gguf.stat().st_size < layout.offset + layout.num_rows * layout.row_bytes:
-            raise ValueError(f"{gguf.name} is shorter than it was")
-
-    def read(self, ids: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Rows by id, `[N, bytes]`. Raises OSError where the file has become shorter."""
-        rows = np.empty((len(ids), self._row_bytes), np.uint8)
-        for row, token_id in zip(rows, ids, strict=True):
-            self._file.seek(self._offset + token_id * self._row_bytes)
-            if self._file.readinto(row.data) != self._row_bytes:
-                raise OSError("the model's file has been cut short; restart with the whole file")
-        return rows
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class _Attention:
@@ -292,23 +268,6 @@ def _session(path: Path, num_threads: int) -> Any:
     # A thread that waits in a loop takes the core of whoever works.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _zeros(num_bytes: int) -> mmap.mmap:
-    """Zeros that take memory as they are written to, in small pages: NumPy's own are in pages of two megabytes."""
-    if sys.platform == "win32":
-        return mmap.mmap(-1, num_bytes)
-    memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if sys.platform == "linux":
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return memory
-
-
-def _give_back(memory: mmap.mmap, start: int, num_bytes: int) -> None:
-    """Let the whole pages of a part take no memory any more; where the system knows how, they are zeros then."""
-    first, end = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if hasattr(mmap, "MADV_DONTNEED") and first < end:
-        memory.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
 def _turns(base: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:

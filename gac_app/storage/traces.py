@@ -7,7 +7,6 @@ Older rows are one part without all that.
 from __future__ import annotations
 
 import json
-import struct
 import threading
 import time
 import zlib
@@ -18,14 +17,13 @@ from typing import TypeVar, overload
 
 from gac_app.decoding.events import TokenEvent
 from gac_app.decoding.serialise import Json, token_from_json, token_to_json
-from gac_app.errors import StorageError
+from gac_app.storage.sealing import damage_named
 
 T = TypeVar("T")
 
 _MARK = b"GAC2"  # zlib's own begin with an x
 _STEPS = 32  # of a part
-_HEAD = struct.Struct("<4sI")  # mark, number of steps
-_DAMAGED = (zlib.error, struct.error, ValueError, KeyError, TypeError, IndexError)
+_HEAD_BYTES = 8  # mark, number of steps
 
 # One part is unpacked at a time, however many visitors look, and behind each part as long is waited as it took: the
 # threads that decode have at least half of the interpreter.
@@ -36,11 +34,11 @@ def pack_events(events: Sequence[TokenEvent]) -> bytes:
     """The steps of an answer as they are stored."""
     parts = [_packed(events[start : start + _STEPS]) for start in range(0, len(events), _STEPS)]
     ends = list(accumulate(map(len, parts)))
-    return b"".join((_HEAD.pack(_MARK, len(events)), struct.pack(f"<{len(ends)}I", *ends), *parts))
+    return b"".join((_MARK, *(number.to_bytes(4, "little") for number in (len(events), *ends)), *parts))
 
 
 def unpack_json(data: bytes) -> list[Json]:
-    """All stored steps as `decoding.serialise` writes them. Raises StorageError where they are damaged."""
+    """All stored steps as `decoding.serialise` writes them. Raises DamagedError where they cannot be read."""
     trace = _Parts(data)
     return [step for index in range(len(trace)) for step in trace.unpacked(index)]
 
@@ -81,7 +79,7 @@ class StoredEvents(LazySequence[TokenEvent]):
         is_outline: leave out members, and what could have been taken instead.
 
     Raises:
-        StorageError: where `data` is damaged; so may looks.
+        DamagedError: where `data` cannot be read; so may looks.
     """
 
     def __init__(self, data: bytes, *, is_outline: bool = False) -> None:
@@ -100,11 +98,9 @@ class StoredEvents(LazySequence[TokenEvent]):
         part = self._part
         if part[0] != number:
             part = self._part = number, self._parts.unpacked(number)
-        try:
+        with damage_named():
             step = part[1][index]
             return token_from_json({**step, "top": [], "members": []} if self._is_outline else step)
-        except _DAMAGED as error:
-            raise _damaged() from error
 
 
 class _Parts:
@@ -116,15 +112,14 @@ class _Parts:
         if self._is_old:
             self._bounds = [0, len(data)]
             return
-        try:
-            _, self._num_steps = _HEAD.unpack_from(data)
+        with damage_named():
+            self._num_steps = int.from_bytes(data[4:8], "little")
             num_parts = -(-self._num_steps // _STEPS)
-            start = _HEAD.size + 4 * num_parts
-            self._bounds = [start, *(start + end for end in struct.unpack_from(f"<{num_parts}I", data, _HEAD.size))]
-        except struct.error as error:
-            raise _damaged() from error
-        if self._bounds[-1] != len(data):
-            raise _damaged()
+            start = min(_HEAD_BYTES + 4 * num_parts, len(data))
+            ends = [int.from_bytes(data[at : at + 4], "little") for at in range(_HEAD_BYTES, start, 4)]
+            self._bounds = [start, *(start + end for end in ends)]
+            if self._bounds[-1] != len(data):
+                raise ValueError("it does not end where it says")
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
@@ -149,17 +144,11 @@ class _Parts:
 def _unpacked(data: bytes) -> list[Json]:
     with _turn:
         started = time.thread_time()
-        try:
+        with damage_named():
             steps: list[Json] = json.loads(zlib.decompress(data))
-        except _DAMAGED as error:
-            raise _damaged() from error
         time.sleep(time.thread_time() - started)
     return steps
 
 
 def _packed(events: Sequence[TokenEvent]) -> bytes:
     return zlib.compress(json.dumps([token_to_json(event) for event in events], separators=(",", ":")).encode())
-
-
-def _damaged() -> StorageError:
-    return StorageError("the steps of this answer are damaged")

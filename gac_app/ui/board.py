@@ -52,6 +52,10 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         return {}
 
     @replying
+    def saved_run(fields: Fields) -> Reply:
+        return {"saved": service.find(fields.visitor_key, fields.text("run")).is_saved}
+
+    @replying
     def vote_run(fields: Fields) -> Reply:
         service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
         return {}
@@ -61,4 +65,4 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         service.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
-    return [inspect_step, stop_run, vote_run, undo_vote]
+    return [inspect_step, stop_run, saved_run, vote_run, undo_vote]

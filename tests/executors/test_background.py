@@ -97,6 +97,22 @@ def test_every_few_seconds_it_has_a_turn(desk: Desk, monkeypatch: pytest.MonkeyP
     assert not study.done()
 
 
+@pytest.mark.parametrize("text", ["short", LONG])
+def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) -> None:
+    one, other = desk.open("one"), desk.open("other")
+    for sequence in (one, other):
+        desk.ask(sequence)
+    desk.run()
+    for size, cost in {1: 1.0, 2: 1.2}.items():
+        for _ in range(5):
+            desk.passes._costs.note(size, cost)
+    desk.ask(desk.open(text), is_background=True)
+    desk.run()
+    one.extend([7])
+    desk.ask(one)
+    assert desk.passes.patience_s() == pytest.approx(0.4), "half of what a shared pass saves"
+
+
 def test_what_somebody_needs_at_once_waits_no_longer(desk: Desk) -> None:
     desk.ask(desk.open("run"))
     sequence = desk.open(LONG)

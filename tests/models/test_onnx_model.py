@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models import onnx_layers, onnx_parts
+from gac_app.models import onnx_memory, onnx_parts
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.gguf_architecture import architecture_of
 from gac_app.models.gguf_reading import Unsuited
@@ -214,7 +214,7 @@ def test_no_room_for_sequences_is_told(gguf: Path, directory: Path, tmp_path: Pa
 def test_memory_is_taken_as_sequences_grow() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    zeros = np.frombuffer(onnx_layers._zeros(1 << 30), np.float32).reshape(1 << 14, 1 << 14)
+    zeros = np.frombuffer(onnx_memory.zeros(1 << 30), np.float32).reshape(1 << 14, 1 << 14)
     zeros[::1024, 0] = 1
     assert float(zeros[:, :4].sum()) == 16
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB

@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.decoding.events import TokenEvent
 from gac_app.decoding.serialise import token_to_json
-from gac_app.errors import StorageError
+from gac_app.errors import DamagedError
 from gac_app.storage import traces
 from gac_app.storage.traces import StoredEvents, pack_events, unpack_json
 from tests.storage.samples import token_event
@@ -84,7 +84,7 @@ def _damaged(data: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("index", range(7))
 def test_damaged_steps_are_told_as_such(index: int) -> None:
-    with pytest.raises(StorageError, match="steps of this answer are damaged"):
+    with pytest.raises(DamagedError, match="damaged in the database"):
         list(StoredEvents(_damaged(pack_events(events_of(100)))[index]))
 
 
