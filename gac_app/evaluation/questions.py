@@ -2,7 +2,8 @@
 
 Generation: `{"question": "...", "answers": ["accepted", ...]}`, optionally `solution`, a worked answer.
 Multiple choice: `{"question": "...", "choices": ["...", ...], "answer": 0}`.
-In CSV the same are columns, `|` between several, and `answer` may be the right choice itself. Either may have an `id`, and a `domain` (or `task`) that it belongs to.
+In CSV the same are columns, `|` between several, and `answer` may be the right choice itself.
+Either may have an `id`, and a `domain` (or `task`) that it belongs to.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, str]]:
-    """Rows of CSV as JSON; where the first line has no heading "question", the lines themselves, for others to refuse."""
+    """Rows of CSV as JSON; without a heading "question" the lines themselves, for others to refuse."""
     reader = csv.DictReader(io.StringIO(text))
     if "question" not in (reader.fieldnames or ()):
         yield from enumerate(text.split("\n"), start=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,10 +45,8 @@ class LabResults:
         """The newest first. While the database is away, the operator's alone."""
         may_edit = self._may_edit_files(visitor_key)
         found = [ListedResult(**asdict(one), is_mine=False, may_edit=may_edit) for one in self.files.list()]
-        try:
+        with suppress(StorageError):
             found += [_listed(study) for study in self._store.list_studies(visitor_key)]
-        except StorageError:
-            pass
         return sorted(found, key=lambda one: one.created_at, reverse=True)
 
     def load(self, visitor_key: str, result_id: str) -> KeptResult:

@@ -25,9 +25,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """Two random members, one of a hostile name, behind a page with a Lab."""
     models = [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE, 2)]
     config = config_of([model.name for model in models])
-    service = RunService(config, Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}"))
+    store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
+    service = RunService(config, store)
     service.use(ensemble_of(models, config))
-    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.ready_ensemble()))
+    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.ready_ensemble()), store)
     with served(service, lab) as site:
         yield site
     lab.close()

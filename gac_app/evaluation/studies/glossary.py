@@ -5,7 +5,7 @@ from __future__ import annotations
 from gac_app.evaluation.studies.result import StudyResult
 
 _COLUMNS = {
-    "accuracy": "the share of questions answered right; in brackets the 95 % interval, which is wide where they are few",
+    "accuracy": "the share of questions answered right; in brackets the 95 % interval",
     "failed": "questions without an answer, which count as wrong",
     "ensembled": "the share of steps at which all members were asked",
     "ms/token": "milliseconds per token of the answer",
