@@ -30,7 +30,7 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     batches = Batches(service)
     functions = {function.__name__: function for function in batch_functions(service, batches)}
 
-    def ask(name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
+    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
         return reply
 

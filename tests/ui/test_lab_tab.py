@@ -31,7 +31,7 @@ def lab(tmp_path: Path) -> Lab:
 def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
     functions = {function.__name__: function for function in lab_functions(lab)}
 
-    def ask(name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
+    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
         return reply
 
