@@ -36,12 +36,16 @@ def parse_prompts(text: str, max_prompts: int) -> list[str]:
 
 
 def _from_csv(text: str) -> list[tuple[int, str]]:
-    """Empty where the first line has no heading of a prompt beside others, or is none."""
-    reader = csv.DictReader(io.StringIO(text))
-    key = next((key for key in _KEYS if key in (reader.fieldnames or ())), None)
+    """Empty where the first line has no heading of a prompt."""
+    headings = text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
+    key = next((key for key in _KEYS if key in headings), None)
     if key is None:
         return []
-    return [(reader.line_num, row[key]) for row in reader if (row[key] or "").strip()]
+    reader = csv.DictReader(io.StringIO(text.lstrip("\n")))
+    try:
+        return [(reader.line_num, row[key]) for row in reader if (row[key] or "").strip()]
+    except csv.Error as error:
+        raise RequestError("prompts", f"line {reader.line_num}: is no CSV ({error})") from None
 
 
 def _from_lines(text: str) -> list[tuple[int, str]]:

@@ -73,7 +73,7 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
         RequestError: naming the line that is wrong.
     """
     where = f"{source}, " if source else ""
-    rows = enumerate(text.split("\n"), start=1) if text.lstrip().startswith("{") else _csv_rows(text)
+    rows = enumerate(text.split("\n"), start=1) if text.lstrip().startswith("{") else _csv_rows(text, field)
     questions = [_question(row, field, f"{where}line {n}", n) for n, row in rows if row.strip()]
     if not questions:
         raise RequestError(field, f"{source}: holds no questions" if source else "are missing; give one a line")
@@ -84,13 +84,18 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
     return questions
 
 
-def _csv_rows(text: str) -> Iterator[tuple[int, str]]:
+def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
     """Rows of CSV as JSON; without a heading "question" the lines themselves, for others to refuse."""
-    reader = csv.DictReader(io.StringIO(text))
-    if "question" not in (reader.fieldnames or ()):
+    headings = text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
+    if "question" not in headings:
         yield from enumerate(text.split("\n"), start=1)
         return
-    for row in reader:
+    reader = csv.DictReader(io.StringIO(text.lstrip("\n")))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise RequestError(field, f"line {reader.line_num}: is no CSV ({error})") from None
+    for number, row in enumerate(rows, start=2):
         fields: dict[str, Any] = {key: value for key, value in row.items() if key and value}
         choices = [choice.strip() for choice in fields.pop("choices", "").split("|") if choice.strip()]
         answer = str(fields.pop("answer", "")).strip()
@@ -98,7 +103,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, str]]:
             fields |= {"choices": choices, "answer": choices.index(answer) if answer in choices else answer}
         elif answers := fields.pop("answers", answer):
             fields["answers"] = [one.strip() for one in answers.split("|")]
-        yield reader.line_num, json.dumps(fields)
+        yield number, json.dumps(fields)
 
 
 def first_of_each_domain(questions: Sequence[Question], limit: int | None) -> list[Question]:

@@ -31,6 +31,7 @@ def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
         ('{"prompt": 3}', "line 1: has no text as prompt, question"),
         ('{"other": "x"}', "line 1: has no text"),
         ("a\nb\nc\nd", "there are 4; at most 3"),
+        ("prompt,id\n" + "x" * 140_000, "is no CSV"),
         ("x" * 500_001, "500,001 characters"),
         ("ok\n" + "x" * 400_000, "line 2: is longer"),
     ],
