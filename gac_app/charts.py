@@ -24,9 +24,11 @@ _LIGHT = {
     **{"gate-strong": "#b26b00", "doubt-colour": "#8a4fd8", "good": "#1f7a4d"},
     **{"w0": "#0072b2", "w1": "#d55e00", "w2": "#009e73", "w3": "#cc79a7", "w4": "#e69f00", "w5": "#56b4e9"},
 }
+_VERSION = "5.21"  # of Vega-Lite: what Gradio draws with
 _HEIGHT, _STILL_WIDTH, _PNG_SCALE = 260, 380, 2
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
+_PADDING = 8  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # what another name of the legend is chosen over
 _MAX_FILL = 0.55  # of a heat map's cell: text on it keeps its contrast in both themes
 ZOOM = "wheel![event.shiftKey]"  # a wheel alone scrolls the page
@@ -94,14 +96,15 @@ def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) ->
     [values] = spec.pop("datasets").values()
     spec["data"] = {"values": values}
     # Drawn as SVG, whose colours may be variables; with no menu that leads elsewhere.
-    return {**spec, "config": config, "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}}}
+    schema = {"$schema": f"https://vega.github.io/schema/vega-lite/v{_VERSION}.json"}
+    return {**spec, **schema, "config": config, "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}}}
 
 
 def to_svg(plots: Sequence[Spec]) -> str:
     """A picture of charts beside each other, on white, told in words for those who do not see it."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(_still(plots), vl_version="6.1", allowed_base_urls=[])
+    svg: str = vl_convert.vegalite_to_svg(_still(plots), vl_version=_VERSION, allowed_base_urls=[])
     told = " ".join(str(plot["description"]) for plot in plots)
     title = next((str(plot["title"]) for plot in plots if plot.get("title")), "Chart")
     return svg.replace(">", f">\n<title>{escape(title)}</title>\n<desc>{escape(told)}</desc>", 1)
@@ -111,7 +114,7 @@ def to_png(plots: Sequence[Spec]) -> bytes:
     """The same picture in pixels."""
     import vl_convert
 
-    png: bytes = vl_convert.vegalite_to_png(_still(plots), vl_version="6.1", scale=_PNG_SCALE, allowed_base_urls=[])
+    png: bytes = vl_convert.vegalite_to_png(_still(plots), vl_version=_VERSION, scale=_PNG_SCALE, allowed_base_urls=[])
     return png
 
 
@@ -155,10 +158,10 @@ def _drawn(panel: Panel) -> Any:
         colours.append(line.colour or next(colour for colour in free if colour not in colours))
         for order, (x, y) in enumerate(line.points):
             count = {"count": line.counts[order]} if line.counts else {}
-            rows.append({"series": name, "x": x, "y": y, "order": order, **count})
+            rows.append({"series": name, "x": round(x, 9), "y": round(y, 9), "order": order, **count})
     names = list(panel.series)
     dashes = [_DASHES[index % len(_DASHES)] for index in range(len(names))]
-    scale = alt.Scale(domainMin=0, domainMax=panel.end) if panel.end else alt.Scale(zero=True)
+    x_scale, y_scale = (_scale(alt, [row[axis] for row in rows], panel.end) for axis in ("x", "y"))
     legend = alt.Legend(
         title=None, orient="bottom", columns=1, labelLimit=320, symbolType="circle", symbolStrokeWidth=0
     )
@@ -167,16 +170,23 @@ def _drawn(panel: Panel) -> Any:
     tips = [alt.Tooltip("series:N", title="name"), alt.Tooltip("x:Q", title=panel.x_label, format=",.4~g")]
     tips.append(alt.Tooltip("y:Q", title=panel.y_label, format=",.4~g"))
     base = alt.Chart(alt.InlineData(rows)).encode(
-        x=alt.X("x:Q", title=panel.x_label, scale=scale),
-        y=alt.Y("y:Q", title=panel.y_label, scale=scale),
+        x=alt.X("x:Q", title=panel.x_label, scale=x_scale),
+        y=alt.Y("y:Q", title=panel.y_label, scale=y_scale),
         color=alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         opacity=alt.condition(chosen, alt.value(1), alt.value(_FAINT)),
         order="order:Q",
         tooltip=tips,
     )
-    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=None)
+    dash = alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=legend)
     line, dots = base.mark_line(strokeWidth=2).encode(strokeDash=dash), base.mark_point(filled=True, size=70, opacity=1)
     if any(series.counts for series in panel.series.values()):
-        area = alt.Size("count:Q", scale=alt.Scale(range=[_MIN_AREA, _MAX_AREA]), legend=None)
+        area = alt.Size("count:Q", scale=alt.Scale(domainMin=0, range=[_MIN_AREA, _MAX_AREA]), legend=None)
         dots = dots.encode(size=area, tooltip=[*tips, alt.Tooltip("count:Q")])
     return (line + dots).add_params(chosen, moved)
+
+
+def _scale(alt: Any, values: Sequence[float], end: float | None) -> Any:
+    """From zero; where nothing is above it, to one."""
+    furthest = end or (None if max(values) > 0 else 1)
+    pixels = {"padding": _PADDING, "nice": False}  # else dots at the ends would be cut
+    return alt.Scale(zero=True, **pixels) if furthest is None else alt.Scale(domain=[0, furthest], **pixels)

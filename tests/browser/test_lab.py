@@ -42,7 +42,7 @@ def run_calibration(page: Page, questions: int = 4) -> None:
     page.fill("[name=questions]", str(questions))
     page.click(".gac-lab-run")
     page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
-    page.wait_for_selector("#gac-lab-plots svg")
+    page.wait_for_selector("#gac-lab-plots svg.marks")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -52,7 +52,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
     assert page.inner_text(".gac-lab-about") == "Whether each is as often right as it is sure."
     assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"alone:{HOSTILE}"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
-    chart = page.locator("#gac-lab-plots svg").first.bounding_box()
+    chart = page.locator("#gac-lab-plots svg.marks").first.bounding_box()
     assert chart is not None
     assert width * 0.4 < chart["width"] <= width
     for ending, first in (("csv", b"system,accuracy"), ("json", b"{"), ("svg", b"<svg"), ("png", b"\x89PNG")):
