@@ -5,6 +5,8 @@ deleted is gone with the copies.
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,8 +34,8 @@ def upgrade() -> None:
         sa.Column("is_used", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run_key")),
     )
-    free = {"sqlite_where": sa.text("is_used = 0"), "postgresql_where": sa.text("NOT is_used")}
-    op.create_index("ix_run_key_free", "run_key", ["id"], **free)
+    free = sa.text("is_used = 0"), sa.text("NOT is_used")
+    op.create_index("ix_run_key_free", "run_key", ["id"], sqlite_where=free[0], postgresql_where=free[1])
     op.create_table(
         "server",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -61,8 +63,8 @@ def upgrade() -> None:
         connection.exec_driver_sql(f"PRAGMA user_version={MUST_REWRITE}")
 
 
-def _seal_conversation(connection, conversation):
-    earlier = []  # (id, prompt, text of the first answer), in order
+def _seal_conversation(connection: sa.Connection, conversation: str) -> None:
+    earlier: list[tuple[str, str, str | None]] = []  # (id, prompt, text of the first answer), in order
     for run in connection.execute(sa.text(_RUNS), {"conversation": conversation}).all():
         answers = connection.execute(sa.text(_ANSWERS), {"run": run.id}).all()
         key = AESGCM.generate_key(256)
@@ -85,7 +87,7 @@ def _seal_conversation(connection, conversation):
         earlier.append((run.id, run.prompt, answers[0].text if answers else None))
 
 
-def _turn_ids(earlier, answers):
+def _turn_ids(earlier: list[tuple[str, str, str | None]], answers: Sequence[sa.Row[Any]]) -> list[str]:
     """The earlier runs whose prompt and answer stand in what a run was fed; all of them, where it never answered."""
     if not answers:
         return [run_id for run_id, _, _ in earlier]
@@ -98,12 +100,12 @@ def _turn_ids(earlier, answers):
     return [run_id for run_id, prompt, text in earlier if (prompt, text) in pairs]
 
 
-def _value(column):
+def _value(column: Any) -> Any:
     """JSON as the drivers give it: parsed by Postgres's, text by SQLite's. Raises ValueError where it is damaged."""
     return json.loads(column) if isinstance(column, str | bytes) else column
 
 
-def _sealed(key, content):
+def _sealed(key: bytes, content: dict[str, Any]) -> bytes:
     """Empty where the old row was damaged, so that it stays so."""
     plain = ("prompt", "text", "detail", "turn_ids")
     try:
@@ -112,7 +114,9 @@ def _sealed(key, content):
         return b""
 
 
-def _seal_column(connection, key, table, where, source, target):
+def _seal_column(
+    connection: sa.Connection, key: bytes, table: str, where: tuple[str, Any], source: str, target: str
+) -> None:
     name, value = where
     query = sa.text(f"SELECT {source} FROM {table} WHERE {name} = :value")  # noqa: S608
     found = connection.execute(query, {"value": value}).scalar()
@@ -121,7 +125,7 @@ def _seal_column(connection, key, table, where, source, target):
         _update(connection, table, name, value, **{target: seal(key, data)})
 
 
-def _update(connection, table, name, value, **columns):
+def _update(connection: sa.Connection, table: str, name: str, value: Any, **columns: Any) -> None:
     parts = ", ".join(f"{column} = :{column}" for column in columns)
     query = sa.text(f"UPDATE {table} SET {parts} WHERE {name} = :value")  # noqa: S608
     connection.execute(query, {"value": value, **columns})
