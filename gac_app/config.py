@@ -173,6 +173,12 @@ class ServerConfig(Frozen):
     allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
+    # Addresses and networks of proxies whose X-Forwarded-* headers are believed; with "*" anyone's are.
+    trusted_proxies: tuple[str, ...] = ()
+    # How many visitors one address may stand for: an office, a school, a proxy that is not trusted. Its sessions,
+    # connections and requests are limited by that.
+    visitors_per_client: int = Field(64, ge=1, le=10_000)
+    max_connections: int = Field(1000, ge=10, le=100_000)
 
 
 class LabConfig(Frozen):
