@@ -6,9 +6,6 @@ for its monitor. This page has neither: nothing is kept but what `gr.State` hold
 
 from __future__ import annotations
 
-import logging
-import sys
-import traceback
 from collections.abc import Mapping
 from copy import copy
 from types import SimpleNamespace
@@ -19,9 +16,8 @@ from gradio import queueing, routes
 from gradio.state_holder import SessionState, StateHolder
 
 from gac_app.server.bodies import RefusedError
+from gac_app.server.quiet_log import log_without_text
 from gac_app.server.sessions import KEPT_S, MAX_SESSIONS
-
-logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 256  # queued or running at once; each of the page's is a coroutine that mostly sleeps
 
@@ -121,17 +117,3 @@ class _LeanState(SessionState):
 class _KeepsNothing(dict[int, Any]):
     def __setitem__(self, key: int, value: Any) -> None:
         """Keeps nothing."""
-
-
-def log_without_text() -> None:
-    """Log the exception that is being handled by its kind and place alone: its words may be a visitor's."""
-    error = sys.exc_info()[1]
-    if error is not None:
-        logger.error("an event of the page broke: %s", place_of(error))
-
-
-def place_of(error: BaseException) -> str:
-    """`ValueError at runs.py:12 in start, called by ...`: the innermost three places, no message, no value."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
-    return f"{type(error).__name__} at " + ", called by ".join(places)
