@@ -83,8 +83,8 @@ def _server(environ: Mapping[str, str]) -> dict[str, Any]:
                 raise ConfigError(f"{name}: expected a port number, got {text!r}")
             server["port"] = int(text)
             break
-    for name in ("trusted_hosts", "trusted_proxies"):
-        if listed := environ.get(f"GAC_{name.upper()}"):
+    for name, variable in (("trusted_hosts", "GAC_TRUSTED_HOSTS"), ("trusted_proxies", "GAC_TRUSTED_PROXIES")):
+        if listed := environ.get(variable):
             server[name] = [part.strip() for part in listed.split(",") if part.strip()]
     if environ.get("SPACE_ID"):
         server.setdefault("trusted_proxies", SPACE_PROXIES)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
@@ -51,10 +52,15 @@ class Doorkeeper:
         self._events_per_client = max(EVENTS_PER_VISITOR, min(visitors_per_client, MAX_EVENTS // 2))
         self.callers = Callers(visitors_per_client)
         self.sessions = Sessions(2 * visitors_per_client, self._forget)
+        self._joining: WeakValueDictionary[Caller, asyncio.Lock] = WeakValueDictionary()
 
     def _forget(self, session_hash: str) -> None:
         if self.page:
             self.page.forget(session_hash)
+
+    def joining(self, caller: Caller) -> asyncio.Lock:
+        """To be held from `check_room` until the event is in the queue: a visitor's events come one after another."""
+        return self._joining.setdefault(caller, asyncio.Lock())
 
     def check_room(self, caller: Caller) -> None:
         """RefusedError (429) where the caller, or all together, have too many events under way."""
@@ -119,37 +125,40 @@ class EventDoor:
     async def _pass_event(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, _, rest = scope["path"].removeprefix(GRADIO_API).strip("/").partition("/")
         if scope["method"] == "POST" and route in MAX_BODY_BYTES:
-            body = await self._checked(scope, receive, f"{route}/{rest}")
-            await self.app(scope, replaying(body, receive), send)
+            body, caller = await self._checked(scope, receive, route)
+            if route != "queue":
+                await self.app(scope, replaying(body, receive), send)
+                return
+            async with self._keeper.joining(caller):
+                self._keeper.check_room(caller)
+                await self.app(scope, replaying(body, receive), send)
         elif scope["method"] == "GET" and route in STREAMS and rest != "status":
             await self._pass_stream(scope, receive, send)
         else:
             self._keeper.callers.admit(self._keeper.callers.caller(scope))
             await self.app(scope, receive, send)
 
-    async def _checked(self, scope: Scope, receive: Receive, route: str) -> bytes:
-        """The body of a request that changes something, once all of it is known to be fine."""
-        keeper, kind = self._keeper, route.partition("/")[0]
+    async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Caller]:
+        """The body of a request that changes something, once all of it is known to be fine, and who sent it."""
+        keeper = self._keeper
         body, value = checked_body(await read_body(receive, MAX_BODY_BYTES[kind]))
         caller = keeper.callers.caller(scope, visitor_key_in(value))
         keeper.callers.admit(caller, len(body))
         if kind == "reset":
-            return body
+            return body, caller
         page, session_hash = keeper.page, session_hash_of(value.get("session_hash"))
         if page is None:
             raise RefusedError(404, "There is no page.")
         if kind == "cancel":
             if keeper.sessions.find(session_hash, caller) is None:
                 raise RefusedError(404, "There is no such session.")
-            return body
+            return body, caller
         if kind == "component_server":
             page.check_call(value)
         else:
             page.check_event(value, is_queued=kind == "queue")
         keeper.sessions.enter(session_hash, caller)
-        if kind == "queue":
-            keeper.check_room(caller)
-        return body
+        return body, caller
 
     async def _pass_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         keeper = self._keeper

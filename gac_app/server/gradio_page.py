@@ -40,7 +40,7 @@ class GradioPage:
         self._queue.ANALYTICS_MAX_EVENTS = 0
         self._queue.compute_analytics_summary = lambda _: {}
         for module in (queueing, routes):
-            module.traceback = SimpleNamespace(print_exc=log_without_text)  # type: ignore[attr-defined]
+            module.traceback = SimpleNamespace(print_exc=log_without_text)
 
     # --- what it takes
 
@@ -90,20 +90,21 @@ class GradioPage:
             kept.pop(session_hash, None)
 
 
-class _LeanStates(StateHolder):
+class _LeanStates(StateHolder):  # type: ignore[misc]
     def __getitem__(self, session_hash: str) -> SessionState:
         if session_hash not in self.session_data:
             self.session_data[session_hash] = _LeanState(self.blocks)
         return super().__getitem__(session_hash)
 
 
-class _LeanState(SessionState):
+class _LeanState(SessionState):  # type: ignore[misc]
     """A session's state without a copy of every component's configuration and last value."""
 
     def __init__(self, blocks: gradio.Blocks) -> None:
         self.blocks_config = copy(blocks.default_config)
         self.config_values = _KeepsNothing()
-        self.state_data, self._state_ttl = {}, {}
+        self.state_data: dict[int, Any] = {}
+        self._state_ttl: dict[int, Any] = {}
         self.is_closed = False
         self.STATE_TTL_WHEN_CLOSED = KEPT_S
 
