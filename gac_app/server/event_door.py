@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
@@ -22,7 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gac_app.server.bodies import RefusedError, checked_body, read_body, replaying, session_hash_of, visitor_key_in
 from gac_app.server.callers import Callers, client_in, cookie_in, new_cookie
 from gac_app.server.doors import GRADIO_API
-from gac_app.server.sessions import Caller, Sessions
+from gac_app.server.sessions import Caller, Session, Sessions
+from gac_app.ui.requests import IS_HEARD
 
 if TYPE_CHECKING:
     from gac_app.server.gradio_page import GradioPage
@@ -103,6 +105,15 @@ class Doorkeeper:
                 await self.page.end_events(session_hash)
 
 
+async def is_heard(session: Session) -> bool:
+    """Whether somebody listens to a session, now or soon."""
+    try:
+        await asyncio.wait_for(session.is_heard.wait(), UNHEARD_S)
+    except TimeoutError:
+        return False
+    return True
+
+
 class EventDoor:
     """Middleware: what goes to Gradio's routes passes the doorkeeper; with the page comes the browser's cookie."""
 
@@ -125,54 +136,56 @@ class EventDoor:
     async def _pass_event(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, _, rest = scope["path"].removeprefix(GRADIO_API).strip("/").partition("/")
         if scope["method"] == "POST" and route in MAX_BODY_BYTES:
-            body, caller = await self._checked(scope, receive, route)
-            if route != "queue":
+            body, session = await self._checked(scope, receive, route)
+            if route != "queue" or session is None:
                 await self.app(scope, replaying(body, receive), send)
                 return
-            async with self._keeper.joining(caller):
-                self._keeper.check_room(caller)
-                await self.app(scope, replaying(body, receive), send)
+            state = {**scope.get("state", {}), IS_HEARD: partial(is_heard, session)}
+            async with self._keeper.joining(session.caller):
+                self._keeper.check_room(session.caller)
+                await self.app({**scope, "state": state}, replaying(body, receive), send)
         elif scope["method"] == "GET" and route in STREAMS and rest != "status":
             await self._pass_stream(scope, receive, send)
         else:
             self._keeper.callers.admit(self._keeper.callers.caller(scope))
             await self.app(scope, receive, send)
 
-    async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Caller]:
-        """The body of a request that changes something, once all of it is known to be fine, and who sent it."""
+    async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
+        """The body of a request that changes something, once all of it is known to be fine, and its session."""
         keeper = self._keeper
         body, value = checked_body(await read_body(receive, MAX_BODY_BYTES[kind]))
         caller = keeper.callers.caller(scope, visitor_key_in(value))
         keeper.callers.admit(caller, len(body))
         if kind == "reset":
-            return body, caller
+            return body, None
         page, session_hash = keeper.page, session_hash_of(value.get("session_hash"))
         if page is None:
             raise RefusedError(404, "There is no page.")
         if kind == "cancel":
-            if keeper.sessions.find(session_hash, caller) is None:
+            if (session := keeper.sessions.find(session_hash, caller)) is None:
                 raise RefusedError(404, "There is no such session.")
-            return body, caller
+            return body, session
         if kind == "component_server":
             page.check_call(value)
         else:
             page.check_event(value, is_queued=kind == "queue")
-        keeper.sessions.enter(session_hash, caller)
-        return body, caller
+        return body, keeper.sessions.enter(session_hash, caller)
 
     async def _pass_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        keeper = self._keeper
-        caller = keeper.callers.caller(scope)
-        keeper.callers.admit(caller)
+        keeper, caller = self._keeper, self._keeper.callers.caller(scope)
         listens = scope["path"] == f"{GRADIO_API}queue/data"
         if listens:
             query = parse_qs(scope["query_string"].decode("ascii", "replace"), max_num_fields=10)
             session_hash = session_hash_of(query.get("session_hash", [""])[-1])
-            session = keeper.sessions.find(session_hash, caller)
-            if session is None or keeper.page is None or not keeper.page.has_stream(session_hash):
-                raise RefusedError(404, "There is no such session.")
         else:
-            session = keeper.sessions.enter(session_hash_of(scope["path"].rpartition("/")[2]), caller)
+            session_hash = session_hash_of(scope["path"].rpartition("/")[2])
+        session = keeper.sessions.find(session_hash, caller)
+        # No stream's request carries the visitor's key: the event that began the session did.
+        keeper.callers.admit(session.caller if session else caller)
+        if not listens:
+            session = keeper.sessions.enter(session_hash, caller)
+        elif session is None or keeper.page is None or not keeper.page.has_stream(session_hash):
+            raise RefusedError(404, "There is no such session.")
         keeper.sessions.open_stream(session, listens=listens)
         try:
             await self.app(scope, receive, send)

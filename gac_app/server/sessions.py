@@ -6,9 +6,10 @@ then on nobody else may, so that knowing a hash is worth nothing.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gac_app.server.bodies import RefusedError
 
@@ -41,6 +42,7 @@ class Session:
         num_streams: of any kind that are open.
         num_listeners: streams of events among them.
         used_at, heard_at: when it was last used, and when somebody last listened; on the monotonic clock.
+        is_heard: set while somebody listens.
     """
 
     hash: str
@@ -49,6 +51,7 @@ class Session:
     heard_at: float
     num_streams: int = 0
     num_listeners: int = 0
+    is_heard: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Sessions:
@@ -112,6 +115,8 @@ class Sessions:
             raise RefusedError(429, "Too many streams are open.", retry_s=5)
         session.num_streams += 1
         session.num_listeners += listens
+        if listens:
+            session.is_heard.set()
 
     def close_stream(self, session: Session, *, listens: bool) -> None:
         session.num_streams -= 1
@@ -119,6 +124,8 @@ class Sessions:
         session.used_at = self._clock()
         if listens:
             session.heard_at = session.used_at
+        if not session.num_listeners:
+            session.is_heard.clear()
 
     def unheard_s(self, session: Session, since: float) -> float:
         """For how long nobody has listened, counted from `since` at the earliest."""

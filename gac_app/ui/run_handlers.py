@@ -16,7 +16,7 @@ from gac_app.errors import GacError, NotFoundError, RequestError
 from gac_app.services.shares import client_of
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.records import RunLines, is_over
-from gac_app.ui.requests import Fields, visitor_key_of
+from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
 from gac_app.ui.settings_panel import changes_from
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class RunHandlers:
         return board, _turns_before(run, runs), run.conversation_id, gr.skip(), ""
 
     async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
+        if not await _is_heard():
+            return
         try:
             key, run = await asyncio.to_thread(start)
         except GacError as error:
@@ -117,6 +119,13 @@ class RunHandlers:
             return self._service.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
             return []
+
+
+async def _is_heard() -> bool:
+    """Whether somebody listens to the event that is being handled, as far as the host knows."""
+    request = LocalContext.request.get(None)
+    is_heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
+    return is_heard is None or await is_heard()
 
 
 def _client() -> str:

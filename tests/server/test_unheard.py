@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from gac_app.server.host import create_host
 from gac_app.services.runs import LiveRun, RunService
@@ -21,8 +22,13 @@ def service(tmp_path: Path) -> RunService:
 
 
 @pytest.fixture
-def url(service: RunService) -> Iterator[str]:
-    with served(create_host(service, service.config)) as url:
+def host(service: RunService) -> FastAPI:
+    return create_host(service, service.config)
+
+
+@pytest.fixture
+def url(host: FastAPI) -> Iterator[str]:
+    with served(host) as url:
         yield url
 
 
@@ -38,28 +44,27 @@ def runs_of(service: RunService) -> list[LiveRun]:
     return service._runs.all()
 
 
-def test_a_run_without_a_listener_ends_soon_and_one_with_goes_on(service: RunService, url: str) -> None:
+def test_a_run_without_a_listener_is_not_begun_and_one_with_goes_on(
+    service: RunService, host: FastAPI, url: str
+) -> None:
     async def check() -> None:
         page = Page.of(url)
         async with Visitor(url, page) as heard, Visitor(url, page) as unheard, heard.heartbeat():
             assert (await unheard.join("nobody listens")).status_code == 200
-            await seen(lambda: runs_of(service))
-            [lost] = runs_of(service)
-            assert lost.client, "the queue knows where it comes from"
             assert (await heard.join("somebody listens")).status_code == 200
             messages = heard.messages()
             await anext(messages)
-            await seen(lambda: len(runs_of(service)) == 2)
-            assert await seen(lost.over.is_set) < 4
-            kept = runs_of(service)[1]
-            await asyncio.sleep(1)
+            await seen(lambda: runs_of(service))
+            await seen(lambda: len(host.state.doorkeeper.page.events()) == 1, within_s=5)
+            [kept] = runs_of(service)
+            assert kept.prompt == "somebody listens"
+            assert kept.client, "the queue knows where it comes from"
             assert not kept.over.is_set()
-            service.stop(heard.key, kept.id)
-            async for _ in messages:
-                pass
+            await messages.aclose()
+            await seen(kept.over.is_set, within_s=5)
+            assert kept.status == "aborted"
 
     asyncio.run(check())
-    assert [run.status for run in runs_of(service)] == ["aborted", "aborted"]
 
 
 def test_a_visitor_has_few_runs_at_a_time_and_others_notice_nothing(service: RunService, url: str) -> None:
