@@ -20,6 +20,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_Earlier = list[tuple[str, str, str | None]]
 _RUNS = """SELECT id, prompt, settings, member_names, versions FROM run
            WHERE conversation_id = :conversation ORDER BY position"""
 _ANSWERS = """SELECT id, is_ensemble, messages, text, detail, members FROM answer
@@ -34,8 +35,8 @@ def upgrade() -> None:
         sa.Column("is_used", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run_key")),
     )
-    free = sa.text("is_used = 0"), sa.text("NOT is_used")
-    op.create_index("ix_run_key_free", "run_key", ["id"], sqlite_where=free[0], postgresql_where=free[1])
+    on_sqlite, on_postgres = sa.text("is_used = 0"), sa.text("NOT is_used")
+    op.create_index("ix_run_key_free", "run_key", ["id"], sqlite_where=on_sqlite, postgresql_where=on_postgres)
     op.create_table(
         "server",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -64,7 +65,7 @@ def upgrade() -> None:
 
 
 def _seal_conversation(connection: sa.Connection, conversation: str) -> None:
-    earlier: list[tuple[str, str, str | None]] = []  # (id, prompt, text of the first answer), in order
+    earlier: _Earlier = []  # (id, prompt, text of the first answer), in order
     for run in connection.execute(sa.text(_RUNS), {"conversation": conversation}).all():
         answers = connection.execute(sa.text(_ANSWERS), {"run": run.id}).all()
         key = AESGCM.generate_key(256)
@@ -87,7 +88,7 @@ def _seal_conversation(connection: sa.Connection, conversation: str) -> None:
         earlier.append((run.id, run.prompt, answers[0].text if answers else None))
 
 
-def _turn_ids(earlier: list[tuple[str, str, str | None]], answers: Sequence[sa.Row[Any]]) -> list[str]:
+def _turn_ids(earlier: _Earlier, answers: Sequence[sa.Row[Any]]) -> list[str]:
     """The earlier runs whose prompt and answer stand in what a run was fed; all of them, where it never answered."""
     if not answers:
         return [run_id for run_id, _, _ in earlier]
@@ -115,7 +116,7 @@ def _sealed(key: bytes, content: dict[str, Any]) -> bytes:
 
 
 def _seal_column(
-    connection: sa.Connection, key: bytes, table: str, where: tuple[str, Any], source: str, target: str
+    connection: sa.Connection, key: bytes, table: str, where: tuple[str, str], source: str, target: str
 ) -> None:
     name, value = where
     query = sa.text(f"SELECT {source} FROM {table} WHERE {name} = :value")  # noqa: S608
@@ -125,7 +126,7 @@ def _seal_column(
         _update(connection, table, name, value, **{target: seal(key, data)})
 
 
-def _update(connection: sa.Connection, table: str, name: str, value: Any, **columns: Any) -> None:
+def _update(connection: sa.Connection, table: str, name: str, value: str, **columns: Any) -> None:
     parts = ", ".join(f"{column} = :{column}" for column in columns)
     query = sa.text(f"UPDATE {table} SET {parts} WHERE {name} = :value")  # noqa: S608
     connection.execute(query, {"value": value, **columns})
