@@ -68,7 +68,7 @@ class Settings(Frozen):
     reproducible: Reproducible = "auto"
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    top_p: float = Field(1.0, ge=1e-6, le=1.0)  # what is less is nothing among float32 probabilities
     min_p: float = Field(0.0, ge=0.0, le=1.0)
     repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
     max_new_tokens: int = Field(256, ge=1, le=32_768)
@@ -84,6 +84,13 @@ class Settings(Frozen):
         if any(not text or len(text) > 200 for text in stop):
             raise ValueError("each stop string needs 1 to 200 characters")
         return stop
+
+    @field_validator("temperature")
+    @classmethod
+    def _check_temperature(cls, temperature: float) -> float:
+        if 0 < temperature < 0.01:
+            raise ValueError("must be 0, which takes the likeliest token, or at least 0.01")
+        return temperature
 
     @field_validator("weights")
     @classmethod
@@ -174,6 +181,12 @@ class ServerConfig(Frozen):
     allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
+    # Addresses and networks of proxies whose X-Forwarded-* headers are believed; with "*" anyone's are.
+    trusted_proxies: tuple[str, ...] = ()
+    # How many visitors one address may stand for: an office, a school, a proxy that is not trusted. Its sessions,
+    # connections and requests are limited by that.
+    visitors_per_client: int = Field(64, ge=1, le=10_000)
+    max_connections: int = Field(1000, ge=10, le=100_000)
 
 
 class LabConfig(Frozen):

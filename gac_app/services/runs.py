@@ -57,7 +57,7 @@ class RunService:
         self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
+        self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
         self._runs = LiveRuns()
 
     # --- the members
@@ -97,12 +97,14 @@ class RunService:
         conversation_id: str | None = None,
         *,
         repeats_run_id: str | None = None,
+        client: str = "",
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
         Args:
             changes: settings that differ from the configuration's.
             repeats_run_id: the run that this one is once more, if it is.
+            client: where it comes from, as `client_of` tells it; clients take turns.
 
         Raises:
             RequestError: where prompt or settings do not fit, naming the field.
@@ -126,9 +128,9 @@ class RunService:
             )
             for key, stream in run.streams.items():
                 ensemble.check_prompt(stream.messages, settings, alone=alone_in(key))
-            return self._begin(run, visitor_key)
+            return self._begin(run, visitor_key, client)
 
-    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int) -> LiveRun:
+    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Go on from the middle of an ensemble answer with another token, in every stream.
 
         Args:
@@ -158,19 +160,20 @@ class RunService:
                 parent_run_id=parent.id,
                 branch=branch,
             )
-            return self._begin(run, visitor_key)
+            return self._begin(run, visitor_key, client)
 
-    def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
+    def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
-        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id)
+        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id, client=client)
 
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
         """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
         last = self.conversation(visitor_key, conversation_id)[-1]
         return (*last.turns, last.as_turn())
 
-    def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
+    def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
+        run.client = client
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 

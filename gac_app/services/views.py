@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -143,6 +144,8 @@ class LiveRun(RunView):
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
+        self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
+        self.came_at = time.monotonic()
         self.branch = branch
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
