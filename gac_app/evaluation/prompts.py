@@ -10,7 +10,7 @@ from typing import Any
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import RequestError
 
-MAX_PROMPTS_CHARS = 500_000  # of all together
+MAX_PROMPTS_CHARS = 250_000  # of all together
 _KEYS = ("prompt", "question", "instruction", "text", "input")  # where a prompt may stand, the first that is there
 
 

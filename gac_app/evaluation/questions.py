@@ -20,7 +20,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from gac_app.errors import RequestError
 
-MAX_OWN_CHARS = 500_000  # of a visitor's questions
+MAX_OWN_CHARS = 250_000  # of a visitor's questions
 
 
 class Question(BaseModel):

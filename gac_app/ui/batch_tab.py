@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -14,12 +13,15 @@ from gac_app.evaluation.prompts import MAX_PROMPTS_CHARS
 from gac_app.services.batches import MAX_PROMPTS
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.assets import markup_of, script_of
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, Reply, replying, started_by
 from gac_app.ui.settings_panel import changes_from
 
 if TYPE_CHECKING:
     from gac_app.services.batches import Batches
     from gac_app.services.runs import RunService, RunView
+
+
+MAX_RUNS = 20  # told of in one answer
 
 
 def build_batch(service: RunService, batches: Batches) -> gr.HTML:
@@ -37,17 +39,11 @@ def build_batch(service: RunService, batches: Batches) -> gr.HTML:
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
     """The handler of `started`; its inputs are the settings panel's."""
 
-    def started(event: gr.EventData, *settings: object) -> str:
-        at: Any = None
-        try:
-            fields = Fields(event._data)
-            at = fields.number("at")
-            batches.start(fields.visitor_key, fields.text("prompts", MAX_PROMPTS_CHARS), changes_from(config, settings))
-            return json.dumps({"at": at, "error": ""})
-        except GacError as error:
-            return json.dumps({"at": at, "error": without_folders(str(error))}).replace("<", "\\u003c")
+    def start(fields: Fields, *settings: object) -> None:
+        prompts = fields.text("prompts", MAX_PROMPTS_CHARS)
+        batches.start(fields.visitor_key, prompts, changes_from(config, settings))
 
-    return started
+    return started_by(start)
 
 
 def batch_functions(service: RunService, batches: Batches) -> list[Callable[[object], Reply]]:
@@ -73,8 +69,9 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
         return {"batch": {"is_over": batch.is_over, "is_cancelled": batch.cancelled.is_set(), "rows": rows}}
 
     @replying
-    def batch_run(fields: Fields) -> Reply:
-        return _run(service.find(fields.visitor_key, fields.text("run")))
+    def batch_runs(fields: Fields) -> Reply:
+        ids = fields.text("runs", 40 * MAX_RUNS).split()[:MAX_RUNS]
+        return {"runs": [_found(service, fields.visitor_key, run_id) for run_id in ids]}
 
     @replying
     def batch_cancel(fields: Fields) -> Reply:
@@ -90,7 +87,14 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
             service.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
-    return [batch_overview, batch_state, batch_run, batch_cancel, batch_vote]
+    return [batch_overview, batch_state, batch_runs, batch_cancel, batch_vote]
+
+
+def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:
+    try:
+        return _run(service.find(visitor_key, run_id))
+    except GacError as error:
+        return {"id": run_id, "error": without_folders(str(error))}
 
 
 def _run(run: RunView) -> Reply:

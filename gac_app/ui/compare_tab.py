@@ -98,7 +98,7 @@ class CompareTab:
 
     def start_batches_on(self, event: Callable[..., Any], handler: Callable[..., str], batch: gr.HTML) -> None:
         """Let an event start prompts with the settings of the side panel."""
-        event(handler, self._panel.inputs, batch, queue=False, **UNCHECKED)
+        event(handler, self._panel.inputs, batch, **UNCHECKED)
 
     def ask_on(self, event: Callable[..., Any], js: str) -> None:
         """Let an event put what a script of the browser gives into the prompt box."""

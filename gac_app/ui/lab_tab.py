@@ -14,12 +14,12 @@ from gac_app.services.lab import MIN_QUESTIONS, OWN, STUDIES
 from gac_app.services.live_runs import owner_of
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.lab_result import ResultView
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, Reply, replying, started_by
 
 if TYPE_CHECKING:
     from gac_app.services.lab import Lab, QuestionSet, Running, Study
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class LabTab:
@@ -42,7 +42,8 @@ class LabTab:
         )
         view = ResultView(lab)
         self.result = view.body
-        self.list.shown(self._shown(lab, view), outputs=view.outputs, **QUIET)
+        self.list.shown(self._shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
+        self.list.started(start_study(lab), outputs=self.list, **QUIET)
 
     def _shown(self, lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
         def shown(event: gr.EventData) -> list[Any]:
@@ -55,6 +56,16 @@ class LabTab:
                 return view.nothing(str(error))
 
         return shown
+
+
+def start_study(lab: Lab) -> Callable[..., str]:
+    """The handler of the event `started`."""
+
+    def start(fields: Fields) -> None:
+        own = fields.text("own", MAX_OWN_CHARS)
+        lab.start(fields.visitor_key, fields.text("study"), fields.text("set"), fields.number("questions"), own)
+
+    return started_by(start)
 
 
 def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
@@ -83,12 +94,6 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         }
 
     @replying
-    def lab_start(fields: Fields) -> Reply:
-        own = fields.text("own", MAX_OWN_CHARS)
-        lab.start(fields.visitor_key, fields.text("study"), fields.text("set"), fields.number("questions"), own)
-        return {}
-
-    @replying
     def lab_cancel(fields: Fields) -> Reply:
         lab.cancel(fields.visitor_key)
         return {}
@@ -103,7 +108,7 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         lab.results.delete(fields.visitor_key, fields.text("result"))
         return {}
 
-    return [lab_overview, lab_state, lab_start, lab_cancel, lab_rename, lab_delete]
+    return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
 
 
 def _study(study: Study, sets: tuple[QuestionSet, ...]) -> Reply:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
+
+import gradio as gr
 
 from gac_app.errors import GacError, RequestError, without_folders
 
@@ -71,3 +74,22 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
 
     reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
     return reply
+
+
+def started_by(function: Callable[..., None]) -> Callable[..., str]:
+    """An event's handler for what a script sends that is too long for a call: `function` begins it.
+
+    The reply becomes the component's value, as JSON: the `at` that was sent, so that two equal ones differ, and the error.
+    """
+
+    def handler(event: gr.EventData, *inputs: object) -> str:
+        at, error = 0, ""
+        try:
+            fields = Fields(event._data)
+            at = fields.number("at")
+            function(fields, *inputs)
+        except GacError as reason:
+            error = without_folders(str(reason))
+        return json.dumps({"at": at, "error": error}).replace("<", "\\u003c")
+
+    return handler

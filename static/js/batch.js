@@ -33,7 +33,7 @@ async function refresh(isFresh = false) {
   const found = state.batch?.rows ?? remembered().map((run) => ({ run, prompt: "", is_over: true, error: "" }));
   if (state.batch) remember(found.map((row) => row.run).filter(Boolean));
   if (found.length !== rows.length || state.batch?.rows.some((row, index) => row.run && rows[index].run && rows[index].run.id !== row.run)) begin(found.length);
-  for (const [index, row] of found.entries()) if (isFresh || !rows[index].isSettled) await fill(rows[index], row);
+  await fill(found.map((row, index) => [rows[index], row]).filter(([drawn]) => isFresh || !drawn.isSettled));
   table.hidden = part(".gac-batch-exports").hidden = !rows.length;
   showProgress(state.batch);
   if (state.batch && !state.batch.is_over) timer = setTimeout(refresh, POLL_MS);
@@ -44,15 +44,21 @@ function begin(count) {
   body.replaceChildren(...rows.map((row) => row.root));
 }
 
-async function fill(row, { run, prompt, is_over: isOver, error }) {
-  const numColumns = overview.members.length + 2;
-  if (!run) row.await(prompt, error, numColumns);
-  else {
-    const reply = await ask("batch_run", { run });
-    if (reply.error) row.await("", reply.error, numColumns);
-    else row.show(reply);
+/** Pairs of a row of the table and what the server says of it. */
+async function fill(pairs) {
+  const numColumns = overview.members.length + 2, begun = pairs.filter(([, row]) => row.run);
+  for (const [drawn, row] of pairs) if (!row.run) drawn.await(row.prompt, row.error, numColumns);
+  for (let at = 0; at < begun.length; at += overview.max_runs) {
+    const some = begun.slice(at, at + overview.max_runs);
+    const reply = await ask("batch_runs", { runs: some.map(([, row]) => row.run).join(" ") });
+    if (reply.error) return say(reply.error);
+    some.forEach(([drawn], index) => {
+      const run = reply.runs[index];
+      if (run.error) drawn.await("", run.error, numColumns);
+      else drawn.show(run);
+    });
   }
-  row.isSettled = isOver;
+  for (const [drawn, row] of pairs) drawn.isSettled = row.is_over;
 }
 
 function showProgress(batch) {

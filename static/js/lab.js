@@ -55,17 +55,23 @@ function say(text) {
   note.textContent = text;
 }
 
-async function start(event) {
+function start(event) {
   event.preventDefault();
   say("");
   const { set, questions, own: mine } = form.elements;
   const fields = { study: chosen().name, set: set.value, questions: questions.valueAsNumber || 0, own: own.hidden ? "" : mine.value };
-  const reply = await ask("lab_start", fields);
-  if (reply.error) return say(reply.error);
+  trigger("started", { key: visitorKey(), at: Date.now(), ...fields });
+}
+
+watch("value", async () => {
+  const reply = parseJson(props.value, null);
+  if (!reply) return;
+  say(reply.error);
+  if (reply.error) return;
   isMine = true;
   isCancelled = false;
   await refresh();
-}
+});
 
 /** What runs and what is kept. A result that is new while a study of this visitor ran is its own: shown at once. */
 async function refresh(isChanged = false) {

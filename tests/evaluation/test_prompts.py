@@ -32,8 +32,8 @@ def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
         ('{"other": "x"}', "line 1: has no text"),
         ("a\nb\nc\nd", "there are 4; at most 3"),
         ("prompt,id\n" + "x" * 140_000, "is no CSV"),
-        ("x" * 500_001, "500,001 characters"),
-        ("ok\n" + "x" * 400_000, "line 2: is longer"),
+        ("x" * 250_001, "250,001 characters"),
+        ("ok\n" + "x" * 200_001, "line 2: is longer"),
     ],
 )
 def test_what_does_not_fit_is_refused(text: str, message: str) -> None:

@@ -47,14 +47,15 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     assert start(prompts="One?\nTwo <b>?", at=2) == {"at": 2, "error": ""}
     until(lambda: ask("batch_state")["batch"]["is_over"])
     rows = ask("batch_state")["batch"]["rows"]
-    run = ask("batch_run", run=rows[1]["run"])
+    [first, run] = ask("batch_runs", runs=" ".join(row["run"] for row in rows))["runs"]
+    assert first["prompt"] == "One?"
     assert run["prompt"] == "Two <b>?"
     assert [answer["name"] for answer in run["answers"]] == ["Ensemble", "a", "b"]
     assert all(answer["text"] and answer["reason"] for answer in run["answers"])
     assert ask("batch_vote", run=run["id"], outcome="member:a") == {}
-    assert ask("batch_run", run=run["id"])["outcome"] == "member:a"
+    assert ask("batch_runs", runs=run["id"])["runs"][0]["outcome"] == "member:a"
     assert ask("batch_vote", run=run["id"], outcome="") == {}
-    assert ask("batch_run", run=run["id"])["outcome"] is None
+    assert ask("batch_runs", runs=run["id"])["runs"][0]["outcome"] is None
     assert ask("batch_vote", run=run["id"], outcome="member:c")["error"]
-    assert ask("batch_run", OTHER_KEY, run=run["id"])["error"]
+    assert ask("batch_runs", OTHER_KEY, runs=run["id"])["runs"][0]["error"]
     assert ask("batch_state", OTHER_KEY) == {"batch": None}

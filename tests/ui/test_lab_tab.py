@@ -15,7 +15,7 @@ import pytest
 from gac_app.executors.background import in_background
 from gac_app.services.lab import Lab
 from gac_app.ui.lab_result import ResultView
-from gac_app.ui.lab_tab import lab_functions
+from gac_app.ui.lab_tab import lab_functions, start_study
 from tests.services.test_lab import random_pair, store_in, until
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
@@ -38,6 +38,22 @@ def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
     return ask
 
 
+def start(lab: Lab, **fields: Any) -> str:
+    """The error that a study is refused with."""
+    reply = json.loads(start_study(lab)(gr.EventData(None, {"key": KEY, "at": 7, **fields})))
+    assert reply["at"] == 7
+    return str(reply["error"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"questions": 1e9}, {"study": ["eval"]}, {"set": None}, {"own": "x" * 250_001}, {"own": None}, {"key": "x"}],
+)
+def test_a_study_that_does_not_fit_is_refused_in_words(lab: Lab, wrong: dict[str, Any]) -> None:
+    assert start(lab, **{"study": "eval", "set": "trivia", "questions": 4, "own": "", **wrong})
+    assert lab.running is None
+
+
 def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[str, Any]]) -> None:
     overview = ask("lab_overview")
     sets = {study["name"]: [found["name"] for found in study["sets"]] for study in overview["studies"]}
@@ -46,7 +62,7 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
     assert (overview["min_questions"], overview["max_questions"]) == (4, 40)
     assert ask("lab_state") == {"running": None, "error": "", "results": []}
 
-    assert ask("lab_start", study="sweep", set="sums", questions=4, own="") == {}
+    assert start(lab, study="sweep", set="sums", questions=4, own="") == ""
     state = ask("lab_state")
     if state["running"]:  # it may be over already
         assert (state["running"]["title"], state["running"]["set"]) == ("Threshold", "sums")
@@ -83,12 +99,8 @@ def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> Non
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("lab_start", {"study": "eval", "set": "trivia", "questions": 1e9}),
-        ("lab_start", {"study": ["eval"], "set": "trivia", "questions": 4}),
-        ("lab_start", {"study": "eval", "set": None, "questions": 4}),
         ("lab_rename", {"result": "../../etc/passwd", "name": "x"}),
         ("lab_delete", {"result": {}}),
-        ("lab_start", {"study": "eval", "set": "own", "questions": 4, "own": "x" * 500_001}),
         ("lab_state", {"key": "short"}),
     ],
 )
