@@ -79,7 +79,7 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
 def started_by(function: Callable[..., None]) -> Callable[..., str]:
     """An event's handler for what a script sends that is too long for a call: `function` begins it.
 
-    The reply becomes the component's value, as JSON: the `at` that was sent, so that two equal ones differ, and the error.
+    The reply becomes the component's value, as JSON: the error, and the `at` that was sent, by which equal ones differ.
     """
 
     def handler(event: gr.EventData, *inputs: object) -> str:
