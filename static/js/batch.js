@@ -14,6 +14,8 @@ async function ask(name, fields = {}) {
 
 const say = (text) => { note.textContent = text; };
 
+const names = () => ["Ensemble", ...overview.members];
+
 async function open() {
   const reply = await ask("batch_overview");
   if (reply.error) return say(reply.error);
@@ -40,21 +42,21 @@ async function refresh(isFresh = false) {
 }
 
 function begin(count) {
-  rows = Array.from({ length: count }, (_, index) => new BatchRow(index + 1, act));
+  rows = Array.from({ length: count }, (_, index) => new BatchRow(index + 1, names(), act));
   body.replaceChildren(...rows.map((row) => row.root));
 }
 
 /** Pairs of a row of the table and what the server says of it. */
 async function fill(pairs) {
-  const numColumns = overview.members.length + 2, begun = pairs.filter(([, row]) => row.run);
-  for (const [drawn, row] of pairs) if (!row.run) drawn.await(row.prompt, row.error, numColumns);
+  const begun = pairs.filter(([, row]) => row.run);
+  for (const [drawn, row] of pairs) if (!row.run) drawn.await(row.prompt, row.error);
   for (let at = 0; at < begun.length; at += overview.max_runs) {
     const some = begun.slice(at, at + overview.max_runs);
     const reply = await ask("batch_runs", { runs: some.map(([, row]) => row.run).join(" ") });
     if (reply.error) return say(reply.error);
     some.forEach(([drawn], index) => {
       const run = reply.runs[index];
-      if (run.error) drawn.await("", run.error, numColumns);
+      if (run.error) drawn.await("", run.error);
       else drawn.show(run);
     });
   }
@@ -98,7 +100,7 @@ cancel.addEventListener("click", async () => {
   if (reply.error) say(reply.error);
   await refresh();
 });
-part("[data-act=csv]").addEventListener("click", () => save("csv", "text/csv", batchCsv(rows.map((row) => row.run).filter(Boolean), overview.members)));
+part("[data-act=csv]").addEventListener("click", () => save("csv", "text/csv", batchCsv(rows.map((row) => row.run).filter(Boolean), names())));
 part("[data-act=jsonl]").addEventListener("click", () => save("jsonl", "application/jsonl", batchJsonl(rows.map((row) => row.run).filter(Boolean))));
 watch("value", () => {
   const reply = parseJson(props.value, null);

@@ -1,24 +1,23 @@
 // A row of the batch's table: the prompt, every answer with its vote, the whole in Compare.
 
-/** `act(name, ...)`: "vote" with an outcome, "" to take it back; "open". */
+/** `names`: of the columns; `act(name, ...)`: "vote" with an outcome, "" to take it back; "open". */
 class BatchRow {
-  constructor(number, act) {
-    Object.assign(this, { number, act, run: null, root: h("tr") });
+  constructor(number, names, act) {
+    Object.assign(this, { number, names, act, run: null, root: h("tr") });
   }
 
   /** Not begun, or refused. */
-  await(prompt, error, numColumns) {
-    this.draw([h("td", { colspan: numColumns, class: error ? "is-error" : "gac-small", text: error || "waits" })], prompt);
+  await(prompt, error) {
+    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: error || "waits" })], prompt);
   }
 
   show(run) {
     this.run = run;
-    this.draw([...run.answers.map((answer) => this.answer(answer)), this.rest()], run.prompt);
+    const answers = this.names.map((name) => run.answers.find((answer) => answer.name === name)); // some may not have taken part
+    this.draw([...answers.map((answer) => (answer ? this.answer(answer) : h("td"))), this.rest()], run.prompt);
   }
 
   draw(cells, prompt) {
-    const isOpen = this.root.classList.contains("is-open");
-    this.root.classList.toggle("is-open", isOpen);
     this.root.replaceChildren(h("th", { scope: "row" }, h("span", { class: "gac-small", text: String(this.number) }),
       h("div", { class: "gac-batch-text", dir: "auto", text: prompt })), ...cells);
   }
@@ -50,8 +49,8 @@ class BatchRow {
 const cell = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text); // a spreadsheet computes nothing
 const quoted = (text) => `"${cell(text).replaceAll('"', '""')}"`;
 
-function batchCsv(runs, members) {
-  const heading = ["prompt", "Ensemble", ...members, "vote"];
+function batchCsv(runs, names) {
+  const heading = ["prompt", ...names, "vote"];
   const lines = runs.map((run) => [run.prompt, ...heading.slice(1, -1).map((name) => run.answers.find((answer) => answer.name === name)?.text ?? ""), run.outcome ?? ""]);
   return [heading, ...lines].map((line) => line.map(quoted).join(",")).join("\n");
 }
