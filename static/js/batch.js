@@ -77,7 +77,10 @@ async function act(name, run, outcome) {
   if (name === "open") return trigger("open", { key: visitorKey(), run: run.id });
   const reply = await ask("batch_vote", { run: run.id, outcome });
   say(reply.error ?? "");
-  if (!reply.error) rows.find((row) => row.run === run).show(Object.assign(run, { outcome: outcome || null }));
+  if (reply.error) return;
+  const row = rows.find((candidate) => candidate.run?.id === run.id), at = [...row.root.querySelectorAll("button")].indexOf(document.activeElement);
+  row.show(Object.assign(row.run, { outcome: outcome || null }));
+  row.root.querySelectorAll("button")[at]?.focus(); // the one that was pressed, drawn anew
 }
 
 const remember = (ids) => { try { localStorage.setItem(RUNS, JSON.stringify(ids)); } catch { /* storage is forbidden */ } };
