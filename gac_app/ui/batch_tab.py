@@ -55,6 +55,7 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
             "members": list(service.config.member_names),
             "max_prompts": MAX_PROMPTS,
             "max_chars": MAX_PROMPTS_CHARS,
+            "max_runs": MAX_RUNS,
         }
 
     @replying

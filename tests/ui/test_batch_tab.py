@@ -40,7 +40,8 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
         found: dict[str, Any] = json.loads(reply)
         return found
 
-    assert ask("batch_overview")["members"] == ["a", "b"]
+    overview = ask("batch_overview")
+    assert (overview["members"], overview["max_runs"]) == (["a", "b"], 20)
     assert ask("batch_state") == {"batch": None}
     assert start(prompts=" ", at=1)["error"] == "prompts: are missing; give one a line"
     assert start(prompts=3, at=1)["error"] == "prompts: expected text"
