@@ -153,7 +153,9 @@ def _told(panel: Panel) -> str:
 def _drawn(panel: Panel) -> Any:
     import altair as alt
 
-    rows, colours, free = [], [], iter((*OTHERS, *MEMBERS) * len(panel.series))
+    rows: list[dict[str, Any]] = []
+    colours: list[str] = []
+    free = iter((*OTHERS, *MEMBERS) * len(panel.series))
     for name, line in panel.series.items():
         colours.append(line.colour or next(colour for colour in free if colour not in colours))
         for order, (x, y) in enumerate(line.points):
