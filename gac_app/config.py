@@ -30,6 +30,7 @@ _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
 
 MAX_MEMBERS = 16
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_PROMPT_CHARS = 200_000
 
 Mode = Literal["gate", "every-step", "agreement"]
@@ -192,6 +193,11 @@ class LabConfig(Frozen):
     """The page's Lab: studies that visitors may run on small samples."""
 
     is_open: bool = True  # whether there is one
+    open_to: Literal["auto", "visitors", "operators"] = (
+        "auto"  # who may start studies; auto: on a public host operators
+    )
+    operators: tuple[str, ...] = ()  # browsers, as the Lab calls them; they may also cancel others' studies
+    max_per_hour: int = Field(6, ge=1, le=1000)  # studies that one visitor starts
     max_questions: int = Field(40, ge=4, le=10_000)  # of one study
     questions: dict[str, Path] = {}  # task -> a file of questions, beside the built-in ones
 
@@ -230,6 +236,12 @@ class Config(Frozen):
         except RequestError as error:
             raise ValueError(f"settings.{error}") from None
         return self
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine's users are expected: it listens to all, or has other names."""
+        local = ServerConfig.model_fields["trusted_hosts"].default
+        return self.server.host not in _LOOPBACK or not set(self.server.trusted_hosts) <= set(local)
 
     @property
     def member_names(self) -> tuple[str, ...]:

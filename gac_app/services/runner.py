@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.decoding.events import FinishedEvent, FinishReason
-from gac_app.errors import GacError
+from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.recorder import Recorder
-from gac_app.services.views import LiveRun, StreamView, alone_in, run_status
+from gac_app.services.views import LiveRun, LiveStream, StreamView, alone_in, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -93,7 +93,7 @@ class Runner:
             thread.join()
         self._end(run)
 
-    def _decode(self, run: LiveRun, key: str, stream: StreamView) -> None:
+    def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
             assert self.ensemble is not None  # noqa: S101 (no run starts before)
@@ -115,7 +115,11 @@ class Runner:
             is_ours = isinstance(error, GacError)
             if not is_ours:
                 logger.exception("run %s: the stream of %s broke", run.id, stream.name)
-            detail = str(error) if is_ours else "something unexpected happened; the log of the server says what"
+            detail = (
+                without_folders(str(error))
+                if is_ours
+                else "something unexpected happened; the log of the server says what"
+            )
             stream.events.append(_broken(stream, FinishReason.ERROR, detail))
             run.changed()
 

@@ -3,6 +3,7 @@
 
 const STATUS_MS = 1000; // a screen reader hears the status line at most this often
 const PATIENCE_MS = 8000; // how long a stopped run may take to say that it ended
+const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
 
 class Board {
   constructor(root) {
@@ -105,6 +106,18 @@ class Board {
     this.done = done;
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
     this.refresh(true);
+    if (done.saved === null) this.awaitSaving(this.run.id);
+  }
+
+  /** The database is busy or away: ask now and then what became of the run. */
+  async awaitSaving(id) {
+    for (let left = SAVING_ATTEMPTS; left && this.run?.id === id && this.done?.saved === null; left -= 1) {
+      await new Promise((wake) => setTimeout(wake, SAVING_MS));
+      const reply = await server.saved_run({ key: visitorKey(), run: id });
+      if (this.run?.id !== id || !this.done || !reply || reply.error) continue;
+      this.done.saved = reply.saved;
+      this.refresh(true);
+    }
   }
 
   // ---- what people do
@@ -219,7 +232,7 @@ class Board {
     if (this.isLive) return this.streams[0].tokens.length ? `Writing · ${tokens} · ${Math.round((performance.now() - this.startedAt) / 1000)} s` : "Reading the prompt…";
     const took = Math.max(0, ...this.streams.map((stream) => stream.end?.seconds ?? 0));
     const word = { finished: "Finished", aborted: "Stopped", failed: "Failed", interrupted: "Interrupted" }[this.done.status] ?? this.done.status;
-    return [word, tokens, took ? seconds(took) : null, this.done.saved === false ? "not saved" : null].filter(Boolean).join(" · ");
+    return [word, tokens, took ? seconds(took) : null, { false: "not saved", null: "not saved yet" }[this.done.saved]].filter(Boolean).join(" · ");
   }
 }
 

@@ -1,4 +1,4 @@
-"""Attacks that take minutes, on a host in a process of its own: `pytest -m attack -s` shows what they measure.
+"""Attacks that take minutes, on a host in a process of its own: `pytest -m long -s` shows what they measure.
 
 `GAC_ATTACKED` names another checkout whose version is attacked instead.
 """
@@ -19,7 +19,7 @@ import pytest
 from tests.server.hostile import Hostile
 from tests.server.site import ROOT, Child, Page, Visitor, child
 
-pytestmark = pytest.mark.attack
+pytestmark = pytest.mark.long
 
 NUM_HONEST = 20
 TOO_MUCH_MB = 1000  # an attack that got that far ends
