@@ -27,8 +27,8 @@ _LAGS = """([mark, count]) => new Promise((resolve) => {
   const lags = new Map();
   const look = () => {
     for (const text of document.querySelectorAll(".gac-text")) {
-      const last = text.lastElementChild?.textContent ?? "";
-      if (last.startsWith(mark) && !lags.has(text)) lags.set(text, Date.now() - Number(last.slice(mark.length)));
+      const shown = text.lastElementChild?.firstChild?.data ?? "", at = shown.lastIndexOf(mark);
+      if (at >= 0 && !lags.has(text)) lags.set(text, Date.now() - Number(shown.slice(at + mark.length)));
     }
     if (lags.size === count) resolve([...lags.values()]);
     else requestAnimationFrame(look);

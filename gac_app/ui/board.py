@@ -19,19 +19,10 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 _SCRIPTS = (
-    "core",
-    "stream",
-    "tokens",
-    "cards",
-    "plot",
-    "candidates",
-    "covers",
-    "weights",
-    "inspector",
-    "votes",
-    "keyboard",
-    "board",
-)
+    "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "card", "plot",
+    "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
+    "toolbar", "status", "board", "compare",
+)  # fmt: skip
 
 
 def build_board(service: RunService) -> gr.HTML:

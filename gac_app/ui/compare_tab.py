@@ -1,4 +1,4 @@
-"""The Compare tab: earlier turns, the prompt, examples, and the board below them."""
+"""The Compare tab: earlier turns, the board, and the dock with the prompt and the examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
 # Run in the browser before the event's call. The board first ends a run that it still shows; the visitor's key stands
 # in no component, so that nothing can store or show it.
-_BEFORE_RUN = "async (key, ...rest) => { await window.gac.clear(); return [window.gac.visitorKey(), ...rest]; }"
+_BEFORE_RUN = """async (key, conversation, prompt, ...rest) => {
+  await window.gac.beforeRun(prompt);
+  return [window.gac.visitorKey(), conversation, prompt, ...rest];
+}"""
 _FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
 
 
@@ -38,22 +41,30 @@ class CompareTab:
         # The service has a queue of its own, where visitors take turns: in Gradio's none waits.
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
-        self._turns = _drawn_by("turns", '<ol class="gac-turns" aria-label="Earlier turns" hidden></ol>')
-        self._prompt = _prompt_box()
-        self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
-        with gr.Row(elem_id="gac-under-prompt"):
-            self._summary = gr.Button(
-                summary_of(config, values_of(config, config.settings)), size="sm", elem_id="gac-summary"
-            )
-            new_conversation = gr.Button("New conversation", size="sm", elem_id="gac-new")
-        self._advice = _drawn_by("advice", '<p class="gac-advice" role="status" hidden></p>')
-        _example_chips(config, self._prompt)
-        self._board = build_board(service)
+        with gr.Column(elem_id="gac-compare"):
+            self._turns = _drawn_by("turns", '<ol class="gac-turns" aria-label="Earlier turns" hidden></ol>')
+            self._board = build_board(service)
+            with gr.Column(elem_id="gac-dock"):
+                new_conversation = self._build_dock(config)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(panel, new_conversation)
         self.connect(self._board, "open", "rerun", "branch")
         self.connect(self._turns, "open")
         self._connect_settings(panel)
+
+    def _build_dock(self, config: Config) -> gr.Button:
+        """The prompt and what belongs to it; returns the button for a new conversation."""
+        self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
+        self._prompt = _prompt_box()
+        with gr.Row(elem_id="gac-under-prompt"):
+            self._summary = gr.Button(
+                summary_of(config, values_of(config, config.settings)), size="sm", elem_id="gac-summary"
+            )
+            gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
+            new_conversation = gr.Button("New conversation", size="sm", elem_id="gac-new")
+        self._advice = _drawn_by("advice", '<p class="gac-advice" role="status" hidden></p>')
+        _example_chips(config, self._prompt)
+        return new_conversation
 
     def connect(self, source: gr.HTML, *events: str) -> None:
         """Let the named events of `source` ("open", "rerun", "branch") fill the board."""

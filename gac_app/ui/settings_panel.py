@@ -39,7 +39,7 @@ class SettingsPanel:
 def build_settings_panel(config: Config) -> SettingsPanel:
     """A side panel, closed at first, holding the configuration's default settings."""
     with gr.Sidebar(open=False, position="right", width=348, elem_id="gac-settings") as sidebar:
-        gr.Markdown("### Settings\nThey apply to the next run.", elem_classes="gac-settings-title")
+        gr.Markdown("## Settings\nThey apply to the next run.", elem_classes="gac-settings-title")
         values = values_of(config, config.settings)
         now = dict(zip(FIELDS, values, strict=False))
         with gr.Group():

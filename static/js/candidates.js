@@ -1,16 +1,16 @@
 // Bars of what could have come: the ensemble's with each member's share in it, a member's own favourites plain.
+// A bar's length is the probability: the whole width is 100 % in every list, so that lists can be compared.
 
 /** `onBranch(candidate)` or null where branching makes no sense. */
 function candidateBars(candidates, memberIndex, onBranch) {
-  const most = Math.max(...candidates.map((candidate) => candidate.prob), 1e-9);
-  return h("ol", { class: "gac-bars" }, ...candidates.map((candidate) => candidateBar(candidate, most, memberIndex, onBranch)));
+  return h("ol", { class: "gac-bars" }, ...candidates.map((candidate) => candidateBar(candidate, memberIndex, onBranch)));
 }
 
-function candidateBar(candidate, most, memberIndex, onBranch) {
+function candidateBar(candidate, memberIndex, onBranch) {
   const parts = candidate.parts?.length ? candidate.parts : [{ member: null, prob: candidate.prob }];
   const bar = h("span", { class: "gac-bar" }, ...parts.map((part) => h("i", {
     "data-w": part.member === null ? memberIndex() : memberIndex(part.member),
-    style: `width:${((part.prob / most) * 100).toFixed(2)}%`,
+    style: `width:${(part.prob * 100).toFixed(2)}%`,
     title: part.member === null ? null : `${part.member}: ${probability(part.prob)}`,
   })));
   const label = h("bdi", { class: candidate.is_end ? "gac-label is-end" : "gac-label", text: candidate.label });

@@ -1,9 +1,11 @@
-// The token inspector: docked beside the answers on wide screens, a sheet at the bottom on narrow ones.
+// The token inspector: a panel over the other answers on wide screens, beside the text that it explains; a sheet at the
+// bottom on narrow ones. It is there only while a token is chosen.
 
 const FOLLOW_MS = 70; // arrow keys may run over many tokens; only where they rest is asked about
 
 class Inspector {
-  /** `actions`: {onBranch(position, tokenId), onMove(step), onClose(), onShown()}; `fetchStep(stream, position)` -> reply. */
+  /** `actions`: {onBranch(position, tokenId), onMove(step), onChoose(position), onClose(), onShown()};
+   * `fetchStep(stream, position)` -> reply. */
   constructor(root, fetchStep, actions) {
     Object.assign(this, { root, fetchStep, actions, cache: new Map(), at: null, run: null, timer: 0 });
     this.clear(null);
@@ -22,15 +24,14 @@ class Inspector {
   close() {
     this.at = null;
     clearTimeout(this.timer);
-    this.root.classList.remove("is-open");
-    this.root.replaceChildren(h("div", { class: "gac-inspector-empty" },
-      h("h3", { text: "Token inspector" }),
-      h("p", { text: "Choose a token to see what the gate thought, what each member wanted, and what else could have been written." })));
+    this.root.hidden = true;
+    this.root.replaceChildren();
   }
 
-  show(stream, position, isLater = false) {
+  /** `parts`: the tokens that are one mark with this one. */
+  show(stream, position, parts, isLater = false) {
     this.at = `${stream.key} ${position}`;
-    this.stream = stream;
+    Object.assign(this, { stream, parts });
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(stream, position, this.at), isLater ? FOLLOW_MS : 0);
   }
@@ -43,10 +44,11 @@ class Inspector {
       if (!reply.error && stream.end) this.cache.set(at, reply);
     }
     if (this.at !== at) return; // another token was chosen meanwhile
-    const scroll = this.root.scrollTop;
+    const scroll = this.root.scrollTop, held = this.root.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
     this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: reply.error })] : this.body(stream, reply)));
-    this.root.classList.add("is-open");
+    this.root.hidden = false;
     this.root.scrollTop = scroll;
+    if (held) [...this.root.querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === held)?.focus();
     this.actions.onShown();
   }
 
@@ -60,11 +62,11 @@ class Inspector {
     return h("header", {},
       h("h3", { text: `Token ${position + 1}` }), h("span", { class: "gac-spacer" }),
       move(-1, "‹", "Previous token"), move(1, "›", "Next token"),
-      h("button", { type: "button", class: "gac-icon", text: "Close", title: "Close (Esc)", onclick: () => this.actions.onClose() }));
+      h("button", { type: "button", class: "gac-icon", text: "Close", "data-act": "close", title: "Close (Esc)", onclick: () => this.actions.onClose() }));
   }
 
   body(stream, step) {
-    const isEnsemble = stream.member < 0;
+    const isEnsemble = stream.member < 0, isCombined = isEnsemble && step.members.length > 1;
     const branch = isEnsemble ? (candidate) => this.actions.onBranch(step.position, candidate.id) : null;
     return [
       this.head(step.position),
@@ -72,24 +74,34 @@ class Inspector {
         h("span", { text: probability(step.prob) })),
       h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step) : "This member answers alone: nothing was combined." }),
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
+      this.partsOf(step),
       opennessNote(step, stream.tokens[step.position]),
-      ...(isEnsemble && step.members.length > 1 ? weightsAt(step, this.memberIndex) : []),
-      h("h4", { text: step.is_ensembled && isEnsemble ? "Combined" : "What could have come" }),
+      ...(isCombined ? weightsAt(step, this.memberIndex) : []),
+      h("h4", { text: isCombined ? "Combined" : "What could have come" }),
       candidateBars(step.top, this.memberIndex, branch),
-      ...(isEnsemble ? step.members.map((member) => this.member(member, step, branch)) : []),
+      ...(isCombined ? step.members.map((member) => this.member(member, step, branch)) : step.members.flatMap((member) => [
+        isEnsemble ? coverLine(step.covers[member.name], step.position) : null, h("p", { class: "gac-small" }, ...reading(member))])),
       isEnsemble ? this.notAsked(step) : null,
-      ...(isEnsemble ? [] : step.members.map((member) => h("p", { class: "gac-small", text: reading(member) }))),
     ].filter(Boolean);
+  }
+
+  /** The tokens that one mark stands for, to choose among. */
+  partsOf(step) {
+    if (this.parts.length < 2) return null;
+    const first = this.parts[0].index, last = this.parts.at(-1).index;
+    return h("p", { class: "gac-small gac-parts" }, `One mark for tokens ${first + 1} to ${last + 1}: `,
+      ...this.parts.map(({ index }) => h("button", { type: "button", class: "gac-part", text: String(index + 1), "aria-label": `Inspect token ${index + 1}`,
+        "aria-current": index === step.position ? "true" : null, onclick: () => this.actions.onChoose(index) })));
   }
 
   member(member, step, branch) {
     const index = this.run.members.indexOf(member.name);
     return h("section", { class: "gac-inspected" },
-      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight", text: `weight ${probability(member.weight)}` })),
+      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight" }, term("weight"), ` ${probability(member.weight)}`)),
       h("p", { class: "gac-small" }, `gave it ${probability(member.prob)}${member.includes_longer ? " with what begins with it" : ""}, its ${ordinal(member.rank)} choice`),
       candidateBars(member.top, () => index % 6, branch),
       coverLine(step.covers[member.name], step.position),
-      h("p", { class: "gac-small", text: reading(member) }));
+      h("p", { class: "gac-small" }, ...reading(member)));
   }
 
   notAsked(step) {
@@ -109,7 +121,7 @@ function verdict(step) {
   if (!step.is_ensembled) return `${step.gate} was ${sure} sure and decided alone.`;
   const carried = `${step.winner} carried this token.`;
   if (step.mode === "agreement") return `The members wanted different tokens, so all took part. ${carried}`;
-  return step.mode === "gate" ? `${step.gate} was only ${sure} sure, so the others were asked. ${carried}` : `All members were asked. ${carried}`;
+  return step.mode === "gate" ? `${step.gate} was only ${sure} sure, below the threshold of ${percent(step.threshold)}, so the others were asked. ${carried}` : `All members were asked. ${carried}`;
 }
 
 function gauge(step) {
@@ -118,10 +130,11 @@ function gauge(step) {
     h("b", { style: `left:${(Math.min(1, step.threshold) * 100).toFixed(1)}%`, title: `threshold ${percent(step.threshold)}` }));
 }
 
+/** What a member read for this step: text and terms. */
 function reading(member) {
   const took = `${member.ms < 10 ? member.ms.toFixed(1) : Math.round(member.ms)} ms`;
-  if (member.num_read === 0) return "needed no forward pass";
-  return member.num_read > 1 ? `read ${member.num_read} tokens to catch up, ${took}` : `read 1 token, ${took}`;
+  if (member.num_read === 0) return ["needed no ", term("forward pass")];
+  return [member.num_read > 1 ? `read ${member.num_read} tokens to catch up, ${took}` : `read 1 token, ${took}`];
 }
 
 function ordinal(rank) {

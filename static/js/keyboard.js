@@ -1,4 +1,6 @@
-// Keys that work anywhere on the Compare tab, except while somebody types.
+// Keys that work anywhere on the Compare tab, except while somebody types; and Enter in the prompt.
+
+const AGAIN_MS = 60, MAX_AGAIN = 50;
 
 function listenToKeys(element, { onGated, onClose, onVote }) {
   document.addEventListener("keydown", (event) => {
@@ -12,4 +14,21 @@ function listenToKeys(element, { onGated, onClose, onVote }) {
     const isDone = event.key.toLowerCase() === "n" ? onGated(event.shiftKey ? -1 : 1) : !event.repeat && onVote(event.key);
     if (isDone) event.preventDefault();
   });
+}
+
+/** Enter while a run goes on ends it and asks anew; Gradio, with the first still pending, would ignore it. */
+function listenToEnter(board) {
+  document.addEventListener("keydown", async (event) => {
+    if (!board.root.isConnected || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (!event.target.matches?.("#gac-prompt textarea") || !event.target.value.trim() || board.isBusy) return;
+    if (!board.isLive) return board.expect();
+    event.preventDefault();
+    event.stopPropagation();
+    await board.clear();
+    board.expect();
+    for (let tries = 0; board.isBusy && tries < MAX_AGAIN; tries += 1) {
+      document.querySelector("#gac-prompt .submit-button")?.click();
+      await new Promise((wake) => setTimeout(wake, AGAIN_MS));
+    }
+  }, { capture: true });
 }

@@ -1,136 +1,170 @@
-// An answer as a row of tokens: one tab stop, arrow keys inside (roving tabindex).
-
-/** Which mark a token needs to be seen at all; the style sheet draws it. */
-function invisibleMark(token) {
-  if (token.isEnd) return "end";
-  if (token.text === "") return "part";
-  if (/^\s+$/u.test(token.text)) return token.text.includes("\n") ? "line" : "space";
-  return null;
-}
-
-/** Whether a line of an answer is code: indented by more than a space, or a fence. */
-const CODE_LINE = /^(?: {2,}|\t+)\S|^```/u;
+// An answer that can be asked about token by token: one tab stop, arrow keys inside, a tip on hover, a click inspects.
 
 class TokenText {
-  /** `onVisit(index)`: a token got the focus; `onInspect(index)`: somebody wants its details. */
-  constructor(label, { onVisit, onInspect }) {
-    this.root = h("div", { class: "gac-text", dir: "auto", role: "group", "aria-label": label });
-    this.spans = [];
-    this.line = ""; // the last one
-    this.current = null;
-    this.root.addEventListener("click", (event) => {
-      const index = this.indexOf(event.target);
-      if (index === null || String(getSelection())) return; // text is being selected
-      this.focus(index);
-      onInspect(index);
-    });
-    this.root.addEventListener("focusin", (event) => {
-      const index = this.indexOf(event.target);
-      if (index === null) return;
-      this.setCurrent(index);
-      onVisit(index);
-    });
-    this.root.addEventListener("keydown", (event) => this.onKey(event, onInspect));
+  /** `actions`: {onVisit(index), onInspect(index), onHint(index or null, rect)}: moved to, wanted in full, pointed at. */
+  constructor(label, painter, isEnsemble, actions) {
+    this.root = h("div", { class: "gac-text", tabindex: "0", role: "group", "aria-label": `${label}: answer, arrow keys move from token to token` });
+    Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", changed: new Set(), current: null, hovered: null, selected: null });
+    this.text = new AnswerText(this.root);
+    this.marks = new Marks();
+    this.overlay = new Overlay(this.root, this.text);
+    this.frame = h("div", { class: "gac-written" }, this.root, this.overlay.layer);
+    this.root.tokens = this; // for whoever looks in from outside, such as the tests
+    this.listen();
   }
+
+  listen() {
+    const { root, frame } = this;
+    frame.addEventListener("click", (event) => {
+      const mark = this.markAt(event);
+      if (!mark || String(getSelection())) return; // text is being selected
+      this.focus(mainToken(mark).index);
+      this.actions.onInspect(mainToken(mark).index);
+    });
+    frame.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.hover(this.markAt(event)));
+    frame.addEventListener("pointerleave", () => this.hover(null));
+    root.addEventListener("focus", () => this.visit(this.current ?? this.marks.all[0]));
+    root.addEventListener("blur", () => {
+      this.overlay.remove("focus");
+      this.actions.onHint(null);
+    });
+    root.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  // ---- as it grows
 
   append(token) {
-    const span = h("span", { class: "tok", tabindex: "-1", "data-i": token.index, "data-mark": invisibleMark(token) });
-    span.textContent = token.isEnd ? "end" : token.text;
-    if (token.isGated) span.classList.add("g");
-    if (token.isForced) span.classList.add("f");
-    if (token.isOpen) span.classList.add("o");
-    if (token.winner >= 0) span.dataset.w = token.winner % 6;
-    span.style.setProperty("--doubt", `${Math.round((1 - token.prob) * 100)}%`);
-    this.spans.push(span);
-    this.root.append(span);
-    if (!this.current) this.setCurrent(0);
-    this.note(token);
+    this.count += 1;
+    this.unwritten += token.text;
+    if (token.isOpen && this.isEnsemble) this.root.classList.add("has-open");
+    for (const mark of this.marks.add(token)) this.changed.add(mark);
   }
 
-  /** What the answer holds decides its font and what the legend explains. */
-  note(token) {
-    const lines = (this.line + token.text).split("\n");
-    this.line = lines.at(-1);
-    if (lines.some((line) => CODE_LINE.test(line))) this.root.classList.add("is-code");
-    if (token.isOpen) this.root.classList.add("has-open");
-    if (token.text === "" && !token.isEnd) this.root.classList.add("has-parts");
+  /** Write what was appended: once a frame, however many tokens came. */
+  flush() {
+    if (!this.unwritten) return;
+    const from = this.text.lines.at(-1)?.start ?? 0;
+    this.text.append(this.unwritten);
+    this.unwritten = "";
+    this.painter.paint(this.changed, this.text, this.isEnsemble);
+    for (const mark of this.changed) this.showBreak(mark);
+    this.changed.clear();
+    this.overlay.place(from);
   }
 
-  /** The answer is over: tokens at its end that gave no text were a stop string, which is never shown. */
+  /** A line break has nothing to be painted behind. */
+  showBreak(mark) {
+    if (!this.isEnsemble || !mark.tokens.some((token) => token.isGated)) return;
+    const text = this.marks.text.slice(mark.start, mark.end);
+    if (/^\s*\n\s*$/u.test(text)) this.overlay.set(`break ${mark.start}`, "break", mark, { "data-i": mainToken(mark).index });
+  }
+
+  /** The answer is over. What gave no text ended it. */
   close() {
-    for (let i = this.spans.length - 1; i >= 0 && this.spans[i].dataset.mark === "part"; i -= 1) {
-      const isLast = i === this.spans.length - 1;
-      this.spans[i].dataset.mark = isLast ? "end" : "held";
-      this.spans[i].title = "Part of the text that ends a turn; not shown";
-      if (isLast) this.spans[i].textContent = "end";
-    }
-    this.root.classList.toggle("has-parts", this.spans.some((span) => span.dataset.mark === "part"));
+    this.flush();
+    const mark = this.marks.close();
+    if (!mark) return;
+    const line = this.text.lines.at(-1)?.root ?? this.root;
+    line.append(h("i", { class: "gac-end", "data-i": mainToken(mark).index, "aria-hidden": "true" }));
   }
 
-  mark(index, name) {
-    this.spans[index]?.classList.add(name);
+  markFork(index) {
+    this.flush();
+    const mark = this.marks.byToken[index];
+    if (mark) this.overlay.set("fork", "fork", mark);
   }
 
-  indexOf(target) {
-    const span = target.closest?.(".tok");
-    return span && this.root.contains(span) ? Number(span.dataset.i) : null;
+  // ---- where a token is
+
+  markAt(event) {
+    const own = event.target.closest?.("[data-i]");
+    if (own) return this.marks.byToken[Number(own.dataset.i)];
+    const offset = this.text.offsetAt(event.clientX, event.clientY);
+    if (offset === null) return null;
+    const isIn = (mark) => this.overlay.rectsOf(mark).some((rect) =>
+      event.clientX >= rect.left - 1 && event.clientX <= rect.right + 1 && event.clientY >= rect.top - 4 && event.clientY <= rect.bottom + 4);
+    return [this.marks.at(offset), this.marks.at(offset - 1)].find((mark) => mark && isIn(mark)) ?? null;
   }
 
-  setCurrent(index) {
-    const span = this.spans[index];
-    if (!span || span === this.current) return;
-    if (this.current) {
-      this.current.tabIndex = -1;
-      this.current.removeAttribute("role");
-    }
-    this.current = span;
-    span.tabIndex = 0;
-    span.setAttribute("role", "button");
+  rectOf(index) {
+    const mark = this.marks.byToken[index];
+    return mark ? this.overlay.rectsOf(mark)[0] ?? null : null;
+  }
+
+  /** The tokens that one mark stands for, this one among them. */
+  partsOf(index) {
+    return this.marks.byToken[index]?.tokens ?? [];
+  }
+
+  // ---- what is chosen
+
+  hover(mark) {
+    if (mark === this.hovered) return;
+    this.hovered = mark;
+    this.painter.hover(mark, this.text);
+    this.actions.onHint(mark ? mainToken(mark).index : null, mark ? this.overlay.rectsOf(mark)[0] : null);
+  }
+
+  visit(mark) {
+    if (!mark) return;
+    this.current = mark;
+    this.overlay.set("focus", "ring", mark, { "data-kind": "focus" });
+    this.actions.onHint(mainToken(mark).index, this.overlay.rectsOf(mark)[0], true);
   }
 
   select(index) {
-    this.root.querySelector(".tok.selected")?.classList.remove("selected");
-    if (index !== null) this.spans[index]?.classList.add("selected");
+    this.overlay.remove("selected");
+    this.selected = index === null ? null : this.marks.byToken[index];
+    if (!this.selected) return;
+    this.current = this.selected;
+    this.overlay.set("selected", "ring", this.selected, { "data-kind": "selected" });
   }
 
   focus(index) {
-    this.setCurrent(index);
-    this.current?.focus({ preventScroll: true });
-    this.reveal(index);
+    const mark = this.marks.byToken[index];
+    if (!mark) return;
+    this.current = mark;
+    if (document.activeElement === this.root) this.visit(mark);
+    else this.root.focus({ preventScroll: true });
+    this.reveal("focus");
   }
 
-  reveal(index) {
-    this.spans[index]?.scrollIntoView({ block: "nearest" });
+  /** Scroll to what is "focus"ed or "selected". */
+  reveal(name = "selected") {
+    this.overlay.items.get(name)?.boxes[0]?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  onKey(event, onInspect) {
-    const index = this.indexOf(event.target);
-    if (index === null || event.altKey || event.ctrlKey || event.metaKey) return;
+  // ---- keys
+
+  onKey(event) {
+    if (!this.current || event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
-      onInspect(index);
+      this.actions.onInspect(mainToken(this.current).index);
       return;
     }
-    const forward = getComputedStyle(this.root).direction === "rtl" ? -1 : 1;
+    const { index } = this.current, last = this.marks.all.length - 1;
+    const isRtl = getComputedStyle(this.text.lineAt(this.current.start).root).direction === "rtl", forward = isRtl ? -1 : 1;
     const next = {
       ArrowRight: () => index + forward, ArrowLeft: () => index - forward,
       ArrowDown: () => this.onLine(index, 1), ArrowUp: () => this.onLine(index, -1),
-      Home: () => 0, End: () => this.spans.length - 1,
+      Home: () => 0, End: () => last,
     }[event.key]?.();
     if (next === undefined) return;
     event.preventDefault();
-    this.focus(Math.max(0, Math.min(this.spans.length - 1, next)));
+    this.visit(this.marks.all[Math.max(0, Math.min(last, next))]);
+    this.reveal("focus");
+    this.actions.onVisit(mainToken(this.current).index);
   }
 
-  /** The token of the next line, in direction `step`, that stands nearest below or above. */
+  /** The mark of the next line, in direction `step`, that stands nearest below or above. */
   onLine(index, step) {
-    const place = (i) => this.spans[i].getClientRects()[0] ?? this.spans[i].getBoundingClientRect();
+    const { all } = this.marks, place = (i) => this.overlay.rectsOf(all[i])[0];
     const from = place(index);
     let best = index, bestDistance = Infinity, line = null;
-    for (let i = index + step; i >= 0 && i < this.spans.length; i += step) {
+    for (let i = index + step; i >= 0 && i < all.length; i += step) {
       const rect = place(i);
-      const isOther = (rect.top - from.top) * step > from.height / 2;
-      if (!isOther) continue;
+      if ((rect.top - from.top) * step <= from.height / 2) continue;
       line ??= rect.top;
       if (Math.abs(rect.top - line) > from.height / 2) break;
       const distance = Math.abs(rect.left - from.left);

@@ -26,6 +26,7 @@ function draw() {
     h("button", { type: "button", title: "Show this turn", onclick: () => open(turn.id) },
       h("span", { class: "gac-turn-prompt", dir: "auto", text: turn.prompt }),
       h("span", { class: "gac-turn-answer", dir: "auto", text: turn.answer || "no answer" })))));
+  list.scrollTop = list.scrollHeight; // the newest are in sight
 }
 watch("value", draw);
 draw();

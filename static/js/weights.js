@@ -10,5 +10,5 @@ function weightsAt(step, memberIndex) {
   const bar = h("div", { class: "gac-weights", role: "img", "aria-label": `Weights: ${words}`, title: words },
     ...step.members.map((member) => h("i", { "data-w": memberIndex(member.name), style: `width:${(member.weight * 100).toFixed(2)}%` })));
   const why = WEIGHTS_FOLLOW[step.weights_follow];
-  return [h("h4", { text: "Weights at this step" }), bar, why ? h("p", { class: "gac-small", text: why }) : null];
+  return [h("h4", {}, h("span", {}, term("weight", "Weights"), " at this step")), bar, why ? h("p", { class: "gac-small", text: why }) : null];
 }

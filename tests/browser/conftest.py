@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 from gac_app.server.host import create_host
 from gac_app.services.lab import Lab
 from gac_app.services.runs import RunService
-from tests.ui.planted import PlantedEnsemble, planted_service
+from tests.ui.planted import MEMBERS, PlantedEnsemble, planted_service
 
 ARGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -71,6 +71,38 @@ class Watched:
 
     def wait_for_end(self, timeout_s: float = 60) -> None:
         self.page.wait_for_selector("body:not(.gac-is-live)", timeout=timeout_s * 1000)
+
+    def place_of(self, token: int, stream: int = 0) -> tuple[float, float]:
+        """The middle of a token's mark, in the window."""
+        rect = self.page.evaluate(
+            """([token, stream]) => { const { tokens } = document.querySelectorAll('.gac-text')[stream];
+            tokens.flush(); const { left, top, width, height } = tokens.rectOf(token);
+            return { left, top, width, height }; }""", [token, stream],
+        )  # fmt: skip
+        return rect["left"] + rect["width"] / 2, rect["top"] + rect["height"] / 2
+
+    def click_token(self, token: int, stream: int = 0) -> None:
+        """Click a token's mark where it stands, once it is in sight."""
+        self.page.evaluate(
+            """([token, stream]) => { const { tokens } = document.querySelectorAll('.gac-text')[stream];
+            tokens.select(token); tokens.reveal(); tokens.select(null); }""", [token, stream],
+        )  # fmt: skip
+        self.page.mouse.click(*self.place_of(token, stream))
+
+    def wait_for_tokens(self, count: int) -> None:
+        """Until the ensemble has said so many."""
+        self.page.wait_for_function(f"document.querySelector('.gac-ensemble .gac-text')?.tokens.count >= {count}")
+
+    def painted(self, name: str) -> list[str]:
+        """What the view paints as `name`, such as "gac-gate": stretches of text."""
+        return self.page.evaluate(  # type: ignore[no-any-return]
+            """name => [...CSS.highlights].filter(([key]) => key.startsWith(name)).flatMap(([, marks]) => [...marks])
+            .map(({ startContainer, startOffset, endContainer, endOffset }) => {
+              const range = document.createRange();
+              range.setStart(startContainer, startOffset);
+              range.setEnd(endContainer, endOffset);
+              return String(range); })""", name,
+        )  # fmt: skip
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
@@ -135,7 +167,7 @@ def serve(tmp_path: Path) -> Iterator[Server]:
     """Serve the planted ensemble that a test gives."""
     with ExitStack() as sites:
 
-        def start(ensemble: PlantedEnsemble | None = None, **server: int) -> Site:
-            return sites.enter_context(served(planted_service(tmp_path, ensemble, **server)))
+        def start(ensemble: PlantedEnsemble | None = None, members: tuple[str, ...] = MEMBERS, **server: int) -> Site:
+            return sites.enter_context(served(planted_service(tmp_path, ensemble, members, **server)))
 
         yield start

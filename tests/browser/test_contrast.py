@@ -37,7 +37,7 @@ def test_text_can_be_read_everywhere(serve: Server, open_page: Opener, scheme: s
     page = open_page(serve(), color_scheme=scheme)
     assert page.page.evaluate(MEASURE) == []
     page.ask("hello")
-    page.page.click(".gac-ensemble .tok >> nth=1")
+    page.click_token(1)
     page.page.wait_for_selector(".gac-branch")
     for view in ("gate", "winner", "confidence"):
         page.page.check(f".gac-views input[value={view}]", force=True)

@@ -39,7 +39,11 @@ class CutSession(PlantedSession):
 
 
 def inspect(page: Watched, index: int) -> str:
-    page.page.click(f".gac-ensemble .tok >> nth={index}")
+    page.click_token(index)
+    part = page.page.locator(f".gac-part:text-is('{index + 1}')")
+    page.page.wait_for_selector(".gac-inspector:not([hidden])")
+    if part.count():
+        part.click()
     page.page.wait_for_selector(f".gac-inspector h3:text-is('Token {index + 1}')")
     return page.text(".gac-inspector").replace("\n", " ")
 
@@ -47,9 +51,8 @@ def inspect(page: Watched, index: int) -> str:
 def test_open_tokens_are_marked_and_explained(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(CutDifferently()))
     page.ask("hello")
-    assert page.page.locator(".gac-ensemble .tok.o").count() == 2
-    assert "beginning of a longer token of a member" in page.text(".gac-ensemble .gac-legend")
-    assert "shown with the token that follows" in page.text(".gac-ensemble .gac-legend")
+    assert page.painted("gac-open") == ["日"]  # the two pieces of 日 are one mark
+    assert "partial token" in page.text(".gac-ensemble .gac-legend")
 
     first = inspect(page, 0)
     assert "part of the character 日" in first
@@ -65,29 +68,30 @@ def test_open_tokens_are_marked_and_explained(serve: Server, open_page: Opener) 
 def test_the_same_text_cut_otherwise_is_no_difference(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=("Par", "is", ""), alone=(" Paris", ""))))
     page.ask("hello")
-    assert page.page.locator(".tok.fork").count() == 0
-    assert "differs" not in page.text(".gac-members")
-    assert page.page.locator(".gac-legend-open:visible, .gac-legend-parts:visible").count() == 0
+    assert page.page.locator(".gac-fork:visible:text('differs')").count() == 0
+    assert page.page.locator(".gac-legend-open:visible").count() == 0
 
 
 @pytest.mark.parametrize(
-    ("answer", "is_code"),
+    ("answer", "code"),
     [
-        (("Sure:", "\n", "```", "python\n"), True),
-        (("if x:\n", "  ", "  return"), True),
-        (("\t", "x"), True),
-        ((" Two words.", "\n\n", " And", " more."), False),
-        (("a", "    ", "b", "\n    ", "\n"), False),
+        (("Sure:", "\n", "```", "python\nx", " = 1\n``", "`\nSo", "."), [1, 2, 3]),
+        (("if x:\n", "  ", "  return"), [1]),
+        (("\t", "x"), [0]),
+        (("- a\n    ", "- b\n    1. c"), []),
+        ((" Two words.", "\n\n", " And", " more."), []),
+        (("a", "    ", "b", "\n    ", "\n"), []),
     ],
 )
-def test_code_stands_in_a_monospaced_font(
-    serve: Server, open_page: Opener, answer: tuple[str, ...], is_code: bool
+def test_code_stands_in_a_block_of_its_own(
+    serve: Server, open_page: Opener, answer: tuple[str, ...], code: list[int]
 ) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=answer)))
     page.ask("hello")
-    style = "getComputedStyle(document.querySelector('.gac-ensemble .gac-text'))"
-    assert ("Mono" in page.page.evaluate(f"{style}.fontFamily.split(',')[0]")) is is_code
-    assert page.page.evaluate(f"{style}.whiteSpaceCollapse") == "preserve"
+    lines = "[...document.querySelectorAll('.gac-ensemble .gac-line')]"
+    is_mono = page.page.evaluate(f"{lines}.map(line => getComputedStyle(line).fontFamily.includes('Mono'))")
+    assert [index for index, is_code in enumerate(is_mono) if is_code] == code
+    assert page.page.evaluate(f"{lines}.map(line => line.textContent).join('')") == "".join(answer)
 
 
 def test_a_run_made_with_other_settings_says_which(serve: Server, open_page: Opener) -> None:

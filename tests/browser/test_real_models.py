@@ -16,7 +16,8 @@ from tests.browser.conftest import Opener, Site, Watched, served
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 
 LOAD_S = 180.0
-NUM_TOKENS = "[...document.querySelectorAll('.gac-text')].map(text => text.querySelectorAll('.tok').length)"
+NUM_TOKENS = "[...document.querySelectorAll('.gac-text')].map(text => text.tokens.count)"
+FIRST_GATED = "document.querySelector('.gac-text').tokens.marks.all.flatMap(m => m.tokens).find(t => t.isGated).index"
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +49,20 @@ def test_a_prompt_from_asking_to_coming_back(page: Watched, tmp_path: Path) -> N
     page.wait_for_end(240)
     assert len(set(page.page.evaluate(NUM_TOKENS))) > 1, "three streams of equal length are one stream"
 
-    page.page.locator(".gac-ensemble .tok.g").first.click()
-    page.page.wait_for_selector(".gac-inspector.is-open .gac-inspected >> nth=1")  # both members were asked
+    page.click_token(page.page.evaluate(FIRST_GATED))
+    page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-inspected >> nth=1")  # both members were asked
     page.page.keyboard.press("Escape")
     page.page.keyboard.press("n")
-    page.page.wait_for_selector(".gac-inspector.is-open")
+    page.page.wait_for_selector(".gac-inspector:not([hidden])")
     at = page.text(".gac-inspector header h3").removeprefix("Token ")
     alternative = page.text(".gac-bars li:has(.gac-branch) .gac-label >> nth=0")
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(f"text=Branched at token {at}")
     page.wait_for_end(240)
-    taken = page.page.locator(f".gac-ensemble .tok >> nth={int(at) - 1}")
-    assert alternative in ("END", (taken.text_content() or "").replace(" ", "␣").replace("\n", "⏎"))
+    taken = page.page.evaluate(
+        f"board => document.querySelector('.gac-text').tokens.partsOf({int(at) - 1}).at(-1).text"
+    )
+    assert alternative in ("END", taken.replace(" ", "␣").replace("\n", "⏎"))
 
     page.leave_fields()
     page.page.keyboard.press("1")
@@ -72,8 +75,8 @@ def test_a_prompt_from_asking_to_coming_back(page: Watched, tmp_path: Path) -> N
     page.page.locator(".gac-run-open", has_text="ensemble best").click()
     page.page.wait_for_selector("text=Your choice: Ensemble")
     assert page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').textContent") == shown
-    page.page.locator(".gac-ensemble .tok.g").first.click()
-    page.page.wait_for_selector(".gac-inspector.is-open .gac-branch")
+    page.click_token(page.page.evaluate(FIRST_GATED))
+    page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-branch")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_a_prompt_from_asking_to_coming_back(page: Watched, tmp_path: Path) -> N
 def test_prompts_of_many_scripts(page: Watched, prompt: str) -> None:
     page.page.fill("#gac-prompt textarea", prompt)
     page.page.press("#gac-prompt textarea", "Enter")
-    page.page.wait_for_selector(".gac-ensemble .tok >> nth=3", state="attached")
+    page.wait_for_tokens(4)
     page.page.evaluate("window.gac.stop()")
     page.wait_for_end(30)
     assert page.text(".gac-status").split(" ")[0] in ("Stopped", "Finished")

@@ -23,15 +23,17 @@ ANSWER = ("Paris", " is", " the", "\n", " capital", ".", "")
 GATED = (1, 3, 4)  # positions at which the planted gate asks
 
 
-def planted_config(**server: int) -> Config:
-    members = tuple(MemberConfig(name=name, source="random:1", notice=f"{name} terms") for name in MEMBERS)
+def planted_config(names: Sequence[str] = MEMBERS, **server: int) -> Config:
+    members = tuple(MemberConfig(name=name, source="random:1", notice=f"{name} terms") for name in names)
     return Config(members=members, server=server or {}, examples=("First example",))  # type: ignore[arg-type]
 
 
-def planted_service(folder: Path, ensemble: PlantedEnsemble | None = None, **server: int) -> RunService:
+def planted_service(
+    folder: Path, ensemble: PlantedEnsemble | None = None, members: Sequence[str] = MEMBERS, **server: int
+) -> RunService:
     """A real service with its own database, ready to answer."""
-    service = RunService(planted_config(**server), Store(f"sqlite:///{folder / 'runs.sqlite3'}"))
-    for name in MEMBERS:
+    service = RunService(planted_config(members, **server), Store(f"sqlite:///{folder / 'runs.sqlite3'}"))
+    for name in members:
         service.states.set(name, "ready")
     service.use(ensemble or PlantedEnsemble())  # type: ignore[arg-type]
     return service

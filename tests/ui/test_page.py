@@ -30,6 +30,20 @@ def test_no_script_builds_markup_from_text() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", code), path
 
 
+def test_rules_of_media_queries_can_match() -> None:
+    # Gradio puts its container before each selector in a media query, and drops those of other at-rules.
+    for path in page_assets()["css_paths"]:
+        style = path.read_text("utf-8")
+        assert not re.search(r"@(?:supports|container|layer)\b", style), path
+        for query in re.findall(r"^@media.*?^\}", style, re.MULTILINE | re.DOTALL):
+            assert not re.search(r"^\s+(?:body|html|\.gradio-container)\b", query, re.MULTILINE), (path, query)
+
+
+def test_scripts_and_styles_are_short_files() -> None:
+    for path in [*STATIC_DIR.rglob("*.js"), *STATIC_DIR.rglob("*.css")]:
+        assert len(path.read_text("utf-8").splitlines()) <= 250, path
+
+
 def test_templates_hold_nothing_that_gradio_would_evaluate() -> None:
     for path in STATIC_DIR.glob("*.html"):
         assert not re.search(r"\$\{|\{\{|`", path.read_text("utf-8")), path

@@ -1,0 +1,80 @@
+// How the answers stand: in columns or stacked, as the visitor last chose; on narrow screens one at a time, with a row
+// for each that says how it begins. The columns fill the window, and each scrolls by itself.
+
+const LAYOUT_KEY = "gac.layout";
+const LAYOUTS = [["columns", "Columns", "Tabs"], ["stacked", "Stacked", "Stacked"]]; // id; its name on wide and narrow screens
+const NARROW = matchMedia("(max-width: 999px)");
+const MIN_STAGE = 220; // px
+const PREVIEW_CHARS = 160;
+
+class Arrangement {
+  /** `board`: the root; `columns`: of the cards; `rows`: for one a card; `choice`: for the switch. */
+  constructor(board, columns, rows, choice) {
+    Object.assign(this, { board, columns, rows, cards: [], shown: 0 });
+    const names = LAYOUTS.map(() => h("span")), name = () => names.forEach((span, index) => { span.textContent = LAYOUTS[index][NARROW.matches ? 2 : 1]; });
+    choice.replaceChildren(...LAYOUTS.map(([id], index) => h("label", {},
+      h("input", { type: "radio", name: "gac-layout", value: id, onchange: () => this.choose(id) }), names[index])));
+    NARROW.addEventListener("change", name);
+    name();
+    let kept = null;
+    try { kept = localStorage.getItem(LAYOUT_KEY); } catch { /* storage is forbidden: columns */ }
+    this.choice = choice;
+    this.choose(LAYOUTS.some(([id]) => id === kept) ? kept : "columns", false);
+    this.watcher = new ResizeObserver(() => this.fit());
+    addEventListener("resize", () => this.fit());
+    rows.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  choose(layout, isKept = true) {
+    this.board.dataset.layout = layout;
+    this.choice.querySelector(`[value=${layout}]`).checked = true;
+    try { if (isKept) localStorage.setItem(LAYOUT_KEY, layout); } catch { /* not remembered then */ }
+    this.fit();
+  }
+
+  /** Give the columns the room between what stands above them and what is docked below. */
+  fit() {
+    if (!this.board.offsetParent || !this.cards.length) return;
+    const top = this.columns.getBoundingClientRect().top + scrollY;
+    const below = document.querySelector("#gac-dock")?.offsetHeight ?? 0, votes = this.board.querySelector(".gac-votes").offsetHeight;
+    const room = Math.max(MIN_STAGE, Math.floor(innerHeight - top - below - votes - 22));
+    this.board.style.setProperty("--stage", `${room}px`);
+  }
+
+  start(cards) {
+    this.cards = cards;
+    // By now the rest of the page is there too.
+    for (const part of document.querySelectorAll("#gac-top, #gac-turns, #gac-dock, .gac-fixed")) this.watcher.observe(part);
+    this.tabs = cards.map((card, index) => h("button", { type: "button", role: "tab", id: `gac-tab-${index}`, "aria-controls": card.root.id, onclick: () => this.showCard(index) },
+      card.name(), h("span", { class: "gac-preview", dir: "auto" })));
+    this.rows.replaceChildren(...this.tabs);
+    this.showCard(0);
+    this.fit();
+  }
+
+  showCard(index) {
+    this.shown = index;
+    this.cards.forEach((card, at) => card.root.classList.toggle("is-shown", at === index));
+    this.tabs.forEach((tab, at) => {
+      tab.setAttribute("aria-selected", String(at === index));
+      tab.tabIndex = at === index ? 0 : -1;
+    });
+  }
+
+  onKey(event) {
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    this.showCard((this.shown + step + this.tabs.length) % this.tabs.length);
+    this.tabs[this.shown].focus();
+  }
+
+  /** How each answer begins. */
+  preview() {
+    if (!NARROW.matches) return;
+    this.cards.forEach((card, index) => {
+      const text = card.tokens.marks.text.slice(0, PREVIEW_CHARS).replace(/\s+/gu, " ").trim();
+      this.tabs[index].lastChild.textContent = text || "…";
+    });
+  }
+}

@@ -1,0 +1,36 @@
+// The board of the Compare tab, fed by its component's value once per animation frame.
+
+const board = new Board(element.querySelector(".gac-board"));
+let isPending = false;
+function update() {
+  if (isPending) return;
+  isPending = true;
+  requestAnimationFrame(() => {
+    isPending = false;
+    board.reader.feed(props.value ?? "");
+    board.flush();
+  });
+}
+watch("value", update);
+update();
+
+listenToEnter(board);
+
+// What the other parts of the page need of the board.
+const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
+Object.assign(window.gac, {
+  visitorKey,
+  focusPrompt,
+  stop: () => board.stop(),
+  clear: () => board.clear(),
+  expect: () => board.expect(),
+  settle: () => { board.isBusy = false; board.refresh(true); },
+  isShowing: (runId) => board.run?.id === runId,
+  /** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. */
+  async beforeRun(prompt) {
+    if (!String(prompt ?? "").trim()) return;
+    if (matchMedia("(pointer: fine)").matches) focusPrompt();
+    await board.clear();
+    board.expect();
+  },
+});

@@ -1,0 +1,49 @@
+// The status line, the word beside the prompt, and what the rest of the page learns of a run by classes of the body.
+
+const STATUS_MS = 1000; // a screen reader hears the status line at most this often
+const PATIENCE_MS = 8000; // how long a stopped run may take to say that it ended
+const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
+const ENDINGS = { finished: "Finished", aborted: "Stopped", failed: "Failed", interrupted: "Interrupted" };
+
+class StatusLine {
+  constructor(root) {
+    Object.assign(this, { root, saidAt: 0 });
+  }
+
+  show(text, isNow) {
+    const now = performance.now();
+    if (text === this.root.textContent || (!isNow && now - this.saidAt < STATUS_MS)) return;
+    this.saidAt = now;
+    this.root.textContent = text;
+  }
+}
+
+function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, done }) {
+  if (isBusy) return performance.now() - askedAt > PATIENCE_MS ? "Still waiting for the server…" : "Starting…";
+  if (!run) return "";
+  if (phase.status === "waiting" && isLive) return `In the queue, ${phase.place} ahead`;
+  const tokens = plural(streams.reduce((sum, stream) => sum + stream.tokens.length, 0), "token");
+  if (isLive) return streams[0].tokens.length ? `Writing · ${tokens} · ${Math.round((performance.now() - startedAt) / 1000)} s` : "Reading the prompt…";
+  const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));
+  return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, { false: "not saved", null: "not saved yet" }[done.saved]].filter(Boolean).join(" · ");
+}
+
+/** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */
+function tellPage(board) {
+  const { isLive, isBusy, run } = board;
+  const { classList } = document.body, hint = document.querySelector(".gac-hint");
+  classList.toggle("gac-is-live", isLive);
+  classList.toggle("gac-has-run", Boolean(run) || isBusy);
+  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? "" : statusOf(board);
+}
+
+/** The database is busy or away: ask now and then what became of the run. */
+async function awaitSaving(board, id) {
+  for (let left = SAVING_ATTEMPTS; left && board.run?.id === id && board.done?.saved === null; left -= 1) {
+    await new Promise((wake) => setTimeout(wake, SAVING_MS));
+    const reply = await server.saved_run({ key: visitorKey(), run: id });
+    if (board.run?.id !== id || !board.done || !reply || reply.error) continue;
+    board.done.saved = reply.saved;
+    board.refresh(true);
+  }
+}

@@ -1,0 +1,38 @@
+// A small tip beside what is pointed at or focused. It never takes the pointer, and goes with a scroll or Escape.
+
+const TIP_GAP = 6, TIP_MARGIN = 8; // px
+
+class Tip {
+  constructor() {
+    document.querySelector("#gac-tip")?.remove();
+    this.root = h("div", { id: "gac-tip", role: "tooltip", hidden: true });
+    (document.querySelector(".gradio-container") ?? document.body).append(this.root);
+    document.addEventListener("scroll", () => this.hide(), { capture: true, passive: true });
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.hide(), { capture: true });
+  }
+
+  show(text, rect) {
+    if (!text || !rect) return this.hide();
+    this.root.textContent = text;
+    this.root.hidden = false;
+    const { width, height } = this.root.getBoundingClientRect();
+    const left = Math.max(TIP_MARGIN, Math.min(rect.left, innerWidth - width - TIP_MARGIN));
+    const above = rect.top - height - TIP_GAP;
+    Object.assign(this.root.style, { left: `${left}px`, top: `${above > TIP_MARGIN ? above : rect.bottom + TIP_GAP}px` });
+  }
+
+  hide() {
+    this.root.hidden = true;
+  }
+}
+
+/** What a token's tip says: how likely it was, and who carried it. */
+function hintOf(stream, index, run, numParts) {
+  const token = stream.tokens[index], isEnsemble = stream.member < 0;
+  const part = numParts > 1 ? ` · ${numParts} tokens, one mark` : "";
+  if (token.isForced) return "Repeated from the run that this one branched from";
+  const words = [`${token.isEnd ? "End of the answer" : `Token ${index + 1}`}: ${probability(token.prob)}`];
+  if (isEnsemble && token.isGated) words.push(run.mode === "gate" ? `gate only ${probability(token.confidence)} sure` : "all members combined");
+  if (isEnsemble && token.winner >= 0) words.push(token.isGated ? `carried by ${run.members[token.winner]}` : `${run.members[token.winner]} alone`);
+  return words.join(" · ") + part;
+}

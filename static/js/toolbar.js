@@ -1,0 +1,25 @@
+// The views, which say what marks mean, and the way to the next gated token.
+
+const VIEWS = [
+  ["gate", "Gate", "Where the others were asked"],
+  ["winner", "Winner", "Who carried each token"],
+  ["confidence", "Confidence", "How sure each token was"],
+  ["plain", "Plain", "Text only"],
+];
+
+class Toolbar {
+  /** `actions`: {onView(view), onNext()}. */
+  constructor(views, next, actions) {
+    this.views = views;
+    this.next = next;
+    views.replaceChildren(...VIEWS.map(([id, name, title]) =>
+      h("label", { title }, h("input", { type: "radio", name: "gac-view", value: id, onchange: () => actions.onView(id) }), h("span", { text: name }))));
+    next.addEventListener("click", actions.onNext);
+  }
+
+  start(run, view) {
+    this.views.querySelector(`[value=${view}]`).checked = true;
+    this.next.disabled = true;
+    this.next.hidden = run.mode === "every-step";
+  }
+}

@@ -1,0 +1,178 @@
+"""Side by side above the fold, nothing moves while it is written, nothing covers anything."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, Watched
+from tests.ui.planted import PlantedEnsemble
+
+pytestmark = pytest.mark.browser
+
+LONG = tuple(f" word{i}" + "\n\n" * (i % 40 == 39) for i in range(400))
+NAMES = ("Small", "Large", "Third-of-a-longer-name-7B-Instruct", "Fourth")
+WATCH_SHIFTS = """() => { window.shifts = [];
+  const name = ({ node }) => `${node?.nodeName} ${node?.className ?? node?.parentElement?.className ?? ''}`;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries())
+    if (!entry.hadRecentInput) window.shifts.push([entry.value, ...entry.sources.map(name)]); })
+  .observe({ type: 'layout-shift' }); }"""
+BOXES = """(selector) => [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility()).map((e) => {
+  const { left, top, right, bottom } = e.getBoundingClientRect(); return [left, top, right, bottom]; })"""
+
+
+def boxes(page: Watched, selector: str) -> list[list[float]]:
+    return page.page.evaluate(BOXES, selector)  # type: ignore[no-any-return]
+
+
+def overlap(a: list[float], b: list[float]) -> bool:
+    return min(a[2], b[2]) - max(a[0], b[0]) > 1 and min(a[3], b[3]) - max(a[1], b[1]) > 1
+
+
+def overlaps(parts: list[list[float]]) -> list[tuple[list[float], list[float]]]:
+    return [(a, b) for i, a in enumerate(parts) for b in parts[:i] if overlap(a, b)]
+
+
+@pytest.mark.parametrize("width", [1280, 1920, 390])
+def test_nothing_moves_while_answers_stream(serve: Server, open_page: Opener, width: int) -> None:
+    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.004)
+    page = open_page(serve(ensemble), viewport={"width": width, "height": 844 if width == 390 else 900})
+    page.page.wait_for_selector(".gac-chips li")
+    page.page.evaluate(WATCH_SHIFTS)
+    page.ask("hello")
+    page.page.wait_for_timeout(300)
+    shifts = page.page.evaluate("window.shifts")
+    assert sum(value for value, *_ in shifts) < 0.05, shifts
+
+
+@pytest.mark.parametrize("num_members", [2, 3, 4])
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_all_answers_begin_on_one_line_above_the_fold(
+    serve: Server, open_page: Opener, width: int, num_members: int
+) -> None:
+    site = serve(PlantedEnsemble(pieces=LONG), members=NAMES[:num_members])
+    page = open_page(site, viewport={"width": width, "height": 900})
+    page.ask("hello")
+    texts, cards = boxes(page, ".gac-body"), boxes(page, ".gac-card")
+    assert len(texts) == num_members + 1
+    assert len({top for _, top, _, _ in texts}) == 1
+    assert texts[0][1] < 400
+    assert all(bottom <= 900 for *_, bottom in texts)
+    assert cards[0][2] - cards[0][0] > cards[1][2] - cards[1][0], "the ensemble is wider"
+    parts = [*cards, *boxes(page, ".gac-votes"), *boxes(page, "#gac-dock")]
+    assert overlaps(parts) == []
+    assert page.page.evaluate("document.documentElement.scrollHeight") <= 901, "the page itself does not scroll"
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_the_inspector_stands_beside_what_it_explains(serve: Server, open_page: Opener, index: int) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)))
+    page.ask("hello")
+    assert not page.page.is_visible(".gac-inspector")
+    before = boxes(page, ".gac-card")
+    page.click_token(1, index)
+    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    assert boxes(page, ".gac-card") == before
+    assert not overlap(boxes(page, ".gac-inspector")[0], before[index])
+
+
+def test_an_expanded_answer_keeps_its_inspector(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)))
+    page.ask("hello")
+    page.page.click(".gac-ensemble >> text=Expand")
+    assert len(boxes(page, ".gac-card")) == 1
+    page.click_token(1)
+    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    panel = boxes(page, ".gac-inspector")[0]
+    assert not overlap(panel, boxes(page, ".gac-ensemble .gac-text")[0])
+    assert not overlap(panel, boxes(page, ".gac-ensemble .gac-icon")[1])
+    page.page.keyboard.press("Escape")
+    page.page.keyboard.press("Escape")
+    assert len(boxes(page, ".gac-card")) == 3
+
+
+def test_stacked_is_remembered(serve: Server, open_page: Opener) -> None:
+    site = serve(PlantedEnsemble(pieces=LONG))
+    page = open_page(site)
+    page.ask("hello")
+    page.page.check(".gac-layouts input[value=stacked]", force=True)
+    lefts = {left for left, *_ in boxes(page, ".gac-card")}
+    assert len(lefts) == 1
+    page.page.reload()
+    page.page.wait_for_function("window.gac?.stop")
+    page.ask("again")
+    assert {left for left, *_ in boxes(page, ".gac-card")} == lefts
+    page.click_token(1)
+    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    assert not overlap(boxes(page, ".gac-inspector")[0], boxes(page, ".gac-ensemble .gac-text")[0])
+
+
+def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_page: Opener) -> None:
+    site = serve(PlantedEnsemble(pieces=("One", " thing", ""), alone=("Quite", " another", "")))
+    page = open_page(site, viewport={"width": 390, "height": 844}, has_touch=True)
+    page.ask("hello")
+    assert len(boxes(page, ".gac-card")) == 1
+    assert page.text(".gac-rows [role=tab] >> nth=1").split("\n")[-1] == "Quite another"
+    page.page.click(".gac-rows [role=tab] >> nth=2")
+    assert page.text(".gac-card.is-shown h3") == "Large"
+    page.page.keyboard.press("ArrowUp")
+    assert page.text(".gac-card.is-shown h3") == "Small"
+    parts = [
+        *boxes(page, ".gac-card"),
+        *boxes(page, ".gac-rows"),
+        *boxes(page, ".gac-votes"),
+        *boxes(page, "#gac-dock"),
+    ]
+    assert overlaps(parts) == []
+    small = """() => [...document.querySelectorAll('button, [role=tab], .gac-segments label')]
+      .filter((e) => e.checkVisibility({ visibilityProperty: true }))
+      .filter((e) => !e.matches('.gac-term, .gac-fork, .visually-hidden *'))
+      .filter((e) => e.closest('.gac-board, #gac-dock, #gac-tabs'))
+      .map((e) => [e.innerText, e.getBoundingClientRect().height]).filter(([, height]) => height < 40)"""
+    assert page.page.evaluate(small) == []
+
+
+def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    assert boxes(page, "#gac-prompt")[0][1] < boxes(page, ".gac-empty")[0][1]
+    page.ask("hello", and_wait=False)
+    assert page.page.evaluate("document.activeElement.matches('#gac-prompt textarea')")
+    page.page.wait_for_selector(".gac-hint:text('Enter stops this run')")
+    *_, bottom = boxes(page, "#gac-dock")[0]
+    assert bottom <= 900 < bottom + 30
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_timeout(300)
+    assert page.page.locator("body.gac-is-live").count() == 1, "nothing typed stops nothing"
+    page.page.keyboard.type("next")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".gac-asked h2:text-is('next')")
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
+    assert page.text(".gac-hint") == ""
+
+
+def test_a_tip_says_how_likely_without_a_click(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.page.mouse.move(*page.place_of(1))
+    page.page.wait_for_selector("#gac-tip:text-is('Token 2: 60 % · gate only 40 % sure · carried by Small')")
+    page.page.mouse.move(5, 5)
+    page.page.wait_for_selector("#gac-tip", state="hidden")
+    page.page.focus(".gac-ensemble .gac-text")
+    page.page.wait_for_selector("#gac-tip:text-is('Token 1: 60 % · Small alone')")
+    page.page.hover(".gac-ensemble [data-term=gate] >> nth=0")
+    page.page.wait_for_selector("#gac-tip:has-text('one member that writes alone')")
+
+
+def test_headings_are_in_order(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.click_token(1)
+    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    levels = page.page.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
+    )
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))

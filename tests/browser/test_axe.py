@@ -1,0 +1,37 @@
+"""What axe-core finds on the Compare tab: nothing serious or moderate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+
+from tests.browser.conftest import Opener, Server, Watched
+
+pytestmark = pytest.mark.browser
+
+FINDINGS = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
+  .filter((found) => ['moderate', 'serious', 'critical'].includes(found.impact))
+  .map((found) => [found.id, found.impact, ...found.nodes.slice(0, 3).map((node) => node.html.slice(0, 160))])"""
+
+
+def findings(page: Watched) -> list[list[str]]:
+    return page.page.evaluate(FINDINGS)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
+    axe = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+    page = open_page(serve(), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.page.add_script_tag(content=axe.read_text("utf-8"))
+    assert findings(page) == []
+    page.ask("hello")
+    page.ask("and then?")
+    assert findings(page) == []
+    page.click_token(1)
+    page.page.wait_for_selector(".gac-inspector .gac-bars")
+    assert findings(page) == []
+    page.page.check(".gac-layouts input[value=stacked]", force=True)
+    assert findings(page) == []

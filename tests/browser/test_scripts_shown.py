@@ -1,0 +1,125 @@
+"""Every script looks as its readers expect, in every view, however models cut it into tokens."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, Server
+from tests.ui.planted import PlantedEnsemble
+from tests.ui.scripts import ALL_SCRIPTS, SCRIPTS, BytesEnsemble, cut_anywhere
+
+pytestmark = pytest.mark.browser
+
+VIEWS = ("gate", "winner", "confidence", "plain")
+
+# What a copy of the whole answer gives, and what stands there.
+SHOWN = """() => {
+  const text = document.querySelector('.gac-ensemble .gac-text'), selection = getSelection();
+  selection.selectAllChildren(text);
+  const copied = String(selection);
+  selection.removeAllRanges();
+  const drawn = (line) => getComputedStyle(line, '::before').content !== 'none';
+  const numDrawn = [...text.querySelectorAll('.gac-line')].filter(drawn).length;
+  return [copied, text.textContent, numDrawn, text.querySelectorAll('.gac-line :not(.gac-end)').length];
+}"""
+
+# Where each character stands, in the answer and in a plain paragraph of the same text, font and width.
+PLACES = """(answer) => {
+  const text = document.querySelector('.gac-ensemble .gac-text'), plain = text.cloneNode(false);
+  for (const part of answer.split(/(?<=\\n)/u)) {
+    const line = document.createElement('div');
+    Object.assign(line, { className: 'gac-line', dir: 'auto', textContent: part });
+    plain.append(line);
+  }
+  text.after(plain);
+  const places = (root) => {
+    const origin = root.getBoundingClientRect(), found = [], range = document.createRange();
+    for (const line of root.querySelectorAll('.gac-line')) for (let i = 0; i < line.firstChild.length; i += 1) {
+      range.setStart(line.firstChild, i);
+      range.setEnd(line.firstChild, i + 1);
+      const rect = range.getBoundingClientRect();
+      found.push([rect.left - origin.left, rect.top - origin.top, rect.width].map(Math.round).join(' '));
+    }
+    return found;
+  };
+  const result = [places(text), places(plain)];
+  plain.remove();
+  return result;
+}"""
+
+MARKS = """() => {
+  const { marks, count } = document.querySelector('.gac-ensemble .gac-text').tokens;
+  const clusters = new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(marks.text);
+  const bounds = new Set([...clusters].map((cluster) => cluster.index));
+  const shown = marks.all.filter((mark) => !mark.isEnd);
+  const textOf = (mark) => marks.text.slice(mark.start, mark.end);
+  return {
+    split: shown.filter((mark) => !bounds.has(mark.start)).map(textOf),
+    unmarked: [...Array(count).keys()].filter((index) => !marks.byToken[index]),
+    joined: shown.map(textOf).join(''),
+    ends: marks.all.filter((mark) => mark.isEnd).length,
+  };
+}"""
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_every_script_is_shown_as_it_is_written(serve: Server, open_page: Opener, seed: int) -> None:
+    page = open_page(serve(BytesEnsemble(cut_anywhere(ALL_SCRIPTS, seed))))
+    page.ask("say it in every script")
+    for view in VIEWS:
+        page.page.check(f".gac-views input[value={view}]", force=True)
+        assert page.page.evaluate(SHOWN) == [ALL_SCRIPTS, ALL_SCRIPTS, 0, 0], view
+        shown, plain = page.page.evaluate(PLACES, ALL_SCRIPTS)
+        assert shown == plain, view
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_character_of_several_tokens_is_one_mark(serve: Server, open_page: Opener, seed: int) -> None:
+    page = open_page(serve(BytesEnsemble(cut_anywhere(ALL_SCRIPTS, seed, max_bytes=3))))
+    page.ask("say it in every script")
+    assert page.page.evaluate(MARKS) == {"split": [], "unmarked": [], "joined": ALL_SCRIPTS, "ends": 1}
+
+
+def test_lines_read_in_their_own_direction(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(BytesEnsemble(cut_anywhere(ALL_SCRIPTS))))
+    page.ask("say it in every script")
+    directions = page.page.evaluate(
+        "[...document.querySelectorAll('.gac-ensemble .gac-line')].map(l => getComputedStyle(l).direction)"
+    )
+    expected = ["rtl" if name in ("Arabic", "Hebrew") else "ltr" for name in SCRIPTS]
+    assert directions[: len(SCRIPTS)] == expected
+
+
+def test_the_inspector_lists_the_tokens_of_one_character(serve: Server, open_page: Opener) -> None:
+    tokens = [b"a", *(bytes([byte]) for byte in "日".encode()), b" b", b""]
+    page = open_page(serve(BytesEnsemble(tokens)))
+    page.ask("one character")
+    page.click_token(2)
+    page.page.wait_for_selector(".gac-part >> nth=2")
+    assert page.page.locator(".gac-part").all_inner_texts() == ["2", "3", "4"]
+    page.page.click(".gac-part >> nth=1")
+    page.page.wait_for_selector(".gac-inspector h3:text-is('Token 3')")
+    assert "part of the character 日" in page.text(".gac-inspector")
+    assert page.page.locator(".gac-part[aria-current]").inner_text() == "3"
+
+
+def test_what_ends_a_turn_is_one_mark_and_no_text(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=("Done", ".", "", "", ""))))
+    page.ask("end")
+    assert page.page.evaluate(SHOWN)[:2] == ["Done.", "Done."]
+    assert page.page.locator(".gac-ensemble .gac-end").count() == 1
+    page.page.click(".gac-ensemble .gac-end")
+    page.page.wait_for_selector(".gac-part >> nth=2")
+
+
+def test_marks_are_painted_as_the_view_says(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    assert page.painted("gac-gate-0") == [" is", "\n capital"]
+    assert page.painted("gac-winner") == page.painted("gac-doubt") == []
+    page.page.check(".gac-views input[value=winner]", force=True)
+    assert page.painted("gac-winner-0") == ["Paris is the\n capital."]
+    page.page.check(".gac-views input[value=plain]", force=True)
+    assert page.painted("gac") == []
+    page.page.check(".gac-views input[value=confidence]", force=True)
+    assert page.painted("gac-doubt-2") == ["Paris is the\n capital."] * 3  # 60 % each
