@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import ServerConfig
 from gac_app.decoding.events import FinishedEvent, FinishReason
-from gac_app.errors import GacError
+from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.recorder import Recorder
 from gac_app.services.views import LiveRun, StreamView, alone_in, run_status
@@ -110,7 +110,11 @@ class Runner:
             is_ours = isinstance(error, GacError)
             if not is_ours:
                 logger.exception("run %s: the stream of %s broke", run.id, stream.name)
-            detail = str(error) if is_ours else "something unexpected happened; the log of the server says what"
+            detail = (
+                without_folders(str(error))
+                if is_ours
+                else "something unexpected happened; the log of the server says what"
+            )
             stream.events.append(_broken(stream, FinishReason.ERROR, detail))
             run.changed()
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
-from gac_app.models.message import Message
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
 from gac_app.services.runner import Runner
 from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
-from gac_app.storage import RunSummary, Store, StoredRun, clean_text
+from gac_app.storage import RunSummary, Store, StoredRun, Turn, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -99,19 +98,19 @@ class RunService:
         ensemble = self.ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
-        turns = self.conversation(visitor_key, conversation_id) if conversation_id else []
-        messages = {key: _messages(key, prompt, settings, turns) for key in self._stream_keys()}
-        for key, fed in messages.items():
-            ensemble.check_prompt(fed, settings, alone=alone_in(key))
-        run = LiveRun(
-            owner=owner,
-            prompt=prompt,
-            settings=settings,
-            messages=messages,
-            conversation_id=conversation_id or None,
-            repeats_run_id=repeats_run_id,
-        )
-        return self._begin(run, visitor_key)
+        with self._runs.changing(owner):
+            run = LiveRun(
+                owner=owner,
+                prompt=prompt,
+                settings=settings,
+                keys=self._stream_keys(),
+                turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
+                conversation_id=conversation_id or None,
+                repeats_run_id=repeats_run_id,
+            )
+            for key, stream in run.streams.items():
+                ensemble.check_prompt(stream.messages, settings, alone=alone_in(key))
+            return self._begin(run, visitor_key)
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int) -> LiveRun:
         """Go on from the middle of an ensemble answer with another token, in every stream.
@@ -123,29 +122,37 @@ class RunService:
         from gac_app.decoding.session import Branch
 
         ensemble = self.ready_ensemble()
-        parent = self.find(visitor_key, run_id)
-        steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
-        step = _step_at(steps, position)
-        listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
-        if token_id not in listed:
-            raise RequestError("token", "is none of the alternatives listed for this step")
-        branch = Branch(tuple(steps[:position]), listed[token_id])
-        ensemble.check_branch(branch)
-        run = LiveRun(
-            owner=owner_of(visitor_key),
-            prompt=parent.prompt,
-            settings=self.config.settings_from(parent.settings.model_dump()),
-            messages={key: parent.streams[key].messages for key in self._stream_keys() if key in parent.streams},
-            conversation_id=parent.conversation_id,
-            parent_run_id=parent.id,
-            branch=branch,
-        )
-        return self._begin(run, visitor_key)
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            parent = self.find(visitor_key, run_id)
+            steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
+            step = _step_at(steps, position)
+            listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
+            if token_id not in listed:
+                raise RequestError("token", "is none of the alternatives listed for this step")
+            branch = Branch(tuple(steps[:position]), listed[token_id])
+            ensemble.check_branch(branch)
+            run = LiveRun(
+                owner=owner,
+                prompt=parent.prompt,
+                settings=self.config.settings_from(parent.settings.model_dump()),
+                keys=[key for key in self._stream_keys() if key in parent.streams],
+                turns=parent.turns,
+                conversation_id=parent.conversation_id,
+                parent_run_id=parent.id,
+                branch=branch,
+            )
+            return self._begin(run, visitor_key)
 
     def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
         return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id)
+
+    def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
+        """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
+        last = self.conversation(visitor_key, conversation_id)[-1]
+        return (*last.turns, last.as_turn())
 
     def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
@@ -177,14 +184,15 @@ class RunService:
             return self._view(self._store.load_run(visitor_key, run_id))
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run that `run` repeats; None where it is gone, or a branch, or other members', and cannot be compared."""
+        """The run that `run` repeats; None where it is gone, or a branch, or other members', or lacks a turn now."""
         if run.repeats_run_id is None:
             return None
         try:
             before = self.find(visitor_key, run.repeats_run_id)
         except (NotFoundError, StorageError):
             return None
-        return before if before.branch_position is None and before.member_names == run.member_names else None
+        is_alike = before.branch_position is None and before.member_names == run.member_names
+        return before if is_alike and not before.num_deleted_turns else None
 
     def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
         """What one step of a stream saw and chose."""
@@ -244,21 +252,36 @@ class RunService:
         run.outcome = None
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
-        """Forget a run with all its text, in memory and in the database's files."""
-        run = self.find(visitor_key, run_id)
-        self._drop([run] if isinstance(run, LiveRun) else [])
-        self._runner.forget(owner_of(visitor_key), run.conversation_id)
-        _settle(self._store.delete_run(visitor_key, run_id))
+        """Forget a run with all its text: in memory, in the database's files, in what later turns are fed.
+
+        Later turns that still decode have read it, so they are stopped; their conversation goes on without it.
+        """
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            live = self._runs.of(owner)
+            doomed = [run for run in live if run.id == run_id]
+            conversation_id = doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
+            readers = [run for run in live if any(turn.run_id == run_id for turn in run.turns)]
+            self._runs.remove(doomed)
+            self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
+            for run in readers:
+                run.forget_turn(run_id)
+            self._runner.forget(owner, conversation_id)
+            try:
+                _settle(self._store.delete_run(visitor_key, run_id))
+            except NotFoundError:
+                if not doomed:  # else it was never stored
+                    raise
 
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
-        self._drop(self._runs.of(owner_of(visitor_key)))
-        self._runner.forget(owner_of(visitor_key))
-        _settle(self._store.delete_visitor(visitor_key))
-
-    def _drop(self, runs: list[LiveRun]) -> None:
-        self._runs.remove(runs)
-        self._runner.stop_all(runs, END_TIMEOUT_S)
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            live = self._runs.of(owner)
+            self._runs.remove(live)
+            self._runner.stop_all(live, END_TIMEOUT_S)
+            self._runner.forget(owner)
+            _settle(self._store.delete_visitor(visitor_key))
 
 
 def _settle(write: Future[None]) -> None:
@@ -276,18 +299,6 @@ def _checked_prompt(prompt: str) -> str:
     if not prompt.strip():
         raise RequestError("prompt", "is empty; type something to answer")
     return clean_text(prompt)
-
-
-def _messages(key: str, prompt: str, settings: Settings, turns: list[RunView]) -> tuple[Message, ...]:
-    """What one stream is fed: each goes on with its own earlier answers."""
-    messages: tuple[Message, ...] = ()
-    for turn in reversed(turns):
-        if stream := turn.streams.get(key):  # an interrupted run has none
-            said = tuple(message for message in stream.messages if message.role != "system")
-            messages = (*said, Message("assistant", stream.text))
-            break
-    system = (Message("system", settings.system_prompt),) if settings.system_prompt else ()
-    return (*system, *messages, Message("user", prompt))
 
 
 def _step_at(steps: list[StepTrace], position: int) -> StepTrace:

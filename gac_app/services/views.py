@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from gac_app.config import Settings
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
-from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun
+from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
+from gac_app.storage.text import clean_text
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.decoding.session import Branch
@@ -22,7 +23,7 @@ WAITING = "waiting"
 
 def member_stream(name: str) -> str:
     """The key of the stream in which a member answers alone."""
-    return f"member:{name}"
+    return stream_key(name, is_ensemble=False)
 
 
 def alone_in(stream: str) -> str | None:
@@ -35,7 +36,7 @@ class StreamView:
     """One answer of a run. `events` only grows: token events, then one finished event."""
 
     name: str  # the member's, or "ensemble"
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()  # what is fed; see `RunView.feed`
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -70,6 +71,17 @@ class RunView:
     parent_run_id: str | None = None
     branch_position: int | None = None
     repeats_run_id: str | None = None
+    turns: tuple[Turn, ...] = ()  # of its conversation, those that it goes on from
+    num_deleted_turns: int = 0  # of these, how many were deleted since
+
+    def feed(self, system_prompt: str) -> None:
+        """Set what every stream is fed, from the prompt and the turns."""
+        for key, stream in self.streams.items():
+            stream.messages = fed_messages(key, self.prompt, system_prompt, self.turns)
+
+    def as_turn(self) -> Turn:
+        """This run as a later one goes on from it."""
+        return Turn(self.id, self.prompt, {key: clean_text(stream.text) for key, stream in self.streams.items()})
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -78,7 +90,11 @@ class RunView:
 
 
 class LiveRun(RunView):
-    """A run of this process. Its owner's key never leaves the service."""
+    """A run of this process. Its owner's key never leaves the service.
+
+    Args:
+        keys: its streams, the ensemble's first.
+    """
 
     def __init__(
         self,
@@ -86,7 +102,8 @@ class LiveRun(RunView):
         owner: str,
         prompt: str,
         settings: Settings,
-        messages: dict[str, tuple[Message, ...]],
+        keys: Sequence[str],
+        turns: tuple[Turn, ...] = (),
         conversation_id: str | None = None,
         parent_run_id: str | None = None,
         branch: Branch | None = None,
@@ -97,9 +114,10 @@ class LiveRun(RunView):
             conversation_id=conversation_id or uuid.uuid4().hex,
             prompt=prompt,
             settings=settings,
-            member_names=tuple(stream.removeprefix("member:") for stream in messages if stream != ENSEMBLE),
+            member_names=tuple(key.removeprefix("member:") for key in keys if key != ENSEMBLE),
             status=WAITING,
-            streams={key: StreamView(key.removeprefix("member:"), fed) for key, fed in messages.items()},
+            streams={key: StreamView(key.removeprefix("member:")) for key in keys},
+            turns=turns,
             parent_run_id=parent_run_id,
             branch_position=len(branch.steps) if branch else None,
             repeats_run_id=repeats_run_id,
@@ -111,6 +129,14 @@ class LiveRun(RunView):
         self._changed = threading.Condition()
         self._num_changes = 0
         self._num_seen = 0
+        self.feed(settings.system_prompt)
+
+    def forget_turn(self, run_id: str) -> None:
+        """Keep nothing of an earlier turn, if this run, which is over, goes on from it."""
+        left = tuple(turn for turn in self.turns if turn.run_id != run_id)
+        self.num_deleted_turns += len(self.turns) - len(left)
+        self.turns = left
+        self.feed(self.settings.system_prompt)
 
     def changed(self) -> None:
         """Wake whoever waits for news."""
@@ -128,21 +154,24 @@ class LiveRun(RunView):
 
 def stored_view(run: StoredRun, settings: Settings) -> RunView:
     """A stored run; `settings` are its own, read back."""
-    keys = {a.system if a.is_ensemble else member_stream(a.system): a for a in run.answers}
-    return RunView(
+    view = RunView(
         id=run.run_id,
         conversation_id=run.conversation_id,
         prompt=run.prompt,
         settings=settings,
         member_names=run.member_names,
         status=run.status,
-        streams={key: _stored_stream(answer) for key, answer in keys.items()},
+        streams={answer.stream: _stored_stream(answer) for answer in run.answers},
         is_saved=True,
         outcome=run.outcome,
         parent_run_id=run.parent_run_id,
         branch_position=run.branch_position,
         repeats_run_id=run.repeats_run_id,
+        turns=run.turns,
+        num_deleted_turns=run.num_deleted_turns,
     )
+    view.feed(run.settings.get("system_prompt", ""))
+    return view
 
 
 def _stored_stream(answer: AnswerRecord) -> StreamView:
@@ -158,8 +187,7 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
     )
-    messages = tuple(Message(m["role"], m["content"]) for m in answer.messages)  # type: ignore[arg-type]
-    return StreamView(answer.system, messages, [*answer.events, finished])
+    return StreamView(answer.system, events=[*answer.events, finished])
 
 
 def run_status(streams: Sequence[StreamView]) -> RunStatus:

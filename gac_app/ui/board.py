@@ -41,6 +41,10 @@ def build_board(service: RunService) -> gr.HTML:
         return {}
 
     @replying
+    def saved_run(fields: Fields) -> Reply:
+        return {"saved": service.find(fields.visitor_key, fields.text("run")).is_saved}
+
+    @replying
     def vote_run(fields: Fields) -> Reply:
         service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
         return {}
@@ -54,7 +58,7 @@ def build_board(service: RunService) -> gr.HTML:
         value="",
         html_template=markup_of("board"),
         js_on_load=script_of(*_SCRIPTS),
-        server_functions=[inspect_step, stop_run, vote_run, undo_vote],
+        server_functions=[inspect_step, stop_run, saved_run, vote_run, undo_vote],
         apply_default_css=False,
         elem_id="gac-board",
     )

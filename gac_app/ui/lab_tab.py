@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.errors import without_folders
 from gac_app.evaluation.studies.result import to_csv
 from gac_app.services.lab import MIN_QUESTIONS, STUDIES
 from gac_app.services.live_runs import owner_of
@@ -48,7 +49,7 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         running = lab.running
         return {
             "running": _running(running, owner_of(fields.visitor_key)) if running else None,
-            "error": lab.last_error,
+            "error": without_folders(lab.last_error),
             "results": [asdict(listed) for listed in lab.results.list()],
         }
 

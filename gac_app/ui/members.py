@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.errors import without_folders
 from gac_app.ui.assets import script_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
 def states_of(service: RunService) -> str:
     """Every member's state as JSON for the chips' script."""
     states = [
-        {name: getattr(state, name) for name in ("name", "phase", "words", "progress", "detail", "notice")}
+        {name: getattr(state, name) for name in ("name", "phase", "words", "progress", "notice")}
+        | {"detail": without_folders(state.detail)}
         for state in service.member_states()
     ]
     return json.dumps(states).replace("<", "\\u003c")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from gac_app.errors import GacError, RequestError
+from gac_app.errors import GacError, RequestError, without_folders
 
 MAX_SEARCH_CHARS = 500
 _VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
@@ -66,7 +66,7 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
         try:
             return function(Fields(data))
         except GacError as error:
-            return {"error": str(error)}
+            return {"error": without_folders(str(error))}
 
     reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
     return reply

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.errors import GacError, NotFoundError, RequestError
+from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.records import RunLines, is_over
 from gac_app.ui.requests import Fields, visitor_key_of
@@ -82,7 +82,7 @@ class RunHandlers:
         board = RunLines(run, before).value(is_last=True)
         if runs and runs[-1].id != run.id:
             return board, "[]", "", gr.skip(), ""
-        return board, _turns_before(run, runs), run.conversation_id, gr.skip(), ""
+        return board, _turns_before(run), run.conversation_id, gr.skip(), ""
 
     async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
         try:
@@ -92,8 +92,7 @@ class RunHandlers:
             return
         try:
             lines = RunLines(run, await asyncio.to_thread(self._service.run_before, key, run))
-            turns = _turns_before(run, await asyncio.to_thread(self._conversation, key, run))
-            yield lines.value(), turns, run.conversation_id, "", ""
+            yield lines.value(), _turns_before(run), run.conversation_id, "", ""
             async for _ in _ticks(run):
                 yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
@@ -110,19 +109,15 @@ class RunHandlers:
             return []
 
 
-def _turns_before(run: RunView, runs: list[RunView]) -> str:
-    """The turns that a run goes on from, as JSON for the list above the prompt.
-
-    A branch takes the place of the turn it left, and what came after that turn is none of its past.
-    """
-    ids = [earlier.id for earlier in runs]
-    lineage: list[RunView] = []
-    place: dict[str | None, int] = {}
-    for turn in (*(runs[: ids.index(run.id)] if run.id in ids else runs), run):
-        place[turn.id] = place.get(turn.parent_run_id, len(lineage))
-        lineage[place[turn.id] :] = [turn]
-    turns = [{"id": old.id, "prompt": old.prompt, "answer": _answer(old)} for old in lineage[:-1]]
-    return json.dumps(turns[-MAX_TURNS_SHOWN:]).replace("<", "\\u003c")
+def _turns_before(run: RunView) -> str:
+    """The turns that a run goes on from, as JSON for the list above the prompt; first how many were deleted, if any."""
+    turns: list[dict[str, Any]] = [
+        {"id": turn.run_id, "prompt": turn.prompt, "answer": turn.answers.get(ENSEMBLE, "")}
+        for turn in run.turns[-MAX_TURNS_SHOWN:]
+    ]
+    if run.num_deleted_turns:
+        turns.insert(0, {"deleted": run.num_deleted_turns})
+    return json.dumps(turns).replace("<", "\\u003c")
 
 
 async def _ticks(run: RunView) -> AsyncIterator[None]:
@@ -137,14 +132,9 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
         yield
 
 
-def _answer(run: RunView) -> str:
-    stream = run.streams.get(ENSEMBLE)
-    return stream.finished.text if stream is not None and stream.finished else ""
-
-
 def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
-    message = error.message if isinstance(error, RequestError) else str(error)
+    message = without_folders(error.message if isinstance(error, RequestError) else str(error))
     # The clock makes two equal notices differ, so that the second is shown too.
     notice = json.dumps({"at": time.monotonic(), "field": field, "message": message})
     return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice.replace("<", "\\u003c")

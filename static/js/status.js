@@ -24,7 +24,7 @@ function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, don
   const tokens = plural(streams.reduce((sum, stream) => sum + stream.tokens.length, 0), "token");
   if (isLive) return streams[0].tokens.length ? `Writing · ${tokens} · ${Math.round((performance.now() - startedAt) / 1000)} s` : "Reading the prompt…";
   const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));
-  return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, done.saved === false ? "not saved" : null].filter(Boolean).join(" · ");
+  return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, { false: "not saved", null: "not saved yet" }[done.saved]].filter(Boolean).join(" · ");
 }
 
 /** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */

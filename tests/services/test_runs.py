@@ -131,6 +131,7 @@ def test_a_follow_up_to_an_interrupted_run_goes_on_from_the_last_answer(house: H
     # A process that dies leaves a row without answers.
     blocked = house.service([FakeModel("a", 1, delay_s=0.01), FakeModel("b", 2)])
     lost = begun(blocked.start(ALICE, "Lost?", LONG, first.conversation_id))
+    blocked._store.close()
     service.close()
 
     service = house.service()
