@@ -6,8 +6,9 @@ Everything that a visitor may do goes through `RunService`, which checks whose i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
@@ -18,7 +19,7 @@ from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
 from gac_app.services.runner import Runner
 from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
-from gac_app.storage import RunSummary, Store, StoredRun, Turn, clean_text
+from gac_app.storage import ConversationSummary, HistoryFilter, RunSummary, Store, StoredRun, Turn, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # it loads torch, which the page need not wait for
 __all__ = ["LiveRun", "RunService", "RunView"]
 
 STORE_TIMEOUT_S = 10.0  # for a vote or a deletion to be written
+MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
 CLOSE_TIMEOUT_S = 2.0  # for all of them, when the process ends
 
@@ -206,6 +208,22 @@ class RunService:
         owner_of(visitor_key)
         return self._store.list_runs(visitor_key, clean_text(search), limit, offset)
 
+    def conversations(
+        self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
+    ) -> list[ConversationSummary]:
+        """A visitor's stored conversations that hold a wanted run."""
+        owner_of(visitor_key)
+        return self._store.list_conversations(visitor_key, wanted, limit, offset)
+
+    def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
+        """Name a conversation, or with a blank name take its name away."""
+        if len(name) > MAX_NAME_CHARS:
+            raise RequestError("name", f"has {len(name):,} characters; at most {MAX_NAME_CHARS} are taken")
+        _settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
+
+    def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> None:
+        _settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
+
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
         """A conversation's runs in order, those not stored yet included. Raises NotFoundError where it has none."""
         live = {r.id: r for r in self._runs.of(owner_of(visitor_key)) if r.conversation_id == conversation_id}
@@ -272,6 +290,16 @@ class RunService:
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
+
+    def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
+        """Forget several runs, one after another; those that are gone already are no error."""
+        for run_id in run_ids:
+            with suppress(NotFoundError):
+                self.delete_run(visitor_key, run_id)
+
+    def delete_conversation(self, visitor_key: str, conversation_id: str) -> None:
+        """Forget all runs of a conversation, the newest first, and its name."""
+        self.delete_runs(visitor_key, self._store.run_ids_of(visitor_key, conversation_id))
 
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""

@@ -91,13 +91,16 @@ class VisitorSession(Base):
 
 
 class Conversation(Base):
-    """The ordered runs of one chat."""
+    """The ordered runs of one chat. Its name, if it has one, is sealed with a key of its own."""
 
     __tablename__ = "conversation"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    name: Mapped[bytes | None] = mapped_column(LargeBinary)
+    key_id: Mapped[int | None]
+    is_starred: Mapped[bool] = mapped_column(server_default=false())
     visitor: Mapped[VisitorSession] = relationship()
 
 
@@ -114,7 +117,7 @@ class Server(Base):
 
 
 class RunKey(Base):
-    """The keys that runs are encrypted with; see `sealing` for why a row is never deleted."""
+    """The keys that runs and the names of conversations are encrypted with; see `sealing` for why a row is never deleted."""
 
     __tablename__ = "run_key"
     __table_args__ = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 _SCRIPTS = (
-    "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "card", "plot",
+    "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
     "toolbar", "status", "board", "compare",
 )  # fmt: skip
@@ -57,7 +57,7 @@ def build_board(service: RunService) -> gr.HTML:
     return gr.HTML(
         value="",
         html_template=markup_of("board"),
-        js_on_load=script_of(*_SCRIPTS),
+        js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it", "diff")),
         server_functions=[inspect_step, stop_run, saved_run, vote_run, undo_vote],
         apply_default_css=False,
         elem_id="gac-board",

@@ -63,7 +63,8 @@ class Board {
 
   build(run) {
     this.root.classList.toggle("is-again", run.is_again);
-    this.setView(run.mode === "every-step" ? "winner" : "gate");
+    this.cards = null;
+    this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
     this.streams = run.streams.map((key, index) => new Stream(index, key, index - 1));
     this.cards = this.streams.map((stream) => this.card(stream, run));
@@ -133,6 +134,13 @@ class Board {
   setView(view) {
     this.root.dataset.view = view;
     this.painter.show(view);
+    for (const card of this.cards ?? []) card.render();
+  }
+
+  /** What is chosen is a token, which the Rendered view has none of. */
+  showTokens() {
+    this.setView(viewOf(this.run));
+    this.toolbar.check(this.root.dataset.view);
   }
 
   hint(stream, index, rect, isSpoken = false) {
@@ -143,6 +151,7 @@ class Board {
   }
 
   inspect(stream, index, isLater = false) {
+    if (this.root.dataset.view === "rendered") this.showTokens();
     if (this.place) this.cards[this.place.stream.index].tokens.select(null);
     this.place = { stream, index };
     const { tokens } = this.cards[stream.index];
@@ -179,6 +188,7 @@ class Board {
     const from = this.place?.stream.index === 0 ? this.place.index : step > 0 ? -1 : Infinity;
     const next = step > 0 ? gated.find((index) => index > from) ?? gated[0] : gated.findLast((index) => index < from) ?? gated.at(-1);
     this.arrangement.showCard(0);
+    if (this.root.dataset.view === "rendered") this.showTokens();
     this.ensemble.tokens.focus(next);
     this.inspect(this.streams[0], next);
     return true;

@@ -25,7 +25,8 @@ class Card {
   constructor(stream, label, painter, actions) {
     this.stream = stream;
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
-    this.body = h("div", { class: "gac-body" }, this.tokens.frame);
+    this.rendered = new Rendered(label);
+    this.body = h("div", { class: "gac-body" }, this.tokens.frame, this.rendered.root);
     this.speed = h("span", { class: "gac-speed" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
     this.proof = h("p", { class: "gac-proof" });
@@ -50,7 +51,13 @@ class Card {
   /** Write what came; once a frame. */
   flush() {
     this.tokens.flush();
+    this.render();
     if (this.isFollowing && this.root.dataset.state === "streaming") this.body.scrollTop = this.body.scrollHeight;
+  }
+
+  /** Keep the Rendered view with the text, where it is what is looked at. */
+  render() {
+    if (this.rendered.root.offsetParent) this.rendered.show(this.stream.text, Boolean(this.stream.end));
   }
 
   finish(end) {
