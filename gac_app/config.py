@@ -173,6 +173,11 @@ class ServerConfig(Frozen):
     allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
+    sharing: bool | None = None  # links by which anybody may read a run; None = only where no other machine comes in
+
+    @property
+    def is_sharing(self) -> bool:
+        return self.sharing if self.sharing is not None else self.host in ("localhost", "127.0.0.1", "::1")
 
 
 class LabConfig(Frozen):

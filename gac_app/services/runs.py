@@ -185,6 +185,28 @@ class RunService:
         except NotFoundError:
             return self._view(self._store.load_run(visitor_key, run_id))
 
+    def look(self, visitor_key: str, run_id: str) -> RunView:
+        """A visitor's own run, or one that is shared: that one alone, neither its conversation nor its owner's vote."""
+        try:
+            return self.find(visitor_key, run_id)
+        except NotFoundError:
+            if not self.config.server.is_sharing:
+                raise
+        run = self._view(self._store.load_shared(run_id))
+        run.is_own, run.conversation_id, run.outcome, run.num_deleted_turns = False, "", None, 0
+        run.parent_run_id = run.repeats_run_id = None
+        return run
+
+    def share(self, visitor_key: str, run_id: str, is_shared: bool) -> None:
+        """Let anybody who has its link read a run, or no longer."""
+        if is_shared and not self.config.server.is_sharing:
+            raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
+        run = self.find(visitor_key, run_id)
+        if run.is_saved is not True:
+            raise RequestError("share", "takes a run that is over and saved")
+        _settle(self._store.share_run(visitor_key, run_id, is_shared))
+        run.is_shared = is_shared
+
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run that `run` repeats; None where it is gone, or a branch, or other members', or lacks a turn now."""
         if run.repeats_run_id is None:
@@ -198,7 +220,7 @@ class RunService:
 
     def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
         """What one step of a stream saw and chose."""
-        run = self.find(visitor_key, run_id)
+        run = self.look(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
         return _step_at(run.streams[stream].steps, position)

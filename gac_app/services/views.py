@@ -73,6 +73,8 @@ class RunView:
     repeats_run_id: str | None = None
     turns: tuple[Turn, ...] = ()  # of its conversation, those that it goes on from
     num_deleted_turns: int = 0  # of these, how many were deleted since
+    is_shared: bool = False  # anybody who knows its id may read it
+    is_own: bool = True  # whoever looks at it owns it
 
     def feed(self, system_prompt: str) -> None:
         """Set what every stream is fed, from the prompt and the turns."""
@@ -169,6 +171,7 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
         repeats_run_id=run.repeats_run_id,
         turns=run.turns,
         num_deleted_turns=run.num_deleted_turns,
+        is_shared=run.is_shared,
     )
     view.feed(run.settings.get("system_prompt", ""))
     return view

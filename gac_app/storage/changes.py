@@ -114,6 +114,10 @@ def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     session.execute(delete(Vote).where(Vote.run_id == run.id))
 
 
+def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool) -> None:
+    get_owned(session, visitor_key, run_id).is_shared = is_shared
+
+
 def name_conversation(session: Session, visitor_key: str, conversation_id: str, name: str) -> None:
     """Every name has a key of its own, so that the one before can no longer be read."""
     conversation = get_owned_conversation(session, visitor_key, conversation_id)

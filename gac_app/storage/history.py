@@ -1,6 +1,6 @@
 """A visitor's history: runs and conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are sealed, so that a filter opens run after run; answers only where a search needs them.
+Texts, modes, members and votes are sealed, so that a filter opens run after run, and a search their answers too.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _runs(visitor_key: str) -> Select[Any]:
         .outerjoin(Vote)
         .with_only_columns(
             *(Run.id, Run.conversation_id, Run.position, Run.body, Run.status, Run.created_at, Run.branch_position),
+            Run.is_shared,
             *(RunKey.key, Vote.body.label("vote"), num_answers.label("num_answers")),
             *(Answer.num_tokens, Answer.num_ensembled),
             *(Conversation.name, Conversation.is_starred, _NameKey.key.label("name_key")),
@@ -144,6 +145,7 @@ def _summary(row: Row[Any]) -> RunSummary:
         num_tokens=row.num_tokens or 0,
         num_ensembled=row.num_ensembled or 0,
         branch_position=row.branch_position,
+        is_shared=row.is_shared,
     )
 
 
@@ -157,4 +159,4 @@ def _conversation(group: Sequence[tuple[RunSummary, Row[Any]]]) -> ConversationS
 def _counts(session: Session, conversation_ids: Iterable[str]) -> dict[str, int]:
     """How many runs each has in all."""
     query = select(Run.conversation_id, func.count(Run.id)).where(Run.conversation_id.in_(list(conversation_ids)))
-    return {conversation_id: count for conversation_id, count in session.execute(query.group_by(Run.conversation_id))}
+    return {row[0]: row[1] for row in session.execute(query.group_by(Run.conversation_id))}

@@ -64,6 +64,15 @@ def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
     return stored(run, _turns(session, run))
 
 
+def load_shared(session: Session, run_id: str) -> StoredRun:
+    """A run that its owner shares, without the turns before it; NotFoundError for any other."""
+    query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
+    run = session.scalars(query).one_or_none()
+    if run is None:
+        raise NotFoundError("there is no such run")
+    return stored(run, {})
+
+
 def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:
     """Those that can be read, in order; NotFoundError where there is none of that visitor."""
     query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)

@@ -148,6 +148,7 @@ class RunSummary:
     num_answers: int
     num_tokens: int
     num_ensembled: int
+    is_shared: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,4 +219,5 @@ class StoredRun:
     created_at: datetime
     finished_at: datetime | None
     outcome: str | None
+    is_shared: bool
     answers: tuple[AnswerRecord, ...]

@@ -68,6 +68,7 @@ def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
             created_at=run.created_at,
             finished_at=run.finished_at,
             outcome=_outcome(run),
+            is_shared=run.is_shared,
             answers=tuple(_answer(run.key.key, answer) for answer in _ordered(run, content)),
         )
 

@@ -80,6 +80,10 @@ class Store:
         """Take the vote on one's own run back, if there is one."""
         return self._write(lambda session: changes.undo_vote(session, visitor_key, run_id))
 
+    def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
+        """Let anybody who knows its id read a run, or no longer."""
+        return self._write(lambda session: changes.share_run(session, visitor_key, run_id, is_shared))
+
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> Future[None]:
         """Name a conversation, or with "" take its name away; done once the old name is gone from the files."""
         return self._delete(lambda session: changes.name_conversation(session, visitor_key, conversation_id, name))
@@ -124,6 +128,11 @@ class Store:
         """A run with its answers and steps; DamagedError where they cannot be read."""
         with reading(self._engine) as session:
             return queries.load_run(session, visitor_key, run_id)
+
+    def load_shared(self, run_id: str) -> StoredRun:
+        """A run that its owner shares, for anybody, without the turns before it."""
+        with reading(self._engine) as session:
+            return queries.load_shared(session, run_id)
 
     def conversation_runs(self, visitor_key: str, conversation_id: str) -> list[StoredRun]:
         """A conversation's runs in order, without damaged ones."""

@@ -117,7 +117,7 @@ class Server(Base):
 
 
 class RunKey(Base):
-    """The keys that runs and the names of conversations are encrypted with; see `sealing` for why a row is never deleted."""
+    """The keys of runs and of conversations' names; see `sealing` for why a row is never deleted."""
 
     __tablename__ = "run_key"
     __table_args__ = (
@@ -150,6 +150,7 @@ class Run(Base):
     body: Mapped[bytes] = mapped_column(LargeBinary)
     config_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16), index=True)
+    is_shared: Mapped[bool] = mapped_column(server_default=false())  # anybody who knows its id may read it
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     finished_at: Mapped[datetime | None]
     conversation: Mapped[Conversation] = relationship()

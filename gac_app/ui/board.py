@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCRIPTS = (
     "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "status", "board", "compare",
+    "toolbar", "status", "address", "export_style", "export", "keep", "board", "compare",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def build_board(service: RunService) -> gr.HTML:
         key, run_id = fields.visitor_key, fields.text("run")
         stream, position = fields.text("stream"), fields.number("position")
         service.step(key, run_id, stream, position)  # refuses what there is not
-        run = service.find(key, run_id)
+        run = service.look(key, run_id)
         return describe_step(run.streams[stream].steps, position, run.settings)
 
     @replying
@@ -45,6 +45,11 @@ def build_board(service: RunService) -> gr.HTML:
         return {"saved": service.find(fields.visitor_key, fields.text("run")).is_saved}
 
     @replying
+    def share_run(fields: Fields) -> Reply:
+        service.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
+        return {}
+
+    @replying
     def vote_run(fields: Fields) -> Reply:
         service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
         return {}
@@ -54,11 +59,12 @@ def build_board(service: RunService) -> gr.HTML:
         service.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
+    sharing = "on" if service.config.server.is_sharing else "off"
     return gr.HTML(
         value="",
-        html_template=markup_of("board"),
+        html_template=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
         js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it", "diff")),
-        server_functions=[inspect_step, stop_run, saved_run, vote_run, undo_vote],
+        server_functions=[inspect_step, stop_run, saved_run, share_run, vote_run, undo_vote],
         apply_default_css=False,
         elem_id="gac-board",
     )

@@ -104,4 +104,5 @@ def _row(summary: RunSummary) -> Reply:
         "num_tokens": summary.num_tokens,
         "num_ensembled": summary.num_ensembled,
         "branch_position": summary.branch_position,
+        "is_shared": summary.is_shared,
     }

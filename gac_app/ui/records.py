@@ -81,6 +81,8 @@ class RunLines:
             "branch_position": run.branch_position,
             "is_again": self._before is not None,
             "outcome": run.outcome,
+            "is_own": run.is_own,
+            "is_shared": run.is_shared,
         }
 
     def _phase_lines(self) -> list[Any]:

@@ -74,7 +74,7 @@ class RunHandlers:
         """Show a stored run as it ended. Only a conversation's newest run can be gone on from; others stand alone."""
         try:
             fields = Fields(event._data)
-            run = self._service.find(fields.visitor_key, fields.text("run"))
+            run = self._service.look(fields.visitor_key, fields.text("run"))
             runs = self._conversation(fields.visitor_key, run)
             before = self._service.run_before(fields.visitor_key, run)
         except GacError as error:

@@ -1,11 +1,13 @@
 // What stands above the answers: the prompt, where a branch comes from, and the way to run it again.
 
-/** `ask(event, fields)` starts something. */
-function askedParts(run, ask) {
+/** `ask(event, fields)` starts something; `keep`: the menu of what can be kept of the run. */
+function askedParts(run, ask, keep) {
   const act = (text, title, onclick) => h("button", { type: "button", class: "gac-icon", text, title, onclick });
   return [
     h("h2", { dir: "auto", text: run.prompt }),
-    act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id })),
+    run.is_own ? act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id })) : null,
+    keep,
+    run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: "A run that somebody shares, to be read: nothing here can be changed." }),
     run.parent ? h("p", { class: "gac-small gac-of-branch" }, `Branched at token ${run.branch_position + 1} of an earlier run. `,
       act("Open the original", "Show the run that this one branched from", () => ask("open", { run: run.parent }))) : null,
     h("p", { class: "gac-small gac-ran-with", text: `Settings of this run: ${run.settings}`, hidden: true }),

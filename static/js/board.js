@@ -27,7 +27,7 @@ class Board {
         onShown: () => this.placeInspector(),
       });
     listenToKeys(root, {
-      onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run) && this.votes.onKey(key),
+      onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
     });
     setInterval(() => this.refresh(), STATUS_MS / 2);
   }
@@ -57,6 +57,7 @@ class Board {
     this.tip.hide();
     this.place = null;
     if (run) this.build(run);
+    showInAddress(run?.id);
     this.refresh(true);
     this.arrangement.fit();
   }
@@ -71,8 +72,9 @@ class Board {
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
     this.part("answers").dataset.count = this.cards.length;
-    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields)));
-    this.votes.start(run);
+    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), keepMenu(this)));
+    this.part("votes").hidden = !run.is_own;
+    if (run.is_own) this.votes.start(run);
     this.arrangement.start(this.cards);
   }
 

@@ -41,6 +41,7 @@ function runItem(run, more, actions) {
     run.branch_position === null ? null : `branch at token ${run.branch_position + 1}`,
     run.num_tokens ? `${plural(run.num_tokens, "token")}, ${run.num_ensembled} ensembled` : null,
     outcome,
+    run.is_shared ? "shared" : null,
   ].filter(Boolean);
   const label = run.prompt.slice(0, 60);
   return h("li", { "data-run": run.id },

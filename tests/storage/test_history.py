@@ -46,9 +46,8 @@ def test_a_search_finds_words_of_prompts_answers_and_names(store: Store) -> None
     keep(store, "two", "100% sure")
     store.name_conversation(ALICE, named.conversation_id, "Straße nach Süden").result()
     found = {word: prompts(store, search=word) for word in ("eternal", "100%", "SÜDEN", "strasse", "tw", "nowhere")}
-    assert found == {
-        "eternal": [["one"]], "100%": [["two"]], "SÜDEN": [["one"]], "strasse": [["one"]], "tw": [["two"]], "nowhere": [],
-    }  # fmt: skip
+    one, two = [["one"]], [["two"]]
+    assert found == {"eternal": one, "100%": two, "SÜDEN": one, "strasse": one, "tw": two, "nowhere": []}
 
 
 def test_filters_by_vote_mode_member_date_and_star(store: Store) -> None:
