@@ -30,6 +30,7 @@ _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
 
 MAX_MEMBERS = 16
+MAX_NEW_TOKENS = 32_768
 MAX_PROMPT_CHARS = 200_000
 
 Mode = Literal["gate", "every-step", "agreement"]
@@ -70,7 +71,7 @@ class Settings(Frozen):
     top_p: float = Field(1.0, gt=0.0, le=1.0)
     min_p: float = Field(0.0, ge=0.0, le=1.0)
     repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
-    max_new_tokens: int = Field(256, ge=1, le=32_768)
+    max_new_tokens: int = Field(256, ge=1, le=MAX_NEW_TOKENS)
     seed: int = Field(0, ge=0, lt=2**63)
     stop: tuple[str, ...] = Field((), max_length=16)
     system_prompt: str = Field("", max_length=20_000)

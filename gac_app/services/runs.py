@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
@@ -17,8 +17,9 @@ from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
+from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
-from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
+from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream, stored_view
 from gac_app.storage import ConversationSummary, HistoryFilter, RunSummary, Store, StoredRun, Turn, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
@@ -48,6 +49,7 @@ class RunService:
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
         self._runs = LiveRuns()
+        self.revisions = Revisions(self)
 
     # --- the members
 
@@ -82,13 +84,13 @@ class RunService:
         changes: Mapping[str, Any],
         conversation_id: str | None = None,
         *,
-        repeats_run_id: str | None = None,
+        repeats: RunView | None = None,
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
         Args:
             changes: settings that differ from the configuration's.
-            repeats_run_id: the run that this one is once more, if it is.
+            repeats: the run that this one is once more, if it is.
 
         Raises:
             RequestError: where prompt or settings do not fit, naming the field.
@@ -97,7 +99,7 @@ class RunService:
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)
-        ensemble = self.ready_ensemble()
+        self.ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         with self._runs.changing(owner):
@@ -108,11 +110,26 @@ class RunService:
                 keys=self._stream_keys(),
                 turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
                 conversation_id=conversation_id or None,
-                repeats_run_id=repeats_run_id,
+                repeats_run_id=repeats.id if repeats else None,
             )
-            for key, stream in run.streams.items():
-                ensemble.check_prompt(stream.messages, settings, alone=alone_in(key))
+            run.seeds = dict(repeats.seeds) if repeats else {}
             return self._begin(run, visitor_key)
+
+    def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin) -> LiveRun:
+        """Answer a prompt in the place of an earlier run; to be called while `changing`."""
+        self.ready_ensemble()
+        run = LiveRun(
+            owner=owner_of(visitor_key),
+            prompt=_checked_prompt(prompt),
+            settings=settings,
+            keys=[key for key in self._stream_keys() if key in origin.parent.streams],
+            origin=origin,
+        )
+        return self._begin(run, visitor_key)
+
+    def changing(self, visitor_key: str) -> AbstractContextManager[None]:
+        """Nothing of the visitor's is deleted until the block ends. Raises BusyError."""
+        return self._runs.changing(owner_of(visitor_key))
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int) -> LiveRun:
         """Go on from the middle of an ensemble answer with another token, in every stream.
@@ -124,8 +141,7 @@ class RunService:
         from gac_app.decoding.session import Branch
 
         ensemble = self.ready_ensemble()
-        owner = owner_of(visitor_key)
-        with self._runs.changing(owner):
+        with self.changing(visitor_key):
             parent = self.find(visitor_key, run_id)
             steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
             step = _step_at(steps, position)
@@ -134,22 +150,14 @@ class RunService:
                 raise RequestError("token", "is none of the alternatives listed for this step")
             branch = Branch(tuple(steps[:position]), listed[token_id])
             ensemble.check_branch(branch)
-            run = LiveRun(
-                owner=owner,
-                prompt=parent.prompt,
-                settings=self.config.settings_from(parent.settings.model_dump()),
-                keys=[key for key in self._stream_keys() if key in parent.streams],
-                turns=parent.turns,
-                conversation_id=parent.conversation_id,
-                parent_run_id=parent.id,
-                branch=branch,
-            )
-            return self._begin(run, visitor_key)
+            settings = self.config.settings_from(parent.settings.model_dump())
+            origin = Origin(parent, position, branches=dict.fromkeys(parent.streams, branch), seeds=parent.seeds)
+            return self.ask(visitor_key, parent.prompt, settings, origin)
 
     def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
-        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id)
+        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run)
 
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
         """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
@@ -157,6 +165,9 @@ class RunService:
         return (*last.turns, last.as_turn())
 
     def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
+        for key, stream in run.streams.items():
+            if stream.finished is None:
+                self.ready_ensemble().check_prompt(stream.messages, run.settings, alone=alone_in(key))
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 
@@ -217,6 +228,18 @@ class RunService:
             return None
         is_alike = before.branch_position is None and before.member_names == run.member_names
         return before if is_alike and not before.num_deleted_turns else None
+
+    def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
+        """The run of the same prompt and members in whose place `run` came with other settings, if there is one."""
+        if run.parent_run_id is None or run.branch_position is not None:
+            return None
+        try:
+            parent = self.find(visitor_key, run.parent_run_id)
+        except (NotFoundError, StorageError):
+            return None
+        is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names) and ENSEMBLE in parent.streams
+        is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
+        return parent if is_alike and is_other else None
 
     def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
         """What one step of a stream saw and chose."""

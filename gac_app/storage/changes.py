@@ -27,6 +27,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
         "member_names": new.member_names,
         "versions": new.versions,
         "turn_ids": new.turn_ids,
+        "seeds": new.seeds,
     }
     session.add(
         Run(

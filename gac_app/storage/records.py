@@ -38,6 +38,7 @@ class NewRun:
         parent_run_id, branch_position: the run and the step it branched from, if it did.
         repeats_run_id: the run that it is once more, if it is; that one may be deleted.
         turn_ids: the earlier runs of the conversation that it goes on from, in order.
+        seeds: by stream, of those sampled with another than the settings'.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class NewRun:
     branch_position: int | None = None
     repeats_run_id: str | None = None
     turn_ids: tuple[str, ...] = ()
+    seeds: dict[str, int] = field(default_factory=dict)
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -220,4 +222,5 @@ class StoredRun:
     finished_at: datetime | None
     outcome: str | None
     is_shared: bool
+    seeds: dict[str, int]
     answers: tuple[AnswerRecord, ...]

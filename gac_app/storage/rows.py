@@ -69,6 +69,7 @@ def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
             finished_at=run.finished_at,
             outcome=_outcome(run),
             is_shared=run.is_shared,
+            seeds=content.get("seeds", {}),
             answers=tuple(_answer(run.key.key, answer) for answer in _ordered(run, content)),
         )
 
@@ -85,6 +86,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "branch_position": run.branch_position,
             "repeats_run_id": run.repeats_run_id,
             "turn_ids": content["turn_ids"],
+            "seeds": content.get("seeds", {}),
             "prompt": content["prompt"],
             "settings": content["settings"],
             "members": content["member_names"],

@@ -132,8 +132,9 @@ class RunKey(Base):
 class Run(Base):
     """One prompt answered by every member alone and by the ensemble.
 
-    `body` is sealed JSON: prompt, settings, member_names, versions, and turn_ids, the earlier runs that it goes on from
-    (whoever wants their text looks it up, so that a deleted turn is gone from all that came after).
+    `body` is sealed JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the earlier
+    runs that it goes on from (whoever wants their text looks it up, so that a deleted turn is gone from all that came
+    after).
     """
 
     __tablename__ = "run"

@@ -19,6 +19,7 @@ _STYLES = (
     "tokens",
     "rendered",
     "keep",
+    "diff",
     "inspector",
     "votes",
     "lists",

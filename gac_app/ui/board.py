@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCRIPTS = (
     "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "status", "address", "export_style", "export", "keep", "board", "compare",
+    "toolbar", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
 )  # fmt: skip
 
 

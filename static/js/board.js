@@ -19,7 +19,8 @@ class Board {
     this.votes = new Votes(this.part("votes"),
       (outcome) => server.vote_run(this.request({ outcome })), () => server.undo_vote(this.request({})));
     this.inspector = new Inspector(this.part("inspector"),
-      (stream, position) => server.inspect_step(this.request({ stream: stream.key, position })), {
+      (stream, position) => server.inspect_step(this.request(stream.key === BESIDE
+        ? { run: this.run.beside.run, stream: "ensemble", position } : { stream: stream.key, position })), {
         onBranch: (position, token) => this.ask("branch", { run: this.run.id, position, token }),
         onMove: (step) => this.goTo(this.place.index + step),
         onChoose: (index) => this.goTo(index),
@@ -67,12 +68,12 @@ class Board {
     this.cards = null;
     this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
-    this.streams = run.streams.map((key, index) => new Stream(index, key, index - 1));
+    this.streams = run.streams.map((key, index) => new Stream(index, key, key === BESIDE ? -1 : index - 1));
     this.cards = this.streams.map((stream) => this.card(stream, run));
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
     this.part("answers").dataset.count = this.cards.length;
-    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), keepMenu(this)));
+    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), [diffButton(this), keepMenu(this)]));
     this.part("votes").hidden = !run.is_own;
     if (run.is_own) this.votes.start(run);
     this.arrangement.start(this.cards);
@@ -85,7 +86,10 @@ class Board {
       onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
       onExpand: () => this.expand(this.cards[stream.index]),
     };
-    return new (stream.member < 0 ? EnsembleCard : MemberCard)(stream, run, this.painter, actions);
+    const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
+    const card = new kind(stream, run, this.painter, actions);
+    if (run.is_own) offerMore(card, run, (event, fields) => this.ask(event, { run: run.id, ...fields }));
+    return card;
   }
 
   take(line) {
@@ -115,6 +119,7 @@ class Board {
 
   finish(done) {
     this.done = done;
+    remember(this);
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
     this.refresh(true);
     if (done.saved === null) this.awaitSaving(this.run.id);
@@ -249,6 +254,9 @@ class Board {
     // Each name stands in quotes because Gradio looks for it there.
     if (event === 'branch') trigger('branch', data);
     else if (event === 'rerun') trigger('rerun', data);
+    else if (event === 'revise') trigger('revise', data);
+    else if (event === 'regenerate') trigger('regenerate', data);
+    else if (event === 'extend') trigger('extend', data);
     else trigger('open', data);
   }
 
@@ -257,7 +265,7 @@ class Board {
     tellSettings(this.root, this.run);
     if (this.run && (this.isLive || isNow)) {
       for (const card of this.cards.slice(1)) card.refresh();
-      this.ensemble.refresh(this.streams.slice(1));
+      this.ensemble.refresh(this.streams.slice(1, this.run.members.length + 1));
     }
     this.root.classList.toggle("is-live", this.isLive);
     this.status.show(statusOf(this), isNow);

@@ -4,7 +4,7 @@
 const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
 const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
 
-const titlesOf = (board) => board.cards.map((card) => (card.stream.member < 0 ? "Ensemble" : card.stream.name));
+const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? "Ensemble");
 
 /** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown. */
 function markdownOf(board) {
@@ -28,7 +28,7 @@ function articleOf(board) {
     h("header", {}, h("h1", { dir: "auto", text: run.prompt }), h("p", { text: run.settings })),
     legendOf(run, view),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
-      h("h2", {}, index ? h("i", { class: `swatch w${card.stream.member % 6}` }) : null, h("bdi", { text: names[index] })),
+      h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
       h("p", { class: "figures", text: figuresOf(card.stream) }),
       view === "rendered" ? renderedCopy(card) : markedCopy(card, view)))),
     h("footer", { text: "GaC side by side" }));
