@@ -20,7 +20,7 @@ _MAX_SEED = 2**63 - 1
 
 
 class Revisions:
-    """Makes such runs; every method raises RequestError, NotFoundError, BusyError, and GacError as `RunService.start`."""
+    """Makes such runs. Every method raises what `RunService.start` does, and NotFoundError for another's run."""
 
     def __init__(self, service: RunService) -> None:
         self._service = service
