@@ -1,8 +1,6 @@
 // Glue: the component's value -> cards, status, inspector, votes. `element`, `server`, `trigger`, `props` and `watch`
 // are Gradio's.
 
-const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
-
 class Board {
   constructor(root) {
     this.root = root;
@@ -122,18 +120,7 @@ class Board {
     remember(this);
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
     this.refresh(true);
-    if (done.saved === null) this.awaitSaving(this.run.id);
-  }
-
-  /** The database is busy or away: ask now and then what became of the run. */
-  async awaitSaving(id) {
-    for (let left = SAVING_ATTEMPTS; left && this.run?.id === id && this.done?.saved === null; left -= 1) {
-      await new Promise((wake) => setTimeout(wake, SAVING_MS));
-      const reply = await server.saved_run({ key: visitorKey(), run: id });
-      if (this.run?.id !== id || !this.done || !reply || reply.error) continue;
-      this.done.saved = reply.saved;
-      this.refresh(true);
-    }
+    if (done.saved === null) awaitSaving(this, this.run.id);
   }
 
   // ---- what people do
