@@ -5,6 +5,8 @@ deleted is gone with the copies.
 """
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,6 +20,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+_Earlier = list[tuple[str, str, str | None]]
 _RUNS = """SELECT id, prompt, settings, member_names, versions FROM run
            WHERE conversation_id = :conversation ORDER BY position"""
 _ANSWERS = """SELECT id, is_ensemble, messages, text, detail, members FROM answer
@@ -32,8 +35,8 @@ def upgrade() -> None:
         sa.Column("is_used", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run_key")),
     )
-    free = {"sqlite_where": sa.text("is_used = 0"), "postgresql_where": sa.text("NOT is_used")}
-    op.create_index("ix_run_key_free", "run_key", ["id"], **free)
+    on_sqlite, on_postgres = sa.text("is_used = 0"), sa.text("NOT is_used")
+    op.create_index("ix_run_key_free", "run_key", ["id"], sqlite_where=on_sqlite, postgresql_where=on_postgres)
     op.create_table(
         "server",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -61,8 +64,8 @@ def upgrade() -> None:
         connection.exec_driver_sql(f"PRAGMA user_version={MUST_REWRITE}")
 
 
-def _seal_conversation(connection, conversation):
-    earlier = []  # (id, prompt, text of the first answer), in order
+def _seal_conversation(connection: sa.Connection, conversation: str) -> None:
+    earlier: _Earlier = []  # (id, prompt, text of the first answer), in order
     for run in connection.execute(sa.text(_RUNS), {"conversation": conversation}).all():
         answers = connection.execute(sa.text(_ANSWERS), {"run": run.id}).all()
         key = AESGCM.generate_key(256)
@@ -85,7 +88,7 @@ def _seal_conversation(connection, conversation):
         earlier.append((run.id, run.prompt, answers[0].text if answers else None))
 
 
-def _turn_ids(earlier, answers):
+def _turn_ids(earlier: _Earlier, answers: Sequence[sa.Row[Any]]) -> list[str]:
     """The earlier runs whose prompt and answer stand in what a run was fed; all of them, where it never answered."""
     if not answers:
         return [run_id for run_id, _, _ in earlier]
@@ -98,12 +101,12 @@ def _turn_ids(earlier, answers):
     return [run_id for run_id, prompt, text in earlier if (prompt, text) in pairs]
 
 
-def _value(column):
+def _value(column: Any) -> Any:
     """JSON as the drivers give it: parsed by Postgres's, text by SQLite's. Raises ValueError where it is damaged."""
     return json.loads(column) if isinstance(column, str | bytes) else column
 
 
-def _sealed(key, content):
+def _sealed(key: bytes, content: dict[str, Any]) -> bytes:
     """Empty where the old row was damaged, so that it stays so."""
     plain = ("prompt", "text", "detail", "turn_ids")
     try:
@@ -112,7 +115,9 @@ def _sealed(key, content):
         return b""
 
 
-def _seal_column(connection, key, table, where, source, target):
+def _seal_column(
+    connection: sa.Connection, key: bytes, table: str, where: tuple[str, str], source: str, target: str
+) -> None:
     name, value = where
     query = sa.text(f"SELECT {source} FROM {table} WHERE {name} = :value")  # noqa: S608
     found = connection.execute(query, {"value": value}).scalar()
@@ -121,7 +126,7 @@ def _seal_column(connection, key, table, where, source, target):
         _update(connection, table, name, value, **{target: seal(key, data)})
 
 
-def _update(connection, table, name, value, **columns):
+def _update(connection: sa.Connection, table: str, name: str, value: str, **columns: Any) -> None:
     parts = ", ".join(f"{column} = :{column}" for column in columns)
     query = sa.text(f"UPDATE {table} SET {parts} WHERE {name} = :value")  # noqa: S608
     connection.execute(query, {"value": value, **columns})
