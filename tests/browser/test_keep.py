@@ -11,7 +11,14 @@ from tests.ui.planted import PlantedEnsemble
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = ("<img src=x onerror=alert(1)>", " ]]> ", "</style><script>alert(2)</script>", "\u0000\ufffe", " ünï 👩‍🚀 مرحبا", "")
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    " ]]> ",
+    "</style><script>alert(2)</script>",
+    "\u0000\ufffe",
+    " ünï 👩‍🚀 مرحبا",
+    "",
+)
 
 
 def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
@@ -66,9 +73,7 @@ def test_a_picture_is_saved(serve: Server, open_page: Opener, tmp_path: Path) ->
     assert len(set(data)) > 200, "more than a blank"
 
 
-def test_a_shared_run_is_read_by_others_and_no_longer_when_its_owner_says_so(
-    serve: Server, open_page: Opener
-) -> None:
+def test_a_shared_run_is_read_by_others_and_no_longer_when_its_owner_says_so(serve: Server, open_page: Opener) -> None:
     site = serve()
     owner = open_page(site)
     owner.ask("a secret turn")

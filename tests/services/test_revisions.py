@@ -17,7 +17,11 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
     again = ended(service.revisions.revise(ALICE, second.id, "Second?", SHORT))
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
 
-    assert (again.parent_run_id, again.branch_position, again.conversation_id) == (second.id, None, first.conversation_id)
+    assert (again.parent_run_id, again.branch_position, again.conversation_id) == (
+        second.id,
+        None,
+        first.conversation_id,
+    )
     asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
     assert asked == ["First?", "Second?", "Third?"]
 
@@ -72,8 +76,8 @@ def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str
 def test_what_did_not_end_at_its_limit_is_not_continued(house: House) -> None:
     service = house.service()
     run = answer(service)
-    run.streams["ensemble"].events[-1] = run.streams["ensemble"].events[-1].__class__(
-        FinishReason.STOP, "", 10, 0, 0.0, 0.0, {}
+    run.streams["ensemble"].events[-1] = (
+        run.streams["ensemble"].events[-1].__class__(FinishReason.STOP, "", 10, 0, 0.0, 0.0, {})
     )
     longer = ended(service.revisions.extend(ALICE, run.id))
     assert len(longer.streams["ensemble"].steps) == 10
