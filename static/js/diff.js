@@ -17,6 +17,11 @@ function remember(board) {
   while (remembered.size > MAX_REMEMBERED) remembered.delete(remembered.keys().next().value);
 }
 
+/** Of runs that were deleted nothing is kept; `runs`: their ids, or null for all. */
+window.gac.forgetAnswers = (runs) => {
+  for (const [id, answer] of remembered) if (!runs || runs.includes(answer.run)) remembered.delete(id);
+};
+
 function diffButton(board) {
   return h("button", { type: "button", class: "gac-icon", text: "Diff", title: "Compare any two answers word by word", onclick: () => openDiff(board) });
 }

@@ -39,11 +39,12 @@ async function go(event, run) {
   else trigger('open', { key: visitorKey(), run: run.id });
 }
 
-/** Do it, say how it went, and show what is left. */
-async function change(call, done = "", ids = []) {
+/** Do it, say how it went, and show what is left; `isAll`: more than the runs of these ids may be gone. */
+async function change(call, done = "", ids = [], isAll = false) {
   const reply = (await call) ?? { error: "The server did not answer." };
   const isShown = ids.some((id) => window.gac.isShowing(id));
   if (!reply.error) for (const id of ids) window.gac.forgetTurn?.(id);
+  if (!reply.error && ids.length) window.gac.forgetAnswers?.(isAll ? null : ids);
   await load();
   note.textContent = reply.error ?? (done || note.textContent);
   if (!reply.error && isShown) trigger('cleared');
@@ -61,7 +62,7 @@ const actions = {
     "Its prompt, answers and traces are gone for good. Later turns stay; they and their conversation go on without it. A branch, or the run again, is a run of its own."),
   async onDelete(conversation) {
     if (!(await confirmed(dialog, "Delete this conversation?", `${plural(conversation.num_runs, "turn")} and the conversation's name: ${GONE.toLowerCase()}`))) return;
-    await change(server.delete_conversation({ key: visitorKey(), conversation: conversation.id }), "Deleted.", conversation.runs.map((run) => run.id));
+    await change(server.delete_conversation({ key: visitorKey(), conversation: conversation.id }), "Deleted.", conversation.runs.map((run) => run.id), true);
   },
   onName: (conversation, name) => change(server.name_conversation({ key: visitorKey(), conversation: conversation.id, name })),
   async onStar(conversation) {
@@ -79,7 +80,9 @@ part("[data-act=delete-all]").addEventListener("click", async () => {
   const reply = await server.delete_all({ key: visitorKey() });
   await load();
   note.textContent = reply?.error ?? "All your data is deleted.";
-  if (!reply?.error) trigger('cleared');
+  if (reply?.error) return;
+  window.gac.forgetAnswers?.(null);
+  trigger('cleared');
 });
 more.addEventListener("click", () => load(list.children.length));
 window.gac.refreshHistory = () => load();

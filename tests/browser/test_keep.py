@@ -113,6 +113,14 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.ask("again")
     page.page.click(".gac-asked >> text=Diff")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 6
+    page.page.click(".gac-diff >> text=Close")
+    page.page.click("role=tab[name=History]")
+    page.page.click("role=button[name='Delete: hello']")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector("text=Deleted.")
+    page.page.click("role=tab[name=Compare]")
+    page.page.click(".gac-asked >> text=Diff")
+    assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 3, "nothing is kept of what is deleted"
 
 
 def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_page: Opener) -> None:
