@@ -44,7 +44,7 @@ def list_conversations(
         query = query.where(Run.created_at < wanted.before)
     if wanted.is_starred:
         query = query.where(Conversation.is_starred)
-    groups: defaultdict[str, list[tuple[RunSummary, Row[Any]]]] = defaultdict(list)
+    groups: defaultdict[str, list[tuple[RunSummary, Row[*tuple[Any, ...]]]]] = defaultdict(list)
     for summary, row in _found(session, query, wanted):
         groups[summary.conversation_id].append((summary, row))
     conversations = [_conversation(group) for group in groups.values()]
@@ -69,7 +69,7 @@ _SORTS: dict[str, tuple[Any, bool]] = {
 SORTS = tuple(_SORTS)
 
 
-def _runs(visitor_key: str) -> Select[Any]:
+def _runs(visitor_key: str) -> Select[*tuple[Any, ...]]:
     num_answers = select(func.count(Answer.id)).where(Answer.run_id == Run.id).correlate(Run).scalar_subquery()
     return (
         owned(visitor_key)
@@ -87,7 +87,9 @@ def _runs(visitor_key: str) -> Select[Any]:
     )
 
 
-def _found(session: Session, query: Select[Any], wanted: HistoryFilter) -> Iterator[tuple[RunSummary, Row[Any]]]:
+def _found(
+    session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter
+) -> Iterator[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
     sought = clean_text(wanted.search).casefold()
     for rows in session.execute(query).partitions(_BATCH):
         pairs = [(summary, row) for row in rows if wanted.lets(summary := _summary(row))]
@@ -97,8 +99,8 @@ def _found(session: Session, query: Select[Any], wanted: HistoryFilter) -> Itera
 
 
 def _saying(
-    session: Session, pairs: Sequence[tuple[RunSummary, Row[Any]]], sought: str
-) -> list[tuple[RunSummary, Row[Any]]]:
+    session: Session, pairs: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], sought: str
+) -> list[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
     """Those in whose prompt, answers or conversation's name it stands."""
     at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
     keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
@@ -115,14 +117,14 @@ def _text(key: bytes, body: bytes) -> str:
         return ""
 
 
-def _name(row: Row[Any]) -> str:
+def _name(row: Row[*tuple[Any, ...]]) -> str:
     try:
         return unseal(row.name_key, row.name).decode() if row.name else ""
     except DamagedError:
         return ""
 
 
-def _summary(row: Row[Any]) -> RunSummary:
+def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
     content, outcome, status = {}, None, RunStatus.DAMAGED
     try:
         with damage_named():
@@ -149,7 +151,7 @@ def _summary(row: Row[Any]) -> RunSummary:
     )
 
 
-def _conversation(group: Sequence[tuple[RunSummary, Row[Any]]]) -> ConversationSummary:
+def _conversation(group: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]]) -> ConversationSummary:
     (first, row), runs = group[0], tuple(summary for summary, _ in group)
     return ConversationSummary(
         conversation_id=first.conversation_id, name=_name(row), is_starred=row.is_starred, runs=runs, num_runs=len(runs)

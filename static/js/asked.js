@@ -1,5 +1,15 @@
 // What stands above the answers: the prompt, where a branch comes from, and the way to run it again.
 
+/** Each name stands in quotes because Gradio looks for it there. */
+function send(event, data) {
+  if (event === 'branch') trigger('branch', data);
+  else if (event === 'rerun') trigger('rerun', data);
+  else if (event === 'revise') trigger('revise', data);
+  else if (event === 'regenerate') trigger('regenerate', data);
+  else if (event === 'extend') trigger('extend', data);
+  else trigger('open', data);
+}
+
 /** `ask(event, fields)` starts something; `keep`: more buttons. */
 function askedParts(run, ask, keep) {
   const act = (text, title, onclick) => h("button", { type: "button", class: "gac-icon", text, title, onclick });

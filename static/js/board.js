@@ -84,10 +84,7 @@ class Board {
       onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
       onExpand: () => this.expand(this.cards[stream.index]),
     };
-    const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
-    const card = new kind(stream, run, this.painter, actions);
-    if (run.is_own) offerMore(card, run, (event, fields) => this.ask(event, { run: run.id, ...fields }));
-    return card;
+    return newCard(stream, run, this.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
   }
 
   take(line) {
@@ -237,14 +234,7 @@ class Board {
     if (this.isBusy) return;
     await this.clear();
     this.expect();
-    const data = { key: visitorKey(), ...fields };
-    // Each name stands in quotes because Gradio looks for it there.
-    if (event === 'branch') trigger('branch', data);
-    else if (event === 'rerun') trigger('rerun', data);
-    else if (event === 'revise') trigger('revise', data);
-    else if (event === 'regenerate') trigger('regenerate', data);
-    else if (event === 'extend') trigger('extend', data);
-    else trigger('open', data);
+    send(event, { key: visitorKey(), ...fields });
   }
 
   refresh(isNow = false) {

@@ -75,8 +75,11 @@ function pageOf(board) {
     h("meta", { name: "viewport", content: "width=device-width" }));
   page.head.append(h("style", { text: EXPORT_STYLE }));
   page.body.append(articleOf(board));
-  return `<!doctype html>\n${page.documentElement.outerHTML}\n`;
+  return asXml(page);
 }
+
+/** Elements written out; what no XML may hold is replaced. */
+const asXml = (node) => new XMLSerializer().serializeToString(node).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/gu, "\ufffd");
 
 /** A PNG, drawn by the browser from the same elements. */
 async function pictureOf(board) {
@@ -88,8 +91,7 @@ async function pictureOf(board) {
   const height = Math.ceil(article.getBoundingClientRect().height);
   stage.remove();
   const scale = Math.min(PICTURE_SCALE, MAX_PICTURE_PX / height);
-  const content = new XMLSerializer().serializeToString(h("div", {}, style, article)).replace(/[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/gu, "\ufffd");
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${PICTURE_WIDTH}" height="${height}"><foreignObject width="100%" height="100%">${content}</foreignObject></svg>`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${PICTURE_WIDTH}" height="${height}"><foreignObject width="100%" height="100%">${asXml(h("div", {}, style, article))}</foreignObject></svg>`;
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
   await image.decode();
