@@ -12,11 +12,11 @@ function send(event, data) {
 
 /** `ask(event, fields)` starts something; `keep`: more buttons. */
 function askedParts(run, ask, keep) {
-  const act = (text, title, onclick) => h("button", { type: "button", class: "gac-icon", text, title, onclick });
+  const act = (text, title, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, title, onclick });
   return [
     h("h2", { dir: "auto", text: run.prompt }),
-    run.is_own ? act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id })) : null,
-    run.is_own ? act("Edit", "Change this prompt and ask again in its place", (event) => editPrompt(event.target, run, ask)) : null,
+    run.is_own ? act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id }), "gac-wide") : null,
+    run.is_own ? act("Edit", "Change this prompt and ask again in its place", (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
     ...keep,
     run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: "A run that somebody shares, to be read: nothing here can be changed." }),
     run.parent ? h("p", { class: "gac-small gac-of-branch" }, run.branch_position === null ? "Asked again in the place of an earlier run. " : `Branched at token ${run.branch_position + 1} of an earlier run. `,
@@ -40,7 +40,7 @@ function editPrompt(button, run, ask) {
   const end = () => {
     form.replaceWith(title);
     button.hidden = false;
-    button.focus();
+    if (button.offsetParent) button.focus();
   };
   const send = () => {
     if (!field.value.trim()) return;

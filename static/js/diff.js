@@ -23,7 +23,7 @@ window.gac.forgetAnswers = (runs) => {
 };
 
 function diffButton(board) {
-  return h("button", { type: "button", class: "gac-icon", text: "Diff", title: "Compare any two answers word by word", onclick: () => openDiff(board) });
+  return h("button", { type: "button", class: "gac-icon gac-wide", text: "Diff", title: "Compare any two answers word by word", onclick: () => openDiff(board) });
 }
 
 function openDiff(board) {

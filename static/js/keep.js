@@ -10,9 +10,15 @@ function keepMenu(board) {
     }
   } });
   const isLinked = run.is_own && board.root.dataset.sharing === "on";
+  // What stands beside the menu where there is room.
+  const other = (text, act) => h("button", { type: "button", class: "gac-icon gac-narrow", text, onclick: (event) => { menu.open = false; act(event); } });
+  const ask = (event, fields) => board.ask(event, fields);
+  const narrow = [run.is_own ? other("Run again", () => ask("rerun", { run: run.id })) : null,
+    run.is_own ? other("Edit the prompt", (event) => editPrompt(event.target, run, ask)) : null, other("Compare two answers", () => openDiff(board))];
   const menu = h("details", { class: "gac-keep" },
-    h("summary", { class: "gac-icon", text: "Keep" }),
+    h("summary", { class: "gac-icon", text: "More" }),
     h("div", { class: "gac-keep-items" },
+      ...narrow,
       item("Copy as Markdown", async () => { await navigator.clipboard.writeText(markdownOf(board)); return "Copied."; }),
       item("Save as HTML", () => { download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return "Saved."; }),
       item("Save as PNG", async () => { download(await pictureOf(board), `${fileName(run)}.png`); return "Saved."; }),
