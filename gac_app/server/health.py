@@ -1,4 +1,7 @@
-"""`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable)."""
+"""`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
+
+`/readyz` tells as well how much of ended runs each member keeps in its cache, and at most.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ def health_routes(service: RunService) -> APIRouter:
         if problem := await storage.problem():
             reasons["storage"] = problem
         status = "ready" if not reasons else "not ready"
-        return JSONResponse({"status": status, "reasons": reasons}, status_code=503 if reasons else 200)
+        content = {"status": status, "reasons": reasons, "kept_prefixes": service.kept()}
+        return JSONResponse(content, status_code=503 if reasons else 200)
 
     return router
 

@@ -11,7 +11,7 @@ from gac_app.config import MAX_NEW_TOKENS, Settings
 from gac_app.decoding.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.services.live_runs import owner_of
-from gac_app.services.views import LiveRun, Origin, RunView, StreamView, is_over
+from gac_app.services.views import LiveRun, LiveStream, Origin, RunView, StreamView, is_over
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.services.runs import RunService
@@ -25,7 +25,9 @@ class Revisions:
     def __init__(self, service: RunService) -> None:
         self._service = service
 
-    def revise(self, visitor_key: str, run_id: str, prompt: str, changes: Mapping[str, Any]) -> LiveRun:
+    def revise(
+        self, visitor_key: str, run_id: str, prompt: str, changes: Mapping[str, Any], *, client: str = ""
+    ) -> LiveRun:
         """Ask anew, with another prompt or other settings, after the turns that the run went on from.
 
         Args:
@@ -34,9 +36,9 @@ class Revisions:
         with self._service.changing(visitor_key):
             parent = self._parent(visitor_key, run_id)
             settings = self._service.config.settings_from(changes)
-            return self._service.ask(visitor_key, prompt, settings, Origin(parent))
+            return self._service.ask(visitor_key, prompt, settings, Origin(parent), client=client)
 
-    def regenerate(self, visitor_key: str, run_id: str, stream: str) -> LiveRun:
+    def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
         """Answer anew in one stream, sampled with the next seed; the other answers are taken over."""
         with self._service.changing(visitor_key):
             parent = self._parent(visitor_key, run_id)
@@ -45,9 +47,9 @@ class Revisions:
             kept = {key: _copy(other) for key, other in parent.streams.items() if key != stream}
             seed = parent.seeds.get(stream, parent.settings.seed)
             origin = Origin(parent, kept=kept, seeds={**parent.seeds, stream: 0 if seed >= _MAX_SEED else seed + 1})
-            return self._ask_again(visitor_key, parent, parent.settings, origin)
+            return self._ask_again(visitor_key, parent, parent.settings, origin, client)
 
-    def extend(self, visitor_key: str, run_id: str) -> LiveRun:
+    def extend(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """Go on with the answers that ended at their limit of tokens, for as many again; others are taken over."""
         from gac_app.decoding.session import Branch
 
@@ -64,14 +66,13 @@ class Revisions:
                 self._service.ready_ensemble().check_branch(branch)
             settings = parent.settings.model_copy(update={"max_new_tokens": min(2 * limit, MAX_NEW_TOKENS)})
             kept = {key: _copy(stream) for key, stream in parent.streams.items() if key not in ended}
-            return self._ask_again(
-                visitor_key, parent, settings, Origin(parent, kept=kept, branches=branches, seeds=parent.seeds)
-            )
+            origin = Origin(parent, kept=kept, branches=branches, seeds=parent.seeds)
+            return self._ask_again(visitor_key, parent, settings, origin, client)
 
-    def _ask_again(self, visitor_key: str, parent: RunView, settings: Settings, origin: Origin) -> LiveRun:
+    def _ask_again(self, visitor_key: str, parent: RunView, settings: Settings, origin: Origin, client: str) -> LiveRun:
         # Checked against the members of today.
         checked = self._service.config.settings_from(settings.model_dump())
-        return self._service.ask(visitor_key, parent.prompt, checked, origin)
+        return self._service.ask(visitor_key, parent.prompt, checked, origin, client=client)
 
     def _parent(self, visitor_key: str, run_id: str) -> RunView:
         owner_of(visitor_key)
@@ -81,8 +82,8 @@ class Revisions:
         return parent
 
 
-def _copy(stream: StreamView) -> StreamView:
-    return StreamView(stream.name, events=list(stream.events))
+def _copy(stream: StreamView) -> LiveStream:
+    return LiveStream(stream.name, events=list(stream.events))
 
 
 def _is_at_limit(stream: StreamView, limit: int) -> bool:

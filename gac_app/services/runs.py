@@ -6,7 +6,7 @@ Everything that a visitor may do goes through `RunService`, which checks whose i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any
@@ -40,21 +40,26 @@ class RunService:
         config: members, default settings, how many runs at once.
         store: where runs are kept.
         versions: of the packages that decide a result; stored with each run.
+
+    Attributes:
+        kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
         self.config = config
         self.states = MemberStates(config)
+        self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
+        self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
         self._runs = LiveRuns()
         self.revisions = Revisions(self)
 
     # --- the members
 
-    def use(self, ensemble: Ensemble) -> None:
-        """From now on runs can be started."""
+    def use(self, ensemble: Ensemble, kept: Callable[[], dict[str, Any]] = dict) -> None:
+        """From now on runs can be started. `kept`: see the attribute."""
+        self.kept = kept
         self._runner.ensemble = ensemble
 
     def member_states(self) -> list[MemberState]:
@@ -85,12 +90,14 @@ class RunService:
         conversation_id: str | None = None,
         *,
         repeats: RunView | None = None,
+        client: str = "",
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
         Args:
             changes: settings that differ from the configuration's.
             repeats: the run that this one is once more, if it is.
+            client: where it comes from, as `client_of` tells it; clients take turns.
 
         Raises:
             RequestError: where prompt or settings do not fit, naming the field.
@@ -113,9 +120,9 @@ class RunService:
                 repeats_run_id=repeats.id if repeats else None,
             )
             run.seeds = dict(repeats.seeds) if repeats else {}
-            return self._begin(run, visitor_key)
+            return self._begin(run, visitor_key, client)
 
-    def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin) -> LiveRun:
+    def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
         """Answer a prompt in the place of an earlier run; to be called while `changing`."""
         self.ready_ensemble()
         run = LiveRun(
@@ -125,13 +132,13 @@ class RunService:
             keys=[key for key in self._stream_keys() if key in origin.parent.streams],
             origin=origin,
         )
-        return self._begin(run, visitor_key)
+        return self._begin(run, visitor_key, client)
 
     def changing(self, visitor_key: str) -> AbstractContextManager[None]:
         """Nothing of the visitor's is deleted until the block ends. Raises BusyError."""
         return self._runs.changing(owner_of(visitor_key))
 
-    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int) -> LiveRun:
+    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Go on from the middle of an ensemble answer with another token, in every stream.
 
         Args:
@@ -143,7 +150,7 @@ class RunService:
         ensemble = self.ready_ensemble()
         with self.changing(visitor_key):
             parent = self.find(visitor_key, run_id)
-            steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
+            steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
             step = _step_at(steps, position)
             listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
             if token_id not in listed:
@@ -152,19 +159,20 @@ class RunService:
             ensemble.check_branch(branch)
             settings = self.config.settings_from(parent.settings.model_dump())
             origin = Origin(parent, position, branches=dict.fromkeys(parent.streams, branch), seeds=parent.seeds)
-            return self.ask(visitor_key, parent.prompt, settings, origin)
+            return self.ask(visitor_key, parent.prompt, settings, origin, client=client)
 
-    def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
+    def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
-        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run)
+        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run, client=client)
 
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
         """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
         last = self.conversation(visitor_key, conversation_id)[-1]
         return (*last.turns, last.as_turn())
 
-    def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
+    def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
+        run.client = client
         for key, stream in run.streams.items():
             if stream.finished is None:
                 self.ready_ensemble().check_prompt(stream.messages, run.settings, alone=alone_in(key))
@@ -241,12 +249,14 @@ class RunService:
         is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
         return parent if is_alike and is_other else None
 
-    def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
-        """What one step of a stream saw and chose."""
+    def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
+        """The steps of a stream, of which there is one at `position`, and the settings they were made with."""
         run = self.look(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
-        return _step_at(run.streams[stream].steps, position)
+        steps = run.streams[stream].steps
+        _step_at(steps, position)
+        return steps, run.settings
 
     def history(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
         """A visitor's stored runs, newest first."""
@@ -374,7 +384,7 @@ def _checked_prompt(prompt: str) -> str:
     return clean_text(prompt)
 
 
-def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
+def _step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
     if not steps:
         raise RequestError("position", "this answer has no steps")
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrac
 from gac_app.models.message import Message
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
 from gac_app.storage.text import clean_text
+from gac_app.storage.traces import LazySequence, StoredEvents
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.decoding.session import Branch
@@ -38,7 +40,8 @@ class StreamView:
 
     name: str  # the member's, or "ensemble"
     messages: tuple[Message, ...] = ()  # what is fed; see `RunView.feed`
-    events: list[Event] = field(default_factory=list)
+    events: Sequence[Event] = field(default_factory=list)
+    outline: Sequence[Event] | None = None  # events without candidates and members, where they are to be had for less
 
     @property
     def finished(self) -> FinishedEvent | None:
@@ -46,13 +49,29 @@ class StreamView:
         return last if isinstance(last, FinishedEvent) else None
 
     @property
-    def steps(self) -> list[StepTrace]:
-        return [event.step for event in self.events if isinstance(event, TokenEvent)]
+    def steps(self) -> Sequence[StepTrace]:
+        """Those so far; of a stored answer, each is read when it is looked at."""
+        events = self.events
+        return LazySequence(len(events) - (self.finished is not None), lambda position: _step_of(events[position]))
 
     @property
     def text(self) -> str:
         """The answer, as far as it has come."""
+        if finished := self.finished:
+            return finished.text
         return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
+
+
+@dataclass(slots=True)
+class LiveStream(StreamView):
+    """One answer that is under way."""
+
+    events: list[Event] = field(default_factory=list)
+
+
+def _step_of(event: Event) -> StepTrace:
+    assert isinstance(event, TokenEvent)  # noqa: S101 (only the last event is none)
+    return event.step
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -65,7 +84,7 @@ class RunView:
     settings: Settings
     member_names: tuple[str, ...]
     status: str  # "waiting" or a RunStatus
-    streams: dict[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
+    streams: Mapping[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
     queue_place: int = 0  # runs before this one; 0 = decoding
     is_saved: bool | None = None  # None = not known yet
     outcome: str | None = None
@@ -107,7 +126,7 @@ class Origin:
     parent: RunView
     branch_position: int | None = None
     branches: Mapping[str, Branch] = field(default_factory=dict)
-    kept: Mapping[str, StreamView] = field(default_factory=dict)
+    kept: Mapping[str, LiveStream] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -118,6 +137,8 @@ class LiveRun(RunView):
         keys: its streams, the ensemble's first.
         turns, conversation_id: that it goes on from, where it has no `origin`.
     """
+
+    streams: dict[str, LiveStream]
 
     def __init__(
         self,
@@ -139,7 +160,7 @@ class LiveRun(RunView):
             settings=settings,
             member_names=tuple(key.removeprefix("member:") for key in keys if key != ENSEMBLE),
             status=WAITING,
-            streams={key: kept.get(key) or StreamView(key.removeprefix("member:")) for key in keys},
+            streams={key: kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
             turns=origin.parent.turns if origin else turns,
             parent_run_id=origin.parent.id if origin else None,
             branch_position=origin.branch_position if origin else None,
@@ -147,6 +168,8 @@ class LiveRun(RunView):
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
+        self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
+        self.came_at = time.monotonic()
         self.branches = dict(origin.branches) if origin else {}
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
@@ -213,7 +236,15 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
     )
-    return StreamView(answer.system, events=[*answer.events, finished])
+    tokens = answer.events
+    outline = tokens.outline if isinstance(tokens, StoredEvents) else tokens
+    return StreamView(answer.system, events=_ended(tokens, finished), outline=_ended(outline, finished))
+
+
+def _ended(tokens: Sequence[TokenEvent], finished: FinishedEvent) -> Sequence[Event]:
+    """Events with their end, none of which is looked at."""
+    num_tokens = len(tokens)
+    return LazySequence(num_tokens + 1, lambda at: tokens[at] if at < num_tokens else finished)
 
 
 def is_over(run: RunView) -> bool:

@@ -5,31 +5,21 @@ Every function raises DamagedError where something of it cannot be read.
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from gac_app.decoding.events import FinishReason, TokenEvent
-from gac_app.decoding.serialise import token_from_json, token_to_json, usage_from_json
+from gac_app.decoding.serialise import usage_from_json
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
 from gac_app.storage.sealing import damage_named, seal, unseal, unseal_json
-from gac_app.storage.tables import Answer, Run, Trace
+from gac_app.storage.tables import Answer, Run
+from gac_app.storage.traces import StoredEvents, pack_events, unpack_json
 
 
 def seal_events(key: bytes, events: Sequence[TokenEvent]) -> bytes:
     """The steps of an answer, as a trace keeps them."""
-    return seal(
-        key, zlib.compress(json.dumps([token_to_json(event) for event in events], separators=(",", ":")).encode())
-    )
-
-
-def _steps(key: bytes, trace: Trace | None) -> list[Any]:
-    if trace is None:
-        return []
-    steps: list[Any] = json.loads(zlib.decompress(unseal(key, trace.steps)))
-    return steps
+    return seal(key, pack_events(events))
 
 
 def content_of(run: Run) -> dict[str, Any]:
@@ -118,7 +108,7 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
         "members": body["members"],
         "digest": answer.digest,
         "is_reproducible": answer.is_reproducible,
-        "steps": _steps(run.key.key, answer.trace),
+        "steps": unpack_json(unseal(run.key.key, answer.trace.steps)) if answer.trace else [],
     }
 
 
@@ -153,7 +143,7 @@ def _answer(key: bytes, answer: Answer) -> AnswerRecord:
         finish_reason=FinishReason(answer.finish_reason),
         detail=body["detail"],
         members=usage_from_json(body["members"]),
-        events=tuple(token_from_json(item) for item in _steps(key, answer.trace)),
+        events=StoredEvents(unseal(key, answer.trace.steps)) if answer.trace else (),
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
     )

@@ -182,7 +182,7 @@ class Answer(Base):
 
 
 class Trace(Base):
-    """Every step of an answer, sealed: zlib over the JSON of `decoding.serialise`. Apart, so that lists stay quick."""
+    """Every step of an answer (see `traces`), sealed. Apart, so that lists stay quick."""
 
     __tablename__ = "trace"
 

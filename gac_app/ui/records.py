@@ -92,7 +92,8 @@ class RunLines:
         return [{"phase": {"status": phase[0], "place": phase[1]}}]
 
     def _stream_lines(self, index: int) -> list[Any]:
-        events = self._streams[self._keys[index]].events
+        stream = self._streams[self._keys[index]]
+        events = stream.events if stream.outline is None else stream.outline
         first, last = self._num_sent[index], len(events)
         self._num_sent[index] = last
         new = events[first:last]

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.services.shares import client_of
 from gac_app.services.views import ENSEMBLE, is_over
 from gac_app.ui.records import RunLines
-from gac_app.ui.requests import Fields, visitor_key_of
+from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
 from gac_app.ui.settings_panel import changes_from
 
 if TYPE_CHECKING:
@@ -39,12 +41,14 @@ class RunHandlers:
     ) -> AsyncIterator[Updates]:
         """Answer a prompt with the settings of the side panel, in the order of its components."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             visitor_key = visitor_key_of(key)
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
                 raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
             changes = changes_from(self._service.config, settings)
-            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id)
+            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -52,10 +56,13 @@ class RunHandlers:
     async def branch(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Start a new run that takes another token at one position of an earlier one."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
             position, token_id = fields.number("position"), fields.number("token")
-            return fields.visitor_key, self._service.branch(fields.visitor_key, fields.text("run"), position, token_id)
+            key, run_id = fields.visitor_key, fields.text("run")
+            return key, self._service.branch(key, run_id, position, token_id, client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -63,9 +70,11 @@ class RunHandlers:
     async def rerun(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Start a run again with the prompt and settings that it had."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
-            return fields.visitor_key, self._service.rerun(fields.visitor_key, fields.text("run"))
+            return fields.visitor_key, self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -73,12 +82,14 @@ class RunHandlers:
     async def revise(self, event: gr.EventData, *settings: object) -> AsyncIterator[Updates]:
         """Ask anew in an earlier run's place, with the prompt that is sent and the settings of the side panel."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
             prompt = fields.text("prompt", MAX_PROMPT_CHARS)
             changes = changes_from(self._service.config, settings)
             revise = self._service.revisions.revise
-            return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes)
+            return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -86,10 +97,14 @@ class RunHandlers:
     async def regenerate(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Answer anew in one stream of a run."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
             regenerate = self._service.revisions.regenerate
-            return fields.visitor_key, regenerate(fields.visitor_key, fields.text("run"), fields.text("stream"))
+            return fields.visitor_key, regenerate(
+                fields.visitor_key, fields.text("run"), fields.text("stream"), client=client
+            )
 
         async for updates in self._stream(start):
             yield updates
@@ -97,9 +112,13 @@ class RunHandlers:
     async def extend(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Go on with the answers that ended at their limit."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
-            return fields.visitor_key, self._service.revisions.extend(fields.visitor_key, fields.text("run"))
+            return fields.visitor_key, self._service.revisions.extend(
+                fields.visitor_key, fields.text("run"), client=client
+            )
 
         async for updates in self._stream(start):
             yield updates
@@ -111,15 +130,16 @@ class RunHandlers:
             run = self._service.look(fields.visitor_key, fields.text("run"))
             runs = self._conversation(fields.visitor_key, run)
             before = self._service.run_before(fields.visitor_key, run)
+            board = RunLines(run, before, self._service.run_beside(fields.visitor_key, run)).value(is_last=True)
         except GacError as error:
             return _notice(error)
-        beside = self._service.run_beside(fields.visitor_key, run)
-        board = RunLines(run, before, beside).value(is_last=True)
         if runs and runs[-1].id != run.id:
             return board, "[]", "", gr.skip(), ""
         return board, _turns_before(run), run.conversation_id, gr.skip(), ""
 
     async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
+        if not await _is_heard():
+            return
         try:
             key, run = await asyncio.to_thread(start)
         except GacError as error:
@@ -143,6 +163,19 @@ class RunHandlers:
             return self._service.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
             return []
+
+
+async def _is_heard() -> bool:
+    """Whether somebody listens to the event that is being handled, as far as the host knows."""
+    request = LocalContext.request.get(None)
+    is_heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
+    return is_heard is None or await is_heard()
+
+
+def _client() -> str:
+    """What stands for the client whose event is being handled."""
+    request = LocalContext.request.get(None)
+    return client_of(request.client.host) if request and request.client else ""
 
 
 def _turns_before(run: RunView) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched
@@ -20,7 +21,7 @@ def findings(page: Watched) -> list[list[str]]:
 
 
 def with_axe(page: Watched) -> None:
-    axe = Path(pytest.importorskip("axe_playwright_python").__file__).with_name("axe.min.js")
+    axe = Path(axe_playwright_python.__file__).with_name("axe.min.js")
     page.page.add_script_tag(content=axe.read_text("utf-8"))
 
 

@@ -13,6 +13,8 @@ from gac_app.server.host import bare_host
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState
 
+KEPT = FakeService().kept()
+
 
 @pytest.fixture
 def service() -> FakeService:
@@ -33,7 +35,7 @@ def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: Fak
 
 def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}, "kept_prefixes": KEPT})
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
@@ -49,6 +51,7 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
     assert answer.json() == {
         "status": "not ready",
         "reasons": {"mid": "fetching", "large": "failed: gone", "storage": "the database is read-only"},
+        "kept_prefixes": KEPT,
     }
 
 

@@ -47,7 +47,7 @@ def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, ki
         lambda: service.vote(ALICE, run_id, "tie"),
         lambda: service.undo_vote(ALICE, run_id),
         lambda: service.rerun(ALICE, run_id),
-        lambda: service.step(ALICE, run_id, "ensemble", 0),
+        lambda: service.steps(ALICE, run_id, "ensemble", 0),
     ):
         with pytest.raises(DamagedError, match="can be deleted"):
             attempt()
