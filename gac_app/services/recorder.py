@@ -39,6 +39,7 @@ class Recorder:
                 parent_run_id=run.parent_run_id,
                 branch_position=run.branch_position,
                 repeats_run_id=run.repeats_run_id,
+                seeds=run.seeds,
                 turn_ids=tuple(turn.run_id for turn in run.turns),
                 config_hash=self._config_hash,
                 versions=self._versions,
