@@ -48,7 +48,11 @@ class CompareTab:
                 new_conversation = self._build_dock(config)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(panel, new_conversation)
-        self.connect(self._board, "open", "rerun", "branch")
+        self.connect(self._board, "open", "rerun", "branch", "regenerate", "extend")
+        self._board.revise(
+            self._handlers.revise, panel.inputs, self._outputs,
+            trigger_mode="multiple", **{**self._streaming, **UNCHECKED},
+        )  # fmt: skip
         self.connect(self._turns, "open")
         self._connect_settings(panel)
 
@@ -67,7 +71,7 @@ class CompareTab:
         return new_conversation
 
     def connect(self, source: gr.HTML, *events: str) -> None:
-        """Let the named events of `source` ("open", "rerun", "branch") fill the board."""
+        """Let the named events of `source` ("open", "rerun" and others) fill the board."""
         for name in events:
             handler, listen = getattr(self._handlers, name), getattr(source, name)
             options = {**QUIET, "queue": False} if name == "open" else self._streaming

@@ -14,8 +14,8 @@ from gradio.context import LocalContext
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.shares import client_of
-from gac_app.services.views import ENSEMBLE
-from gac_app.ui.records import RunLines, is_over
+from gac_app.services.views import ENSEMBLE, is_over
+from gac_app.ui.records import RunLines
 from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
 from gac_app.ui.settings_panel import changes_from
 
@@ -79,13 +79,58 @@ class RunHandlers:
         async for updates in self._stream(start):
             yield updates
 
+    async def revise(self, event: gr.EventData, *settings: object) -> AsyncIterator[Updates]:
+        """Ask anew in an earlier run's place, with the prompt that is sent and the settings of the side panel."""
+
+        client = _client()
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+            changes = changes_from(self._service.config, settings)
+            revise = self._service.revisions.revise
+            return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
+
+        async for updates in self._stream(start):
+            yield updates
+
+    async def regenerate(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Answer anew in one stream of a run."""
+
+        client = _client()
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            regenerate = self._service.revisions.regenerate
+            return fields.visitor_key, regenerate(
+                fields.visitor_key, fields.text("run"), fields.text("stream"), client=client
+            )
+
+        async for updates in self._stream(start):
+            yield updates
+
+    async def extend(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Go on with the answers that ended at their limit."""
+
+        client = _client()
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, self._service.revisions.extend(
+                fields.visitor_key, fields.text("run"), client=client
+            )
+
+        async for updates in self._stream(start):
+            yield updates
+
     def open(self, event: gr.EventData) -> Updates:
         """Show a stored run as it ended. Only a conversation's newest run can be gone on from; others stand alone."""
         try:
             fields = Fields(event._data)
-            run = self._service.find(fields.visitor_key, fields.text("run"))
+            run = self._service.look(fields.visitor_key, fields.text("run"))
             runs = self._conversation(fields.visitor_key, run)
-            board = RunLines(run, self._service.run_before(fields.visitor_key, run)).value(is_last=True)
+            before = self._service.run_before(fields.visitor_key, run)
+            board = RunLines(run, before, self._service.run_beside(fields.visitor_key, run)).value(is_last=True)
         except GacError as error:
             return _notice(error)
         if runs and runs[-1].id != run.id:
@@ -101,7 +146,8 @@ class RunHandlers:
             yield _notice(error)
             return
         try:
-            lines = RunLines(run, await asyncio.to_thread(self._service.run_before, key, run))
+            before = await asyncio.to_thread(self._service.run_before, key, run)
+            lines = RunLines(run, before, await asyncio.to_thread(self._service.run_beside, key, run))
             yield lines.value(), _turns_before(run), run.conversation_id, "", ""
             async for _ in _ticks(run):
                 yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
