@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
@@ -19,6 +18,7 @@ from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
 from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
+from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream, stored_view
 from gac_app.storage import ConversationSummary, HistoryFilter, RunSummary, Store, StoredRun, Turn, clean_text
 
@@ -27,10 +27,17 @@ if TYPE_CHECKING:  # it loads torch, which the page need not wait for
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
-STORE_TIMEOUT_S = 10.0  # for a vote or a deletion to be written
 MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
 CLOSE_TIMEOUT_S = 2.0  # for all of them, when the process ends
+
+
+class Companion(Protocol):
+    """What works through a `RunService` for visitors, and is told when it must not go on."""
+
+    def forget(self, visitor_key: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class RunService:
@@ -42,12 +49,14 @@ class RunService:
         versions: of the packages that decide a result; stored with each run.
 
     Attributes:
+        companions: told of a visitor who deletes everything, and of the end.
         kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
         self.config = config
         self.states = MemberStates(config)
+        self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
@@ -75,6 +84,8 @@ class RunService:
 
     def close(self) -> None:
         """Stop every run, write what is to be written, and release the models."""
+        for companion in self.companions:
+            companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
         self._store.close()
         if self._runner.ensemble is not None:
@@ -223,7 +234,7 @@ class RunService:
         run = self.find(visitor_key, run_id)
         if run.is_saved is not True:
             raise RequestError("share", "takes a run that is over and saved")
-        _settle(self._store.share_run(visitor_key, run_id, is_shared))
+        settle(self._store.share_run(visitor_key, run_id, is_shared))
         run.is_shared = is_shared
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
@@ -274,10 +285,10 @@ class RunService:
         """Name a conversation, or with a blank name take its name away."""
         if len(name) > MAX_NAME_CHARS:
             raise RequestError("name", f"has {len(name):,} characters; at most {MAX_NAME_CHARS} are taken")
-        _settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
+        settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
 
     def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> None:
-        _settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
+        settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
 
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
         """A conversation's runs in order, those not stored yet included. Raises NotFoundError where it has none."""
@@ -315,13 +326,13 @@ class RunService:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
         if isinstance(run, LiveRun):
             self._runner.stop(run)
-        _settle(self._store.vote(visitor_key, run_id, outcome))
+        settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take the vote on a run back."""
         run = self.find(visitor_key, run_id)
-        _settle(self._store.undo_vote(visitor_key, run_id))
+        settle(self._store.undo_vote(visitor_key, run_id))
         run.outcome = None
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
@@ -341,7 +352,7 @@ class RunService:
                 run.forget_turn(run_id)
             self._runner.forget(owner, conversation_id)
             try:
-                _settle(self._store.delete_run(visitor_key, run_id))
+                settle(self._store.delete_run(visitor_key, run_id))
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
@@ -359,19 +370,14 @@ class RunService:
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
         owner = owner_of(visitor_key)
+        for companion in self.companions:
+            companion.forget(visitor_key)
         with self._runs.changing(owner):
             live = self._runs.of(owner)
             self._runs.remove(live)
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
-            _settle(self._store.delete_visitor(visitor_key))
-
-
-def _settle(write: Future[None]) -> None:
-    try:
-        write.result(STORE_TIMEOUT_S)
-    except TimeoutError:
-        raise StorageError("the database is busy; this may be saved a little later") from None
+            settle(self._store.delete_visitor(visitor_key))
 
 
 def _checked_prompt(prompt: str) -> str:

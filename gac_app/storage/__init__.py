@@ -8,6 +8,7 @@ from gac_app.storage.records import (
     RunStatus,
     RunSummary,
     StoredRun,
+    StoredStudy,
     Turn,
 )
 from gac_app.storage.schema import current_revision, upgrade
@@ -23,6 +24,7 @@ __all__ = [
     "RunSummary",
     "Store",
     "StoredRun",
+    "StoredStudy",
     "Turn",
     "clean_text",
     "current_revision",

@@ -11,7 +11,7 @@ from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key,
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Conversation, Run, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import Answer, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_text
 
 
@@ -51,13 +51,22 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
     key_hash = hash_key(new.visitor_key)
     conversation = session.get(Conversation, clean_text(new.conversation_id))
     if conversation is None:
-        visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
-        conversation = Conversation(id=new.conversation_id, visitor=visitor or VisitorSession(key_hash=key_hash))
+        conversation = Conversation(id=new.conversation_id, visitor=own_visitor(session, new.visitor_key))
         session.add(conversation)
         session.flush()
     elif conversation.visitor.key_hash != key_hash:
         raise NotFoundError("there is no such conversation")
     return conversation
+
+
+def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
+    """The visitor of that key, made where there is none."""
+    key_hash = hash_key(visitor_key)
+    visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
+    if visitor is None:
+        visitor = VisitorSession(key_hash=key_hash)
+        session.add(visitor)
+    return visitor
 
 
 def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
@@ -151,4 +160,6 @@ def delete_visitor(session: Session, visitor_key: str) -> None:
     destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
     visitor_id = select(VisitorSession.id).where(VisitorSession.key_hash == hash_key(visitor_key)).scalar_subquery()
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    destroy_keys(session, select(Study.key_id).join(VisitorSession, VisitorSession.id == Study.visitor_id).where(mine))
     session.execute(delete(VisitorSession).where(VisitorSession.key_hash == hash_key(visitor_key)))

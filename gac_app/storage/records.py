@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -224,3 +224,13 @@ class StoredRun:
     is_shared: bool
     seeds: dict[str, int]
     answers: tuple[AnswerRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """The result of a study, JSON-able; `head` is empty where the row is damaged, `body` where it was not asked for."""
+
+    study_id: str
+    created_at: datetime
+    head: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import changes, history, queries
+from gac_app.storage import changes, history, queries, studies
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
@@ -18,6 +18,7 @@ from gac_app.storage.records import (
     RunStatus,
     RunSummary,
     StoredRun,
+    StoredStudy,
 )
 from gac_app.storage.schema import upgrade_engine
 from gac_app.storage.servers import Heart
@@ -138,6 +139,34 @@ class Store:
         """A conversation's runs in order, without damaged ones."""
         with reading(self._engine) as session:
             return queries.conversation_runs(session, visitor_key, conversation_id)
+
+    def save_study(
+        self, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]
+    ) -> Future[None]:
+        """Write the result of a study; `head` is what a list tells of it. Both JSON-able."""
+        return self._write(lambda session: studies.save(session, visitor_key, study_id, head, body))
+
+    def rename_study(self, visitor_key: str, study_id: str, name: str) -> Future[None]:
+        return self._write(lambda session: studies.rename(session, visitor_key, study_id, name))
+
+    def delete_study(self, visitor_key: str, study_id: str) -> Future[None]:
+        """Delete a result as `delete_run` does a run."""
+        return self._delete(lambda session: studies.remove(session, visitor_key, study_id))
+
+    def list_studies(self, visitor_key: str) -> list[StoredStudy]:
+        """A visitor's results, newest first, without their bodies."""
+        with reading(self._engine) as session:
+            return studies.listed(session, visitor_key)
+
+    def all_studies(self) -> list[StoredStudy]:
+        """Everybody's results, newest first, without their bodies."""
+        with reading(self._engine) as session:
+            return studies.everybody_s(session)
+
+    def load_study(self, visitor_key: str, study_id: str) -> StoredStudy:
+        """A visitor's result with its body. Raises NotFoundError, DamagedError."""
+        with reading(self._engine) as session:
+            return studies.load(session, visitor_key, study_id)
 
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a bare number."""

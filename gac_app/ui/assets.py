@@ -24,6 +24,7 @@ _STYLES = (
     "votes",
     "lists",
     "lab",
+    "batch",
 )
 
 

@@ -100,6 +100,14 @@ class CompareTab:
         self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
         self.start_afresh_on(new_conversation.click)
 
+    def start_batches_on(self, event: Callable[..., Any], handler: Callable[..., str], batch: gr.HTML) -> None:
+        """Let an event start prompts with the settings of the side panel."""
+        event(handler, self._panel.inputs, batch, **UNCHECKED)
+
+    def ask_on(self, event: Callable[..., Any], js: str) -> None:
+        """Let an event put what a script of the browser gives into the prompt box."""
+        event(None, None, self._prompt, js=js, api_visibility="private")
+
     def start_afresh_on(self, event: Callable[..., Any]) -> None:
         """Let an event empty the board and begin a new conversation."""
         event(

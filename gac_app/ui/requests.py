@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, NoReturn
+
+import gradio as gr
 
 from gac_app.errors import GacError, RequestError, without_folders
 
@@ -110,3 +113,22 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
 
     reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
     return reply
+
+
+def started_by(function: Callable[..., None]) -> Callable[..., str]:
+    """An event's handler for what a script sends that is too long for a call: `function` begins it.
+
+    The reply becomes the component's value, as JSON: the error, and the `at` that was sent, by which equal ones differ.
+    """
+
+    def handler(event: gr.EventData, *inputs: object) -> str:
+        at, error = 0, ""
+        try:
+            fields = Fields(event._data)
+            at = fields.number("at")
+            function(fields, *inputs)
+        except GacError as reason:
+            error = without_folders(str(reason))
+        return json.dumps({"at": at, "error": error}).replace("<", "\\u003c")
+
+    return handler

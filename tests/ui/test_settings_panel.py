@@ -9,7 +9,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab import Lab
 from gac_app.ui.settings_panel import FIELDS, advice_of, changes_from, summary_of, values_of
-from tests.services.test_lab import study_pair
+from tests.services.test_lab import store_in, study_pair
 from tests.services.test_strength import benchmark_data
 from tests.ui.planted import planted_config
 
@@ -105,8 +105,10 @@ def test_a_summary_says_what_matters() -> None:
 
 
 def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
-    lab = Lab(CONFIG, tmp_path, study_pair)
-    lab.results.keep(StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large"))
+    lab = Lab(CONFIG, tmp_path, study_pair, store_in(tmp_path))
+    lab.results.files.keep(
+        StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large")
+    )
     assert advice_of(CONFIG, lab, values()).startswith("On sums (40 questions), Small lags behind Large by 50%.")
     assert advice_of(CONFIG, lab, values(gate="Large")) == ""
     assert advice_of(CONFIG, lab, values(weights="own", weights_own=[0.5, 1])) == ""
