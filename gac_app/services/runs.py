@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.models.message import Message
+from gac_app.services.audience import Audience
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
@@ -47,6 +49,7 @@ class RunService:
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
         self._runs = LiveRuns()
+        self.audience = Audience(self._runner.stop)
 
     # --- the members
 
@@ -169,6 +172,16 @@ class RunService:
 
     # --- looking at runs
 
+    def following(self, run: RunView) -> AbstractContextManager[None]:
+        """A page is sent what comes of a run until the block ends; the run does not go on for long after the last."""
+        return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
+
+    def note_seen(self, visitor_key: str, run_id: str) -> None:
+        """A page says that it shows a run, which then goes on for `Audience.unseen_s` without one."""
+        run = self.find(visitor_key, run_id)
+        if isinstance(run, LiveRun):
+            self.audience.note_seen(run)
+
     def find(self, visitor_key: str, run_id: str) -> RunView:
         """A visitor's run, live or stored. Raises NotFoundError for another's as for none."""
         try:
@@ -221,7 +234,7 @@ class RunService:
     # --- judging and forgetting
 
     def vote(self, visitor_key: str, run_id: str, outcome: str) -> None:
-        """Prefer an answer; a vote on a run that still decodes stops it.
+        """Prefer an answer; a run that still decodes goes on.
 
         Args:
             outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
@@ -232,8 +245,6 @@ class RunService:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        if isinstance(run, LiveRun):
-            self._runner.stop(run)
         _settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCRIPTS = (
     "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "status", "board", "compare",
+    "toolbar", "status", "address", "board", "compare",
 )  # fmt: skip
 
 
@@ -34,6 +34,11 @@ def build_board(service: RunService) -> gr.HTML:
         service.step(key, run_id, stream, position)  # refuses what there is not
         run = service.find(key, run_id)
         return describe_step(run.streams[stream].steps, position, run.settings)
+
+    @replying
+    def seen_run(fields: Fields) -> Reply:
+        service.note_seen(fields.visitor_key, fields.text("run"))
+        return {}
 
     @replying
     def stop_run(fields: Fields) -> Reply:
@@ -54,7 +59,7 @@ def build_board(service: RunService) -> gr.HTML:
         value="",
         html_template=markup_of("board"),
         js_on_load=script_of(*_SCRIPTS),
-        server_functions=[inspect_step, stop_run, vote_run, undo_vote],
+        server_functions=[inspect_step, seen_run, stop_run, vote_run, undo_vote],
         apply_default_css=False,
         elem_id="gac-board",
     )

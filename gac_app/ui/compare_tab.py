@@ -71,8 +71,7 @@ class CompareTab:
         """Let the named events of `source` ("open", "rerun", "branch") fill the board."""
         for name in events:
             handler, listen = getattr(self._handlers, name), getattr(source, name)
-            options = {**QUIET, "queue": False} if name == "open" else self._streaming
-            listen(handler, outputs=self._outputs, trigger_mode="multiple", **options)
+            listen(handler, outputs=self._outputs, trigger_mode="multiple", **self._streaming)
 
     def describe_settings_on(self, event: Callable[..., Any]) -> None:
         """Let an event sum the settings up anew, with what would fit the members better."""

@@ -12,17 +12,16 @@ import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError
-from gac_app.services.views import ENSEMBLE
 from gac_app.ui.records import RunLines, is_over
 from gac_app.ui.requests import Fields, visitor_key_of
 from gac_app.ui.settings_panel import changes_from
+from gac_app.ui.turns import turns_beside
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # between two updates of the board
 SAVE_PATIENCE_S = 3.0  # how long a finished run waits to learn whether it was stored
-MAX_TURNS_SHOWN = 50
 
 # Values for the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
@@ -70,37 +69,32 @@ class RunHandlers:
         async for updates in self._stream(start):
             yield updates
 
-    def open(self, event: gr.EventData) -> Updates:
-        """Show a stored run as it ended. Only a conversation's newest run can be gone on from; others stand alone."""
-        try:
-            fields = Fields(event._data)
-            run = self._service.find(fields.visitor_key, fields.text("run"))
-            runs = self._conversation(fields.visitor_key, run)
-            before = self._service.run_before(fields.visitor_key, run)
-        except GacError as error:
-            return _notice(error)
-        board = RunLines(run, before).value(is_last=True)
-        if runs and runs[-1].id != run.id:
-            return board, "[]", "", gr.skip(), ""
-        return board, _turns_before(run, runs), run.conversation_id, gr.skip(), ""
+    async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Show a run as it ended, or as it goes on. The next prompt goes on in its conversation, after the last turn."""
 
-    async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
+        def find() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, self._service.find(fields.visitor_key, fields.text("run"))
+
+        async for updates in self._stream(find, prompt=gr.skip()):
+            yield updates
+
+    async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
         try:
             key, run = await asyncio.to_thread(start)
         except GacError as error:
             yield _notice(error)
             return
-        try:
+        # The block ends too when the page closes or another run takes its place.
+        with self._service.following(run):
             lines = RunLines(run, await asyncio.to_thread(self._service.run_before, key, run))
-            turns = _turns_before(run, await asyncio.to_thread(self._conversation, key, run))
-            yield lines.value(), turns, run.conversation_id, "", ""
-            async for _ in _ticks(run):
-                yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        finally:
-            # Reached too when the page closes or another run takes its place: nobody reads on, so nothing decodes on.
-            if not is_over(run):
-                self._service.stop(key, run.id)
+            turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
+            is_live = not is_over(run) or run.is_saved is None
+            yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
+            if is_live:
+                async for _ in _ticks(run):
+                    yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""
@@ -108,21 +102,6 @@ class RunHandlers:
             return self._service.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
             return []
-
-
-def _turns_before(run: RunView, runs: list[RunView]) -> str:
-    """The turns that a run goes on from, as JSON for the list above the prompt.
-
-    A branch takes the place of the turn it left, and what came after that turn is none of its past.
-    """
-    ids = [earlier.id for earlier in runs]
-    lineage: list[RunView] = []
-    place: dict[str | None, int] = {}
-    for turn in (*(runs[: ids.index(run.id)] if run.id in ids else runs), run):
-        place[turn.id] = place.get(turn.parent_run_id, len(lineage))
-        lineage[place[turn.id] :] = [turn]
-    turns = [{"id": old.id, "prompt": old.prompt, "answer": _answer(old)} for old in lineage[:-1]]
-    return json.dumps(turns[-MAX_TURNS_SHOWN:]).replace("<", "\\u003c")
 
 
 async def _ticks(run: RunView) -> AsyncIterator[None]:
@@ -135,11 +114,6 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
             if run.is_saved is not None or time.monotonic() > deadline:
                 return
         yield
-
-
-def _answer(run: RunView) -> str:
-    stream = run.streams.get(ENSEMBLE)
-    return stream.finished.text if stream is not None and stream.finished else ""
 
 
 def _notice(error: GacError) -> Updates:

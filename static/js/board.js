@@ -55,6 +55,9 @@ class Board {
     this.tip.hide();
     this.place = null;
     if (run) this.build(run);
+    showInAddress(run?.id);
+    // A run that no page says to show ends when this page goes; one that was shown waits for it to come back.
+    if (run?.is_live) server.seen_run(this.request({}));
     this.refresh(true);
     this.arrangement.fit();
   }

@@ -15,6 +15,7 @@ watch("value", update);
 update();
 
 listenToEnter(board);
+openFromAddress(board);
 
 // What the other parts of the page need of the board.
 const focusPrompt = () => document.querySelector("#gac-prompt textarea")?.focus({ preventScroll: true });
@@ -24,7 +25,7 @@ Object.assign(window.gac, {
   stop: () => board.stop(),
   clear: () => board.clear(),
   expect: () => board.expect(),
-  settle: () => { board.isBusy = false; board.refresh(true); },
+  settle: () => { board.isBusy = false; showInAddress(board.run?.id); board.refresh(true); },
   isShowing: (runId) => board.run?.id === runId,
   /** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. */
   async beforeRun(prompt) {

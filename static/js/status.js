@@ -33,5 +33,6 @@ function tellPage(board) {
   const { classList } = document.body, hint = document.querySelector(".gac-hint");
   classList.toggle("gac-is-live", isLive);
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
-  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? "" : statusOf(board);
+  const next = classList.contains("gac-shows-earlier") ? "Your next prompt goes on after the last turn" : "";
+  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? next : statusOf(board);
 }

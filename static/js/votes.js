@@ -30,7 +30,7 @@ class Votes {
       return;
     }
     this.root.replaceChildren(
-      h("span", { class: "gac-votes-title" }, "Best answer", h("span", { class: "gac-votes-early", text: " · a vote now stops the run" })),
+      h("span", { class: "gac-votes-title" }, "Best answer", h("span", { class: "gac-votes-early", text: " · vote whenever you know, the answers go on" })),
       ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
         option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
         option.key ? h("kbd", { text: option.key }) : null)));

@@ -86,15 +86,20 @@ def test_branch_votes_and_undo(serve: Server, open_page: Opener) -> None:
     page.page.wait_for_selector("text=Your choice: All bad")
 
 
-def test_a_vote_while_it_streams_stops_the_run(serve: Server, open_page: Opener) -> None:
+def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
+    assert "the answers go on" in page.text(".gac-votes-title")
     page.leave_fields()
     keys(page, "1")
-    page.wait_for_end(10)
     page.page.wait_for_selector("text=Your choice: Ensemble")
-    assert page.text(".gac-status").startswith("Stopped")
+    count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
+    page.wait_for_tokens(count + 6)
+    page.page.click("text=/^Undo/")
+    page.page.wait_for_selector("text=Best answer")
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
 
 
 def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> None:
@@ -110,9 +115,52 @@ def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> Non
     page.wait_for_end(10)
 
 
-def test_closing_the_page_stops_the_computation(serve: Server, open_page: Opener) -> None:
+def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page.ask("hello", and_wait=False)
+    page.wait_for_tokens(6)
+    assert "?run=" in page.page.url
+    page.page.reload()
+    page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
+    page.page.wait_for_selector("body.gac-is-live")
+    count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
+    page.wait_for_tokens(count + 6)
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
+    assert page.text(".gac-status").startswith("Stopped")
+    page.page.reload()
+    page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
+    page.page.click("#gac-new")
+    page.page.wait_for_selector(".gac-empty")
+    assert "run=" not in page.page.url
+
+
+def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.goto(page.page.url + "?run=" + "0" * 32)
+    page.page.wait_for_selector(".gac-notice:has-text('no such run')")
+    assert page.page.locator(".gac-empty").is_visible()
+    assert "run=" not in page.page.url
+
+
+def test_an_earlier_turn_goes_on_in_its_conversation(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("first")
+    page.ask("second")
+    page.page.click(".gac-turns button")
+    page.page.wait_for_selector(".gac-asked h2:text-is('first')")
+    page.page.wait_for_selector(".gac-hint:has-text('goes on after the last turn')")
+    assert page.page.locator(".gac-turns li").count() == 2
+    assert page.text(".gac-turns [aria-current]").startswith("first")
+    page.ask("third")
+    assert page.page.locator(".gac-turns .gac-turn-prompt").all_inner_texts() == ["first", "second"]
+
+
+def test_closing_the_page_ends_the_computation_after_a_while(serve: Server, open_page: Opener) -> None:
     ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.01)
-    page = open_page(serve(ensemble))
+    site = serve(ensemble)
+    site.service.audience.unseen_s = 0.5
+    page = open_page(site)
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
     page.page.close()

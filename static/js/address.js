@@ -1,0 +1,21 @@
+// The address names the run that the board shows, so that loading the page again shows it again, live or not.
+
+const RUN_PARAM = "run", AFTER_MOUNT_MS = 50;
+
+function showInAddress(runId) {
+  const address = new URL(location.href);
+  if ((address.searchParams.get(RUN_PARAM) ?? undefined) === runId) return;
+  if (runId) address.searchParams.set(RUN_PARAM, runId);
+  else address.searchParams.delete(RUN_PARAM);
+  history.replaceState(history.state, "", address);
+}
+
+/** What the address names, when the page is loaded. */
+async function openFromAddress(board) {
+  const run = new URL(location.href).searchParams.get(RUN_PARAM);
+  if (!run) return;
+  board.expect();
+  // Gradio hears events only once the whole page is there.
+  await new Promise((wake) => setTimeout(wake, AFTER_MOUNT_MS));
+  if (!board.run) trigger('open', { key: visitorKey(), run });
+}
