@@ -130,6 +130,10 @@ class MemberContext:
         self._begin(self.ask())
         return self._ahead
 
+    def read_along(self) -> Future[Reading] | None:
+        """As `read_ahead`, of a member that is not asked, and maybe on from there."""
+        return self.read_ahead()
+
     def sit_out(self) -> None:
         """Nothing is to be read for the next step, as far as is known."""
         if self._is_waited_for:
@@ -232,7 +236,7 @@ class _Wait:
     def _wait(self, future: Future[Reading]) -> None:
         """For a moment, or until the future is done; the idle ones go on reading."""
         if self.idle:
-            ahead = [under_way for context in self.idle if (under_way := context.read_ahead())]
+            ahead = [under_way for context in self.idle if (under_way := context.read_along())]
             wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
         else:
             with suppress(TimeoutError):
@@ -258,7 +262,7 @@ def gather(
     asked = [(context, context.ask()) for context in contexts]
     waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
     for context in idle:
-        context.read_ahead()
+        context.read_along()
     expected: dict[str, Expectation] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last

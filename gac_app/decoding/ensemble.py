@@ -180,7 +180,7 @@ class Ensemble:
         return StepWeights(self.config.weights(settings), is_posterior=is_posterior, decay=settings.posterior_decay)
 
     def _pace(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Pace | None:
-        """What is known of drafting with these members; None where they do not draft.
+        """What is known of drafting in turn with these members; None where they do not.
 
         `auto` decides by the clock, so it drafts only where that cannot be told from the text.
         """
@@ -188,11 +188,20 @@ class Ensemble:
         if is_reproducible:  # a draft is read in passes of several ids
             can_draft = can_draft and all(member.is_chunk_invariant for member in members)
         is_wanted = settings.speculation == "on" or (
-            settings.speculation == "auto" and all(member.is_chunk_exact for member in members)
+            settings.speculation == "auto"
+            and all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
+            and not self._drafts_favourites(members, settings)
         )
         if not can_draft or not is_wanted:
             return None
         return self._paces.setdefault((settings.mode, settings.alignment, *(member.name for member in members)), Pace())
+
+    def _drafts_favourites(self, members: list[Member], settings: Settings) -> bool:
+        """Whether the fastest member drafts while it would wait for the others: sooner than drafting in turn."""
+        saves_passes = settings.mode != "every-step" and settings.gate_policy == "lazy"
+        can_draft = settings.takes_favourite and settings.alignment == "prefix"
+        is_invariant = all(member.is_chunk_invariant for member in members)
+        return self._are_apart and can_draft and is_invariant and not saves_passes
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first if it takes part."""

@@ -19,9 +19,11 @@ class PrefixContext(MemberContext):
     Attributes:
         draft_id: what may be fed behind that which is pending (see `favourite_drafts`); None again where it is not what
             `read_ahead` then reads along.
+        num_favourites: tokens that `read_along` may read behind all that was fed.
     """
 
     draft_id: int | None = None
+    num_favourites = 0
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
@@ -54,15 +56,20 @@ class PrefixContext(MemberContext):
         if self._is_at_end and self._has_room_for(self.member.mapping.feed(token_id)):
             self._foreseen.token_id = token_id
 
-    def read_favourites(self, favourite_id: int, num: int) -> None:
-        """Let the member read on by its own favourites: at most `num` tokens, nothing of which was fed.
+    def read_along(self) -> Future[Reading] | None:
+        ahead = self.read_ahead()
+        if ahead and self.num_favourites and ahead.done() and not ahead.exception():
+            self._ahead = None
+            self._keep(ahead.result())
+            ahead = self.read_ahead()
+        if not ahead and self.num_favourites:
+            self.read_favourites(self.num_favourites)
+        return ahead
 
-        Args:
-            favourite_id: the first, behind all that was fed.
-        """
-        if not self._begun and self._is_at_end:
-            self._hold(self._covers.last)
-            self._begun = self._begin_favourite(favourite_id)
+    def read_favourites(self, num: int) -> None:
+        """Let the member read on by its own favourites: at most `num` tokens, nothing of which was fed."""
+        if not self._begun and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
+            self._begun = self._begin_favourite(row.top[0][0])
         last = self._begun
         for _ in range(num - 1):
             if not last or (last.reading.done() and last.reading.exception()):
@@ -81,7 +88,7 @@ class PrefixContext(MemberContext):
         if not self._begun or self._is_in_vain:
             return None
         ahead = self.read_ahead()
-        if not ahead or self._is_in_vain or not self._is_at_end or not ahead.done() or ahead.exception():
+        if not ahead or not ahead.done() or ahead.exception() or not self._has_read_all:
             return None
         return ahead.result().last_favourite
 
@@ -153,8 +160,17 @@ class PrefixContext(MemberContext):
 
     @property
     def _is_at_end(self) -> bool:
-        """Whether all that was fed is known to end with a token of the member."""
-        return self._covers.is_settled and not self._rest and not self._missed
+        """Whether a token of the member may end where all that was fed does."""
+        return self._covers.last.end == len(self._covers.text) and not self._rest and not self._missed
+
+    @property
+    def _has_read_all(self) -> bool:
+        """Whether a pass was made, or is under way, over all that was fed, as it is known or seems to be spelled."""
+        boundary, ids, rest = self._covers.spelling(bytes(self._missed))
+        if self._is_in_vain or self._rest or rest or not (self._missed or self._is_at_end):
+            return False
+        base, _, held = self._path(boundary)
+        return self._held(base)[: self._num_held - self.num_prompt_ids - base.num_ids] == [*held, *ids]
 
     def _has_room_for(self, ids: tuple[int, ...]) -> bool:
         return self._covers.last.num_ids + len(ids) <= self._max_ids

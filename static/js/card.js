@@ -10,7 +10,7 @@ const PROOF = {
 
 /** A member's name with the colour and line style that stand for it everywhere. */
 function memberName(name, index) {
-  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name }));
+  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name, title: name }));
 }
 
 /** Copies `text` and says so on the button for a moment. */

@@ -24,7 +24,7 @@ class Painter {
       for (const kind of Object.keys(names)) this.extend(text, kind, names[kind], mark, changed);
     }
     for (const run of changed) {
-      run.highlight.delete(run.range);
+      if (run.range) run.highlight.delete(run.range);
       run.range = run.start < run.end ? new StaticRange(text.boundaries(run.start, run.end)) : null;
       if (run.range) run.highlight.add(run.range);
     }

@@ -127,7 +127,8 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
     assert overlaps(parts) == []
     small = """() => [...document.querySelectorAll('button, [role=tab], .gac-segments label')]
       .filter((e) => e.checkVisibility({ visibilityProperty: true }))
-      .filter((e) => !e.matches('.gac-term, .gac-fork') && e.closest('.gac-board, #gac-dock, #gac-tabs'))
+      .filter((e) => !e.matches('.gac-term, .gac-fork, .visually-hidden *'))
+      .filter((e) => e.closest('.gac-board, #gac-dock, #gac-tabs'))
       .map((e) => [e.innerText, e.getBoundingClientRect().height]).filter(([, height]) => height < 40)"""
     assert page.page.evaluate(small) == []
 

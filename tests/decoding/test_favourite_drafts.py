@@ -145,6 +145,17 @@ def test_with_an_eager_gate_the_gate_has_read_on() -> None:
     assert len(found) >= 0.8 * len(steps)
 
 
+def test_whoever_reads_along_drafts_for_a_slower_gate() -> None:
+    """The gate has fewer passes, whether it is sure of itself or asks."""
+    models = [FakeModel(name="a", seed=5, delay_s=0.02), FakeModel(name="b", seed=5)]
+    for threshold in (0.0, 0.5, 1.0):
+        how = {**EAGER, "threshold": threshold}
+        with closing(ensemble_of(models)) as ensemble:
+            assert_same(ensemble, **how)
+            steps, finished = decoded(ensemble, **how)
+        assert finished.members["a"].num_forwards <= 0.7 * len(steps)
+
+
 @contextmanager
 def passes_begun() -> Iterator[list[int]]:
     """The favourites that members began to read while others were waited for."""
