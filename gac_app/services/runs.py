@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
-from gac_app.models.message import Message
 from gac_app.services.audience import Audience
+from gac_app.services.feeding import messages_for
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
 from gac_app.services.runner import Runner
 from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
-from gac_app.storage import RunSummary, Store, StoredRun, clean_text
+from gac_app.storage import RunStatus, RunSummary, Store, StoredRun, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -59,6 +59,11 @@ class RunService:
 
     def member_states(self) -> list[MemberState]:
         return self.states.all()
+
+    def member_speeds(self) -> dict[str, float]:
+        """Tokens a second of each member alone in the last run that says so."""
+        ended = [(s.name, s.finished) for run in self._runs.all() for key, s in run.streams.items() if alone_in(key)]
+        return {name: end.tokens_per_s for name, end in ended if end and end.tokens_per_s}
 
     @property
     def is_ready(self) -> bool:
@@ -103,7 +108,7 @@ class RunService:
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         turns = self.conversation(visitor_key, conversation_id) if conversation_id else []
-        messages = {key: _messages(key, prompt, settings, turns) for key in self._stream_keys()}
+        messages = {key: messages_for(key, prompt, settings, turns) for key in self._stream_keys(settings)}
         for key, fed in messages.items():
             ensemble.check_prompt(fed, settings, alone=alone_in(key))
         run = LiveRun(
@@ -111,6 +116,7 @@ class RunService:
             prompt=prompt,
             settings=settings,
             messages=messages,
+            member_names=self.config.member_names,
             conversation_id=conversation_id or None,
             repeats_run_id=repeats_run_id,
         )
@@ -134,11 +140,15 @@ class RunService:
             raise RequestError("token", "is none of the alternatives listed for this step")
         branch = Branch(tuple(steps[:position]), listed[token_id])
         ensemble.check_branch(branch)
+        settings = self.config.settings_from(parent.settings.model_dump())
         run = LiveRun(
             owner=owner_of(visitor_key),
             prompt=parent.prompt,
-            settings=self.config.settings_from(parent.settings.model_dump()),
-            messages={key: parent.streams[key].messages for key in self._stream_keys() if key in parent.streams},
+            settings=settings,
+            messages={
+                key: parent.streams[key].messages for key in self._stream_keys(settings) if key in parent.streams
+            },
+            member_names=self.config.member_names,
             conversation_id=parent.conversation_id,
             parent_run_id=parent.id,
             branch=branch,
@@ -154,8 +164,8 @@ class RunService:
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 
-    def _stream_keys(self) -> list[str]:
-        return [ENSEMBLE, *(member_stream(name) for name in self.config.member_names)]
+    def _stream_keys(self, settings: Settings) -> list[str]:
+        return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
 
     def ready_ensemble(self) -> Ensemble:
         """The ensemble; GacError while it is not ready, saying why."""
@@ -198,6 +208,10 @@ class RunService:
         except (NotFoundError, StorageError):
             return None
         return before if before.branch_position is None and before.member_names == run.member_names else None
+
+    def num_beside(self, run: RunView) -> int:
+        """How many other runs decode."""
+        return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
 
     def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
         """What one step of a stream saw and chose."""
@@ -287,18 +301,6 @@ def _checked_prompt(prompt: str) -> str:
     if not prompt.strip():
         raise RequestError("prompt", "is empty; type something to answer")
     return clean_text(prompt)
-
-
-def _messages(key: str, prompt: str, settings: Settings, turns: list[RunView]) -> tuple[Message, ...]:
-    """What one stream is fed: each goes on with its own earlier answers."""
-    messages: tuple[Message, ...] = ()
-    for turn in reversed(turns):
-        if stream := turn.streams.get(key):  # an interrupted run has none
-            said = tuple(message for message in stream.messages if message.role != "system")
-            messages = (*said, Message("assistant", stream.text))
-            break
-    system = (Message("system", settings.system_prompt),) if settings.system_prompt else ()
-    return (*system, *messages, Message("user", prompt))
 
 
 def _step_at(steps: list[StepTrace], position: int) -> StepTrace:

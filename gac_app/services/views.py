@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from gac_app.models.message import Message
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
-    from gac_app.decoding.session import Branch
+    from gac_app.decoding.session import Branch, DecodingSession
 
 ENSEMBLE = "ensemble"
 WAITING = "waiting"
@@ -61,7 +62,7 @@ class RunView:
     conversation_id: str
     prompt: str
     settings: Settings
-    member_names: tuple[str, ...]
+    member_names: tuple[str, ...]  # all there were; those that took part have streams
     status: str  # "waiting" or a RunStatus
     streams: dict[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
     queue_place: int = 0  # runs before this one; 0 = decoding
@@ -70,6 +71,10 @@ class RunView:
     parent_run_id: str | None = None
     branch_position: int | None = None
     repeats_run_id: str | None = None
+
+    def shares_read(self) -> dict[str, float]:
+        """How much of the prompt each member has read, 0 to 1, by name; of those that read."""
+        return {}
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -87,6 +92,7 @@ class LiveRun(RunView):
         prompt: str,
         settings: Settings,
         messages: dict[str, tuple[Message, ...]],
+        member_names: tuple[str, ...],
         conversation_id: str | None = None,
         parent_run_id: str | None = None,
         branch: Branch | None = None,
@@ -97,7 +103,7 @@ class LiveRun(RunView):
             conversation_id=conversation_id or uuid.uuid4().hex,
             prompt=prompt,
             settings=settings,
-            member_names=tuple(stream.removeprefix("member:") for stream in messages if stream != ENSEMBLE),
+            member_names=member_names,
             status=WAITING,
             streams={key: StreamView(key.removeprefix("member:"), fed) for key, fed in messages.items()},
             parent_run_id=parent_run_id,
@@ -105,12 +111,22 @@ class LiveRun(RunView):
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
+        self.came_at = time.monotonic()
         self.branch = branch
+        self.sessions: list[DecodingSession] = []  # that are open; the runner's
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
         self._changed = threading.Condition()
         self._num_changes = 0
         self._num_seen = 0
+
+    def shares_read(self) -> dict[str, float]:
+        """Of sessions that read the same, the one that is ahead counts."""
+        shares: dict[str, float] = {}
+        for session in tuple(self.sessions):
+            for name, share in session.shares_read().items():
+                shares[name] = max(share, shares.get(name, 0.0))
+        return shares
 
     def changed(self) -> None:
         """Wake whoever waits for news."""

@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.themes.utils import fonts
 
 STATIC_DIR = Path(__file__).resolve().parents[2] / "static"
-_STYLES = ("palette", "frame", "prompt", "board", "figures", "tokens", "inspector", "votes", "lists", "lab")
+_STYLES = ("palette", "frame", "prompt", "board", "figures", "tokens", "inspector", "votes", "settings", "lists", "lab")
 
 
 def page_assets() -> dict[str, Any]:

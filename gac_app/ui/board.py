@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SCRIPTS = (
     "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "status", "address", "board", "compare",
+    "toolbar", "reading", "status", "address", "board", "compare",
 )  # fmt: skip
 
 

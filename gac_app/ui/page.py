@@ -30,13 +30,14 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
         with gr.Row(elem_id="gac-top"):
             gr.HTML(markup_of("header"), js_on_load=None, apply_default_css=False, elem_id="gac-header")
             build_member_chips(service, page)
-        panel = build_settings_panel(service.config)
+        build_settings_panel(service.config, lab)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
-                compare = CompareTab(service, panel, lab)
+                compare = CompareTab(service, lab)
             if lab:
                 with gr.Tab("Lab", id="lab") as lab_tab:
-                    compare.describe_settings_on(build_lab(lab).kept)
+                    # A new benchmark may have advice on the settings.
+                    build_lab(lab).kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
                 lab_tab.select(None, js="() => window.gac.refreshLab?.()", api_visibility="private")
             with gr.Tab("History", id="history") as history_tab:
                 history = build_history(service)
@@ -44,7 +45,6 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
                 build_about(service.config)
         compare.connect(history, "open", "rerun")
         compare.start_afresh_on(history.cleared)
-        compare.describe_settings_on(page.load)
         for event in (history.open, history.rerun):
             event(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
         history_tab.select(None, js="() => window.gac.refreshHistory?.()", api_visibility="private")

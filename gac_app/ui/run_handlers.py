@@ -14,10 +14,11 @@ from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError
 from gac_app.ui.records import RunLines, is_over
 from gac_app.ui.requests import Fields, visitor_key_of
-from gac_app.ui.settings_panel import changes_from
+from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
 
 if TYPE_CHECKING:
+    from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # between two updates of the board
@@ -30,13 +31,14 @@ Updates = tuple[Any, Any, Any, Any, Any]
 class RunHandlers:
     """Gradio event handlers over a `RunService`; every one gives `Updates`, errors become a notice."""
 
-    def __init__(self, service: RunService) -> None:
+    def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         self._service = service
+        self._lab = lab
 
     async def run(
-        self, key: object, conversation_id: str | None, prompt: object, *settings: object
+        self, key: object, conversation_id: str | None, prompt: object, settings: object
     ) -> AsyncIterator[Updates]:
-        """Answer a prompt with the settings of the side panel, in the order of its components."""
+        """Answer a prompt with what the settings panel holds."""
 
         def start() -> tuple[str, RunView]:
             visitor_key = visitor_key_of(key)
@@ -70,7 +72,7 @@ class RunHandlers:
             yield updates
 
     async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
-        """Show a run as it ended, or as it goes on. The next prompt goes on in its conversation, after the last turn."""
+        """Show a run as it ended, or goes on. The next prompt goes on in its conversation, after the last turn."""
 
         def find() -> tuple[str, RunView]:
             fields = Fields(event._data)
@@ -87,7 +89,7 @@ class RunHandlers:
             return
         # The block ends too when the page closes or another run takes its place.
         with self._service.following(run):
-            lines = RunLines(run, await asyncio.to_thread(self._service.run_before, key, run))
+            lines = self._lines(run, await asyncio.to_thread(self._service.run_before, key, run))
             turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
             is_live = not is_over(run) or run.is_saved is None
             yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
@@ -95,6 +97,13 @@ class RunHandlers:
                 async for _ in _ticks(run):
                     yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
                 yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+
+    def _lines(self, run: RunView, before: RunView | None) -> RunLines:
+        def beside() -> tuple[int, str]:
+            study = self._lab.running if self._lab else None
+            return self._service.num_beside(run), study.study.title if study else ""
+
+        return RunLines(run, before, beside)
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""

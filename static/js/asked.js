@@ -14,6 +14,6 @@ function askedParts(run, ask) {
 
 /** A run made with other settings than those that stand under the prompt says so. */
 function tellSettings(root, run) {
-  const line = root.querySelector(".gac-ran-with"), next = document.querySelector("#gac-summary")?.textContent.trim();
-  if (line && run) line.hidden = next === `Settings: ${run.settings}`;
+  const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
+  if (line && run) line.hidden = next === run.settings;
 }

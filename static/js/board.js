@@ -45,7 +45,8 @@ class Board {
     this.isBusy = false;
     this.done = null;
     this.phase = { status: run?.is_live ? "running" : "", place: 0 };
-    this.startedAt = performance.now();
+    this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
+    this.reading = new Reading();
     this.root.dataset.state = run ? "run" : "empty";
     this.root.classList.remove("has-expanded");
     this.part("stage").hidden = !run;
@@ -66,7 +67,7 @@ class Board {
     this.root.classList.toggle("is-again", run.is_again);
     this.setView(run.mode === "every-step" ? "winner" : "gate");
     this.toolbar.start(run, this.root.dataset.view);
-    this.streams = run.streams.map((key, index) => new Stream(index, key, index - 1));
+    this.streams = run.streams.map((key, index) => new Stream(index, key, run.members.indexOf(key.replace(/^member:/, ""))));
     this.cards = this.streams.map((stream) => this.card(stream, run));
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
@@ -97,6 +98,9 @@ class Board {
       this.cards[index].finish(end);
     } else if (line.fork) {
       this.cards[line.fork[0]].markFork(line.fork[1]);
+    } else if (line.read) {
+      this.reading.take(line.read);
+      for (const card of this.cards) card.readShare = this.reading.shareOf(card.stream.name);
     } else if (line.phase) {
       this.phase = line.phase;
     } else if (line.done) {

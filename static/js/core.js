@@ -33,6 +33,11 @@ function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** A member's name with the colour and line style that stand for it everywhere. */
+function memberName(name, index) {
+  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name, title: name }));
+}
+
 const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
 const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;

@@ -10,7 +10,8 @@ class Votes {
 
   start(run) {
     clearInterval(this.timer);
-    const answers = [["ensemble", "Ensemble", null], ...run.members.map((name, index) => [`member:${name}`, name, index])];
+    const members = run.members.map((name, index) => [`member:${name}`, name, index]);
+    const answers = [["ensemble", "Ensemble", null], ...members].filter(([stream]) => run.streams.includes(stream));
     this.options = [
       ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
       { outcome: "tie", name: "Tie", member: null, key: "0" },

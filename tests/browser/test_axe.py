@@ -34,3 +34,8 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     assert findings(page) == []
     page.page.check(".gac-layouts input[value=stacked]", force=True)
     assert findings(page) == []
+    page.page.click(".gac-summary")
+    page.page.click(".gac-settings summary:has-text('Advanced')")
+    page.page.fill("#gac-set-max_new_tokens", "")
+    page.page.wait_for_selector(".gac-field-note.is-fault")
+    assert findings(page) == []

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from gac_app.models.sources import Progress
+from gac_app.services.members import MemberFact
 from tests.browser.conftest import Opener, Server, Watched
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
@@ -213,7 +214,7 @@ def test_two_visitors_see_only_their_own(serve: Server, open_page: Opener) -> No
 
 def test_settings_change_the_next_run_and_its_summary(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    page.page.click("#gac-summary")
+    page.page.click(".gac-summary")
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
     page.ask("hello")
@@ -271,27 +272,32 @@ def test_every_tab_has_the_same_place(serve: Server, open_page: Opener) -> None:
     assert places[0] == places[1] == places[2]
 
 
-@pytest.mark.parametrize(
-    ("label", "typed", "name"), [("Seed", "-4", "seed"), ("Seed", "", "seed"), ("Top-k", "-1", "top k")]
-)
-def test_a_setting_out_of_range_is_named(serve: Server, open_page: Opener, label: str, typed: str, name: str) -> None:
-    page = open_page(serve())
-    page.page.click("#gac-summary")
-    page.page.get_by_label(label).fill(typed)
-    page.page.get_by_label(label).blur()
-    page.page.wait_for_selector("#gac-summary:has-text('Settings need a look')")
-    page.page.fill("#gac-prompt textarea", "hello")
-    page.page.press("#gac-prompt textarea", "Enter")
-    page.page.wait_for_selector(".gac-notice:not([hidden])")
-    assert page.text(".gac-notice").lower().startswith(name)
+def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.01)
+    site = serve(ensemble, max_running=1)
+    first, second = open_page(site), open_page(site)
+    first.ask("first", and_wait=False)
+    first.wait_for_tokens(2)
+    second.ask("second", and_wait=False)
+    second.page.wait_for_selector(
+        ".gac-status:text-matches('In the queue, 1 ahead · [0-9]+ s · 1 other run at the same')"
+    )
+    ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 4.0
+    first.page.click(".stop-button")
+    second.page.wait_for_selector(".gac-status:text-matches('Reading the prompt: 25 % · [0-9]+ s')")
+    speeds = second.page.locator(".gac-card .gac-speed:first-child").all_inner_texts()
+    assert speeds == ["reading 25 %", "reading 25 %", "reading 50 %"]
+    second.page.click(".stop-button")
+    second.wait_for_end(10)
 
 
-def test_a_temperature_typed_out_of_range_is_no_server_error(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.page.click("#gac-summary")
-    box = page.page.locator("input[type=number][aria-label*='Temperature']")
-    for typed in ("50", ""):
-        box.fill(typed)
-        page.page.wait_for_selector("#gac-summary:has-text('Settings need a look: temperature')")
-    box.fill("0.7")
-    page.page.wait_for_selector("#gac-summary:has-text('temperature 0.7')")
+def test_a_member_has_a_card(serve: Server, open_page: Opener) -> None:
+    site = serve()
+    facts = (MemberFact("Size", "494 M parameters", is_brief=True), MemberFact("Licence", "<i>apache-2.0</i>"))
+    site.service.states.set("Large", "ready", facts=facts)
+    page = open_page(site)
+    page.page.get_by_role("button", name="Large").click()
+    card = page.page.locator("[data-member=Large]")
+    assert "494 M parameters" in card.inner_text()
+    page.page.wait_for_selector("[data-member=Large] dd:text-is('<i>apache-2.0</i>')")
+    assert page.page.evaluate("Boolean(document.activeElement.closest('[data-member=Large]'))")
