@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build_page", "page_assets"]
 
 TITLE = "GaC side by side"
+_TELL_LOADED = "() => { window.gac.isLoaded = true; document.dispatchEvent(new Event('gac-loaded')); }"
 MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and refuses
 
 
@@ -47,6 +48,7 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
         compare.start_afresh_on(history.cleared)
         for event in (history.open, history.rerun):
             event(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
+        page.load(None, js=_TELL_LOADED, api_visibility="private")
         history_tab.select(None, js="() => window.gac.refreshHistory?.()", api_visibility="private")
     page.queue(max_size=MAX_QUEUED_EVENTS)
     return page

@@ -2,6 +2,12 @@
 
 window.gac ??= {}; // what the parts of the page offer each other; the board fills it
 
+/** Do something once Gradio hears events: what is triggered while the page is put together is lost. */
+function onLoaded(act) {
+  if (window.gac.isLoaded) act();
+  else document.addEventListener("gac-loaded", act, { once: true });
+}
+
 const VISITOR_KEY = "gac.visitor";
 
 /** The 256-bit key that owns this browser's runs; drawn once, kept by the browser, never in an address. */

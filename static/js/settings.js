@@ -2,7 +2,7 @@
 
 let panel = null;
 
-const check = (values, at) => trigger('changed', { values, at });
+const check = (values, at) => onLoaded(() => trigger('changed', { values, at }));
 
 function draw() {
   const value = parseJson(props.value, null);

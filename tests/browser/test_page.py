@@ -124,6 +124,8 @@ def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) ->
     page.page.reload()
     page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
     page.page.wait_for_selector("body.gac-is-live")
+    # Gradio's script complains of the stream that the reload cut off.
+    page.faults[:] = [fault for fault in page.faults if "AbortError" not in fault and "errored out" not in fault]
     count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
     page.wait_for_tokens(count + 6)
     page.page.click(".stop-button")
