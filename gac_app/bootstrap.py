@@ -6,11 +6,12 @@ import importlib.metadata
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config, MemberConfig
@@ -53,9 +54,15 @@ def build_services(config: Config) -> Services:
         ConfigError: where the lab's questions cannot be used.
     """
     service = RunService(config, Store(database_url(config)), _versions())
-    lab = Lab(config, evaluation_dir(config), service.ready_ensemble) if config.lab.is_open else None
+    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service)) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
     return Services(service, lab)
+
+
+def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:
+    from gac_app.executors.background import in_background
+
+    return in_background(service.ready_ensemble())
 
 
 def load_ensemble(config: Config | str | Path | None = None, states: MemberStates | None = None) -> Ensemble:
@@ -116,13 +123,21 @@ def _unite(models: list[Model], config: Config, *, are_apart: bool) -> Ensemble:
 
 def _load_in_background(service: RunService) -> None:
     try:
-        service.use(load_ensemble(service.config, service.states))
+        ensemble = load_ensemble(service.config, service.states)
+        service.use(ensemble, partial(_kept, ensemble))
     except GacError as error:
         logger.error("%s", error)
         _mark_failed(service, str(error))
     except Exception:
         logger.exception("loading the members broke")
         _mark_failed(service, "something unexpected happened; the log of the server says what")
+
+
+def _kept(ensemble: Ensemble) -> dict[str, Any]:
+    from gac_app.executors.threads import ThreadMember
+
+    members = [member for member in ensemble.members.values() if isinstance(member, ThreadMember)]
+    return {member.name: asdict(member.kept) for member in members}
 
 
 def _mark_failed(service: RunService, detail: str) -> None:

@@ -30,6 +30,7 @@ _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
 
 MAX_MEMBERS = 16
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_PROMPT_CHARS = 200_000
 
 Mode = Literal["gate", "every-step", "agreement"]
@@ -68,7 +69,7 @@ class Settings(Frozen):
     reproducible: Reproducible = "auto"
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    top_p: float = Field(1.0, ge=1e-6, le=1.0)  # what is less is nothing among float32 probabilities
     min_p: float = Field(0.0, ge=0.0, le=1.0)
     repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
     max_new_tokens: int = Field(256, ge=1, le=32_768)
@@ -84,6 +85,13 @@ class Settings(Frozen):
         if any(not text or len(text) > 200 for text in stop):
             raise ValueError("each stop string needs 1 to 200 characters")
         return stop
+
+    @field_validator("temperature")
+    @classmethod
+    def _check_temperature(cls, temperature: float) -> float:
+        if 0 < temperature < 0.01:
+            raise ValueError("must be 0, which takes the likeliest token, or at least 0.01")
+        return temperature
 
     @field_validator("weights")
     @classmethod
@@ -174,12 +182,23 @@ class ServerConfig(Frozen):
     allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
+    # Addresses and networks of proxies whose X-Forwarded-* headers are believed; with "*" anyone's are.
+    trusted_proxies: tuple[str, ...] = ()
+    # How many visitors one address may stand for: an office, a school, a proxy that is not trusted. Its sessions,
+    # connections and requests are limited by that.
+    visitors_per_client: int = Field(64, ge=1, le=10_000)
+    max_connections: int = Field(1000, ge=10, le=100_000)
 
 
 class LabConfig(Frozen):
     """The page's Lab: studies that visitors may run on small samples."""
 
     is_open: bool = True  # whether there is one
+    open_to: Literal["auto", "visitors", "operators"] = (
+        "auto"  # who may start studies; auto: on a public host operators
+    )
+    operators: tuple[str, ...] = ()  # browsers, as the Lab calls them; they may also cancel others' studies
+    max_per_hour: int = Field(6, ge=1, le=1000)  # studies that one visitor starts
     max_questions: int = Field(40, ge=4, le=10_000)  # of one study
     questions: dict[str, Path] = {}  # task -> a file of questions, beside the built-in ones
 
@@ -218,6 +237,12 @@ class Config(Frozen):
         except RequestError as error:
             raise ValueError(f"settings.{error}") from None
         return self
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine's users are expected: it listens to all, or has other names."""
+        local = ServerConfig.model_fields["trusted_hosts"].default
+        return self.server.host not in _LOOPBACK or not set(self.server.trusted_hosts) <= set(local)
 
     @property
     def member_names(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
+# A Space is reached through its host's proxies alone, which have private addresses.
+SPACE_PROXIES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
 
 
 def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
@@ -31,9 +33,9 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
     """The variables that win over the configuration file, as `load_config` takes them.
 
-    GAC_CACHE, GAC_DATABASE_URL, GAC_HOST, GAC_PORT, GAC_TRUSTED_HOSTS (commas between). Where a GAC_ variable is
-    missing, those that Hugging Face Spaces and other hosts set are heard: GRADIO_SERVER_NAME, GRADIO_SERVER_PORT,
-    PORT, SPACE_ID.
+    GAC_CACHE, GAC_DATABASE_URL, GAC_HOST, GAC_PORT, GAC_TRUSTED_HOSTS, GAC_TRUSTED_PROXIES (both with commas between).
+    Where a GAC_ variable is missing, those that Hugging Face Spaces and other hosts set are heard: GRADIO_SERVER_NAME,
+    GRADIO_SERVER_PORT, PORT, SPACE_ID.
 
     Raises:
         ConfigError: a port that is no number.
@@ -81,6 +83,9 @@ def _server(environ: Mapping[str, str]) -> dict[str, Any]:
                 raise ConfigError(f"{name}: expected a port number, got {text!r}")
             server["port"] = int(text)
             break
-    if hosts := environ.get("GAC_TRUSTED_HOSTS"):
-        server["trusted_hosts"] = [host.strip() for host in hosts.split(",") if host.strip()]
+    for name, variable in (("trusted_hosts", "GAC_TRUSTED_HOSTS"), ("trusted_proxies", "GAC_TRUSTED_PROXIES")):
+        if listed := environ.get(variable):
+            server[name] = [part.strip() for part in listed.split(",") if part.strip()]
+    if environ.get("SPACE_ID"):
+        server.setdefault("trusted_proxies", SPACE_PROXIES)
     return server

@@ -9,11 +9,26 @@ GacError
 ├── MemberError      a member failed while it was running; `member` and `kind` say which and how
 ├── BusyError        too many runs wait already
 └── StorageError     the database refused
+    └── DamagedError a stored run cannot be read any more; it can be deleted
 
-A message says what was wrong and what is expected, and is fit to be shown to a person as it is.
+A message says what was wrong and what is expected, and is fit to be shown to whoever runs the program as it is; to
+everybody else, `without_folders`.
 """
 
 from __future__ import annotations
+
+import re
+
+_FOLDERS = re.compile(r"(?<![\w/:.\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*(?=[^\s/\\])")
+
+
+def without_folders(message: str) -> str:
+    """A message for the page and its routes: of every absolute path, only the last part.
+
+    >>> without_folders("/home/me/.cache/gac/model.gguf is not whole; see https://example.org/help")
+    'model.gguf is not whole; see https://example.org/help'
+    """
+    return _FOLDERS.sub("", message)
 
 
 class GacError(Exception):
@@ -72,3 +87,7 @@ class BusyError(GacError):
 
 class StorageError(GacError):
     """The database refused."""
+
+
+class DamagedError(StorageError):
+    """A stored run cannot be read any more."""

@@ -8,6 +8,7 @@ from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.environment import (
     DEFAULT_CONFIG,
+    SPACE_PROXIES,
     cache_dir,
     config_path,
     database_url,
@@ -37,19 +38,24 @@ def test_variables_win_over_the_file(tmp_path: Path) -> None:
         "GAC_HOST": "0.0.0.0",  # noqa: S104
         "GAC_PORT": "8000",
         "GAC_TRUSTED_HOSTS": "a.example, b.example,",
+        "GAC_TRUSTED_PROXIES": "192.0.2.1",
     }
     config = load_config(path, environment_overrides(environ))
     assert (config.server.host, config.server.port, config.server.max_running) == ("0.0.0.0", 8000, 3)  # noqa: S104
     assert config.server.trusted_hosts == ("a.example", "b.example")
+    assert config.server.trusted_proxies == ("192.0.2.1",)
     assert (cache_dir(config), database_url(config)) == (Path("/c"), "sqlite:///x")
 
 
 def test_a_space_listens_where_its_proxy_looks() -> None:
     environ = {"SPACE_ID": "me/gac", "GRADIO_SERVER_PORT": "7861", "PORT": "80"}
-    assert environment_overrides(environ) == {"server": {"host": "0.0.0.0", "port": 7861}}  # noqa: S104
+    behind = {"trusted_proxies": SPACE_PROXIES}
+    assert environment_overrides(environ) == {"server": {"host": "0.0.0.0", "port": 7861, **behind}}  # noqa: S104
     assert environment_overrides({**environ, "GAC_HOST": "127.0.0.1", "GAC_PORT": "9"}) == {
-        "server": {"host": "127.0.0.1", "port": 9}
+        "server": {"host": "127.0.0.1", "port": 9, **behind}
     }
+    named = {**environ, "GAC_TRUSTED_PROXIES": "192.0.2.1"}
+    assert environment_overrides(named)["server"]["trusted_proxies"] == ["192.0.2.1"]
 
 
 def test_a_port_that_is_no_number_is_named() -> None:

@@ -47,6 +47,11 @@ class Ensemble:
         self._read_texts = ReadTexts()
 
     @property
+    def are_apart(self) -> bool:
+        """No member computes where another does."""
+        return self._are_apart
+
+    @property
     def union(self) -> UnionVocabulary:
         return next(iter(self.members.values())).mapping.union
 

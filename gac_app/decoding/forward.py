@@ -120,7 +120,13 @@ def failures_named(model: Model) -> Iterator[None]:
 
 
 def _failure(model: Model, error: Exception) -> MemberError:
-    if isinstance(error, torch.OutOfMemoryError):
+    if _is_out_of_memory(error):
         torch.cuda.empty_cache()
         return MemberError(model.name, "out-of-memory", "the device has no memory left for this step")
     return MemberError(model.name, "exception", f"{type(error).__name__}: {error}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch on a CPU and onnxruntime tell it in words alone: "can't allocate memory", "Failed to allocate memory"."""
+    is_known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_known or any(words in str(error) for words in ("allocate memory", "bad_alloc", "bad allocation"))

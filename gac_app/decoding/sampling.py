@@ -59,7 +59,10 @@ class Sampler:
 
     def _draw(self, probs_U: torch.Tensor) -> int:
         """The candidate whose probability, divided by its exponential random number, is the largest."""
-        warm_U = probs_U ** (1 / self._settings.temperature)
+        temperature = self._settings.temperature
+        if temperature < 0.25:  # powers so high would leave nothing of float32 probabilities that are all small
+            probs_U = probs_U / probs_U.max()
+        warm_U = probs_U ** (1 / temperature)
         probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
         luck_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._num_drawn, ids_C.numpy())
         self._num_drawn += 1

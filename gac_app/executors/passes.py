@@ -2,49 +2,30 @@
 model's own thread.
 
 Short reads come first, as many in one pass as is worth it, then one that shares no pass, or a part of a long one:
-whoever only wants a next token waits for no other visitors' prompts.
+whoever only wants a next token waits for no other visitors' prompts. What is read in the background waits as long as
+other sequences are in use, but for a pass every few seconds, lest it never ends.
 """
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
 
 from gac_app.decoding.forward import begun_behind, read_part, take_readings
-from gac_app.decoding.reading import Foreseen, Reading
+from gac_app.decoding.reading import Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.pass_costs import PassCosts
-from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence, SharedPrefixes, opening_of
+from gac_app.executors.read_command import ReadCommand
+from gac_app.executors.shared_prefixes import ScopedSequence, SharedPrefixes, opening_of
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
 _PATIENCE = 0.5  # of what a shared pass gains: how long it waits for the next sequence
 MAX_PATIENCE_S = 0.05  # from the first read that waits
-
-
-@dataclass(slots=True, eq=False)
-class ReadCommand:
-    """A read that somebody waits for; `num_read` and `seconds` are of the parts of it that are done."""
-
-    read: Read
-    future: Future[Reading]
-    foreseen: Foreseen | None = None  # None = the reading is not late, and nothing is read on
-    num_read: int = 0
-    seconds: float = 0.0
-
-    @property
-    def sequence(self) -> Sequence:
-        return self.read.sequence
-
-    @property
-    def new_scope(self) -> str:
-        """Of a sequence that the model does not hold yet; "" where it does, or where it shares nothing."""
-        sequence = self.sequence
-        return sequence.scope if isinstance(sequence, ScopedSequence) and sequence.slot == UNHELD else ""
+BACKGROUND_S = 5.0  # between two passes in the background while other sequences are in use
 
 
 class Passes:
@@ -58,22 +39,41 @@ class Passes:
         self._asked: list[ReadCommand] = []  # not begun
         self._apart: deque[ReadCommand] = deque()  # begun, and sharing no pass: read one by one, part by part
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
+        self._in_use: set[int] = set()  # those that are not read in the background, until they are dropped
+        self._background_at = 0.0  # when it is the background's turn, whatever is in use; monotonic
 
     @property
     def is_idle(self) -> bool:
-        return not self._asked and not self._apart
+        """Whether there is nothing to do now."""
+        return self.idle_s() > 0
+
+    def idle_s(self) -> float:
+        """For how long there is nothing to do, unless somebody asks; infinity = as long as nobody does."""
+        waiting = [*self._asked, *self._apart]
+        if not waiting:
+            return math.inf
+        if not all(map(self._is_put_off, waiting)):
+            return 0.0
+        return max(0.0, self._background_at - time.monotonic())
 
     def add(self, command: ReadCommand) -> None:
         """Take a read to be carried out."""
         self._asked.append(command)
+        if not command.is_background:
+            self._in_use.add(id(command.sequence))
+
+    def drop_background(self) -> None:
+        """Nobody wants what is read in the background any more."""
+        self._refuse([command for command in (*self._asked, *self._apart) if command.is_background])
 
     def patience_s(self) -> float:
         """How long to wait for the next read of the last round's sequences, for a pass with those that wait now."""
-        if not self._asked or self._apart:
+        next_ones = [command for command in self._asked if not self._is_put_off(command)]
+        if not next_ones or not all(map(self._is_put_off, self._apart)):
             return 0.0
-        asked = {id(command.sequence) for command in self._asked}
-        num_missing = len(self._read_last - asked)
-        return _PATIENCE * self._costs.gain(len(asked), num_missing) if num_missing else 0.0
+        num_missing = len(self._read_last - {id(command.sequence) for command in self._asked})
+        num_steps = len({id(command.sequence) for command in next_ones})
+        return _PATIENCE * self._costs.gain(num_steps, num_missing) if num_missing else 0.0
 
     def sit_out(self, sequence: Sequence) -> None:
         """No pass waits for a read of this sequence."""
@@ -81,26 +81,36 @@ class Passes:
 
     def advance(self) -> None:
         """One pass for all short reads or as few as pay, and one other read or a part of it."""
-        short = list(self._begun())
-        self._read_last = {id(command.sequence) for command in short}
+        has_turn = time.monotonic() >= self._background_at
+        short = list(self._begun(has_turn=has_turn))
+        long = next((command for command in self._apart if has_turn or not self._is_put_off(command)), None)
+        carried_out = [*short, *([long] if long else [])]
+        self._read_last = {id(command.sequence) for command in carried_out}
         for group in self._groups(short):
             self._read_together(group)
-        if self._apart:
-            command = self._apart.popleft()
-            self._read_last.add(id(command.sequence))
-            self._read_part(command)
+        if long:
+            self._apart.remove(long)
+            self._read_part(long)
+        if any(command.is_background for command in carried_out):
+            self._background_at = time.monotonic() + BACKGROUND_S
 
     def finish(self, sequence: Sequence) -> None:
         """Carry out what is asked for a sequence, so that something else can be done with it."""
-        while any(command.sequence is sequence for command in (*self._asked, *self._apart)):
+        while left := [command for command in (*self._asked, *self._apart) if command.sequence is sequence]:
+            for command in left:
+                command.is_background = False  # what else is asked waits for it
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
         """Nobody wants this sequence any more: what is short is still read, other reads are not."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
-        left = [command for command in (*self._asked, *self._apart) if command.sequence is sequence]
-        for command in left:
+        self._refuse([command for command in (*self._asked, *self._apart) if command.sequence is sequence])
+        self._read_last.discard(id(sequence))
+        self._in_use.discard(id(sequence))
+
+    def _refuse(self, commands: list[ReadCommand]) -> None:
+        for command in commands:
             if command in self._apart:
                 self._apart.remove(command)
             else:
@@ -108,20 +118,24 @@ class Passes:
                 if not command.future.set_running_or_notify_cancel():
                     continue
             command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was given back"))
-        self._read_last.discard(id(sequence))
 
     # --- which and in what order
 
-    def _begun(self) -> Iterator[ReadCommand]:
+    def _is_put_off(self, command: ReadCommand) -> bool:
+        """Whether it waits until it is the background's turn."""
+        return command.is_background and bool(self._in_use)
+
+    def _begun(self, *, has_turn: bool) -> Iterator[ReadCommand]:
         """The short ones of the reads that wait; those that have passes to themselves are put aside.
 
-        Those wait on that may go on from what another new one of their scope reads.
+        Those wait on that may go on from what another new one of their scope reads, or whose turn, the background's, it
+        is not.
         """
         asked, self._asked = self._asked, []
         scopes = {command.sequence.scope for command in self._apart if isinstance(command.sequence, ScopedSequence)}
         for command in asked:
             scope = command.new_scope
-            if scope and scope in scopes:
+            if (scope and scope in scopes) or (self._is_put_off(command) and not has_turn):
                 self._asked.append(command)
                 continue
             scopes |= {scope} if scope else set()
@@ -247,7 +261,7 @@ class Passes:
         self.prefixes.note(command.sequence, length, reading)
         reading.ahead = begun_behind(reading, command.sequence, command.foreseen, self._mapping)
         if ahead := reading.ahead:
-            self.add(ReadCommand(Read(command.sequence), ahead.reading, ahead.foreseen))
+            self.add(ReadCommand(Read(command.sequence), ahead.reading, ahead.foreseen, command.is_background))
         command.future.set_result(_whole(command, reading))
 
 

@@ -2,12 +2,14 @@
 
 Sequences share within a *scope*, one conversation: the ensemble's answer and a member's own read their prompt once, and
 the next turn or a branch goes on from what is still held of the turn before. Across scopes they share the *opening*,
-what every chat begins with by the model's template, and no more. All is called in the member's own thread.
+what every chat begins with by the model's template, and no more. What is kept of ended sessions is bounded in sequences
+and in ids (see `Kept`). All but `kept` is called in the member's own thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 
 from gac_app.decoding.forward import failures_named
@@ -20,6 +22,19 @@ UNHELD = -1  # slot of a sequence that the model does not hold yet
 # Ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used).
 MIN_SHARED = 8
 MAX_KEPT = 4  # sequences whose sessions have ended: those of two runs
+MAX_KEPT_CONTEXTS = 2  # ids of these, in full contexts: the two sequences of the longest run
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a member keeps of ended sessions, and at most. Bytes are 0 where they are not known."""
+
+    num_sequences: int
+    max_sequences: int
+    num_ids: int
+    max_ids: int
+    num_bytes: int
+    max_bytes: int
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +77,17 @@ class SharedPrefixes:
         self._model = model
         self._opening = opening
         self._max_kept = max_kept
+        self._max_ids = MAX_KEPT_CONTEXTS * model.context_length
         self._live: list[ScopedSequence] = []
         self._kept: list[ScopedSequence] = []  # oldest first
+
+    @property
+    def kept(self) -> Kept:
+        """May be looked at from any thread."""
+        kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
+        num_ids = sum(len(sequence.held) for sequence in kept)
+        limits = self._max_kept, self._max_ids
+        return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
     def hold(self, read: Read) -> Reading | None:
         """Let the model hold a read's sequence, with what another of its scope has read of it.
@@ -101,11 +125,11 @@ class SharedPrefixes:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
     def note(self, sequence: Sequence, start: int, reading: Reading) -> None:
-        """A sequence was read from its id number `start` on."""
+        """A sequence was read from its id number `start` on, and nothing behind that yet."""
         if isinstance(sequence, ScopedSequence):
             self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), reading
+                sequence.num_first, sequence.first = len(sequence.ids), copy(reading)  # which nothing is read behind
 
     def note_part(self, sequence: Sequence, start: int) -> None:
         """A part of a sequence's pending ids was read, from its id number `start` on."""
@@ -131,7 +155,7 @@ class SharedPrefixes:
             self._live.remove(sequence)
             if sequence.scope and len(sequence.held) >= MIN_SHARED:
                 self._kept.append(sequence)
-                if len(self._kept) > self._max_kept:
+                while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
                 return
             if self._has_opening(sequence) and not self._with_opening():  # the last that has it

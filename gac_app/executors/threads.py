@@ -5,6 +5,7 @@ torch, llama.cpp and onnxruntime release the GIL while they compute.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -16,8 +17,9 @@ from typing import Any
 from gac_app.decoding.member import ModelMember
 from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import MemberError
-from gac_app.executors.passes import MAX_PATIENCE_S, Passes, ReadCommand
-from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence
+from gac_app.executors.passes import MAX_PATIENCE_S, Passes
+from gac_app.executors.read_command import ReadCommand
+from gac_app.executors.shared_prefixes import UNHELD, Kept, ScopedSequence
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -50,13 +52,26 @@ class ThreadMember(ModelMember):
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
+    @property
+    def kept(self) -> Kept:
+        """What is kept of ended sessions."""
+        return self._passes.prefixes.kept
+
     def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
         """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return ScopedSequence(UNHELD, list(ids), num_fixed=num_fixed, scope=scope)
 
-    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
-        command = ReadCommand(Read(sequence, num_logits), Future(), foreseen)
+    def read(
+        self,
+        sequence: Sequence,
+        num_logits: int = 1,
+        foreseen: Foreseen | None = None,
+        *,
+        is_background: bool = False,
+    ) -> Future[Reading]:
+        """See `Member`. In the background, it waits as long as other sequences are read (see `Passes`)."""
+        command = ReadCommand(Read(sequence, num_logits), Future(), foreseen, is_background)
         self._put(command)
         return command.future
 
@@ -80,6 +95,10 @@ class ThreadMember(ModelMember):
 
     def forget(self, scope: str) -> None:
         self._put(_CallCommand(lambda: self._passes.prefixes.forget(scope), Future()))
+
+    def drop_background(self) -> None:
+        """Let all reads fail that wait in the background."""
+        self._put(_CallCommand(self._passes.drop_background, Future()))
 
     def close(self) -> None:
         """Finish what was asked, then release the model. A thread that hangs is left to the process's end."""
@@ -114,6 +133,7 @@ class ThreadMember(ModelMember):
         while self._take_commands():
             if not self._passes.is_idle:
                 self._passes.advance()
+        self._passes.drop_background()
         while not self._passes.is_idle:
             self._passes.advance()
 
@@ -122,7 +142,7 @@ class ThreadMember(ModelMember):
 
         Waits where there is nothing to do, and for a moment where more reads could share the next pass.
         """
-        command = self._commands.get() if self._passes.is_idle else self._command_within(0)
+        command = self._command_within(self._passes.idle_s())
         deadline = time.monotonic() + MAX_PATIENCE_S
         while command is not None:
             if command is _CLOSE:
@@ -133,6 +153,8 @@ class ThreadMember(ModelMember):
 
     def _command_within(self, seconds: float) -> ReadCommand | _CallCommand | None:
         try:
+            if seconds == math.inf:
+                return self._commands.get()
             return self._commands.get(timeout=seconds) if seconds else self._commands.get_nowait()
         except queue.Empty:
             return None

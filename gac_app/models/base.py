@@ -107,6 +107,7 @@ class Model(ABC):
     is_batch_invariant: bool = False  # what a sequence gets is, to the last bit, the same whatever else is in the pass
     is_chunk_invariant: bool = False  # ... and however its ids are cut into passes
     pass_ids: int = 512  # read of a sequence in one pass; of more, others' passes come in between
+    bytes_per_id: int = 0  # of its cache; 0 = not known
     num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 
     @abstractmethod

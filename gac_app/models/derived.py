@@ -1,19 +1,27 @@
-"""What is made of a model's file once, and kept in the cache for later starts."""
+"""What is made of a model's file once, and kept in the cache: checked at later starts, made anew where damaged."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
+SUMS_FILE = "checksums.json"
+_READ_BYTES = 1 << 20  # at once
+_logger = logging.getLogger(__name__)
+
 
 def derived(source: Path, folder: Path, make: Callable[[Path], None], format_number: int, *facts: object) -> Path:
     """The directory in `folder` with what `make` writes into the directory it is given, now or at an earlier call.
 
-    Of several processes one makes it and the others wait. What was left half made is made anew.
+    Of several processes one makes it and the others wait. What was left half made is made anew, and so is what was
+    damaged since: every file has a checksum, for which 3 GB are read in a second where they are in memory.
 
     Args:
         source: the file; another size or time of it makes another directory.
@@ -24,19 +32,46 @@ def derived(source: Path, folder: Path, make: Callable[[Path], None], format_num
         OSError: where nothing can be kept; and whatever `make` raises.
     """
     status = source.stat()
-    key = "\n".join(map(str, (format_number, source.resolve(), status.st_size, status.st_mtime_ns, *facts)))
+    key = "\n".join(map(str, (SUMS_FILE, format_number, source.resolve(), status.st_size, status.st_mtime_ns, *facts)))
     target = folder / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
-    if target.is_dir():
+    if _is_whole(target):
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(target.name + ".lock")):
-        if not target.is_dir():  # another process may have made it while this one waited
+        if not _is_whole(target):  # another process may have made it while this one waited
+            if target.exists():
+                _logger.warning("what was kept of %s is damaged and made anew", source.name)
+                shutil.rmtree(target)
             work_dir = target.with_name(target.name + ".making")
             shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
             work_dir.mkdir()
             try:
                 make(work_dir)
+                sums = {path.relative_to(work_dir).as_posix(): _sum(path) for path in _files(work_dir)}
+                (work_dir / SUMS_FILE).write_text(json.dumps(sums), encoding="utf-8")
                 work_dir.replace(target)
             finally:
                 shutil.rmtree(work_dir, ignore_errors=True)
     return target
+
+
+def _is_whole(directory: Path) -> bool:
+    """Whether all files are there, as they were made."""
+    try:
+        sums = json.loads((directory / SUMS_FILE).read_text(encoding="utf-8"))
+        return all(list(_sum(directory / name)) == kept for name, kept in sums.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.rglob("*")) if path.is_file()]
+
+
+def _sum(path: Path) -> tuple[int, int]:
+    """A file's size and CRC-32: it is to tell damage, not forgery."""
+    size, found, buffer = 0, 0, memoryview(bytearray(_READ_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while num_read := file.readinto(buffer):
+            size, found = size + num_read, zlib.crc32(buffer[:num_read], found)
+    return size, found

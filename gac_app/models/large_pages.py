@@ -1,8 +1,9 @@
-"""Weights that a library maps from a file, moved into large pages.
+"""Weights that a library maps from a file, moved into memory of the process, in large pages where there are any.
 
 Whoever streams through weights in pages of 4 KiB waits for tables of pages as much as for memory, in a virtual machine
 above all, and so do two cores that stream at once. Files lie in large pages on few systems, other memory on nearly
-every Linux that is asked to (transparent huge pages, `madvise`).
+every Linux that is asked to (transparent huge pages, `madvise`). And whoever reads a page of a file that was cut short
+meanwhile is killed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gac_app.models.devices import main_memory_bytes
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MOST_SHARE = 1 / 8  # of main memory, that a file may be large: processes share a file, but not what is moved
 _PAGES_AT_ONCE = 64  # that are copied before they are moved
+_RUN_BYTES = 128 << 20  # of a file that fills no large pages, copied before they are moved
 _FIXED_NO_REPLACE = 0x100000  # Linux constants that `mmap` does not name
 _MAY_MOVE, _TO_ADDRESS = 1, 2
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by file
@@ -34,24 +36,30 @@ Part = tuple[int, int]  # of memory: where it begins and ends
 
 @contextmanager
 def in_large_pages(file: Path, owner: object) -> Iterator[None]:
-    """Let what this process has mapped of a file by the end of this context lie in large pages, where it fills them.
+    """Let what this process has mapped of a file by the end of this context be its own: in large pages where it fills
+    them, in small ones elsewhere. What happens to the file afterwards does not matter.
 
-    Addresses and bytes stay the same, also for those who read meanwhile; where the system has no large pages, all does.
-    One at a time is in the context for a file: what is moved must not be unmapped meanwhile.
+    Addresses and bytes stay the same, also for those who read meanwhile. A file that is large beside main memory stays
+    mapped, and so does any where the system is no Linux. One at a time is in the context for a file: what is moved must
+    not be unmapped meanwhile.
 
     Args:
-        file: not to be written to.
+        file: not to be written to before.
         owner: who unmaps it. Gaps between mapped parts that share a page with them are taken as long as it lives.
     """
     name = str(file.resolve())
     with _locks[name]:
         yield
-        size = _large_page_bytes()
-        if size and file.stat().st_size <= (main_memory_bytes() or math.inf) * _MOST_SHARE:
+        if sys.platform != "linux" or file.stat().st_size > (main_memory_bytes() or math.inf) * _MOST_SHARE:
+            return
+        if size := _large_page_bytes():
             pages, gaps = _filled(_by_page(_mapped(name), size), size)
             weakref.finalize(owner, _unmap, gaps).atexit = False
             for start, end in _runs(pages, size):
                 _move(start, end, size)
+        for start, end in _mapped(name):
+            for part in range(start, end, _RUN_BYTES):
+                _move(part, min(end, part + _RUN_BYTES), mmap.PAGESIZE)
 
 
 @cache
@@ -125,13 +133,14 @@ def _runs(pages: list[int], size: int) -> Iterator[Part]:
 
 
 def _move(start: int, end: int, size: int) -> None:
-    """Move a run of pages; without memory for a copy they stay."""
+    """Move a run of pages of this size; without memory for a copy they stay."""
     length = end - start
     room = _map(None, length + size)
     if room is None:
         return
     copy, room_end = -(-room // size) * size, room + length + size
-    _libc().madvise(copy, length, mmap.MADV_HUGEPAGE)
+    if size > mmap.PAGESIZE:
+        _libc().madvise(copy, length, mmap.MADV_HUGEPAGE)
     ctypes.memmove(copy, start, length)
     is_moved = _libc().mremap(copy, length, length, _MAY_MOVE | _TO_ADDRESS, start) == start
     _unmap([(room, copy), (copy + length, room_end)] if is_moved else [(room, room_end)])

@@ -6,9 +6,7 @@ Shape suffixes: see `onnx_graph`.
 from __future__ import annotations
 
 import math
-import mmap
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from gguf.quants import dequantize
 from gac_app.errors import ModelLoadError
 from gac_app.models.large_pages import in_large_pages
 from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx_memory import EmbeddingRows, give_back, zeros
 
 MOST_SHARED = 2  # ids of a sequence that may be in a pass with others'
 # Attention takes at least two ids of a sequence: a single one has a kernel of its own, whose last bits are others.
@@ -60,6 +59,7 @@ class OnnxLayers:
 
     Attributes:
         context_length: most ids per sequence.
+        bytes_per_id: of keys and values.
 
     Raises:
         ModelLoadError: where what was made cannot be read, or there is no room for sequences.
@@ -68,20 +68,21 @@ class OnnxLayers:
     def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
         try:
             self.layout = layout = Layout.load(directory)
-            shape = layout.num_rows, layout.row_bytes
-            rows = np.memmap(gguf, np.uint8, mode="r", offset=layout.offset, shape=shape)
+            self._embeddings = EmbeddingRows(gguf, layout)
             with in_large_pages(directory / WEIGHTS_FILE, self):
                 self._session = _session(directory / GRAPH_FILE, num_threads)
         except Exception as error:  # a damaged file's, of several libraries
             raise ModelLoadError(
                 f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"
             ) from error
-        self._embeddings = rows.view(np.ndarray)  # indexed in a third of a memmap's time
         self._kind = GGMLQuantizationType(layout.kind)
         self.context_length = min(context_length, layout.context_length)
+        self.bytes_per_id = 4 * layout.num_layers * 2 * layout.num_heads * layout.head_width
         length = self.context_length + _HALVED_IDS  # more than any sequence needs: places in attention may be filled
         try:
-            self._caches = _zeros((layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width))
+            shape = layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width
+            self._memory = zeros(4 * math.prod(shape))
+            self._caches: FloatArray = np.frombuffer(self._memory, np.float32).reshape(shape)
         except (OSError, OverflowError) as error:
             what = f"{num_slots} sequences of {self.context_length:,} ids"
             raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
@@ -122,9 +123,18 @@ class OnnxLayers:
         """Let another slot hold the first `length` ids of this one."""
         self._caches[:, :, other, :, :length] = self._caches[:, :, slot, :, :length]
 
+    def forget(self, slot: int) -> None:
+        """Give back the memory that a slot has taken."""
+        for cache in self._caches[:, :, slot].reshape(-1, *self._caches.shape[3:]):
+            give_back(self._memory, cache.ctypes.data - self._caches.ctypes.data, cache.nbytes)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._embeddings.close()
+
     def _embed(self, ids: list[int]) -> FloatArray:
         """What the first layer is given, `[N, E]`."""
-        embeddings_NE: FloatArray = dequantize(self._embeddings[ids], self._kind)
+        embeddings_NE: FloatArray = dequantize(self._embeddings.read(ids), self._kind)
         scale = self.layout.scale
         return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
 
@@ -258,18 +268,6 @@ def _session(path: Path, num_threads: int) -> Any:
     # A thread that waits in a loop takes the core of whoever works.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _zeros(shape: tuple[int, ...]) -> FloatArray:
-    """Zeros that take memory as they are written to, in small pages: NumPy's own are in pages of two megabytes."""
-    num_bytes = 4 * math.prod(shape)
-    if sys.platform == "win32":
-        memory = mmap.mmap(-1, num_bytes)
-    else:
-        memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if sys.platform == "linux":
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, np.float32).reshape(shape)
 
 
 def _turns(base: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:

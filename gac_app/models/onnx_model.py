@@ -54,7 +54,7 @@ class OnnxModel(GgufModel):
         self.num_threads = num_threads
         wanted = context_length or DEFAULT_CONTEXT_LENGTH
         self._layers = OnnxLayers(path, directory, num_threads, max_sequences, wanted)
-        self.context_length = self._layers.context_length
+        self.context_length, self.bytes_per_id = self._layers.context_length, self._layers.bytes_per_id
         self.is_batch_invariant = self._layers.layout.is_batch_invariant
         self.is_chunk_invariant = self._layers.layout.is_chunk_invariant
 
@@ -62,7 +62,8 @@ class OnnxModel(GgufModel):
         self._layers.copy(sequence.slot, slot, sequence.num_cached)
 
     def _forget_from(self, slot: int, position: int) -> None:
-        """What comes next is written over it."""
+        if not position:  # else what comes next is written over it
+            self._layers.forget(slot)
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         self.take_threads()
@@ -92,6 +93,7 @@ class OnnxModel(GgufModel):
         return np.concatenate(parts)
 
     def close(self) -> None:
+        self._layers.close()
         self._lib.llama_model_free(self._described)
 
 

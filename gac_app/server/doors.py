@@ -7,19 +7,27 @@ needs are let through.
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+logger = logging.getLogger(__name__)
 
 GRADIO_API = "/gradio_api/"
 # What Gradio's client calls while the page is used: events, their streams, and details on demand.
 PAGE_ROUTES = frozenset(
     (
-        *("queue", "call", "run", "cancel", "reset"),
+        *("queue", "run", "cancel", "reset"),
         *("component_server", "heartbeat", "startup-events", "app_id", "info", "theme.css"),
     )
+)
+# What proxies tell of the client, and of the address that it asked for.
+FORWARDED = frozenset(
+    (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
 )
 # Gradio's own routes outside its prefix that this page has no use for.
 SHUT_ROUTES = ("/monitoring", "/login", "/logout", "/svelte", "/file=", "/proxy=", "/upload")
@@ -61,6 +69,35 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class ProxyGuard:
+    """Believes what a proxy says of the client and of the page's address, if it is a trusted one.
+
+    Anyone can send such headers. From elsewhere they are taken away, since Gradio would make the page's own address
+    of them; `X-Gradio-Server` always is.
+    """
+
+    def __init__(self, app: ASGIApp, trusted_proxies: tuple[str, ...] = ()) -> None:
+        self.app = app
+        self._believing = ProxyHeadersMiddleware(app, list(trusted_proxies))  # type: ignore[arg-type]
+        self._has_warned = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        is_trusted = bool(scope.get("client")) and scope["client"][0] in self._believing.trusted_hosts
+        headers = [(name, value) for name, value in scope["headers"] if is_trusted or name not in FORWARDED]
+        if len(headers) < len(scope["headers"]) and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "Requests come through a proxy that is not trusted: all who come through it share one visitor's "
+                "limits, unless server.trusted_proxies (GAC_TRUSTED_PROXIES) names its address."
+            )
+        headers = [(name, value) for name, value in headers if name != b"x-gradio-server"]
+        app = self._believing if is_trusted else self.app
+        await app({**scope, "headers": headers}, receive, send)  # type: ignore[arg-type]
 
 
 class OriginGuard:

@@ -1,47 +1,85 @@
-"""`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable)."""
+"""`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
+
+`/readyz` tells as well how much of ended runs each member keeps in its cache, and at most.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from gac_app.errors import StorageError
+from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:  # it imports torch, which would keep the page waiting
     from gac_app.services.runs import RunService
+
+CHECK_HOLDS_S = 1.0
 
 
 def health_routes(service: RunService) -> APIRouter:
     """The routes of both; neither needs an authority, and neither tells more than names and states."""
     router = APIRouter()
+    storage = SharedCheck(service.check_storage)
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    # Not async: the check writes to the database, which may take a while.
     @router.get("/readyz")
-    def readyz() -> JSONResponse:
-        reasons = not_ready_reasons(service)
+    async def readyz() -> JSONResponse:
+        reasons = member_reasons(service)
+        if problem := await storage.problem():
+            reasons["storage"] = problem
         status = "ready" if not reasons else "not ready"
-        return JSONResponse({"status": status, "reasons": reasons}, status_code=503 if reasons else 200)
+        content = {"status": status, "reasons": reasons, "kept_prefixes": service.kept()}
+        return JSONResponse(content, status_code=503 if reasons else 200)
 
     return router
 
 
-def not_ready_reasons(service: RunService) -> dict[str, str]:
-    """What keeps the host from serving: a member's name, or "storage", -> why. Empty when ready."""
+class SharedCheck:
+    """A check of the database, which may take seconds: one at a time, in one thread, for all who ask meanwhile.
+
+    Args:
+        check: raises StorageError where the database does not take a write.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._task: asyncio.Task[str] | None = None
+        self._done_at = 0.0
+
+    async def problem(self) -> str:
+        """What is wrong, from a check that is no older than `CHECK_HOLDS_S`; empty where all is well."""
+        is_stale = time.monotonic() - self._done_at > CHECK_HOLDS_S
+        if self._task is None or (self._task.done() and is_stale):
+            self._task = asyncio.create_task(self._run())
+        return await asyncio.shield(self._task)  # whoever goes away does not take the check from the others
+
+    async def _run(self) -> str:
+        try:
+            await run_in_threadpool(self._check)
+        except StorageError as error:
+            return without_folders(str(error))
+        else:
+            return ""
+        finally:
+            self._done_at = time.monotonic()
+
+
+def member_reasons(service: RunService) -> dict[str, str]:
+    """Which members keep the host from serving, and why. Empty when all are ready."""
     reasons = {
-        state.name: f"{state.phase}: {state.detail}" if state.detail else state.phase
+        state.name: without_folders(f"{state.phase}: {state.detail}") if state.detail else state.phase
         for state in service.member_states()
         if state.phase != "ready"
     }
     if not reasons and not service.is_ready:
         reasons["ensemble"] = "being built"
-    try:
-        service.check_storage()
-    except StorageError as error:
-        reasons["storage"] = str(error)
     return reasons

@@ -14,7 +14,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gac_app.config import Config, ServerConfig
-from gac_app.server.doors import OriginGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.event_door import Doorkeeper, EventDoor
 from gac_app.server.health import health_routes
 
 if TYPE_CHECKING:  # heavy, and here only names
@@ -23,7 +24,7 @@ if TYPE_CHECKING:  # heavy, and here only names
     from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService
 
-MAX_BODY_BYTES = 1_000_000  # of a request
+MAX_BODY_BYTES = 1_000_000  # of any request; most routes take less, see `event_door`
 
 # What Gradio would otherwise open: its run recorder, its monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
@@ -53,19 +54,23 @@ def launch_page(service: RunService, config: Config, lab: Lab | None = None) -> 
 def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
     """The host without a page: its doors and its health routes."""
 
+    keeper = Doorkeeper(config.visitors_per_client)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with keeper.sweeping():
+            yield
         await run_in_threadpool(service.close)
 
     host = FastAPI(
         lifespan=lifespan,
-        middleware=_doors(config),
+        middleware=_doors(config, keeper),
         max_body_size=MAX_BODY_BYTES,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
     )
+    host.state.doorkeeper = keeper
     host.include_router(health_routes(service))
     return host
 
@@ -74,7 +79,10 @@ def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -
     """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
     import gradio
 
+    from gac_app.server.gradio_page import GradioPage
+
     gradio.mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
+    host.state.doorkeeper.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]
 
 
 def import_page() -> ModuleType:
@@ -84,13 +92,15 @@ def import_page() -> ModuleType:
     return page
 
 
-def _doors(config: ServerConfig) -> list[Middleware]:
+def _doors(config: ServerConfig, keeper: Doorkeeper) -> list[Middleware]:
     """Outermost first."""
     return [
         Middleware(SecurityHeaders),
+        Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
         # Present even when closed: seeing it, Gradio leaves out its own, which would reflect origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
         Middleware(ShutRoutes),
+        Middleware(EventDoor, keeper=keeper),
     ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
-import threading
 from types import FrameType
 
 import uvicorn
@@ -13,9 +13,11 @@ from fastapi import FastAPI
 
 from gac_app.config import ServerConfig
 from gac_app.errors import GacError
+from gac_app.server.connections import Connections, limited_protocol
+from gac_app.server.quiet_log import QuietLog
 
 DRAIN_S = 3  # for open streams to end by themselves
-GONE_S = 9.0  # from the signal; a forward pass in C cannot be interrupted, so the process may have to be
+GONE_S = 8.0  # from the signal; a forward pass in C cannot be interrupted, so the process may have to be
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -26,19 +28,22 @@ def _is_news(record: logging.LogRecord) -> bool:
 class _Server(uvicorn.Server):
     """Leaves `GONE_S` seconds after a signal, whatever still computes."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            watchdog = threading.Timer(GONE_S, os._exit, args=(1,))
-            watchdog.daemon = True
-            watchdog.start()
+            # Its clock runs in C: a Python thread would have to get the interpreter first, which may be overloaded.
+            faulthandler.dump_traceback_later(GONE_S, exit=True, file=self._nowhere)
         super().handle_exit(sig, frame)
 
 
 def serve_host(host: FastAPI, config: ServerConfig) -> None:
     """Serve until SIGINT or SIGTERM, from the main thread.
 
-    Logs go to the root logger and hold no visitor's address: uvicorn's access log is off, and no proxy header is
-    believed.
+    Logs go to the root logger and hold no visitor's address or words: uvicorn's access log is off. Proxies' headers are
+    the host's matter.
 
     Raises:
         GacError: the address cannot be listened on; uvicorn has logged why.
@@ -48,6 +53,8 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
             host,
             host=config.host,
             port=config.port,
+            http=limited_protocol(Connections(config)),
+            ws="none",
             log_config=None,
             log_level="info",
             access_log=False,
@@ -57,6 +64,9 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    quiet = QuietLog()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(quiet)
     try:
         server.run()
     except KeyboardInterrupt:

@@ -6,10 +6,14 @@ import hashlib
 import hmac
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.views import LiveRun
 
+PATIENCE_S = 5.0  # for the same visitor's other changes
 KEPT_RUNS = 32  # finished runs kept, for the page that still shows them
 MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
@@ -26,7 +30,20 @@ class LiveRuns:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()
+        self._changing: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()
+
+    @contextmanager
+    def changing(self, owner: str) -> Iterator[None]:
+        """One change of an owner's runs at a time: none begins from text that is being deleted. Raises BusyError."""
+        with self._lock:
+            lock = self._changing.setdefault(owner, threading.Lock())
+        if not lock.acquire(timeout=PATIENCE_S):
+            raise BusyError("Something is still being deleted. Please try again in a moment.")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def add(self, run: LiveRun) -> None:
         with self._lock:

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
+from collections import Counter
 from collections.abc import Callable
 
 from gac_app.errors import BusyError
+from gac_app.services.turns import Turns, client_of, visitor_of, who_gives_way
 from gac_app.services.views import LiveRun
+
+OVERDUE_S = 10.0  # after which a run makes room for one more, where there is some to spare
 
 
 class RunQueue:
-    """First come, first served: at most `max_running` runs at once, at most `max_waiting` behind them.
+    """At most `max_running` runs at once, at most `max_waiting` behind them, in the order of `Turns`.
+
+    While others are there, nobody takes the last free place besides all others. Where the queue is full, who waits with
+    most gives way.
 
     Args:
         work: carries out one run; called in a thread of its own.
+        num_spare: places beyond `max_running`, for others than those whose runs hold one longer than `OVERDUE_S`.
     """
 
-    def __init__(self, work: Callable[[LiveRun], None], *, max_running: int, max_waiting: int) -> None:
+    def __init__(
+        self, work: Callable[[LiveRun], None], *, max_running: int, max_waiting: int, num_spare: int = 0
+    ) -> None:
         self._work = work
-        self._max_running = max_running
-        self._max_waiting = max_waiting
-        self._waiting: deque[LiveRun] = deque()
-        self._num_running = 0
+        self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
+        self._waiting: list[LiveRun] = []
+        self._running: dict[LiveRun, float] = {}  # since when
+        self._turns = Turns()
         self._lock = threading.Lock()
 
-    def put(self, run: LiveRun, on_taken: Callable[[], None]) -> None:
-        """Start a run, or let it wait; `on_taken` is called before it can begin. Raises BusyError if too many wait."""
+    def put(self, run: LiveRun, on_taken: Callable[[], None]) -> LiveRun | None:
+        """Start a run, or let it wait; `on_taken` is called before it can begin.
+
+        Returns:
+            A run that gave way to this one and will not begin, if one had to.
+
+        Raises:
+            BusyError: too many wait, and none of them has to give way.
+        """
         with self._lock:
-            if self._num_running >= self._max_running and len(self._waiting) >= self._max_waiting:
-                raise BusyError("The queue is full at the moment. Please try again in a minute.")
+            displaced = None
+            if self._num_free <= 0 and len(self._waiting) >= self._max_waiting:
+                displaced = who_gives_way(run, self._waiting)
+                if displaced is None:
+                    raise BusyError("The queue is full at the moment. Please try again in a minute.")
             on_taken()
+            if displaced is not None:
+                self._waiting.remove(displaced)
+            self._turns.came(run, [*self._waiting, *self._running])
             self._waiting.append(run)
             self._advance()
+            return displaced
 
     def remove(self, run: LiveRun) -> bool:
         """Take a run out that has not begun; whether it was still waiting."""
@@ -43,20 +67,50 @@ class RunQueue:
             self._advance()
             return True
 
+    @property
+    def _num_free(self) -> int:
+        overdue_since = time.monotonic() - OVERDUE_S
+        num_overdue = sum(since <= overdue_since for since in self._running.values())
+        return self._max_running + min(self._num_spare, num_overdue) - len(self._running)
+
     def _advance(self) -> None:
-        while self._waiting and self._num_running < self._max_running:
-            run = self._waiting.popleft()
-            self._num_running += 1
+        while run := self._next():
+            self._waiting.remove(run)
+            self._running[run] = time.monotonic()
             run.queue_place = 0
             threading.Thread(target=self._carry_out, args=(run,), name=f"run-{run.id[:8]}", daemon=True).start()
-        for place, run in enumerate(self._waiting, start=1):
+        for place, run in enumerate(self._turns.in_order(self._waiting, self._running), start=1):
             run.queue_place = place
             run.changed()
+        if self._waiting and self._num_spare:
+            timer = threading.Timer(OVERDUE_S + 0.01, self._look_again)
+            timer.daemon = True
+            timer.start()
+
+    def _look_again(self) -> None:
+        with self._lock:
+            if self._num_free > 0:
+                self._advance()
+
+    def _next(self) -> LiveRun | None:
+        """The run that may begin now, if one may."""
+        num_free = self._num_free
+        if num_free <= 0:
+            return None
+        counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
+
+        def leaves_room(run: LiveRun) -> bool:
+            return num_free > 1 or not any(
+                counts[name] and counts[name] >= self._max_running - 1 and self._turns.are_others(name)
+                for name in (client_of(run), visitor_of(run))
+            )
+
+        return next(filter(leaves_room, self._turns.in_order(self._waiting, self._running)), None)
 
     def _carry_out(self, run: LiveRun) -> None:
         try:
             self._work(run)
         finally:
             with self._lock:
-                self._num_running -= 1
+                self._turns.had(run, time.monotonic() - self._running.pop(run))
                 self._advance()

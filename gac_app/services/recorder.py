@@ -39,6 +39,7 @@ class Recorder:
                 parent_run_id=run.parent_run_id,
                 branch_position=run.branch_position,
                 repeats_run_id=run.repeats_run_id,
+                turn_ids=tuple(turn.run_id for turn in run.turns),
                 config_hash=self._config_hash,
                 versions=self._versions,
             )
@@ -79,5 +80,4 @@ def _record(key: str, stream: StreamView) -> AnswerRecord:
         [event for event in stream.events if event is not finished],  # type: ignore[misc]
         system=stream.name,
         is_ensemble=key == ENSEMBLE,
-        messages=[{"role": message.role, "content": message.content} for message in stream.messages],
     )

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gac_app.config import ServerConfig
+from gac_app.config import Config
 from gac_app.decoding.events import FinishedEvent, FinishReason
-from gac_app.errors import GacError
+from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.recorder import Recorder
-from gac_app.services.views import LiveRun, StreamView, alone_in, run_status
+from gac_app.services.views import LiveRun, LiveStream, StreamView, alone_in, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -26,13 +26,18 @@ class Runner:
 
     Args:
         recorder: writes what happened.
-        server: how many runs at once.
+        config: how many runs at once, and how many the members have room for.
     """
 
-    def __init__(self, recorder: Recorder, server: ServerConfig) -> None:
+    def __init__(self, recorder: Recorder, config: Config) -> None:
         self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before
         self._recorder = recorder
-        self._queue = RunQueue(self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting)
+        server = config.server
+        num_held = 2 * (server.max_running + config.lab.is_open)
+        has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
+        self._queue = RunQueue(
+            self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting, num_spare=int(has_spare)
+        )
         self._lock = threading.Lock()
 
     def put(self, run: LiveRun, visitor_key: str, on_taken: Callable[[], None]) -> None:
@@ -43,16 +48,16 @@ class Runner:
             # Now, so that the row is there when the run's answers come.
             self._recorder.started(run, visitor_key)
 
-        self._queue.put(run, take)
+        displaced = self._queue.put(run, take)
+        if displaced is not None:
+            self._end_waiting(displaced, "the queue was full, and others had their turn first; please try again")
 
     def stop(self, run: LiveRun) -> None:
         """End a run within one step; nothing happens where it is over."""
         if run.over.is_set():
             return
         if self._queue.remove(run):
-            for stream in run.streams.values():
-                stream.events.append(_broken(stream, FinishReason.ABORT, "stopped before it began"))
-            self._end(run)
+            self._end_waiting(run, "stopped before it began")
             return
         with self._lock:
             run.is_stopping.set()
@@ -86,7 +91,7 @@ class Runner:
             thread.join()
         self._end(run)
 
-    def _decode(self, run: LiveRun, key: str, stream: StreamView) -> None:
+    def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
             assert self.ensemble is not None  # noqa: S101 (no run starts before)
@@ -108,9 +113,18 @@ class Runner:
             is_ours = isinstance(error, GacError)
             if not is_ours:
                 logger.exception("run %s: the stream of %s broke", run.id, stream.name)
-            detail = str(error) if is_ours else "something unexpected happened; the log of the server says what"
+            detail = (
+                without_folders(str(error))
+                if is_ours
+                else "something unexpected happened; the log of the server says what"
+            )
             stream.events.append(_broken(stream, FinishReason.ERROR, detail))
             run.changed()
+
+    def _end_waiting(self, run: LiveRun, why: str) -> None:
+        for stream in run.streams.values():
+            stream.events.append(_broken(stream, FinishReason.ABORT, why))
+        self._end(run)
 
     def _end(self, run: LiveRun) -> None:
         with self._lock:

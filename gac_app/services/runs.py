@@ -6,7 +6,7 @@ Everything that a visitor may do goes through `RunService`, which checks whose i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,12 @@ from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.services.audience import Audience
-from gac_app.services.feeding import messages_for
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
 from gac_app.services.runner import Runner
 from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
-from gac_app.storage import RunStatus, RunSummary, Store, StoredRun, clean_text
+from gac_app.storage import RunStatus, RunSummary, Store, StoredRun, Turn, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -40,21 +39,26 @@ class RunService:
         config: members, default settings, how many runs at once.
         store: where runs are kept.
         versions: of the packages that decide a result; stored with each run.
+
+    Attributes:
+        kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
         self.config = config
         self.states = MemberStates(config)
+        self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        self._runner = Runner(Recorder(store, config_hash, versions or {}), config.server)
+        self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
         self._runs = LiveRuns()
         self.audience = Audience(self._runner.stop)
 
     # --- the members
 
-    def use(self, ensemble: Ensemble) -> None:
-        """From now on runs can be started."""
+    def use(self, ensemble: Ensemble, kept: Callable[[], dict[str, Any]] = dict) -> None:
+        """From now on runs can be started. `kept`: see the attribute."""
+        self.kept = kept
         self._runner.ensemble = ensemble
 
     def member_states(self) -> list[MemberState]:
@@ -90,12 +94,14 @@ class RunService:
         conversation_id: str | None = None,
         *,
         repeats_run_id: str | None = None,
+        client: str = "",
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
         Args:
             changes: settings that differ from the configuration's.
             repeats_run_id: the run that this one is once more, if it is.
+            client: where it comes from, as `client_of` tells it; clients take turns.
 
         Raises:
             RequestError: where prompt or settings do not fit, naming the field.
@@ -107,22 +113,22 @@ class RunService:
         ensemble = self.ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
-        turns = self.conversation(visitor_key, conversation_id) if conversation_id else []
-        messages = {key: messages_for(key, prompt, settings, turns) for key in self._stream_keys(settings)}
-        for key, fed in messages.items():
-            ensemble.check_prompt(fed, settings, alone=alone_in(key))
-        run = LiveRun(
-            owner=owner,
-            prompt=prompt,
-            settings=settings,
-            messages=messages,
-            member_names=self.config.member_names,
-            conversation_id=conversation_id or None,
-            repeats_run_id=repeats_run_id,
-        )
-        return self._begin(run, visitor_key)
+        with self._runs.changing(owner):
+            run = LiveRun(
+                owner=owner,
+                prompt=prompt,
+                settings=settings,
+                keys=self._stream_keys(settings),
+                member_names=self.config.member_names,
+                turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
+                conversation_id=conversation_id or None,
+                repeats_run_id=repeats_run_id,
+            )
+            for key, stream in run.streams.items():
+                ensemble.check_prompt(stream.messages, settings, alone=alone_in(key))
+            return self._begin(run, visitor_key, client)
 
-    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int) -> LiveRun:
+    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Go on from the middle of an ensemble answer with another token, in every stream.
 
         Args:
@@ -132,35 +138,42 @@ class RunService:
         from gac_app.decoding.session import Branch
 
         ensemble = self.ready_ensemble()
-        parent = self.find(visitor_key, run_id)
-        steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else []
-        step = _step_at(steps, position)
-        listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
-        if token_id not in listed:
-            raise RequestError("token", "is none of the alternatives listed for this step")
-        branch = Branch(tuple(steps[:position]), listed[token_id])
-        ensemble.check_branch(branch)
-        settings = self.config.settings_from(parent.settings.model_dump())
-        run = LiveRun(
-            owner=owner_of(visitor_key),
-            prompt=parent.prompt,
-            settings=settings,
-            messages={
-                key: parent.streams[key].messages for key in self._stream_keys(settings) if key in parent.streams
-            },
-            member_names=self.config.member_names,
-            conversation_id=parent.conversation_id,
-            parent_run_id=parent.id,
-            branch=branch,
-        )
-        return self._begin(run, visitor_key)
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            parent = self.find(visitor_key, run_id)
+            steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
+            step = _step_at(steps, position)
+            listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
+            if token_id not in listed:
+                raise RequestError("token", "is none of the alternatives listed for this step")
+            branch = Branch(tuple(steps[:position]), listed[token_id])
+            ensemble.check_branch(branch)
+            settings = self.config.settings_from(parent.settings.model_dump())
+            run = LiveRun(
+                owner=owner,
+                prompt=parent.prompt,
+                settings=settings,
+                keys=[key for key in self._stream_keys(settings) if key in parent.streams],
+                member_names=self.config.member_names,
+                turns=parent.turns,
+                conversation_id=parent.conversation_id,
+                parent_run_id=parent.id,
+                branch=branch,
+            )
+            return self._begin(run, visitor_key, client)
 
-    def rerun(self, visitor_key: str, run_id: str) -> LiveRun:
+    def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
-        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id)
+        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id, client=client)
 
-    def _begin(self, run: LiveRun, visitor_key: str) -> LiveRun:
+    def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
+        """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
+        last = self.conversation(visitor_key, conversation_id)[-1]
+        return (*last.turns, last.as_turn())
+
+    def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
+        run.client = client
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 
@@ -200,25 +213,28 @@ class RunService:
             return self._view(self._store.load_run(visitor_key, run_id))
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run that `run` repeats; None where it is gone, or a branch, or other members', and cannot be compared."""
+        """The run that `run` repeats; None where it is gone, or a branch, or other members', or lacks a turn now."""
         if run.repeats_run_id is None:
             return None
         try:
             before = self.find(visitor_key, run.repeats_run_id)
         except (NotFoundError, StorageError):
             return None
-        return before if before.branch_position is None and before.member_names == run.member_names else None
+        is_alike = before.branch_position is None and before.member_names == run.member_names
+        return before if is_alike and not before.num_deleted_turns else None
 
     def num_beside(self, run: RunView) -> int:
         """How many other runs decode."""
         return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
 
-    def step(self, visitor_key: str, run_id: str, stream: str, position: int) -> StepTrace:
-        """What one step of a stream saw and chose."""
+    def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
+        """The steps of a stream, of which there is one at `position`, and the settings they were made with."""
         run = self.find(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
-        return _step_at(run.streams[stream].steps, position)
+        steps = run.streams[stream].steps
+        _step_at(steps, position)
+        return steps, run.settings
 
     def history(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
         """A visitor's stored runs, newest first."""
@@ -269,21 +285,36 @@ class RunService:
         run.outcome = None
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
-        """Forget a run with all its text, in memory and in the database's files."""
-        run = self.find(visitor_key, run_id)
-        self._drop([run] if isinstance(run, LiveRun) else [])
-        self._runner.forget(owner_of(visitor_key), run.conversation_id)
-        _settle(self._store.delete_run(visitor_key, run_id))
+        """Forget a run with all its text: in memory, in the database's files, in what later turns are fed.
+
+        Later turns that still decode have read it, so they are stopped; their conversation goes on without it.
+        """
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            live = self._runs.of(owner)
+            doomed = [run for run in live if run.id == run_id]
+            conversation_id = doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
+            readers = [run for run in live if any(turn.run_id == run_id for turn in run.turns)]
+            self._runs.remove(doomed)
+            self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
+            for run in readers:
+                run.forget_turn(run_id)
+            self._runner.forget(owner, conversation_id)
+            try:
+                _settle(self._store.delete_run(visitor_key, run_id))
+            except NotFoundError:
+                if not doomed:  # else it was never stored
+                    raise
 
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
-        self._drop(self._runs.of(owner_of(visitor_key)))
-        self._runner.forget(owner_of(visitor_key))
-        _settle(self._store.delete_visitor(visitor_key))
-
-    def _drop(self, runs: list[LiveRun]) -> None:
-        self._runs.remove(runs)
-        self._runner.stop_all(runs, END_TIMEOUT_S)
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            live = self._runs.of(owner)
+            self._runs.remove(live)
+            self._runner.stop_all(live, END_TIMEOUT_S)
+            self._runner.forget(owner)
+            _settle(self._store.delete_visitor(visitor_key))
 
 
 def _settle(write: Future[None]) -> None:
@@ -303,7 +334,7 @@ def _checked_prompt(prompt: str) -> str:
     return clean_text(prompt)
 
 
-def _step_at(steps: list[StepTrace], position: int) -> StepTrace:
+def _step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
     if not steps:
         raise RequestError("position", "this answer has no steps")
     if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):

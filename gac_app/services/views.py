@@ -5,25 +5,27 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
-from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun
+from gac_app.storage.records import ENSEMBLE as ENSEMBLE
+from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
+from gac_app.storage.text import clean_text
+from gac_app.storage.traces import LazySequence, StoredEvents
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.decoding.session import Branch, DecodingSession
 
-ENSEMBLE = "ensemble"
 WAITING = "waiting"
 
 
 def member_stream(name: str) -> str:
     """The key of the stream in which a member answers alone."""
-    return f"member:{name}"
+    return stream_key(name, is_ensemble=False)
 
 
 def alone_in(stream: str) -> str | None:
@@ -36,8 +38,9 @@ class StreamView:
     """One answer of a run. `events` only grows: token events, then one finished event."""
 
     name: str  # the member's, or "ensemble"
-    messages: tuple[Message, ...] = ()
-    events: list[Event] = field(default_factory=list)
+    messages: tuple[Message, ...] = ()  # what is fed; see `RunView.feed`
+    events: Sequence[Event] = field(default_factory=list)
+    outline: Sequence[Event] | None = None  # events without candidates and members, where they are to be had for less
 
     @property
     def finished(self) -> FinishedEvent | None:
@@ -45,13 +48,29 @@ class StreamView:
         return last if isinstance(last, FinishedEvent) else None
 
     @property
-    def steps(self) -> list[StepTrace]:
-        return [event.step for event in self.events if isinstance(event, TokenEvent)]
+    def steps(self) -> Sequence[StepTrace]:
+        """Those so far; of a stored answer, each is read when it is looked at."""
+        events = self.events
+        return LazySequence(len(events) - (self.finished is not None), lambda position: _step_of(events[position]))
 
     @property
     def text(self) -> str:
         """The answer, as far as it has come."""
+        if finished := self.finished:
+            return finished.text
         return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
+
+
+@dataclass(slots=True)
+class LiveStream(StreamView):
+    """One answer that is under way."""
+
+    events: list[Event] = field(default_factory=list)
+
+
+def _step_of(event: Event) -> StepTrace:
+    assert isinstance(event, TokenEvent)  # noqa: S101 (only the last event is none)
+    return event.step
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -64,13 +83,24 @@ class RunView:
     settings: Settings
     member_names: tuple[str, ...]  # all there were; those that took part have streams
     status: str  # "waiting" or a RunStatus
-    streams: dict[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
+    streams: Mapping[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
     queue_place: int = 0  # runs before this one; 0 = decoding
     is_saved: bool | None = None  # None = not known yet
     outcome: str | None = None
     parent_run_id: str | None = None
     branch_position: int | None = None
     repeats_run_id: str | None = None
+    turns: tuple[Turn, ...] = ()  # of its conversation, those that it goes on from
+    num_deleted_turns: int = 0  # of these, how many were deleted since
+
+    def feed(self, system_prompt: str) -> None:
+        """Set what every stream is fed, from the prompt and the turns."""
+        for key, stream in self.streams.items():
+            stream.messages = fed_messages(key, self.prompt, system_prompt, self.turns)
+
+    def as_turn(self) -> Turn:
+        """This run as a later one goes on from it."""
+        return Turn(self.id, self.prompt, {key: clean_text(stream.text) for key, stream in self.streams.items()})
 
     def shares_read(self) -> dict[str, float]:
         """How much of the prompt each member has read, 0 to 1, by name; of those that read."""
@@ -83,7 +113,13 @@ class RunView:
 
 
 class LiveRun(RunView):
-    """A run of this process. Its owner's key never leaves the service."""
+    """A run of this process. Its owner's key never leaves the service.
+
+    Args:
+        keys: its streams, the ensemble's first.
+    """
+
+    streams: dict[str, LiveStream]
 
     def __init__(
         self,
@@ -91,8 +127,9 @@ class LiveRun(RunView):
         owner: str,
         prompt: str,
         settings: Settings,
-        messages: dict[str, tuple[Message, ...]],
+        keys: Sequence[str],
         member_names: tuple[str, ...],
+        turns: tuple[Turn, ...] = (),
         conversation_id: str | None = None,
         parent_run_id: str | None = None,
         branch: Branch | None = None,
@@ -105,12 +142,14 @@ class LiveRun(RunView):
             settings=settings,
             member_names=member_names,
             status=WAITING,
-            streams={key: StreamView(key.removeprefix("member:"), fed) for key, fed in messages.items()},
+            streams={key: LiveStream(key.removeprefix("member:")) for key in keys},
+            turns=turns,
             parent_run_id=parent_run_id,
             branch_position=len(branch.steps) if branch else None,
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
+        self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
         self.branch = branch
         self.sessions: list[DecodingSession] = []  # that are open; the runner's
@@ -119,6 +158,14 @@ class LiveRun(RunView):
         self._changed = threading.Condition()
         self._num_changes = 0
         self._num_seen = 0
+        self.feed(settings.system_prompt)
+
+    def forget_turn(self, run_id: str) -> None:
+        """Keep nothing of an earlier turn, if this run, which is over, goes on from it."""
+        left = tuple(turn for turn in self.turns if turn.run_id != run_id)
+        self.num_deleted_turns += len(self.turns) - len(left)
+        self.turns = left
+        self.feed(self.settings.system_prompt)
 
     def shares_read(self) -> dict[str, float]:
         """Of sessions that read the same, the one that is ahead counts."""
@@ -144,21 +191,24 @@ class LiveRun(RunView):
 
 def stored_view(run: StoredRun, settings: Settings) -> RunView:
     """A stored run; `settings` are its own, read back."""
-    keys = {a.system if a.is_ensemble else member_stream(a.system): a for a in run.answers}
-    return RunView(
+    view = RunView(
         id=run.run_id,
         conversation_id=run.conversation_id,
         prompt=run.prompt,
         settings=settings,
         member_names=run.member_names,
         status=run.status,
-        streams={key: _stored_stream(answer) for key, answer in keys.items()},
+        streams={answer.stream: _stored_stream(answer) for answer in run.answers},
         is_saved=True,
         outcome=run.outcome,
         parent_run_id=run.parent_run_id,
         branch_position=run.branch_position,
         repeats_run_id=run.repeats_run_id,
+        turns=run.turns,
+        num_deleted_turns=run.num_deleted_turns,
     )
+    view.feed(run.settings.get("system_prompt", ""))
+    return view
 
 
 def _stored_stream(answer: AnswerRecord) -> StreamView:
@@ -174,8 +224,15 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
     )
-    messages = tuple(Message(m["role"], m["content"]) for m in answer.messages)  # type: ignore[arg-type]
-    return StreamView(answer.system, messages, [*answer.events, finished])
+    tokens = answer.events
+    outline = tokens.outline if isinstance(tokens, StoredEvents) else tokens
+    return StreamView(answer.system, events=_ended(tokens, finished), outline=_ended(outline, finished))
+
+
+def _ended(tokens: Sequence[TokenEvent], finished: FinishedEvent) -> Sequence[Event]:
+    """Events with their end, none of which is looked at."""
+    num_tokens = len(tokens)
+    return LazySequence(num_tokens + 1, lambda at: tokens[at] if at < num_tokens else finished)
 
 
 def run_status(streams: Sequence[StreamView]) -> RunStatus:

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 
 _log = logging.getLogger(__name__)
 _WRITES = "gac_writes"
+MUST_REWRITE = 3  # SQLite's user_version while the file awaits `rewrite`
 _POSTGRES_LOCK = 0x6761632D  # any number: whoever writes holds this advisory lock
 
 
@@ -74,25 +75,34 @@ def create_file(url: str) -> None:
 
 
 @contextmanager
-def storage_errors(engine: Engine) -> Iterator[None]:
-    """Everything that the database refuses becomes a StorageError without any visitor's text."""
+def storage_errors() -> Iterator[None]:
+    """Everything that the database refuses becomes a StorageError without any visitor's text, fit for the page."""
     try:
         yield
     except REFUSALS as error:
-        raise refusal(engine, error) from None
+        raise refusal(error) from None
 
 
-def refusal(engine: Engine, error: Exception) -> StorageError:
+@contextmanager
+def opening_errors(engine: Engine) -> Iterator[None]:
+    """As `storage_errors`, for whoever starts the program: which database it is stands in the message."""
+    try:
+        yield
+    except REFUSALS as error:
+        url = engine.url
+        name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+        raise refusal(error, f" {name}") from None
+
+
+def refusal(error: Exception, name: str = "") -> StorageError:
     reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]  # Postgres adds the row's values
-    url = engine.url
-    name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
-    return StorageError(f"the database {name} cannot be used: {reason}")
+    return StorageError(f"the database{name} cannot be used: {reason}")
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """A short transaction that only reads."""
-    with storage_errors(engine), Session(engine) as session:
+    with storage_errors(), Session(engine) as session:
         yield session
 
 
@@ -121,6 +131,12 @@ def use_wal(engine: Engine) -> None:
         _log.warning("the database's file system has no write-ahead log (journal mode %s): writes are slower", mode)
 
 
+def scrub_if_idle(engine: Engine) -> None:
+    """At the start: finish what a process that died left of a deletion, if nobody uses the log."""
+    with suppress(*REFUSALS, TimeoutError):
+        scrub(engine)
+
+
 def scrub(engine: Engine) -> None:
     """After a deletion: leave nothing of what was deleted in SQLite's write-ahead log.
 
@@ -133,10 +149,25 @@ def scrub(engine: Engine) -> None:
             raise TimeoutError("deleted, but the write-ahead log is in use and still holds it")
 
 
+def rewrite(engine: Engine) -> None:
+    """Write SQLite's file anew where a migration asked for it with `MUST_REWRITE`: pages keep copies of old rows.
+
+    A rewriting that fails, for want of space or a lock, is done at the next start.
+    """
+    if engine.dialect.name != "sqlite" or _pragma(engine, "user_version")[0] != MUST_REWRITE:
+        return
+    try:
+        _vacuum(engine)
+        scrub(engine)
+        _pragma(engine, "user_version=0")
+    except (*REFUSALS, TimeoutError) as error:
+        _log.warning("the database was upgraded, but still holds old text in unused places: %s", error)
+
+
 def probe(engine: Engine) -> None:
     """Really write something that changes nothing."""
     is_sqlite = engine.dialect.name == "sqlite"
-    with storage_errors(engine), writing(engine) as session:
+    with storage_errors(), writing(engine) as session:
         if is_sqlite:
             # An UPDATE to equal values would not touch the file; this writes a page.
             version = session.execute(text("PRAGMA user_version")).scalar_one()
@@ -154,9 +185,18 @@ def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
         return row
 
 
+def _vacuum(engine: Engine) -> None:
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA temp_store=FILE")  # the whole database passes through
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.close()
+
+
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # `_begin` begins, not the driver
-    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from gac_app.decoding.events import FinishReason, TokenEvent
-from gac_app.decoding.serialise import token_from_json, token_to_json, usage_from_json
-from gac_app.errors import NotFoundError
+from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.engine import reading
-from gac_app.storage.records import AnswerRecord, RunStatus, RunSummary, StoredRun
-from gac_app.storage.tables import Answer, Conversation, Run, VisitorSession, Vote
+from gac_app.storage.records import RunStatus, RunSummary, StoredRun, Turn
+from gac_app.storage.rows import content_of, exported, stored, turn_of
+from gac_app.storage.sealing import damage_named, unseal, unseal_json
+from gac_app.storage.tables import Answer, Conversation, Run, RunKey, VisitorSession, Vote
 from gac_app.storage.text import clean_text
 
 _EXPORT_PAGE = 100
+_SEARCH_BATCH = 200
 
 
 def hash_key(visitor_key: str) -> str:
@@ -28,14 +28,6 @@ def hash_key(visitor_key: str) -> str:
     if not visitor_key:
         raise NotFoundError("this browser has no visitor key")
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def pack_events(events: Sequence[TokenEvent]) -> bytes:
-    return zlib.compress(json.dumps([token_to_json(event) for event in events], separators=(",", ":")).encode())
-
-
-def unpack_events(data: bytes) -> tuple[TokenEvent, ...]:
-    return tuple(token_from_json(item) for item in json.loads(zlib.decompress(data)))
 
 
 def owned(visitor_key: str) -> Select[Run]:
@@ -53,32 +45,67 @@ def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
 
 
 def list_runs(session: Session, visitor_key: str, search: str, limit: int, offset: int) -> list[RunSummary]:
+    """Prompts are sealed, so that a search opens them one by one, until the page is full."""
     num_answers = select(func.count(Answer.id)).where(Answer.run_id == Run.id).correlate(Run).scalar_subquery()
     of_ensemble = and_(Answer.run_id == Run.id, Answer.is_ensemble)
     query = (
         owned(visitor_key)
+        .outerjoin(Run.key)
         .outerjoin(Answer, of_ensemble)
         .outerjoin(Vote)
-        .with_only_columns(Run, Vote.outcome, num_answers, Answer.num_tokens, Answer.num_ensembled)
+        .with_only_columns(
+            *(Run.id, Run.conversation_id, Run.position, Run.body, Run.status, Run.created_at, Run.branch_position),
+            *(RunKey.key, Vote.body.label("vote"), num_answers.label("num_answers")),
+            *(Answer.num_tokens, Answer.num_ensembled),
+        )
         .order_by(Run.created_at.desc(), Run.position.desc(), Run.id)
-        .limit(limit)
-        .offset(offset)
     )
-    if search:
-        query = query.where(Run.prompt.icontains(clean_text(search), autoescape=True))
-    return [_summary(*row) for row in session.execute(query)]
+    if not search:
+        return [_summary(row) for row in session.execute(query.limit(limit).offset(offset))]
+    sought = clean_text(search).casefold()
+    rows = session.execute(query.execution_options(yield_per=_SEARCH_BATCH))
+    found = (summary for summary in map(_summary, rows) if sought in summary.prompt.casefold())
+    return list(islice(found, offset, offset + limit))
+
+
+def _summary(row: Row[Any]) -> RunSummary:
+    prompt, outcome, status = "", None, RunStatus.DAMAGED
+    try:
+        with damage_named():
+            outcome = None if row.vote is None else unseal(row.key, row.vote).decode()
+            prompt = str(unseal_json(row.key, row.body)["prompt"])
+            status = RunStatus(row.status)
+    except DamagedError:
+        pass  # the row is listed, so that it can be deleted
+    return RunSummary(
+        run_id=row.id,
+        conversation_id=row.conversation_id,
+        position=row.position,
+        prompt=prompt,
+        status=status,
+        created_at=row.created_at,
+        outcome=outcome,
+        num_answers=row.num_answers,
+        num_tokens=row.num_tokens or 0,
+        num_ensembled=row.num_ensembled or 0,
+        branch_position=row.branch_position,
+    )
 
 
 def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
-    return _stored(get_owned(session, visitor_key, run_id))
+    """Raises DamagedError where it cannot be read."""
+    run = get_owned(session, visitor_key, run_id)
+    return stored(run, _turns(session, run))
 
 
 def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:
+    """Those that can be read, in order; NotFoundError where there is none of that visitor."""
     query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)
     runs = session.scalars(query.options(*_whole())).all()
     if not runs:
         raise NotFoundError("there is no such conversation")
-    return [_stored(run) for run in runs]
+    turns = _by_id(runs)
+    return [stored(run, turns) for run in runs if run.id in turns]
 
 
 def export(engine: Engine) -> Iterator[dict[str, Any]]:
@@ -88,10 +115,17 @@ def export(engine: Engine) -> Iterator[dict[str, Any]]:
         for _, run_id in keys:
             with reading(engine) as session:
                 run = session.get(Run, run_id, options=_whole())
-                exported = run and _exported(run)
-            if exported:  # else deleted meanwhile
-                yield exported
+                line = run and _exported(session, run)
+            if line:  # else deleted meanwhile
+                yield line
         after = keys[-1]
+
+
+def _exported(session: Session, run: Run) -> dict[str, Any]:
+    try:
+        return exported(run, _turns(session, run))
+    except DamagedError:
+        return {"run_id": run.id, "status": str(RunStatus.DAMAGED)}
 
 
 def _export_keys(engine: Engine, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
@@ -106,114 +140,30 @@ def _is_after(created_at: datetime, run_id: str) -> ColumnElement[bool]:
     return or_(Run.created_at > created_at, and_(Run.created_at == created_at, Run.id > run_id))
 
 
+def _turns(session: Session, run: Run) -> dict[str, Turn]:
+    """The turns that a run goes on from and that are still there, by id."""
+    turn_ids = content_of(run)["turn_ids"]
+    if not turn_ids:
+        return {}
+    query = select(Run).where(Run.id.in_(turn_ids), Run.conversation_id == run.conversation_id)
+    return _by_id(session.scalars(query.options(joinedload(Run.key), selectinload(Run.answers))))
+
+
+def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
+    """Those that can be read; a damaged turn is missing like a deleted one."""
+    turns = {}
+    for run in runs:
+        try:
+            turns[run.id] = turn_of(run)
+        except DamagedError:
+            continue
+    return turns
+
+
 def _whole() -> tuple[Any, ...]:
     return (
+        joinedload(Run.key),
         joinedload(Run.vote),
         joinedload(Run.conversation),
         selectinload(Run.answers).joinedload(Answer.trace),
     )
-
-
-def _summary(
-    run: Run, outcome: str | None, num_answers: int, num_tokens: int | None, num_ensembled: int | None
-) -> RunSummary:
-    return RunSummary(
-        run_id=run.id,
-        conversation_id=run.conversation_id,
-        position=run.position,
-        prompt=run.prompt,
-        status=RunStatus(run.status),
-        created_at=run.created_at,
-        outcome=outcome,
-        num_answers=num_answers,
-        num_tokens=num_tokens or 0,
-        num_ensembled=num_ensembled or 0,
-        branch_position=run.branch_position,
-    )
-
-
-def _stored(run: Run) -> StoredRun:
-    return StoredRun(
-        run_id=run.id,
-        conversation_id=run.conversation_id,
-        position=run.position,
-        parent_run_id=run.parent_run_id,
-        branch_position=run.branch_position,
-        repeats_run_id=run.repeats_run_id,
-        prompt=run.prompt,
-        settings=run.settings,
-        member_names=tuple(run.member_names),
-        config_hash=run.config_hash,
-        versions=run.versions,
-        status=RunStatus(run.status),
-        created_at=run.created_at,
-        finished_at=run.finished_at,
-        outcome=run.vote.outcome if run.vote else None,
-        answers=tuple(_answer(answer) for answer in _ordered(run)),
-    )
-
-
-def _ordered(run: Run) -> list[Answer]:
-    """The ensemble's answer first, then the members' as the ensemble names them."""
-    order = {name: index for index, name in enumerate(run.member_names)}
-    return sorted(run.answers, key=lambda answer: (not answer.is_ensemble, order.get(answer.system, len(order))))
-
-
-def _answer(answer: Answer) -> AnswerRecord:
-    return AnswerRecord(
-        system=answer.system,
-        is_ensemble=answer.is_ensemble,
-        messages=answer.messages,
-        text=answer.text,
-        num_tokens=answer.num_tokens,
-        num_ensembled=answer.num_ensembled,
-        ttft_s=answer.ttft_s,
-        seconds=answer.seconds,
-        finish_reason=FinishReason(answer.finish_reason),
-        detail=answer.detail,
-        members=usage_from_json(answer.members),
-        events=unpack_events(answer.trace.steps) if answer.trace else (),
-        digest=answer.digest,
-        is_reproducible=answer.is_reproducible,
-    )
-
-
-def _exported(run: Run) -> dict[str, Any]:
-    return {
-        "run_id": run.id,
-        "visitor": run.conversation.visitor_id,
-        "conversation_id": run.conversation_id,
-        "position": run.position,
-        "parent_run_id": run.parent_run_id,
-        "branch_position": run.branch_position,
-        "repeats_run_id": run.repeats_run_id,
-        "prompt": run.prompt,
-        "settings": run.settings,
-        "members": run.member_names,
-        "config_hash": run.config_hash,
-        "versions": run.versions,
-        "status": run.status,
-        "created_at": run.created_at.isoformat(),
-        "finished_at": run.finished_at and run.finished_at.isoformat(),
-        "vote": run.vote and {"outcome": run.vote.outcome, "created_at": run.vote.created_at.isoformat()},
-        "answers": [_exported_answer(answer) for answer in _ordered(run)],
-    }
-
-
-def _exported_answer(answer: Answer) -> dict[str, Any]:
-    return {
-        "system": answer.system,
-        "is_ensemble": answer.is_ensemble,
-        "messages": answer.messages,
-        "text": answer.text,
-        "num_tokens": answer.num_tokens,
-        "num_ensembled": answer.num_ensembled,
-        "ttft_s": answer.ttft_s,
-        "seconds": answer.seconds,
-        "finish_reason": answer.finish_reason,
-        "detail": answer.detail,
-        "members": answer.members,
-        "digest": answer.digest,
-        "is_reproducible": answer.is_reproducible,
-        "steps": json.loads(zlib.decompress(answer.trace.steps)) if answer.trace else [],
-    }

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from gac_app.decoding.events import FinishedEvent, FinishReason, MemberUsage, TokenEvent
+from gac_app.models.message import Message
 
 
 class RunStatus(StrEnum):
@@ -18,7 +19,16 @@ class RunStatus(StrEnum):
     FINISHED = "finished"
     ABORTED = "aborted"  # somebody stopped it, or the page closed
     FAILED = "failed"
-    INTERRUPTED = "interrupted"  # the process died under it; found out at the next start
+    INTERRUPTED = "interrupted"  # the process died under it
+    DAMAGED = "damaged"  # its row cannot be read; never stored
+
+
+ENSEMBLE = "ensemble"  # its stream's key
+
+
+def stream_key(system: str, is_ensemble: bool) -> str:
+    """Which of a run's streams a system answers in."""
+    return system if is_ensemble else f"member:{system}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +40,7 @@ class NewRun:
         visitor_key: the unguessable key that the browser keeps; only its hash is stored.
         parent_run_id, branch_position: the run and the step it branched from, if it did.
         repeats_run_id: the run that it is once more, if it is; that one may be deleted.
+        turn_ids: the earlier runs of the conversation that it goes on from, in order.
     """
 
     run_id: str
@@ -41,6 +52,7 @@ class NewRun:
     parent_run_id: str | None = None
     branch_position: int | None = None
     repeats_run_id: str | None = None
+    turn_ids: tuple[str, ...] = ()
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -51,14 +63,12 @@ class AnswerRecord:
 
     Attributes:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
-        messages: what was fed, as {"role", "content"}.
         events: every step; their probabilities and seconds come back with six digits.
         digest, is_reproducible: as of `FinishedEvent`; empty and False where they were not kept yet.
     """
 
     system: str
     is_ensemble: bool
-    messages: Sequence[dict[str, str]]
     text: str
     num_tokens: int
     num_ensembled: int
@@ -71,6 +81,11 @@ class AnswerRecord:
     digest: str = ""
     is_reproducible: bool = False
 
+    @property
+    def stream(self) -> str:
+        """The key of its stream in the run."""
+        return stream_key(self.system, self.is_ensemble)
+
     @classmethod
     def of(
         cls,
@@ -79,13 +94,11 @@ class AnswerRecord:
         *,
         system: str,
         is_ensemble: bool,
-        messages: Sequence[dict[str, str]],
     ) -> AnswerRecord:
         """The record of a session that yielded `events`, then `finished`."""
         return cls(
             system=system,
             is_ensemble=is_ensemble,
-            messages=messages,
             text=finished.text,
             num_tokens=finished.num_tokens,
             num_ensembled=finished.num_ensembled,
@@ -100,9 +113,33 @@ class AnswerRecord:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier run of a conversation, as later ones are fed it. `answers`: text by stream."""
+
+    run_id: str
+    prompt: str
+    answers: dict[str, str]
+
+
+def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
+    """What one stream of a run is fed: each goes on with its own earlier answers, and where it took no part with the
+    ensemble's. An interrupted turn has none.
+    """
+    messages = [Message("system", system_prompt)] if system_prompt else []
+    for turn in turns:
+        answer = turn.answers.get(stream, turn.answers.get(ENSEMBLE))
+        if answer is not None:
+            messages += [Message("user", turn.prompt), Message("assistant", answer)]
+    return (*messages, Message("user", prompt))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A line of the history. Times are UTC; the counts are the ensemble's, 0 without its answer."""
+    """A line of the history. Times are UTC; the counts are the ensemble's, 0 without its answer.
+
+    Of a run that cannot be read the status is DAMAGED and the prompt empty.
+    """
 
     run_id: str
     conversation_id: str
@@ -119,7 +156,13 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """Everything known of a run. Answers: the ensemble's first, then the members' in the ensemble's order."""
+    """Everything known of a run.
+
+    Attributes:
+        turns: those that it goes on from and that are not deleted.
+        num_deleted_turns: how many of them are.
+        answers: the ensemble's first, then the members' in the ensemble's order.
+    """
 
     run_id: str
     conversation_id: str
@@ -127,6 +170,8 @@ class StoredRun:
     parent_run_id: str | None
     branch_position: int | None
     repeats_run_id: str | None
+    turns: tuple[Turn, ...]
+    num_deleted_turns: int
     prompt: str
     settings: dict[str, Any]
     member_names: tuple[str, ...]

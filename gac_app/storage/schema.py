@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from gac_app.errors import StorageError
-from gac_app.storage.engine import create_file, database_file, open_engine, storage_errors, use_wal, writing
+from gac_app.storage.engine import create_file, database_file, open_engine, opening_errors, rewrite, use_wal, writing
 
 
 def upgrade(url: str) -> str:
@@ -33,7 +33,7 @@ def current_revision(url: str) -> str | None:
         return None
     engine = open_engine(url)
     try:
-        with storage_errors(engine), engine.connect() as connection:
+        with opening_errors(engine), engine.connect() as connection:
             return _revision(connection)
     finally:
         engine.dispose()
@@ -50,7 +50,7 @@ def upgrade_engine(engine: Engine, url: str) -> str:
     scripts = ScriptDirectory.from_config(config)
     head = str(scripts.get_current_head())
     create_file(url)
-    with storage_errors(engine):
+    with opening_errors(engine):
         use_wal(engine)
         # One writing transaction: racing processes take turns, and one that is killed leaves the old schema.
         with writing(engine) as session:
@@ -65,6 +65,7 @@ def upgrade_engine(engine: Engine, url: str) -> str:
             if revision != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+        rewrite(engine)
     return head
 
 

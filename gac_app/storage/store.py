@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from gac_app.decoding.serialise import usage_to_json
-from gac_app.errors import NotFoundError
-from gac_app.storage import queries
-from gac_app.storage.engine import open_engine, probe, reading, scrub, storage_errors, writing
+from gac_app.storage import changes, queries
+from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus, RunSummary, StoredRun
 from gac_app.storage.schema import upgrade_engine
-from gac_app.storage.tables import Answer, Conversation, Run, Trace, VisitorSession, Vote, utc_now
-from gac_app.storage.text import clean_json, clean_text
+from gac_app.storage.servers import Heart
 from gac_app.storage.writer import Writer
 
 T = TypeVar("T")
@@ -32,8 +28,8 @@ class Store:
     Args:
         url: any SQLAlchemy URL; the schema is made or upgraded.
         retry_s: how long a write is tried.
-        is_owner: whether this process is the one that runs the models. Then runs still marked as running are from a
-            process that died, and are marked as interrupted. False for a command beside a running server.
+        is_owner: whether this process runs models. Then its runs are marked as its own as long as it lives, and runs of
+            processes that died are marked as interrupted. False for a command beside a running server.
 
     Raises:
         StorageError: newer schema, damaged file, no permission, no server. Nothing is overwritten.
@@ -44,12 +40,12 @@ class Store:
         try:
             upgrade_engine(self._engine, url)
             if is_owner:
-                with storage_errors(self._engine), writing(self._engine) as session:
-                    _interrupt_stale(session)
+                scrub_if_idle(self._engine)
+            self._heart = Heart(self._engine) if is_owner else None
         except BaseException:
             self._engine.dispose()
             raise
-        self._writer = Writer(self._engine, retry_s)
+        self._writer = Writer(retry_s)
 
     @property
     def num_errors(self) -> int:
@@ -58,42 +54,52 @@ class Store:
 
     def start_run(self, run: NewRun) -> Future[None]:
         """Write a run as running, at the end of its conversation."""
-        return self._write(lambda session: _start_run(session, run))
+        server_id = self._heart.server_id if self._heart else None
+        return self._write(lambda session: changes.start_run(session, run, server_id))
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
         """Write an answer with its steps, in place of an earlier one of the same system."""
-        return self._write(lambda session: _save_answer(session, run_id, answer))
+        return self._write(lambda session: changes.save_answer(session, run_id, answer))
 
     def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
-        return self._write(lambda session: _finish_run(session, run_id, RunStatus(status)))
+        return self._write(lambda session: changes.finish_run(session, run_id, RunStatus(status)))
 
     def vote(self, visitor_key: str, run_id: str, outcome: str) -> Future[None]:
         """Vote on one's own run; a second vote replaces the first."""
-        return self._write(lambda session: _vote(session, visitor_key, run_id, outcome))
+        return self._write(lambda session: changes.vote(session, visitor_key, run_id, outcome))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
         """Take the vote on one's own run back, if there is one."""
-        return self._write(lambda session: _undo_vote(session, visitor_key, run_id))
+        return self._write(lambda session: changes.undo_vote(session, visitor_key, run_id))
 
     def delete_run(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Delete a run with all its text; done once nothing of it is left in the database's files."""
-        return self._delete(lambda session: _delete_run(session, visitor_key, run_id))
+        """Delete a run with all its text, damaged or not; done once nothing of it is left in the database's files."""
+        return self._delete(lambda session: changes.delete_run(session, visitor_key, run_id))
 
     def delete_visitor(self, visitor_key: str) -> Future[None]:
         """Delete everything of a visitor, as `delete_run` does; nothing where there is nothing."""
-        return self._delete(lambda session: _delete_visitor(session, visitor_key))
+        return self._delete(lambda session: changes.delete_visitor(session, visitor_key))
 
     def list_runs(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
-        """A visitor's runs, newest first; `search` is looked for in prompts literally, whatever its case."""
+        """A visitor's runs, newest first, damaged ones included.
+
+        `search` is looked for in prompts literally, whatever its case.
+        """
         with reading(self._engine) as session:
             return queries.list_runs(session, visitor_key, search, limit, offset)
 
+    def conversation_of(self, visitor_key: str, run_id: str) -> str:
+        """The id of a run's conversation; the run itself may be damaged."""
+        with reading(self._engine) as session:
+            return queries.get_owned(session, visitor_key, run_id).conversation_id
+
     def load_run(self, visitor_key: str, run_id: str) -> StoredRun:
+        """A run with its answers and steps; DamagedError where they cannot be read."""
         with reading(self._engine) as session:
             return queries.load_run(session, visitor_key, run_id)
 
     def conversation_runs(self, visitor_key: str, conversation_id: str) -> list[StoredRun]:
-        """A conversation's runs in order."""
+        """A conversation's runs in order, without damaged ones."""
         with reading(self._engine) as session:
             return queries.conversation_runs(session, visitor_key, conversation_id)
 
@@ -111,6 +117,9 @@ class Store:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write what waits, for at most `timeout_s`, fail the rest, and let go of the database."""
+        if self._heart:
+            self._heart.stop()
+            self._write(self._heart.leave)
         self._writer.close(timeout_s)
         self._engine.dispose()
 
@@ -123,107 +132,3 @@ class Store:
     def _transact(self, work: Callable[[Session], None]) -> None:
         with writing(self._engine) as session:
             work(session)
-
-
-def _interrupt_stale(session: Session) -> None:
-    stale = update(Run).where(Run.status == RunStatus.RUNNING)
-    session.execute(stale.values(status=RunStatus.INTERRUPTED, finished_at=utc_now()))
-
-
-def _start_run(session: Session, new: NewRun) -> None:
-    conversation = _own_conversation(session, new)
-    if new.parent_run_id is not None:
-        queries.get_owned(session, new.visitor_key, new.parent_run_id)
-    last = select(func.max(Run.position)).where(Run.conversation_id == conversation.id)
-    session.add(
-        Run(
-            id=new.run_id,
-            conversation=conversation,
-            position=(-1 if (position := session.scalar(last)) is None else position) + 1,
-            parent_run_id=new.parent_run_id,
-            branch_position=new.branch_position,
-            repeats_run_id=new.repeats_run_id,
-            prompt=clean_text(new.prompt),
-            settings=clean_json(new.settings),
-            member_names=clean_json(new.member_names),
-            config_hash=new.config_hash,
-            versions=clean_json(new.versions),
-            status=RunStatus.RUNNING,
-        )
-    )
-
-
-def _own_conversation(session: Session, new: NewRun) -> Conversation:
-    """The visitor's conversation of that id, made where there is none."""
-    key_hash = queries.hash_key(new.visitor_key)
-    conversation = session.get(Conversation, clean_text(new.conversation_id))
-    if conversation is None:
-        visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
-        conversation = Conversation(id=new.conversation_id, visitor=visitor or VisitorSession(key_hash=key_hash))
-        session.add(conversation)
-        session.flush()
-    elif conversation.visitor.key_hash != key_hash:
-        raise NotFoundError("there is no such conversation")
-    return conversation
-
-
-def _save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
-    _get_run(session, run_id)
-    system = clean_text(record.system)
-    session.execute(
-        delete(Answer).where(Answer.run_id == run_id, Answer.is_ensemble == record.is_ensemble, Answer.system == system)
-    )
-    session.add(
-        Answer(
-            run_id=run_id,
-            system=system,
-            is_ensemble=record.is_ensemble,
-            messages=clean_json(record.messages),
-            text=clean_text(record.text),
-            num_tokens=record.num_tokens,
-            num_ensembled=record.num_ensembled,
-            ttft_s=record.ttft_s,
-            seconds=record.seconds,
-            finish_reason=record.finish_reason,
-            detail=clean_text(record.detail),
-            members=clean_json(usage_to_json(record.members)),
-            digest=record.digest,
-            is_reproducible=record.is_reproducible,
-            trace=Trace(steps=queries.pack_events(record.events)),
-        )
-    )
-
-
-def _finish_run(session: Session, run_id: str, status: RunStatus) -> None:
-    run = _get_run(session, run_id)
-    run.status = status
-    run.finished_at = utc_now()
-
-
-def _get_run(session: Session, run_id: str) -> Run:
-    run = session.get(Run, run_id)
-    if run is None:
-        raise NotFoundError("there is no such run")  # deleted while it was running
-    return run
-
-
-def _vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
-    run = queries.get_owned(session, visitor_key, run_id)
-    session.merge(Vote(run_id=run.id, outcome=clean_text(outcome), created_at=utc_now()))
-
-
-def _undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
-    run = queries.get_owned(session, visitor_key, run_id)
-    session.execute(delete(Vote).where(Vote.run_id == run.id))
-
-
-def _delete_run(session: Session, visitor_key: str, run_id: str) -> None:
-    run = queries.get_owned(session, visitor_key, run_id)
-    session.execute(delete(Run).where(Run.id == run.id))
-    others = select(Run.id).where(Run.conversation_id == run.conversation_id)
-    if session.scalar(others.limit(1)) is None:
-        session.execute(delete(Conversation).where(Conversation.id == run.conversation_id))
-
-
-def _delete_visitor(session: Session, visitor_key: str) -> None:
-    session.execute(delete(VisitorSession).where(VisitorSession.key_hash == queries.hash_key(visitor_key)))

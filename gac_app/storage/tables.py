@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    JSON,
     DateTime,
     Dialect,
     Double,
@@ -16,12 +16,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
-    Text,
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
 
 ID = String(32)
 
@@ -35,13 +35,31 @@ def utc_now() -> datetime:
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """Aware UTC times; SQLite has no time zones and would give naive ones back."""
+    """Aware UTC times; SQLite has no time zones and would give naive ones back.
+
+    A value that is no time, in a damaged row, comes back as the year 1: the rows beside it can still be listed.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value and value.astimezone(UTC)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        process = super().result_processor(dialect, coltype) or self._as_it_is
+
+        def process_any(value: Any) -> datetime | None:
+            try:
+                return process(value)
+            except (TypeError, ValueError):
+                return datetime.min.replace(tzinfo=UTC)
+
+        return process_any
+
+    @staticmethod
+    def _as_it_is(value: datetime | None) -> datetime | None:
+        return value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -83,8 +101,37 @@ class Conversation(Base):
     visitor: Mapped[VisitorSession] = relationship()
 
 
+class Server(Base):
+    """A process that runs the models. Its runs are its own as long as it is alive; see `servers`."""
+
+    __tablename__ = "server"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    started_s: Mapped[float]  # the process's start, seconds since 1970: process ids are given again
+    seen_at: Mapped[datetime]
+
+
+class RunKey(Base):
+    """The keys that runs are encrypted with; see `sealing` for why a row is never deleted."""
+
+    __tablename__ = "run_key"
+    __table_args__ = (
+        Index("ix_run_key_free", "id", sqlite_where=text("is_used = 0"), postgresql_where=text("NOT is_used")),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary)
+    is_used: Mapped[bool]
+
+
 class Run(Base):
-    """One prompt answered by every member alone and by the ensemble."""
+    """One prompt answered by every member alone and by the ensemble.
+
+    `body` is sealed JSON: prompt, settings, member_names, versions, and turn_ids, the earlier runs that it goes on from
+    (whoever wants their text looks it up, so that a deleted turn is gone from all that came after).
+    """
 
     __tablename__ = "run"
     __table_args__ = (UniqueConstraint("conversation_id", "position"), Index(None, "created_at", "id"))
@@ -95,21 +142,21 @@ class Run(Base):
     parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     branch_position: Mapped[int | None]
     repeats_run_id: Mapped[str | None] = mapped_column(ID)  # may be gone: SQLite cannot add a foreign key
-    prompt: Mapped[str] = mapped_column(Text)
-    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
-    member_names: Mapped[list[str]] = mapped_column(JSON)
+    key_id: Mapped[int]  # none here either
+    server_id: Mapped[str | None] = mapped_column(ID)  # who runs it; gone once that is over
+    body: Mapped[bytes] = mapped_column(LargeBinary)
     config_hash: Mapped[str] = mapped_column(String(64))
-    versions: Mapped[dict[str, str]] = mapped_column(JSON)
     status: Mapped[str] = mapped_column(String(16), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     finished_at: Mapped[datetime | None]
     conversation: Mapped[Conversation] = relationship()
+    key: Mapped[RunKey] = relationship(primaryjoin=lambda: foreign(Run.key_id) == RunKey.id, viewonly=True)
     answers: Mapped[list[Answer]] = relationship(viewonly=True)
     vote: Mapped[Vote | None] = relationship(viewonly=True)
 
 
 class Answer(Base):
-    """What one member alone, or the ensemble, answered."""
+    """What one member alone, or the ensemble, answered. `body` is sealed JSON: text, detail, members."""
 
     __tablename__ = "answer"
     __table_args__ = (UniqueConstraint("run_id", "is_ensemble", "system"),)
@@ -118,22 +165,19 @@ class Answer(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
     system: Mapped[str] = mapped_column(String(255))
     is_ensemble: Mapped[bool]
-    messages: Mapped[list[dict[str, str]]] = mapped_column(JSON)
-    text: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
     num_tokens: Mapped[int]
     num_ensembled: Mapped[int]
     ttft_s: Mapped[float]
     seconds: Mapped[float]
     finish_reason: Mapped[str] = mapped_column(String(16))
-    detail: Mapped[str] = mapped_column(Text)
-    members: Mapped[dict[str, Any]] = mapped_column(JSON)
     digest: Mapped[str] = mapped_column(String(64), server_default="")
     is_reproducible: Mapped[bool] = mapped_column(server_default=false())
     trace: Mapped[Trace | None] = relationship(passive_deletes="all")
 
 
 class Trace(Base):
-    """Every step of an answer: zlib over the JSON of `decoding.serialise`. Apart, so that lists stay quick."""
+    """Every step of an answer (see `traces`), sealed. Apart, so that lists stay quick."""
 
     __tablename__ = "trace"
 
@@ -142,10 +186,10 @@ class Trace(Base):
 
 
 class Vote(Base):
-    """The preference of a run's owner; one a run."""
+    """The preference of a run's owner; one a run. `body` is the outcome, sealed."""
 
     __tablename__ = "vote"
 
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
-    outcome: Mapped[str] = mapped_column(Text)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

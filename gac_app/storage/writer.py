@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from gac_app.errors import GacError, StorageError
@@ -38,16 +37,14 @@ class Writer:
     """Takes writes in order, retries what may pass, and answers each with a future.
 
     Args:
-        engine: for naming the database in errors.
         retry_s: how long after its submission a write is tried again; every write is tried once at least.
 
     Attributes:
         num_errors: writes lost for good.
     """
 
-    def __init__(self, engine: Engine, retry_s: float) -> None:
+    def __init__(self, retry_s: float) -> None:
         self.num_errors = 0
-        self._engine = engine
         self._retry_s = retry_s
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._lock = threading.Lock()
@@ -115,8 +112,8 @@ class Writer:
                 return step()
             except _RETRYABLE as error:
                 if time.monotonic() + delay_s > deadline:
-                    raise refusal(self._engine, error) from None
+                    raise refusal(error) from None
             except REFUSALS as error:
-                raise refusal(self._engine, error) from None
+                raise refusal(error) from None
             self._give_up.wait(delay_s)
             delay_s = min(2 * delay_s, _MAX_DELAY_S)

@@ -6,6 +6,7 @@ Its value is the text of `records.RunLines`; its script appends what is new once
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -26,14 +27,24 @@ _SCRIPTS = (
 
 def build_board(service: RunService) -> gr.HTML:
     """The board component, empty until a run's lines become its value."""
+    return gr.HTML(
+        value="",
+        html_template=markup_of("board"),
+        js_on_load=script_of(*_SCRIPTS),
+        server_functions=board_functions(service),
+        apply_default_css=False,
+        elem_id="gac-board",
+    )
+
+
+def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
+    """What the script asks for, by the functions' names."""
 
     @replying
     def inspect_step(fields: Fields) -> Reply:
-        key, run_id = fields.visitor_key, fields.text("run")
-        stream, position = fields.text("stream"), fields.number("position")
-        service.step(key, run_id, stream, position)  # refuses what there is not
-        run = service.find(key, run_id)
-        return describe_step(run.streams[stream].steps, position, run.settings)
+        position = fields.number("position")
+        steps, settings = service.steps(fields.visitor_key, fields.text("run"), fields.text("stream"), position)
+        return describe_step(steps, position, settings)
 
     @replying
     def seen_run(fields: Fields) -> Reply:
@@ -46,6 +57,10 @@ def build_board(service: RunService) -> gr.HTML:
         return {}
 
     @replying
+    def saved_run(fields: Fields) -> Reply:
+        return {"saved": service.find(fields.visitor_key, fields.text("run")).is_saved}
+
+    @replying
     def vote_run(fields: Fields) -> Reply:
         service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
         return {}
@@ -55,11 +70,4 @@ def build_board(service: RunService) -> gr.HTML:
         service.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
-    return gr.HTML(
-        value="",
-        html_template=markup_of("board"),
-        js_on_load=script_of(*_SCRIPTS),
-        server_functions=[inspect_step, seen_run, stop_run, vote_run, undo_vote],
-        apply_default_css=False,
-        elem_id="gac-board",
-    )
+    return [inspect_step, seen_run, stop_run, saved_run, vote_run, undo_vote]

@@ -39,9 +39,8 @@ class CompareTab:
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         config = service.config
         self._handlers = RunHandlers(service, lab)
-        # One more than the service takes, so that its own friendly refusal is what people meet.
-        limit = config.server.max_running + config.server.max_waiting + 1
-        self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": limit}
+        # The service has a queue of its own, where visitors take turns: in Gradio's none waits.
+        self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
             self._turns = _drawn_by("turns", '<ol class="gac-turns" aria-label="Earlier turns" hidden></ol>')

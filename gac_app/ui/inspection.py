@@ -46,8 +46,8 @@ def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Setting
     """What moves the weights at a step: the "text" so far, the "stretch" that the members cut otherwise, or nothing."""
     if settings.weights == "posterior":
         return "text"
-    earlier = next((step for step in reversed(steps[:position]) if step.is_ensembled), None)
-    return "stretch" if earlier and earlier.is_open else None
+    before = steps[position - 1] if position else None  # one that the gate decides alone ends a stretch
+    return "stretch" if before and before.is_ensembled and before.is_open else None
 
 
 def _with_chosen(top: Sequence[Candidate], step: StepTrace, prob: float | None = None) -> list[Candidate]:

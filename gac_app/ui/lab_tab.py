@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.errors import without_folders
 from gac_app.evaluation.studies.result import to_csv
 from gac_app.services.lab import MIN_QUESTIONS, STUDIES
 from gac_app.services.live_runs import owner_of
@@ -41,14 +42,15 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
     @replying
     def lab_overview(fields: Fields) -> Reply:
         studies = [_study(study, lab.sets) for study in STUDIES]
-        return {"studies": studies, "min_questions": MIN_QUESTIONS, "max_questions": lab.max_questions}
+        who = {"may_start": lab.may_start(fields.visitor_key), "browser": owner_of(fields.visitor_key)}
+        return {"studies": studies, "min_questions": MIN_QUESTIONS, "max_questions": lab.max_questions, **who}
 
     @replying
     def lab_state(fields: Fields) -> Reply:
         running = lab.running
         return {
-            "running": _running(running, owner_of(fields.visitor_key)) if running else None,
-            "error": lab.last_error,
+            "running": _running(running, lab, fields.visitor_key) if running else None,
+            "error": without_folders(lab.last_error),
             "results": [asdict(listed) for listed in lab.results.list()],
         }
 
@@ -74,7 +76,7 @@ def _study(study: Study, sets: tuple[QuestionSet, ...]) -> Reply:
     return {"name": study.name, "title": study.title, "about": study.about, "sets": fitting}
 
 
-def _running(running: Running, owner: str) -> Reply:
+def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:
     return {
         "title": running.study.title,
         "set": running.set_name,
@@ -82,7 +84,8 @@ def _running(running: Running, owner: str) -> Reply:
         "num_done": running.num_done,
         "num_total": running.num_total,
         "seconds_left": running.seconds_left,
-        "is_mine": running.owner == owner,
+        "is_mine": running.owner == owner_of(visitor_key),
+        "may_cancel": lab.may_cancel(visitor_key, running),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.errors import without_folders
 from gac_app.ui.assets import script_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def states_of(service: RunService) -> str:
     speeds = service.member_speeds()
     states = [
         {
-            **{name: getattr(state, name) for name in ("name", "phase", "words", "progress", "detail", "notice")},
+            **{name: getattr(state, name) for name in ("name", "phase", "words", "progress", "notice")},
+            "detail": without_folders(state.detail),
             "facts": [*map(astuple, state.facts), *_cost(speeds.get(state.name))],
         }
         for state in service.member_states()

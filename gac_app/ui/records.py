@@ -111,7 +111,8 @@ class RunLines:
         return [{"read": shares}]
 
     def _stream_lines(self, index: int) -> list[Any]:
-        events = self._run.streams[self._keys[index]].events
+        stream = self._run.streams[self._keys[index]]
+        events = stream.events if stream.outline is None else stream.outline
         first, last = self._num_sent[index], len(events)
         self._num_sent[index] = last
         new = events[first:last]

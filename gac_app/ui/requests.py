@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from gac_app.errors import GacError, RequestError
+from gac_app.errors import GacError, RequestError, without_folders
 
 MAX_SEARCH_CHARS = 500
 _VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
 _MAX_ID_CHARS = 200
+IS_HEARD = "is_heard"  # in a request's state, where the host says so: awaited, whether somebody listens to its event
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
 Reply = dict[str, Any]
@@ -66,7 +67,7 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
         try:
             return function(Fields(data))
         except GacError as error:
-            return {"error": str(error)}
+            return {"error": without_folders(str(error))}
 
     reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
     return reply

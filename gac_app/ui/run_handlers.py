@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.errors import GacError, NotFoundError, RequestError
+from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.services.shares import client_of
 from gac_app.ui.records import RunLines, is_over
-from gac_app.ui.requests import Fields, visitor_key_of
+from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
 
@@ -40,12 +42,14 @@ class RunHandlers:
     ) -> AsyncIterator[Updates]:
         """Answer a prompt with what the settings panel holds."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             visitor_key = visitor_key_of(key)
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
                 raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
             changes = changes_from(self._service.config, settings)
-            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id)
+            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -53,10 +57,13 @@ class RunHandlers:
     async def branch(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Start a new run that takes another token at one position of an earlier one."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
             position, token_id = fields.number("position"), fields.number("token")
-            return fields.visitor_key, self._service.branch(fields.visitor_key, fields.text("run"), position, token_id)
+            key, run_id = fields.visitor_key, fields.text("run")
+            return key, self._service.branch(key, run_id, position, token_id, client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -64,9 +71,11 @@ class RunHandlers:
     async def rerun(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Start a run again with the prompt and settings that it had."""
 
+        client = _client()
+
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
-            return fields.visitor_key, self._service.rerun(fields.visitor_key, fields.text("run"))
+            return fields.visitor_key, self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
         async for updates in self._stream(start):
             yield updates
@@ -82,6 +91,8 @@ class RunHandlers:
             yield updates
 
     async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
+        if not await _is_heard():
+            return
         try:
             key, run = await asyncio.to_thread(start)
         except GacError as error:
@@ -113,6 +124,19 @@ class RunHandlers:
             return []
 
 
+async def _is_heard() -> bool:
+    """Whether somebody listens to the event that is being handled, as far as the host knows."""
+    request = LocalContext.request.get(None)
+    is_heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
+    return is_heard is None or await is_heard()
+
+
+def _client() -> str:
+    """What stands for the client whose event is being handled."""
+    request = LocalContext.request.get(None)
+    return client_of(request.client.host) if request and request.client else ""
+
+
 async def _ticks(run: RunView) -> AsyncIterator[None]:
     """One tick per update until the run is over and, within reason, known to be stored or not."""
     deadline: float | None = None
@@ -127,7 +151,7 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
 
 def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
-    message = error.message if isinstance(error, RequestError) else str(error)
+    message = without_folders(error.message if isinstance(error, RequestError) else str(error))
     # The clock makes two equal notices differ, so that the second is shown too.
     notice = json.dumps({"at": time.monotonic(), "field": field, "message": message})
     return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice.replace("<", "\\u003c")

@@ -119,6 +119,7 @@ class Board {
     this.done = done;
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
     this.refresh(true);
+    if (done.saved === null) awaitSaving(this, this.run.id);
   }
 
   // ---- what people do

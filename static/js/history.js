@@ -36,7 +36,7 @@ function row(run) {
   const act = (text, label, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, "aria-label": `${label}: ${run.prompt.slice(0, 60)}`, onclick });
   const item = h("li", {},
     h("button", { type: "button", class: "gac-run-open", onclick: () => go('open', run.id) },
-      h("span", { class: "gac-run-prompt", dir: "auto", text: run.prompt }),
+      h("span", { class: "gac-run-prompt", dir: "auto", text: run.status === "damaged" ? "This run cannot be read any more." : run.prompt }),
       h("span", { class: "gac-small", text: facts.join(" · ") })),
     act("Run again", "Run again", () => go('rerun', run.id)),
     act("Delete", "Delete", () => remove(run, item), "gac-danger"));
@@ -58,11 +58,12 @@ function confirmed(title, text) {
 }
 
 async function remove(run, item) {
-  if (!(await confirmed("Delete this run?", "Its prompt, answers and traces are gone for good."))) return;
+  if (!(await confirmed("Delete this run?", "Its prompt, answers and traces are gone for good. Later turns stay; they and their conversation go on without it. A branch, or the run again, is a run of its own."))) return;
   const reply = await server.delete_run({ key: visitorKey(), run: run.id });
   note.textContent = reply?.error ?? "Deleted.";
   if (reply?.error) return;
   item.remove();
+  window.gac.forgetTurn?.(run.id);
   if (window.gac.isShowing(run.id)) trigger('cleared');
 }
 

@@ -21,6 +21,9 @@ async function open() {
   const reply = await ask("lab_overview");
   if (reply.error) return say(reply.error);
   overview = reply;
+  form.hidden = !overview.may_start;
+  part(".gac-lab-shut").hidden = overview.may_start;
+  part(".gac-lab-browser").textContent = overview.browser;
   studies.replaceChildren(...overview.studies.map((study, index) => h("label", { class: "gac-lab-study" },
     h("input", { type: "radio", name: "study", value: study.name, checked: index === 0, onchange: choose }), h("span", { text: study.title }))));
   const count = form.elements.questions;
@@ -91,11 +94,11 @@ function showRunning(study) {
   const left = study.seconds_left === null ? "" : `, about ${seconds(study.seconds_left)} left`;
   const round = study.round > 1 ? `round ${study.round}, ` : "";
   const progress = study.num_total ? `${round}${study.num_done} of ${plural(study.num_total, "answer")}${left}` : "beginning";
-  part(".gac-lab-progress").textContent = `${what}: ${isCancelled ? "ending after the answers under way" : progress}`;
+  part(".gac-lab-progress").textContent = `${what}: ${isCancelled ? "ending" : progress}`;
   const bar = part("progress");
   if (study.num_total) bar.value = study.num_done / study.num_total;
   else bar.removeAttribute("value");
-  cancel.hidden = !study.is_mine;
+  cancel.hidden = !study.may_cancel;
   cancel.disabled = isCancelled;
 }
 

@@ -2,6 +2,7 @@
 
 const STATUS_MS = 1000; // a screen reader hears the status line at most this often
 const PATIENCE_MS = 8000; // how long a stopped run may take to say that it ended
+const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
 const ENDINGS = { finished: "Finished", aborted: "Stopped", failed: "Failed", interrupted: "Interrupted" };
 
 class StatusLine {
@@ -26,7 +27,7 @@ function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, rea
   if (isLive && streams[0].tokens.length) return `Writing · ${tokens} · ${sinceStart}`;
   if (isLive) return [reading.words(), sinceStart, reading.left(), ...besideWords(phase)].filter(Boolean).join(" · ");
   const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));
-  return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, done.saved === false ? "not saved" : null].filter(Boolean).join(" · ");
+  return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, { false: "not saved", null: "not saved yet" }[done.saved]].filter(Boolean).join(" · ");
 }
 
 /** What else holds the machine. */
@@ -42,4 +43,15 @@ function tellPage(board) {
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
   const next = classList.contains("gac-shows-earlier") ? "Your next prompt goes on after the last turn" : "";
   if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? next : statusOf(board);
+}
+
+/** The database is busy or away: ask now and then what became of the run. */
+async function awaitSaving(board, id) {
+  for (let left = SAVING_ATTEMPTS; left && board.run?.id === id && board.done?.saved === null; left -= 1) {
+    await new Promise((wake) => setTimeout(wake, SAVING_MS));
+    const reply = await server.saved_run({ key: visitorKey(), run: id });
+    if (board.run?.id !== id || !board.done || !reply || reply.error) continue;
+    board.done.saved = reply.saved;
+    board.refresh(true);
+  }
 }

@@ -8,10 +8,21 @@ async function open(id) {
   trigger('open', { key: visitorKey(), run: id });
 }
 
+const without = (count) => `${plural(count, "earlier turn")} deleted. The conversation goes on without ${count === 1 ? "it" : "them"}.`;
+
+/** A turn was deleted: the list goes on without it, and says so. */
+window.gac.forgetTurn = (id) => {
+  const turns = parseJson(props.value, []), left = turns.filter((turn) => turn.id && turn.id !== id);
+  const before = turns.find((turn) => turn.deleted)?.deleted ?? 0;
+  if (!turns.some((turn) => turn.id === id)) return;
+  props.value = JSON.stringify([{ deleted: before + 1 }, ...left]);
+  draw();
+};
+
 function draw() {
   const turns = parseJson(props.value, []);
   list.hidden = !turns.length;
-  list.replaceChildren(...turns.map((turn) => h("li", {},
+  list.replaceChildren(...turns.map((turn) => turn.deleted ? h("li", { class: "gac-small", text: without(turn.deleted) }) : h("li", {},
     h("button", { type: "button", title: "Show this turn", "aria-current": turn.is_shown ? "true" : null, onclick: () => open(turn.id) },
       h("span", { class: "gac-turn-prompt", dir: "auto", text: turn.prompt }),
       h("span", { class: "gac-turn-answer", dir: "auto", text: turn.answer || "no answer" })))));

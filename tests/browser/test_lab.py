@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gac_app.executors.background import in_background
 from gac_app.services.lab import Lab
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
@@ -26,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     config = config_of([model.name for model in models])
     service = RunService(config, Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}"))
     service.use(ensemble_of(models, config))
-    lab = Lab(config, tmp_path / "evaluation", service.ready_ensemble)
+    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.ready_ensemble()))
     with served(service, lab) as site:
         yield site
     lab.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
@@ -201,6 +203,35 @@ def test_history_survives_a_reload_and_can_be_emptied(serve: Server, open_page: 
     assert page.page.locator(".gac-runs li").count() == 0
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")
+
+
+def test_a_deleted_turn_leaves_the_list_and_the_page_says_so(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("delete me")
+    page.ask("keep me")
+    assert "delete me" in page.text(".gac-turns")
+    page.page.click("role=tab[name=History]")
+    page.page.click(".gac-runs li:has-text('delete me') button.gac-danger")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    page.page.click("role=tab[name=Compare]")
+    assert page.text(".gac-turns") == "1 earlier turn deleted. The conversation goes on without it."
+    page.ask("and on")
+    assert "delete me" not in page.text("body")
+    assert "keep me" in page.text(".gac-turns")
+
+
+def test_a_run_that_is_not_stored_says_so_until_it_is(serve: Server, open_page: Opener, tmp_path: Path) -> None:
+    page = open_page(serve())
+    lock = sqlite3.connect(tmp_path / "runs.sqlite3", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    page.ask("hello")
+    page.page.wait_for_selector(".gac-status:has-text('not saved yet')")
+    lock.execute("ROLLBACK")
+    lock.close()
+    page.page.wait_for_selector(".gac-status:not(:has-text('not saved'))")
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-run-prompt:text-is('hello')")
 
 
 def test_two_visitors_see_only_their_own(serve: Server, open_page: Opener) -> None:

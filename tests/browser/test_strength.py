@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.evaluation.studies.result import StudyResult
+from gac_app.executors.background import in_background
 from gac_app.services.lab import Lab
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
@@ -26,7 +27,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     models = [FakeModel(WEAK, 1), FakeModel(STRONG, 2)]
     config = config_of([WEAK, STRONG])
     ensemble = ensemble_of(models, config)
-    yield Lab(config, tmp_path / "evaluation", lambda: ensemble)
+    yield Lab(config, tmp_path / "evaluation", lambda: in_background(ensemble))
     ensemble.close()
 
 

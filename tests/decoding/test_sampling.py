@@ -107,6 +107,14 @@ def test_temperature_zero_takes_the_best() -> None:
     assert Sampler(Settings()).choose(torch.tensor([0.2, 0.5, 0.3])) == 1
 
 
+@pytest.mark.parametrize("changes", [{"temperature": 0.01}, {"temperature": 0.01, "top_p": 1e-6}])
+def test_the_lowest_temperatures_take_the_best_of_many_unlikely_tokens(changes: dict[str, Any]) -> None:
+    probs_U = torch.full((10_000,), 1e-4)
+    probs_U[4321] = 3e-4
+    sampler = Sampler(Settings(**changes))
+    assert {sampler.choose(probs_U) for _ in range(5)} == {4321}
+
+
 def test_a_repeated_token_loses_to_its_rival() -> None:
     sampler = Sampler(Settings(repetition_penalty=2.0))
     probs = torch.tensor([0.55, 0.45])

@@ -9,7 +9,8 @@ import pytest
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
-from gac_app.executors.passes import Passes, ReadCommand
+from gac_app.executors.passes import Passes
+from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Read, Sequence
 from gac_app.vocab.mapping import FloatV, VocabMapping
 from tests.fakes import FakeModel, Fault, mapping_of

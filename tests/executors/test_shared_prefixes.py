@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
-from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, opening_of
+from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, Kept, opening_of
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
 from gac_app.models.message import Message
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.fakes import WAIT_S, FakeModel, Fault, ensemble_of
 
 PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
 OPENING = PROMPT[: 2 * MIN_SHARED]
@@ -186,6 +186,37 @@ def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
     desk.member.close()
 
 
+def test_of_an_answer_that_has_ended_only_the_first_distribution_is_kept() -> None:
+    ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)])
+    settings = ensemble.config.settings.model_copy(update={"max_new_tokens": 60})
+    list(ensemble.generate("Name three colours", settings, alone="a", scope=SCOPE))
+    member = ensemble.members["a"]
+    assert isinstance(member, ThreadMember)
+    member._call(lambda: None)
+    [kept] = member._passes.prefixes._kept
+    assert kept.first is not None
+    assert kept.first.ahead is None, "from which all others could be reached"
+    ensemble.close()
+
+
+def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
+    model = CountingModel("a", 1, context_length=100)
+    model.bytes_per_id = 10
+    desk = Desk(model)
+    for number in range(6):
+        sequence, _ = desk.opened([100 + number] * 90, f"alice/{number}")
+        desk.member.free(sequence)
+        desk.settle()
+        num_kept = min(number + 1, 2)  # three would be more than two contexts
+        assert desk.member.kept == Kept(num_kept, MAX_KEPT, 90 * num_kept, 200, 900 * num_kept, 2000)
+        assert model.num_held == num_kept
+    short, _ = desk.opened(PROMPT, "alice/short")
+    desk.member.free(short)
+    desk.settle()
+    assert (desk.member.kept.num_sequences, desk.member.kept.num_ids) == (2, 90 + len(PROMPT))
+    desk.member.close()
+
+
 @pytest.mark.parametrize(("forgotten", "num_held"), [(SCOPE, 1), ("alice", 1), ("bob", 2), ("alice/tal", 3), ("", 3)])
 def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: str, num_held: int) -> None:
     live, _ = desk.opened(PROMPT)
@@ -209,9 +240,20 @@ def test_nobody_goes_on_from_a_sequence_whose_pass_failed(desk: Desk) -> None:
     assert torch.equal(desk.opened([*PROMPT, 70])[1].probs_NU, desk.expected([*PROMPT, 70]))
 
 
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError(),
+    MemoryError("Unable to allocate 594. KiB for an array"),  # NumPy's
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: 4 bytes"),
+    RuntimeError(
+        "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 4"
+    ),
+)
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=("cuda", "numpy", "torch", "onnxruntime"))
 @pytest.mark.parametrize("num_reads", [1, 2])
 def test_kept_sequences_are_given_up_where_memory_ends(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, num_reads: int
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, num_reads: int, error: Exception
 ) -> None:
     desk.member.free(desk.opened(PROMPT)[0])
     desk.settle()
@@ -220,7 +262,7 @@ def test_kept_sequences_are_given_up_where_memory_ends(
     def read(reads: list[Read]) -> list[torch.Tensor]:
         has_begun.wait(WAIT_S)
         if desk.model.num_held > num_reads:
-            raise torch.OutOfMemoryError
+            raise error
         return real(reads)
 
     monkeypatch.setattr(desk.model, "read", read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 import threading
 from pathlib import Path
@@ -64,8 +65,10 @@ def test_what_is_mapped_stays_where_it_is_and_is_not_the_files_any_more(file: Pa
     address = mapped.ctypes.data
 
     assert mapped.tobytes() == file.read_bytes()
-    left = sum(end - start for start, end in _mapped(str(file)))
-    assert left <= 2 * (_SIZE // 2)  # at both ends a page that the file does not fill by half
+    assert not _mapped(str(file))
+    expected = file.read_bytes()
+    os.truncate(file, 0)
+    assert mapped.tobytes() == expected, "whatever becomes of the file"
     first_page = -(-address // _SIZE) * _SIZE
     in_large = [line for line in _lines_of_maps(*_starts(first_page)) if "AnonHugePages" in line]
     if _large_page_bytes():
@@ -94,7 +97,7 @@ def test_parts_with_gaps_are_one_page_until_their_owner_is_gone(file: Path) -> N
     _unmap([(page, page + _SIZE)])
 
 
-def test_a_page_in_which_others_have_something_stays(file: Path) -> None:
+def test_a_page_in_which_others_have_something_is_moved_in_small_ones(file: Path) -> None:
     page, gap, owner = _page_of_parts(file), 64 << 10, Owner()
     place = page + _SIZE // 2
     _unmap([(place, place + gap)])
@@ -104,7 +107,8 @@ def test_a_page_in_which_others_have_something_stays(file: Path) -> None:
     with in_large_pages(file, owner):
         pass
 
-    assert len(_mapped(str(file))) == 2
+    assert not _mapped(str(file))
+    assert _bytes(page, place) == file.read_bytes()[: _SIZE // 2]
     assert _bytes(place + 4096, place + 8192) == b"\7" * 4096
     assert not _starts(place)  # what was free is free
     _unmap([(page, page + _SIZE)])
@@ -141,20 +145,27 @@ def test_who_reads_meanwhile_always_finds_the_same(file: Path) -> None:
     assert all(found)
 
 
-@pytest.mark.parametrize("lacking", ["memory", "large pages"])
-def test_where_there_is_no_room_or_no_large_pages_all_stays(
-    file: Path, lacking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    if lacking == "memory":
-        monkeypatch.setattr(large_pages, "main_memory_bytes", lambda: 8 * file.stat().st_size - 8)
-    else:
-        (tmp_path / "enabled").write_text("always madvise [never]\n")
-        (tmp_path / "hpage_pmd_size").write_text(f"{_SIZE}\n")
-        monkeypatch.setattr(large_pages, "_SETTINGS", tmp_path)
-        monkeypatch.setattr(large_pages, "_large_page_bytes", _large_page_bytes.__wrapped__)
+def test_where_there_is_no_room_all_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_pages, "main_memory_bytes", lambda: 8 * file.stat().st_size - 8)
 
     with in_large_pages(file, Owner()):
         mapped = np.memmap(file, np.uint8, mode="r")
 
     assert sum(end - start for start, end in _mapped(str(file))) >= file.stat().st_size
+    assert mapped.tobytes() == file.read_bytes()
+
+
+def test_where_there_are_no_large_pages_all_is_moved_in_small_ones(
+    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "enabled").write_text("always madvise [never]\n")
+    (tmp_path / "hpage_pmd_size").write_text(f"{_SIZE}\n")
+    monkeypatch.setattr(large_pages, "_SETTINGS", tmp_path)
+    monkeypatch.setattr(large_pages, "_large_page_bytes", _large_page_bytes.__wrapped__)
+    monkeypatch.setattr(large_pages, "_RUN_BYTES", 3 * _SIZE)
+
+    with in_large_pages(file, Owner()):
+        mapped = np.memmap(file, np.uint8, mode="r")
+
+    assert not _mapped(str(file))
     assert mapped.tobytes() == file.read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -47,6 +49,15 @@ def read(model: LlamaCppModel, sequence: Sequence, ids: list[int], num_logits: i
 
 def distance(one_NV: torch.Tensor, other_NV: torch.Tensor) -> float:
     return float((one_NV - other_NV).abs().sum(1).max()) / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is described as Linux describes it")
+def test_a_file_that_is_cut_short_afterwards_does_not_matter(gguf: Path, small: LlamaCppModel) -> None:
+    ids = small.encode_raw("The capital of France is")
+    expected = read(small, small.new_sequence(), ids)
+    assert str(gguf) not in Path("/proc/self/maps").read_text(errors="replace")
+    os.truncate(gguf, 0)
+    assert torch.equal(read(small, small.new_sequence(), ids), expected)
 
 
 def test_it_is_the_model_and_the_tokeniser_that_transformers_has(directory: Path, small: LlamaCppModel) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,14 +16,14 @@ import numpy as np
 import pytest
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models import onnx_layers, onnx_parts
+from gac_app.models import onnx_memory, onnx_parts
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.gguf_architecture import architecture_of
 from gac_app.models.gguf_reading import Unsuited
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.onnx_graph import write
 from gac_app.models.onnx_layers import OnnxLayers, Span
-from gac_app.models.onnx_layout import GRAPH_FILE, Layout
+from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx_model import OnnxModel
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
@@ -210,7 +214,7 @@ def test_no_room_for_sequences_is_told(gguf: Path, directory: Path, tmp_path: Pa
 def test_memory_is_taken_as_sequences_grow() -> None:
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    zeros = onnx_layers._zeros((1 << 14, 1 << 14))  # a gigabyte
+    zeros = np.frombuffer(onnx_memory.zeros(1 << 30), np.float32).reshape(1 << 14, 1 << 14)
     zeros[::1024, 0] = 1
     assert float(zeros[:, :4].sum()) == 16
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
@@ -264,3 +268,41 @@ def test_a_layout_is_what_was_saved(tmp_path: Path) -> None:
     layout = Layout(2, 1, 16, 512, (1e6, 1e4), 100, 34, 64, 8, 2.5, (0, 1), 8)
     layout.save(tmp_path)
     assert Layout.load(tmp_path) == layout
+
+
+def test_a_file_that_is_cut_short_ends_an_answer_and_not_the_process(
+    gguf: Path, directory: Path, tmp_path: Path
+) -> None:
+    own_gguf, own_directory = Path(shutil.copy(gguf, tmp_path)), Path(shutil.copytree(directory, tmp_path / "onnx"))
+    with closing(load(own_gguf, own_directory)) as model:
+        sequence = model.new_sequence()
+        expected = read(model, sequence, IDS)
+        mapped = Path("/proc/self/maps").read_text(errors="replace") if sys.platform == "linux" else ""
+        assert str(tmp_path) not in mapped
+        os.truncate(own_directory / WEIGHTS_FILE, 0)
+        again = model.new_sequence()
+        assert np.array_equal(read(model, again, IDS), expected), "weights are the process's own"
+        os.truncate(own_gguf, 100)
+        with pytest.raises(OSError, match="cut short"):
+            read(model, again, IDS[:1], 1)
+    with pytest.raises(ModelLoadError):
+        load(own_gguf, own_directory)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux counts it")
+def test_a_sequence_that_is_freed_gives_its_memory_back(gguf: Path, directory: Path) -> None:
+    with closing(OnnxModel("tiny", gguf, directory, context_length=200, max_sequences=4)) as model:
+        sequences = [model.new_sequence() for _ in range(3)]
+        for sequence in sequences:
+            read(model, sequence, IDS, 1)
+        caches = model._layers._caches
+        kept = caches[:, :, 1].copy()
+        model.free(sequences[0])
+        model.free(sequences[2])
+        pages = mmap.PAGESIZE // 4
+        for slot in (0, 2):
+            for cache in caches[:, :, slot].reshape(-1, caches[0, 0, 0].size):
+                assert not cache[pages:-pages].any()
+        assert np.array_equal(caches[:, :, 1], kept), "others' stays"
+        again = model.new_sequence()
+        assert np.array_equal(read(model, again, IDS, 1), read(model, model.new_sequence(), IDS, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,10 +20,11 @@ from gguf import GGUFReader
 from gac_app.config import MemberConfig
 from gac_app.models import factory, gguf_reading, onnx_parts
 from gac_app.models.base import Read
+from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf_reading import Unsuited
 from gac_app.models.llama_cpp_model import LlamaCppModel
 from gac_app.models.onnx_graph import write
-from gac_app.models.onnx_layout import Layout
+from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx_model import OnnxModel
 from gac_app.models.onnx_parts import onnx_parts as parts_of
 from tests.models import tiny
@@ -127,6 +129,37 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
             assert model.engine == engine
 
 
+@pytest.mark.parametrize("damage", ["zeros", "cut short", "a graph of noise", "gone", "no checksums"])
+def test_what_was_damaged_is_made_anew(
+    damage: str, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    child = Child(write, monkeypatch)
+    kept = parts_of(gguf, tmp_path)
+    assert kept
+    whole = {path.name: path.read_bytes() for path in kept.iterdir()}
+    weights, graph = kept / WEIGHTS_FILE, kept / GRAPH_FILE
+    if damage == "zeros":
+        with weights.open("r+b") as file:
+            file.seek(weights.stat().st_size // 2)
+            file.write(bytes(64))
+    elif damage == "cut short":
+        os.truncate(weights, weights.stat().st_size - 1)
+    elif damage == "a graph of noise":
+        graph.write_bytes(bytes(reversed(whole[GRAPH_FILE])))
+    elif damage == "gone":
+        weights.unlink()
+    else:
+        (kept / SUMS_FILE).unlink()
+
+    assert parts_of(gguf, tmp_path) == kept
+
+    assert child.num_runs == 2
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == whole
+    assert f"{gguf.name} is damaged and made anew" in caplog.text
+    assert parts_of(gguf, tmp_path) == kept
+    assert child.num_runs == 2
+
+
 def test_another_processor_packs_its_own(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child = Child(write, monkeypatch)
     first = parts_of(gguf, tmp_path)
@@ -147,7 +180,8 @@ def test_a_file_whose_trial_fails_is_llama_cpps_and_is_not_tried_again(
     assert parts_of(gguf, tmp_path) is None
     assert parts_of(gguf, tmp_path) is None
     assert child.num_runs == 1
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert [path.name for path in kept] == [SUMS_FILE]
 
 
 def test_the_child_says_why(llama: Path, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """A host that will not end: its page streams for ever, and so does closing its services.
 
-`python -m tests.server.endless_host PORT`
+`python -m tests.server.endless_host PORT [NUM_BUSY]`: NUM_BUSY threads want the interpreter all the time.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -31,15 +32,22 @@ def count() -> Iterator[str]:
         time.sleep(0.1 if number < 3 else 600)
 
 
-def main(port: int) -> None:
+def spin() -> None:
+    while True:
+        sum(range(10**5))
+
+
+def main(port: int, num_busy: int = 0) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     with gradio.Blocks() as page:
         gradio.Button().click(count, None, gradio.Textbox(), api_name="count")
     config = ServerConfig(port=port)
     host = bare_host(EndlessService(), config)  # type: ignore[arg-type]
     mount_page(host, page, {})
+    for _ in range(num_busy):
+        threading.Thread(target=spin, daemon=True).start()
     serve_host(host, config)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -30,6 +30,9 @@ class FakeService:
     def member_states(self) -> list[FakeState]:
         return self.states
 
+    def kept(self) -> dict[str, dict[str, int]]:
+        return {"small": {"num_ids": 7, "max_ids": 8192}}
+
     def check_storage(self) -> None:
         if self.storage_error:
             raise StorageError(self.storage_error)

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
+
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -7,6 +12,8 @@ from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState
+
+KEPT = FakeService().kept()
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: Fak
 
 def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}, "kept_prefixes": KEPT})
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
@@ -44,6 +51,7 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
     assert answer.json() == {
         "status": "not ready",
         "reasons": {"mid": "fetching", "large": "failed: gone", "storage": "the database is read-only"},
+        "kept_prefixes": KEPT,
     }
 
 
@@ -56,3 +64,42 @@ def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeSe
     with client:
         assert not service.is_closed
     assert service.is_closed
+
+
+def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> None:
+    service.states = [FakeState("large", "failed", detail="/root/.cache/gac/large.gguf is not whole")]
+    service.storage_error = "the database /data/visitors/gac.db is locked"
+    assert client.get("/readyz").json()["reasons"] == {
+        "large": "failed: large.gguf is not whole",
+        "storage": "the database gac.db is locked",
+    }
+
+
+def test_many_who_ask_while_the_database_is_locked_share_one_check(service: FakeService) -> None:
+    num_checks, is_unlocked = 0, threading.Event()
+
+    def check() -> None:
+        nonlocal num_checks
+        num_checks += 1
+        assert is_unlocked.wait(10)
+
+    service.check_storage = check  # type: ignore[method-assign]
+
+    async def ask() -> tuple[float, list[int]]:
+        transport = httpx.ASGITransport(app=bare_host(service, ServerConfig()))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
+            waiting = [asyncio.create_task(client.get("/readyz")) for _ in range(45)]
+            await asyncio.sleep(0.1)
+            started = time.monotonic()
+            await asyncio.to_thread(lambda: None)  # as the page's own work
+            took_s = time.monotonic() - started
+            waiting[0].cancel()  # the others still get their answer
+            is_unlocked.set()
+            answers = [(await answer).status_code for answer in waiting[1:]]
+            answers.append((await client.get("/readyz")).status_code)
+            return took_s, answers
+
+    took_s, answers = asyncio.run(ask())
+    assert answers == [200] * 45
+    assert num_checks == 1
+    assert took_s < 1

@@ -65,6 +65,20 @@ def test_sigterm_in_the_middle_of_a_stream_ends_the_process_within_ten_seconds(
     assert "visitor" not in log
 
 
+@pytest.mark.slow
+def test_sigterm_ends_an_overloaded_process_within_nine_seconds(port: int) -> None:
+    command = [sys.executable, "-m", "tests.server.endless_host", str(port), "12"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        _wait_until_up(client)
+        start = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+    assert time.monotonic() - start < 9
+
+
 def test_a_taken_port_is_said(port: int, caplog: pytest.LogCaptureFixture) -> None:
     config = ServerConfig(port=port)
     with socket.socket() as taken:

@@ -6,23 +6,34 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, RequestError
+from gac_app.executors.background import in_background
 from gac_app.models.random_model import RandomModel
 from gac_app.services.lab import STUDIES, Lab
+from gac_app.services.live_runs import owner_of
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
 from tests.services.house import ALICE, BOB
 
+CAROL = "c" * 64
 
-def lab_of(ensemble: Ensemble, folder: Path) -> Lab:
-    return Lab(ensemble.config, folder, lambda: ensemble)
+
+def lab_of(ensemble: Ensemble, folder: Path, **config_fields: Any) -> Lab:
+    config = config_of(ensemble.config.member_names, **config_fields) if config_fields else ensemble.config
+    return Lab(config, folder, lambda: in_background(ensemble))
 
 
 def random_pair() -> Ensemble:
     return ensemble_of([RandomModel("a", 1, sharpness=4.0), RandomModel("b", 2, sharpness=4.0)], config_of(["a", "b"]))
+
+
+def study_pair() -> tuple[Ensemble, Callable[[], None]]:
+    return in_background(random_pair())
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -69,6 +80,73 @@ def test_one_runs_at_a_time_and_only_its_visitor_calls_it_off(tmp_path: Path) ->
     lab.cancel(ALICE)  # nothing runs
 
 
+def test_the_operator_calls_off_whatever_runs(tmp_path: Path) -> None:
+    lab = lab_of(slow_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]})
+    lab.start(ALICE, "eval", "trivia", 20)
+    assert [lab.may_cancel(key, lab.running) for key in (ALICE, BOB, CAROL)] == [True, False, True]  # type: ignore[arg-type]
+    lab.cancel(CAROL)
+    until(lambda: lab.running is None)
+    assert lab.last_error == "The study was cancelled."
+
+
+def test_a_study_waits_while_a_run_is_decoded_and_is_called_off_meanwhile(tmp_path: Path) -> None:
+    ensemble = slow_pair()
+    run = ensemble.session("Name three colours", Settings(gate="a", mode="every-step", max_new_tokens=4000))
+    events = run.events()
+    next(events)
+    lab = lab_of(ensemble, tmp_path)
+    lab.start(ALICE, "eval", "trivia", 4)
+    until(lambda: bool(lab.running and lab.running.num_total))
+    for _ in range(20):
+        next(events)
+    assert lab.running
+    assert lab.running.num_done == 0
+    lab.cancel(ALICE)
+    started = time.monotonic()
+    until(lambda: lab.running is None)
+    assert time.monotonic() - started < 1, "nobody waits for the run to end"
+    assert lab.last_error == "The study was cancelled."
+    events.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "who"),
+    [
+        ({}, [ALICE, CAROL]),
+        ({"server": {"host": "::"}}, [CAROL]),
+        ({"server": {"trusted_hosts": ["localhost", "gac.example.org"]}}, [CAROL]),
+        ({"server": {"host": "::"}, "lab": {"open_to": "visitors"}}, [ALICE, CAROL]),
+        ({"lab": {"open_to": "operators"}}, [CAROL]),
+    ],
+)
+def test_on_a_public_host_only_the_operator_starts_studies(
+    fields: dict[str, Any], who: list[str], tmp_path: Path
+) -> None:
+    fields = {**fields, "lab": {"operators": [owner_of(CAROL)], **fields.get("lab", {})}}
+    lab = lab_of(random_pair(), tmp_path, **fields)
+    assert [key for key in (ALICE, CAROL) if lab.may_start(key)] == who
+    if ALICE not in who:
+        with pytest.raises(RequestError, match="only the operator"):
+            lab.start(ALICE, "consistency", "", 4)
+        assert lab.running is None
+
+
+def test_a_visitor_starts_so_many_studies_within_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = lab_of(random_pair(), tmp_path, lab={"max_per_hour": 2, "operators": [owner_of(CAROL)]})
+
+    def study(key: str) -> None:
+        lab.start(key, "consistency", "", 4)
+        until(lambda: lab.running is None)
+
+    for key in (ALICE, ALICE, BOB, CAROL, CAROL, CAROL):
+        study(key)
+    with pytest.raises(BusyError, match="started 2 studies within an hour"):
+        study(ALICE)
+    later = time.monotonic() + 3601
+    monkeypatch.setattr("gac_app.services.lab.time.monotonic", lambda: later)
+    study(ALICE)
+
+
 def test_what_was_answered_before_a_study_was_called_off_is_not_asked_again(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(), tmp_path)
     lab.start(ALICE, "eval", "trivia", 4)
@@ -95,7 +173,7 @@ def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
 
 def test_a_fault_of_ours_is_said_without_internals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = lab_of(random_pair(), tmp_path)
-    monkeypatch.setattr("gac_app.services.lab._carried_out", lambda *_: 1 / 0)
+    monkeypatch.setattr("gac_app.services.lab.carry_out", lambda *_: 1 / 0)
     lab.start(ALICE, "consistency", "", 4)
     until(lambda: lab.running is None)
     assert "log of the server" in lab.last_error
@@ -118,7 +196,7 @@ def test_what_does_not_fit_is_refused(study: str, questions: str, number: int, m
 
 
 def test_nothing_runs_before_the_models_are_ready(tmp_path: Path) -> None:
-    def not_ready() -> Ensemble:
+    def not_ready() -> tuple[Ensemble, Callable[[], None]]:
         raise GacError("The models are still loading.")
 
     lab = Lab(config_of(["a", "b"]), tmp_path, not_ready)
@@ -139,7 +217,7 @@ def test_closing_calls_off_what_runs(tmp_path: Path) -> None:
 def test_the_configuration_adds_questions_and_a_bad_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "nq.jsonl").write_text(json.dumps({"question": "Who?", "answers": ["Nobody"]}))
     config = config_of(["a", "b"], lab={"questions": {"nq": str(tmp_path / "nq.jsonl")}})
-    assert [found.name for found in Lab(config, tmp_path, random_pair).sets] == ["trivia", "sense", "sums", "nq"]
+    assert [found.name for found in Lab(config, tmp_path, study_pair).sets] == ["trivia", "sense", "sums", "nq"]
     for name, path, message in (
         ("nq", "none.jsonl", "lab.questions.nq: .*cannot be read"),
         ("chess", "nq.jsonl", "lab.questions.chess: 'chess' is none"),
@@ -147,11 +225,11 @@ def test_the_configuration_adds_questions_and_a_bad_file_is_told(tmp_path: Path)
     ):
         bad = config_of(["a", "b"], lab={"questions": {name: str(tmp_path / path)}})
         with pytest.raises(ConfigError, match=message):
-            Lab(bad, tmp_path, random_pair)
+            Lab(bad, tmp_path, study_pair)
 
 
 def test_the_project_s_own_questions_are_sound() -> None:
-    sets = {found.name: found for found in Lab(config_of(["a"]), Path("none"), random_pair).sets}
+    sets = {found.name: found for found in Lab(config_of(["a"]), Path("none"), study_pair).sets}
     assert {name: len(found.questions) >= 20 for name, found in sets.items()} == dict.fromkeys(sets, True)
     assert {question.answer for question in sets["sense"].questions} == {0, 1, 2, 3}
     for question in sets["sums"].questions:

@@ -14,7 +14,7 @@ Attempt = Callable[[RunService, str, LiveRun], object]
 
 ATTEMPTS: dict[str, Attempt] = {
     "find": lambda service, key, run: service.find(key, run.id),
-    "step": lambda service, key, run: service.step(key, run.id, "ensemble", 0),
+    "step": lambda service, key, run: service.steps(key, run.id, "ensemble", 0),
     "stop": lambda service, key, run: service.stop(key, run.id),
     "vote": lambda service, key, run: service.vote(key, run.id, "tie"),
     "undo": lambda service, key, run: service.undo_vote(key, run.id),

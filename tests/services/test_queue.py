@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gac_app.errors import BusyError
+from gac_app.services import queue
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
@@ -56,13 +57,66 @@ def test_one_too_many_is_turned_away_and_leaves_no_row(jam: Jam) -> None:
     waiting = [jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2)]
 
     with pytest.raises(BusyError, match="queue is full"):
-        jam.service.start(BOB, "one too many", SHORT)
+        jam.service.start(ALICE, "one too many", SHORT)
 
     jam.model.released.set()
     for run in (running, *waiting):
         ended(run)
-    assert jam.service.history(BOB) == []
-    assert ended(jam.service.start(BOB, "now", SHORT)).status == RunStatus.FINISHED
+    assert len(jam.service.history(ALICE)) == 3
+    assert ended(jam.service.start(ALICE, "now", SHORT)).status == RunStatus.FINISHED
+
+
+def test_in_a_full_queue_who_waits_with_most_gives_way(jam: Jam) -> None:
+    jam.fill(1)
+    first, last = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
+
+    bobs = jam.service.start(BOB, "only one", SHORT)
+
+    assert ended(last).status == RunStatus.ABORTED
+    finished = last.streams["ensemble"].finished
+    assert finished is not None
+    assert "others had their turn" in finished.detail
+    assert [run.status for run in (first, bobs)] == ["waiting", "waiting"]
+    with pytest.raises(BusyError):
+        jam.service.start("c" * 64, "nobody has two more than this one", SHORT)
+
+
+def test_visitors_take_turns_however_many_runs_one_has_waiting(house: House) -> None:
+    jam = Jam(house, max_running=1, max_waiting=10)
+    jam.fill(4)
+    bobs = [jam.service.start(BOB, f"bob {number}", SHORT) for number in range(2)]
+    assert [run.queue_place for run in bobs] == [1, 3]
+    carols = jam.service.start("c" * 64, "carol", SHORT)
+    assert carols.queue_place == 2
+
+
+def test_clients_take_turns_however_many_visitors_one_has(house: House) -> None:
+    jam = Jam(house, max_running=1, max_waiting=10)
+    crowd = [jam.service.start(f"{number}" * 64, f"HANG {number}", SHORT, client="office") for number in range(5)]
+    assert jam.model.is_hanging.wait(WAIT_S)
+    alone = jam.service.start(ALICE, "at home", SHORT, client="home")
+    assert alone.queue_place == 1
+    assert [run.queue_place for run in crowd] == [0, 2, 3, 4, 5]
+
+
+def test_nobody_takes_the_last_place_while_others_are_there(house: House) -> None:
+    jam = Jam(house, max_running=2, max_waiting=10)
+    answered = jam.service.start(BOB, "was here", SHORT)
+    ended(answered)
+    runs = jam.fill(3)
+    until(lambda: [run.status for run in runs].count("running") == 1)
+    bobs = jam.service.start(BOB, "HANG too", SHORT)
+    until(lambda: bobs.status == "running")
+    assert [run.queue_place for run in runs] == [0, 1, 2]
+
+
+def test_a_run_that_holds_its_place_long_makes_room_for_others(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "OVERDUE_S", 0.2)
+    jam = Jam(house, max_running=1, max_waiting=10)
+    [_, alices] = jam.fill(2)
+    bobs = jam.service.start(BOB, "short", SHORT)
+    until(lambda: bobs.status == "running")
+    assert alices.status == "waiting"
 
 
 def test_a_run_stopped_while_it_waits_never_begins_and_the_next_moves_up(jam: Jam) -> None:

@@ -11,7 +11,7 @@ from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab import Lab
 from gac_app.services.strength import strength_advice
 from tests.fakes import config_of
-from tests.services.test_lab import random_pair
+from tests.services.test_lab import study_pair
 
 CONFIG = config_of(["a", "b"], settings={"mode": "every-step"})
 
@@ -36,7 +36,7 @@ def benchmark_data(task: str, **accuracies: float) -> dict[str, Any]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    return Lab(CONFIG, tmp_path, random_pair)
+    return Lab(CONFIG, tmp_path, study_pair)
 
 
 def advice(lab: Lab | None) -> str:

@@ -59,7 +59,7 @@ def test_without_its_database_a_run_is_answered_and_says_not_saved(
     assert f"run {run.id} was not saved: the database went away" in caplog.text
     assert "very private" not in caplog.text
     assert service.find(ALICE, run.id) is run
-    assert service.step(ALICE, run.id, "ensemble", 2) == run.streams["ensemble"].steps[2]
+    assert service.steps(ALICE, run.id, "ensemble", 2)[0][2] == run.streams["ensemble"].steps[2]
 
 
 def test_without_its_database_a_conversation_goes_on(house: House, broken: BrokenStore) -> None:

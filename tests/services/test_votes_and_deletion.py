@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -159,3 +160,96 @@ def test_a_conversation_goes_on_after_one_of_its_runs_was_deleted(house: House) 
     asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
     assert asked == ["First?", "Third?"]
     assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, third.id]
+
+
+def test_a_deleted_turn_is_gone_from_all_that_goes_on_from_it(house: House) -> None:
+    service = house.service()
+    first = answer(service, "a very private prompt")
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+    said = {key: stream.text for key, stream in first.streams.items()}
+    assert first.prompt in str(third.streams["ensemble"].messages)
+
+    service.delete_run(ALICE, first.id)
+
+    fourth = ended(service.start(ALICE, "Fourth?", SHORT, first.conversation_id))
+    exported = str(list(house.store().export()))
+    service.close()
+    service = house.service()
+    runs = [second, third, fourth, *(service.find(ALICE, run.id) for run in (second, third, fourth))]
+    for key, text in said.items():
+        for run in runs:
+            asked = [message.content for message in run.streams[key].messages]
+            assert first.prompt not in asked
+            assert text not in asked
+            assert asked[-1] == run.prompt
+    assert first.prompt not in exported
+    assert [run.num_deleted_turns for run in runs] == [1, 1, 0] * 2
+    fed = [message.content for message in fourth.streams["ensemble"].messages if message.role == "user"]
+    assert fed == ["Second?", "Third?", "Fourth?"]
+
+
+def test_a_later_turn_that_decodes_is_stopped_and_its_reading_forgotten(house: House) -> None:
+    models = slow_models()
+    service = house.service(models)
+    first = answer(service, "a very private prompt")
+    second = begun(service.start(ALICE, "Second?", LONG, first.conversation_id))
+
+    service.delete_run(ALICE, first.id)
+
+    assert second.over.is_set()
+    assert ended(second).status == RunStatus.ABORTED
+    assert [m.content for m in second.streams["ensemble"].messages] == ["Second?"]
+    until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+    assert first.prompt not in str(third.streams["ensemble"].messages)
+
+
+def test_a_turn_that_waits_for_its_conversation_s_deletion_begins_without_it(house: House) -> None:
+    service = house.service(slow_models())
+    first = answer(service, "a very private prompt")
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    real, started = service._store.delete_run, []
+
+    def delete_slowly(key: str, run_id: str) -> Any:
+        thread = threading.Thread(
+            target=lambda: started.append(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+        )
+        thread.start()
+        thread.join(0.2)
+        assert not started, "it has to wait"
+        threads.append(thread)
+        return real(key, run_id)
+
+    threads: list[threading.Thread] = []
+    service._store.delete_run = delete_slowly  # type: ignore[method-assign]
+    service.delete_run(ALICE, first.id)
+    threads[0].join(WAIT_S)
+
+    asked = [m.content for m in ended(started[0]).streams["ensemble"].messages if m.role == "user"]
+    assert asked == [second.prompt, "Third?"]
+
+
+def test_a_run_that_was_never_stored_is_deleted_all_the_same(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
+
+    service.delete_run(ALICE, run.id)
+
+    with pytest.raises(NotFoundError):
+        service.find(ALICE, run.id)
+
+
+def test_a_branch_of_a_deleted_run_stays_a_run_of_its_own(house: House) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    step = next(step for step in second.streams["ensemble"].steps[1:] if len(step.top) > 1)
+    branch = ended(service.branch(ALICE, second.id, step.position, step.top[1].token_id))
+
+    service.delete_run(ALICE, second.id)
+
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+    asked = [m.content for m in third.streams["member:a"].messages]
+    assert asked == ["First?", first.streams["member:a"].text, "Second?", branch.streams["member:a"].text, "Third?"]

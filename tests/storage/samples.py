@@ -46,7 +46,6 @@ def answer(text: str = "Blue", system: str = "ensemble", **changes: Any) -> Answ
     fields: dict[str, Any] = {
         "system": system,
         "is_ensemble": system == "ensemble",
-        "messages": [{"role": "user", "content": "Why is the sky blue?"}],
         "text": text,
         "num_tokens": 2,
         "num_ensembled": 1,

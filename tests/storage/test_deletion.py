@@ -1,27 +1,29 @@
-"""What is deleted is gone: from the tables, and from the bytes of the files."""
+"""What is deleted is gone: its rows from the tables, and its key, without which nothing can be read, from the files."""
 
 from __future__ import annotations
 
+import random
+import shutil
 import sqlite3
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
-from gac_app.storage.queries import pack_events
+from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store, changes, schema
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
 
 
-def write(store: Store, run: NewRun, word: str) -> AnswerRecord:
+def write(store: Store, run: NewRun, word: str, num_events: int = 300) -> AnswerRecord:
     """Store a run whose every text holds `word`; give its last answer."""
     store.start_run(run)
-    events = [token_event(f"{word}{position}", position) for position in range(300)]
+    events = [token_event(f"{word}{position}", position) for position in range(num_events)]
     for name in ("ensemble", *MEMBERS):
-        messages = [{"role": "user", "content": f"{word} asks"}]
-        record = answer(f"{word} says " * 100, name, messages=messages, detail=f"{word} failed", events=events)
+        record = answer(f"{word} says " * 100, name, detail=f"{word} failed", events=events)
         store.save_answer(run.run_id, record)
     store.finish_run(run.run_id, RunStatus.FINISHED)
     store.vote(run.visitor_key, run.run_id, f"member:{word}").result()
@@ -29,7 +31,16 @@ def write(store: Store, run: NewRun, word: str) -> AnswerRecord:
 
 
 def occurrences(path: Path, needle: bytes) -> int:
-    return sum(file.read_bytes().count(needle) for file in path.parent.iterdir())
+    return sum(file.read_bytes().count(needle) for file in path.parent.iterdir() if file.is_file())
+
+
+def keys_of(path: Path, *runs: NewRun) -> list[bytes]:
+    """What the runs were encrypted with."""
+    connection = sqlite3.connect(path)
+    query = "SELECT run_key.key FROM run JOIN run_key ON run_key.id = run.key_id WHERE run.id = ?"
+    keys = [connection.execute(query, (run.run_id,)).fetchone()[0] for run in runs]
+    connection.close()
+    return keys
 
 
 def counts(path: Path) -> list[int]:
@@ -39,28 +50,89 @@ def counts(path: Path) -> list[int]:
     return numbers
 
 
-def test_a_deleted_run_leaves_no_row_and_no_byte(store: Store, path: Path) -> None:
+def test_a_deleted_run_leaves_no_row_and_no_key(store: Store, path: Path) -> None:
     doomed, kept = new_run("xyzzy " * 50, settings={"system_prompt": "xyzzy"}), new_run("plugh")
-    steps = pack_events(write(store, doomed, "xyzzy").events)[200:264]
+    write(store, doomed, "xyzzy")
     write(store, kept, "plugh")
-    assert occurrences(path, b"xyzzy") > 0
-    assert occurrences(path, steps) > 0
+    assert occurrences(path, b"xyzzy") == 0, "nothing is stored in the clear"
+    (key,) = keys_of(path, doomed)
+    assert occurrences(path, key) > 0
 
     store.delete_run(ALICE, doomed.run_id).result()
 
-    assert occurrences(path, b"xyzzy") == 0
-    assert occurrences(path, steps) == 0
+    assert occurrences(path, key) == 0
     assert counts(path) == [1, 1, 1, 3, 3, 1]
     assert store.load_run(ALICE, kept.run_id).outcome == "member:plugh"
 
 
+def test_a_destroyed_key_s_place_is_taken_by_the_next_run(store: Store, path: Path) -> None:
+    runs = [new_run() for _ in range(3)]
+    for run in runs:
+        store.start_run(run)
+    store.delete_run(ALICE, runs[1].run_id).result()
+    after = new_run("after")
+    store.start_run(after).result()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*), sum(is_used) FROM run_key").fetchone() == (3, 3)
+    connection.close()
+    assert len(set(keys_of(path, runs[0], runs[2], after))) == 3
+    assert store.load_run(ALICE, after.run_id).prompt == "after"
+
+
+def hammer(store: Store, path: Path, num_deletions: int) -> list[bytes]:
+    """Delete so many runs of all sizes while others are written; give the keys that they had."""
+    rnd = random.Random(1)
+    is_done = threading.Event()
+
+    def write_on() -> None:
+        while not is_done.is_set():
+            run = new_run("z" * rnd.randrange(2000), visitor_key=BOB)
+            store.start_run(run)
+            store.save_answer(run.run_id, answer("y" * rnd.randrange(2000))).result()
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    alive: list[NewRun] = []
+    keys: list[bytes] = []
+    try:
+        while len(keys) < num_deletions:
+            for _ in range(50):
+                alive.append(new_run(f"marker{len(keys)} " * rnd.randint(1, 200)))
+                store.start_run(alive[-1])
+                store.save_answer(alive[-1].run_id, answer("word " * rnd.choice((1, 30, 900))))
+            store.flush(60)
+            rnd.shuffle(alive)
+            doomed, alive = alive[:40], alive[40:]
+            keys += keys_of(path, *doomed)
+            deletions: list[Future[None]] = [store.delete_run(ALICE, run.run_id) for run in doomed]
+            for deletion in deletions:
+                deletion.result()
+    finally:
+        is_done.set()
+        writer.join()
+    return keys
+
+
+@pytest.mark.parametrize("num_deletions", [120, pytest.param(10_000, marks=pytest.mark.long)])
+def test_acknowledged_deletions_leave_nothing_under_concurrent_writing(
+    store: Store, path: Path, num_deletions: int
+) -> None:
+    keys = hammer(store, path, num_deletions)
+    data = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert len(set(keys)) == len(keys) >= num_deletions
+    assert [key for key in keys if key in data] == []
+    assert b"marker" not in data
+
+
 def test_a_deleted_visitor_leaves_no_row_and_no_byte_and_others_stay(store: Store, path: Path) -> None:
-    for number in range(5):
-        write(store, new_run(f"xyzzy {number}"), "xyzzy")
+    runs = [new_run(f"xyzzy {number}") for number in range(5)]
+    for number, run in enumerate(runs):
+        write(store, run, "xyzzy")
         write(store, new_run(f"plugh {number}", visitor_key=BOB), "plugh")
+    keys = keys_of(path, *runs)
     store.delete_visitor(ALICE).result()
     store.delete_visitor(ALICE).result()  # nothing left to delete
-    assert occurrences(path, b"xyzzy") == 0
+    assert [key for key in keys if occurrences(path, key)] == []
     assert store.list_runs(ALICE) == []
     assert counts(path) == [1, 5, 5, 15, 15, 5]
     assert len(store.list_runs(BOB)) == 5
@@ -90,6 +162,7 @@ def test_a_deletion_says_so_while_a_reader_keeps_the_log(url: str, path: Path) -
     store = Store(url, retry_s=0.3)
     run = new_run("xyzzy")
     store.start_run(run).result()
+    (key,) = keys_of(path, run)
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM run").fetchall()
@@ -98,5 +171,37 @@ def test_a_deletion_says_so_while_a_reader_keeps_the_log(url: str, path: Path) -
     assert store.list_runs(ALICE) == []
     reader.close()
     store.delete_visitor(ALICE).result()
-    assert occurrences(path, b"xyzzy") == 0
+    assert occurrences(path, key) == 0
+    store.close()
+
+
+def test_a_start_finishes_what_a_process_that_died_left_of_a_deletion(store: Store, path: Path, tmp_path: Path) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    (key,) = keys_of(path, run)
+    store._transact(lambda session: changes.delete_run(session, ALICE, run.run_id))
+    (tmp_path / "dead").mkdir()
+    left = Path(shutil.copy(path, tmp_path / "dead"))
+    shutil.copy(f"{path}-wal", left.parent)
+    assert occurrences(left, key) > 0
+
+    successor = Store(f"sqlite:///{left}")
+
+    assert occurrences(left, key) == 0
+    successor.close()
+
+
+def test_without_a_write_ahead_log_nothing_is_left_either(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "use_wal", lambda engine: None)
+    store = Store(url)
+    doomed, kept = new_run("doomed"), new_run("kept")
+    for run in (doomed, kept):
+        store.start_run(run).result()
+    (key,) = keys_of(path, doomed)
+    assert not path.with_name("gac.db-wal").exists()
+    store.delete_run(ALICE, doomed.run_id).result()
+    assert occurrences(path, key) == 0
+    assert [run.prompt for run in store.list_runs(ALICE)] == ["kept"]
     store.close()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+from gac_app.decoding.events import TokenEvent
+from gac_app.decoding.serialise import token_to_json
 from gac_app.errors import StorageError
-from gac_app.storage import Store, current_revision, queries, schema, upgrade
+from gac_app.storage import Store, current_revision, engine, queries, schema, upgrade
 from gac_app.storage.engine import create_file, open_engine, writing
 from gac_app.storage.tables import Base
 from tests.storage.samples import ALICE, answer, new_run, token_event
@@ -72,11 +76,15 @@ def test_folders_are_made_and_the_file_is_private(tmp_path: Path) -> None:
 
 def test_migrations_make_the_tables_that_the_code_knows(url: str) -> None:
     upgrade(url)
-    engine = create_engine(url)
-    with engine.connect() as connection:
+    plain = create_engine(url)
+    with plain.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    engine.dispose()
+    plain.dispose()
+
+
+def packed(events: list[TokenEvent]) -> bytes:
+    return zlib.compress(json.dumps([token_to_json(event) for event in events]).encode())
 
 
 def make_oldest(url: str) -> None:
@@ -84,14 +92,14 @@ def make_oldest(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
     create_file(url)
-    engine = open_engine(url)
-    with writing(engine) as session:
+    opened = open_engine(url)
+    with writing(opened) as session:
         config.attributes["connection"] = session.connection()
         command.upgrade(config, "0001")
-        values = {"key_hash": queries.hash_key(ALICE), "steps": queries.pack_events([token_event("Because.")])}
+        values = {"key_hash": queries.hash_key(ALICE), "steps": packed([token_event("Because.")])}
         for statement in OLD_ROWS.split(";"):
             session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
-    engine.dispose()
+    opened.dispose()
 
 
 def test_the_oldest_schema_is_upgraded_with_all_its_rows(url: str) -> None:
@@ -110,6 +118,66 @@ def test_the_oldest_schema_is_upgraded_with_all_its_rows(url: str) -> None:
     assert store.load_run(ALICE, again.run_id).repeats_run_id == "r"
     assert store.load_run(ALICE, again.run_id).answers == (answer(),)
     store.close()
+
+
+# A conversation of the second version: three turns, the first deleted, and a branch of the third.
+OLD_TURNS = """
+INSERT INTO conversation (id, visitor_id, created_at) VALUES ('t', 1, '2026-01-01 00:00:00');
+INSERT INTO run (id, conversation_id, position, parent_run_id, prompt, settings, member_names, config_hash, versions,
+                 status, created_at) VALUES
+  ('t2', 't', 1, NULL, 'two?', '{}', '[]', '', '{}', 'finished', '2026-01-01 00:00:01'),
+  ('t3', 't', 2, NULL, 'three?', '{}', '[]', '', '{}', 'interrupted', '2026-01-01 00:00:02'),
+  ('t4', 't', 3, NULL, 'four?', '{}', '[]', '', '{}', 'finished', '2026-01-01 00:00:03'),
+  ('t5', 't', 4, 't4', 'four?', '{}', '[]', '', '{}', 'finished', '2026-01-01 00:00:04'),
+  ('t6', 't', 5, NULL, 'six?', '{', '[]', '', '{}', 'finished', '2026-01-01 00:00:05');
+INSERT INTO answer (id, run_id, system, is_ensemble, messages, text, num_tokens, num_ensembled, ttft_s, seconds,
+                    finish_reason, detail, members) VALUES
+  ('a2', 't2', 'ensemble', 1, '[{"role": "user", "content": "xyzzy?"}, {"role": "assistant", "content": "xyzzy"},
+    {"role": "user", "content": "two?"}]', 'Two.', 1, 0, 0.1, 0.2, 'stop', '', '{}'),
+  ('a4', 't4', 'ensemble', 1, '[{"role": "system", "content": "s"}, {"role": "user", "content": "two?"},
+    {"role": "assistant", "content": "Two."}, {"role": "user", "content": "four?"}]', 'Four.', 1, 0, 0.1, 0.2, 'stop',
+    '', '{}'),
+  ('a5', 't5', 'ensemble', 1, '[{"role": "user", "content": "two?"}, {"role": "assistant", "content": "Two."},
+    {"role": "user", "content": "four?"}]', 'Five.', 1, 0, 0.1, 0.2, 'stop', '', '{}'),
+  ('a6', 't6', 'ensemble', 1, 'no JSON', 'Six.', 1, 0, 0.1, 0.2, 'stop', '', '{}')
+"""
+
+
+def test_old_turns_are_found_again_and_deleted_ones_are_gone_from_the_file(url: str, path: Path) -> None:
+    make_oldest(url)
+    connection = sqlite3.connect(path)
+    connection.executescript(OLD_TURNS)
+    connection.commit()
+    connection.close()
+
+    store = Store(url)
+
+    turns = {run.run_id: [turn.run_id for turn in run.turns] for run in store.conversation_runs(ALICE, "t")}
+    assert turns == {"t2": [], "t3": ["t2"], "t4": ["t2"], "t5": ["t2"]}
+    assert {run.run_id: run.status for run in store.list_runs(ALICE)}["t6"] == "damaged"
+    data = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert [word for word in (b"xyzzy", b"two?", b"Two.", b"Because.", b"Why?") if word in data] == []
+    store.close()
+
+
+def test_a_rewriting_that_failed_is_done_at_the_next_start(
+    url: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_oldest(url)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "_vacuum", fail)
+        Store(url).close()
+    assert "still holds old text" in caplog.text
+    Store(url).close()
+    data = path.read_bytes()
+    assert b"Because." not in data
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    connection.close()
 
 
 def test_a_newer_schema_is_refused_and_left_alone(url: str, path: Path) -> None:

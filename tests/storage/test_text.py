@@ -42,8 +42,7 @@ def test_cleaning_goes_into_nested_values() -> None:
 @given(prompt=ANY_TEXT, name=ANY_TEXT.map(lambda text: text[:20]), setting=ANY_TEXT, said=ANY_TEXT)
 def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str, setting: str, said: str) -> None:
     run = new_run(prompt, settings={"system_prompt": setting}, member_names=(name,))
-    message = {"role": "user", "content": prompt}
-    record = answer(said, system=name, is_ensemble=False, messages=[message], detail=setting)
+    record = answer(said, system=name, is_ensemble=False, detail=setting)
     shared_store.start_run(run)
     shared_store.save_answer(run.run_id, record)
     shared_store.vote(ALICE, run.run_id, said).result()
@@ -56,7 +55,6 @@ def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str
     assert stored.outcome == clean_text(said)
     (stored_answer,) = stored.answers
     assert (stored_answer.text, stored_answer.detail) == (clean_text(said), clean_text(setting))
-    assert stored_answer.messages == [{"role": "user", "content": clean_text(prompt)}]
     assert stored_answer.events == record.events  # bytes and JSON: nothing needs cleaning there
 
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import StatementError
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
@@ -109,8 +108,7 @@ def test_closing_does_not_wait_for_a_lock(url: str, path: Path) -> None:
 def test_a_full_disk_fails_writes_only_and_only_while_it_is_full(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, str(path)], capture_output=True, text=True, check=True)
     lost, refused, while_full, afterwards = done.stdout.splitlines()
-    assert str(path) in lost
-    assert str(path) in refused
+    assert lost == refused == "the database cannot be used: disk I/O error", "and no path"
     assert while_full == "['before'] 1"
     assert afterwards == "['after', 'before'] 1"
 
@@ -184,10 +182,10 @@ def test_refusals_and_logs_hold_no_visitor_s_text(url: str, caplog: pytest.LogCa
 
 
 def test_a_bug_in_one_write_does_not_end_the_writing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(StatementError, match="set is not JSON"):
+    with pytest.raises(TypeError, match="set is not JSON"):
         store.start_run(new_run(settings={"set": {1, 2}})).result()
     assert store.num_errors == 1
-    assert "a write was lost: StatementError" in caplog.text
+    assert "a write was lost: TypeError" in caplog.text
     store.start_run(new_run()).result()
 
 

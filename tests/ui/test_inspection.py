@@ -77,6 +77,13 @@ def test_nothing_is_longer_than_a_token_that_is_not_open() -> None:
     [("average", True, "stretch"), ("average", False, None), ("posterior", False, "text"), ("posterior", True, "text")],
 )
 def test_what_moves_the_weights_is_told(weights: str, is_open: bool, follow: str | None) -> None:
-    steps = [step(0, b"a", is_open=is_open), step(1, b"b", members=(member("Small", 1.0),)), step(2, b"c")]
-    seen = describe_step(steps, 2, Settings(gate="Small", weights=weights))  # type: ignore[arg-type]
-    assert seen["weights_follow"] == follow
+    steps = [
+        step(0, b"a", is_open=is_open),
+        step(1, b"b"),
+        step(2, b"c", members=(member("Small", 1.0),)),
+        step(3, b"d"),
+    ]
+    settings = Settings(gate="Small", weights=weights)  # type: ignore[arg-type]
+    assert describe_step(steps, 1, settings)["weights_follow"] == follow
+    behind_the_gate = describe_step(steps, 3, settings)["weights_follow"]
+    assert behind_the_gate == (follow if weights == "posterior" else None), "the gate alone begins a new stretch"

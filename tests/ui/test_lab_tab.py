@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.executors.background import in_background
 from gac_app.services.lab import Lab
 from gac_app.ui.lab_tab import lab_functions
 from tests.services.test_lab import random_pair, until
@@ -21,7 +22,7 @@ KEY, OTHER_KEY = "a" * 64, "b" * 64
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     ensemble = random_pair()
-    return Lab(ensemble.config, tmp_path, lambda: ensemble)
+    return Lab(ensemble.config, tmp_path, lambda: in_background(ensemble))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import NotFoundError, RequestError, StorageError
 from gac_app.ui.requests import Fields, Reply, replying, visitor_key_of
 
 JSON = st.recursive(
@@ -66,3 +66,11 @@ def test_only_errors_raised_on_purpose_become_words() -> None:
     assert not_found({}) == {"error": "there is no such run"}
     with pytest.raises(ZeroDivisionError):
         broken({})
+
+
+def test_no_error_tells_a_folder() -> None:
+    @replying
+    def fails(fields: Fields) -> Reply:
+        raise StorageError("the database /home/me/gac.db is away; see https://example.org/help or hub:org/name")
+
+    assert fails({}) == {"error": "the database gac.db is away; see https://example.org/help or hub:org/name"}

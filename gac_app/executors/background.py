@@ -1,0 +1,68 @@
+"""Members as studies have them: what they read waits while a run is under way, and nothing of it is read any more once
+the study is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import ModelMember
+from gac_app.decoding.reading import Foreseen, Reading
+from gac_app.errors import MemberError
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Sequence
+
+
+class BackgroundMember(ModelMember):
+    """A member whose reads come after those of runs. Model and worker stay those of `member`."""
+
+    def __init__(self, member: ThreadMember) -> None:
+        super().__init__(member.model, member.mapping)
+        self._member = member
+        self._is_stopped = False
+
+    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return self._member.open(ids, scope, is_reproducible=is_reproducible)
+
+    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
+        if self._is_stopped:
+            future: Future[Reading] = Future()
+            future.set_exception(MemberError(self.name, "exception", "was stopped"))
+            return future
+        return self._member.read(sequence, num_logits, foreseen, is_background=True)
+
+    def sit_out(self, sequence: Sequence) -> None:
+        self._member.sit_out(sequence)
+
+    def fork(self, sequence: Sequence) -> Sequence:
+        return self._member.fork(sequence)
+
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        self._member.rewind(sequence, length)
+
+    def free(self, sequence: Sequence) -> None:
+        self._member.free(sequence)
+
+    def forget(self, scope: str) -> None:
+        self._member.forget(scope)
+
+    def stop(self) -> None:
+        """Let all reads that wait fail, and those that come."""
+        self._is_stopped = True
+        self._member.drop_background()
+
+    def close(self) -> None:
+        """The model is the runs'."""
+
+
+def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:
+    """The members of an ensemble for one study, at low priority; and what ends all that these have under way."""
+    members = [BackgroundMember(member) for member in ensemble.members.values() if isinstance(member, ThreadMember)]
+
+    def stop() -> None:
+        for member in members:
+            member.stop()
+
+    return Ensemble(members, ensemble.config, are_apart=ensemble.are_apart), stop

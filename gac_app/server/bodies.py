@@ -1,0 +1,107 @@
+"""Bodies of requests to Gradio's routes: read within a limit, and checked before anything is made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Message, Receive
+
+from gac_app.storage.text import clean_json
+
+# Gradio's own are 10 or 11 letters and digits, or a UUID.
+_SESSION_HASH = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_VISITOR_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class RefusedError(Exception):
+    """A request that goes no further.
+
+    Args:
+        status: of the answer.
+        message: for whoever sent it; holds nothing of what was sent.
+        retry_s: seconds until it may be tried again, for status 429.
+    """
+
+    def __init__(self, status: int, message: str, retry_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.retry_s = retry_s
+
+
+async def read_body(receive: Receive, max_bytes: int) -> bytes:
+    """The whole body. RefusedError (413) where it is longer than `max_bytes`."""
+    parts: list[bytes] = []
+    num_bytes = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, "The request was cut off.")
+        parts.append(message.get("body", b""))
+        num_bytes += len(parts[-1])
+        if num_bytes > max_bytes:
+            raise RefusedError(413, f"The request is too large; at most {max_bytes:,} bytes are taken.")
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def replaying(body: bytes, receive: Receive) -> Receive:
+    """What gives a body that was read already once more, and then goes on with `receive`."""
+    is_given = False
+
+    async def replay() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+def checked_body(body: bytes) -> tuple[bytes, dict[str, Any]]:
+    """The JSON object of a body, with a body of the same that is safe to hand on.
+
+    What no text may hold is replaced (halves of surrogate pairs); numbers are finite.
+
+    Raises:
+        RefusedError: (400) for anything else than an object of proper JSON.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        body, value = _cleaned(body)
+    if not isinstance(value, dict):
+        raise RefusedError(400, "The request has to be a JSON object.")
+    return body, value
+
+
+def _cleaned(body: bytes) -> tuple[bytes, Any]:
+    """A body that orjson refuses, again, where halves of surrogate pairs are all that is wrong with it."""
+    if _LONE_SURROGATE.search(body):
+        try:
+            body = json.dumps(clean_json(json.loads(body)), allow_nan=False).encode()
+            return body, orjson.loads(body)
+        except (ValueError, RecursionError):
+            pass
+    raise RefusedError(400, "The request is no proper JSON; numbers have to be finite.")
+
+
+def session_hash_of(value: object) -> str:
+    """A session hash; RefusedError (400) for what is none."""
+    if not isinstance(value, str) or not _SESSION_HASH.fullmatch(value):
+        raise RefusedError(400, "The session is none; reload the page.")
+    return value
+
+
+def visitor_key_in(body: Mapping[str, Any]) -> str:
+    """The visitor's key that a body carries: the first input, or a field of what an event or a call sends; or empty."""
+    data, event = body.get("data"), body.get("event_data")
+    sent = data[:1] if isinstance(data, list) else [data.get("key")] if isinstance(data, dict) else []
+    sent += [event.get("key")] if isinstance(event, dict) else []
+    return next((key for key in sent if isinstance(key, str) and _VISITOR_KEY.fullmatch(key)), "")

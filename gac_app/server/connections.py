@@ -1,0 +1,90 @@
+"""Connections within limits of number and time.
+
+uvicorn by itself waits for ever for a request that was begun, and lets one client have all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import h11
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gac_app.config import ServerConfig
+from gac_app.services.shares import client_of
+
+REQUEST_S = 20.0  # from the connection, or a request's first byte, to its last
+PER_VISITOR = 8  # a browser opens six at most
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
+
+
+class Connections:
+    """Counts those of a host.
+
+    Args:
+        config: how many in all, how many visitors an address may stand for, and the proxies that it is not said of.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._max = config.max_connections
+        self._max_of_client = min(self._max, PER_VISITOR * config.visitors_per_client)
+        self._proxies = ProxyHeadersMiddleware(None, list(config.trusted_proxies)).trusted_hosts  # type: ignore[arg-type]
+        self._num_of: Counter[str] = Counter()
+
+    def enter(self, address: str) -> str | None:
+        """The name under which a connection is counted, to be given to `leave`; None where there is no room for it."""
+        name = "" if address in self._proxies else client_of(address)
+        if self._num_of.total() >= self._max or (name and self._num_of[name] >= self._max_of_client):
+            return None
+        self._num_of[name] += 1
+        return name
+
+    def leave(self, name: str) -> None:
+        self._num_of[name] -= 1
+        if not self._num_of[name]:
+            del self._num_of[name]
+
+
+def limited_protocol(connections: Connections) -> type[H11Protocol]:
+    """uvicorn's protocol, for connections that `connections` counts."""
+
+    class LimitedProtocol(H11Protocol):
+        _counted_as: str | None = None
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._counted_as = connections.enter(self.client[0] if self.client else "")
+            if self._counted_as is None:
+                transport.write(_FULL)
+                transport.close()
+                return
+            self._expect_request()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._expect_nothing()
+            if self._counted_as is not None:
+                connections.leave(self._counted_as)
+                self._counted_as = None
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._counted_as is None:
+                return
+            self._expect_request()
+            super().data_received(data)
+            if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+                self._expect_nothing()
+
+        def _expect_request(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
+
+        def _expect_nothing(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return LimitedProtocol

@@ -1,0 +1,215 @@
+"""The door of the page's events: everything that Gradio would keep or compute for a request is checked before.
+
+Requests are refused, not dropped: 429 with `Retry-After` for whoever is over its share, other codes for what cannot be
+meant. A refusal for too much comes late, so that asking again and again at once gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gac_app.server.bodies import RefusedError, checked_body, read_body, replaying, session_hash_of, visitor_key_in
+from gac_app.server.callers import Callers, client_in, cookie_in, new_cookie
+from gac_app.server.doors import GRADIO_API
+from gac_app.server.sessions import Caller, Session, Sessions
+from gac_app.ui.requests import IS_HEARD
+
+if TYPE_CHECKING:
+    from gac_app.server.gradio_page import GradioPage
+
+logger = logging.getLogger(__name__)
+
+# Bytes of a body by its route. A prompt goes by the queue alone; what is set beside it may take some thousand words.
+MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
+STREAMS = ("queue", "heartbeat")  # what GET opens
+EVENTS_PER_VISITOR = 4  # queued or running at once
+MAX_EVENTS = 200  # of all visitors
+UNHEARD_S = 2.0  # after which an event that nobody listens to is ended
+LATE_S = 0.5  # by which a refusal for too much is held back
+SWEEP_S = 0.5
+FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
+
+
+class Doorkeeper:
+    """Knows who is in, and who may do what; one for a host.
+
+    Args:
+        visitors_per_client: how many visitors one address may stand for.
+    """
+
+    def __init__(self, visitors_per_client: int) -> None:
+        self.page: GradioPage | None = None  # set once it is mounted
+        self._events_per_client = max(EVENTS_PER_VISITOR, min(visitors_per_client, MAX_EVENTS // 2))
+        self.callers = Callers(visitors_per_client)
+        self.sessions = Sessions(2 * visitors_per_client, self._forget)
+        self._joining: WeakValueDictionary[Caller, asyncio.Lock] = WeakValueDictionary()
+
+    def _forget(self, session_hash: str) -> None:
+        if self.page:
+            self.page.forget(session_hash)
+
+    def joining(self, caller: Caller) -> asyncio.Lock:
+        """To be held from `check_room` until the event is in the queue: a visitor's events come one after another."""
+        return self._joining.setdefault(caller, asyncio.Lock())
+
+    def check_room(self, caller: Caller) -> None:
+        """RefusedError (429) where the caller, or all together, have too many events under way."""
+        assert self.page is not None  # noqa: S101 (no event without a page)
+        callers = {session.hash: session.caller for session in self.sessions.all()}
+        busy = [callers[hash_] for hash_, _ in self.page.events() if hash_ in callers]
+        num_own = sum(other.visitor == caller.visitor and other.client == caller.client for other in busy)
+        num_client = sum(other.client == caller.client for other in busy)
+        if num_own >= EVENTS_PER_VISITOR:
+            raise RefusedError(429, "Your runs before this one have to end first.", retry_s=2)
+        if num_client >= self._events_per_client or len(busy) >= MAX_EVENTS:
+            raise RefusedError(429, "There are too many runs at the moment; please try again soon.", retry_s=5)
+
+    @asynccontextmanager
+    async def sweeping(self) -> AsyncIterator[None]:
+        """End what nobody listens to, and drop sessions that are over, until the block ends."""
+        task = asyncio.create_task(self._sweep())
+        yield
+        task.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._sweep_once()
+            except Exception:
+                logger.exception("sweeping broke")
+
+    async def _sweep_once(self) -> None:
+        self.sessions.drop_idle()
+        if self.page is None:
+            return
+        came_at: dict[str, float] = {}
+        for session_hash, at in self.page.events():
+            came_at[session_hash] = max(at, came_at.get(session_hash, 0.0))
+        known = {session.hash: session for session in self.sessions.all()}
+        for session_hash, at in came_at.items():
+            session = known.get(session_hash)
+            if session is None or self.sessions.unheard_s(session, at) > UNHEARD_S:
+                await self.page.end_events(session_hash)
+
+
+async def is_heard(session: Session) -> bool:
+    """Whether somebody listens to a session, now or soon."""
+    try:
+        await asyncio.wait_for(session.is_heard.wait(), UNHEARD_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+class EventDoor:
+    """Middleware: what goes to Gradio's routes passes the doorkeeper; with the page comes the browser's cookie."""
+
+    def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
+        self.app, self._keeper = app, keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(FREE_PATHS):
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._keeper.callers.admit_client(client_in(scope))
+            if scope["path"].startswith(GRADIO_API):
+                await self._pass_event(scope, receive, send)
+            else:
+                await self.app(scope, receive, _with_cookie(scope, send))
+        except RefusedError as refusal:
+            await _refuse(refusal, scope, receive, send)
+
+    async def _pass_event(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route, _, rest = scope["path"].removeprefix(GRADIO_API).strip("/").partition("/")
+        if scope["method"] == "POST" and route in MAX_BODY_BYTES:
+            body, session = await self._checked(scope, receive, route)
+            if route != "queue" or session is None:
+                await self.app(scope, replaying(body, receive), send)
+                return
+            state = {**scope.get("state", {}), IS_HEARD: partial(is_heard, session)}
+            async with self._keeper.joining(session.caller):
+                self._keeper.check_room(session.caller)
+                await self.app({**scope, "state": state}, replaying(body, receive), send)
+        elif scope["method"] == "GET" and route in STREAMS and rest != "status":
+            await self._pass_stream(scope, receive, send)
+        else:
+            self._keeper.callers.admit(self._keeper.callers.caller(scope))
+            await self.app(scope, receive, send)
+
+    async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
+        """The body of a request that changes something, once all of it is known to be fine, and its session."""
+        keeper = self._keeper
+        body, value = checked_body(await read_body(receive, MAX_BODY_BYTES[kind]))
+        caller = keeper.callers.caller(scope, visitor_key_in(value))
+        keeper.callers.admit(caller, len(body))
+        if kind == "reset":
+            return body, None
+        page, session_hash = keeper.page, session_hash_of(value.get("session_hash"))
+        if page is None:
+            raise RefusedError(404, "There is no page.")
+        if kind == "cancel":
+            if (session := keeper.sessions.find(session_hash, caller)) is None:
+                raise RefusedError(404, "There is no such session.")
+            return body, session
+        if kind == "component_server":
+            page.check_call(value)
+        else:
+            page.check_event(value, is_queued=kind == "queue")
+        return body, keeper.sessions.enter(session_hash, caller)
+
+    async def _pass_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        keeper, caller = self._keeper, self._keeper.callers.caller(scope)
+        listens = scope["path"] == f"{GRADIO_API}queue/data"
+        if listens:
+            query = parse_qs(scope["query_string"].decode("ascii", "replace"), max_num_fields=10)
+            session_hash = session_hash_of(query.get("session_hash", [""])[-1])
+        else:
+            session_hash = session_hash_of(scope["path"].rpartition("/")[2])
+        session = keeper.sessions.find(session_hash, caller)
+        # No stream's request carries the visitor's key: the event that began the session did.
+        keeper.callers.admit(session.caller if session else caller)
+        if not listens:
+            session = keeper.sessions.enter(session_hash, caller)
+        elif session is None or keeper.page is None or not keeper.page.has_stream(session_hash):
+            raise RefusedError(404, "There is no such session.")
+        keeper.sessions.open_stream(session, listens=listens)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            keeper.sessions.close_stream(session, listens=listens)
+
+
+def _with_cookie(scope: Scope, send: Send) -> Send:
+    """A `send` that sets the browser's cookie with the page, where it has none."""
+    if scope["path"] != "/" or cookie_in(scope):
+        return send
+
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).append("Set-Cookie", new_cookie(scope))
+        await send(message)
+
+    return send_with_cookie
+
+
+async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {}
+    if refusal.status == 429:
+        headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_s)))
+        await asyncio.sleep(LATE_S)
+    answer = {"error": refusal.message, "detail": refusal.message}
+    await JSONResponse(answer, refusal.status, headers)(scope, receive, send)

@@ -1,0 +1,143 @@
+"""The sessions of pages that are open: whose each is, who listens, and how many a visitor and a client may have.
+
+A session is what Gradio's script draws a random hash for when a page is loaded. Whoever uses it first owns it; from
+then on nobody else may, so that knowing a hash is worth nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gac_app.server.bodies import RefusedError
+
+MAX_SESSIONS = 2000
+SESSIONS_PER_VISITOR = 16
+STREAMS_PER_SESSION = 6
+KEPT_S = 300.0  # how long a session without a stream is kept, for a page that comes back
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        client: stands for the address.
+        visitor: stands for the browser, as far as it says.
+        holder: what a session is bound to.
+    """
+
+    client: str
+    visitor: str
+    holder: str
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One page that is open.
+
+    Attributes:
+        num_streams: of any kind that are open.
+        num_listeners: streams of events among them.
+        used_at, heard_at: when it was last used, and when somebody last listened; on the monotonic clock.
+        is_heard: set while somebody listens.
+    """
+
+    hash: str
+    caller: Caller
+    used_at: float
+    heard_at: float
+    num_streams: int = 0
+    num_listeners: int = 0
+    is_heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Sessions:
+    """All sessions, within limits.
+
+    Args:
+        per_client: how many an address may have.
+        forget: told of each hash that is dropped.
+    """
+
+    def __init__(
+        self, per_client: int, forget: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_client, self._forget, self._clock = per_client, forget, clock
+        self._sessions: dict[str, Session] = {}  # the one unused for longest first
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def all(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    def find(self, session_hash: str, caller: Caller) -> Session | None:
+        """A session that is the caller's; None for none. RefusedError (403) for another's."""
+        session = self._sessions.get(session_hash)
+        if session is None:
+            return None
+        if session.caller.holder != caller.holder:
+            raise RefusedError(403, "This session belongs to another browser; reload the page.")
+        self._sessions[session_hash] = self._sessions.pop(session_hash)
+        session.used_at = self._clock()
+        return session
+
+    def enter(self, session_hash: str, caller: Caller) -> Session:
+        """The caller's session, new if need be. RefusedError: (403) another's, (429) one too many."""
+        session = self.find(session_hash, caller)
+        if session is None:
+            self._make_room(caller)
+            now = self._clock()
+            session = self._sessions[session_hash] = Session(session_hash, caller, now, now)
+        return session
+
+    def _make_room(self, caller: Caller) -> None:
+        """Let the visitor's, the client's or anybody's session without a stream go, where there are too many."""
+        of_client = [session for session in self._sessions.values() if session.caller.client == caller.client]
+        of_visitor = [session for session in of_client if session.caller.visitor == caller.visitor]
+        for sessions, limit in (
+            (of_visitor, SESSIONS_PER_VISITOR),
+            (of_client, self._per_client),
+            (self.all(), MAX_SESSIONS),
+        ):
+            if len(sessions) >= limit:
+                idle = next((s for s in sessions if not s.num_streams and s.hash in self._sessions), None)
+                if idle is None:
+                    raise RefusedError(429, "Too many pages are open; close some of them.", retry_s=30)
+                self.drop(idle)
+
+    def open_stream(self, session: Session, *, listens: bool) -> None:
+        """RefusedError (429) where the session has too many."""
+        if session.num_streams >= STREAMS_PER_SESSION:
+            raise RefusedError(429, "Too many streams are open.", retry_s=5)
+        session.num_streams += 1
+        session.num_listeners += listens
+        if listens:
+            session.is_heard.set()
+
+    def close_stream(self, session: Session, *, listens: bool) -> None:
+        session.num_streams -= 1
+        session.num_listeners -= listens
+        session.used_at = self._clock()
+        if listens:
+            session.heard_at = session.used_at
+        if not session.num_listeners:
+            session.is_heard.clear()
+
+    def unheard_s(self, session: Session, since: float) -> float:
+        """For how long nobody has listened, counted from `since` at the earliest."""
+        return 0.0 if session.num_listeners else self._clock() - max(since, session.heard_at)
+
+    def drop_idle(self) -> None:
+        """Drop the sessions that have no stream and were not used for `KEPT_S`."""
+        oldest = self._clock() - KEPT_S
+        for session in self.all():
+            if not session.num_streams and session.used_at < oldest:
+                self.drop(session)
+
+    def drop(self, session: Session) -> None:
+        if self._sessions.pop(session.hash, None) is not None:
+            self._forget(session.hash)

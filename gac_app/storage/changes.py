@@ -1,0 +1,128 @@
+"""Writing: what each write does, inside a transaction of its caller's."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from gac_app.decoding.serialise import usage_to_json
+from gac_app.errors import NotFoundError
+from gac_app.storage.queries import get_owned, hash_key, owned
+from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
+from gac_app.storage.rows import seal_events
+from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
+from gac_app.storage.tables import Answer, Conversation, Run, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.text import clean_text
+
+
+def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
+    conversation = _own_conversation(session, new)
+    if new.parent_run_id is not None:
+        get_owned(session, new.visitor_key, new.parent_run_id)
+    last = select(func.max(Run.position)).where(Run.conversation_id == conversation.id)
+    key = new_key(session)
+    content = {
+        "prompt": new.prompt,
+        "settings": new.settings,
+        "member_names": new.member_names,
+        "versions": new.versions,
+        "turn_ids": new.turn_ids,
+    }
+    session.add(
+        Run(
+            id=new.run_id,
+            conversation=conversation,
+            position=(-1 if (position := session.scalar(last)) is None else position) + 1,
+            parent_run_id=new.parent_run_id,
+            branch_position=new.branch_position,
+            repeats_run_id=new.repeats_run_id,
+            key_id=key.id,
+            server_id=server_id,
+            body=seal_json(key.key, content),
+            config_hash=new.config_hash,
+            status=RunStatus.RUNNING,
+        )
+    )
+
+
+def _own_conversation(session: Session, new: NewRun) -> Conversation:
+    """The visitor's conversation of that id, made where there is none."""
+    key_hash = hash_key(new.visitor_key)
+    conversation = session.get(Conversation, clean_text(new.conversation_id))
+    if conversation is None:
+        visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
+        conversation = Conversation(id=new.conversation_id, visitor=visitor or VisitorSession(key_hash=key_hash))
+        session.add(conversation)
+        session.flush()
+    elif conversation.visitor.key_hash != key_hash:
+        raise NotFoundError("there is no such conversation")
+    return conversation
+
+
+def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
+    key = _key_of(_get_run(session, run_id))
+    system = clean_text(record.system)
+    session.execute(
+        delete(Answer).where(Answer.run_id == run_id, Answer.is_ensemble == record.is_ensemble, Answer.system == system)
+    )
+    body = {"text": record.text, "detail": record.detail, "members": usage_to_json(record.members)}
+    session.add(
+        Answer(
+            run_id=run_id,
+            system=system,
+            is_ensemble=record.is_ensemble,
+            body=seal_json(key, body),
+            num_tokens=record.num_tokens,
+            num_ensembled=record.num_ensembled,
+            ttft_s=record.ttft_s,
+            seconds=record.seconds,
+            finish_reason=record.finish_reason,
+            digest=record.digest,
+            is_reproducible=record.is_reproducible,
+            trace=Trace(steps=seal_events(key, record.events)),
+        )
+    )
+
+
+def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
+    run = _get_run(session, run_id)
+    run.status = status
+    run.finished_at = utc_now()
+    run.server_id = None
+
+
+def _get_run(session: Session, run_id: str) -> Run:
+    run = session.get(Run, run_id)
+    if run is None:
+        raise NotFoundError("there is no such run")  # deleted while it was running
+    return run
+
+
+def _key_of(run: Run) -> bytes:
+    with damage_named():
+        return run.key.key
+
+
+def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
+    run = get_owned(session, visitor_key, run_id)
+    body = seal(_key_of(run), clean_text(outcome).encode())
+    session.merge(Vote(run_id=run.id, body=body, created_at=utc_now()))
+
+
+def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
+    run = get_owned(session, visitor_key, run_id)
+    session.execute(delete(Vote).where(Vote.run_id == run.id))
+
+
+def delete_run(session: Session, visitor_key: str, run_id: str) -> None:
+    run = get_owned(session, visitor_key, run_id)
+    destroy_keys(session, select(Run.key_id).where(Run.id == run.id))
+    session.execute(delete(Run).where(Run.id == run.id))
+    others = select(Run.id).where(Run.conversation_id == run.conversation_id)
+    if session.scalar(others.limit(1)) is None:
+        session.execute(delete(Conversation).where(Conversation.id == run.conversation_id))
+
+
+def delete_visitor(session: Session, visitor_key: str) -> None:
+    destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
+    session.execute(delete(VisitorSession).where(VisitorSession.key_hash == hash_key(visitor_key)))

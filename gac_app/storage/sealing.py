@@ -1,0 +1,75 @@
+"""What visitors wrote and read is encrypted, each run with a key of its own; to delete a run is to destroy its key.
+
+SQLite copies rows between pages as its trees grow and shrink and leaves the old copies in the pages' unused space,
+where `secure_delete` never comes. Keys are kept from that: all have one size, their rows are only ever appended, and a
+key is destroyed by overwriting it in its place. A row is never deleted; the next run takes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from gac_app.errors import DamagedError
+from gac_app.storage.tables import RunKey
+from gac_app.storage.text import clean_json
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+def seal(key: bytes, data: bytes) -> bytes:
+    """`data` encrypted (AES-256-GCM): a random nonce, then the ciphertext with its tag."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, data, None)
+
+
+def unseal(key: bytes, sealed: bytes) -> bytes:
+    """What was sealed. Raises DamagedError where a bit of it, or of the key, has changed."""
+    with damage_named():
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+
+
+def seal_json(key: bytes, value: Any) -> bytes:
+    """A JSON-able value, its strings cleaned, sealed."""
+    return seal(key, json.dumps(clean_json(value), separators=(",", ":")).encode())
+
+
+def unseal_json(key: bytes, sealed: bytes) -> Any:
+    """The value that `seal_json` took. Raises DamagedError."""
+    return json.loads(unseal(key, sealed))
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """What goes wrong when a stored run is read becomes a DamagedError that tells nothing of it."""
+    try:
+        yield
+    except (InvalidTag, zlib.error, AttributeError, LookupError, TypeError, ValueError):
+        raise DamagedError("This run is damaged in the database and cannot be shown. It can be deleted.") from None
+
+
+def new_key(session: Session) -> RunKey:
+    """A key for a run, in the row of a destroyed one if there is any."""
+    row = session.scalar(select(RunKey).where(~RunKey.is_used).limit(1))
+    if row is None:
+        row = RunKey()
+        session.add(row)
+    row.key, row.is_used = AESGCM.generate_key(8 * KEY_BYTES), True
+    session.flush()
+    return row
+
+
+def destroy_keys(session: Session, key_ids: Select[int]) -> None:
+    """Overwrite keys in their places: zeros of the same size, so that SQLite rewrites no more than these bytes."""
+    destroyed = update(RunKey).where(RunKey.id.in_(key_ids)).values(key=bytes(KEY_BYTES), is_used=False)
+    session.execute(destroyed.execution_options(synchronize_session=False))

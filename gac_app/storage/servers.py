@@ -1,0 +1,111 @@
+"""Which processes run models on this database, and which of them are dead: the runs of those are interrupted.
+
+A server tells every `BEAT_S` that it lives. One that has been silent for `SILENT_S` is dead; one of this machine as
+soon as its process is gone, so that a server that comes back finds its runs marked at once.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import uuid
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Engine, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from gac_app.storage.engine import REFUSALS, opening_errors, writing
+from gac_app.storage.records import RunStatus
+from gac_app.storage.tables import Run, Server, utc_now
+
+BEAT_S = 15.0
+SILENT_S = 60.0
+STOP_S = 1.0
+_SAME_START_S = 2.0  # a process's start is told in ticks since the machine's, whose own time is estimated
+
+
+class Heart:
+    """Says that this server lives, from a thread, until `stop`; and looks after the dead.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.server_id = uuid.uuid4().hex
+        self._engine = engine
+        self._stopped = threading.Event()
+        with opening_errors(engine), writing(engine) as session:
+            self._beat(session)
+        self._thread = threading.Thread(target=self._run, name="gac-heart", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say no more."""
+        self._stopped.set()
+        self._thread.join(STOP_S)
+
+    def leave(self, session: Session) -> None:
+        """The last write of this server: whatever it still runs is interrupted."""
+        session.execute(delete(Server).where(Server.id == self.server_id))
+        _interrupt_stale(session)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(BEAT_S):
+            try:
+                with writing(self._engine) as session:
+                    self._beat(session)
+            except REFUSALS:
+                continue  # nobody else can write either; whoever has something to write reports it
+
+    def _beat(self, session: Session) -> None:
+        me = psutil.Process()
+        session.merge(
+            Server(
+                id=self.server_id,
+                host=_host(),
+                pid=me.pid,
+                started_s=me.create_time(),
+                seen_at=utc_now(),
+            )
+        )
+        session.flush()
+        dead = [server.id for server in session.scalars(select(Server)) if _is_dead(server)]
+        session.execute(delete(Server).where(Server.id.in_(dead)))
+        _interrupt_stale(session)
+
+
+def _is_dead(server: Server) -> bool:
+    if utc_now() - server.seen_at > timedelta(seconds=SILENT_S):
+        return True
+    return server.host == _host() and not _is_process(server.pid, server.started_s)
+
+
+def _host() -> str:
+    """This machine, or the container: what process ids are told apart in."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return f"{platform.node()} {space}"[:255]
+
+
+def _is_process(pid: int, started_s: float) -> bool:
+    """Whether a process of this machine lives, and is not another one that was given the same id."""
+    try:
+        process = psutil.Process(pid)
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not is_zombie and abs(process.create_time() - started_s) < _SAME_START_S
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _interrupt_stale(session: Session) -> None:
+    """Runs whose server is gone, or that were begun before runs named theirs."""
+    is_lost = or_(Run.server_id.is_(None), Run.server_id.not_in(select(Server.id)))
+    stale = update(Run).where(Run.status == RunStatus.RUNNING, is_lost)
+    session.execute(stale.values(status=RunStatus.INTERRUPTED, finished_at=utc_now(), server_id=None))

@@ -1,0 +1,186 @@
+"""What is read in the background waits for whoever is decoding, and gets the same."""
+
+from __future__ import annotations
+
+import math
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.decoding.reading import Reading
+from gac_app.errors import MemberError
+from gac_app.executors import passes
+from gac_app.executors.background import in_background
+from gac_app.executors.passes import Passes
+from gac_app.executors.read_command import ReadCommand
+from gac_app.models.base import Read, Sequence
+from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of, mapping_of
+
+LONG = "the model votes again and again, " * 3
+
+
+class Desk:
+    """A model whose long reads are read four ids at a time, and its passes."""
+
+    def __init__(self) -> None:
+        self.model = FakeModel()
+        self.model.pass_ids = 4
+        self.passes = Passes(self.model, mapping_of(self.model))
+
+    def open(self, text: str) -> Sequence:
+        sequence = self.model.new_sequence()
+        sequence.extend(self.model.encode_raw(text))
+        return sequence
+
+    def ask(self, sequence: Sequence, *, is_background: bool = False) -> Future[Reading]:
+        command = ReadCommand(Read(sequence), Future(), is_background=is_background)
+        self.passes.add(command)
+        return command.future
+
+    def run(self) -> None:
+        while not self.passes.is_idle:
+            self.passes.advance()
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setattr(passes, "BACKGROUND_S", 1000.0)
+    desk = Desk()
+    desk.ask(desk.open("study"), is_background=True)  # the first one need not wait: then it is the others' turn
+    desk.run()
+    return desk
+
+
+@pytest.mark.parametrize("text", ["short", LONG])
+def test_it_waits_between_the_steps_of_a_run_and_goes_on_when_that_is_over(desk: Desk, text: str) -> None:
+    study, run = desk.ask(desk.open(text), is_background=True), desk.open("run")
+    for _ in range(5):
+        asked = desk.ask(run)
+        desk.run()
+        assert asked.done()
+        assert not study.done(), "also between two steps, when nobody else asks"
+        assert 0 < desk.passes.idle_s() <= 1000
+        run.extend([7])
+    desk.passes.drop(run)
+    assert desk.passes.idle_s() == 0
+    desk.run()
+    assert study.result().num_read == len(desk.model.encode_raw(text))
+    assert desk.passes.idle_s() == math.inf
+
+
+def test_a_long_read_that_has_begun_is_put_aside(desk: Desk) -> None:
+    study = desk.ask(desk.open(LONG), is_background=True)
+    desk.passes.advance()
+    run = desk.open(LONG)
+    asked = desk.ask(run)
+    desk.run()
+    assert asked.done()
+    assert not study.done()
+    desk.passes.drop(run)
+    desk.run()
+    assert study.done()
+
+
+def test_every_few_seconds_it_has_a_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.ask(desk.open("run"))
+    study = desk.ask(desk.open(LONG), is_background=True)
+    desk.run()
+    num_passes = len(desk.model.batches)
+    now = passes.time.monotonic()
+    for turn in range(1, 4):
+        monkeypatch.setattr(passes.time, "monotonic", lambda turn=turn: now + 1001 * turn)
+        desk.run()
+        assert len(desk.model.batches) == num_passes + turn, "a pass each"
+    assert not study.done()
+
+
+@pytest.mark.parametrize("text", ["short", LONG])
+def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) -> None:
+    one, other = desk.open("one"), desk.open("other")
+    for sequence in (one, other):
+        desk.ask(sequence)
+    desk.run()
+    for size, cost in {1: 1.0, 2: 1.2}.items():
+        for _ in range(5):
+            desk.passes._costs.note(size, cost)
+    desk.ask(desk.open(text), is_background=True)
+    desk.run()
+    one.extend([7])
+    desk.ask(one)
+    assert desk.passes.patience_s() == pytest.approx(0.4), "half of what a shared pass saves"
+
+
+def test_what_somebody_needs_at_once_waits_no_longer(desk: Desk) -> None:
+    desk.ask(desk.open("run"))
+    sequence = desk.open(LONG)
+    study = desk.ask(sequence, is_background=True)
+    desk.passes.finish(sequence)
+    assert study.done()
+
+
+@pytest.mark.parametrize("text", ["short", LONG])
+def test_it_is_dropped_and_nothing_else(desk: Desk, text: str) -> None:
+    study, run = desk.ask(desk.open(text), is_background=True), desk.ask(desk.open(text))
+    desk.passes.drop_background()
+    with pytest.raises(MemberError, match="given back"):
+        study.result(0)
+    desk.run()
+    assert run.done()
+
+
+def pair() -> tuple[list[FakeModel], Any]:
+    models = [FakeModel("a", 1, delay_s=0.001), FakeModel("b", 2)]
+    return models, config_of(["a", "b"], {"mode": "every-step", "max_new_tokens": 30})
+
+
+def test_a_study_gets_what_a_run_gets_and_leaves_the_models_to_the_runs() -> None:
+    models, config = pair()
+    ensemble = ensemble_of(models, config)
+    background, _ = in_background(ensemble)
+    *_, expected = ensemble.generate("Name three colours")
+    *_, found = background.generate("Name three colours")
+    assert isinstance(found, FinishedEvent)
+    assert (found.text, found.digest) == (expected.text, expected.digest)  # type: ignore[union-attr]
+    assert background.score("One, two,", [" three"]) == pytest.approx(ensemble.score("One, two,", [" three"]))
+    background.close()
+    assert not any(model.is_closed for model in models)
+    ensemble.close()
+
+
+def test_a_study_that_is_stopped_ends_while_a_run_goes_on() -> None:
+    models, config = pair()
+    ensemble = ensemble_of(models, config)
+    run = ensemble.session("run", config.settings.model_copy(update={"max_new_tokens": 4000})).events()
+    next(run)
+    background, stop = in_background(ensemble)
+    finished: list[Any] = []
+    study = threading.Thread(target=lambda: finished.extend(background.generate("study")))
+    study.start()
+    for _ in range(10):
+        next(run)
+    stop()
+    study.join(WAIT_S)
+    assert finished[-1].reason is FinishReason.ERROR
+    *_, after = background.generate("another")
+    assert isinstance(after, FinishedEvent)
+    assert after.reason is FinishReason.ERROR
+    next(run)
+    run.close()
+    ensemble.close()
+
+
+def test_closing_does_not_wait_for_it() -> None:
+    models, config = pair()
+    ensemble = ensemble_of(models, config)
+    run = ensemble.session("run").events()
+    next(run)
+    background, _ = in_background(ensemble)
+    study = threading.Thread(target=lambda: list(background.generate("study")))
+    study.start()
+    ensemble.close()
+    study.join(WAIT_S)
+    assert not study.is_alive()
+    run.close()

@@ -1,0 +1,92 @@
+"""Attacks that take minutes, on a host in a process of its own: `pytest -m long -s` shows what they measure.
+
+`GAC_ATTACKED` names another checkout whose version is attacked instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.hostile import Hostile
+from tests.server.site import ROOT, Child, Page, Visitor, child
+
+pytestmark = pytest.mark.long
+
+NUM_HONEST = 20
+TOO_MUCH_MB = 1000  # an attack that got that far ends
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Iterator[Child]:
+    with child(tmp_path, root=Path(os.environ.get("GAC_ATTACKED", ROOT))) as attacked:
+        yield attacked
+
+
+async def honest(attacked: Child, page: Page, address: str = "") -> list[float]:
+    """Seconds to each visitor's first token; each has an address of its own, unless one is given."""
+
+    async def one(number: int) -> float:
+        async with Visitor(attacked.url, page, address=address or f"127.0.1.{number}") as visitor, visitor.heartbeat():
+            return await visitor.first_token_s("honest")
+
+    return list(await asyncio.gather(*(one(number) for number in range(1, NUM_HONEST + 1))))
+
+
+def test_memory_after_ten_thousand_hostile_requests(attacked: Child) -> None:
+    page = Page.of(attacked.url)
+    asyncio.run(honest(attacked, page))
+    before_mb = attacked.rss_mb
+
+    async def attack(kind: str, num_requests: int, num_parallel: int) -> Hostile:
+        hostile = Hostile(attacked.url, page, kind)
+        for _ in range(10):
+            await hostile.attack(num_requests=num_requests // 10, num_parallel=num_parallel)
+            if attacked.rss_mb - before_mb > TOO_MUCH_MB:
+                break
+        return hostile
+
+    for kind, num_requests, num_parallel in (
+        ("refused_prompts", 540, 12), ("long_sessions", 540, 12), ("fresh_sessions", 8920, 100),
+    ):  # fmt: skip
+        last_mb = attacked.rss_mb
+        hostile = asyncio.run(attack(kind, num_requests, num_parallel))
+        print(f"{kind}: {dict(hostile.codes)}: {attacked.rss_mb - last_mb:+.0f} MB")
+    grown_mb = attacked.rss_mb - before_mb
+    print(f"in all {grown_mb:+.0f} MB after {before_mb:.0f} MB")
+    assert grown_mb < 100
+    asyncio.run(honest(attacked, page))
+
+
+@pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs", "many_keys", "one_event"])
+def test_first_tokens_of_honest_visitors_beside_a_hostile_client(attacked: Child, kind: str) -> None:
+    beside(attacked, kind, honest_address="")
+
+
+@pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs"])
+def test_first_tokens_of_honest_visitors_at_the_address_of_a_hostile_one(attacked: Child, kind: str) -> None:
+    beside(attacked, kind, honest_address="127.0.0.1")
+
+
+def beside(attacked: Child, kind: str, honest_address: str) -> None:
+    page = Page.of(attacked.url)
+    asyncio.run(honest(attacked, page, honest_address))
+    calm = asyncio.run(honest(attacked, page, honest_address))
+    command = [sys.executable, "-m", "tests.server.hostile", attacked.url, kind, "60", "127.0.0.1"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as hostile:
+        time.sleep(3)
+        try:
+            attacked_s = asyncio.run(honest(attacked, page, honest_address))
+        finally:
+            hostile.terminate()
+    ratios = [statistics.mean(attacked_s) / statistics.mean(calm), max(attacked_s) / max(calm)]
+    print(f"{kind}: mean {ratios[0]:.2f}, slowest {ratios[1]:.2f} times (calm: {statistics.mean(calm):.2f} s)")
+    assert max(ratios) <= 2

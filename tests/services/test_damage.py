@@ -1,0 +1,86 @@
+"""A run whose rows are damaged is listed as such and can be deleted; whatever else is tried says what is wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from gac_app.errors import DamagedError
+from gac_app.services.runs import RunService
+from gac_app.storage import RunStatus
+from tests.services.house import ALICE, SHORT, House, answer, ended
+
+IN_A_RUN = {
+    "body": "UPDATE run SET body = x'00' WHERE id = ?",
+    "text for bytes": "UPDATE run SET body = 'text' WHERE id = ?",
+    "status": "UPDATE run SET status = 'bogus' WHERE id = ?",
+    "key": "UPDATE run_key SET key = zeroblob(7) WHERE id = (SELECT key_id FROM run WHERE run.id = ?)",
+    "no key": "UPDATE run SET key_id = 99 WHERE id = ?",
+    "vote": "INSERT INTO vote (run_id, body, created_at) VALUES (?, x'00', '2026-01-01 00:00:00')",
+}
+IN_AN_ANSWER = {
+    "answer": "UPDATE answer SET body = x'' WHERE run_id = ?",
+    "reason": "UPDATE answer SET finish_reason = 'bogus' WHERE run_id = ?",
+    "trace": "UPDATE trace SET steps = zeroblob(40) WHERE answer_id IN (SELECT id FROM answer WHERE run_id = ?)",
+}
+
+
+def damaged(house: House, statement: str) -> tuple[RunService, str, str]:
+    """A service after a restart, with a run that is damaged and, in a conversation of its own, one that is whole."""
+    service = house.service()
+    run, whole = answer(service, "damaged"), answer(service, "whole")
+    service.close()
+    connection = sqlite3.connect(house.path)
+    connection.execute(statement, (run.id,))
+    connection.commit()
+    connection.close()
+    return house.service(), run.id, whole.id
+
+
+@pytest.mark.parametrize("kind", IN_A_RUN | IN_AN_ANSWER)
+def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, kind: str) -> None:
+    service, run_id, whole = damaged(house, (IN_A_RUN | IN_AN_ANSWER)[kind])
+
+    for attempt in (
+        lambda: service.find(ALICE, run_id),
+        lambda: service.vote(ALICE, run_id, "tie"),
+        lambda: service.undo_vote(ALICE, run_id),
+        lambda: service.rerun(ALICE, run_id),
+        lambda: service.steps(ALICE, run_id, "ensemble", 0),
+    ):
+        with pytest.raises(DamagedError, match="can be deleted"):
+            attempt()
+    statuses = {line.run_id: line.status for line in service.history(ALICE)}
+    assert statuses[whole] == RunStatus.FINISHED
+    assert statuses[run_id] == (RunStatus.DAMAGED if kind in IN_A_RUN else RunStatus.FINISHED)
+    assert [line.run_id for line in service.history(ALICE, search="whole")] == [whole]
+    exported = {line["run_id"]: line["status"] for line in house.store().export()}
+    assert exported == {run_id: "damaged", whole: "finished"}
+
+    service.delete_run(ALICE, run_id)
+
+    assert [line.run_id for line in service.history(ALICE)] == [whole]
+
+
+def test_times_that_are_none_break_no_list(house: House) -> None:
+    service, run_id, whole = damaged(house, "UPDATE run SET created_at = 'yesterday' WHERE id = ?")
+    assert {line.run_id for line in service.history(ALICE)} == {run_id, whole}
+    service.delete_run(ALICE, run_id)
+
+
+def test_a_conversation_goes_on_without_a_damaged_turn(house: House) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    service.close()
+    connection = sqlite3.connect(house.path)
+    connection.execute(IN_A_RUN["body"], (first.id,))
+    connection.commit()
+    connection.close()
+    service = house.service()
+
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+
+    asked = [m.content for m in third.streams["ensemble"].messages if m.role == "user"]
+    assert asked == [second.prompt, "Third?"]

@@ -1,0 +1,118 @@
+"""Several servers on one database: a run is interrupted when its own server is dead, and never before."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gac_app.storage import RunStatus, Store, servers
+from tests.storage.samples import ALICE, new_run
+
+RUN_FOR_EVER = """
+import sys, time
+from gac_app.storage import Store
+from tests.storage.samples import new_run
+
+store = Store(sys.argv[1])
+run = new_run()
+store.start_run(run).result()
+print(run.run_id, flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def other_server(url: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another process with a run of its own going on."""
+    process = subprocess.Popen([sys.executable, "-c", RUN_FOR_EVER, url], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def status_of(store: Store, run_id: str) -> str:
+    return store.load_run(ALICE, run_id).status
+
+
+def age(path: Path, seconds: float) -> None:
+    """Let every server have been silent for so long, on another machine."""
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "UPDATE server SET host = 'elsewhere', seen_at = strftime('%Y-%m-%d %H:%M:%f', 'now', ?)",
+        (f"-{seconds} seconds",),
+    )
+    connection.commit()
+    connection.close()
+
+
+def test_a_second_server_leaves_the_first_one_s_runs_alone(url: str) -> None:
+    with other_server(url) as (process, run_id):
+        second = Store(url)
+        assert status_of(second, run_id) == RunStatus.RUNNING
+        second.close()
+        third = Store(url)
+        assert status_of(third, run_id) == RunStatus.RUNNING, "nor when one of them leaves"
+        process.kill()
+        process.wait()
+        successor = Store(url)
+        assert status_of(successor, run_id) == RunStatus.INTERRUPTED
+        third.close()
+        successor.close()
+
+
+@pytest.mark.parametrize(("silent_s", "status"), [(45, RunStatus.RUNNING), (75, RunStatus.INTERRUPTED)])
+def test_a_server_elsewhere_is_dead_once_it_is_silent(url: str, path: Path, silent_s: float, status: RunStatus) -> None:
+    with other_server(url) as (_, run_id):
+        age(path, silent_s)
+        second = Store(url)
+        assert status_of(second, run_id) == status
+        second.close()
+
+
+def test_a_server_that_lives_on_finds_out_about_one_that_dies(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "BEAT_S", 0.05)
+    with other_server(url) as (process, run_id):
+        second = Store(url)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 10
+        while status_of(second, run_id) == RunStatus.RUNNING:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert status_of(second, run_id) == RunStatus.INTERRUPTED
+        second.close()
+
+
+def test_a_run_that_was_given_up_wrongly_ends_as_it_ended(url: str, path: Path) -> None:
+    first = Store(url)
+    run = new_run()
+    first.start_run(run).result()
+    age(path, 1000)
+    second = Store(url)
+    assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
+    first.finish_run(run.run_id, RunStatus.FINISHED).result()
+    assert status_of(second, run.run_id) == RunStatus.FINISHED
+    for store in (first, second):
+        store.close()
+
+
+def test_another_process_with_the_same_id_is_not_the_server(store: Store, url: str, path: Path) -> None:
+    run = new_run()
+    store.start_run(run).result()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE server SET started_s = started_s - 100")
+    connection.commit()
+    connection.close()
+    second = Store(url)
+    assert status_of(second, run.run_id) == RunStatus.INTERRUPTED
+    second.close()
