@@ -114,6 +114,6 @@ def _file_type(number: str) -> str:
     from gguf import LlamaFileType
 
     try:
-        return LlamaFileType(int(number)).name.removeprefix("MOSTLY_").removeprefix("ALL_")
+        return str(LlamaFileType(int(number)).name).removeprefix("MOSTLY_").removeprefix("ALL_")
     except ValueError:
         return ""

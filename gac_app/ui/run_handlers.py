@@ -40,7 +40,7 @@ class RunHandlers:
     async def run(
         self, key: object, conversation_id: str | None, prompt: object, settings: object
     ) -> AsyncIterator[Updates]:
-        """Answer a prompt with what the settings panel holds."""
+        """Answer a prompt with what the settings panel holds; nothing = the defaults."""
 
         client = _client()
 
@@ -48,7 +48,7 @@ class RunHandlers:
             visitor_key = visitor_key_of(key)
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
                 raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
-            changes = changes_from(self._service.config, settings)
+            changes = changes_from(self._service.config, settings or {})
             return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
 
         async for updates in self._stream(start):

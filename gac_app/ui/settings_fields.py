@@ -21,6 +21,7 @@ class Field:
         kind: how it is set; a share is a number of 0 to 1 that reads 0 to 100 %.
         choices: pairs of a value and what it is called.
         always: what a share above 1 is called, where there is such a one.
+        fault: what has to be put right, where its bounds do not say it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Field:
     info: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     always: str = ""
+    fault: str = ""
 
 
 def fields_of(config: Config) -> tuple[Field, ...]:
@@ -51,7 +53,8 @@ def fields_of(config: Config) -> tuple[Field, ...]:
               "Below this confidence of the gate, the others are asked.", always="always"),
         Field("weights", "Ensemble", "choice", "Weights", choices=weights),
         Field("own_weights", "Ensemble", "weights", "Own weights", "Only their proportions matter."),
-        Field("temperature", "Sampling", "number", "Temperature", "0 always takes the likeliest token."),
+        Field("temperature", "Sampling", "number", "Temperature", "0 always takes the likeliest token.",
+              fault="Type 0, or a number from 0.01 to 5."),
         Field("top_p", "Sampling", "share", "Top-p", "The likeliest tokens that add up to this; 100 % is off."),
         Field("top_k", "Sampling", "whole", "Top-k", "So many of the likeliest tokens; 0 is off."),
         Field("min_p", "Sampling", "share", "Min-p", "Least share of the likeliest token's; 0 % is off."),
@@ -89,6 +92,8 @@ def spec_of(config: Config) -> list[dict[str, Any]]:
 
 def fault_in(field: Field) -> str:
     """What has to be put right, in one sentence that repeats nothing of what was typed."""
+    if field.fault:
+        return field.fault
     bounds = _bounds(field.name)
     least, most = bounds.get("min"), bounds.get("max")
     match field.kind:
@@ -99,7 +104,7 @@ def fault_in(field: Field) -> str:
             limits = f"above {least:,.0f}, and at most" if "above" in bounds else f"from {least:,.0f} to"
             return f"Type {kind} {limits} {most:,.0f}."
         case "share":
-            return "Choose 1 to 100 %." if "above" in bounds else "Choose 0 to 100 %."
+            return "Choose 1 to 100 %." if least or "above" in bounds else "Choose 0 to 100 %."
         case "lines":
             return "Type at most 16 stop strings of at most 200 characters each."
         case "text":

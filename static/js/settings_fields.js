@@ -67,8 +67,8 @@ class NumberField extends SettingField {
 
 class ShareField extends SettingField {
   build() {
-    const { always, above } = this.spec;
-    this.input = h("input", { type: "range", id: this.id, min: above ? 1 : 0, max: always ? ALWAYS : 100, step: 1,
+    const { always, above, min } = this.spec;
+    this.input = h("input", { type: "range", id: this.id, min: above || min > 0 ? 1 : 0, max: always ? ALWAYS : 100, step: 1,
       oninput: () => { this.onChange(this.input.valueAsNumber / 100); this.say(); } });
     this.output = h("output", { for: this.id });
     return [h("div", { class: "gac-share" }, this.input, this.output)];

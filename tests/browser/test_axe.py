@@ -24,6 +24,7 @@ def findings(page: Watched) -> list[list[str]]:
 def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
     axe = Path(pytest.importorskip("axe_playwright_python").__file__).with_name("axe.min.js")
     page = open_page(serve(), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.page.wait_for_selector("p.loading", state="detached")  # Gradio's, while the page is put together
     page.page.add_script_tag(content=axe.read_text("utf-8"))
     assert findings(page) == []
     page.ask("hello")
@@ -34,6 +35,7 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     assert findings(page) == []
     page.page.check(".gac-layouts input[value=stacked]", force=True)
     assert findings(page) == []
+    page.page.keyboard.press("Escape")
     page.page.click(".gac-summary")
     page.page.click(".gac-settings summary:has-text('Advanced')")
     page.page.fill("#gac-set-max_new_tokens", "")

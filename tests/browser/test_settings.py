@@ -79,7 +79,7 @@ def test_all_bad_fields_are_told_at_once_and_a_cleared_number_is_not_zero(serve:
     page.page.fill("#gac-set-temperature", "")
     page.page.fill("#gac-set-max_new_tokens", "9" * 30)
     page.page.wait_for_selector("#gac-set-max_new_tokens[aria-invalid=true]")
-    assert note_of(page, "temperature") == "Type a number from 0 to 5."
+    assert note_of(page, "temperature") == "Type 0, or a number from 0.01 to 5."
     assert note_of(page, "max_new_tokens") == "Type a whole number from 1 to 32,768."
     summed_up(page, "need a look")
     page.page.keyboard.press("Escape")
