@@ -18,7 +18,7 @@ from gac_app.config import Config, MemberConfig
 from gac_app.environment import cache_dir, database_url, evaluation_dir, read_config
 from gac_app.errors import GacError
 from gac_app.services.lab import Lab
-from gac_app.services.members import MemberStates
+from gac_app.services.members import MemberStates, facts_of
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 
@@ -167,7 +167,7 @@ def _load_member(
     except GacError as error:
         states.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))
         raise
-    states.set(member.name, "ready", detail=str(model.device))
+    states.set(member.name, "ready", detail=str(model.device), facts=facts_of(member, model))
     return model
 
 

@@ -52,6 +52,7 @@ class Frozen(BaseModel):
 class Settings(Frozen):
     """How one run decodes. Every field may be changed for a run; `Config.settings` holds the defaults."""
 
+    members: tuple[str, ...] = ()  # those that take part; empty = all
     mode: Mode = "gate"
     gate: str = ""  # member name; filled with the first member's by Config
     threshold: float = Field(0.5, ge=0.0, le=1.01)
@@ -264,10 +265,16 @@ class Config(Frozen):
         """Raise RequestError where `settings` do not fit these members."""
         if settings.gate not in self.member_names:
             raise RequestError("gate", f"{settings.gate!r} is not a member; expected one of {self._listed()}")
+        if strangers := set(settings.members).difference(self.member_names):
+            raise RequestError("members", f"{min(strangers)!r} is not a member; expected {self._listed()}")
+        if settings.mode != "every-step" and settings.gate not in self.taking_part(settings):
+            raise RequestError("members", f"{settings.gate!r} is the gate, so has to be one of them")
         if isinstance(settings.weights, dict):
             for name in settings.weights:
                 if name not in self.member_names:
                     raise RequestError("weights", f"{name!r} is not a member; expected {self._listed()}")
+            if not any(settings.weights.get(name, 0.0) for name in self.taking_part(settings)):
+                raise RequestError("weights", "at least one member that takes part needs a weight above 0")
         if settings.weights == "score":
             unscored = [member.name for member in self.members if member.score is None]
             if unscored:
@@ -283,14 +290,22 @@ class Config(Frozen):
         self.check_settings(settings)
         return settings
 
+    def taking_part(self, settings: Settings) -> tuple[str, ...]:
+        """The names of the members that a run with `settings` has, in the configuration's order."""
+        return tuple(name for name in self.member_names if not settings.members or name in settings.members)
+
     def weights(self, settings: Settings) -> dict[str, float]:
-        """Member name -> weight, summing to 1 (paper, section 3.2: average or score); `posterior` starts from equal."""
+        """Member name -> weight, summing to 1 (paper, section 3.2: average or score); `posterior` starts from equal.
+
+        Members that do not take part have none.
+        """
         if isinstance(settings.weights, dict):
             raw = {name: settings.weights.get(name, 0.0) for name in self.member_names}
         elif settings.weights == "score":
             raw = {member.name: member.score or 0.0 for member in self.members}
         else:
             raw = dict.fromkeys(self.member_names, 1.0)
+        raw |= dict.fromkeys(set(raw).difference(self.taking_part(settings)), 0.0)
         total = sum(raw.values())
         return {name: weight / total for name, weight in raw.items()}
 

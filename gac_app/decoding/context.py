@@ -75,6 +75,11 @@ class MemberContext:
         return self.member.mapping.vocabulary.decode(ids)
 
     @property
+    def share_read(self) -> float:
+        """Of the prompt, 0 to 1; may be asked from any thread."""
+        return min(1.0, self._sequence.num_valid / max(1, self.num_prompt_ids))
+
+    @property
     def usage(self) -> MemberUsage:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 

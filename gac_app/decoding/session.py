@@ -106,6 +106,10 @@ class DecodingSession:
         """By member name, the gate first."""
         return self._stepper.contexts
 
+    def shares_read(self) -> dict[str, float]:
+        """How much of the prompt each member has read, 0 to 1, by name; may be asked from any thread."""
+        return {name: context.share_read for name, context in self.contexts.items()}
+
     def stop(self) -> None:
         """End the session with ABORT; what was written stays."""
         self._stopped.set()

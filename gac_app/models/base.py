@@ -76,6 +76,22 @@ class Read:
     num_logits: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a model's files say of it; empty where they do not.
+
+    Attributes:
+        family: its architecture, such as `qwen2`.
+        size: in words, such as `0.5B`.
+        quantization: the precision of its weights, such as `Q4_K_M` or `bfloat16`.
+    """
+
+    family: str = ""
+    size: str = ""
+    quantization: str = ""
+    licence: str = ""
+
+
 class Model(ABC):
     """A causal language model that holds several sequences. Not thread-safe: one worker thread owns it."""
 
@@ -84,6 +100,7 @@ class Model(ABC):
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
     is_chunk_exact: bool = False  # several ids in one pass give what one by one gives, to float32 rounding
+    about: ModelFacts = ModelFacts()  # what its files say of it
     engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
     max_shared_ids: int = 1_000_000  # to be read of a sequence, up to which its pass can be shared with others

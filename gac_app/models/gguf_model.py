@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from gac_app.errors import MemberError, ModelLoadError, VocabularyError
-from gac_app.models.base import Model, Sequence
+from gac_app.models.base import Model, ModelFacts, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.llama_cpp_library import library
 from gac_app.models.llama_cpp_tokenizer import LlamaCppTokenizer
@@ -15,6 +15,7 @@ from gac_app.models.message import Message
 from gac_app.vocab.decoders import check_round_trip
 
 DEFAULT_CONTEXT_LENGTH = 4096
+_MOST_BYTES = 256  # of a field's text
 
 
 class GgufModel(Model):
@@ -43,6 +44,21 @@ class GgufModel(Model):
         template = self._own_template(described) if chat_template is None else chat_template
         self._chat = ChatFormat(template, *self._tokenizer.special_texts())
         self.chat_stop_strings = self._chat.stop_strings
+        self.about = self._facts(described)
+
+    def _facts(self, described: Any) -> ModelFacts:
+        return ModelFacts(
+            family=self._said(described, "general.architecture"),
+            size=self._said(described, "general.size_label"),
+            quantization=_file_type(self._said(described, "general.file_type")),
+            licence=self._said(described, "general.license"),
+        )
+
+    def _said(self, described: Any, key: str) -> str:
+        """A field of the file; empty where there is none."""
+        value = self._ffi.new("char[]", _MOST_BYTES)
+        length = self._lib.llama_model_meta_val_str(described, key.encode(), value, _MOST_BYTES)
+        return self._ffi.string(value).decode("utf-8", "replace") if length > 0 else ""
 
     def _own_template(self, described: Any) -> str:
         template = self._lib.llama_model_chat_template(described, self._ffi.NULL)
@@ -91,3 +107,13 @@ class GgufModel(Model):
 
     def _full(self) -> MemberError:
         return MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")
+
+
+def _file_type(number: str) -> str:
+    """Such as `Q4_K_M`; empty for one that is not known."""
+    from gguf import LlamaFileType
+
+    try:
+        return str(LlamaFileType(int(number)).name).removeprefix("MOSTLY_").removeprefix("ALL_")
+    except ValueError:
+        return ""

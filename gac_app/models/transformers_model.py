@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError, VocabularyError
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, ModelFacts, Read, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
 from gac_app.models.message import Message
 from gac_app.models.packed_linear import pack
@@ -63,6 +63,7 @@ class TransformersModel(Model):
         self.name = name
         self.device: torch.device = model.device
         self.engine = f"transformers {self.device.type} {model.dtype}"
+        self.about = _facts(model)
         self.is_chunk_exact = model.dtype == torch.float32
         self.context_length = _context_length(model, context_length)
         self._model = model
@@ -170,6 +171,15 @@ def _refuse_running_state(name: str, model: Any) -> None:
             f"{name}: {model.config.model_type} keeps a running state instead of a KV cache and cannot be rewound; "
             "expected a model of attention layers only"
         )
+
+
+def _facts(model: Any) -> ModelFacts:
+    quantized = getattr(model.config, "quantization_config", None)
+    method = getattr(quantized, "quant_method", None)
+    return ModelFacts(
+        family=str(model.config.model_type),
+        quantization=str(getattr(method, "value", method) or str(model.dtype).removeprefix("torch.")),
+    )
 
 
 def _context_length(model: Any, wanted: int | None) -> int:

@@ -6,12 +6,22 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from gac_app.config import Config
+from gac_app.config import Config, MemberConfig
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loads torch, which the page need not wait for
+    from gac_app.models.base import Model
     from gac_app.models.sources import Progress
 
 Phase = Literal["waiting", "fetching", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFact:
+    """A line of a member's card. `is_brief`: it stands on the closed card too."""
+
+    label: str
+    text: str
+    is_brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class MemberState:
         bytes_per_s: while fetching, where it is known.
         left_s: while fetching, where it is known.
         detail: for people: why it failed, or what runs it where.
+        facts: about a member that is ready.
         notice: the model's licence notice.
     """
 
@@ -32,6 +43,7 @@ class MemberState:
     bytes_per_s: float | None = None
     left_s: float | None = None
     detail: str = ""
+    facts: tuple[MemberFact, ...] = ()
     notice: str = ""
 
     @property
@@ -52,9 +64,9 @@ class MemberStates:
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
 
-    def set(self, name: str, phase: Phase, *, detail: str = "") -> None:
+    def set(self, name: str, phase: Phase, *, detail: str = "", facts: tuple[MemberFact, ...] = ()) -> None:
         """A member's phase; what was said of an earlier one is forgotten."""
-        self._put(MemberState(name, phase, detail=detail))
+        self._put(MemberState(name, phase, detail=detail, facts=facts))
 
     def set_fetching(self, name: str, progress: Progress) -> None:
         """A member is being fetched, and how far that is."""
@@ -79,6 +91,30 @@ class MemberStates:
     def of(self, name: str) -> MemberState:
         with self._lock:
             return self._states[name]
+
+
+def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
+    """What the card of a loaded member says."""
+    about = model.about
+    size = f"{_number(member.num_params)} parameters" if member.num_params else about.size
+    facts = (
+        MemberFact("Size", size, is_brief=True),
+        MemberFact("Family", about.family, is_brief=True),
+        MemberFact("Quantisation", about.quantization, is_brief=True),
+        MemberFact("Vocabulary", f"{len(model.vocabulary.token_bytes):,} tokens"),
+        MemberFact("Context", f"{model.context_length:,} tokens"),
+        MemberFact("Licence", about.licence or member.notice or "its files do not say; see the model's page"),
+        MemberFact("Back end", model.engine),
+    )
+    return tuple(fact for fact in facts if fact.text)
+
+
+def _number(count: float) -> str:
+    """`494 M`, `1.5 B`."""
+    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}" if count < 10 * factor else f"{count / factor:.0f} {unit}"
+    return f"{count:,.0f}"
 
 
 def _size(num_bytes: float) -> str:

@@ -17,7 +17,6 @@ from gac_app.services.views import LiveRun, LiveStream, StreamView, alone_in, ru
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.session import DecodingSession
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +38,6 @@ class Runner:
         self._queue = RunQueue(
             self._carry_out, max_running=server.max_running, max_waiting=server.max_waiting, num_spare=int(has_spare)
         )
-        self._sessions: dict[str, list[DecodingSession]] = {}
         self._lock = threading.Lock()
 
     def put(self, run: LiveRun, visitor_key: str, on_taken: Callable[[], None]) -> None:
@@ -63,7 +61,7 @@ class Runner:
             return
         with self._lock:
             run.is_stopping.set()
-            sessions = list(self._sessions.get(run.id, ()))
+            sessions = list(run.sessions)
         for session in sessions:
             session.stop()
 
@@ -106,7 +104,7 @@ class Runner:
                 scope=_scope(run.owner, run.conversation_id),
             )
             with self._lock:
-                self._sessions.setdefault(run.id, []).append(session)
+                run.sessions.append(session)
             if run.is_stopping.is_set():
                 session.stop()
             for event in session.events():
@@ -132,7 +130,7 @@ class Runner:
 
     def _end(self, run: LiveRun) -> None:
         with self._lock:
-            self._sessions.pop(run.id, None)
+            run.sessions.clear()
         run.status = run_status(list(run.streams.values()))
         self._recorder.finished(run)
         run.over.set()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
+from gac_app.services.audience import Audience
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
@@ -20,7 +21,16 @@ from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream, stored_view
-from gac_app.storage import ConversationSummary, HistoryFilter, RunSummary, Store, StoredRun, Turn, clean_text
+from gac_app.storage import (
+    ConversationSummary,
+    HistoryFilter,
+    RunStatus,
+    RunSummary,
+    Store,
+    StoredRun,
+    Turn,
+    clean_text,
+)
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -63,6 +73,7 @@ class RunService:
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
         self._runs = LiveRuns()
         self.revisions = Revisions(self)
+        self.audience = Audience(self._runner.stop)
 
     # --- the members
 
@@ -73,6 +84,11 @@ class RunService:
 
     def member_states(self) -> list[MemberState]:
         return self.states.all()
+
+    def member_speeds(self) -> dict[str, float]:
+        """Tokens a second of each member alone in the last run that says so."""
+        ended = [(s.name, s.finished) for run in self._runs.all() for key, s in run.streams.items() if alone_in(key)]
+        return {name: end.tokens_per_s for name, end in ended if end and end.tokens_per_s}
 
     @property
     def is_ready(self) -> bool:
@@ -125,7 +141,8 @@ class RunService:
                 owner=owner,
                 prompt=prompt,
                 settings=settings,
-                keys=self._stream_keys(),
+                keys=self._stream_keys(settings),
+                member_names=self.config.member_names,
                 turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
                 conversation_id=conversation_id or None,
                 repeats_run_id=repeats.id if repeats else None,
@@ -140,7 +157,8 @@ class RunService:
             owner=owner_of(visitor_key),
             prompt=_checked_prompt(prompt),
             settings=settings,
-            keys=[key for key in self._stream_keys() if key in origin.parent.streams],
+            keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams],
+            member_names=self.config.member_names,
             origin=origin,
         )
         return self._begin(run, visitor_key, client)
@@ -190,8 +208,8 @@ class RunService:
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 
-    def _stream_keys(self) -> list[str]:
-        return [ENSEMBLE, *(member_stream(name) for name in self.config.member_names)]
+    def _stream_keys(self, settings: Settings) -> list[str]:
+        return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
 
     def ready_ensemble(self) -> Ensemble:
         """The ensemble; GacError while it is not ready, saying why."""
@@ -207,6 +225,16 @@ class RunService:
         self._runner.stop(self._runs.find(owner_of(visitor_key), run_id))
 
     # --- looking at runs
+
+    def following(self, run: RunView) -> AbstractContextManager[None]:
+        """A page is sent what comes of a run until the block ends; the run does not go on for long after the last."""
+        return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
+
+    def note_seen(self, visitor_key: str, run_id: str) -> None:
+        """A page says that it shows a run, which then goes on for `Audience.unseen_s` without one."""
+        run = self.find(visitor_key, run_id)
+        if isinstance(run, LiveRun):
+            self.audience.note_seen(run)
 
     def find(self, visitor_key: str, run_id: str) -> RunView:
         """A visitor's run, live or stored. Raises NotFoundError for another's as for none."""
@@ -259,6 +287,10 @@ class RunService:
         is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names) and ENSEMBLE in parent.streams
         is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
         return parent if is_alike and is_other else None
+
+    def num_beside(self, run: RunView) -> int:
+        """How many other runs decode."""
+        return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
 
     def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
         """The steps of a stream, of which there is one at `position`, and the settings they were made with."""
@@ -313,7 +345,7 @@ class RunService:
     # --- judging and forgetting
 
     def vote(self, visitor_key: str, run_id: str, outcome: str) -> None:
-        """Prefer an answer; a vote on a run that still decodes stops it.
+        """Prefer an answer; a run that still decodes goes on.
 
         Args:
             outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
@@ -324,8 +356,6 @@ class RunService:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        if isinstance(run, LiveRun):
-            self._runner.stop(run)
         settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
 

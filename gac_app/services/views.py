@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from gac_app.config import Settings
 from gac_app.decoding.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
+from gac_app.storage.records import ENSEMBLE as ENSEMBLE
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
 from gac_app.storage.text import clean_text
 from gac_app.storage.traces import LazySequence, StoredEvents
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
-    from gac_app.decoding.session import Branch
+    from gac_app.decoding.session import Branch, DecodingSession
 
-ENSEMBLE = "ensemble"
 WAITING = "waiting"
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
 
@@ -82,7 +82,7 @@ class RunView:
     conversation_id: str
     prompt: str
     settings: Settings
-    member_names: tuple[str, ...]
+    member_names: tuple[str, ...]  # all there were; those that took part have streams
     status: str  # "waiting" or a RunStatus
     streams: Mapping[str, StreamView]  # the ensemble's first, then `member_stream(name)` each
     queue_place: int = 0  # runs before this one; 0 = decoding
@@ -105,6 +105,10 @@ class RunView:
     def as_turn(self) -> Turn:
         """This run as a later one goes on from it."""
         return Turn(self.id, self.prompt, {key: clean_text(stream.text) for key, stream in self.streams.items()})
+
+    def shares_read(self) -> dict[str, float]:
+        """How much of the prompt each member has read, 0 to 1, by name; of those that read."""
+        return {}
 
     @property
     def outcomes(self) -> tuple[str, ...]:
@@ -147,6 +151,7 @@ class LiveRun(RunView):
         prompt: str,
         settings: Settings,
         keys: Sequence[str],
+        member_names: tuple[str, ...],
         turns: tuple[Turn, ...] = (),
         conversation_id: str | None = None,
         origin: Origin | None = None,
@@ -158,7 +163,7 @@ class LiveRun(RunView):
             conversation_id=(origin.parent.conversation_id if origin else conversation_id) or uuid.uuid4().hex,
             prompt=prompt,
             settings=settings,
-            member_names=tuple(key.removeprefix("member:") for key in keys if key != ENSEMBLE),
+            member_names=member_names,
             status=WAITING,
             streams={key: kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
             turns=origin.parent.turns if origin else turns,
@@ -171,6 +176,7 @@ class LiveRun(RunView):
         self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
         self.branches = dict(origin.branches) if origin else {}
+        self.sessions: list[DecodingSession] = []  # that are open; the runner's
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
         self._changed = threading.Condition()
@@ -184,6 +190,14 @@ class LiveRun(RunView):
         self.num_deleted_turns += len(self.turns) - len(left)
         self.turns = left
         self.feed(self.settings.system_prompt)
+
+    def shares_read(self) -> dict[str, float]:
+        """Of sessions that read the same, the one that is ahead counts."""
+        shares: dict[str, float] = {}
+        for session in tuple(self.sessions):
+            for name, share in session.shares_read().items():
+                shares[name] = max(share, shares.get(name, 0.0))
+        return shares
 
     def changed(self) -> None:
         """Wake whoever waits for news."""

@@ -23,6 +23,9 @@ class RunStatus(StrEnum):
     DAMAGED = "damaged"  # its row cannot be read; never stored
 
 
+ENSEMBLE = "ensemble"  # its stream's key
+
+
 def stream_key(system: str, is_ensemble: bool) -> str:
     """Which of a run's streams a system answers in."""
     return system if is_ensemble else f"member:{system}"
@@ -122,11 +125,14 @@ class Turn:
 
 
 def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """What one stream of a run is fed: each goes on with its own earlier answers. An interrupted turn has none."""
+    """What one stream of a run is fed: each goes on with its own earlier answers, and where it took no part with the
+    ensemble's. An interrupted turn has none.
+    """
     messages = [Message("system", system_prompt)] if system_prompt else []
     for turn in turns:
-        if stream in turn.answers:
-            messages += [Message("user", turn.prompt), Message("assistant", turn.answers[stream])]
+        answer = turn.answers.get(stream, turn.answers.get(ENSEMBLE))
+        if answer is not None:
+            messages += [Message("user", turn.prompt), Message("assistant", answer)]
     return (*messages, Message("user", prompt))
 
 

@@ -22,6 +22,7 @@ _STYLES = (
     "diff",
     "inspector",
     "votes",
+    "settings",
     "lists",
     "lab",
     "batch",

@@ -14,7 +14,7 @@ from gac_app.services.batches import MAX_PROMPTS
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import Fields, Reply, replying, started_by
-from gac_app.ui.settings_panel import changes_from
+from gac_app.ui.settings_values import changes_from
 
 if TYPE_CHECKING:
     from gac_app.services.batches import Batches
@@ -37,11 +37,11 @@ def build_batch(service: RunService, batches: Batches) -> gr.HTML:
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
-    """The handler of `started`; its inputs are the settings panel's."""
+    """The handler of `started`, which carries what the settings panel holds."""
 
-    def start(fields: Fields, *settings: object) -> None:
+    def start(fields: Fields) -> None:
         prompts = fields.text("prompts", MAX_PROMPTS_CHARS)
-        batches.start(fields.visitor_key, prompts, changes_from(config, settings))
+        batches.start(fields.visitor_key, prompts, changes_from(config, fields.values("settings")))
 
     return started_by(start)
 

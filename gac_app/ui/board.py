@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SCRIPTS = (
     "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
+    "toolbar", "reading", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
 )  # fmt: skip
 
 
@@ -48,6 +48,11 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         return describe_step(steps, position, settings)
 
     @replying
+    def seen_run(fields: Fields) -> Reply:
+        service.note_seen(fields.visitor_key, fields.text("run"))
+        return {}
+
+    @replying
     def stop_run(fields: Fields) -> Reply:
         service.stop(fields.visitor_key, fields.text("run"))
         return {}
@@ -71,4 +76,4 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         service.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
-    return [inspect_step, stop_run, saved_run, share_run, vote_run, undo_vote]
+    return [inspect_step, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

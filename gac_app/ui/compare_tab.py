@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -13,7 +12,6 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.ui.assets import script_of
 from gac_app.ui.board import build_board
 from gac_app.ui.run_handlers import RunHandlers
-from gac_app.ui.settings_panel import SettingsPanel, advice_of, summary_of, values_of
 
 if TYPE_CHECKING:
     from gac_app.services.lab import Lab
@@ -24,20 +22,23 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
 # Run in the browser before the event's call. The board first ends a run that it still shows; the visitor's key stands
 # in no component, so that nothing can store or show it.
-_BEFORE_RUN = """async (key, conversation, prompt, ...rest) => {
+_BEFORE_RUN = """async (key, conversation, prompt) => {
   await window.gac.beforeRun(prompt);
-  return [window.gac.visitorKey(), conversation, prompt, ...rest];
+  return [window.gac.visitorKey(), conversation, prompt, window.gac.settings()];
 }"""
+_SUMMARY = (
+    '<button type="button" class="gac-summary" aria-haspopup="dialog"><b>Settings</b> '
+    '<span class="gac-summary-text"></span></button>'
+)
 _FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
 
 
 class CompareTab:
     """Builds the tab inside the current Blocks; other components reach the board through `connect`."""
 
-    def __init__(self, service: RunService, panel: SettingsPanel, lab: Lab | None = None) -> None:
+    def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         config = service.config
-        self._config, self._panel, self._lab = config, panel, lab
-        self._handlers = RunHandlers(service)
+        self._handlers = RunHandlers(service, lab)
         # The service has a queue of its own, where visitors take turns: in Gradio's none waits.
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
@@ -47,26 +48,19 @@ class CompareTab:
             with gr.Column(elem_id="gac-dock"):
                 new_conversation = self._build_dock(config)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
-        self._connect_prompt(panel, new_conversation)
-        self.connect(self._board, "open", "rerun", "branch", "regenerate", "extend")
-        self._board.revise(
-            self._handlers.revise, panel.inputs, self._outputs,
-            trigger_mode="multiple", **{**self._streaming, **UNCHECKED},
-        )  # fmt: skip
+        self._connect_prompt(new_conversation)
+        self.connect(self._board, "open", "rerun", "branch", "revise", "regenerate", "extend")
         self.connect(self._turns, "open")
-        self._connect_settings(panel)
 
     def _build_dock(self, config: Config) -> gr.Button:
         """The prompt and what belongs to it; returns the button for a new conversation."""
         self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
         self._prompt = _prompt_box()
         with gr.Row(elem_id="gac-under-prompt"):
-            self._summary = gr.Button(
-                summary_of(config, values_of(config, config.settings)), size="sm", elem_id="gac-summary"
-            )
+            _drawn_by("summary", _SUMMARY)
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
             new_conversation = gr.Button("New conversation", size="sm", elem_id="gac-new")
-        self._advice = _drawn_by("advice", '<p class="gac-advice" role="status" hidden></p>')
+        gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
         _example_chips(config, self._prompt)
         return new_conversation
 
@@ -74,35 +68,15 @@ class CompareTab:
         """Let the named events of `source` ("open", "rerun" and others) fill the board."""
         for name in events:
             handler, listen = getattr(self._handlers, name), getattr(source, name)
-            options = {**QUIET, "queue": False} if name == "open" else self._streaming
-            listen(handler, outputs=self._outputs, trigger_mode="multiple", **options)
+            listen(handler, outputs=self._outputs, trigger_mode="multiple", **self._streaming)
 
-    def describe_settings_on(self, event: Callable[..., Any]) -> None:
-        """Let an event sum the settings up anew, with what would fit the members better."""
-
-        def describe(*values: object) -> tuple[str, str]:
-            advice = json.dumps(advice_of(self._config, self._lab, values))
-            return summary_of(self._config, values), advice.replace("<", "\\u003c")
-
-        event(describe, self._panel.inputs, [self._summary, self._advice], queue=False, **UNCHECKED)
-
-    def _connect_settings(self, panel: SettingsPanel) -> None:
-        defaults = values_of(self._config, self._config.settings)
-        self.describe_settings_on(partial(gr.on, [component.change for component in panel.inputs]))
-        panel.reset.click(lambda: defaults, None, panel.inputs, queue=False, **QUIET)
-        self._summary.click(lambda: gr.Sidebar(open=True), None, panel.sidebar, queue=False, **QUIET)
-
-    def _connect_prompt(self, panel: SettingsPanel, new_conversation: gr.Button) -> None:
-        key = gr.Textbox(visible=False)
-        inputs = [key, self._conversation, self._prompt, *panel.inputs]
+    def _connect_prompt(self, new_conversation: gr.Button) -> None:
+        key, settings = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        inputs = [key, self._conversation, self._prompt, settings]
         options = {**self._streaming, **UNCHECKED}
         self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
         self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
         self.start_afresh_on(new_conversation.click)
-
-    def start_batches_on(self, event: Callable[..., Any], handler: Callable[..., str], batch: gr.HTML) -> None:
-        """Let an event start prompts with the settings of the side panel."""
-        event(handler, self._panel.inputs, batch, **UNCHECKED)
 
     def ask_on(self, event: Callable[..., Any], js: str) -> None:
         """Let an event put what a script of the browser gives into the prompt box."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -36,9 +37,18 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
 
 def states_of(service: RunService) -> str:
     """Every member's state as JSON for the chips' script."""
+    speeds = service.member_speeds()
     states = [
-        {name: getattr(state, name) for name in ("name", "phase", "words", "progress", "notice")}
-        | {"detail": without_folders(state.detail)}
+        {
+            **{name: getattr(state, name) for name in ("name", "phase", "words", "progress", "notice")},
+            "detail": without_folders(state.detail),
+            "facts": [*map(astuple, state.facts), *_cost(speeds.get(state.name))],
+        }
         for state in service.member_states()
     ]
     return json.dumps(states).replace("<", "\\u003c")
+
+
+def _cost(tokens_per_s: float | None) -> list[tuple[str, str, bool]]:
+    """What a token of a member alone took last, as a fact of its card."""
+    return [("Cost", f"{1000 / tokens_per_s:,.0f} ms a token, in the last run", False)] if tokens_per_s else []

@@ -6,7 +6,8 @@ One JSON value a line, append-only; all streams of a run are multiplexed:
     [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
     {"end": [stream, {"reason", "detail", ...figures}]}     again: what came of running it again, in words, or ""
-    {"phase": {"status", "place"}}                          of the whole run
+    {"phase": {"status", "place", "runs", "study"}}         of the whole run; what else holds the machine
+    {"read": {member: share}}                               of the prompt, by members that read it, until all have
     {"done": {"status", "saved", "outcome"}}                last
 """
 
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.events import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
-from gac_app.services.views import ENSEMBLE, is_over
+from gac_app.services.views import ENSEMBLE, LiveRun, is_over
 from gac_app.ui.forks import Fork, GrowingText
 from gac_app.ui.wording import beside_in_words, comparison_in_words, settings_in_words
 
@@ -35,10 +38,18 @@ class RunLines:
     Args:
         before: the run that it repeats, to compare its answers with.
         beside: a run with other settings whose ensemble's answer is shown too.
+        company: gives the number of other runs that decode, and the title of the lab's study that does, or "".
     """
 
-    def __init__(self, run: RunView, before: RunView | None = None, beside: RunView | None = None) -> None:
+    def __init__(
+        self,
+        run: RunView,
+        before: RunView | None = None,
+        beside: RunView | None = None,
+        company: Callable[[], tuple[int, str]] = lambda: (0, ""),
+    ) -> None:
         self._run = run
+        self._company = company
         self._before = before
         self._beside = beside
         self._streams = {**run.streams, **({BESIDE: beside.streams[ENSEMBLE]} if beside else {})}
@@ -46,12 +57,13 @@ class RunLines:
         self._num_sent = [0] * len(self._keys)
         self._texts = [GrowingText() for _ in self._keys]
         self._forks = {index: Fork() for index in range(1, len(self._keys))}  # not found yet
-        self._phase: tuple[str, int] | None = None
+        self._phase: tuple[object, ...] | None = None
+        self._read: dict[str, float] = {}
         self._text = _line({"run": self._header()})
 
     def value(self, is_last: bool = False) -> str:
         """All lines up to now; with `is_last`, closed by the `done` line."""
-        lines: list[Any] = [*self._phase_lines()]
+        lines: list[Any] = [*self._phase_lines(), *self._read_lines()]
         for index in range(len(self._keys)):
             lines += self._stream_lines(index)
         lines += self._fork_lines()
@@ -74,6 +86,7 @@ class RunLines:
             "threshold": settings.threshold,
             "settings": settings_in_words(settings),
             "is_live": not is_over(run),
+            "age_s": round(time.monotonic() - run.came_at, 1) if isinstance(run, LiveRun) else 0,
             "parent": run.parent_run_id,
             "branch_position": run.branch_position,
             "is_again": self._before is not None,
@@ -85,11 +98,22 @@ class RunLines:
         }
 
     def _phase_lines(self) -> list[Any]:
-        phase = (self._run.status, self._run.queue_place)
+        company = (0, "") if is_over(self._run) else self._company()
+        phase = (self._run.status, self._run.queue_place, *company)
         if phase == self._phase:
             return []
         self._phase = phase
-        return [{"phase": {"status": phase[0], "place": phase[1]}}]
+        return [{"phase": dict(zip(("status", "place", "runs", "study"), phase, strict=True))}]
+
+    def _read_lines(self) -> list[Any]:
+        """Only by whole hundredths, so that they stay few."""
+        if all(self._num_sent):
+            return []
+        shares = {name: round(share, 2) for name, share in self._run.shares_read().items() if share}
+        if shares == self._read:
+            return []
+        self._read = shares
+        return [{"read": shares}]
 
     def _stream_lines(self, index: int) -> list[Any]:
         stream = self._streams[self._keys[index]]

@@ -90,6 +90,13 @@ class Fields:
         except (ValueError, OverflowError):
             return _refuse_time(name)
 
+    def values(self, name: str) -> Mapping[str, Any]:
+        """An object, its own values unchecked."""
+        value = self._data.get(name)
+        if not isinstance(value, Mapping):
+            raise RequestError(name, "expected an object")
+        return value
+
     def number(self, name: str) -> int:
         value = self._data.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_NUMBER:

@@ -14,17 +14,18 @@ from gradio.context import LocalContext
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.shares import client_of
-from gac_app.services.views import ENSEMBLE, is_over
+from gac_app.services.views import is_over
 from gac_app.ui.records import RunLines
 from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
-from gac_app.ui.settings_panel import changes_from
+from gac_app.ui.settings_values import changes_from
+from gac_app.ui.turns import turns_beside
 
 if TYPE_CHECKING:
+    from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # between two updates of the board
 SAVE_PATIENCE_S = 3.0  # how long a finished run waits to learn whether it was stored
-MAX_TURNS_SHOWN = 50
 
 # Values for the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
@@ -33,13 +34,14 @@ Updates = tuple[Any, Any, Any, Any, Any]
 class RunHandlers:
     """Gradio event handlers over a `RunService`; every one gives `Updates`, errors become a notice."""
 
-    def __init__(self, service: RunService) -> None:
+    def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         self._service = service
+        self._lab = lab
 
     async def run(
-        self, key: object, conversation_id: str | None, prompt: object, *settings: object
+        self, key: object, conversation_id: str | None, prompt: object, settings: object
     ) -> AsyncIterator[Updates]:
-        """Answer a prompt with the settings of the side panel, in the order of its components."""
+        """Answer a prompt with what the settings panel holds; nothing = the defaults."""
 
         client = _client()
 
@@ -47,7 +49,7 @@ class RunHandlers:
             visitor_key = visitor_key_of(key)
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
                 raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
-            changes = changes_from(self._service.config, settings)
+            changes = changes_from(self._service.config, settings or {})
             return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
 
         async for updates in self._stream(start):
@@ -79,15 +81,15 @@ class RunHandlers:
         async for updates in self._stream(start):
             yield updates
 
-    async def revise(self, event: gr.EventData, *settings: object) -> AsyncIterator[Updates]:
-        """Ask anew in an earlier run's place, with the prompt that is sent and the settings of the side panel."""
+    async def revise(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Ask anew in an earlier run's place, with the prompt and the settings that are sent."""
 
         client = _client()
 
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
             prompt = fields.text("prompt", MAX_PROMPT_CHARS)
-            changes = changes_from(self._service.config, settings)
+            changes = changes_from(self._service.config, fields.values("settings"))
             revise = self._service.revisions.revise
             return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
@@ -123,21 +125,17 @@ class RunHandlers:
         async for updates in self._stream(start):
             yield updates
 
-    def open(self, event: gr.EventData) -> Updates:
-        """Show a stored run as it ended. Only a conversation's newest run can be gone on from; others stand alone."""
-        try:
-            fields = Fields(event._data)
-            run = self._service.look(fields.visitor_key, fields.text("run"))
-            runs = self._conversation(fields.visitor_key, run)
-            before = self._service.run_before(fields.visitor_key, run)
-            board = RunLines(run, before, self._service.run_beside(fields.visitor_key, run)).value(is_last=True)
-        except GacError as error:
-            return _notice(error)
-        if runs and runs[-1].id != run.id:
-            return board, "[]", "", gr.skip(), ""
-        return board, _turns_before(run), run.conversation_id, gr.skip(), ""
+    async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Show a run as it ended, or goes on. The next prompt goes on in its conversation, after the last turn."""
 
-    async def _stream(self, start: Callable[[], tuple[str, RunView]]) -> AsyncIterator[Updates]:
+        def find() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, self._service.look(fields.visitor_key, fields.text("run"))
+
+        async for updates in self._stream(find, prompt=gr.skip()):
+            yield updates
+
+    async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
         if not await _is_heard():
             return
         try:
@@ -145,17 +143,24 @@ class RunHandlers:
         except GacError as error:
             yield _notice(error)
             return
-        try:
+        # The block ends too when the page closes or another run takes its place.
+        with self._service.following(run):
             before = await asyncio.to_thread(self._service.run_before, key, run)
-            lines = RunLines(run, before, await asyncio.to_thread(self._service.run_beside, key, run))
-            yield lines.value(), _turns_before(run), run.conversation_id, "", ""
-            async for _ in _ticks(run):
-                yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-            yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-        finally:
-            # Reached too when the page closes or another run takes its place: nobody reads on, so nothing decodes on.
-            if not is_over(run):
-                self._service.stop(key, run.id)
+            lines = self._lines(run, before, await asyncio.to_thread(self._service.run_beside, key, run))
+            turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
+            is_live = not is_over(run) or run.is_saved is None
+            yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
+            if is_live:
+                async for _ in _ticks(run):
+                    yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+
+    def _lines(self, run: RunView, before: RunView | None, beside: RunView | None) -> RunLines:
+        def company() -> tuple[int, str]:
+            study = self._lab.running if self._lab else None
+            return self._service.num_beside(run), study.study.title if study else ""
+
+        return RunLines(run, before, beside, company)
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""
@@ -176,17 +181,6 @@ def _client() -> str:
     """What stands for the client whose event is being handled."""
     request = LocalContext.request.get(None)
     return client_of(request.client.host) if request and request.client else ""
-
-
-def _turns_before(run: RunView) -> str:
-    """The turns that a run goes on from, as JSON for the list above the prompt; first how many were deleted, if any."""
-    turns: list[dict[str, Any]] = [
-        {"id": turn.run_id, "prompt": turn.prompt, "answer": turn.answers.get(ENSEMBLE, "")}
-        for turn in run.turns[-MAX_TURNS_SHOWN:]
-    ]
-    if run.num_deleted_turns:
-        turns.insert(0, {"deleted": run.num_deleted_turns})
-    return json.dumps(turns).replace("<", "\\u003c")
 
 
 async def _ticks(run: RunView) -> AsyncIterator[None]:

@@ -15,7 +15,7 @@ _WEIGHTS = {"average": "equal weights", "score": "weights by score", "posterior"
 def settings_in_words(settings: Settings) -> str:
     """One line. What every run has comes always, what can be off only where it is on."""
     if settings.mode == "gate":
-        parts = [f"gate {settings.gate}", f"others asked below {settings.threshold:.0%}"]
+        parts = [f"gate {settings.gate}", _asked(settings.threshold)]
         parts += [f"gate temperature {settings.gate_temperature:g}"] if settings.gate_temperature != 1 else []
         parts += ["reading along"] if settings.gate_policy == "eager" else []
     elif settings.mode == "agreement":
@@ -39,6 +39,10 @@ def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[st
     others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
     there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
     return {"run": run_id, "there": " · ".join(there), "here": " · ".join(here)}
+
+
+def _asked(threshold: float) -> str:
+    return "others always asked" if threshold > 1 else f"others asked below {threshold:.0%}"
 
 
 def _weights(settings: Settings) -> str:

@@ -1,6 +1,6 @@
 // The address names the run that the board shows, so that loading the page again shows it again, live or not.
 
-const RUN_PARAM = "run", AFTER_MOUNT_MS = 50;
+const RUN_PARAM = "run";
 
 function showInAddress(runId) {
   const address = new URL(location.href);
@@ -11,11 +11,9 @@ function showInAddress(runId) {
 }
 
 /** What the address names, when the page is loaded. */
-async function openFromAddress(board) {
+function openFromAddress(board) {
   const run = new URL(location.href).searchParams.get(RUN_PARAM);
   if (!run) return;
   board.expect();
-  // Gradio hears events only once the whole page is there.
-  await new Promise((wake) => setTimeout(wake, AFTER_MOUNT_MS));
-  if (!board.run) trigger('open', { key: visitorKey(), run });
+  onLoaded(() => { if (!board.run) trigger('open', { key: visitorKey(), run }); });
 }

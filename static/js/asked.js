@@ -22,14 +22,14 @@ function askedParts(run, ask, keep) {
     run.parent ? h("p", { class: "gac-small gac-of-branch" }, run.branch_position === null ? "Asked again in the place of an earlier run. " : `Branched at token ${run.branch_position + 1} of an earlier run. `,
       act("Open the original", "Show the run that this one branched from", () => ask("open", { run: run.parent }))) : null,
     h("p", { class: "gac-small gac-ran-with", hidden: true }, `Settings of this run: ${run.settings} `,
-      run.is_own ? act("Compare with the settings below", "Ask the same with the settings that stand under the prompt, and show both ensembles' answers", () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
+      run.is_own ? act("Compare with the settings below", "Ask the same with the settings that stand under the prompt, and show both ensembles' answers", () => ask("revise", { run: run.id, prompt: run.prompt, settings: window.gac.settings() })) : null),
   ].filter(Boolean);
 }
 
 /** A run made with other settings than those that stand under the prompt says so. */
 function tellSettings(root, run) {
-  const line = root.querySelector(".gac-ran-with"), next = document.querySelector("#gac-summary")?.textContent.trim();
-  if (line && run) line.hidden = next === `Settings: ${run.settings}`;
+  const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
+  if (line && run) line.hidden = next === run.settings;
 }
 
 /** A field in the prompt's place: Enter asks, Escape leaves it as it was. */
@@ -45,7 +45,7 @@ function editPrompt(button, run, ask) {
   const send = () => {
     if (!field.value.trim()) return;
     end();
-    ask("revise", { run: run.id, prompt: field.value });
+    ask("revise", { run: run.id, prompt: field.value, settings: window.gac.settings() });
   };
   const form = h("div", { class: "gac-edit-form" }, field,
     h("button", { type: "button", class: "gac-button", text: "Ask again", onclick: send }),

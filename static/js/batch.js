@@ -95,7 +95,7 @@ function save(ending, type, text) {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   say("");
-  trigger("started", { key: visitorKey(), prompts: form.elements.prompts.value, at: Date.now() });
+  trigger("started", { key: visitorKey(), prompts: form.elements.prompts.value, settings: window.gac.settings(), at: Date.now() });
 });
 cancel.addEventListener("click", async () => {
   cancel.disabled = true;

@@ -46,7 +46,8 @@ class Board {
     this.isBusy = false;
     this.done = null;
     this.phase = { status: run?.is_live ? "running" : "", place: 0 };
-    this.startedAt = performance.now();
+    this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
+    this.reading = new Reading();
     this.root.dataset.state = run ? "run" : "empty";
     this.root.classList.remove("has-expanded");
     this.part("stage").hidden = !run;
@@ -57,6 +58,8 @@ class Board {
     this.place = null;
     if (run) this.build(run);
     showInAddress(run?.id);
+    // A run that no page says to show ends when this page goes; one that was shown waits for it to come back.
+    if (run?.is_live) server.seen_run(this.request({}));
     this.refresh(true);
     this.arrangement.fit();
   }
@@ -66,7 +69,8 @@ class Board {
     this.cards = null;
     this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
-    this.streams = run.streams.map((key, index) => new Stream(index, key, key === BESIDE ? -1 : index - 1));
+    const memberOf = (key) => (key === BESIDE ? -1 : run.members.indexOf(key.replace(/^member:/, "")));
+    this.streams = run.streams.map((key, index) => new Stream(index, key, memberOf(key)));
     this.cards = this.streams.map((stream) => this.card(stream, run));
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
@@ -98,6 +102,9 @@ class Board {
       this.cards[index].finish(end);
     } else if (line.fork) {
       this.cards[line.fork[0]].markFork(line.fork[1]);
+    } else if (line.read) {
+      this.reading.take(line.read);
+      for (const card of this.cards) card.readShare = this.reading.shareOf(card.stream.name);
     } else if (line.phase) {
       this.phase = line.phase;
     } else if (line.done) {

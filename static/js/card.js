@@ -8,11 +8,6 @@ const PROOF = {
   false: ["not reproducible", "With these members, what else runs may show in the last bits; set Reproducible to On"],
 };
 
-/** A member's name with the colour and line style that stand for it everywhere. */
-function memberName(name, index) {
-  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name, title: name }));
-}
-
 /** Copies `text` and says so on the button for a moment. */
 async function copyBy(button, text, label) {
   await navigator.clipboard.writeText(text);
@@ -89,7 +84,7 @@ class Card {
 
   refresh() {
     const { speed, end, tokens } = this.stream;
-    this.speed.textContent = speed ? `${speed.toFixed(1)} tokens/s` : end ? "" : tokens.length ? "writing" : "waiting";
+    this.speed.textContent = speed ? `${speed.toFixed(1)} tokens/s` : end ? "" : tokens.length ? "writing" : this.readShare ? `reading ${percent(this.readShare)}` : "waiting";
   }
 
   expand(isOn) {

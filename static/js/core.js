@@ -2,6 +2,12 @@
 
 window.gac ??= {}; // what the parts of the page offer each other; the board fills it
 
+/** Do something once Gradio hears events: what is triggered while the page is put together is lost. */
+function onLoaded(act) {
+  if (window.gac.isLoaded) act();
+  else document.addEventListener("gac-loaded", act, { once: true });
+}
+
 const VISITOR_KEY = "gac.visitor";
 
 /** The 256-bit key that owns this browser's runs; drawn once, kept by the browser, never in an address. */
@@ -31,6 +37,11 @@ function h(tag, props = {}, ...children) {
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
+}
+
+/** A member's name with the colour and line style that stand for it everywhere. */
+function memberName(name, index) {
+  return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name, title: name }));
 }
 
 const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;

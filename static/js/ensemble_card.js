@@ -36,7 +36,7 @@ class EnsembleCard extends Card {
   cost(others) {
     const own = this.stream.end.tokens_per_s, speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0);
     if (!own || speeds.some((speed) => speed <= 0)) return null;
-    const ratios = speeds.map((speed, index) => `${(speed / own).toFixed(1)} × ${this.run.members[index]}`);
+    const ratios = speeds.map((speed, index) => `${(speed / own).toFixed(1)} × ${others[index].name}`);
     return ["time per token, against each member alone", ratios.join(", ")];
   }
 }

@@ -106,7 +106,7 @@ class Inspector {
 
   notAsked(step) {
     const asked = new Set(step.members.map((member) => member.name));
-    const rest = this.run.members.filter((name) => !asked.has(name) && !step.dropped.includes(name));
+    const rest = this.run.members.filter((name) => this.run.streams.includes(`member:${name}`) && !asked.has(name) && !step.dropped.includes(name));
     const lines = [];
     if (rest.length) lines.push(`${step.mode === "agreement" ? "Took no part" : "Not asked"}: ${rest.join(", ")}.`);
     if (step.dropped.length) lines.push(`Lost to a failure: ${step.dropped.join(", ")}.`);

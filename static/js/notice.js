@@ -9,7 +9,9 @@ function draw() {
   const name = notice?.field.replaceAll("_", " ");
   const field = name === "prompt" ? "The prompt " : name ? `${name[0].toUpperCase()}${name.slice(1)}: ` : "";
   line.textContent = notice ? field + notice.message : "";
-  if (notice) window.gac.settle();
+  if (!notice) return;
+  window.gac.settle();
+  if (notice.field !== "prompt") window.gac.showFaults?.();
 }
 watch("value", draw);
 draw();

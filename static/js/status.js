@@ -18,14 +18,21 @@ class StatusLine {
   }
 }
 
-function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, done }) {
+function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
   if (isBusy) return performance.now() - askedAt > PATIENCE_MS ? "Still waiting for the server…" : "Starting…";
   if (!run) return "";
-  if (phase.status === "waiting" && isLive) return `In the queue, ${phase.place} ahead`;
+  const sinceStart = `${Math.round((performance.now() - startedAt) / 1000)} s`;
+  if (phase.status === "waiting" && isLive) return [`In the queue, ${phase.place} ahead`, sinceStart, ...besideWords(phase)].join(" · ");
   const tokens = plural(streams.reduce((sum, stream) => sum + stream.tokens.length, 0), "token");
-  if (isLive) return streams[0].tokens.length ? `Writing · ${tokens} · ${Math.round((performance.now() - startedAt) / 1000)} s` : "Reading the prompt…";
+  if (isLive && streams[0].tokens.length) return `Writing · ${tokens} · ${sinceStart}`;
+  if (isLive) return [reading.words(), sinceStart, reading.left(), ...besideWords(phase)].filter(Boolean).join(" · ");
   const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));
   return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, { false: "not saved", null: "not saved yet" }[done.saved]].filter(Boolean).join(" · ");
+}
+
+/** What else holds the machine. */
+function besideWords({ runs, study }) {
+  return [runs ? `${plural(runs, "other run")} at the same time` : "", study ? `a study of the Lab runs (${study})` : ""].filter(Boolean);
 }
 
 /** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */
@@ -34,7 +41,8 @@ function tellPage(board) {
   const { classList } = document.body, hint = document.querySelector(".gac-hint");
   classList.toggle("gac-is-live", isLive);
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
-  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? "" : statusOf(board);
+  const next = classList.contains("gac-shows-earlier") ? "Your next prompt goes on after the last turn" : "";
+  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? next : statusOf(board);
 }
 
 /** The database is busy or away: ask now and then what became of the run. */

@@ -23,10 +23,13 @@ function draw() {
   const turns = parseJson(props.value, []);
   list.hidden = !turns.length;
   list.replaceChildren(...turns.map((turn) => turn.deleted ? h("li", { class: "gac-small", text: without(turn.deleted) }) : h("li", {},
-    h("button", { type: "button", title: "Show this turn", onclick: () => open(turn.id) },
+    h("button", { type: "button", title: "Show this turn", "aria-current": turn.is_shown ? "true" : null, onclick: () => open(turn.id) },
       h("span", { class: "gac-turn-prompt", dir: "auto", text: turn.prompt }),
       h("span", { class: "gac-turn-answer", dir: "auto", text: turn.answer || "no answer" })))));
-  list.scrollTop = list.scrollHeight; // the newest are in sight
+  const shown = list.querySelector("[aria-current]");
+  document.body.classList.toggle("gac-shows-earlier", Boolean(shown));
+  if (shown) list.scrollTop = shown.offsetTop - list.offsetTop;
+  else list.scrollTop = list.scrollHeight; // the newest are in sight
 }
 watch("value", draw);
 draw();

@@ -10,7 +10,8 @@ class Votes {
 
   start(run) {
     clearInterval(this.timer);
-    const answers = [["ensemble", "Ensemble", null], ...run.members.map((name, index) => [`member:${name}`, name, index])];
+    const members = run.members.map((name, index) => [`member:${name}`, name, index]);
+    const answers = [["ensemble", "Ensemble", null], ...members].filter(([stream]) => run.streams.includes(stream));
     this.options = [
       ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
       { outcome: "tie", name: "Tie", member: null, key: "0" },
@@ -30,7 +31,7 @@ class Votes {
       return;
     }
     this.root.replaceChildren(
-      h("span", { class: "gac-votes-title" }, "Best answer", h("span", { class: "gac-votes-early", text: " · a vote now stops the run" })),
+      h("span", { class: "gac-votes-title" }, "Best answer", h("span", { class: "gac-votes-early", text: " · vote whenever you know, the answers go on" })),
       ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
         option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
         option.key ? h("kbd", { text: option.key }) : null)));

@@ -29,6 +29,7 @@ def with_axe(page: Watched) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
     page = open_page(serve(), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.page.wait_for_selector("p.loading", state="detached")  # Gradio's, while the page is put together
     with_axe(page)
     assert findings(page) == []
     page.ask("hello")
@@ -38,4 +39,10 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     page.page.wait_for_selector(".gac-inspector .gac-bars")
     assert findings(page) == []
     page.page.check(".gac-layouts input[value=stacked]", force=True)
+    assert findings(page) == []
+    page.page.keyboard.press("Escape")
+    page.page.click(".gac-summary")
+    page.page.click(".gac-settings summary:has-text('Advanced')")
+    page.page.fill("#gac-set-max_new_tokens", "")
+    page.page.wait_for_selector(".gac-field-note.is-fault")
     assert findings(page) == []

@@ -42,9 +42,10 @@ def test_text_can_be_read_everywhere(serve: Server, open_page: Opener, scheme: s
     for view in ("gate", "winner", "confidence"):
         page.page.check(f".gac-views input[value={view}]", force=True)
         assert page.page.evaluate(MEASURE) == [], view
-    page.page.click("#gac-summary")
-    page.page.wait_for_timeout(500)
+    page.page.click(".gac-summary")
+    page.page.click(".gac-settings summary:has-text('Advanced')")
     assert page.page.evaluate(MEASURE) == []
+    page.page.click(".gac-settings [data-act=close]")
     page.page.click("role=tab[name=History]")
     page.page.wait_for_selector(".gac-run-prompt")
     assert page.page.evaluate(MEASURE) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.models.sources import Progress
+from gac_app.services.members import MemberFact
 from tests.browser.conftest import Opener, Server, Watched
 from tests.ui.planted import ANSWER, PlantedEnsemble
 
@@ -88,15 +89,20 @@ def test_branch_votes_and_undo(serve: Server, open_page: Opener) -> None:
     page.page.wait_for_selector("text=Your choice: All bad")
 
 
-def test_a_vote_while_it_streams_stops_the_run(serve: Server, open_page: Opener) -> None:
+def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
+    assert "the answers go on" in page.text(".gac-votes-title")
     page.leave_fields()
     keys(page, "1")
-    page.wait_for_end(10)
     page.page.wait_for_selector("text=Your choice: Ensemble")
-    assert page.text(".gac-status").startswith("Stopped")
+    count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
+    page.wait_for_tokens(count + 6)
+    page.page.click("text=/^Undo/")
+    page.page.wait_for_selector("text=Best answer")
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
 
 
 def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> None:
@@ -112,9 +118,54 @@ def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> Non
     page.wait_for_end(10)
 
 
-def test_closing_the_page_stops_the_computation(serve: Server, open_page: Opener) -> None:
+def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page.ask("hello", and_wait=False)
+    page.wait_for_tokens(6)
+    assert "?run=" in page.page.url
+    page.page.reload()
+    page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
+    page.page.wait_for_selector("body.gac-is-live")
+    # Gradio's script complains of the stream that the reload cut off.
+    page.faults[:] = [fault for fault in page.faults if "AbortError" not in fault and "errored out" not in fault]
+    count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
+    page.wait_for_tokens(count + 6)
+    page.page.click(".stop-button")
+    page.wait_for_end(10)
+    assert page.text(".gac-status").startswith("Stopped")
+    page.page.reload()
+    page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
+    page.page.click("#gac-new")
+    page.page.wait_for_selector(".gac-empty")
+    assert "run=" not in page.page.url
+
+
+def test_an_address_that_names_no_run_says_so(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.page.goto(page.page.url + "?run=" + "0" * 32)
+    page.page.wait_for_selector(".gac-notice:has-text('no such run')")
+    assert page.page.locator(".gac-empty").is_visible()
+    assert "run=" not in page.page.url
+
+
+def test_an_earlier_turn_goes_on_in_its_conversation(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("first")
+    page.ask("second")
+    page.page.click(".gac-turns button")
+    page.page.wait_for_selector(".gac-asked h2:text-is('first')")
+    page.page.wait_for_selector(".gac-hint:has-text('goes on after the last turn')")
+    assert page.page.locator(".gac-turns li").count() == 2
+    assert page.text(".gac-turns [aria-current]").startswith("first")
+    page.ask("third")
+    assert page.page.locator(".gac-turns .gac-turn-prompt").all_inner_texts() == ["first", "second"]
+
+
+def test_closing_the_page_ends_the_computation_after_a_while(serve: Server, open_page: Opener) -> None:
     ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.01)
-    page = open_page(serve(ensemble))
+    site = serve(ensemble)
+    site.service.audience.unseen_s = 0.5
+    page = open_page(site)
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
     page.page.close()
@@ -196,7 +247,7 @@ def test_two_visitors_see_only_their_own(serve: Server, open_page: Opener) -> No
 
 def test_settings_change_the_next_run_and_its_summary(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
-    page.page.click("#gac-summary")
+    page.page.click(".gac-summary")
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
     page.ask("hello")
@@ -254,27 +305,32 @@ def test_every_tab_has_the_same_place(serve: Server, open_page: Opener) -> None:
     assert places[0] == places[1] == places[2]
 
 
-@pytest.mark.parametrize(
-    ("label", "typed", "name"), [("Seed", "-4", "seed"), ("Seed", "", "seed"), ("Top-k", "-1", "top k")]
-)
-def test_a_setting_out_of_range_is_named(serve: Server, open_page: Opener, label: str, typed: str, name: str) -> None:
-    page = open_page(serve())
-    page.page.click("#gac-summary")
-    page.page.get_by_label(label).fill(typed)
-    page.page.get_by_label(label).blur()
-    page.page.wait_for_selector("#gac-summary:has-text('Settings need a look')")
-    page.page.fill("#gac-prompt textarea", "hello")
-    page.page.press("#gac-prompt textarea", "Enter")
-    page.page.wait_for_selector(".gac-notice:not([hidden])")
-    assert page.text(".gac-notice").lower().startswith(name)
+def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble(pieces=LONG, pause_s=0.01)
+    site = serve(ensemble, max_running=1)
+    first, second = open_page(site), open_page(site)
+    first.ask("first", and_wait=False)
+    first.wait_for_tokens(2)
+    second.ask("second", and_wait=False)
+    second.page.wait_for_selector(
+        ".gac-status:text-matches('In the queue, 1 ahead · [0-9]+ s · 1 other run at the same')"
+    )
+    ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 4.0
+    first.page.click(".stop-button")
+    second.page.wait_for_selector(".gac-status:text-matches('Reading the prompt: 25 % · [0-9]+ s')")
+    speeds = second.page.locator(".gac-card .gac-speed:first-child").all_inner_texts()
+    assert speeds == ["reading 25 %", "reading 25 %", "reading 50 %"]
+    second.page.click(".stop-button")
+    second.wait_for_end(10)
 
 
-def test_a_temperature_typed_out_of_range_is_no_server_error(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.page.click("#gac-summary")
-    box = page.page.locator("input[type=number][aria-label*='Temperature']")
-    for typed in ("50", ""):
-        box.fill(typed)
-        page.page.wait_for_selector("#gac-summary:has-text('Settings need a look: temperature')")
-    box.fill("0.7")
-    page.page.wait_for_selector("#gac-summary:has-text('temperature 0.7')")
+def test_a_member_has_a_card(serve: Server, open_page: Opener) -> None:
+    site = serve()
+    facts = (MemberFact("Size", "494 M parameters", is_brief=True), MemberFact("Licence", "<i>apache-2.0</i>"))
+    site.service.states.set("Large", "ready", facts=facts)
+    page = open_page(site)
+    page.page.get_by_role("button", name="Large").click()
+    card = page.page.locator("[data-member=Large]")
+    assert "494 M parameters" in card.inner_text()
+    page.page.wait_for_selector("[data-member=Large] dd:text-is('<i>apache-2.0</i>')")
+    assert page.page.evaluate("Boolean(document.activeElement.closest('[data-member=Large]'))")

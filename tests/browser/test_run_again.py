@@ -66,6 +66,7 @@ def test_a_run_again_is_compared_with_the_one_before(serve: Server, open_page: O
 def test_reproducible_can_be_chosen(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     assert "reproducible" not in page.text("#gac-summary")
-    page.page.click("#gac-summary")
+    page.page.click(".gac-summary")
+    page.page.click(".gac-settings summary:has-text('Advanced')")
     page.page.get_by_label("On", exact=True).check()
     page.page.wait_for_selector("#gac-summary:has-text('reproducible on')")

@@ -55,10 +55,10 @@ def test_the_advice_is_told_until_it_is_followed(
     page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), {WEAK} lags behind {STRONG} by 50%.')")
     assert page.evaluate(MEASURE) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
-    page.click("#gac-summary")
-    page.check(f"#gac-settings input[type=radio][value='{STRONG}']")
+    page.click(".gac-summary")
+    page.check(f".gac-settings input[type=radio][value='{STRONG}']")
     page.wait_for_selector(".gac-advice", state="hidden")
-    page.click("button:text-is('Back to the defaults')")
+    page.select_option(".gac-presets select", "Defaults")
     page.wait_for_selector(".gac-advice")
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.services.members import MemberState
+from gac_app.config import MemberConfig
+from gac_app.models.base import ModelFacts
+from gac_app.models.random_model import RandomModel
+from gac_app.services.members import MemberState, facts_of
+from tests.services.house import House, answer
 
 
 @pytest.mark.parametrize(
@@ -26,3 +30,23 @@ def test_a_download_in_words(bytes_per_s: float | None, left_s: float | None, wo
 def test_other_phases_in_words() -> None:
     assert MemberState("a", "fetching").words == "fetching"
     assert MemberState("a", "loading").words == "loading"
+
+
+def test_a_card_says_what_is_known_and_nothing_else() -> None:
+    model = RandomModel("a", 1, context_length=4096)
+    model.about = ModelFacts(family="llama", size="135M", licence="apache-2.0")
+    facts = facts_of(MemberConfig(name="a", source="random:1"), model)
+    told = {fact.label: fact.text for fact in facts}
+    assert (told["Family"], told["Size"]) == ("llama", "135M")
+    assert (told["Licence"], told["Context"], told["Back end"]) == ("apache-2.0", "4,096 tokens", model.engine)
+    assert "Quantisation" not in told
+    counted = MemberConfig(name="a", source="random:1", num_params=494e6, notice="Some terms.")
+    assert facts_of(counted, RandomModel("a", 1))[0].text == "494 M parameters"
+    assert "Some terms." in [fact.text for fact in facts_of(counted, RandomModel("a", 1))]
+
+
+def test_the_cost_of_a_member_is_that_of_the_last_run(house: House) -> None:
+    service = house.service()
+    assert service.member_speeds() == {}
+    answer(service, "Go on")
+    assert set(service.member_speeds()) == {"a", "b"}

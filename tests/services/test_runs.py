@@ -14,8 +14,8 @@ from gac_app.errors import GacError, RequestError
 from gac_app.models.message import Message
 from gac_app.services.runs import RunService
 from gac_app.storage import RunStatus
-from tests.fakes import FakeModel, config_of
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, texts
+from tests.fakes import FakeModel, Fault, config_of
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, texts, until
 
 
 def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) -> None:
@@ -110,6 +110,43 @@ def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
             Message("user", "Third?"),
         )
     assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, second.id, third.id]
+
+
+def test_a_member_switched_off_takes_no_part_and_joins_again_by_the_ensemble_s_answer(house: House) -> None:
+    service = house.service()
+    without = {**SHORT, "members": ("a",), "gate": "a"}
+    first = ended(service.start(ALICE, "First?", without))
+    assert list(first.streams) == ["ensemble", "member:a"]
+    assert (first.member_names, first.streams["ensemble"].finished.num_ensembled) == (("a", "b"), 0)
+    assert first.streams["ensemble"].text == first.streams["member:a"].text
+
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+    assert second.streams["member:b"].messages[1] == Message("assistant", first.streams["ensemble"].text)
+    branch = ended(service.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
+    assert list(branch.streams) == ["ensemble", "member:a"]
+
+
+def test_the_share_of_the_prompt_read_is_told_by_member(house: House) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang"))]
+    for model in models:
+        model.pass_ids = 8
+    service = house.service(models)
+    run = service.start(ALICE, "a prompt of quite some tokens, read in parts", SHORT)
+    until(lambda: models[1].is_hanging.is_set() and run.streams["member:a"].finished)
+    shares = run.shares_read()
+    assert shares.get("b", 0.0) < 1.0
+    models[1].released.set()
+    ended(run)
+    assert run.shares_read() == {}
+
+
+def test_other_runs_that_decode_are_counted(house: House) -> None:
+    model = FakeModel("a", 1, fault=Fault("hang"))
+    service = house.service([model])
+    runs = [service.start(ALICE, f"{number}", SHORT) for number in range(3)]
+    until(lambda: sum(run.status == RunStatus.RUNNING for run in runs) == 2)
+    assert [service.num_beside(run) for run in runs] == [1, 1, 2]
+    model.released.set()
 
 
 def test_a_follow_up_to_a_run_that_still_decodes_carries_what_was_written(house: House) -> None:

@@ -121,7 +121,7 @@ def test_a_service_that_cannot_end_a_run_closes_all_the_same_and_its_row_becomes
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
     service = house.service([model], server={"max_running": 5})
     runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(5)]
-    until(lambda: sum(map(len, service._runner._sessions.values())) == 2 * len(runs))
+    until(lambda: all(len(run.sessions) == 2 for run in runs))
     assert model.is_hanging.wait(WAIT_S)
     started = time.monotonic()
 

@@ -59,6 +59,7 @@ class PlantedEnsemble:
         self.pieces, self.alone, self.pause_s, self.failing = pieces, alone or pieces, pause_s, failing
         self.is_reproducible = is_reproducible
         self.num_steps = 0
+        self.shares_read: dict[str, float] = {}
 
     def session(
         self,
@@ -99,6 +100,9 @@ class PlantedSession:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def shares_read(self) -> dict[str, float]:
+        return self._ensemble.shares_read
 
     def events(self) -> Iterator[Event]:
         text, count = "", 0

@@ -5,6 +5,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gac_app.config import Settings
 from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.services.views import RunView, StreamView
@@ -166,3 +168,30 @@ def test_a_stream_that_the_run_before_lacks_is_not_compared() -> None:
     say(run, "ensemble", "a")
     finish(run, "ensemble")
     assert [end["again"] for end in ends_of(run, before)] == [""]
+
+
+def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, shares, beside = run_view(), {"Small": 0.1, "Large": 0.0}, [1, "Threshold"]
+    monkeypatch.setattr(RunView, "shares_read", lambda _: shares)
+    lines = RunLines(run, beside=lambda: (beside[0], beside[1]))  # type: ignore[arg-type,return-value]
+
+    def new(before: str) -> list[Any]:
+        text = lines.value()[len(before) :]
+        return lines_of(text) if text else []
+
+    first = lines.value()
+    assert lines_of(first)[1:] == [
+        {"phase": {"status": "running", "place": 0, "runs": 1, "study": "Threshold"}},
+        {"read": {"Small": 0.1}},
+    ]
+    assert new(first) == []
+    shares |= {"Small": 0.104, "Large": 0.5}
+    assert new(first) == [{"read": {"Small": 0.1, "Large": 0.5}}]
+    so_far = lines.value()
+    beside[1] = ""
+    for stream in run.streams:
+        say(run, stream, "x")
+    assert next(line for line in new(so_far) if isinstance(line, dict))["phase"]["study"] == ""
+    so_far = lines.value()
+    shares["Small"] = 1.0
+    assert new(so_far) == [], "all have read the prompt"

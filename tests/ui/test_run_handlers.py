@@ -10,12 +10,7 @@ import gradio as gr
 
 from gac_app.services.runs import RunService
 from gac_app.ui.run_handlers import RunHandlers
-from gac_app.ui.settings_panel import values_of
 from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
-
-
-def defaults(service: RunService) -> list[Any]:
-    return values_of(service.config, service.config.settings)
 
 
 def collect(updates: Any) -> list[Any]:
@@ -30,12 +25,22 @@ def notice_of(update: Any) -> dict[str, Any]:
     return found
 
 
+def run_id_of(update: Any) -> str:
+    run_id: str = json.loads(update[0].splitlines()[0])["run"]["id"]
+    return run_id
+
+
+def opened(handlers: RunHandlers, key: str, run_id: str) -> Any:
+    """The last update of opening a run."""
+    return collect(handlers.open(event(key=key, run=run_id)))[-1]
+
+
 def event(**data: Any) -> gr.EventData:
     return gr.EventData(None, data)
 
 
 def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
-    updates = collect(RunHandlers(service).run(KEY, None, "hello", *defaults(service)))
+    updates = collect(RunHandlers(service).run(KEY, None, "hello", {}))
     first, last = updates[0], updates[-1]
     assert (first[1], first[3], first[4]) == ("[]", "", "")
     lines = [json.loads(line) for line in last[0].splitlines()]
@@ -45,8 +50,8 @@ def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
 
 def test_a_second_turn_shows_the_first(service: RunService) -> None:
     handlers = RunHandlers(service)
-    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
-    second = collect(handlers.run(KEY, first[2], "and then?", *defaults(service)))[0]
+    first = collect(handlers.run(KEY, None, "hello", {}))[0]
+    second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
     assert second[2] == first[2]
     assert [(turn["prompt"], turn["answer"]) for turn in json.loads(second[1])] == [("hello", "".join(ANSWER))]
 
@@ -54,7 +59,7 @@ def test_a_second_turn_shows_the_first(service: RunService) -> None:
 def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
     handlers = RunHandlers(service)
     for prompt, message in [("  ", "empty"), (None, "has to be text"), (["x"], "has to be text")]:
-        updates = collect(handlers.run(KEY, None, prompt, *defaults(service)))
+        updates = collect(handlers.run(KEY, None, prompt, {}))
         assert len(updates) == 1
         assert message in notice_of(updates[0])["message"]
         assert updates[0][3] == gr.skip()
@@ -62,31 +67,36 @@ def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService)
 
 
 def test_without_a_key_nothing_starts(service: RunService) -> None:
-    updates = collect(RunHandlers(service).run("short", None, "hello", *defaults(service)))
+    updates = collect(RunHandlers(service).run("short", None, "hello", {}))
     assert "reload the page" in notice_of(updates[0])["message"]
 
 
 def test_before_the_models_are_ready_a_friendly_word_is_said(tmp_path: Path) -> None:
     service = planted_service(tmp_path)
     service._runner.ensemble = None
-    updates = collect(RunHandlers(service).run(KEY, None, "hello", *defaults(service)))
+    updates = collect(RunHandlers(service).run(KEY, None, "hello", {}))
     assert "still loading" in notice_of(updates[0])["message"]
     service.close()
 
 
-def test_a_page_that_closes_stops_its_run(tmp_path: Path) -> None:
-    ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
-    service = planted_service(tmp_path, ensemble)
+def left(updates: Any, *, is_seen: Any = None) -> str:
+    """Take two updates of a run and go; returns the run's id. `is_seen`: the service that is told that it was seen."""
 
     async def leave() -> str:
-        updates = RunHandlers(service).run(KEY, None, "hello", *defaults(service))
-        first = await anext(updates)
+        run_id = run_id_of(await anext(updates))
+        if is_seen:
+            is_seen.note_seen(KEY, run_id)
         await anext(updates)
-        await updates.aclose()  # type: ignore[attr-defined]
-        run_id: str = json.loads(first[0].splitlines()[0])["run"]["id"]
+        await updates.aclose()
         return run_id
 
-    run = service.find(KEY, asyncio.run(leave()))
+    return asyncio.run(leave())
+
+
+def test_a_run_that_no_page_ever_showed_ends_when_nobody_follows_it(tmp_path: Path) -> None:
+    ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
+    service = planted_service(tmp_path, ensemble)
+    run = service.find(KEY, left(RunHandlers(service).run(KEY, None, "hello", {})))
     wait_until_over(service, run)
     assert run.status == "aborted"
     before = ensemble.num_steps
@@ -95,9 +105,46 @@ def test_a_page_that_closes_stops_its_run(tmp_path: Path) -> None:
     service.close()
 
 
+def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) -> None:
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+    handlers = RunHandlers(service)
+    run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=service)
+    run: Any = service.find(KEY, run_id)
+    assert not run.wait(0.2)
+
+    assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
+    assert not run.wait(0.1), "it goes on after the page that found it, too"
+
+    service.audience.unseen_s = 0.05
+    assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
+    wait_until_over(service, run)
+    assert run.status == "aborted"
+    service.close()
+
+
+def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None:
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+    service.audience.unseen_s = 0.0
+    handlers = RunHandlers(service)
+
+    async def two() -> Any:
+        first = handlers.run(KEY, None, "hello", {})
+        run_id = run_id_of(await anext(first))
+        second = handlers.open(event(key=KEY, run=run_id))
+        await anext(second)
+        await first.aclose()  # type: ignore[attr-defined]
+        run: Any = service.find(KEY, run_id)
+        assert not run.over.wait(0.1)
+        await second.aclose()  # type: ignore[attr-defined]
+        return run
+
+    wait_until_over(service, asyncio.run(two()))
+    service.close()
+
+
 def test_a_branch_takes_the_other_token(service: RunService) -> None:
     handlers = RunHandlers(service)
-    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    first = collect(handlers.run(KEY, None, "hello", {}))[0]
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
     updates = collect(handlers.branch(event(key=KEY, run=run_id, position=1, token=7)))
     lines = [json.loads(line) for line in updates[-1][0].splitlines()]
@@ -107,9 +154,9 @@ def test_a_branch_takes_the_other_token(service: RunService) -> None:
 
 def test_anothers_run_can_be_neither_opened_nor_rerun_nor_branched(service: RunService) -> None:
     handlers = RunHandlers(service)
-    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    first = collect(handlers.run(KEY, None, "hello", {}))[0]
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
-    assert "no such run" in notice_of(handlers.open(event(key=OTHER_KEY, run=run_id)))["message"]
+    assert "no such run" in notice_of(opened(handlers, OTHER_KEY, run_id))["message"]
     for updates in (
         handlers.rerun(event(key=OTHER_KEY, run=run_id)),
         handlers.branch(event(key=OTHER_KEY, run=run_id, position=1, token=7)),
@@ -119,23 +166,23 @@ def test_anothers_run_can_be_neither_opened_nor_rerun_nor_branched(service: RunS
 
 def test_a_stored_run_opens_whole(service: RunService) -> None:
     handlers = RunHandlers(service)
-    last = collect(handlers.run(KEY, None, "hello", *defaults(service)))[-1]
+    last = collect(handlers.run(KEY, None, "hello", {}))[-1]
     run_id = json.loads(last[0].splitlines()[0])["run"]["id"]
-    opened = handlers.open(event(key=KEY, run=run_id))
+    shown = opened(handlers, KEY, run_id)
 
     def tokens(value: str) -> list[Any]:
         lines = [json.loads(line) for line in value.splitlines()]
         return sorted(line for line in lines if isinstance(line, list))
 
-    assert tokens(opened[0]) == tokens(last[0])
-    assert opened[4] == ""
+    assert tokens(shown[0]) == tokens(last[0])
+    assert shown[4] == ""
 
 
 def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
     service = planted_service(tmp_path, ensemble, max_running=1, max_waiting=0)
     service.start(KEY, "first", {})
-    updates = collect(RunHandlers(service).run(OTHER_KEY, None, "second", *defaults(service)))
+    updates = collect(RunHandlers(service).run(OTHER_KEY, None, "second", {}))
     assert "queue is full" in notice_of(updates[0])["message"]
     service.close()
 
@@ -143,33 +190,34 @@ def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
 def test_odd_event_data_becomes_a_notice(service: RunService) -> None:
     handlers = RunHandlers(service)
     for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
-        assert notice_of(handlers.open(gr.EventData(None, data)))["message"]
-
-
-def run_id_of(update: Any) -> str:
-    run_id: str = json.loads(update[0].splitlines()[0])["run"]["id"]
-    return run_id
+        assert notice_of(collect(handlers.open(gr.EventData(None, data)))[-1])["message"]
 
 
 def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
     handlers = RunHandlers(service)
-    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
+    first = collect(handlers.run(KEY, None, "hello", {}))[0]
     branched = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=1, token=7)))[0]
     assert branched[1] == "[]"
-    second = collect(handlers.run(KEY, branched[2], "and then?", *defaults(service)))[0]
+    second = collect(handlers.run(KEY, branched[2], "and then?", {}))[0]
     assert [turn["id"] for turn in json.loads(second[1])] == [run_id_of(branched)]
     again = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=2, token=7)))[0]
     assert again[1] == "[]"
 
 
-def test_an_earlier_turn_opened_stands_alone_and_the_newest_goes_on(service: RunService) -> None:
+def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService) -> None:
     handlers = RunHandlers(service)
-    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[0]
-    second = collect(handlers.run(KEY, first[2], "and then?", *defaults(service)))[0]
-    assert handlers.open(event(key=KEY, run=run_id_of(first)))[1:3] == ("[]", "")
-    newest = handlers.open(event(key=KEY, run=run_id_of(second)))
-    assert newest[2] == first[2]
-    assert [turn["id"] for turn in json.loads(newest[1])] == [run_id_of(first)]
+    first = collect(handlers.run(KEY, None, "hello", {}))[0]
+    second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
+    earlier = opened(handlers, KEY, run_id_of(first))
+    assert earlier[2] == first[2]
+    marks = [(turn["id"], turn["is_shown"]) for turn in json.loads(earlier[1])]
+    assert marks == [(run_id_of(first), True), (run_id_of(second), False)]
+    third = collect(handlers.run(KEY, earlier[2], "and now?", {}))[0]
+    assert [turn["prompt"] for turn in json.loads(third[1])] == ["hello", "and then?"]
+    fed = service.find(KEY, run_id_of(third)).streams["ensemble"].messages
+    assert [message.content for message in fed if message.role == "user"] == ["hello", "and then?", "and now?"]
+    newest = opened(handlers, KEY, run_id_of(third))
+    assert [turn["is_shown"] for turn in json.loads(newest[1])] == [False, False]
 
 
 def again_of(update: Any) -> list[str]:
@@ -182,14 +230,14 @@ def test_a_run_again_says_what_came_of_it_and_so_it_does_when_opened_later(tmp_p
     ensemble = PlantedEnsemble()
     service = planted_service(tmp_path, ensemble)
     handlers = RunHandlers(service)
-    first = collect(handlers.run(KEY, None, "hello", *defaults(service)))[-1]
+    first = collect(handlers.run(KEY, None, "hello", {}))[-1]
     same = collect(handlers.rerun(event(key=KEY, run=run_id_of(first))))[-1]
     ensemble.pieces = ["Paris", " was", *ANSWER[2:]]
     other = collect(handlers.rerun(event(key=KEY, run=run_id_of(same))))[-1]
     service.close()
 
     service = planted_service(tmp_path)
-    reopened = RunHandlers(service).open(event(key=KEY, run=run_id_of(other)))
+    reopened = opened(RunHandlers(service), KEY, run_id_of(other))
     service.close()
 
     identical, differs = (

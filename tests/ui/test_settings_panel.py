@@ -8,100 +8,141 @@ import pytest
 from gac_app.errors import RequestError
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab import Lab
-from gac_app.ui.settings_panel import FIELDS, advice_of, changes_from, summary_of, values_of
+from gac_app.ui.settings_fields import fields_of, idle_of, spec_of
+from gac_app.ui.settings_panel import meaning_of
+from gac_app.ui.settings_values import changes_from, faults_in, values_of
 from tests.services.test_lab import store_in, study_pair
 from tests.services.test_strength import benchmark_data
 from tests.ui.planted import planted_config
 
 CONFIG = planted_config()
+DEFAULTS = values_of(CONFIG, CONFIG.settings)
 
 
-def values(**changed: Any) -> list[Any]:
-    """The panel's default values with some changed; `weights_own` stands for the sliders."""
-    out = values_of(CONFIG, CONFIG.settings)
-    sliders = changed.pop("weights_own", out[len(FIELDS) :])
-    for name, value in changed.items():
-        out[FIELDS.index(name)] = value
-    return [*out[: len(FIELDS)], *sliders]
+def summary_of(**values: Any) -> str:
+    summary: str = meaning_of(CONFIG, None, values)["summary"]
+    return summary
 
 
 def test_defaults_change_nothing() -> None:
-    assert changes_from(CONFIG, values()) == {}
+    assert changes_from(CONFIG, {}) == changes_from(CONFIG, DEFAULTS) == {}
 
 
 def test_only_what_differs_is_a_change() -> None:
-    assert changes_from(CONFIG, values(threshold=0.7, seed=3)) == {"threshold": 0.7, "seed": 3}
+    assert changes_from(CONFIG, {**DEFAULTS, "threshold": 0.7, "seed": 3}) == {"threshold": 0.7, "seed": 3}
+    assert changes_from(CONFIG, {"threshold": 0.7}) == {"threshold": 0.7}
 
 
-def test_own_weights_come_from_the_sliders() -> None:
-    changes = changes_from(CONFIG, values(weights="own", weights_own=[0.75, 0.25]))
-    assert changes == {"weights": {"Small": 0.75, "Large": 0.25}}
+def test_own_weights_count_where_they_are_chosen() -> None:
+    own = {"Small": 3, "Large": 1}
+    assert changes_from(CONFIG, {"weights": "own", "own_weights": own}) == {"weights": own}
+    assert changes_from(CONFIG, {"own_weights": own}) == {}
 
 
-def test_values_round_trip() -> None:
-    settings = CONFIG.settings_from({"weights": {"Small": 0.75, "Large": 0.25}, "mode": "every-step", "top_k": 5})
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": {"Small": 0.75, "Large": 0.25}, "mode": "every-step", "top_k": 5, "temperature": 0.5},
+        {"gate_policy": "eager", "alignment": "paper", "weights": "posterior", "posterior_decay": 0.9},
+        {"min_p": 0.1, "reproducible": "on", "stop": ["a b", "\n\n"], "system_prompt": "Be brief."},
+        {"members": ("Large",), "gate": "Large"},
+    ],
+)
+def test_settings_round_trip(changes: dict[str, Any]) -> None:
+    settings = CONFIG.settings_from(changes)
     assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
 
 
-def test_what_the_panel_gained_round_trips() -> None:
-    settings = CONFIG.settings_from(
-        {
-            "gate_policy": "eager",
-            "alignment": "paper",
-            "weights": "posterior",
-            "posterior_decay": 0.9,
-            "min_p": 0.1,
-            "reproducible": "on",
-            "stop": ["a b", "\n\n"],
-        }
-    )
-    assert CONFIG.settings_from(changes_from(CONFIG, values_of(CONFIG, settings))) == settings
-
-
-@pytest.mark.parametrize("sent", [[], [None], ["gate"] * 40])
-def test_a_wrong_number_of_values_is_refused(sent: list[object]) -> None:
+@pytest.mark.parametrize("sent", [[], None, "x", {"nothing": 1}, {"speculation": "on"}])
+def test_what_is_not_of_the_panel_is_refused(sent: object) -> None:
     with pytest.raises(RequestError, match="settings"):
         changes_from(CONFIG, sent)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "fault"),
     [
-        ("threshold", "high"),
-        ("seed", None),
-        ("temperature", float("inf")),
-        ("gate", "Nobody"),
-        ("mode", ["gate"]),
-        ("seed", -4),
-        ("temperature", 50),
-        ("top_p", 0),
-        ("max_new_tokens", None),
-        ("threshold", None),
-        ("alignment", "best"),
-        ("gate_policy", "soon"),
-        ("weights", "posterio"),
-        ("posterior_decay", 0),
-        ("min_p", 2),
-        ("reproducible", "maybe"),
-        ("reproducible", None),
-        ("stop", "x" * 201),
-        ("stop", 5),
+        ("threshold", "high", "Choose 0 to 100 %."),
+        ("seed", None, "Type a whole number of at least 0."),
+        ("seed", -4, "Type a whole number of at least 0."),
+        ("seed", 0.5, "Type a whole number of at least 0."),
+        ("temperature", float("inf"), "Type 0, or a number from 0.01 to 5."),
+        ("temperature", 50, "Type 0, or a number from 0.01 to 5."),
+        ("temperature", None, "Type 0, or a number from 0.01 to 5."),
+        ("temperature", 0.001, "Type 0, or a number from 0.01 to 5."),
+        ("repetition_penalty", 9, "Type a number from 1 to 3."),
+        ("gate_temperature", 0, "Type a number above 0, and at most 100."),
+        ("max_new_tokens", None, "Type a whole number from 1 to 32,768."),
+        ("top_p", 0, "Choose 1 to 100 %."),
+        ("mode", ["gate"], "Choose one of these."),
+        ("alignment", "best", "Choose one of these."),
+        ("weights", "posterio", "Choose one of these."),
+        ("reproducible", None, "Choose one of these."),
+        ("stop", "x" * 201, "Type at most 16 stop strings of at most 200 characters each."),
+        ("stop", 5, "Type at most 16 stop strings of at most 200 characters each."),
+        ("system_prompt", "x" * 20_001, "Type at most 20,000 characters."),
     ],
 )
-def test_a_bad_value_is_named_in_the_summary(name: str, value: object) -> None:
-    summary = summary_of(CONFIG, values(**{name: value}))
-    assert summary.startswith("Settings need a look")
-    assert name in summary
+def test_a_fault_stands_at_its_field_and_repeats_nothing(name: str, value: object, fault: str) -> None:
+    assert faults_in(CONFIG, {name: value}) == {name: fault}
+    with pytest.raises(RequestError) as caught:
+        changes_from(CONFIG, {name: value})
+    assert (caught.value.field, caught.value.message) == (name, fault)
 
 
-def test_cleared_texts_are_none() -> None:
-    assert changes_from(CONFIG, values(stop=None, system_prompt=None)) == {}
+@pytest.mark.parametrize("own", [{"Small": 0, "Large": 0}, {"Small": None}, {"Small": -1, "Large": 2}, 5, {}])
+def test_own_weights_have_a_fault_of_their_own(own: object) -> None:
+    assert list(faults_in(CONFIG, {"weights": "own", "own_weights": own})) == ["own_weights"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"members": ["Large"]}, {"members": []}, {"members": ["Nobody"]}, {"members": 5}, {"gate": "Nobody"}]
+)
+def test_members_and_gate_have_to_fit(wrong: dict[str, Any]) -> None:
+    assert list(faults_in(CONFIG, wrong)) == ["members"]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    wrong = {"seed": None, "top_k": -1, "temperature": 9}
+    assert set(faults_in(CONFIG, wrong)) == set(wrong)
+    with pytest.raises(RequestError, match="settings: Temperature, Top-k and Seed need a look"):
+        changes_from(CONFIG, wrong)
+    assert summary_of(**wrong).startswith("need a look")
+    assert set(faults_in(CONFIG, {"seed": None, "gate": "Large", "members": ["Small"]})) == {"seed", "members"}
+
+
+@pytest.mark.parametrize(
+    ("values", "idle"),
+    [
+        ({}, {"own_weights", "posterior_decay", "top_p", "top_k", "min_p", "seed"}),
+        ({"temperature": 1}, {"own_weights", "posterior_decay"}),
+        ({"temperature": 1, "mode": "every-step", "weights": "own"},
+         {"gate", "threshold", "gate_temperature", "gate_policy", "posterior_decay"}),
+        ({"temperature": 1, "mode": "agreement", "weights": "posterior"},
+         {"threshold", "gate_temperature", "gate_policy", "own_weights"}),
+        ({"temperature": 1, "threshold": 1.01, "weights": "own"},
+         {"gate_temperature", "gate_policy", "posterior_decay"}),
+        ({"temperature": 1, "members": ["Small"]},
+         {"mode", "gate", "threshold", "weights", "own_weights", "gate_temperature", "gate_policy", "alignment",
+          "posterior_decay"}),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_says_why(values: dict[str, Any], idle: set[str]) -> None:
+    found = idle_of(CONFIG, {**DEFAULTS, **values})
+    assert set(found) == idle
+    assert all(reason.endswith(".") for reason in found.values())
+
+
+def test_every_field_is_known_to_the_settings() -> None:
+    assert {field.name for field in fields_of(CONFIG)} | {"gate"} == set(DEFAULTS)
+    assert next(item for item in spec_of(CONFIG) if item["name"] == "seed")["min"] == 0
 
 
 def test_a_summary_says_what_matters() -> None:
-    assert "gate Small · others asked below 50%" in summary_of(CONFIG, values())
-    assert "every step combined" in summary_of(CONFIG, values(mode="every-step"))
-    assert "temperature 0.7" in summary_of(CONFIG, values(temperature=0.7))
+    assert "gate Small · others asked below 50%" in summary_of()
+    assert "others always asked" in summary_of(threshold=1.01)
+    assert "every step combined" in summary_of(mode="every-step")
+    assert "temperature 0.7" in summary_of(temperature=0.7)
 
 
 def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
@@ -109,8 +150,12 @@ def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
     lab.results.files.keep(
         StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large")
     )
-    assert advice_of(CONFIG, lab, values()).startswith("On sums (40 questions), Small lags behind Large by 50%.")
-    assert advice_of(CONFIG, lab, values(gate="Large")) == ""
-    assert advice_of(CONFIG, lab, values(weights="own", weights_own=[0.5, 1])) == ""
-    assert advice_of(CONFIG, lab, values(threshold=None)) == "", "the summary says what is wrong with them"
-    assert advice_of(CONFIG, None, values()) == ""
+
+    def advice(lab: Lab | None = lab, **values: Any) -> Any:
+        return meaning_of(CONFIG, lab, values)["advice"]
+
+    assert advice().startswith("On sums (40 questions), Small lags behind Large by 50%.")
+    assert advice(gate="Large") == ""
+    assert advice(weights="own", own_weights={"Small": 0.5, "Large": 1}) == ""
+    assert advice(threshold=None) == "", "the summary says what is wrong with them"
+    assert advice(None) == ""

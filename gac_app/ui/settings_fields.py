@@ -1,0 +1,158 @@
+"""The fields of the settings panel: what each is called, how it is set, where it stands, and when it has no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from gac_app.config import Config, Settings
+
+OWN_WEIGHTS = "own"
+
+Kind = Literal["members", "choice", "number", "whole", "share", "weights", "lines", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting, or the members' own weights.
+
+    Attributes:
+        kind: how it is set; a share is a number of 0 to 1 that reads 0 to 100 %.
+        choices: pairs of a value and what it is called.
+        always: what a share above 1 is called, where there is such a one.
+        fault: what has to be put right, where its bounds do not say it.
+    """
+
+    name: str
+    group: Literal["Ensemble", "Sampling", "Advanced"]
+    kind: Kind
+    label: str
+    info: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    always: str = ""
+    fault: str = ""
+
+
+def fields_of(config: Config) -> tuple[Field, ...]:
+    """In the order of the panel."""
+    has_scores = all(member.score is not None for member in config.members)
+    weights = (
+        ("average", "Equal"),
+        *((("score", "By score"),) if has_scores else ()),
+        ("posterior", "Posterior: whoever foretold this text best counts most"),
+        (OWN_WEIGHTS, "Own"),
+    )
+    return (
+        Field("members", "Ensemble", "members", "Members", "Switch one off to leave it out of the next run."),
+        Field("mode", "Ensemble", "choice", "When the members are asked", choices=(
+            ("gate", "Gate: only where it is unsure"), ("every-step", "Every step"),
+            ("agreement", "Where they disagree"),
+        )),
+        Field("threshold", "Ensemble", "share", "Threshold",
+              "Below this confidence of the gate, the others are asked.", always="always"),
+        Field("weights", "Ensemble", "choice", "Weights", choices=weights),
+        Field("own_weights", "Ensemble", "weights", "Own weights", "Only their proportions matter."),
+        Field("temperature", "Sampling", "number", "Temperature", "0 always takes the likeliest token.",
+              fault="Type 0, or a number from 0.01 to 5."),
+        Field("top_p", "Sampling", "share", "Top-p", "The likeliest tokens that add up to this; 100 % is off."),
+        Field("top_k", "Sampling", "whole", "Top-k", "So many of the likeliest tokens; 0 is off."),
+        Field("min_p", "Sampling", "share", "Min-p", "Least share of the likeliest token's; 0 % is off."),
+        Field("repetition_penalty", "Sampling", "number", "Repetition penalty", "1 is off."),
+        Field("seed", "Sampling", "whole", "Seed", "The same seed gives the same answer."),
+        Field("max_new_tokens", "Sampling", "whole", "Longest answer, in tokens"),
+        Field("system_prompt", "Advanced", "text", "System prompt"),
+        Field("stop", "Advanced", "lines", "Stop strings", "One a line; each ends the answer. \\n is a line break."),
+        Field("gate_temperature", "Advanced", "number", "Gate temperature",
+              "Above 1 makes an overconfident gate less sure; 1 takes it as it is."),
+        Field("gate_policy", "Advanced", "choice", "When the others read what the gate wrote",
+              "The answer is the same.", choices=(
+            ("lazy", "Lazy: when they are asked, which computes least"),
+            ("eager", "Eager: along with the gate, which makes you wait least"),
+        )),
+        Field("alignment", "Advanced", "choice", "Alignment",
+              "How members agree that cut the same text into different tokens.", choices=(
+            ("prefix", "Prefix: a longer token also counts for its beginning"),
+            ("paper", "Paper: only equal tokens count together"),
+            ("unite", "Unite: as paper, of each member's favourites only"),
+        )),
+        Field("posterior_decay", "Advanced", "share", "Memory of posterior weights",
+              "What the evidence of a step earlier counts; 100 % forgets nothing."),
+        Field("reproducible", "Advanced", "choice", "Reproducible",
+              "The same answer to the last bit, whatever else runs.", choices=(
+            ("auto", "Auto: where that costs nothing"), ("on", "On"), ("off", "Off"),
+        )),
+    )  # fmt: skip
+
+
+def spec_of(config: Config) -> list[dict[str, Any]]:
+    """The fields for the panel's script, with their bounds."""
+    return [{**asdict(field), **_bounds(field.name)} for field in fields_of(config)]
+
+
+def fault_in(field: Field) -> str:
+    """What has to be put right, in one sentence that repeats nothing of what was typed."""
+    if field.fault:
+        return field.fault
+    bounds = _bounds(field.name)
+    least, most = bounds.get("min"), bounds.get("max")
+    match field.kind:
+        case "number" | "whole":
+            kind = "a whole number" if field.kind == "whole" else "a number"
+            if most is None or most > 2**53:
+                return f"Type {kind} of at least {least:,.0f}."
+            limits = f"above {least:,.0f}, and at most" if "above" in bounds else f"from {least:,.0f} to"
+            return f"Type {kind} {limits} {most:,.0f}."
+        case "share":
+            return "Choose 1 to 100 %." if least or "above" in bounds else "Choose 0 to 100 %."
+        case "lines":
+            return "Type at most 16 stop strings of at most 200 characters each."
+        case "text":
+            return "Type at most 20,000 characters."
+        case "weights":
+            return "Type a number of at least 0 for each member; one that takes part needs more than 0."
+        case "members":
+            return "Leave at least one member on, and choose the gate among those."
+        case "choice":
+            return "Choose one of these."
+
+
+def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
+    """Field -> why it has no effect on the next run, for those that have none."""
+    mode, threshold = values.get("mode"), values.get("threshold")
+    if values.get("members") and len(values["members"]) == 1:
+        alone = "Only one member takes part."
+        names = ("mode", "gate", "threshold", "weights", "own_weights", "gate_temperature", "gate_policy", "alignment",
+                 "posterior_decay")  # fmt: skip
+        idle = dict.fromkeys(names, alone)
+    else:
+        idle = {}
+        if mode == "every-step":
+            every = "Without effect: all members are asked at every step."
+            idle |= dict.fromkeys(("gate", "threshold", "gate_temperature", "gate_policy"), every)
+        elif mode == "agreement":
+            idle |= dict.fromkeys(
+                ("threshold", "gate_temperature", "gate_policy"), "Without effect: all members are always asked."
+            )
+        elif isinstance(threshold, int | float) and threshold > 1:
+            idle |= dict.fromkeys(("gate_temperature", "gate_policy"), "Without effect: the threshold is “always”.")
+        if values.get("weights") != OWN_WEIGHTS:
+            idle["own_weights"] = "Without effect: choose “Own” weights first."
+        if values.get("weights") != "posterior":
+            idle["posterior_decay"] = "Without effect: choose “Posterior” weights first."
+    if values.get("temperature") == 0:
+        greedy = "Without effect: temperature 0 takes the likeliest token."
+        idle |= dict.fromkeys(("top_p", "top_k", "min_p", "seed"), greedy)
+    return idle
+
+
+def _bounds(name: str) -> dict[str, float]:
+    """Of a number: `min` and `max`; with `above`, it has to be more than `min`."""
+    found: dict[str, float] = {}
+    field = Settings.model_fields.get(name)
+    for rule in field.metadata if field else ():
+        for key, bound in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max")):
+            if isinstance(limit := getattr(rule, key, None), int | float):
+                found[bound] = limit
+                found |= {"above": 1} if key == "gt" else {}
+    return found

@@ -1,0 +1,89 @@
+"""What the settings panel holds <-> the settings of a run; and what is wrong with it, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from gac_app.config import Config, Settings
+from gac_app.errors import RequestError
+from gac_app.ui import stop_lines
+from gac_app.ui.settings_fields import OWN_WEIGHTS, fault_in, fields_of
+
+_TEXTS = ("stop", "system_prompt")  # that may be cleared
+
+
+def values_of(config: Config, settings: Settings) -> dict[str, Any]:
+    """Field -> what the panel shows for `settings`."""
+    names = [field.name for field in fields_of(config) if field.name not in ("members", "own_weights")]
+    values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")}
+    if isinstance(settings.weights, dict):
+        values["weights"] = OWN_WEIGHTS
+    values["stop"] = stop_lines.to_lines(settings.stop)
+    values["members"] = list(settings.members or config.member_names)
+    weights = config.weights(settings)
+    values["own_weights"] = {name: round(weights[name], 4) for name in config.member_names}
+    return values
+
+
+def changes_from(config: Config, values: object) -> dict[str, Any]:
+    """The settings that differ from the defaults.
+
+    Args:
+        values: as the browser sent them, not yet checked: those that differ from `values_of` the defaults at least.
+
+    Raises:
+        RequestError: where they do not fit; it names the field, or where there are several, all of them.
+    """
+    changes, faults = _checked(config, values)
+    if len(faults) == 1:
+        raise RequestError(*next(iter(faults.items())))
+    if faults:
+        labels = [field.label for field in fields_of(config) if field.name in faults]
+        raise RequestError("settings", f"{', '.join(labels[:-1])} and {labels[-1]} need a look.")
+    return {name: value for name, value in changes.items() if value != getattr(config.settings, name)}
+
+
+def faults_in(config: Config, values: object) -> dict[str, str]:
+    """Field -> what has to be put right, of all fields that are wrong."""
+    try:
+        return _checked(config, values)[1]
+    except RequestError as error:
+        return {error.field: error.message}
+
+
+def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values as settings, and the faults in them."""
+    defaults = values_of(config, config.settings)
+    if not isinstance(values, Mapping) or any(name not in defaults for name in values):
+        raise RequestError("settings", "are not those of this page; reload it")
+    changes = _as_settings(config, {**defaults, **values})
+    faulty = ["members"] if changes["members"] == [] else []
+    try:
+        Settings.model_validate({**config.settings.model_dump(), **changes})
+    except ValidationError as error:
+        faulty += [str(item["loc"][0]) for item in error.errors()]
+    try:  # whether the others fit the members
+        config.settings_from({name: value for name, value in changes.items() if name not in faulty})
+    except RequestError as error:
+        faulty.append(error.field)
+    stands_at = {"gate": "members"}
+    if values.get("weights", defaults["weights"]) == OWN_WEIGHTS:
+        stands_at["weights"] = "own_weights"
+    by_name = {field.name: field for field in fields_of(config)}
+    return changes, {name: fault_in(by_name[name]) for name in (stands_at.get(name, name) for name in faulty)}
+
+
+def _as_settings(config: Config, values: dict[str, Any]) -> dict[str, Any]:
+    own, members = values.pop("own_weights"), values["members"]
+    if values["weights"] == OWN_WEIGHTS:
+        values["weights"] = own
+    for name in _TEXTS:
+        values[name] = "" if values[name] is None else values[name]
+    if isinstance(values["stop"], str):
+        values["stop"] = stop_lines.from_lines(values["stop"])
+    if isinstance(members, list) and set(map(str, members)) >= set(config.member_names):
+        values["members"] = ()  # all there are, later ones too
+    return values

@@ -1,0 +1,38 @@
+"""The turns of a conversation beside the one on the board, as JSON for the list above the answers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from gac_app.services.views import ENSEMBLE
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunView
+
+MAX_TURNS_SHOWN = 50
+
+
+def turns_beside(run: RunView, runs: list[RunView]) -> str:
+    """The turns that a run goes on from, and first how many were deleted, if any.
+
+    Where later ones came, all that the newest goes on from and itself, this one marked `is_shown`.
+
+    Args:
+        runs: of the conversation, in order.
+    """
+    is_newest = run.id not in [other.id for other in runs[:-1]]
+    newest = run if is_newest else runs[-1]
+    lineage = newest.turns if is_newest else (*newest.turns, newest.as_turn())
+    turns: list[dict[str, Any]] = [
+        {
+            "id": turn.run_id,
+            "prompt": turn.prompt,
+            "answer": turn.answers.get(ENSEMBLE, ""),
+            "is_shown": turn.run_id == run.id,
+        }
+        for turn in lineage[-MAX_TURNS_SHOWN:]
+    ]
+    if newest.num_deleted_turns:
+        turns.insert(0, {"deleted": newest.num_deleted_turns})
+    return json.dumps(turns).replace("<", "\\u003c")

@@ -1,0 +1,66 @@
+// Settings under a name, kept in this browser.
+
+const PRESETS_KEY = "gac.presets";
+const MAX_NAME_CHARS = 40;
+const DEFAULTS = "Defaults", CHANGED = "Not saved";
+
+class Presets {
+  /** `onChoose(changes)`: a preset's settings, as they differ from the defaults; `current()` gives those shown. */
+  constructor(root, onChoose, current) {
+    Object.assign(this, { root, onChoose, current, own: parseKept(PRESETS_KEY) });
+    this.select = h("select", { "aria-label": "Preset", onchange: () => this.choose() });
+    this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: "Name", "aria-label": "Name of the preset", hidden: true });
+    this.saveButton = h("button", { type: "submit", class: "gac-button", text: "Save as…" });
+    this.deleteButton = h("button", { type: "button", class: "gac-button gac-danger", text: "Delete", onclick: () => this.remove() });
+    this.form = h("form", {}, h("label", {}, h("span", { text: "Preset" }), this.select), this.name, this.saveButton, this.deleteButton);
+    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
+    this.name.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.askName(false);
+    });
+    root.replaceChildren(this.form);
+  }
+
+  /** Show which preset the settings are, if any. */
+  show() {
+    const now = JSON.stringify(this.current());
+    const all = [[DEFAULTS, {}], ...Object.entries(this.own)];
+    const found = all.find(([, changes]) => JSON.stringify(changes) === now)?.[0];
+    this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: CHANGED })]),
+      ...all.map(([name]) => h("option", { value: name, text: name })));
+    this.select.value = found ?? "";
+    this.deleteButton.hidden = !found || !(found in this.own);
+  }
+
+  choose() {
+    if (this.select.value) this.onChoose(this.own[this.select.value] ?? {});
+  }
+
+  askName(isAsked) {
+    this.name.hidden = !isAsked;
+    this.saveButton.textContent = isAsked ? "Save" : "Save as…";
+    (isAsked ? this.name : this.saveButton).focus();
+  }
+
+  save() {
+    if (this.name.hidden) return this.askName(true);
+    const name = this.name.value.trim();
+    if (!name || name === DEFAULTS) return this.name.focus();
+    this.own = { ...this.own, [name]: this.current() };
+    this.name.value = "";
+    this.askName(false);
+    this.keep();
+  }
+
+  remove() {
+    delete this.own[this.select.value];
+    this.keep();
+    this.select.focus();
+  }
+
+  keep() {
+    keep(PRESETS_KEY, this.own);
+    this.show();
+  }
+}

@@ -1,0 +1,36 @@
+// How far the members are with reading the prompt, and how long that may still take.
+
+const MIN_SHARE_SEEN = 0.05; // less of it says nothing about the time left
+
+class Reading {
+  constructor() {
+    Object.assign(this, { shares: {}, first: null });
+  }
+
+  take(shares) {
+    this.shares = shares;
+    // What an earlier turn has read is there at once, and tells nothing of the speed.
+    this.first ??= { share: this.least, at: performance.now() };
+  }
+
+  /** Of the member that is last. */
+  get least() {
+    return Math.min(1, ...Object.values(this.shares));
+  }
+
+  /** A member's, or without a name the ensemble's, which is that of the slowest. */
+  shareOf(name) {
+    return name === undefined ? this.least : this.shares[name] ?? 0;
+  }
+
+  words() {
+    return this.first ? `Reading the prompt: ${percent(this.least)}` : "Reading the prompt…";
+  }
+
+  left() {
+    const seen = this.first ? this.least - this.first.share : 0;
+    if (seen < MIN_SHARE_SEEN || this.least >= 1) return "";
+    const left = (performance.now() - this.first.at) / 1000 / seen * (1 - this.least);
+    return left < 1 ? "" : `about ${Math.round(left)} s left`;
+  }
+}

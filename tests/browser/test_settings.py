@@ -1,0 +1,163 @@
+"""The settings panel: fields, faults, presets, and what is kept in the browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, Watched
+from tests.ui.planted import PlantedEnsemble
+
+pytestmark = pytest.mark.browser
+
+SUMMARY = ".gac-summary-text"
+
+
+def opened(page: Watched, *, advanced: bool = False) -> None:
+    page.page.click(".gac-summary")
+    if advanced:
+        page.page.click(".gac-settings summary:has-text('Advanced')")
+
+
+def summed_up(page: Watched, words: str) -> None:
+    page.page.wait_for_selector(f"{SUMMARY}:has-text('{words}')")
+
+
+def note_of(page: Watched, name: str) -> str:
+    return page.text(f"#gac-set-{name}-note")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_panel_has_a_button_with_a_name_and_closed_takes_no_focus(
+    serve: Server, open_page: Opener, width: int
+) -> None:
+    page = open_page(serve(), viewport={"width": width, "height": 844})
+    button = page.page.get_by_role("button", name="Settings")
+    assert button.is_visible()
+    page.page.focus(".gac-summary")
+    for _ in range(40):
+        page.page.keyboard.press("Tab")
+        assert not page.page.evaluate("document.activeElement.closest('.gac-settings')")
+    button.click()
+    assert page.page.evaluate("Boolean(document.activeElement.closest('.gac-settings'))")
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    page.page.keyboard.press("Escape")
+    assert not page.page.locator(".gac-settings").is_visible()
+    assert page.page.evaluate("document.activeElement.className") == "gac-summary"
+
+
+def test_what_has_no_effect_is_disabled_and_says_why(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    assert page.page.locator("#gac-set-seed").is_disabled()
+    assert "likeliest token" in note_of(page, "seed")
+    page.page.fill("#gac-set-temperature", "0.7")
+    page.page.wait_for_selector("#gac-set-seed:enabled")
+    assert note_of(page, "seed") == ""
+    page.page.get_by_label("Every step").check()
+    page.page.wait_for_selector("#gac-set-threshold:disabled")
+    assert "every step" in note_of(page, "threshold")
+    assert page.page.locator("input[name=gac-set-mode]:checked").get_attribute("value") == "every-step"
+
+
+def test_a_threshold_reads_in_per_cent_and_always(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    output = "output[for=gac-set-threshold]"
+    assert page.text(output) == "50 %"
+    page.page.focus("#gac-set-threshold")
+    page.page.keyboard.press("ArrowRight")
+    assert page.text(output) == "51 %"
+    page.page.keyboard.press("End")
+    assert page.text(output) == "always"
+    assert page.page.get_attribute("#gac-set-threshold", "aria-valuetext") == "always"
+    summed_up(page, "others always asked")
+
+
+def test_all_bad_fields_are_told_at_once_and_a_cleared_number_is_not_zero(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    page.page.fill("#gac-set-temperature", "")
+    page.page.fill("#gac-set-max_new_tokens", "9" * 30)
+    page.page.wait_for_selector("#gac-set-max_new_tokens[aria-invalid=true]")
+    assert note_of(page, "temperature") == "Type 0, or a number from 0.01 to 5."
+    assert note_of(page, "max_new_tokens") == "Type a whole number from 1 to 32,768."
+    summed_up(page, "need a look")
+    page.page.keyboard.press("Escape")
+    page.page.fill("#gac-prompt textarea", "hello")
+    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.wait_for_selector(".gac-notice:has-text('Temperature and Longest answer, in tokens need a look.')")
+    assert page.page.evaluate("document.activeElement.id") == "gac-set-temperature"
+    assert page.page.input_value("#gac-set-temperature") == ""
+    page.page.fill("#gac-set-temperature", "0.7")
+    page.page.fill("#gac-set-max_new_tokens", "12")
+    summed_up(page, "temperature 0.7 · seed 0 · up to 12 tokens")
+    page.ask("hello")
+
+
+def test_a_fault_under_advanced_is_shown(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page, advanced=True)
+    page.page.fill("#gac-set-stop", "x" * 300)
+    page.page.wait_for_selector("#gac-set-stop[aria-invalid=true]")
+    assert "xxx" not in note_of(page, "stop")
+    page.page.reload()
+    page.page.wait_for_function("window.gac?.stop")
+    summed_up(page, "need a look")
+    page.page.fill("#gac-prompt textarea", "hello")
+    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.wait_for_selector("#gac-set-stop:focus")
+
+
+def test_settings_are_kept_in_the_browser_and_used(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    page.page.get_by_label("Every step").check()
+    page.page.fill("#gac-set-temperature", "0.3")
+    summed_up(page, "temperature 0.3")
+    page.page.reload()
+    page.page.wait_for_function("window.gac?.stop")
+    summed_up(page, "every step combined")
+    summed_up(page, "temperature 0.3")
+    page.ask("hello")
+    assert page.page.locator(".gac-views input:checked").get_attribute("value") == "winner"
+
+
+def test_presets_are_saved_named_and_deleted(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    choice = page.page.locator(".gac-presets select")
+    assert choice.input_value() == "Defaults"
+    page.page.fill("#gac-set-temperature", "0.9")
+    assert choice.locator("option:checked").inner_text() == "Not saved"
+    page.page.click("text=Save as…")
+    page.page.keyboard.type("warm <b>")
+    page.page.keyboard.press("Enter")
+    assert choice.input_value() == "warm <b>"
+    choice.select_option("Defaults")
+    summed_up(page, "greedy")
+    assert page.page.input_value("#gac-set-temperature") == "0"
+    page.page.reload()
+    page.page.wait_for_function("window.gac?.stop")
+    opened(page)
+    choice.select_option("warm <b>")
+    summed_up(page, "temperature 0.9")
+    page.page.click(".gac-presets >> text=Delete")
+    assert choice.locator("option").all_inner_texts() == ["Not saved", "Defaults"]
+
+
+def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble()))
+    opened(page)
+    card = page.page.locator("[data-member=Small]")
+    card.get_by_role("checkbox").uncheck()
+    summed_up(page, "gate Large")
+    assert page.page.get_by_role("radio", name="Large is the gate").is_checked()
+    assert note_of(page, "mode") == "Only one member takes part."
+    page.page.locator("[data-member=Large]").get_by_role("checkbox").uncheck()
+    page.page.wait_for_selector("#gac-set-members-note:has-text('Leave at least one member on')")
+    page.page.locator("[data-member=Large]").get_by_role("checkbox").check()
+    page.page.keyboard.press("Escape")
+    page.ask("hello")
+    assert page.page.locator(".gac-card h3").all_inner_texts() == ["Ensemble", "Large"]
+    assert page.page.locator(".gac-card h3 .gac-swatch").get_attribute("data-w") == "1", "its own colour"
+    assert "Small" not in page.text(".gac-votes")
