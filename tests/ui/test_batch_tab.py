@@ -13,7 +13,6 @@ import pytest
 from gac_app.services.batches import Batches
 from gac_app.services.runs import RunService
 from gac_app.ui.batch_tab import batch_functions, start_batch
-from gac_app.ui.settings_panel import values_of
 from tests.services.house import House, until
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
@@ -35,8 +34,7 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
         return reply
 
     def start(**fields: Any) -> dict[str, Any]:
-        event = gr.EventData(None, {"key": KEY, **fields})
-        reply = start_batch(service.config, batches)(event, *values_of(service.config, service.config.settings))
+        reply = start_batch(service.config, batches)(gr.EventData(None, {"key": KEY, "settings": {}, **fields}))
         found: dict[str, Any] = json.loads(reply)
         return found
 
