@@ -31,12 +31,12 @@ def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, A
 
 def listed(session: Session, visitor_key: str) -> list[StoredStudy]:
     """A visitor's, newest first, damaged ones included; without their bodies."""
-    return [_head_of(*row) for row in session.execute(_owned(visitor_key).limit(MAX_LISTED)).tuples()]
+    return [_head_of(study, key) for study, key in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
 
 
 def everybody_s(session: Session) -> list[StoredStudy]:
     """All visitors', newest first, without their bodies."""
-    return [_head_of(*row) for row in session.execute(_all().limit(MAX_LISTED)).tuples()]
+    return [_head_of(study, key) for study, key in session.execute(_all().limit(MAX_LISTED))]
 
 
 def load(session: Session, visitor_key: str, study_id: str) -> StoredStudy:
@@ -58,12 +58,12 @@ def remove(session: Session, visitor_key: str, study_id: str) -> None:
     session.execute(delete(Study).where(Study.id == study.id))
 
 
-def _all() -> Select[tuple[Study, bytes | None]]:
+def _all() -> Select[Study, bytes]:
     newest_first = (Study.created_at.desc(), Study.id)
     return select(Study, RunKey.key).outerjoin(RunKey, RunKey.id == Study.key_id).order_by(*newest_first)
 
 
-def _owned(visitor_key: str) -> Select[tuple[Study, bytes | None]]:
+def _owned(visitor_key: str) -> Select[Study, bytes]:
     mine = VisitorSession.key_hash == hash_key(visitor_key)
     return _all().join(VisitorSession, VisitorSession.id == Study.visitor_id).where(mine)
 
@@ -72,7 +72,8 @@ def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, byte
     found = session.execute(_owned(visitor_key).where(Study.id == clean_text(study_id))).one_or_none()
     if found is None:
         raise NotFoundError("no such result is kept")
-    return found[0], found[1] or b""
+    study, key = found
+    return study, key or b""
 
 
 def _head_of(study: Study, key: bytes | None) -> StoredStudy:

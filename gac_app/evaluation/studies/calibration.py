@@ -62,7 +62,8 @@ def _scaling(report: CalibrationReport) -> Table:
     rows = []
     for name, system in report.systems.items():
         before, after = system.scaling.before, system.scaling.after
-        figures = (before.ece, after and after.ece, after and after.chance_ece, before.nll, after and after.nll)
+        ece, chance_ece, nll = (after.ece, after.chance_ece, after.nll) if after else (None, None, None)
+        figures = (before.ece, ece, chance_ece, before.nll, nll)
         temperature = figure(system.scaling.temperature, 2) or NOT_KNOWN
         rows.append([name, temperature, *(figure(found, 3) or NOT_KNOWN for found in figures)])
     columns = ("system", "temperature", "ECE", "ECE scaled", "ECE by chance", "nats", "nats scaled")
