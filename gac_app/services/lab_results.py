@@ -41,7 +41,7 @@ class LabResults:
         self._benchmarks: list[Mapping[str, Any]] | None = None  # heads of all visitors' results; None = not read yet
         self._lock = threading.Lock()
 
-    def list(self, visitor_key: str) -> list[ListedResult]:
+    def of(self, visitor_key: str) -> list[ListedResult]:
         """The newest first. While the database is away, the operator's alone."""
         may_edit = self._may_edit_files(visitor_key)
         found = [ListedResult(**asdict(one), is_mine=False, may_edit=may_edit) for one in self.files.list()]

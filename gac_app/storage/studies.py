@@ -31,12 +31,12 @@ def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, A
 
 def listed(session: Session, visitor_key: str) -> list[StoredStudy]:
     """A visitor's, newest first, damaged ones included; without their bodies."""
-    return [_head_of(study, key) for study, key in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
+    return [_head_of(*row) for row in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
 
 
 def everybody_s(session: Session) -> list[StoredStudy]:
     """All visitors', newest first, without their bodies."""
-    return [_head_of(study, key) for study, key in session.execute(_all().limit(MAX_LISTED))]
+    return [_head_of(*row) for row in session.execute(_all().limit(MAX_LISTED))]
 
 
 def load(session: Session, visitor_key: str, study_id: str) -> StoredStudy:
@@ -72,8 +72,7 @@ def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, byte
     found = session.execute(_owned(visitor_key).where(Study.id == clean_text(study_id))).one_or_none()
     if found is None:
         raise NotFoundError("no such result is kept")
-    study, key = found
-    return study, key or b""
+    return found[0], found[1] or b""
 
 
 def _head_of(study: Study, key: bytes | None) -> StoredStudy:

@@ -90,7 +90,7 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         return {
             "running": _running(running, lab, fields.visitor_key) if running else None,
             "error": without_folders(lab.last_error),
-            "results": [asdict(listed) for listed in lab.results.list(fields.visitor_key)],
+            "results": [asdict(listed) for listed in lab.results.of(fields.visitor_key)],
         }
 
     @replying

@@ -117,7 +117,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page.page.click("role=tab[name=History]")
     page.page.click("role=button[name='Delete: hello']")
     page.page.click(".gac-dialog button[value=delete]")
-    page.page.wait_for_selector("text=Deleted.")
+    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
     page.page.click("role=tab[name=Compare]")
     page.page.click(".gac-asked >> text=Diff")
     assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 3, "nothing is kept of what is deleted"

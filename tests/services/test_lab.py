@@ -57,7 +57,7 @@ def test_every_study_gives_a_result_that_is_kept(study: object, tmp_path: Path) 
     lab.start(ALICE, study.name, fitting[-1] if fitting else "", 4)  # type: ignore[attr-defined]
     until(lambda: lab.running is None)
     assert lab.last_error == ""
-    [listed] = lab.results.list(ALICE)
+    [listed] = lab.results.of(ALICE)
     kept = lab.results.load(ALICE, listed.id)
     assert listed.study == kept.result.study == study.name  # type: ignore[attr-defined]
     assert kept.members == ("a", "b")
@@ -84,7 +84,7 @@ def test_one_runs_at_a_time_and_only_its_visitor_calls_it_off(tmp_path: Path) ->
     lab.cancel(ALICE)
     until(lambda: lab.running is None)
     assert lab.last_error == "The study was cancelled."
-    assert lab.results.list(ALICE) == []
+    assert lab.results.of(ALICE) == []
     lab.cancel(ALICE)  # nothing runs
 
 
@@ -172,7 +172,7 @@ def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(Fault("raise", from_read=1)), tmp_path)
     lab.start(ALICE, "eval", "trivia", 4)
     until(lambda: lab.running is None)
-    [listed] = lab.results.list(ALICE)
+    [listed] = lab.results.of(ALICE)
     assert "answers failed and count as wrong" in lab.results.load(ALICE, listed.id).result.failure
     lab.start(ALICE, "calibrate", "sense", 4)  # which needs every answer
     until(lambda: lab.running is None)
@@ -258,8 +258,8 @@ def finished(lab: Lab, key: str, *study: Any) -> None:
 def test_a_result_is_its_visitor_s_who_names_and_deletes_it(tmp_path: Path) -> None:
     lab = lab_of(random_pair(), tmp_path)
     finished(lab, ALICE, "eval", "trivia", 4)
-    [listed] = lab.results.list(ALICE)
-    assert (listed.is_mine, listed.may_edit, lab.results.list(BOB)) == (True, True, [])
+    [listed] = lab.results.of(ALICE)
+    assert (listed.is_mine, listed.may_edit, lab.results.of(BOB)) == (True, True, [])
     for forbidden in (
         lambda: lab.results.load(BOB, listed.id),
         lambda: lab.results.rename(BOB, listed.id, "x"),
@@ -268,25 +268,25 @@ def test_a_result_is_its_visitor_s_who_names_and_deletes_it(tmp_path: Path) -> N
         with pytest.raises(NotFoundError):
             forbidden()
     lab.results.rename(ALICE, listed.id, " My first ")
-    assert lab.results.list(ALICE)[0].name == lab.results.load(ALICE, listed.id).name == "My first"
+    assert lab.results.of(ALICE)[0].name == lab.results.load(ALICE, listed.id).name == "My first"
     with pytest.raises(RequestError, match="at most 100"):
         lab.results.rename(ALICE, listed.id, "x" * 101)
     assert [data["n"] for data in lab.results.benchmarks(("b", "a"))] == [4], "members' figures advise everybody"
     lab.results.delete(ALICE, listed.id)
-    assert (lab.results.list(ALICE), lab.results.benchmarks(("a", "b"))) == ([], [])
+    assert (lab.results.of(ALICE), lab.results.benchmarks(("a", "b"))) == ([], [])
 
 
 def test_the_command_line_s_results_are_the_operator_s(tmp_path: Path) -> None:
     lab = lab_of(random_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]}, server={"host": "::"})
     kept = lab.results.files.keep(StudyResult("eval", "nq: 2 questions", [], {}), ("a", "b"))
-    assert [(one.id, one.is_mine, one.may_edit) for one in lab.results.list(ALICE)] == [(kept.id, False, False)]
+    assert [(one.id, one.is_mine, one.may_edit) for one in lab.results.of(ALICE)] == [(kept.id, False, False)]
     for forbidden in (lambda: lab.results.rename(ALICE, kept.id, "x"), lambda: lab.results.delete(ALICE, kept.id)):
         with pytest.raises(RequestError, match="operator"):
             forbidden()
     lab.results.rename(CAROL, kept.id, "Baseline")
-    assert lab.results.load(ALICE, kept.id).name == lab.results.list(ALICE)[0].name == "Baseline"
+    assert lab.results.load(ALICE, kept.id).name == lab.results.of(ALICE)[0].name == "Baseline"
     lab.results.delete(CAROL, kept.id)
-    assert lab.results.list(ALICE) == []
+    assert lab.results.of(ALICE) == []
 
 
 OWN_QUESTIONS = "\n".join(
@@ -297,7 +297,7 @@ OWN_QUESTIONS = "\n".join(
 def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
     lab = lab_of(random_pair(), tmp_path)
     finished(lab, ALICE, "calibrate", "own", 5, OWN_QUESTIONS)
-    [listed] = lab.results.list(ALICE)
+    [listed] = lab.results.of(ALICE)
     assert listed.heading == "own: 5 questions"
     asked = lab.results.load(ALICE, listed.id).result.asked
     assert asked[0].prompt == "Is 0 even?\n- yes\n- no"

@@ -81,7 +81,7 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
 def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> None:
     lab.start(KEY, "sweep", "sums", 4)
     until(lambda: lab.running is None)
-    [listed] = lab.results.list(KEY)
+    [listed] = lab.results.of(KEY)
     with gr.Blocks():
         view = ResultView(lab)
     head, *plots, body = view.of(lab.results.load(KEY, listed.id))

@@ -62,8 +62,8 @@ def _scaling(report: CalibrationReport) -> Table:
     rows = []
     for name, system in report.systems.items():
         before, after = system.scaling.before, system.scaling.after
-        ece, chance_ece, nll = (after.ece, after.chance_ece, after.nll) if after else (None, None, None)
-        figures = (before.ece, ece, chance_ece, before.nll, nll)
+        scaled = (after.ece, after.chance_ece, after.nll) if after else (None, None, None)
+        figures = (before.ece, *scaled[:2], before.nll, scaled[2])
         temperature = figure(system.scaling.temperature, 2) or NOT_KNOWN
         rows.append([name, temperature, *(figure(found, 3) or NOT_KNOWN for found in figures)])
     columns = ("system", "temperature", "ECE", "ECE scaled", "ECE by chance", "nats", "nats scaled")
