@@ -122,9 +122,10 @@ class Batches:
             if run is None:
                 return
             row.prompt, row.run_id = "", run.id
-            while not run.over.wait(_LOOK_S):
-                if batch.cancelled.is_set():
-                    self._runs.stop(visitor_key, run.id)
+            with self._runs.following(run):  # so that it goes on when a page that showed it goes
+                while not run.over.wait(_LOOK_S):
+                    if batch.cancelled.is_set():
+                        self._runs.stop(visitor_key, run.id)
         except RequestError as error:
             row.error = error.message
         except GacError as error:

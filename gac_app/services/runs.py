@@ -72,8 +72,8 @@ class RunService:
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
         self._runs = LiveRuns()
-        self.revisions = Revisions(self)
         self.audience = Audience(self._runner.stop)
+        self.revisions = Revisions(self)
 
     # --- the members
 
@@ -153,11 +153,12 @@ class RunService:
     def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
         """Answer a prompt in the place of an earlier run; to be called while `changing`."""
         self.ready_ensemble()
+        is_part = bool(origin.kept or origin.branches)  # what comes anew goes on from the parent's own answers
         run = LiveRun(
             owner=owner_of(visitor_key),
             prompt=_checked_prompt(prompt),
             settings=settings,
-            keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams],
+            keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams or not is_part],
             member_names=self.config.member_names,
             origin=origin,
         )
@@ -276,6 +277,10 @@ class RunService:
         is_alike = before.branch_position is None and before.member_names == run.member_names
         return before if is_alike and not before.num_deleted_turns else None
 
+    def num_beside(self, run: RunView) -> int:
+        """How many other runs decode."""
+        return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
+
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run of the same prompt and members in whose place `run` came with other settings, if there is one."""
         if run.parent_run_id is None or run.branch_position is not None:
@@ -287,10 +292,6 @@ class RunService:
         is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names) and ENSEMBLE in parent.streams
         is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
         return parent if is_alike and is_other else None
-
-    def num_beside(self, run: RunView) -> int:
-        """How many other runs decode."""
-        return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
 
     def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
         """The steps of a stream, of which there is one at `position`, and the settings they were made with."""

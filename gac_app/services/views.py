@@ -175,8 +175,8 @@ class LiveRun(RunView):
         self.owner = owner
         self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
-        self.branches = dict(origin.branches) if origin else {}
         self.sessions: list[DecodingSession] = []  # that are open; the runner's
+        self.branches = dict(origin.branches) if origin else {}
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
         self._changed = threading.Condition()

@@ -25,7 +25,7 @@ MAX_RUNS = 20  # told of in one answer
 
 
 def build_batch(service: RunService, batches: Batches) -> gr.HTML:
-    """The form and the table. Its event `started` carries the visitor's key and the prompts, `open` a run's id."""
+    """The form and the table. Its event `started` carries key, prompts and settings, `open` a run's id."""
     return gr.HTML(
         value="",
         html_template=markup_of("batch"),
@@ -37,11 +37,11 @@ def build_batch(service: RunService, batches: Batches) -> gr.HTML:
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
-    """The handler of `started`, which carries what the settings panel holds."""
+    """The handler of `started`."""
 
     def start(fields: Fields) -> None:
         prompts = fields.text("prompts", MAX_PROMPTS_CHARS)
-        batches.start(fields.visitor_key, prompts, changes_from(config, fields.values("settings")))
+        batches.start(fields.visitor_key, prompts, changes_from(config, fields.unchecked("settings") or {}))
 
     return started_by(start)
 

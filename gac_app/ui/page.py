@@ -10,7 +10,7 @@ from gac_app.services.batches import Batches
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import markup_of, page_assets
 from gac_app.ui.batch_tab import build_batch, start_batch
-from gac_app.ui.compare_tab import QUIET, UNCHECKED, CompareTab
+from gac_app.ui.compare_tab import QUIET, CompareTab
 from gac_app.ui.history_tab import build_history
 from gac_app.ui.lab_tab import LabTab
 from gac_app.ui.members import build_member_chips
@@ -40,7 +40,7 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
             with gr.Tab("Batch", id="batch") as batch_tab:
                 batches = Batches(service)
                 batch = build_batch(service, batches)
-                batch.started(start_batch(service.config, batches), outputs=batch, **UNCHECKED)
+                batch.started(start_batch(service.config, batches), None, batch, **QUIET)
             if lab:
                 with gr.Tab("Lab", id="lab") as lab_tab:
                     studies = LabTab(lab)

@@ -38,7 +38,7 @@ class RunLines:
     Args:
         before: the run that it repeats, to compare its answers with.
         beside: a run with other settings whose ensemble's answer is shown too.
-        company: gives the number of other runs that decode, and the title of the lab's study that does, or "".
+        others: gives the number of other runs that decode, and the title of the lab's study that does, or "".
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class RunLines:
         run: RunView,
         before: RunView | None = None,
         beside: RunView | None = None,
-        company: Callable[[], tuple[int, str]] = lambda: (0, ""),
+        others: Callable[[], tuple[int, str]] = lambda: (0, ""),
     ) -> None:
         self._run = run
-        self._company = company
+        self._others = others
         self._before = before
         self._beside = beside
         self._streams = {**run.streams, **({BESIDE: beside.streams[ENSEMBLE]} if beside else {})}
@@ -98,8 +98,8 @@ class RunLines:
         }
 
     def _phase_lines(self) -> list[Any]:
-        company = (0, "") if is_over(self._run) else self._company()
-        phase = (self._run.status, self._run.queue_place, *company)
+        others = (0, "") if is_over(self._run) else self._others()
+        phase = (self._run.status, self._run.queue_place, *others)
         if phase == self._phase:
             return []
         self._phase = phase

@@ -90,12 +90,9 @@ class Fields:
         except (ValueError, OverflowError):
             return _refuse_time(name)
 
-    def values(self, name: str) -> Mapping[str, Any]:
-        """An object, its own values unchecked."""
-        value = self._data.get(name)
-        if not isinstance(value, Mapping):
-            raise RequestError(name, "expected an object")
-        return value
+    def unchecked(self, name: str) -> Any:
+        """Whatever was sent, for whoever checks it; None for nothing."""
+        return self._data.get(name)
 
     def number(self, name: str) -> int:
         value = self._data.get(name)
@@ -128,12 +125,12 @@ def started_by(function: Callable[..., None]) -> Callable[..., str]:
     The reply becomes the component's value, as JSON: the error, and the `at` that was sent, by which equal ones differ.
     """
 
-    def handler(event: gr.EventData, *inputs: object) -> str:
+    def handler(event: gr.EventData) -> str:
         at, error = 0, ""
         try:
             fields = Fields(event._data)
             at = fields.number("at")
-            function(fields, *inputs)
+            function(fields)
         except GacError as reason:
             error = without_folders(str(reason))
         return json.dumps({"at": at, "error": error}).replace("<", "\\u003c")

@@ -89,7 +89,7 @@ class RunHandlers:
         def start() -> tuple[str, RunView]:
             fields = Fields(event._data)
             prompt = fields.text("prompt", MAX_PROMPT_CHARS)
-            changes = changes_from(self._service.config, fields.values("settings"))
+            changes = changes_from(self._service.config, fields.unchecked("settings") or {})
             revise = self._service.revisions.revise
             return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
@@ -145,8 +145,7 @@ class RunHandlers:
             return
         # The block ends too when the page closes or another run takes its place.
         with self._service.following(run):
-            before = await asyncio.to_thread(self._service.run_before, key, run)
-            lines = self._lines(run, before, await asyncio.to_thread(self._service.run_beside, key, run))
+            lines = await asyncio.to_thread(self._lines, key, run)
             turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
             is_live = not is_over(run) or run.is_saved is None
             yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
@@ -155,12 +154,12 @@ class RunHandlers:
                     yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
                 yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
-    def _lines(self, run: RunView, before: RunView | None, beside: RunView | None) -> RunLines:
-        def company() -> tuple[int, str]:
+    def _lines(self, key: str, run: RunView) -> RunLines:
+        def others() -> tuple[int, str]:
             study = self._lab.running if self._lab else None
             return self._service.num_beside(run), study.study.title if study else ""
 
-        return RunLines(run, before, beside, company)
+        return RunLines(run, self._service.run_before(key, run), self._service.run_beside(key, run), others)
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""

@@ -4,7 +4,7 @@
 function send(event, data) {
   if (event === 'branch') trigger('branch', data);
   else if (event === 'rerun') trigger('rerun', data);
-  else if (event === 'revise') trigger('revise', data);
+  else if (event === 'revise') trigger('revise', { ...data, settings: window.gac.settings() });
   else if (event === 'regenerate') trigger('regenerate', data);
   else if (event === 'extend') trigger('extend', data);
   else trigger('open', data);
@@ -22,7 +22,7 @@ function askedParts(run, ask, keep) {
     run.parent ? h("p", { class: "gac-small gac-of-branch" }, run.branch_position === null ? "Asked again in the place of an earlier run. " : `Branched at token ${run.branch_position + 1} of an earlier run. `,
       act("Open the original", "Show the run that this one branched from", () => ask("open", { run: run.parent }))) : null,
     h("p", { class: "gac-small gac-ran-with", hidden: true }, `Settings of this run: ${run.settings} `,
-      run.is_own ? act("Compare with the settings below", "Ask the same with the settings that stand under the prompt, and show both ensembles' answers", () => ask("revise", { run: run.id, prompt: run.prompt, settings: window.gac.settings() })) : null),
+      run.is_own ? act("Compare with the settings below", "Ask the same with the settings that stand under the prompt, and show both ensembles' answers", () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
   ].filter(Boolean);
 }
 
@@ -45,7 +45,7 @@ function editPrompt(button, run, ask) {
   const send = () => {
     if (!field.value.trim()) return;
     end();
-    ask("revise", { run: run.id, prompt: field.value, settings: window.gac.settings() });
+    ask("revise", { run: run.id, prompt: field.value });
   };
   const form = h("div", { class: "gac-edit-form" }, field,
     h("button", { type: "button", class: "gac-button", text: "Ask again", onclick: send }),

@@ -126,7 +126,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
 def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.ask("hello")
-    page.page.click("#gac-summary")
+    page.page.click(".gac-summary")
     page.page.get_by_label("Every step").check()
     page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
     page.page.click("text=Compare with the settings below")

@@ -34,8 +34,8 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
         return reply
 
     def start(**fields: Any) -> dict[str, Any]:
-        reply = start_batch(service.config, batches)(gr.EventData(None, {"key": KEY, "settings": {}, **fields}))
-        found: dict[str, Any] = json.loads(reply)
+        event = gr.EventData(None, {"key": KEY, **fields})
+        found: dict[str, Any] = json.loads(start_batch(service.config, batches)(event))
         return found
 
     overview = ask("batch_overview")
@@ -43,6 +43,7 @@ def test_prompts_from_the_form_to_the_votes(service: RunService) -> None:
     assert ask("batch_state") == {"batch": None}
     assert start(prompts=" ", at=1)["error"] == "prompts: are missing; give one a line"
     assert start(prompts=3, at=1)["error"] == "prompts: expected text"
+    assert start(prompts="One?", settings={"seed": None}, at=1)["error"] == "seed: Type a whole number of at least 0."
     assert start(prompts="One?\nTwo <b>?", at=2) == {"at": 2, "error": ""}
     until(lambda: ask("batch_state")["batch"]["is_over"])
     rows = ask("batch_state")["batch"]["rows"]
