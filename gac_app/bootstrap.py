@@ -53,8 +53,9 @@ def build_services(config: Config) -> Services:
         StorageError: where the database cannot be opened.
         ConfigError: where the lab's questions cannot be used.
     """
-    service = RunService(config, Store(database_url(config)), _versions())
-    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service)) if config.lab.is_open else None
+    store = Store(database_url(config))
+    service = RunService(config, store, _versions())
+    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
     return Services(service, lab)
 

@@ -14,6 +14,7 @@ import typer
 from gac_app.commands import (
     bench,
     calibrate,
+    compare,
     consistency,
     db,
     export,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(generate.generate)
+app.command()(compare.compare)
 app.command()(vocab.vocab)
 app.command()(bench.bench)
 app.command()(consistency.consistency)

@@ -30,6 +30,7 @@ _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
 
 MAX_MEMBERS = 16
+MAX_NEW_TOKENS = 32_768
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_PROMPT_CHARS = 200_000
 
@@ -72,7 +73,7 @@ class Settings(Frozen):
     top_p: float = Field(1.0, ge=1e-6, le=1.0)  # what is less is nothing among float32 probabilities
     min_p: float = Field(0.0, ge=0.0, le=1.0)
     repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
-    max_new_tokens: int = Field(256, ge=1, le=32_768)
+    max_new_tokens: int = Field(256, ge=1, le=MAX_NEW_TOKENS)
     seed: int = Field(0, ge=0, lt=2**63)
     stop: tuple[str, ...] = Field((), max_length=16)
     system_prompt: str = Field("", max_length=20_000)
@@ -188,6 +189,11 @@ class ServerConfig(Frozen):
     # connections and requests are limited by that.
     visitors_per_client: int = Field(64, ge=1, le=10_000)
     max_connections: int = Field(1000, ge=10, le=100_000)
+    sharing: bool | None = None  # links by which anybody may read a run; None = only where no other machine comes in
+
+    @property
+    def is_sharing(self) -> bool:
+        return self.sharing if self.sharing is not None else self.host in _LOOPBACK
 
 
 class LabConfig(Frozen):

@@ -19,9 +19,8 @@ LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
 LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
-LAYERS["svg"] = set()
-LAYERS["line_plot"] = {"svg"}
-LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "svg", "line_plot"}
+LAYERS["charts"] = set()
+LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
@@ -49,6 +48,8 @@ HEAVY: dict[str, set[str]] = {
     "typer": {"commands", "cli"},
     "wordfreq": {"evaluation"},
     "sacrebleu": {"evaluation"},
+    "altair": {"charts"},
+    "vl_convert": {"charts"},
     "lm_eval": {"evaluation", "commands"},
 }
 

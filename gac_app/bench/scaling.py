@@ -18,9 +18,9 @@ from gac_app.bench.measurements import TRANSFORMERS_CONFIG
 from gac_app.bench.memory import MIB, peak_bytes
 from gac_app.bench.timing import decode
 from gac_app.bench.workbench import Workbench
+from gac_app.charts import Panel, Series, line_charts, to_svg
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.environment import DEFAULT_CONFIG, read_config
-from gac_app.line_plot import Panel, Point, line_plot
 
 LENGTHS, LENGTHS_QUICK = (128, 512, 1024, 2048, 3072, 4064), (128, 512)
 NUM_MEMBERS = (2, 3, 4)
@@ -50,7 +50,7 @@ def draw_scaling(is_quick: bool, folder: Path = DOCS) -> list[Path]:
             Panel(x_label, "ms a step", _points(samples, 1)),
             Panel(x_label, "MiB, at the peak", _points(samples, 2)),
         ]
-        (folder / name).write_text(line_plot(title, panels), encoding="utf-8")
+        (folder / name).write_text(to_svg(line_charts(title, panels)), encoding="utf-8")
     return [folder / name for name in plots]
 
 
@@ -58,8 +58,8 @@ def _child(kind: str, num_members: str, lengths: tuple[int, ...]) -> list[Sample
     return [tuple(sample) for sample in run_child(__name__, kind, num_members, *map(str, lengths))]
 
 
-def _points(samples: dict[str, list[Sample]], column: int) -> dict[str, list[Point]]:
-    return {name: [(sample[0], sample[column]) for sample in line] for name, line in samples.items()}
+def _points(samples: dict[str, list[Sample]], column: int) -> dict[str, Series]:
+    return {name: Series([(sample[0], sample[column]) for sample in line]) for name, line in samples.items()}
 
 
 def _sample(ensemble: Ensemble, length: int) -> Sample:

@@ -42,13 +42,15 @@ def _in_a_folder(path: Path | None) -> Path | None:
     return path
 
 
-OutOption = Annotated[Path | None, typer.Option("--out", help="Write the plot here (SVG).", callback=_in_a_folder)]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Write the charts here (.svg or .png).", callback=_in_a_folder)
+]
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Write what an option asked for. Raises BadParameter where that is impossible."""
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--out") from None
 

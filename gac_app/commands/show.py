@@ -1,4 +1,4 @@
-"""What the commands that study systems do with a result: print it, keep it, write its plot."""
+"""What the commands that study systems do with a result: print it, keep it, write its charts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from gac_app.charts import to_png, to_svg
 from gac_app.commands.options import write_file
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
@@ -19,18 +20,18 @@ from gac_app.evaluation.studies.result import StudyResult, Table
 
 
 def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None = None) -> None:
-    """Print a result, keep it for the page's Lab, and write its plot to `out`.
+    """Print a result, keep it for the page's Lab, and write its charts to `out`.
 
     Raises:
-        RequestError: where a plot is asked for and there is none.
+        RequestError: where a chart is asked for and there is none.
         GacError: after all that, where answers failed.
     """
     typer.echo(json.dumps(result.data)) if as_json else _print(result)
     KeptResults(evaluation_dir(config) / "results").keep(result, config.member_names)
     if out:
-        if not result.plot:
-            raise RequestError("out", "there is no plot of this")
-        write_file(out, result.plot)
+        if not result.plots:
+            raise RequestError("out", "there is no chart of this")
+        write_file(out, to_png(result.plots) if out.suffix == ".png" else to_svg(result.plots).encode())
     if result.failure:
         raise GacError(result.failure)
 

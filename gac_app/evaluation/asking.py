@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.journal import Answer, Journal, journal_path
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.runner import Progress, evaluate
+from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
 from gac_app.evaluation.systems import System
 from gac_app.evaluation.tasks import Task
 
@@ -49,6 +51,17 @@ class Asker:
         self._fresh = fresh
         self._on_progress = on_progress
         self._journals: dict[System, Journal] = {}
+        self._given: dict[str, list[GivenAnswer]] = {}  # by question
+        self._label = ""
+
+    @property
+    def asked(self) -> list[AskedQuestion]:
+        """Every question asked so far, with all answers."""
+        return [
+            AskedQuestion(question.id, question.as_prompt, question.accepted, self._given[question.id])
+            for question in self._questions
+            if question.id in self._given
+        ]
 
     def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
         """Every system's answers to `asked`, some of the questions, in their order."""
@@ -57,19 +70,22 @@ class Asker:
         found = evaluate(
             self.ensemble, self.task, asked, journals, num_parallel=self._parallel, on_progress=self._on_progress
         )
+        for system in systems:
+            for answer in found[system]:
+                self._note(system, answer)
         return {system: found[system] for system in systems}
 
-    def by(self, task: Task) -> Asker:
-        """One that puts the same questions by another protocol."""
-        return Asker(
-            self.ensemble,
-            task,
-            self._questions,
-            self._folder,
-            parallel=self._parallel,
-            fresh=self._fresh,
-            on_progress=self._on_progress,
-        )
+    def _note(self, system: System, answer: Answer) -> None:
+        name = system.name + self._label
+        given = self._given.setdefault(answer.question_id, [])
+        if all(other.system != name for other in given):
+            given.append(GivenAnswer(name, answer.said, answer.is_right, answer.text, answer.error))
+
+    def by(self, task: Task, label: str) -> Asker:
+        """One that puts the same questions by another protocol; `label` tells its answers from this one's."""
+        other = copy(self)
+        other.task, other._label, other._journals = task, label, {}
+        return other
 
     def _journal(self, system: System) -> Journal:
         if system not in self._journals:

@@ -19,15 +19,16 @@ class TemperatureScaling:
     """A temperature fitted on one half of the questions, and what it does to the other half.
 
     Attributes:
-        temperature: above 1 = the system was overconfident.
+        temperature: above 1 = the system was overconfident; None = none fits: too few questions, or answers no better
+            than chance.
         num_fitted: questions it was fitted on.
-        before, after: the calibration of the other questions, without and with it.
+        before, after: the calibration of the other questions, without and with it; None where there is none.
     """
 
-    temperature: float
+    temperature: float | None
     num_fitted: int
     before: Calibration
-    after: Calibration
+    after: Calibration | None
 
 
 def scale_temperature(scored: Sequence[ScoredChoices]) -> TemperatureScaling:
@@ -37,7 +38,10 @@ def scale_temperature(scored: Sequence[ScoredChoices]) -> TemperatureScaling:
     """
     fitted, checked = scored[::2], scored[1::2]
     temperature = fit_temperature(fitted)
-    return TemperatureScaling(temperature, len(fitted), calibration_of(checked), calibration_of(checked, temperature))
+    before = calibration_of(checked)
+    if not 1.01 * MIN_TEMPERATURE < temperature < 0.99 * MAX_TEMPERATURE:  # the search ended at its bound
+        return TemperatureScaling(None, len(fitted), before, None)
+    return TemperatureScaling(temperature, len(fitted), before, calibration_of(checked, temperature))
 
 
 def fit_temperature(scored: Sequence[ScoredChoices]) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.result import StudyResult, result_from_json
 
 MAX_LISTED = 200
 _ID = re.compile(r"\d{8}T\d{6}-[a-z]+-[0-9a-f]{6}")
@@ -25,6 +25,7 @@ class KeptResult:
     created_at: str
     members: tuple[str, ...]
     result: StudyResult
+    name: str = ""  # as somebody called it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,16 @@ class Listed:
     members: tuple[str, ...]
     study: str
     heading: str
+    name: str
+
+
+def is_result_id(text: str) -> bool:
+    """Whether it is the form of the ids given here."""
+    return bool(_ID.fullmatch(text))
 
 
 class KeptResults:
-    """The results of one folder, which is made with the first of them. What is kept never changes."""
+    """The results of one folder, which is made with the first of them. Of what is kept only the name changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -50,15 +57,21 @@ class KeptResults:
         now = datetime.now(UTC)
         result_id = f"{now:%Y%m%dT%H%M%S}-{result.study}-{secrets.token_hex(3)}"
         kept = KeptResult(result_id, now.isoformat(timespec="seconds"), members, result)
-        path = self._folder / f"{result_id}.json"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".part")
-            unfinished.write_text(json.dumps(asdict(kept), ensure_ascii=False), encoding="utf-8")
-            unfinished.replace(path)
-        except OSError as error:
-            raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None
+        self._write(kept)
         return kept
+
+    def rename(self, result_id: str, name: str) -> None:
+        """Raises NotFoundError, StorageError."""
+        self._write(replace(self.load(result_id), name=name))
+        self._listed.pop(result_id, None)
+
+    def delete(self, result_id: str) -> None:
+        """Raises NotFoundError, StorageError."""
+        self.load(result_id)
+        try:
+            (self._folder / f"{result_id}.json").unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{result_id}: cannot be deleted ({error.strerror})") from None
 
     def list(self) -> list[Listed]:
         """The newest first, at most `MAX_LISTED`. Files that are no results are passed over."""
@@ -68,10 +81,20 @@ class KeptResults:
 
     def load(self, result_id: str) -> KeptResult:
         """One of them. Raises NotFoundError."""
-        kept = self._read(result_id) if _ID.fullmatch(result_id) else None
+        kept = self._read(result_id) if is_result_id(result_id) else None
         if kept is None:
             raise NotFoundError("no such result is kept")
         return kept
+
+    def _write(self, kept: KeptResult) -> None:
+        path = self._folder / f"{kept.id}.json"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".part")
+            unfinished.write_text(json.dumps(asdict(kept), ensure_ascii=False), encoding="utf-8")
+            unfinished.replace(path)
+        except OSError as error:
+            raise StorageError(f"{path.name}: cannot be written ({error.strerror})") from None
 
     def _summary(self, result_id: str) -> Listed | None:
         if result_id not in self._listed:
@@ -87,10 +110,10 @@ class KeptResults:
 
 
 def _listed(kept: KeptResult) -> Listed:
-    return Listed(kept.id, kept.created_at, kept.members, kept.result.study, kept.result.heading)
+    return Listed(kept.id, kept.created_at, kept.members, kept.result.study, kept.result.heading, kept.name)
 
 
 def _kept(found: dict[str, Any]) -> KeptResult:
     result = found.pop("result")
-    tables = [Table(**table) for table in result.pop("tables")]
-    return KeptResult(**{**found, "members": tuple(found["members"])}, result=StudyResult(**result, tables=tables))
+    result.pop("plot", None)  # of earlier versions: a picture of its own, with colours of its own
+    return KeptResult(**{**found, "members": tuple(found["members"])}, result=result_from_json(result))

@@ -83,6 +83,8 @@ class Sessions:
             raise RefusedError(403, "This session belongs to another browser; reload the page.")
         self._sessions[session_hash] = self._sessions.pop(session_hash)
         session.used_at = self._clock()
+        if not session.caller.visitor:  # a stream began it, which carries no visitor's key
+            session.caller = caller
         return session
 
     def enter(self, session_hash: str, caller: Caller) -> Session:

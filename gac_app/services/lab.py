@@ -1,7 +1,7 @@
 """The Lab: studies on a small sample, one at a time for all visitors, with progress; and the results that are kept.
 
-Results belong to the operator's members, not to a visitor: everybody sees them. Runs come first: a study reads while no
-run does. Who started a study, or the operator, can cancel it.
+A result belongs to the visitor who started its study; those of the command line are the operator's, and everybody sees
+them. Runs come first: a study reads while no run does. Who started a study, or the operator, can cancel it.
 """
 
 from __future__ import annotations
@@ -9,23 +9,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import BusyError, GacError, RequestError
-from gac_app.evaluation.kept_results import KeptResult, KeptResults
+from gac_app.evaluation.kept_results import KeptResults
+from gac_app.services.lab_results import LabResults
 from gac_app.services.live_runs import owner_of
-from gac_app.services.studies import STUDIES, QuestionSet, Study, carry_out, question_sets
+from gac_app.services.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
+from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.evaluation.runner import Progress
-    from gac_app.evaluation.studies.result import StudyResult
 
-__all__ = ["MIN_QUESTIONS", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
+__all__ = ["MIN_QUESTIONS", "OWN", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +76,19 @@ class Lab:
     """Runs studies in a thread of their own, over the members that visitors use.
 
     Args:
-        folder: where answers and results are kept.
+        folder: where answers, and the operator's results, are kept.
         ensemble: gives the ensemble for one study, and what ends all that this has under way; raises GacError while it
             is not ready.
+        store: where the visitors' results are kept.
 
     Raises:
         ConfigError: where a file of questions in the configuration cannot be used.
     """
 
-    def __init__(self, config: Config, folder: Path, ensemble: Callable[[], Stoppable]) -> None:
+    def __init__(self, config: Config, folder: Path, ensemble: Callable[[], Stoppable], store: Store) -> None:
         self.sets = question_sets(config)
         self.max_questions = config.lab.max_questions
-        self.results = KeptResults(folder / "results")
+        self.results = LabResults(KeptResults(folder / "results"), store, self._may_edit_files)
         self.last_error = ""  # why the last study gave no result
         self._config = config
         self._folder = folder
@@ -106,11 +110,12 @@ class Lab:
     def may_cancel(self, visitor_key: str, running: Running) -> bool:
         return running.owner == owner_of(visitor_key) or self._is_operator(visitor_key)
 
-    def start(self, visitor_key: str, study_name: str, set_name: str, num_questions: int) -> None:
+    def start(self, visitor_key: str, study_name: str, set_name: str, num_questions: int, own: str = "") -> None:
         """Begin a study.
 
         Args:
-            set_name: of the questions; whatever, where the study needs none.
+            set_name: of the questions; `OWN` = those that the visitor gives; whatever, where the study needs none.
+            own: the visitor's questions, as text.
 
         Raises:
             RequestError: where study, set and number do not fit, or studies are not open to this visitor.
@@ -123,9 +128,8 @@ class Lab:
         study = next((study for study in STUDIES if study.name == study_name), None)
         if study is None:
             raise RequestError("study", f"{study_name!r} is none; expected {', '.join(s.name for s in STUDIES)}")
-        chosen = None if study.needs == "nothing" else self._set(study, set_name)
-        if not MIN_QUESTIONS <= num_questions <= self.max_questions:
-            raise RequestError("questions", f"expected {MIN_QUESTIONS} to {self.max_questions}")
+        chosen = None if study.needs == "nothing" else self._set(study, set_name, own)
+        self._check_number(num_questions, chosen)
         ensemble, stop = self._ensemble()
         running = Running(study, chosen.name if chosen else "", owner_of(visitor_key), stop)
         with self._lock:
@@ -134,7 +138,7 @@ class Lab:
             self._count(visitor_key)
             self._running, self.last_error = running, ""
         running.thread = threading.Thread(
-            target=self._work, args=(running, ensemble, chosen, num_questions), name="lab", daemon=True
+            target=self._work, args=(running, ensemble, chosen, num_questions, visitor_key), name="lab", daemon=True
         )
         running.thread.start()
 
@@ -167,7 +171,21 @@ class Lab:
             raise BusyError(f"You have started {limit} studies within an hour. Please try again later.")
         mine.append(time.monotonic())
 
-    def _set(self, study: Study, name: str) -> QuestionSet:
+    def _may_edit_files(self, visitor_key: str) -> bool:
+        return not self._config.is_public or self._is_operator(visitor_key)
+
+    def _check_number(self, num_questions: int, chosen: QuestionSet | None) -> None:
+        """Raise RequestError where a study cannot ask so many."""
+        if chosen is None:
+            return
+        if MIN_QUESTIONS <= num_questions <= self.max_questions and num_questions > len(chosen.questions):
+            raise RequestError("questions", f"{chosen.name} has {len(chosen.questions)}, not {num_questions}")
+        if not MIN_QUESTIONS <= num_questions <= self.max_questions:
+            raise RequestError("questions", f"expected {MIN_QUESTIONS} to {self.max_questions}")
+
+    def _set(self, study: Study, name: str, own: str) -> QuestionSet:
+        if name == OWN:
+            return own_questions(study, own)
         fitting = [found for found in self.sets if found.fits(study)]
         for found in fitting:
             if found.name == name:
@@ -176,13 +194,16 @@ class Lab:
 
     # --- in the study's thread
 
-    def _work(self, running: Running, ensemble: Ensemble, chosen: QuestionSet | None, num_questions: int) -> None:
-        error = ""
+    def _work(
+        self, running: Running, ensemble: Ensemble, chosen: QuestionSet | None, num_questions: int, visitor_key: str
+    ) -> None:
+        error, is_own = "", running.set_name == OWN
         try:
-            result = carry_out(running.study, ensemble, chosen, num_questions, self._folder, running.note)
+            with self._journals(is_own=is_own) as folder:
+                result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
             if running.cancelled.is_set():  # its last answers may have failed because of that
                 raise _Cancelled
-            self._keep(result)
+            self.results.keep(visitor_key, result, self._config.member_names, is_own=is_own)
         except _Cancelled:
             error = "The study was cancelled."
         except GacError as reason:
@@ -192,5 +213,11 @@ class Lab:
             error = "Something unexpected happened; the log of the server says what."
         self.last_error, self._running = error, None
 
-    def _keep(self, result: StudyResult) -> KeptResult:
-        return self.results.keep(result, self._config.member_names)
+    @contextmanager
+    def _journals(self, *, is_own: bool) -> Iterator[Path]:
+        """Where answers are kept for later studies; those to a visitor's own questions are not."""
+        if is_own:
+            with TemporaryDirectory(prefix="gac-study-") as folder:
+                yield Path(folder)
+        else:
+            yield self._folder

@@ -39,6 +39,7 @@ class Recorder:
                 parent_run_id=run.parent_run_id,
                 branch_position=run.branch_position,
                 repeats_run_id=run.repeats_run_id,
+                seeds=run.seeds,
                 turn_ids=tuple(turn.run_id for turn in run.turns),
                 config_hash=self._config_hash,
                 versions=self._versions,
@@ -63,10 +64,10 @@ class Recorder:
         def note(done: Future[None]) -> None:
             error = done.exception()
             if error is not None:
-                run.is_saved = False
-                run.changed()
                 # A GacError says what is wrong without repeating the text that was to be written.
                 logger.error("run %s was not saved: %s", run.id, error if isinstance(error, GacError) else type(error))
+                run.is_saved = False
+                run.changed()
 
         for write in writes:
             write.add_done_callback(note)

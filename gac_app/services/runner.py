@@ -84,6 +84,7 @@ class Runner:
         threads = [
             threading.Thread(target=self._decode, args=(run, key, stream), name=f"{run.id[:8]}-{key}")
             for key, stream in run.streams.items()
+            if stream.finished is None  # else taken over from another run
         ]
         for thread in threads:
             thread.start()
@@ -97,9 +98,9 @@ class Runner:
             assert self.ensemble is not None  # noqa: S101 (no run starts before)
             session = self.ensemble.session(
                 stream.messages,
-                run.settings,
+                run.settings.model_copy(update={"seed": run.seeds.get(key, run.settings.seed)}),
                 alone=alone_in(key),
-                branch=run.branch,
+                branch=run.branches.get(key),
                 scope=_scope(run.owner, run.conversation_id),
             )
             with self._lock:
@@ -123,7 +124,8 @@ class Runner:
 
     def _end_waiting(self, run: LiveRun, why: str) -> None:
         for stream in run.streams.values():
-            stream.events.append(_broken(stream, FinishReason.ABORT, why))
+            if stream.finished is None:
+                stream.events.append(_broken(stream, FinishReason.ABORT, why))
         self._end(run)
 
     def _end(self, run: LiveRun) -> None:

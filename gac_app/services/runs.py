@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.events import StepTrace
@@ -18,18 +17,37 @@ from gac_app.services.audience import Audience
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.recorder import Recorder
+from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
-from gac_app.services.views import ENSEMBLE, LiveRun, RunView, alone_in, member_stream, stored_view
-from gac_app.storage import RunStatus, RunSummary, Store, StoredRun, Turn, clean_text
+from gac_app.services.settling import settle
+from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream, stored_view
+from gac_app.storage import (
+    ConversationSummary,
+    HistoryFilter,
+    RunStatus,
+    RunSummary,
+    Store,
+    StoredRun,
+    Turn,
+    clean_text,
+)
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
-STORE_TIMEOUT_S = 10.0  # for a vote or a deletion to be written
+MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
 CLOSE_TIMEOUT_S = 2.0  # for all of them, when the process ends
+
+
+class Companion(Protocol):
+    """What works through a `RunService` for visitors, and is told when it must not go on."""
+
+    def forget(self, visitor_key: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class RunService:
@@ -41,18 +59,21 @@ class RunService:
         versions: of the packages that decide a result; stored with each run.
 
     Attributes:
+        companions: told of a visitor who deletes everything, and of the end.
         kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
         self.config = config
         self.states = MemberStates(config)
+        self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
         self._store = store
         config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
         self._runs = LiveRuns()
         self.audience = Audience(self._runner.stop)
+        self.revisions = Revisions(self)
 
     # --- the members
 
@@ -79,6 +100,8 @@ class RunService:
 
     def close(self) -> None:
         """Stop every run, write what is to be written, and release the models."""
+        for companion in self.companions:
+            companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
         self._store.close()
         if self._runner.ensemble is not None:
@@ -93,14 +116,14 @@ class RunService:
         changes: Mapping[str, Any],
         conversation_id: str | None = None,
         *,
-        repeats_run_id: str | None = None,
+        repeats: RunView | None = None,
         client: str = "",
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
         Args:
             changes: settings that differ from the configuration's.
-            repeats_run_id: the run that this one is once more, if it is.
+            repeats: the run that this one is once more, if it is.
             client: where it comes from, as `client_of` tells it; clients take turns.
 
         Raises:
@@ -110,7 +133,7 @@ class RunService:
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)
-        ensemble = self.ready_ensemble()
+        self.ready_ensemble()
         prompt = _checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         with self._runs.changing(owner):
@@ -122,11 +145,28 @@ class RunService:
                 member_names=self.config.member_names,
                 turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
                 conversation_id=conversation_id or None,
-                repeats_run_id=repeats_run_id,
+                repeats_run_id=repeats.id if repeats else None,
             )
-            for key, stream in run.streams.items():
-                ensemble.check_prompt(stream.messages, settings, alone=alone_in(key))
+            run.seeds = dict(repeats.seeds) if repeats else {}
             return self._begin(run, visitor_key, client)
+
+    def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
+        """Answer a prompt in the place of an earlier run; to be called while `changing`."""
+        self.ready_ensemble()
+        is_part = bool(origin.kept or origin.branches)  # what comes anew goes on from the parent's own answers
+        run = LiveRun(
+            owner=owner_of(visitor_key),
+            prompt=_checked_prompt(prompt),
+            settings=settings,
+            keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams or not is_part],
+            member_names=self.config.member_names,
+            origin=origin,
+        )
+        return self._begin(run, visitor_key, client)
+
+    def changing(self, visitor_key: str) -> AbstractContextManager[None]:
+        """Nothing of the visitor's is deleted until the block ends. Raises BusyError."""
+        return self._runs.changing(owner_of(visitor_key))
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Go on from the middle of an ensemble answer with another token, in every stream.
@@ -138,8 +178,7 @@ class RunService:
         from gac_app.decoding.session import Branch
 
         ensemble = self.ready_ensemble()
-        owner = owner_of(visitor_key)
-        with self._runs.changing(owner):
+        with self.changing(visitor_key):
             parent = self.find(visitor_key, run_id)
             steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
             step = _step_at(steps, position)
@@ -149,23 +188,13 @@ class RunService:
             branch = Branch(tuple(steps[:position]), listed[token_id])
             ensemble.check_branch(branch)
             settings = self.config.settings_from(parent.settings.model_dump())
-            run = LiveRun(
-                owner=owner,
-                prompt=parent.prompt,
-                settings=settings,
-                keys=[key for key in self._stream_keys(settings) if key in parent.streams],
-                member_names=self.config.member_names,
-                turns=parent.turns,
-                conversation_id=parent.conversation_id,
-                parent_run_id=parent.id,
-                branch=branch,
-            )
-            return self._begin(run, visitor_key, client)
+            origin = Origin(parent, position, branches=dict.fromkeys(parent.streams, branch), seeds=parent.seeds)
+            return self.ask(visitor_key, parent.prompt, settings, origin, client=client)
 
     def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """The same prompt and settings once more, as a new conversation."""
         run = self.find(visitor_key, run_id)
-        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats_run_id=run.id, client=client)
+        return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run, client=client)
 
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
         """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
@@ -174,6 +203,9 @@ class RunService:
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client
+        for key, stream in run.streams.items():
+            if stream.finished is None:
+                self.ready_ensemble().check_prompt(stream.messages, run.settings, alone=alone_in(key))
         self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
         return run
 
@@ -212,6 +244,28 @@ class RunService:
         except NotFoundError:
             return self._view(self._store.load_run(visitor_key, run_id))
 
+    def look(self, visitor_key: str, run_id: str) -> RunView:
+        """A visitor's own run, or one that is shared: that one alone, neither its conversation nor its owner's vote."""
+        try:
+            return self.find(visitor_key, run_id)
+        except NotFoundError:
+            if not self.config.server.is_sharing:
+                raise
+        run = self._view(self._store.load_shared(run_id))
+        run.is_own, run.conversation_id, run.outcome, run.num_deleted_turns = False, "", None, 0
+        run.parent_run_id = run.repeats_run_id = None
+        return run
+
+    def share(self, visitor_key: str, run_id: str, is_shared: bool) -> None:
+        """Let anybody who has its link read a run, or no longer."""
+        if is_shared and not self.config.server.is_sharing:
+            raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
+        run = self.find(visitor_key, run_id)
+        if run.is_saved is not True:
+            raise RequestError("share", "takes a run that is over and saved")
+        settle(self._store.share_run(visitor_key, run_id, is_shared))
+        run.is_shared = is_shared
+
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run that `run` repeats; None where it is gone, or a branch, or other members', or lacks a turn now."""
         if run.repeats_run_id is None:
@@ -227,9 +281,21 @@ class RunService:
         """How many other runs decode."""
         return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
 
+    def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
+        """The run of the same prompt and members in whose place `run` came with other settings, if there is one."""
+        if run.parent_run_id is None or run.branch_position is not None:
+            return None
+        try:
+            parent = self.find(visitor_key, run.parent_run_id)
+        except (NotFoundError, StorageError):
+            return None
+        is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names) and ENSEMBLE in parent.streams
+        is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
+        return parent if is_alike and is_other else None
+
     def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
         """The steps of a stream, of which there is one at `position`, and the settings they were made with."""
-        run = self.find(visitor_key, run_id)
+        run = self.look(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
         steps = run.streams[stream].steps
@@ -240,6 +306,22 @@ class RunService:
         """A visitor's stored runs, newest first."""
         owner_of(visitor_key)
         return self._store.list_runs(visitor_key, clean_text(search), limit, offset)
+
+    def conversations(
+        self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
+    ) -> list[ConversationSummary]:
+        """A visitor's stored conversations that hold a wanted run."""
+        owner_of(visitor_key)
+        return self._store.list_conversations(visitor_key, wanted, limit, offset)
+
+    def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
+        """Name a conversation, or with a blank name take its name away."""
+        if len(name) > MAX_NAME_CHARS:
+            raise RequestError("name", f"has {len(name):,} characters; at most {MAX_NAME_CHARS} are taken")
+        settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
+
+    def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> None:
+        settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
 
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
         """A conversation's runs in order, those not stored yet included. Raises NotFoundError where it has none."""
@@ -275,13 +357,13 @@ class RunService:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        _settle(self._store.vote(visitor_key, run_id, outcome))
+        settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take the vote on a run back."""
         run = self.find(visitor_key, run_id)
-        _settle(self._store.undo_vote(visitor_key, run_id))
+        settle(self._store.undo_vote(visitor_key, run_id))
         run.outcome = None
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
@@ -301,27 +383,32 @@ class RunService:
                 run.forget_turn(run_id)
             self._runner.forget(owner, conversation_id)
             try:
-                _settle(self._store.delete_run(visitor_key, run_id))
+                settle(self._store.delete_run(visitor_key, run_id))
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
 
+    def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
+        """Forget several runs, one after another; those that are gone already are no error."""
+        for run_id in run_ids:
+            with suppress(NotFoundError):
+                self.delete_run(visitor_key, run_id)
+
+    def delete_conversation(self, visitor_key: str, conversation_id: str) -> None:
+        """Forget all runs of a conversation, the newest first, and its name."""
+        self.delete_runs(visitor_key, self._store.run_ids_of(visitor_key, conversation_id))
+
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
         owner = owner_of(visitor_key)
+        for companion in self.companions:
+            companion.forget(visitor_key)
         with self._runs.changing(owner):
             live = self._runs.of(owner)
             self._runs.remove(live)
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
-            _settle(self._store.delete_visitor(visitor_key))
-
-
-def _settle(write: Future[None]) -> None:
-    try:
-        write.result(STORE_TIMEOUT_S)
-    except TimeoutError:
-        raise StorageError("the database is busy; this may be saved a little later") from None
+            settle(self._store.delete_visitor(visitor_key))
 
 
 def _checked_prompt(prompt: str) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.questions import Question, first_of_each_domain
-from gac_app.evaluation.tasks import Task, asked
+from gac_app.evaluation.questions import Question, first_of_each_domain, parse_questions
+from gac_app.evaluation.tasks import Task, asked, load_task
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
 
 _SAMPLES = Path(__file__).parents[1] / "evaluation" / "samples"
 _OWN_SETS = {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}  # file -> whose protocol it follows
+
+OWN = "own"  # stands for the questions that a visitor gives
+_OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # whose protocol those follow
 
 Needs = Literal["any", "choice", "generation", "nothing"]
 
@@ -57,6 +60,19 @@ class QuestionSet:
         return study.needs in ("any", self.task.kind)
 
 
+def own_questions(study: Study, text: str) -> QuestionSet:
+    """A visitor's questions. Raises RequestError where they are none, or do not fit the study."""
+    questions = parse_questions(text, "questions")
+    kind = "choice" if all(question.is_choice for question in questions) else "generation"
+    task = load_task(_OWN_TASKS[kind])
+    task.check(questions)
+    found = QuestionSet(OWN, task.model_copy(update={"name": OWN}), tuple(questions))
+    if not found.fits(study):
+        wanted = "'choices' and the right one, 'answer'" if study.needs == "choice" else "accepted 'answers'"
+        raise RequestError("questions", f"{study.title} needs questions with {wanted}")
+    return found
+
+
 def carry_out(
     study: Study,
     ensemble: Ensemble,
@@ -73,7 +89,7 @@ def carry_out(
         return run_vocabularies(ensemble)
     sample = first_of_each_domain(chosen.questions, num_questions)
     ask = Asker(ensemble, chosen.task, chosen.questions, folder, on_progress=on_progress)
-    return _RUN[study.name](ask, chosen, sample)
+    return replace(_RUN[study.name](ask, chosen, sample), asked=ask.asked)
 
 
 def _benchmark(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.decoding.session import Branch, DecodingSession
 
 WAITING = "waiting"
+LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
 
 
 def member_stream(name: str) -> str:
@@ -92,6 +93,9 @@ class RunView:
     repeats_run_id: str | None = None
     turns: tuple[Turn, ...] = ()  # of its conversation, those that it goes on from
     num_deleted_turns: int = 0  # of these, how many were deleted since
+    is_shared: bool = False  # anybody who knows its id may read it
+    seeds: dict[str, int] = field(default_factory=dict)  # by stream, of those sampled with another than the settings'
+    is_own: bool = True  # whoever looks at it owns it
 
     def feed(self, system_prompt: str) -> None:
         """Set what every stream is fed, from the prompt and the turns."""
@@ -112,11 +116,30 @@ class RunView:
         return (*self.streams, "tie", "all-bad")
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The run that another is made from, in whose place of the conversation it comes.
+
+    Attributes:
+        branch_position: the step at which it leaves the ensemble's answer, if that is what it does.
+        branches: by stream, what its answer begins with.
+        kept: by stream, answers that are taken over.
+        seeds: by stream, where they are not the settings'.
+    """
+
+    parent: RunView
+    branch_position: int | None = None
+    branches: Mapping[str, Branch] = field(default_factory=dict)
+    kept: Mapping[str, LiveStream] = field(default_factory=dict)
+    seeds: Mapping[str, int] = field(default_factory=dict)
+
+
 class LiveRun(RunView):
     """A run of this process. Its owner's key never leaves the service.
 
     Args:
         keys: its streams, the ensemble's first.
+        turns, conversation_id: that it goes on from, where it has no `origin`.
     """
 
     streams: dict[str, LiveStream]
@@ -131,28 +154,29 @@ class LiveRun(RunView):
         member_names: tuple[str, ...],
         turns: tuple[Turn, ...] = (),
         conversation_id: str | None = None,
-        parent_run_id: str | None = None,
-        branch: Branch | None = None,
+        origin: Origin | None = None,
         repeats_run_id: str | None = None,
     ) -> None:
+        kept = origin.kept if origin else {}
         super().__init__(
             id=uuid.uuid4().hex,
-            conversation_id=conversation_id or uuid.uuid4().hex,
+            conversation_id=(origin.parent.conversation_id if origin else conversation_id) or uuid.uuid4().hex,
             prompt=prompt,
             settings=settings,
             member_names=member_names,
             status=WAITING,
-            streams={key: LiveStream(key.removeprefix("member:")) for key in keys},
-            turns=turns,
-            parent_run_id=parent_run_id,
-            branch_position=len(branch.steps) if branch else None,
+            streams={key: kept.get(key) or LiveStream(key.removeprefix("member:")) for key in keys},
+            turns=origin.parent.turns if origin else turns,
+            parent_run_id=origin.parent.id if origin else None,
+            branch_position=origin.branch_position if origin else None,
+            seeds=dict(origin.seeds) if origin else {},
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
         self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
-        self.branch = branch
         self.sessions: list[DecodingSession] = []  # that are open; the runner's
+        self.branches = dict(origin.branches) if origin else {}
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
         self.over = threading.Event()  # nothing more will come
         self._changed = threading.Condition()
@@ -206,6 +230,8 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
         repeats_run_id=run.repeats_run_id,
         turns=run.turns,
         num_deleted_turns=run.num_deleted_turns,
+        is_shared=run.is_shared,
+        seeds=run.seeds,
     )
     view.feed(run.settings.get("system_prompt", ""))
     return view
@@ -233,6 +259,11 @@ def _ended(tokens: Sequence[TokenEvent], finished: FinishedEvent) -> Sequence[Ev
     """Events with their end, none of which is looked at."""
     num_tokens = len(tokens)
     return LazySequence(num_tokens + 1, lambda at: tokens[at] if at < num_tokens else finished)
+
+
+def is_over(run: RunView) -> bool:
+    """Whether nothing more will come, its being saved aside."""
+    return run.status not in LIVE_STATUSES
 
 
 def run_status(streams: Sequence[StreamView]) -> RunStatus:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.serialise import usage_to_json
 from gac_app.errors import NotFoundError
-from gac_app.storage.queries import get_owned, hash_key, owned
+from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, owned
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Conversation, Run, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import Answer, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_text
 
 
@@ -27,6 +27,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
         "member_names": new.member_names,
         "versions": new.versions,
         "turn_ids": new.turn_ids,
+        "seeds": new.seeds,
     }
     session.add(
         Run(
@@ -50,13 +51,22 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
     key_hash = hash_key(new.visitor_key)
     conversation = session.get(Conversation, clean_text(new.conversation_id))
     if conversation is None:
-        visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
-        conversation = Conversation(id=new.conversation_id, visitor=visitor or VisitorSession(key_hash=key_hash))
+        conversation = Conversation(id=new.conversation_id, visitor=own_visitor(session, new.visitor_key))
         session.add(conversation)
         session.flush()
     elif conversation.visitor.key_hash != key_hash:
         raise NotFoundError("there is no such conversation")
     return conversation
+
+
+def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
+    """The visitor of that key, made where there is none."""
+    key_hash = hash_key(visitor_key)
+    visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
+    if visitor is None:
+        visitor = VisitorSession(key_hash=key_hash)
+        session.add(visitor)
+    return visitor
 
 
 def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
@@ -114,15 +124,42 @@ def undo_vote(session: Session, visitor_key: str, run_id: str) -> None:
     session.execute(delete(Vote).where(Vote.run_id == run.id))
 
 
+def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool) -> None:
+    get_owned(session, visitor_key, run_id).is_shared = is_shared
+
+
+def name_conversation(session: Session, visitor_key: str, conversation_id: str, name: str) -> None:
+    """Every name has a key of its own, so that the one before can no longer be read."""
+    conversation = get_owned_conversation(session, visitor_key, conversation_id)
+    _destroy_name_keys(session, Conversation.id == conversation.id)
+    conversation.name, conversation.key_id = None, None
+    if name:
+        key = new_key(session)
+        conversation.name, conversation.key_id = seal(key.key, clean_text(name).encode()), key.id
+
+
+def star_conversation(session: Session, visitor_key: str, conversation_id: str, is_starred: bool) -> None:
+    get_owned_conversation(session, visitor_key, conversation_id).is_starred = is_starred
+
+
+def _destroy_name_keys(session: Session, of: ColumnElement[bool]) -> None:
+    destroy_keys(session, select(Conversation.key_id).where(of, Conversation.key_id.is_not(None)))
+
+
 def delete_run(session: Session, visitor_key: str, run_id: str) -> None:
     run = get_owned(session, visitor_key, run_id)
     destroy_keys(session, select(Run.key_id).where(Run.id == run.id))
     session.execute(delete(Run).where(Run.id == run.id))
     others = select(Run.id).where(Run.conversation_id == run.conversation_id)
     if session.scalar(others.limit(1)) is None:
+        _destroy_name_keys(session, Conversation.id == run.conversation_id)
         session.execute(delete(Conversation).where(Conversation.id == run.conversation_id))
 
 
 def delete_visitor(session: Session, visitor_key: str) -> None:
     destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
+    visitor_id = select(VisitorSession.id).where(VisitorSession.key_hash == hash_key(visitor_key)).scalar_subquery()
+    _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    destroy_keys(session, select(Study.key_id).join(VisitorSession, VisitorSession.id == Study.visitor_id).where(mine))
     session.execute(delete(VisitorSession).where(VisitorSession.key_hash == hash_key(visitor_key)))

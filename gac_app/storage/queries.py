@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.engine import reading
-from gac_app.storage.records import RunStatus, RunSummary, StoredRun, Turn
+from gac_app.storage.records import RunStatus, StoredRun, Turn
 from gac_app.storage.rows import content_of, exported, stored, turn_of
-from gac_app.storage.sealing import damage_named, unseal, unseal_json
-from gac_app.storage.tables import Answer, Conversation, Run, RunKey, VisitorSession, Vote
+from gac_app.storage.tables import Answer, Conversation, Run, VisitorSession
 from gac_app.storage.text import clean_text
 
 _EXPORT_PAGE = 100
-_SEARCH_BATCH = 200
 
 
 def hash_key(visitor_key: str) -> str:
@@ -44,58 +41,36 @@ def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
     return run
 
 
-def list_runs(session: Session, visitor_key: str, search: str, limit: int, offset: int) -> list[RunSummary]:
-    """Prompts are sealed, so that a search opens them one by one, until the page is full."""
-    num_answers = select(func.count(Answer.id)).where(Answer.run_id == Run.id).correlate(Run).scalar_subquery()
-    of_ensemble = and_(Answer.run_id == Run.id, Answer.is_ensemble)
-    query = (
-        owned(visitor_key)
-        .outerjoin(Run.key)
-        .outerjoin(Answer, of_ensemble)
-        .outerjoin(Vote)
-        .with_only_columns(
-            *(Run.id, Run.conversation_id, Run.position, Run.body, Run.status, Run.created_at, Run.branch_position),
-            *(RunKey.key, Vote.body.label("vote"), num_answers.label("num_answers")),
-            *(Answer.num_tokens, Answer.num_ensembled),
-        )
-        .order_by(Run.created_at.desc(), Run.position.desc(), Run.id)
-    )
-    if not search:
-        return [_summary(row) for row in session.execute(query.limit(limit).offset(offset))]
-    sought = clean_text(search).casefold()
-    rows = session.execute(query.execution_options(yield_per=_SEARCH_BATCH))
-    found = (summary for summary in map(_summary, rows) if sought in summary.prompt.casefold())
-    return list(islice(found, offset, offset + limit))
+def get_owned_conversation(session: Session, visitor_key: str, conversation_id: str) -> Conversation:
+    """One conversation of a visitor; NotFoundError where it is missing or another's."""
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    query = select(Conversation).join(Conversation.visitor).where(mine, Conversation.id == clean_text(conversation_id))
+    conversation = session.scalars(query).one_or_none()
+    if conversation is None:
+        raise NotFoundError("there is no such conversation")
+    return conversation
 
 
-def _summary(row: Row[Any]) -> RunSummary:
-    prompt, outcome, status = "", None, RunStatus.DAMAGED
-    try:
-        with damage_named():
-            outcome = None if row.vote is None else unseal(row.key, row.vote).decode()
-            prompt = str(unseal_json(row.key, row.body)["prompt"])
-            status = RunStatus(row.status)
-    except DamagedError:
-        pass  # the row is listed, so that it can be deleted
-    return RunSummary(
-        run_id=row.id,
-        conversation_id=row.conversation_id,
-        position=row.position,
-        prompt=prompt,
-        status=status,
-        created_at=row.created_at,
-        outcome=outcome,
-        num_answers=row.num_answers,
-        num_tokens=row.num_tokens or 0,
-        num_ensembled=row.num_ensembled or 0,
-        branch_position=row.branch_position,
-    )
+def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list[str]:
+    """Of a conversation, newest first."""
+    conversation = get_owned_conversation(session, visitor_key, conversation_id)
+    query = select(Run.id).where(Run.conversation_id == conversation.id).order_by(Run.position.desc())
+    return list(session.scalars(query))
 
 
 def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
     """Raises DamagedError where it cannot be read."""
     run = get_owned(session, visitor_key, run_id)
     return stored(run, _turns(session, run))
+
+
+def load_shared(session: Session, run_id: str) -> StoredRun:
+    """A run that its owner shares, without the turns before it; NotFoundError for any other."""
+    query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
+    run = session.scalars(query).one_or_none()
+    if run is None:
+        raise NotFoundError("there is no such run")
+    return stored(run, {})
 
 
 def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -41,6 +41,7 @@ class NewRun:
         parent_run_id, branch_position: the run and the step it branched from, if it did.
         repeats_run_id: the run that it is once more, if it is; that one may be deleted.
         turn_ids: the earlier runs of the conversation that it goes on from, in order.
+        seeds: by stream, of those sampled with another than the settings'.
     """
 
     run_id: str
@@ -53,6 +54,7 @@ class NewRun:
     branch_position: int | None = None
     repeats_run_id: str | None = None
     turn_ids: tuple[str, ...] = ()
+    seeds: dict[str, int] = field(default_factory=dict)
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -146,12 +148,56 @@ class RunSummary:
     position: int  # in the conversation, from 0
     branch_position: int | None  # the step at which it branched from another run, if it did
     prompt: str
+    mode: str
+    member_names: tuple[str, ...]
     status: RunStatus
     created_at: datetime
     outcome: str | None
     num_answers: int
     num_tokens: int
     num_ensembled: int
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSummary:
+    """A conversation in the history: those of its runs that were asked for, in order, and how many it has in all."""
+
+    conversation_id: str
+    name: str  # empty where it has none
+    is_starred: bool
+    runs: tuple[RunSummary, ...]
+    num_runs: int
+
+    def of(self, num_runs: int) -> ConversationSummary:
+        return replace(self, num_runs=num_runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryFilter:
+    """What of a history to show, and in which order; what is empty lets everything through.
+
+    Attributes:
+        search: looked for in prompts, answers and names, literally, whatever its case.
+        outcome: a vote's, "voted" for any, "none" for none.
+        since, before: when a run was started.
+        sort: "newest", "oldest", "longest" (in tokens of the ensemble) or "most-ensembled" (in share of these).
+    """
+
+    search: str = ""
+    outcome: str = ""
+    mode: str = ""
+    member: str = ""
+    since: datetime | None = None
+    before: datetime | None = None
+    is_starred: bool = False
+    sort: str = "newest"
+
+    def lets(self, run: RunSummary) -> bool:
+        """Whether vote, mode and members fit."""
+        vote = {"": True, "none": run.outcome is None, "voted": run.outcome is not None}
+        is_member = not self.member or self.member in run.member_names
+        return vote.get(self.outcome, run.outcome == self.outcome) and self.mode in ("", run.mode) and is_member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,4 +227,16 @@ class StoredRun:
     created_at: datetime
     finished_at: datetime | None
     outcome: str | None
+    is_shared: bool
+    seeds: dict[str, int]
     answers: tuple[AnswerRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """The result of a study, JSON-able; `head` is empty where the row is damaged, `body` where it was not asked for."""
+
+    study_id: str
+    created_at: datetime
+    head: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)

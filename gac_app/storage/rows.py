@@ -58,6 +58,8 @@ def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
             created_at=run.created_at,
             finished_at=run.finished_at,
             outcome=_outcome(run),
+            is_shared=run.is_shared,
+            seeds=content.get("seeds", {}),
             answers=tuple(_answer(run.key.key, answer) for answer in _ordered(run, content)),
         )
 
@@ -74,6 +76,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "branch_position": run.branch_position,
             "repeats_run_id": run.repeats_run_id,
             "turn_ids": content["turn_ids"],
+            "seeds": content.get("seeds", {}),
             "prompt": content["prompt"],
             "settings": content["settings"],
             "members": content["member_names"],

@@ -69,7 +69,7 @@ def new_key(session: Session) -> RunKey:
     return row
 
 
-def destroy_keys(session: Session, key_ids: Select[int]) -> None:
+def destroy_keys(session: Session, key_ids: Select[Any]) -> None:
     """Overwrite keys in their places: zeros of the same size, so that SQLite rewrites no more than these bytes."""
     destroyed = update(RunKey).where(RunKey.id.in_(key_ids)).values(key=bytes(KEY_BYTES), is_used=False)
     session.execute(destroyed.execution_options(synchronize_session=False))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import changes, queries
+from gac_app.storage import changes, history, queries, studies
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
-from gac_app.storage.records import AnswerRecord, NewRun, RunStatus, RunSummary, StoredRun
+from gac_app.storage.records import (
+    AnswerRecord,
+    ConversationSummary,
+    HistoryFilter,
+    NewRun,
+    RunStatus,
+    RunSummary,
+    StoredRun,
+    StoredStudy,
+)
 from gac_app.storage.schema import upgrade_engine
 from gac_app.storage.servers import Heart
 from gac_app.storage.writer import Writer
@@ -72,6 +81,17 @@ class Store:
         """Take the vote on one's own run back, if there is one."""
         return self._write(lambda session: changes.undo_vote(session, visitor_key, run_id))
 
+    def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
+        """Let anybody who knows its id read a run, or no longer."""
+        return self._write(lambda session: changes.share_run(session, visitor_key, run_id, is_shared))
+
+    def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> Future[None]:
+        """Name a conversation, or with "" take its name away; done once the old name is gone from the files."""
+        return self._delete(lambda session: changes.name_conversation(session, visitor_key, conversation_id, name))
+
+    def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> Future[None]:
+        return self._write(lambda session: changes.star_conversation(session, visitor_key, conversation_id, is_starred))
+
     def delete_run(self, visitor_key: str, run_id: str) -> Future[None]:
         """Delete a run with all its text, damaged or not; done once nothing of it is left in the database's files."""
         return self._delete(lambda session: changes.delete_run(session, visitor_key, run_id))
@@ -83,10 +103,22 @@ class Store:
     def list_runs(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
         """A visitor's runs, newest first, damaged ones included.
 
-        `search` is looked for in prompts literally, whatever its case.
+        `search` is looked for in prompts, answers and names of conversations literally, whatever its case.
         """
         with reading(self._engine) as session:
-            return queries.list_runs(session, visitor_key, search, limit, offset)
+            return history.list_runs(session, visitor_key, search, limit, offset)
+
+    def list_conversations(
+        self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
+    ) -> list[ConversationSummary]:
+        """A visitor's conversations that hold a wanted run, with the runs that are."""
+        with reading(self._engine) as session:
+            return history.list_conversations(session, visitor_key, wanted, limit, offset)
+
+    def run_ids_of(self, visitor_key: str, conversation_id: str) -> list[str]:
+        """Of all runs of a conversation, damaged ones included, newest first; NotFoundError where there is none."""
+        with reading(self._engine) as session:
+            return queries.run_ids_of(session, visitor_key, conversation_id)
 
     def conversation_of(self, visitor_key: str, run_id: str) -> str:
         """The id of a run's conversation; the run itself may be damaged."""
@@ -98,10 +130,43 @@ class Store:
         with reading(self._engine) as session:
             return queries.load_run(session, visitor_key, run_id)
 
+    def load_shared(self, run_id: str) -> StoredRun:
+        """A run that its owner shares, for anybody, without the turns before it."""
+        with reading(self._engine) as session:
+            return queries.load_shared(session, run_id)
+
     def conversation_runs(self, visitor_key: str, conversation_id: str) -> list[StoredRun]:
         """A conversation's runs in order, without damaged ones."""
         with reading(self._engine) as session:
             return queries.conversation_runs(session, visitor_key, conversation_id)
+
+    def save_study(
+        self, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]
+    ) -> Future[None]:
+        """Write the result of a study; `head` is what a list tells of it. Both JSON-able."""
+        return self._write(lambda session: studies.save(session, visitor_key, study_id, head, body))
+
+    def rename_study(self, visitor_key: str, study_id: str, name: str) -> Future[None]:
+        return self._write(lambda session: studies.rename(session, visitor_key, study_id, name))
+
+    def delete_study(self, visitor_key: str, study_id: str) -> Future[None]:
+        """Delete a result as `delete_run` does a run."""
+        return self._delete(lambda session: studies.remove(session, visitor_key, study_id))
+
+    def list_studies(self, visitor_key: str) -> list[StoredStudy]:
+        """A visitor's results, newest first, without their bodies."""
+        with reading(self._engine) as session:
+            return studies.listed(session, visitor_key)
+
+    def all_studies(self) -> list[StoredStudy]:
+        """Everybody's results, newest first, without their bodies."""
+        with reading(self._engine) as session:
+            return studies.everybody_s(session)
+
+    def load_study(self, visitor_key: str, study_id: str) -> StoredStudy:
+        """A visitor's result with its body. Raises NotFoundError, DamagedError."""
+        with reading(self._engine) as session:
+            return studies.load(session, visitor_key, study_id)
 
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a bare number."""

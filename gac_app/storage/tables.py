@@ -91,13 +91,16 @@ class VisitorSession(Base):
 
 
 class Conversation(Base):
-    """The ordered runs of one chat."""
+    """The ordered runs of one chat. Its name, if it has one, is sealed with a key of its own."""
 
     __tablename__ = "conversation"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    name: Mapped[bytes | None] = mapped_column(LargeBinary)
+    key_id: Mapped[int | None]
+    is_starred: Mapped[bool] = mapped_column(server_default=false())
     visitor: Mapped[VisitorSession] = relationship()
 
 
@@ -114,7 +117,7 @@ class Server(Base):
 
 
 class RunKey(Base):
-    """The keys that runs are encrypted with; see `sealing` for why a row is never deleted."""
+    """The keys of runs and of conversations' names; see `sealing` for why a row is never deleted."""
 
     __tablename__ = "run_key"
     __table_args__ = (
@@ -129,8 +132,9 @@ class RunKey(Base):
 class Run(Base):
     """One prompt answered by every member alone and by the ensemble.
 
-    `body` is sealed JSON: prompt, settings, member_names, versions, and turn_ids, the earlier runs that it goes on from
-    (whoever wants their text looks it up, so that a deleted turn is gone from all that came after).
+    `body` is sealed JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the earlier
+    runs that it goes on from (whoever wants their text looks it up, so that a deleted turn is gone from all that came
+    after).
     """
 
     __tablename__ = "run"
@@ -147,6 +151,7 @@ class Run(Base):
     body: Mapped[bytes] = mapped_column(LargeBinary)
     config_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16), index=True)
+    is_shared: Mapped[bool] = mapped_column(server_default=false())  # anybody who knows its id may read it
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
     finished_at: Mapped[datetime | None]
     conversation: Mapped[Conversation] = relationship()
@@ -191,5 +196,18 @@ class Vote(Base):
     __tablename__ = "vote"
 
     run_id: Mapped[str] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Study(Base):
+    """What a visitor's study found. `head` is sealed JSON, what a list tells; `body` is zlib over JSON, sealed."""
+
+    __tablename__ = "study"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
+    key_id: Mapped[int]
+    head: Mapped[bytes] = mapped_column(LargeBinary)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

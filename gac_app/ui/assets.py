@@ -10,7 +10,23 @@ import gradio as gr
 from gradio.themes.utils import fonts
 
 STATIC_DIR = Path(__file__).resolve().parents[2] / "static"
-_STYLES = ("palette", "frame", "prompt", "board", "figures", "tokens", "inspector", "votes", "settings", "lists", "lab")
+_STYLES = (
+    "palette",
+    "frame",
+    "prompt",
+    "board",
+    "figures",
+    "tokens",
+    "rendered",
+    "keep",
+    "diff",
+    "inspector",
+    "votes",
+    "settings",
+    "lists",
+    "lab",
+    "batch",
+)
 
 
 def page_assets() -> dict[str, Any]:
@@ -23,9 +39,15 @@ def page_assets() -> dict[str, Any]:
 
 
 @cache
-def script_of(*names: str) -> str:
-    """The named files of `static/js` as one script for `js_on_load`: plain scripts that share one scope."""
-    return '"use strict";\n' + "\n".join((STATIC_DIR / "js" / f"{name}.js").read_text("utf-8") for name in names)
+def script_of(*names: str, libraries: tuple[str, ...] = ()) -> str:
+    """The named files of `static/js` as one script for `js_on_load`: plain scripts that share one scope.
+
+    Args:
+        libraries: of `static/vendor`, before them.
+    """
+    vendored = [STATIC_DIR / "vendor" / f"{name}.min.js" for name in libraries]
+    own = [STATIC_DIR / "js" / f"{name}.js" for name in names]
+    return '"use strict";\n' + "\n".join(path.read_text("utf-8") for path in (*vendored, *own))
 
 
 @cache

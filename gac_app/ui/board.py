@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 _SCRIPTS = (
-    "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "card", "plot",
+    "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
-    "toolbar", "reading", "status", "address", "board", "compare",
+    "toolbar", "reading", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
 )  # fmt: skip
 
 
 def build_board(service: RunService) -> gr.HTML:
     """The board component, empty until a run's lines become its value."""
+    sharing = "on" if service.config.server.is_sharing else "off"
     return gr.HTML(
         value="",
-        html_template=markup_of("board"),
-        js_on_load=script_of(*_SCRIPTS),
+        html_template=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
+        js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it", "diff")),
         server_functions=board_functions(service),
         apply_default_css=False,
         elem_id="gac-board",
@@ -61,6 +62,11 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         return {"saved": service.find(fields.visitor_key, fields.text("run")).is_saved}
 
     @replying
+    def share_run(fields: Fields) -> Reply:
+        service.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
+        return {}
+
+    @replying
     def vote_run(fields: Fields) -> Reply:
         service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
         return {}
@@ -70,4 +76,4 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         service.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
-    return [inspect_step, seen_run, stop_run, saved_run, vote_run, undo_vote]
+    return [inspect_step, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

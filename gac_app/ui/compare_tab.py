@@ -49,7 +49,7 @@ class CompareTab:
                 new_conversation = self._build_dock(config)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(new_conversation)
-        self.connect(self._board, "open", "rerun", "branch")
+        self.connect(self._board, "open", "rerun", "branch", "revise", "regenerate", "extend")
         self.connect(self._turns, "open")
 
     def _build_dock(self, config: Config) -> gr.Button:
@@ -65,7 +65,7 @@ class CompareTab:
         return new_conversation
 
     def connect(self, source: gr.HTML, *events: str) -> None:
-        """Let the named events of `source` ("open", "rerun", "branch") fill the board."""
+        """Let the named events of `source` ("open", "rerun" and others) fill the board."""
         for name in events:
             handler, listen = getattr(self._handlers, name), getattr(source, name)
             listen(handler, outputs=self._outputs, trigger_mode="multiple", **self._streaming)
@@ -77,6 +77,10 @@ class CompareTab:
         self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
         self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
         self.start_afresh_on(new_conversation.click)
+
+    def ask_on(self, event: Callable[..., Any], js: str) -> None:
+        """Let an event put what a script of the browser gives into the prompt box."""
+        event(None, None, self._prompt, js=js, api_visibility="private")
 
     def start_afresh_on(self, event: Callable[..., Any]) -> None:
         """Let an event empty the board and begin a new conversation."""

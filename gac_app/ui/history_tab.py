@@ -1,34 +1,57 @@
-"""The History tab: a visitor's own runs, found, reopened, run again, deleted."""
+"""The History tab: a visitor's own conversations, found, named, starred, reopened, run again, deleted."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import gradio as gr
 
+from gac_app.config import Mode
+from gac_app.storage import HistoryFilter
+from gac_app.storage.history import SORTS
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
-    from gac_app.storage.records import RunSummary
+    from gac_app.storage.records import ConversationSummary, RunSummary
 
-PAGE_SIZE = 30
+PAGE_SIZE = 30  # conversations
+MAX_CHOSEN = 1_000  # runs to be deleted at once
+MODES = ("", *get_args(Mode))
 
 
 def build_history(service: RunService) -> gr.HTML:
     """The list. Its events `open` and `rerun` carry the visitor's key and the run's id."""
 
     @replying
-    def list_runs(fields: Fields) -> Reply:
-        search, offset = fields.text("search", MAX_SEARCH_CHARS), fields.number("offset")
+    def list_conversations(fields: Fields) -> Reply:
         # One more than a page tells whether there is a next page.
-        rows = service.history(fields.visitor_key, search=search, limit=PAGE_SIZE + 1, offset=offset)
-        return {"runs": [_row(row) for row in rows[:PAGE_SIZE]], "has_more": len(rows) > PAGE_SIZE}
+        found = service.conversations(fields.visitor_key, _filter(fields), PAGE_SIZE + 1, fields.number("offset"))
+        return {
+            "conversations": [_conversation(item) for item in found[:PAGE_SIZE]],
+            "has_more": len(found) > PAGE_SIZE,
+            "members": list(service.config.member_names),
+        }
 
     @replying
-    def delete_run(fields: Fields) -> Reply:
-        service.delete_run(fields.visitor_key, fields.text("run"))
+    def name_conversation(fields: Fields) -> Reply:
+        service.name_conversation(fields.visitor_key, fields.text("conversation"), fields.text("name"))
+        return {}
+
+    @replying
+    def star_conversation(fields: Fields) -> Reply:
+        service.star_conversation(fields.visitor_key, fields.text("conversation"), fields.flag("is_starred"))
+        return {}
+
+    @replying
+    def delete_runs(fields: Fields) -> Reply:
+        service.delete_runs(fields.visitor_key, fields.texts("runs", MAX_CHOSEN))
+        return {}
+
+    @replying
+    def delete_conversation(fields: Fields) -> Reply:
+        service.delete_conversation(fields.visitor_key, fields.text("conversation"))
         return {}
 
     @replying
@@ -36,14 +59,38 @@ def build_history(service: RunService) -> gr.HTML:
         service.delete_all(fields.visitor_key)
         return {}
 
+    functions = (list_conversations, name_conversation, star_conversation, delete_runs, delete_conversation, delete_all)
     return gr.HTML(
         value="",
         html_template=markup_of("history"),
-        js_on_load=script_of("core", "history"),
-        server_functions=[list_runs, delete_run, delete_all],
+        js_on_load=script_of("core", "dialog", "history_filters", "history_rows", "history"),
+        server_functions=list(functions),
         apply_default_css=False,
         elem_id="gac-history",
     )
+
+
+def _filter(fields: Fields) -> HistoryFilter:
+    return HistoryFilter(
+        search=fields.text("search", MAX_SEARCH_CHARS),
+        outcome=fields.text("outcome"),
+        mode=fields.choice("mode", MODES),
+        member=fields.text("member"),
+        since=fields.time("since"),
+        before=fields.time("before"),
+        is_starred=fields.flag("is_starred"),
+        sort=fields.choice("sort", SORTS),
+    )
+
+
+def _conversation(conversation: ConversationSummary) -> Reply:
+    return {
+        "id": conversation.conversation_id,
+        "name": conversation.name,
+        "is_starred": conversation.is_starred,
+        "num_runs": conversation.num_runs,
+        "runs": [_row(run) for run in conversation.runs],
+    }
 
 
 def _row(summary: RunSummary) -> Reply:
@@ -51,9 +98,11 @@ def _row(summary: RunSummary) -> Reply:
         "id": summary.run_id,
         "prompt": summary.prompt,
         "status": str(summary.status),
+        "mode": summary.mode,
         "created_at": summary.created_at.isoformat(),
         "outcome": summary.outcome,
         "num_tokens": summary.num_tokens,
         "num_ensembled": summary.num_ensembled,
         "branch_position": summary.branch_position,
+        "is_shared": summary.is_shared,
     }

@@ -1,39 +1,71 @@
-"""The Lab tab: studies on a small sample, and the results that are kept."""
+"""The Lab tab: studies on a small sample, the results that are kept, and the one that is looked at."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from gac_app.errors import without_folders
-from gac_app.evaluation.studies.result import to_csv
-from gac_app.services.lab import MIN_QUESTIONS, STUDIES
+from gac_app.errors import GacError, without_folders
+from gac_app.evaluation.questions import MAX_OWN_CHARS
+from gac_app.services.lab import MIN_QUESTIONS, OWN, STUDIES
 from gac_app.services.live_runs import owner_of
 from gac_app.ui.assets import markup_of, script_of
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.lab_result import ResultView
+from gac_app.ui.requests import Fields, Reply, replying, started_by
 
 if TYPE_CHECKING:
-    from gac_app.evaluation.kept_results import KeptResult
     from gac_app.services.lab import Lab, QuestionSet, Running, Study
 
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-def build_lab(lab: Lab) -> gr.HTML:
-    """The studies to choose from, the one that runs, and the results; its script asks for all of them.
 
-    Its event `kept` says that other results are listed than before.
+class LabTab:
+    """Builds the tab inside the current Blocks.
+
+    Attributes:
+        list: what may be studied, what runs and what is kept. Its event `kept` says that other results are listed than
+            before.
+        result: the result that was chosen. Its event `ask` puts a question into the prompt box.
     """
-    return gr.HTML(
-        value="",
-        html_template=markup_of("lab"),
-        js_on_load=script_of("core", "lab"),
-        server_functions=lab_functions(lab),
-        apply_default_css=False,
-        elem_id="gac-lab",
-    )
+
+    def __init__(self, lab: Lab) -> None:
+        self.list = gr.HTML(
+            value="",
+            html_template=markup_of("lab"),
+            js_on_load=script_of("core", "lab_own", "lab"),
+            server_functions=lab_functions(lab),
+            apply_default_css=False,
+            elem_id="gac-lab",
+        )
+        view = ResultView(lab)
+        self.result = view.body
+        self.list.shown(self._shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
+        self.list.started(start_study(lab), outputs=self.list, **QUIET)
+
+    def _shown(self, lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
+        def shown(event: gr.EventData) -> list[Any]:
+            try:
+                fields = Fields(event._data)
+                if not fields.text("result"):
+                    return view.nothing()
+                return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
+            except GacError as error:
+                return view.nothing(str(error))
+
+        return shown
+
+
+def start_study(lab: Lab) -> Callable[..., str]:
+    """The handler of the event `started`."""
+
+    def start(fields: Fields) -> None:
+        own = fields.text("own", MAX_OWN_CHARS)
+        lab.start(fields.visitor_key, fields.text("study"), fields.text("set"), fields.number("questions"), own)
+
+    return started_by(start)
 
 
 def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
@@ -42,8 +74,15 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
     @replying
     def lab_overview(fields: Fields) -> Reply:
         studies = [_study(study, lab.sets) for study in STUDIES]
-        who = {"may_start": lab.may_start(fields.visitor_key), "browser": owner_of(fields.visitor_key)}
-        return {"studies": studies, "min_questions": MIN_QUESTIONS, "max_questions": lab.max_questions, **who}
+        return {
+            "studies": studies,
+            "own": OWN,
+            "max_own_chars": MAX_OWN_CHARS,
+            "min_questions": MIN_QUESTIONS,
+            "max_questions": lab.max_questions,
+            "may_start": lab.may_start(fields.visitor_key),
+            "browser": owner_of(fields.visitor_key),
+        }
 
     @replying
     def lab_state(fields: Fields) -> Reply:
@@ -51,13 +90,8 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         return {
             "running": _running(running, lab, fields.visitor_key) if running else None,
             "error": without_folders(lab.last_error),
-            "results": [asdict(listed) for listed in lab.results.list()],
+            "results": [asdict(listed) for listed in lab.results.of(fields.visitor_key)],
         }
-
-    @replying
-    def lab_start(fields: Fields) -> Reply:
-        lab.start(fields.visitor_key, fields.text("study"), fields.text("set"), fields.number("questions"))
-        return {}
 
     @replying
     def lab_cancel(fields: Fields) -> Reply:
@@ -65,15 +99,21 @@ def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
         return {}
 
     @replying
-    def lab_result(fields: Fields) -> Reply:
-        return _result(lab.results.load(fields.text("result")))
+    def lab_rename(fields: Fields) -> Reply:
+        lab.results.rename(fields.visitor_key, fields.text("result"), fields.text("name"))
+        return {}
 
-    return [lab_overview, lab_state, lab_start, lab_cancel, lab_result]
+    @replying
+    def lab_delete(fields: Fields) -> Reply:
+        lab.results.delete(fields.visitor_key, fields.text("result"))
+        return {}
+
+    return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
 
 
 def _study(study: Study, sets: tuple[QuestionSet, ...]) -> Reply:
     fitting = [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in sets if s.fits(study)]
-    return {"name": study.name, "title": study.title, "about": study.about, "sets": fitting}
+    return {"name": study.name, "title": study.title, "about": study.about, "needs": study.needs, "sets": fitting}
 
 
 def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:
@@ -86,23 +126,4 @@ def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:
         "seconds_left": running.seconds_left,
         "is_mine": running.owner == owner_of(visitor_key),
         "may_cancel": lab.may_cancel(visitor_key, running),
-    }
-
-
-def _result(kept: KeptResult) -> Reply:
-    result = kept.result
-    return {
-        "id": kept.id,
-        "study": result.study,
-        "heading": result.heading,
-        "created_at": kept.created_at,
-        "members": list(kept.members),
-        "tables": [
-            {"title": table.title, "columns": list(table.columns), "rows": [list(row) for row in table.rows]}
-            for table in result.tables
-        ],
-        "remarks": [*result.remarks, *([f"Note: {result.failure}"] if result.failure else [])],
-        "plot": result.plot,
-        "csv": to_csv(result.tables),
-        "json": json.dumps(result.data, ensure_ascii=False, indent=2),
     }

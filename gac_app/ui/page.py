@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.services.batches import Batches
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import markup_of, page_assets
+from gac_app.ui.batch_tab import build_batch, start_batch
 from gac_app.ui.compare_tab import QUIET, CompareTab
 from gac_app.ui.history_tab import build_history
-from gac_app.ui.lab_tab import build_lab
+from gac_app.ui.lab_tab import LabTab
 from gac_app.ui.members import build_member_chips
 from gac_app.ui.settings_panel import build_settings_panel
 
@@ -35,10 +37,17 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
         with gr.Tabs(elem_id="gac-tabs") as tabs:
             with gr.Tab("Compare", id="compare"):
                 compare = CompareTab(service, lab)
+            with gr.Tab("Batch", id="batch") as batch_tab:
+                batches = Batches(service)
+                batch = build_batch(service, batches)
+                batch.started(start_batch(service.config, batches), None, batch, **QUIET)
             if lab:
                 with gr.Tab("Lab", id="lab") as lab_tab:
+                    studies = LabTab(lab)
                     # A new benchmark may have advice on the settings.
-                    build_lab(lab).kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
+                    studies.list.kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
+                    compare.ask_on(studies.result.ask, "() => window.gac.askedInLab")
+                    studies.result.ask(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
                 lab_tab.select(None, js="() => window.gac.refreshLab?.()", api_visibility="private")
             with gr.Tab("History", id="history") as history_tab:
                 history = build_history(service)
@@ -46,7 +55,9 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
                 build_about(service.config)
         compare.connect(history, "open", "rerun")
         compare.start_afresh_on(history.cleared)
-        for event in (history.open, history.rerun):
+        compare.connect(batch, "open")
+        batch_tab.select(None, js="() => window.gac.refreshBatch?.()", api_visibility="private")
+        for event in (history.open, history.rerun, batch.open):
             event(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)
         page.load(None, js=_TELL_LOADED, api_visibility="private")
         history_tab.select(None, js="() => window.gac.refreshHistory?.()", api_visibility="private")

@@ -21,21 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.events import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
-from gac_app.services.views import WAITING, LiveRun
-from gac_app.storage import RunStatus
+from gac_app.services.views import ENSEMBLE, LiveRun, is_over
 from gac_app.ui.forks import Fork, GrowingText
-from gac_app.ui.wording import comparison_in_words, settings_in_words
+from gac_app.ui.wording import beside_in_words, comparison_in_words, settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunView
 
-LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
 GATED, END, FORCED, OPEN = 1, 2, 4, 8
-
-
-def is_over(run: RunView) -> bool:
-    """Whether nothing more will come, its being saved aside."""
-    return run.status not in LIVE_STATUSES
+BESIDE = "beside"  # the stream of another run's ensemble
 
 
 class RunLines:
@@ -43,16 +37,23 @@ class RunLines:
 
     Args:
         before: the run that it repeats, to compare its answers with.
-        beside: gives the number of other runs that decode, and the title of the lab's study that does, or "".
+        beside: a run with other settings whose ensemble's answer is shown too.
+        others: gives the number of other runs that decode, and the title of the lab's study that does, or "".
     """
 
     def __init__(
-        self, run: RunView, before: RunView | None = None, beside: Callable[[], tuple[int, str]] = lambda: (0, "")
+        self,
+        run: RunView,
+        before: RunView | None = None,
+        beside: RunView | None = None,
+        others: Callable[[], tuple[int, str]] = lambda: (0, ""),
     ) -> None:
         self._run = run
-        self._beside = beside
+        self._others = others
         self._before = before
-        self._keys = list(run.streams)
+        self._beside = beside
+        self._streams = {**run.streams, **({BESIDE: beside.streams[ENSEMBLE]} if beside else {})}
+        self._keys = list(self._streams)
         self._num_sent = [0] * len(self._keys)
         self._texts = [GrowingText() for _ in self._keys]
         self._forks = {index: Fork() for index in range(1, len(self._keys))}  # not found yet
@@ -89,12 +90,16 @@ class RunLines:
             "parent": run.parent_run_id,
             "branch_position": run.branch_position,
             "is_again": self._before is not None,
+            "seeds": run.seeds,
+            "beside": self._beside and beside_in_words(self._beside.id, self._beside.settings, settings),
             "outcome": run.outcome,
+            "is_own": run.is_own,
+            "is_shared": run.is_shared,
         }
 
     def _phase_lines(self) -> list[Any]:
-        beside = (0, "") if is_over(self._run) else self._beside()
-        phase = (self._run.status, self._run.queue_place, *beside)
+        others = (0, "") if is_over(self._run) else self._others()
+        phase = (self._run.status, self._run.queue_place, *others)
         if phase == self._phase:
             return []
         self._phase = phase
@@ -111,7 +116,7 @@ class RunLines:
         return [{"read": shares}]
 
     def _stream_lines(self, index: int) -> list[Any]:
-        stream = self._run.streams[self._keys[index]]
+        stream = self._streams[self._keys[index]]
         events = stream.events if stream.outline is None else stream.outline
         first, last = self._num_sent[index], len(events)
         self._num_sent[index] = last
@@ -127,14 +132,14 @@ class RunLines:
 
     def _token(self, index: int, event: TokenEvent) -> list[Any]:
         step, names = event.step, self._run.member_names
-        flags = GATED * (step.is_ensembled and index == 0) | END * (not step.token)
+        flags = GATED * (step.is_ensembled and self._keys[index] in (ENSEMBLE, BESIDE)) | END * (not step.token)
         flags |= FORCED * step.is_forced | OPEN * step.is_open
         winner = names.index(step.winner) if step.winner in names else -1
         return [index, event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
 
     def _again(self, key: str) -> str:
-        before = self._before.streams.get(key) if self._before else None
-        comparison = compare_streams(before, self._run.streams[key]) if before else None
+        before, now = self._before.streams.get(key) if self._before else None, self._streams[key]
+        comparison = compare_streams(before, now) if before else None
         return comparison_in_words(comparison) if comparison else ""
 
     def _fork_lines(self) -> list[Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
+
+import gradio as gr
 
 from gac_app.errors import GacError, RequestError, without_folders
 
@@ -52,11 +56,53 @@ class Fields:
             raise RequestError(name, f"expected at most {max_chars} characters")
         return value
 
+    def texts(self, name: str, max_items: int) -> list[str]:
+        """Several ids, each once."""
+        value = self._data.get(name)
+        if not isinstance(value, list) or not all(
+            isinstance(item, str) and len(item) <= _MAX_ID_CHARS for item in value
+        ):
+            raise RequestError(name, "expected a list of texts")
+        if len(value) > max_items:
+            raise RequestError(name, f"expected at most {max_items}")
+        return list(dict.fromkeys(value))
+
+    def flag(self, name: str) -> bool:
+        value = self._data.get(name)
+        if not isinstance(value, bool):
+            raise RequestError(name, "expected true or false")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str]) -> str:
+        value = self.text(name)
+        if value not in choices:
+            raise RequestError(name, f"expected one of {', '.join(choices)}")
+        return value
+
+    def time(self, name: str) -> datetime | None:
+        """A moment with its time zone; None where it is empty."""
+        value = self.text(name)
+        if not value:
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else _refuse_time(name)
+        except (ValueError, OverflowError):
+            return _refuse_time(name)
+
+    def unchecked(self, name: str) -> Any:
+        """Whatever was sent, for whoever checks it; None for nothing."""
+        return self._data.get(name)
+
     def number(self, name: str) -> int:
         value = self._data.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_NUMBER:
             raise RequestError(name, "expected a whole number of at least 0")
         return value
+
+
+def _refuse_time(name: str) -> NoReturn:
+    raise RequestError(name, "expected a date and time with its zone")
 
 
 def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
@@ -71,3 +117,22 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
 
     reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
     return reply
+
+
+def started_by(function: Callable[..., None]) -> Callable[..., str]:
+    """An event's handler for what a script sends that is too long for a call: `function` begins it.
+
+    The reply becomes the component's value, as JSON: the error, and the `at` that was sent, by which equal ones differ.
+    """
+
+    def handler(event: gr.EventData) -> str:
+        at, error = 0, ""
+        try:
+            fields = Fields(event._data)
+            at = fields.number("at")
+            function(fields)
+        except GacError as reason:
+            error = without_folders(str(reason))
+        return json.dumps({"at": at, "error": error}).replace("<", "\\u003c")
+
+    return handler

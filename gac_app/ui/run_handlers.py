@@ -14,7 +14,8 @@ from gradio.context import LocalContext
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.shares import client_of
-from gac_app.ui.records import RunLines, is_over
+from gac_app.services.views import is_over
+from gac_app.ui.records import RunLines
 from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
@@ -80,12 +81,56 @@ class RunHandlers:
         async for updates in self._stream(start):
             yield updates
 
+    async def revise(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Ask anew in an earlier run's place, with the prompt and the settings that are sent."""
+
+        client = _client()
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+            changes = changes_from(self._service.config, fields.unchecked("settings") or {})
+            revise = self._service.revisions.revise
+            return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
+
+        async for updates in self._stream(start):
+            yield updates
+
+    async def regenerate(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Answer anew in one stream of a run."""
+
+        client = _client()
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            regenerate = self._service.revisions.regenerate
+            return fields.visitor_key, regenerate(
+                fields.visitor_key, fields.text("run"), fields.text("stream"), client=client
+            )
+
+        async for updates in self._stream(start):
+            yield updates
+
+    async def extend(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Go on with the answers that ended at their limit."""
+
+        client = _client()
+
+        def start() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, self._service.revisions.extend(
+                fields.visitor_key, fields.text("run"), client=client
+            )
+
+        async for updates in self._stream(start):
+            yield updates
+
     async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Show a run as it ended, or goes on. The next prompt goes on in its conversation, after the last turn."""
 
         def find() -> tuple[str, RunView]:
             fields = Fields(event._data)
-            return fields.visitor_key, self._service.find(fields.visitor_key, fields.text("run"))
+            return fields.visitor_key, self._service.look(fields.visitor_key, fields.text("run"))
 
         async for updates in self._stream(find, prompt=gr.skip()):
             yield updates
@@ -100,7 +145,7 @@ class RunHandlers:
             return
         # The block ends too when the page closes or another run takes its place.
         with self._service.following(run):
-            lines = self._lines(run, await asyncio.to_thread(self._service.run_before, key, run))
+            lines = await asyncio.to_thread(self._lines, key, run)
             turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
             is_live = not is_over(run) or run.is_saved is None
             yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
@@ -109,12 +154,12 @@ class RunHandlers:
                     yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
                 yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
-    def _lines(self, run: RunView, before: RunView | None) -> RunLines:
-        def beside() -> tuple[int, str]:
+    def _lines(self, key: str, run: RunView) -> RunLines:
+        def others() -> tuple[int, str]:
             study = self._lab.running if self._lab else None
             return self._service.num_beside(run), study.study.title if study else ""
 
-        return RunLines(run, before, beside)
+        return RunLines(run, self._service.run_before(key, run), self._service.run_beside(key, run), others)
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""

@@ -38,6 +38,13 @@ def _asked(threshold: float) -> str:
     return "others always asked" if threshold > 1 else f"others asked below {threshold:.0%}"
 
 
+def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:
+    """Another run, and what its settings have that these have not, and the other way round."""
+    others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
+    there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
+    return {"run": run_id, "there": " · ".join(there), "here": " · ".join(here)}
+
+
 def _weights(settings: Settings) -> str:
     if isinstance(settings.weights, dict):
         return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in settings.weights.items())})"

@@ -1,14 +1,28 @@
 // What stands above the answers: the prompt, where a branch comes from, and the way to run it again.
 
-/** `ask(event, fields)` starts something. */
-function askedParts(run, ask) {
-  const act = (text, title, onclick) => h("button", { type: "button", class: "gac-icon", text, title, onclick });
+/** Each name stands in quotes because Gradio looks for it there. */
+function send(event, data) {
+  if (event === 'branch') trigger('branch', data);
+  else if (event === 'rerun') trigger('rerun', data);
+  else if (event === 'revise') trigger('revise', { ...data, settings: window.gac.settings() });
+  else if (event === 'regenerate') trigger('regenerate', data);
+  else if (event === 'extend') trigger('extend', data);
+  else trigger('open', data);
+}
+
+/** `ask(event, fields)` starts something; `keep`: more buttons. */
+function askedParts(run, ask, keep) {
+  const act = (text, title, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, title, onclick });
   return [
     h("h2", { dir: "auto", text: run.prompt }),
-    act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id })),
-    run.parent ? h("p", { class: "gac-small gac-of-branch" }, `Branched at token ${run.branch_position + 1} of an earlier run. `,
+    run.is_own ? act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id }), "gac-wide") : null,
+    run.is_own ? act("Edit", "Change this prompt and ask again in its place", (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
+    ...keep,
+    run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: "A run that somebody shares, to be read: nothing here can be changed." }),
+    run.parent ? h("p", { class: "gac-small gac-of-branch" }, run.branch_position === null ? "Asked again in the place of an earlier run. " : `Branched at token ${run.branch_position + 1} of an earlier run. `,
       act("Open the original", "Show the run that this one branched from", () => ask("open", { run: run.parent }))) : null,
-    h("p", { class: "gac-small gac-ran-with", text: `Settings of this run: ${run.settings}`, hidden: true }),
+    h("p", { class: "gac-small gac-ran-with", hidden: true }, `Settings of this run: ${run.settings} `,
+      run.is_own ? act("Compare with the settings below", "Ask the same with the settings that stand under the prompt, and show both ensembles' answers", () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
   ].filter(Boolean);
 }
 
@@ -16,4 +30,34 @@ function askedParts(run, ask) {
 function tellSettings(root, run) {
   const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
   if (line && run) line.hidden = next === run.settings;
+}
+
+/** A field in the prompt's place: Enter asks, Escape leaves it as it was. */
+function editPrompt(button, run, ask) {
+  const root = button.closest(".gac-asked"), title = root.querySelector("h2");
+  const field = h("textarea", { class: "gac-edit", rows: "2", "aria-label": "Edit the prompt", dir: "auto" });
+  field.value = run.prompt;
+  const end = () => {
+    form.replaceWith(title);
+    button.hidden = false;
+    if (button.offsetParent) button.focus();
+  };
+  const send = () => {
+    if (!field.value.trim()) return;
+    end();
+    ask("revise", { run: run.id, prompt: field.value });
+  };
+  const form = h("div", { class: "gac-edit-form" }, field,
+    h("button", { type: "button", class: "gac-button", text: "Ask again", onclick: send }),
+    h("button", { type: "button", class: "gac-icon", text: "Cancel", onclick: end }));
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape") || event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (event.key === "Enter") send();
+    else end();
+  });
+  title.replaceWith(form);
+  button.hidden = true;
+  field.focus();
 }

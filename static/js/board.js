@@ -17,7 +17,8 @@ class Board {
     this.votes = new Votes(this.part("votes"),
       (outcome) => server.vote_run(this.request({ outcome })), () => server.undo_vote(this.request({})));
     this.inspector = new Inspector(this.part("inspector"),
-      (stream, position) => server.inspect_step(this.request({ stream: stream.key, position })), {
+      (stream, position) => server.inspect_step(this.request(stream.key === BESIDE
+        ? { run: this.run.beside.run, stream: "ensemble", position } : { stream: stream.key, position })), {
         onBranch: (position, token) => this.ask("branch", { run: this.run.id, position, token }),
         onMove: (step) => this.goTo(this.place.index + step),
         onChoose: (index) => this.goTo(index),
@@ -25,7 +26,7 @@ class Board {
         onShown: () => this.placeInspector(),
       });
     listenToKeys(root, {
-      onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run) && this.votes.onKey(key),
+      onGated: (step) => this.nextGated(step), onClose: () => this.close(), onVote: (key) => Boolean(this.run?.is_own) && this.votes.onKey(key),
     });
     setInterval(() => this.refresh(), STATUS_MS / 2);
   }
@@ -65,15 +66,17 @@ class Board {
 
   build(run) {
     this.root.classList.toggle("is-again", run.is_again);
-    this.setView(run.mode === "every-step" ? "winner" : "gate");
+    this.cards = null;
+    this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
     this.streams = run.streams.map((key, index) => new Stream(index, key, run.members.indexOf(key.replace(/^member:/, ""))));
     this.cards = this.streams.map((stream) => this.card(stream, run));
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
     this.part("answers").dataset.count = this.cards.length;
-    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields)));
-    this.votes.start(run);
+    this.part("asked").replaceChildren(...askedParts(run, (event, fields) => this.ask(event, fields), [diffButton(this), keepMenu(this)]));
+    this.part("votes").hidden = !run.is_own;
+    if (run.is_own) this.votes.start(run);
     this.arrangement.start(this.cards);
   }
 
@@ -84,7 +87,7 @@ class Board {
       onHint: (index, rect, isSpoken) => this.hint(stream, index, rect, isSpoken),
       onExpand: () => this.expand(this.cards[stream.index]),
     };
-    return new (stream.member < 0 ? EnsembleCard : MemberCard)(stream, run, this.painter, actions);
+    return newCard(stream, run, this.painter, { ...actions, onAsk: (event, fields) => this.ask(event, { run: run.id, ...fields }) });
   }
 
   take(line) {
@@ -117,6 +120,7 @@ class Board {
 
   finish(done) {
     this.done = done;
+    remember(this);
     for (const card of this.cards) if (["waiting", "streaming"].includes(card.root.dataset.state)) card.root.dataset.state = "finished";
     this.refresh(true);
     if (done.saved === null) awaitSaving(this, this.run.id);
@@ -127,6 +131,13 @@ class Board {
   setView(view) {
     this.root.dataset.view = view;
     this.painter.show(view);
+    for (const card of this.cards ?? []) card.render();
+  }
+
+  /** What is chosen is a token, which the Rendered view has none of. */
+  showTokens() {
+    this.setView(viewOf(this.run));
+    this.toolbar.check(this.root.dataset.view);
   }
 
   hint(stream, index, rect, isSpoken = false) {
@@ -137,6 +148,7 @@ class Board {
   }
 
   inspect(stream, index, isLater = false) {
+    if (this.root.dataset.view === "rendered") this.showTokens();
     if (this.place) this.cards[this.place.stream.index].tokens.select(null);
     this.place = { stream, index };
     const { tokens } = this.cards[stream.index];
@@ -173,6 +185,7 @@ class Board {
     const from = this.place?.stream.index === 0 ? this.place.index : step > 0 ? -1 : Infinity;
     const next = step > 0 ? gated.find((index) => index > from) ?? gated[0] : gated.findLast((index) => index < from) ?? gated.at(-1);
     this.arrangement.showCard(0);
+    if (this.root.dataset.view === "rendered") this.showTokens();
     this.ensemble.tokens.focus(next);
     this.inspect(this.streams[0], next);
     return true;
@@ -227,11 +240,7 @@ class Board {
     if (this.isBusy) return;
     await this.clear();
     this.expect();
-    const data = { key: visitorKey(), ...fields };
-    // Each name stands in quotes because Gradio looks for it there.
-    if (event === 'branch') trigger('branch', data);
-    else if (event === 'rerun') trigger('rerun', data);
-    else trigger('open', data);
+    send(event, { key: visitorKey(), ...fields });
   }
 
   refresh(isNow = false) {
@@ -239,7 +248,7 @@ class Board {
     tellSettings(this.root, this.run);
     if (this.run && (this.isLive || isNow)) {
       for (const card of this.cards.slice(1)) card.refresh();
-      this.ensemble.refresh(this.streams.slice(1));
+      this.ensemble.refresh(this.streams.slice(1, this.run.members.length + 1));
     }
     this.root.classList.toggle("is-live", this.isLive);
     this.status.show(statusOf(this), isNow);

@@ -20,7 +20,8 @@ class Card {
   constructor(stream, label, painter, actions) {
     this.stream = stream;
     this.tokens = new TokenText(label, painter, stream.member < 0, actions);
-    this.body = h("div", { class: "gac-body" }, this.tokens.frame);
+    this.rendered = new Rendered(label);
+    this.body = h("div", { class: "gac-body" }, this.tokens.frame, this.rendered.root);
     this.speed = h("span", { class: "gac-speed" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
     this.proof = h("p", { class: "gac-proof" });
@@ -45,7 +46,13 @@ class Card {
   /** Write what came; once a frame. */
   flush() {
     this.tokens.flush();
+    this.render();
     if (this.isFollowing && this.root.dataset.state === "streaming") this.body.scrollTop = this.body.scrollHeight;
+  }
+
+  /** Keep the Rendered view with the text, where it is what is looked at. */
+  render() {
+    if (this.rendered.root.offsetParent) this.rendered.show(this.stream.text, Boolean(this.stream.end));
   }
 
   finish(end) {
@@ -54,6 +61,7 @@ class Card {
     this.tokens.close();
     const note = [REASONS[end.reason] ?? end.reason, end.detail].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
+    if (end.reason === "length" && end.detail.startsWith("the limit")) this.onLimit?.();
     this.prove(end);
   }
 
@@ -86,17 +94,13 @@ class Card {
   }
 }
 
-class MemberCard extends Card {
-  constructor(stream, run, painter, actions) {
-    stream.name = run.members[stream.member];
-    super(stream, stream.name, painter, actions);
+/** An answer beside the ensemble's, which it leaves somewhere. */
+class OtherCard extends Card {
+  constructor(stream, label, painter, actions) {
+    super(stream, label, painter, actions);
     this.fork = h("button", { type: "button", class: "gac-fork", hidden: true, onclick: () => actions.onInspect(this.forkAt) });
     this.subline.append(this.fork);
     this.forkAt = null;
-  }
-
-  name() {
-    return memberName(this.stream.name, this.stream.member);
   }
 
   markFork(position) {
@@ -106,4 +110,39 @@ class MemberCard extends Card {
     this.fork.title = "Show where this answer leaves the ensemble's";
     this.fork.hidden = false;
   }
+}
+
+class MemberCard extends OtherCard {
+  constructor(stream, run, painter, actions) {
+    stream.name = run.members[stream.member];
+    super(stream, stream.name, painter, actions);
+  }
+
+  name() {
+    return memberName(this.stream.name, this.stream.member);
+  }
+}
+
+/** The ensemble's answer of the run with other settings. */
+class BesideCard extends OtherCard {
+  constructor(stream, run, painter, actions) {
+    stream.name = "Ensemble before";
+    super(stream, stream.name, painter, actions);
+    this.root.classList.add("gac-beside");
+    this.foot.prepend(h("p", { class: "gac-small" }, "Here: ", h("bdi", { text: run.beside.there || "the same" })));
+  }
+
+  name() {
+    return h("span", { text: "Ensemble before" });
+  }
+}
+
+/** What can be done about one answer: have it anew, or let it go on where it ended at its limit. */
+function offerMore(card, run, ask) {
+  if (card.stream.key === BESIDE) return;
+  const { key } = card.stream, label = key === "ensemble" ? "the ensemble" : run.members[card.stream.member];
+  const again = h("button", { type: "button", class: "gac-icon gac-anew", text: "↻", title: "Answer anew, this one alone. Where tokens are sampled, with the next seed", "aria-label": `Answer anew: ${label}`,
+    onclick: () => ask("regenerate", { stream: key }) });
+  card.copyButton.before(again);
+  card.onLimit = () => card.note.append(" ", h("button", { type: "button", class: "gac-button", text: "Continue", title: "Go on with every answer that ended at its limit", onclick: () => ask("extend", {}) }));
 }

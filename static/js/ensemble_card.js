@@ -49,3 +49,11 @@ function legend(run) {
     h("span", { class: "gac-legend-open" }, h("i", { class: "gac-sample-open", text: "open" }), " ", term("partial token")),
     CAN_PAINT ? null : h("span", { text: "This browser cannot mark tokens; any token can still be chosen." }));
 }
+
+/** The card of a stream; `actions` of `Card`, and onAsk(event, fields). */
+function newCard(stream, run, painter, actions) {
+  const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
+  const card = new kind(stream, run, painter, actions);
+  if (run.is_own) offerMore(card, run, actions.onAsk);
+  return card;
+}

@@ -67,7 +67,7 @@ class Inspector {
 
   body(stream, step) {
     const isEnsemble = stream.member < 0, isCombined = isEnsemble && step.members.length > 1;
-    const branch = isEnsemble ? (candidate) => this.actions.onBranch(step.position, candidate.id) : null;
+    const branch = isEnsemble && stream.key !== BESIDE && this.run.is_own ? (candidate) => this.actions.onBranch(step.position, candidate.id) : null;
     return [
       this.head(step.position),
       h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.label }),

@@ -1,14 +1,14 @@
-// The Lab: a form for a study, its progress, its result as plot and tables, and the results kept.
+// The Lab: a form for a study, its progress, and the results kept.
 
 const POLL_MS = 1000;
-const PNG_SCALE = 2;
 const part = (selector) => element.querySelector(selector);
 const form = part("form"), studies = part(".gac-lab-studies"), note = part(".gac-lab-note");
-const running = part(".gac-lab-running"), cancel = part("[data-act=cancel]"), shown = part(".gac-lab-result"), kept = part(".gac-lab-kept ol");
+const running = part(".gac-lab-running"), cancel = part("[data-act=cancel]"), own = part(".gac-own"), kept = part(".gac-lab-kept ol");
 let overview = null; // what may be studied
 let known = null; // ids of the results listed; null = not asked yet
 let isMine = false; // whether the study that runs, or ran last, is this visitor's
 let isCancelled = false; // and was called off
+let shown = ""; // the result that is looked at
 let timer = 0;
 
 async function ask(name, fields = {}) {
@@ -26,8 +26,8 @@ async function open() {
   part(".gac-lab-browser").textContent = overview.browser;
   studies.replaceChildren(...overview.studies.map((study, index) => h("label", { class: "gac-lab-study" },
     h("input", { type: "radio", name: "study", value: study.name, checked: index === 0, onchange: choose }), h("span", { text: study.title }))));
-  const count = form.elements.questions;
-  [count.min, count.max, count.value] = [overview.min_questions, overview.max_questions, Math.min(20, overview.max_questions)];
+  form.elements.questions.value = Math.min(20, overview.max_questions);
+  fillFromFile(part(".gac-own input[type=file]"), form.elements.own, overview.max_own_chars, say);
   choose();
   await refresh();
 }
@@ -36,34 +36,45 @@ function choose() {
   const study = chosen(), sets = form.elements.set;
   part(".gac-lab-about").textContent = study.about;
   const before = sets.value;
-  sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${set.name} (${set.count})` })));
-  if (study.sets.some((set) => set.name === before)) sets.value = before;
-  for (const field of [".gac-lab-set", ".gac-lab-count"]) part(field).hidden = !study.sets.length;
+  const asksNothing = study.needs === "nothing";
+  sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${set.name} (${set.count})` })),
+    h("option", { value: overview.own, text: "your own" }));
+  if ([...sets.options].some((option) => option.value === before)) sets.value = before;
+  for (const field of [".gac-lab-set", ".gac-lab-count"]) part(field).hidden = asksNothing;
+  form.elements.questions.disabled = asksNothing; // a hidden field must not hold the form up
   chooseSet();
 }
 
 function chooseSet() {
   const set = chosen().sets.find(({ name }) => name === form.elements.set.value);
   part(".gac-lab-protocol").textContent = set?.about ?? "";
+  own.hidden = chosen().needs === "nothing" || form.elements.set.value !== overview.own;
 }
 
 function say(text) {
   note.textContent = text;
 }
 
-async function start(event) {
+function start(event) {
   event.preventDefault();
   say("");
-  const questions = form.elements.questions.valueAsNumber;
-  const reply = await ask("lab_start", { study: chosen().name, set: form.elements.set.value, questions });
-  if (reply.error) return say(reply.error);
+  const { set, questions, own: mine } = form.elements;
+  const fields = { study: chosen().name, set: set.value, questions: questions.valueAsNumber || 0, own: own.hidden ? "" : mine.value };
+  trigger("started", { key: visitorKey(), at: Date.now(), ...fields });
+}
+
+watch("value", async () => {
+  const reply = parseJson(props.value, null);
+  if (!reply) return;
+  say(reply.error);
+  if (reply.error) return;
   isMine = true;
   isCancelled = false;
   await refresh();
-}
+});
 
 /** What runs and what is kept. A result that is new while a study of this visitor ran is its own: shown at once. */
-async function refresh() {
+async function refresh(isChanged = false) {
   clearTimeout(timer);
   const state = await ask("lab_state");
   if (!state.results) {
@@ -72,8 +83,8 @@ async function refresh() {
     return;
   }
   showRunning(state.running);
-  const fresh = known && state.results.find((result) => !known.has(result.id));
-  if (!known || fresh || known.size !== state.results.length) {
+  const fresh = known && state.results.find((result) => !known.has(result.id) && result.is_mine);
+  if (isChanged || !known || fresh || known.size !== state.results.length) {
     list(state.results);
     trigger('kept');
   }
@@ -81,7 +92,7 @@ async function refresh() {
   else if (isMine) {
     isMine = false;
     say(state.error);
-    if (fresh) await show(fresh.id);
+    if (fresh) show(fresh.id);
   }
   if (state.running) timer = setTimeout(refresh, POLL_MS);
 }
@@ -105,65 +116,60 @@ function showRunning(study) {
 function list(results) {
   known = new Set(results.map((result) => result.id));
   part(".gac-lab-empty").hidden = results.length > 0;
-  kept.replaceChildren(...results.map((result) => h("li", {},
-    h("button", { type: "button", class: "gac-run-open", onclick: () => show(result.id) },
-      h("span", { class: "gac-run-prompt", text: `${titleOf(result.study)}: ${result.heading}` }),
-      h("span", { class: "gac-small", text: [when(result), result.members.join(", ")].join(" · ") })))));
+  kept.replaceChildren(...results.map(row));
 }
 
-const titleOf = (name) => overview.studies.find((study) => study.name === name)?.title ?? name;
+const titleOf = (name) => overview?.studies.find((study) => study.name === name)?.title ?? name;
 const when = (result) => new Date(result.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-async function show(id) {
-  const result = await ask("lab_result", { result: id });
-  if (result.error) return say(result.error);
-  say("");
-  // An image runs no script, whatever stands in the document.
-  const plot = result.plot ? h("img", { alt: `Plot: ${titleOf(result.study)}, ${result.heading}`, src: svgAddress(result.plot) }) : null;
-  shown.replaceChildren(...[
-    h("header", {}, h("h2", { text: titleOf(result.study) }), h("p", { class: "gac-small", text: `${result.heading} · ${when(result)} · ${result.members.join(", ")}` }),
-      h("div", { class: "gac-lab-exports" }, ...exportsOf(result, plot))),
-    plot ? h("div", { class: "gac-lab-plot", tabindex: "0", role: "region", "aria-label": "Plot" }, plot) : null,
-    ...result.remarks.map((remark) => h("p", { text: remark })),
-    ...result.tables.map(table),
-  ].filter(Boolean));
-  shown.hidden = false;
-  shown.focus({ preventScroll: true });
-  shown.scrollIntoView({ block: "nearest", behavior: "smooth" });
+function row(result) {
+  const title = `${titleOf(result.study)}: ${result.heading}`, name = result.name || title;
+  const facts = [result.name ? title : null, when(result), result.members.join(", "), result.is_mine ? "yours" : "the operator's"];
+  const item = h("li", {},
+    h("button", { type: "button", class: "gac-run-open", onclick: () => show(result.id) },
+      h("span", { class: "gac-run-prompt", dir: "auto", text: name }),
+      h("span", { class: "gac-small", text: facts.filter(Boolean).join(" · ") })));
+  if (result.may_edit) {
+    item.append(
+      h("button", { type: "button", class: "gac-icon", text: "Rename", "aria-label": `Rename: ${name}`, onclick: () => rename(item, result, name) }),
+      h("button", { type: "button", class: "gac-icon gac-danger", text: "Delete", "aria-label": `Delete: ${name}`, onclick: () => remove(item, result, name) }));
+  }
+  return item;
 }
 
-function table({ title, columns, rows }) {
-  return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": title || "Table" }, h("table", {},
-    title ? h("caption", { text: title }) : null,
-    h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col", text })))),
-    h("tbody", {}, ...rows.map(([first, ...others]) => h("tr", {}, h("th", { scope: "row", text: first }), ...others.map((text) => h("td", { text })))))));
+/** A field in the row's place; Enter keeps the name, Esc does not. */
+function rename(item, result, name) {
+  const field = h("input", { class: "gac-search", value: name, maxlength: 100, "aria-label": "Name" });
+  const finish = () => refresh(true);
+  field.addEventListener("keydown", async (event) => {
+    if (event.key === "Escape") return finish();
+    if (event.key !== "Enter") return;
+    const reply = await ask("lab_rename", { result: result.id, name: field.value });
+    say(reply.error ?? "");
+    await finish();
+  });
+  const keep = h("button", { type: "button", class: "gac-button", text: "Keep", onclick: () => field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" })) });
+  item.replaceChildren(field, keep);
+  field.select();
 }
 
-function exportsOf(result, plot) {
-  const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": `Export as ${text}`, onclick: make });
-  const saveText = (ending, type, text) => () => save(`${result.id}.${ending}`, new Blob([text], { type }));
-  return [
-    button("CSV", saveText("csv", "text/csv", result.csv)),
-    button("JSON", saveText("json", "application/json", result.json)),
-    ...(plot ? [
-      button("SVG", saveText("svg", "image/svg+xml", result.plot)),
-      button("PNG", () => savePng(`${result.id}.png`, plot)),
-    ] : []),
-  ];
+/** Asks once more, in the row's place. */
+function remove(item, result, name) {
+  const finish = () => refresh(true);
+  const yes = h("button", { type: "button", class: "gac-button gac-danger", text: "Delete", onclick: async () => {
+    const reply = await ask("lab_delete", { result: result.id });
+    say(reply.error ?? "");
+    if (!reply.error && shown === result.id) show("");
+    await finish();
+  } });
+  item.replaceChildren(h("span", { class: "gac-run-open", text: `Delete \u201c${name}\u201d for good?` }), yes,
+    h("button", { type: "button", class: "gac-button", text: "Keep it", onclick: finish }));
+  yes.focus();
 }
 
-const svgAddress = (svg) => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-
-function save(name, blob) {
-  const address = URL.createObjectURL(blob);
-  h("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), POLL_MS);
-}
-
-function savePng(name, image) {
-  const canvas = h("canvas", { width: image.naturalWidth * PNG_SCALE, height: image.naturalHeight * PNG_SCALE });
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-  canvas.toBlob((blob) => save(name, blob), "image/png");
+function show(id) {
+  shown = id;
+  trigger("shown", { key: visitorKey(), result: id });
 }
 
 form.addEventListener("submit", start);
@@ -175,5 +181,6 @@ cancel.addEventListener("click", async () => {
   isCancelled = !reply.error;
   await refresh();
 });
+window.gac.studyTitle = titleOf;
 window.gac.refreshLab = () => (overview ? refresh() : open());
 open();

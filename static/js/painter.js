@@ -4,7 +4,7 @@
 
 const CAN_PAINT = typeof Highlight === "function" && "highlights" in CSS;
 const DOUBT_LEVELS = 5;
-const KINDS_OF_VIEW = { gate: ["gate", "open", "forced"], winner: ["winner", "open", "forced"], confidence: ["doubt"], plain: [] };
+const KINDS_OF_VIEW = { gate: ["gate", "open", "forced"], winner: ["winner", "open", "forced"], confidence: ["doubt"], plain: [], rendered: [] };
 
 class Painter {
   constructor() {

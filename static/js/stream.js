@@ -1,6 +1,7 @@
 // Reads the board's value: JSON lines that only grow, until another run's header starts afresh.
 // gac_app/ui/records.py writes them and describes each line.
 
+const BESIDE = "beside"; // the ensemble's answer of another run
 const GATED = 1, END = 2, FORCED = 4, OPEN = 8;
 
 class StreamReader {

@@ -1,13 +1,21 @@
 // An answer's text: one element per line and in it one text node, so that shaping, ligatures and the reading order of
 // every script stay whole. Tokens are places in this text, never elements. Offsets count UTF-16 units of the answer.
 
-const FENCE = /^ {0,3}(?:```|~~~)/u;
+const FENCE = /^ {0,3}(`{3,}|~{3,})([^\n]*)/u;
 const INDENTED = /^(?: {4}|\t)\s*[^\s\d*+•-]/u; // code, and not the item of a list within a list
+
+/** The fence that is open after a line, given the one open before it: as many or more of its characters close it. */
+function fenceAfter(line, open) {
+  const [, marks, rest] = FENCE.exec(line) ?? [];
+  if (!marks) return open;
+  if (open !== null) return marks.startsWith(open) && !rest.trim() ? null : open;
+  return marks.startsWith("`") && rest.includes("`") ? null : marks;
+}
 
 class AnswerText {
   /** Lines are appended to `root`. */
   constructor(root) {
-    Object.assign(this, { root, lines: [], byNode: new Map(), runs: {}, length: 0, isFenced: false });
+    Object.assign(this, { root, lines: [], byNode: new Map(), runs: {}, length: 0, fence: null });
   }
 
   append(text) {
@@ -24,10 +32,10 @@ class AnswerText {
   }
 
   startLine(before) {
-    if (before?.isFence) this.isFenced = !this.isFenced;
+    if (before) this.fence = fenceAfter(before.node.data, this.fence);
     const node = document.createTextNode("");
-    const line = { node, root: h("div", { class: "gac-line", dir: "auto" }, node), start: this.length, isWhole: false, isFence: false, isSettled: false };
-    this.setCode(line, this.isFenced);
+    const line = { node, root: h("div", { class: "gac-line", dir: "auto" }, node), start: this.length, isWhole: false, isSettled: false };
+    this.setCode(line, this.fence !== null);
     this.lines.push(line);
     this.byNode.set(node, line);
     this.root.append(line.root);
@@ -36,14 +44,14 @@ class AnswerText {
 
   /** Whether a line is code shows in its first few characters. */
   settle(line) {
-    line.isFence = FENCE.test(line.node.data);
-    if (line.isFence || INDENTED.test(line.node.data)) this.setCode(line, true);
-    line.isSettled = line.isWhole || line.isFence || /\S{3}/u.test(line.node.data);
+    const { data } = line.node, isFence = fenceAfter(data, null) !== null;
+    this.setCode(line, this.fence !== null || isFence || INDENTED.test(data));
+    line.isSettled = line.isWhole || (!isFence && /\S{3}/u.test(data)); // a fence's line may turn out to be none
   }
 
   setCode(line, isCode) {
     line.root.classList.toggle("is-code", isCode);
-    if (isCode) line.root.dir = "ltr";
+    line.root.dir = isCode ? "ltr" : "auto";
   }
 
   /** The line of an offset; of an end, the line that it ends. */

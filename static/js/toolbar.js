@@ -5,7 +5,11 @@ const VIEWS = [
   ["winner", "Winner", "Who carried each token"],
   ["confidence", "Confidence", "How sure each token was"],
   ["plain", "Plain", "Text only"],
+  ["rendered", "Rendered", "Markdown as it is meant; links and images stay text"],
 ];
+
+/** The view that a run opens in. */
+const viewOf = (run) => (run.mode === "every-step" ? "winner" : "gate");
 
 class Toolbar {
   /** `actions`: {onView(view), onNext()}. */
@@ -17,8 +21,12 @@ class Toolbar {
     next.addEventListener("click", actions.onNext);
   }
 
-  start(run, view) {
+  check(view) {
     this.views.querySelector(`[value=${view}]`).checked = true;
+  }
+
+  start(run, view) {
+    this.check(view);
     this.next.disabled = true;
     this.next.hidden = run.mode === "every-step";
   }

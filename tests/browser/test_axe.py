@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import axe_playwright_python
 import pytest
 
 from tests.browser.conftest import Opener, Server, Watched
@@ -19,13 +20,17 @@ def findings(page: Watched) -> list[list[str]]:
     return page.page.evaluate(FINDINGS)  # type: ignore[no-any-return]
 
 
+def with_axe(page: Watched) -> None:
+    axe = Path(axe_playwright_python.__file__).with_name("axe.min.js")
+    page.page.add_script_tag(content=axe.read_text("utf-8"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
-    axe = Path(pytest.importorskip("axe_playwright_python").__file__).with_name("axe.min.js")
     page = open_page(serve(), viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.page.wait_for_selector("p.loading", state="detached")  # Gradio's, while the page is put together
-    page.page.add_script_tag(content=axe.read_text("utf-8"))
+    with_axe(page)
     assert findings(page) == []
     page.ask("hello")
     page.ask("and then?")

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 from gac_app.executors.background import in_background
 from gac_app.services.lab import Lab
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
+from tests.browser.test_contrast import MEASURE
 from tests.fakes import FakeModel, config_of, ensemble_of
 
 pytestmark = pytest.mark.browser
@@ -25,26 +27,34 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """Two random members, one of a hostile name, behind a page with a Lab."""
     models = [FakeModel("slow", 1, delay_s=0.003), FakeModel(HOSTILE, 2)]
     config = config_of([model.name for model in models])
-    service = RunService(config, Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}"))
+    store = Store(f"sqlite:///{tmp_path / 'runs.sqlite3'}")
+    service = RunService(config, store)
     service.use(ensemble_of(models, config))
-    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.ready_ensemble()))
+    lab = Lab(config, tmp_path / "evaluation", lambda: in_background(service.ready_ensemble()), store)
     with served(service, lab) as site:
         yield site
     lab.close()
 
 
+def run_calibration(page: Page, questions: int = 4) -> None:
+    page.click("button[role=tab]:has-text('Lab')")
+    page.click(".gac-lab-study:has-text('Calibration')")
+    page.fill("[name=questions]", str(questions))
+    page.click(".gac-lab-run")
+    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+    page.wait_for_selector("#gac-lab-plots svg.marks")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width: int) -> None:
     page = open_page(site, viewport={"width": width, "height": 900}).page
-    page.click("button[role=tab]:has-text('Lab')")
-    page.click(".gac-lab-study:has-text('Calibration')")
+    run_calibration(page)
     assert page.inner_text(".gac-lab-about") == "Whether each is as often right as it is sure."
-    page.fill("[name=questions]", "4")
-    page.click(".gac-lab-run")
-    page.wait_for_selector(".gac-lab-result h2:text-is('Calibration')")
     assert page.inner_text(".gac-lab-table tbody tr:nth-child(2) th") == f"alone:{HOSTILE}"
-    assert page.evaluate("document.querySelector('.gac-lab-plot img').naturalWidth") > 300
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
+    chart = page.locator("#gac-lab-plots svg.marks").first.bounding_box()
+    assert chart is not None
+    assert width * 0.4 < chart["width"] <= width
     for ending, first in (("csv", b"system,accuracy"), ("json", b"{"), ("svg", b"<svg"), ("png", b"\x89PNG")):
         with page.expect_download() as download:
             page.click(f".gac-lab-exports button:text-is('{ending.upper()}')")
@@ -54,7 +64,78 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
     page.wait_for_function("window.gac?.stop")
     page.click("button[role=tab]:has-text('Lab')")
     page.click(".gac-lab-kept .gac-run-open")
-    page.wait_for_selector(".gac-lab-result h2:text-is('Calibration')")
+    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_have_the_page_s_colours_and_answer_to_the_pointer(site: Site, open_page: Opener, scheme: str) -> None:
+    page = open_page(site, color_scheme=scheme).page
+    run_calibration(page)
+    swatch, ground = page.evaluate(
+        """() => [getComputedStyle(document.querySelector('.gac-lab-body .gac-swatch')).color,
+        getComputedStyle(document.querySelector('#gac-lab-shown')).backgroundColor]"""
+    )
+    fills = page.evaluate(
+        "[...document.querySelectorAll('#gac-lab-plots .mark-symbol path')].map((dot) => getComputedStyle(dot).fill)"
+    )
+    member = page.evaluate("getComputedStyle(document.querySelector('[data-w=\"0\"]')).getPropertyValue('--w')")
+    named = page.evaluate(
+        "(colour) => { const probe = document.createElement('i'); probe.style.color = colour;"
+        " document.body.append(probe); return getComputedStyle(probe).color; }", member,
+    )  # fmt: skip
+    assert named in fills, (swatch, fills)
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    page.locator("#gac-lab-plots .mark-symbol path").first.hover(force=True)
+    page.wait_for_selector("#vg-tooltip-element.visible:has-text('confidence')")
+    assert page.evaluate(MEASURE) == []
+
+
+def test_a_result_is_renamed_and_deleted_and_nobody_else_sees_it(site: Site, open_page: Opener) -> None:
+    mine, theirs = open_page(site).page, open_page(site).page
+    run_calibration(mine)
+    theirs.click("button[role=tab]:has-text('Lab')")
+    theirs.wait_for_selector(".gac-lab-study")
+    assert theirs.locator(".gac-lab-kept li").count() == 0
+    mine.click(".gac-lab-kept button:text-is('Rename')")
+    mine.fill(".gac-lab-kept input", "My <b>first</b>")
+    mine.press(".gac-lab-kept input", "Enter")
+    mine.wait_for_selector(".gac-run-prompt:text-is('My <b>first</b>')")
+    mine.click(".gac-lab-kept button:text-is('Delete')")
+    mine.click(".gac-lab-kept button:text-is('Delete')")
+    mine.wait_for_selector(".gac-lab-empty")
+    mine.wait_for_selector(".gac-lab-head", state="hidden")
+
+
+def test_every_answer_is_looked_at_and_a_question_asked_in_compare(site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    run_calibration(page)
+    page.click(".gac-lab-words summary")
+    assert "expected calibration error" in page.inner_text(".gac-lab-words")
+    page.locator(".gac-lab-questions summary").first.click()
+    assert page.locator(".gac-lab-answers li").count() == 3
+    asked = page.inner_text(".gac-lab-questions .gac-lab-prompt")
+    page.click(".gac-lab-questions button:text-is('Ask in Compare')")
+    page.wait_for_selector("#gac-prompt textarea:visible")
+    page.wait_for_function("document.querySelector('#gac-prompt textarea').value")
+    assert page.input_value("#gac-prompt textarea") == asked
+
+
+def test_own_questions_from_a_file_the_browser_reads(site: Site, open_page: Opener, tmp_path: Path) -> None:
+    page = open_page(site).page
+    file = tmp_path / "mine.csv"
+    file.write_text("question,choices,answer\n" + "\n".join(f"Is {n} even?,yes|no,yes" for n in range(5)))
+    page.click("button[role=tab]:has-text('Lab')")
+    page.select_option("[name=set]", "own")
+    page.fill("[name=questions]", "20")
+    page.click(".gac-lab-run")
+    page.wait_for_selector(".gac-lab-note:has-text('are missing')")
+    page.set_input_files(".gac-own input[type=file]", str(file))
+    page.wait_for_function("document.querySelector('[name=own]').value.includes('Is 4 even?')")
+    page.click(".gac-lab-run")
+    page.wait_for_selector(".gac-lab-note:has-text('own has 5, not 20')")
+    page.fill("[name=questions]", "5")
+    page.click(".gac-lab-run")
+    page.wait_for_selector(".gac-lab-head h2:has-text('own: 5 questions')")
 
 
 def test_a_study_is_called_off_and_another_visitor_only_sees_it(site: Site, open_page: Opener) -> None:

@@ -211,7 +211,7 @@ def test_a_deleted_turn_leaves_the_list_and_the_page_says_so(serve: Server, open
     page.ask("keep me")
     assert "delete me" in page.text(".gac-turns")
     page.page.click("role=tab[name=History]")
-    page.page.click(".gac-runs li:has-text('delete me') button.gac-danger")
+    page.page.click("role=button[name='Delete: delete me']")
     page.page.click(".gac-dialog button[value=delete]")
     page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
     page.page.click("role=tab[name=Compare]")

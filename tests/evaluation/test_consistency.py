@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -20,7 +19,6 @@ from gac_app.evaluation.consistency import (
     compare_vocabularies,
     pieces,
 )
-from gac_app.evaluation.consistency_heatmap import heat_map
 from gac_app.evaluation.consistency_words import LANGUAGES, WordSet, word_sets
 from gac_app.vocab.tokens import MemberVocabulary
 
@@ -105,24 +103,6 @@ def test_the_report_is_plain_json() -> None:
     assert facts["members"] == ["o", "x", "y"]
     assert facts["tokens"]["o"]["examples"] == ["<b>", "\\xff"]
     assert facts["sets"][0]["pairs"][2] == {"members": ["x", "y"], "at_start": 1.0, "after_space": 0.0}
-
-
-def test_the_heat_map_is_a_picture_and_names_are_text_in_it() -> None:
-    hostile = '"><script>alert(1)</script>'
-    report = compare_vocabularies(
-        {hostile: VOCABULARIES["x"], "y": VOCABULARIES["y"]}, [WordSet("few", ("ab", "abc", "c", "a"))]
-    )
-    root = ElementTree.fromstring(heat_map(report))  # noqa: S314 (our own)
-    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert f"1: {hostile} · y" in texts
-    assert texts[-3:] == ["few", "25.0", "100.0"]
-    assert {element.tag.rpartition("}")[2] for element in root.iter()} == {
-        "svg",
-        "title",
-        "desc",
-        "rect",
-        "text",
-    }
 
 
 def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.evaluation.kept_results import KeptResults
-from gac_app.evaluation.studies.result import StudyResult, Table, to_csv
+from gac_app.evaluation.studies.as_csv import to_csv
+from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer, StudyResult, Table
 
 TABLE = Table(("system", "accuracy"), [["alone:a", "10.0%"], ["every-step", "+2.5%"]], "Türme & <b>")
-RESULT = StudyResult("eval", "nq: 2 questions", [TABLE, TABLE], {"n": 2, "x": [1.5, None]}, ("So.",), "<svg/>", "one")
+PLOT = {"title": "t", "layer": []}
+ASKED = AskedQuestion("1", "Who?", "Nobody", [GivenAnswer("alone:a", "I", is_right=False, text=" I am.")])
+DATA = {"n": 2, "x": [1.5, None]}
+RESULT = StudyResult("eval", "nq: 2 questions", [TABLE, TABLE], DATA, ("So.",), [PLOT], "one", [ASKED])
 
 
 def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
@@ -22,7 +27,8 @@ def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     kept = results.keep(RESULT, ("a", "b"))
     assert results.load(kept.id).result.data == RESULT.data
     again = results.load(kept.id)
-    assert (again.members, again.created_at, again.result.plot) == (("a", "b"), kept.created_at, "<svg/>")
+    assert (again.members, again.created_at, again.result.plots) == (("a", "b"), kept.created_at, [PLOT])
+    assert again.result.asked == [ASKED]
     assert [list(map(list, table.rows)) for table in again.result.tables] == [[list(r) for r in TABLE.rows]] * 2
     assert (again.result.remarks, again.result.failure) == (["So."], "one")
 
@@ -52,29 +58,48 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         KeptResults(tmp_path / "results").keep(RESULT, ("a",))
 
 
-def test_csv_has_the_tables_and_no_formula() -> None:
-    text = to_csv(
-        [
-            Table(
-                ("a", "b"),
-                [
-                    ["=1+1", "+2.5%"],
-                    ["-x", "@y"],
-                    ["+1.0% (p A1)", "+1.0% (p 3e-05)"],
-                    ["+1.0% (p 0.3)", 'say "so", yes'],
-                ],
-                "T",
-            ),
-            TABLE,
-        ]
-    )
-    rows = list(csv.reader(io.StringIO(text)))
-    assert rows[:6] == [
-        ["T"],
-        ["a", "b"],
-        ["'=1+1", "+2.5%"],
-        ["'-x", "'@y"],
-        ["'+1.0% (p A1)", "+1.0% (p 3e-05)"],
-        ["+1.0% (p 0.3)", 'say "so", yes'],
+def test_results_of_earlier_versions_are_read_without_their_pictures(tmp_path: Path) -> None:
+    results = KeptResults(tmp_path)
+    kept = results.keep(RESULT, ("a",))
+    path = tmp_path / f"{kept.id}.json"
+    found = json.loads(path.read_text())
+    for name in ("plots", "asked"):
+        del found["result"][name]
+    found["result"]["plot"] = "<svg/>"
+    path.write_text(json.dumps(found))
+    again = KeptResults(tmp_path).load(kept.id).result
+    assert (again.plots, list(again.asked), again.heading) == ((), [], RESULT.heading)
+
+
+def rows_of(*tables: Table) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(to_csv(tables))))
+
+
+def test_figures_are_numbers_in_csv() -> None:
+    columns = ("system", "accuracy (95 %)", "vs best member", "kept", "ms/token", "temperature", "n", "ECE")
+    cells = [
+        ["alone:a", "15.5% (11.1% to 21.2%)", "", "80% of 1,234", "12.5", "–", "1,234", "0.031 (0.020)"],
+        ["every-step", "2.0% (0.0% to 9.9%)", "+2.0% (p 3e-05)", "", "", "1.50", "7", "0.100 (0.005)"],
     ]
-    assert rows[6:] == [[], ["Türme & <b>"], ["system", "accuracy"], ["alone:a", "10.0%"], ["every-step", "+2.5%"]]
+    assert rows_of(Table(columns, cells)) == [
+        ["system", "accuracy", "accuracy low", "accuracy high", "vs best member", "vs best member p", "kept", "kept of",
+         "ms/token", "temperature", "n", "ECE", "ECE by chance"],
+        ["alone:a", "0.155", "0.111", "0.212", "", "", "0.8", "1234", "12.5", "", "1234", "0.031", "0.02"],
+        ["every-step", "0.02", "0", "0.099", "0.02", "3e-05", "", "", "", "1.5", "7", "0.1", "0.005"],
+    ]  # fmt: skip
+
+
+def test_csv_has_all_tables_and_no_formula() -> None:
+    odd = Table(("a", "=b"), [["=1+1", "+2.5%"], ["-x", "@y"], ["+1.0% (p A1)", 'say "so", yes']], "T")
+    assert rows_of(odd, TABLE) == [
+        ["T"],
+        ["a", "'=b"],
+        ["'=1+1", "'+2.5%"],
+        ["'-x", "'@y"],
+        ["'+1.0% (p A1)", 'say "so", yes'],
+        [],
+        ["Türme & <b>"],
+        ["system", "accuracy"],
+        ["alone:a", "0.1"],
+        ["every-step", "0.025"],
+    ]

@@ -12,20 +12,27 @@ import pytest
 
 from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.errors import BusyError, ConfigError, GacError, RequestError
+from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
+from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.background import in_background
 from gac_app.models.random_model import RandomModel
 from gac_app.services.lab import STUDIES, Lab
 from gac_app.services.live_runs import owner_of
+from gac_app.services.studies import question_sets
+from gac_app.storage import Store
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
 from tests.services.house import ALICE, BOB
 
 CAROL = "c" * 64
 
 
+def store_in(folder: Path) -> Store:
+    return Store(f"sqlite:///{folder / 'runs.sqlite3'}")
+
+
 def lab_of(ensemble: Ensemble, folder: Path, **config_fields: Any) -> Lab:
     config = config_of(ensemble.config.member_names, **config_fields) if config_fields else ensemble.config
-    return Lab(config, folder, lambda: in_background(ensemble))
+    return Lab(config, folder, lambda: in_background(ensemble), store_in(folder))
 
 
 def random_pair() -> Ensemble:
@@ -50,12 +57,13 @@ def test_every_study_gives_a_result_that_is_kept(study: object, tmp_path: Path) 
     lab.start(ALICE, study.name, fitting[-1] if fitting else "", 4)  # type: ignore[attr-defined]
     until(lambda: lab.running is None)
     assert lab.last_error == ""
-    [listed] = lab.results.list()
-    kept = lab.results.load(listed.id)
+    [listed] = lab.results.of(ALICE)
+    kept = lab.results.load(ALICE, listed.id)
     assert listed.study == kept.result.study == study.name  # type: ignore[attr-defined]
     assert kept.members == ("a", "b")
     assert kept.result.tables[0].rows
-    assert kept.result.plot or study.name == "eval"  # type: ignore[attr-defined]
+    assert kept.result.plots or study.name == "eval"  # type: ignore[attr-defined]
+    assert bool(kept.result.asked) == bool(fitting)
     if fitting:
         assert listed.heading.startswith(fitting[-1])
 
@@ -76,7 +84,7 @@ def test_one_runs_at_a_time_and_only_its_visitor_calls_it_off(tmp_path: Path) ->
     lab.cancel(ALICE)
     until(lambda: lab.running is None)
     assert lab.last_error == "The study was cancelled."
-    assert lab.results.list() == []
+    assert lab.results.of(ALICE) == []
     lab.cancel(ALICE)  # nothing runs
 
 
@@ -164,8 +172,8 @@ def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(Fault("raise", from_read=1)), tmp_path)
     lab.start(ALICE, "eval", "trivia", 4)
     until(lambda: lab.running is None)
-    [listed] = lab.results.list()
-    assert "answers failed and count as wrong" in lab.results.load(listed.id).result.failure
+    [listed] = lab.results.of(ALICE)
+    assert "answers failed and count as wrong" in lab.results.load(ALICE, listed.id).result.failure
     lab.start(ALICE, "calibrate", "sense", 4)  # which needs every answer
     until(lambda: lab.running is None)
     assert "answers failed" in lab.last_error or "RuntimeError" in lab.last_error
@@ -199,7 +207,7 @@ def test_nothing_runs_before_the_models_are_ready(tmp_path: Path) -> None:
     def not_ready() -> tuple[Ensemble, Callable[[], None]]:
         raise GacError("The models are still loading.")
 
-    lab = Lab(config_of(["a", "b"]), tmp_path, not_ready)
+    lab = Lab(config_of(["a", "b"]), tmp_path, not_ready, store_in(tmp_path))
     with pytest.raises(GacError, match="still loading"):
         lab.start(ALICE, "consistency", "", 4)
     assert lab.running is None
@@ -217,7 +225,12 @@ def test_closing_calls_off_what_runs(tmp_path: Path) -> None:
 def test_the_configuration_adds_questions_and_a_bad_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "nq.jsonl").write_text(json.dumps({"question": "Who?", "answers": ["Nobody"]}))
     config = config_of(["a", "b"], lab={"questions": {"nq": str(tmp_path / "nq.jsonl")}})
-    assert [found.name for found in Lab(config, tmp_path, study_pair).sets] == ["trivia", "sense", "sums", "nq"]
+    assert [found.name for found in Lab(config, tmp_path, study_pair, store_in(tmp_path)).sets] == [
+        "trivia",
+        "sense",
+        "sums",
+        "nq",
+    ]
     for name, path, message in (
         ("nq", "none.jsonl", "lab.questions.nq: .*cannot be read"),
         ("chess", "nq.jsonl", "lab.questions.chess: 'chess' is none"),
@@ -225,12 +238,89 @@ def test_the_configuration_adds_questions_and_a_bad_file_is_told(tmp_path: Path)
     ):
         bad = config_of(["a", "b"], lab={"questions": {name: str(tmp_path / path)}})
         with pytest.raises(ConfigError, match=message):
-            Lab(bad, tmp_path, study_pair)
+            Lab(bad, tmp_path, study_pair, store_in(tmp_path))
 
 
 def test_the_project_s_own_questions_are_sound() -> None:
-    sets = {found.name: found for found in Lab(config_of(["a"]), Path("none"), study_pair).sets}
+    sets = {found.name: found for found in question_sets(config_of(["a"]))}
     assert {name: len(found.questions) >= 20 for name, found in sets.items()} == dict.fromkeys(sets, True)
     assert {question.answer for question in sets["sense"].questions} == {0, 1, 2, 3}
     for question in sets["sums"].questions:
         assert question.solution.endswith(f"The answer is {question.answers[0]}.")
+
+
+def finished(lab: Lab, key: str, *study: Any) -> None:
+    lab.start(key, *study)
+    until(lambda: lab.running is None)
+    assert lab.last_error == ""
+
+
+def test_a_result_is_its_visitor_s_who_names_and_deletes_it(tmp_path: Path) -> None:
+    lab = lab_of(random_pair(), tmp_path)
+    finished(lab, ALICE, "eval", "trivia", 4)
+    [listed] = lab.results.of(ALICE)
+    assert (listed.is_mine, listed.may_edit, lab.results.of(BOB)) == (True, True, [])
+    for forbidden in (
+        lambda: lab.results.load(BOB, listed.id),
+        lambda: lab.results.rename(BOB, listed.id, "x"),
+        lambda: lab.results.delete(BOB, listed.id),
+    ):
+        with pytest.raises(NotFoundError):
+            forbidden()
+    lab.results.rename(ALICE, listed.id, " My first ")
+    assert lab.results.of(ALICE)[0].name == lab.results.load(ALICE, listed.id).name == "My first"
+    with pytest.raises(RequestError, match="at most 100"):
+        lab.results.rename(ALICE, listed.id, "x" * 101)
+    assert [data["n"] for data in lab.results.benchmarks(("b", "a"))] == [4], "members' figures advise everybody"
+    lab.results.delete(ALICE, listed.id)
+    assert (lab.results.of(ALICE), lab.results.benchmarks(("a", "b"))) == ([], [])
+
+
+def test_the_command_line_s_results_are_the_operator_s(tmp_path: Path) -> None:
+    lab = lab_of(random_pair(), tmp_path, lab={"operators": [owner_of(CAROL)]}, server={"host": "::"})
+    kept = lab.results.files.keep(StudyResult("eval", "nq: 2 questions", [], {}), ("a", "b"))
+    assert [(one.id, one.is_mine, one.may_edit) for one in lab.results.of(ALICE)] == [(kept.id, False, False)]
+    for forbidden in (lambda: lab.results.rename(ALICE, kept.id, "x"), lambda: lab.results.delete(ALICE, kept.id)):
+        with pytest.raises(RequestError, match="operator"):
+            forbidden()
+    lab.results.rename(CAROL, kept.id, "Baseline")
+    assert lab.results.load(ALICE, kept.id).name == lab.results.of(ALICE)[0].name == "Baseline"
+    lab.results.delete(CAROL, kept.id)
+    assert lab.results.of(ALICE) == []
+
+
+OWN_QUESTIONS = "\n".join(
+    ["question,choices,answer", *(f"Is {n} even?,yes|no,{'yes' if n % 2 == 0 else 'no'}" for n in range(6))]
+)
+
+
+def test_own_questions_leave_no_trace_but_their_result(tmp_path: Path) -> None:
+    lab = lab_of(random_pair(), tmp_path)
+    finished(lab, ALICE, "calibrate", "own", 5, OWN_QUESTIONS)
+    [listed] = lab.results.of(ALICE)
+    assert listed.heading == "own: 5 questions"
+    asked = lab.results.load(ALICE, listed.id).result.asked
+    assert asked[0].prompt == "Is 0 even?\n- yes\n- no"
+    assert {question.accepted for question in asked} == {"yes", "no"}
+    assert {answer.system for question in asked for answer in question.answers} == {"alone:a", "alone:b", "every-step"}
+    assert not list(tmp_path.rglob("*.jsonl"))
+    lab.results.delete(ALICE, listed.id)
+    assert not any(b"even?" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("study", "number", "own", "message"),
+    [
+        ("eval", 8, OWN_QUESTIONS, "questions: own has 6, not 8"),
+        ("eval", 4, "", "questions: are missing"),
+        ("eval", 4, "Who?", "questions: line 1: "),
+        ("eval", 4, '{"question": "Who?"}', "questions: line 1: needs 'answers'"),
+        ("snowball", 4, OWN_QUESTIONS, "questions: Snowball needs questions with accepted 'answers'"),
+        ("calibrate", 4, '{"question": "Who?", "answers": ["I"]}', "Calibration needs questions with 'choices'"),
+    ],
+)
+def test_own_questions_that_do_not_fit_are_refused(
+    study: str, number: int, own: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        lab_of(random_pair(), tmp_path).start(ALICE, study, "own", number, own)

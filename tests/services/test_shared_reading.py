@@ -30,7 +30,7 @@ def unshared(service: RunService, run: LiveRun, key: str) -> str:
     """What the stream's answer would be if it shared nothing."""
     assert service._runner.ensemble is not None
     session = service._runner.ensemble.session(
-        run.streams[key].messages, run.settings, alone=alone_in(key), branch=run.branch
+        run.streams[key].messages, run.settings, alone=alone_in(key), branch=run.branches.get(key)
     )
     finished = list(session.events())[-1]
     assert isinstance(finished, FinishedEvent)

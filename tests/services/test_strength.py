@@ -11,7 +11,7 @@ from gac_app.evaluation.studies.result import StudyResult
 from gac_app.services.lab import Lab
 from gac_app.services.strength import strength_advice
 from tests.fakes import config_of
-from tests.services.test_lab import study_pair
+from tests.services.test_lab import store_in, study_pair
 
 CONFIG = config_of(["a", "b"], settings={"mode": "every-step"})
 
@@ -36,7 +36,7 @@ def benchmark_data(task: str, **accuracies: float) -> dict[str, Any]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    return Lab(CONFIG, tmp_path, study_pair)
+    return Lab(CONFIG, tmp_path, study_pair, store_in(tmp_path))
 
 
 def advice(lab: Lab | None) -> str:
@@ -45,12 +45,12 @@ def advice(lab: Lab | None) -> str:
 
 def test_a_result_counts_as_soon_as_it_is_kept(lab: Lab) -> None:
     assert advice(lab) == ""
-    lab.results.keep(result(), ("b", "a"))
+    lab.results.files.keep(result(), ("b", "a"))
     assert advice(lab).startswith("On trivia (40 questions), b lags behind a by 50%.")
     assert advice(None) == "", "a closed Lab shows nobody its results"
 
 
 @pytest.mark.parametrize(("study", "members"), [("eval", ("a", "c")), ("eval", ("a", "b", "c")), ("sweep", ("a", "b"))])
 def test_other_members_and_other_studies_do_not_count(lab: Lab, study: str, members: tuple[str, ...]) -> None:
-    lab.results.keep(result(study), members)
+    lab.results.files.keep(result(study), members)
     assert advice(lab) == ""

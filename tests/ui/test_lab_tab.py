@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from gac_app.executors.background import in_background
 from gac_app.services.lab import Lab
-from gac_app.ui.lab_tab import lab_functions
-from tests.services.test_lab import random_pair, until
+from gac_app.ui.lab_result import ResultView
+from gac_app.ui.lab_tab import lab_functions, start_study
+from tests.services.test_lab import random_pair, store_in, until
 
 KEY, OTHER_KEY = "a" * 64, "b" * 64
 
@@ -22,18 +24,34 @@ KEY, OTHER_KEY = "a" * 64, "b" * 64
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     ensemble = random_pair()
-    return Lab(ensemble.config, tmp_path, lambda: in_background(ensemble))
+    return Lab(ensemble.config, tmp_path, lambda: in_background(ensemble), store_in(tmp_path))
 
 
 @pytest.fixture
 def ask(lab: Lab) -> Callable[..., dict[str, Any]]:
     functions = {function.__name__: function for function in lab_functions(lab)}
 
-    def ask(name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
+    def ask(name: str, key: str = KEY, /, **fields: Any) -> dict[str, Any]:
         reply: dict[str, Any] = json.loads(json.dumps(functions[name]({"key": key, **fields})))
         return reply
 
     return ask
+
+
+def start(lab: Lab, **fields: Any) -> str:
+    """The error that a study is refused with."""
+    reply = json.loads(start_study(lab)(gr.EventData(None, {"key": KEY, "at": 7, **fields})))
+    assert reply["at"] == 7
+    return str(reply["error"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"questions": 1e9}, {"study": ["eval"]}, {"set": None}, {"own": "x" * 250_001}, {"own": None}, {"key": "x"}],
+)
+def test_a_study_that_does_not_fit_is_refused_in_words(lab: Lab, wrong: dict[str, Any]) -> None:
+    assert start(lab, **{"study": "eval", "set": "trivia", "questions": 4, "own": "", **wrong})
+    assert lab.running is None
 
 
 def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[str, Any]]) -> None:
@@ -44,31 +62,45 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
     assert (overview["min_questions"], overview["max_questions"]) == (4, 40)
     assert ask("lab_state") == {"running": None, "error": "", "results": []}
 
-    assert ask("lab_start", study="sweep", set="sums", questions=4) == {}
+    assert start(lab, study="sweep", set="sums", questions=4, own="") == ""
     state = ask("lab_state")
     if state["running"]:  # it may be over already
         assert (state["running"]["title"], state["running"]["set"]) == ("Threshold", "sums")
         assert state["running"]["is_mine"]
         assert not ask("lab_state", OTHER_KEY)["running"]["is_mine"]
     until(lambda: lab.running is None)
-    [listed] = ask("lab_state", OTHER_KEY)["results"]
-    result = ask("lab_result", OTHER_KEY, result=listed["id"])
-    assert result["heading"] == listed["heading"] == "sums: 4 questions"
-    assert result["plot"].startswith("<svg")
-    assert json.loads(result["json"])["n"] == 4
-    rows = list(csv.reader(io.StringIO(result["csv"])))
-    assert rows[0] == result["tables"][0]["columns"]
-    assert len(rows) == 1 + len(result["tables"][0]["rows"])
+    assert ask("lab_state", OTHER_KEY)["results"] == []
+    [listed] = ask("lab_state")["results"]
+    assert ask("lab_rename", result=listed["id"], name="Mine") == {}
+    assert ask("lab_rename", OTHER_KEY, result=listed["id"], name="Theirs")["error"]
+    assert ask("lab_state")["results"][0]["name"] == "Mine"
+    assert ask("lab_delete", result=listed["id"]) == {}
+    assert ask("lab_state")["results"] == []
+
+
+def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> None:
+    lab.start(KEY, "sweep", "sums", 4)
+    until(lambda: lab.running is None)
+    [listed] = lab.results.of(KEY)
+    with gr.Blocks():
+        view = ResultView(lab)
+    head, *plots, body = view.of(lab.results.load(KEY, listed.id))
+    found, shown = json.loads(head), json.loads(body)
+    assert (found["heading"], found["has_plot"], json.loads(found["json"])["n"]) == ("sums: 4 questions", True, 4)
+    assert [plot.visible for plot in plots] == [True, True, False, False, False, False]
+    rows = list(csv.reader(io.StringIO(found["csv"])))
+    assert rows[0][:4] == ["system", "accuracy", "accuracy low", "accuracy high"]
+    assert all(float(cell) >= 0 for row in rows[1:] for cell in row[1:4])
+    assert {"gate@", "accuracy", "Pareto front of"} <= set(shown["words"])
+    assert len(shown["asked"]) == 4
+    assert len(view.nothing()) == len(view.outputs) == len([head, *plots, body])
 
 
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("lab_start", {"study": "eval", "set": "trivia", "questions": 1e9}),
-        ("lab_start", {"study": ["eval"], "set": "trivia", "questions": 4}),
-        ("lab_start", {"study": "eval", "set": None, "questions": 4}),
-        ("lab_result", {"result": "../../etc/passwd"}),
-        ("lab_result", {"result": {}}),
+        ("lab_rename", {"result": "../../etc/passwd", "name": "x"}),
+        ("lab_delete", {"result": {}}),
         ("lab_state", {"key": "short"}),
     ],
 )
@@ -76,7 +108,4 @@ def test_whatever_is_sent_the_answer_is_words(
     ask: Callable[..., dict[str, Any]], name: str, fields: dict[str, Any]
 ) -> None:
     key = fields.pop("key", KEY)
-    reply = ask(name, key, **fields)
-    if name == "lab_state" and "results" in reply:
-        return  # nothing runs, so nobody needs to be known
-    assert set(reply) == {"error"}
+    assert set(ask(name, key, **fields)) == {"error"}

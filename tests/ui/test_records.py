@@ -173,7 +173,7 @@ def test_a_stream_that_the_run_before_lacks_is_not_compared() -> None:
 def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     run, shares, beside = run_view(), {"Small": 0.1, "Large": 0.0}, [1, "Threshold"]
     monkeypatch.setattr(RunView, "shares_read", lambda _: shares)
-    lines = RunLines(run, beside=lambda: (beside[0], beside[1]))  # type: ignore[arg-type,return-value]
+    lines = RunLines(run, others=lambda: (beside[0], beside[1]))  # type: ignore[arg-type,return-value]
 
     def new(before: str) -> list[Any]:
         text = lines.value()[len(before) :]

@@ -11,7 +11,7 @@ from gac_app.services.lab import Lab
 from gac_app.ui.settings_fields import fields_of, idle_of, spec_of
 from gac_app.ui.settings_panel import meaning_of
 from gac_app.ui.settings_values import changes_from, faults_in, values_of
-from tests.services.test_lab import study_pair
+from tests.services.test_lab import store_in, study_pair
 from tests.services.test_strength import benchmark_data
 from tests.ui.planted import planted_config
 
@@ -146,8 +146,10 @@ def test_a_summary_says_what_matters() -> None:
 
 
 def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
-    lab = Lab(CONFIG, tmp_path, study_pair)
-    lab.results.keep(StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large"))
+    lab = Lab(CONFIG, tmp_path, study_pair, store_in(tmp_path))
+    lab.results.files.keep(
+        StudyResult("eval", "", [], benchmark_data("sums", Small=0.4, Large=0.8)), ("Small", "Large")
+    )
 
     def advice(lab: Lab | None = lab, **values: Any) -> Any:
         return meaning_of(CONFIG, lab, values)["advice"]

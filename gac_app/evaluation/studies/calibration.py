@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.evaluation.asking import Asker
-from gac_app.evaluation.calibration_diagram import reliability_diagram
+from gac_app.evaluation.calibration import Calibration
 from gac_app.evaluation.calibration_study import CalibrationReport, calibrate_systems, check_choices
-from gac_app.evaluation.calibration_temperature import MAX_TEMPERATURE as MAX
-from gac_app.evaluation.calibration_temperature import MIN_TEMPERATURE as MIN
 from gac_app.evaluation.questions import Question
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies.colours import colours_of
+from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
+from gac_app.evaluation.studies.wording import figure
 from gac_app.evaluation.systems import System, refuse_rules
 
 
@@ -37,18 +38,14 @@ def run_calibration(ask: Asker, questions: Sequence[Question], systems: Sequence
             "settings.gate_temperature in a configuration.",
             *_unfitted(report),
         ],
-        plot=reliability_diagram(report),
+        plots=_plots(report, ask.ensemble.config.member_names),
     )
 
 
 def _unfitted(report: CalibrationReport) -> list[str]:
-    """Where the search ended at its bound."""
-    names = [name for name, s in report.systems.items() if not 1.01 * MIN < s.scaling.temperature < 0.99 * MAX]
-    return (
-        [f"No temperature fits {' or '.join(names)}: too few questions, or answers no better than chance."]
-        if names
-        else []
-    )
+    names = [name for name, system in report.systems.items() if system.scaling.temperature is None]
+    why = "too few questions, or answers no better than chance"
+    return [f"No temperature fits {' or '.join(names)}: {why}."] if names else []
 
 
 def _systems(report: CalibrationReport) -> Table:
@@ -65,8 +62,10 @@ def _scaling(report: CalibrationReport) -> Table:
     rows = []
     for name, system in report.systems.items():
         before, after = system.scaling.before, system.scaling.after
-        figures = (before.ece, after.ece, after.chance_ece, before.nll, after.nll)
-        rows.append([name, f"{system.scaling.temperature:.2f}", *(f"{figure:.3f}" for figure in figures)])
+        scaled = (after.ece, after.chance_ece, after.nll) if after else (None, None, None)
+        figures = (before.ece, *scaled[:2], before.nll, scaled[2])
+        temperature = figure(system.scaling.temperature, 2) or NOT_KNOWN
+        rows.append([name, temperature, *(figure(found, 3) or NOT_KNOWN for found in figures)])
     columns = ("system", "temperature", "ECE", "ECE scaled", "ECE by chance", "nats", "nats scaled")
     return Table(columns, rows, "Temperature fitted on one half of the questions, checked on the other")
 
@@ -78,3 +77,21 @@ def _domains(report: CalibrationReport) -> Table:
         figures = (f"{system.ece:.3f} ({system.chance_ece:.3f})" for system in in_domain)
         rows.append([domain, str(found.num_questions), *figures])
     return Table(("domain", "questions", *report.systems), rows, "ECE by domain (ECE by chance)")
+
+
+def _plots(report: CalibrationReport, members: Sequence[str]) -> list[Spec]:
+    """Reliability diagrams, as it is and scaled: a dot per bin, its area the number of predictions in it."""
+    colours = colours_of(list(report.systems), members)
+    scaled = {name: s.scaling.after for name, s in report.systems.items() if s.scaling.after}
+    found = [("accuracy", {name: system.overall for name, system in report.systems.items()})]
+    found += [("accuracy, half of them, temperature scaled", scaled)] if scaled else []
+    panels = [Panel("confidence", label, _reliability(by_name, colours), end=1.0) for label, by_name in found]
+    return line_charts(f"Reliability on {report.task}, {report.num_questions} questions", panels)
+
+
+def _reliability(found: Mapping[str, Calibration], colours: Mapping[str, str]) -> dict[str, Series]:
+    lines = {
+        name: Series([(dot.confidence, dot.accuracy) for dot in one.bins], colours[name], [b.count for b in one.bins])
+        for name, one in found.items()
+    }
+    return {"as often right as sure": Series([(0.0, 0.0), (1.0, 1.0)], SOFT), **lines}

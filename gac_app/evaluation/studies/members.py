@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
+from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.member_scaling import ScalingReport, judge_scaling, plan_scaling
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
-from gac_app.line_plot import Panel, line_plot
 
 _COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best member")
 
@@ -25,7 +25,7 @@ def run_members(ask: Asker, questions: Sequence[Question], options: str = "") ->
         tables=[Table(_COLUMNS, _rows(report))],
         data=report.to_json(),
         remarks=[_gains(report)],
-        plot=_plot(report, len(questions)),
+        plots=_plots(report, len(questions)),
         failure=failure(choice.report for choice in report.choices),
     )
 
@@ -48,10 +48,10 @@ def _gains(report: ScalingReport) -> str:
     return f"Mean accuracy by the number of members: {means}."
 
 
-def _plot(report: ScalingReport, num_questions: int) -> str:
+def _plots(report: ScalingReport, num_questions: int) -> list[Spec]:
     series = {
-        name: [(float(n), 100 * of(report.accuracies(n))) for n in report.sizes]
+        name: Series([(float(n), 100 * of(report.accuracies(n))) for n in report.sizes])
         for name, of in (("best choice", max), ("mean of all choices", mean), ("worst choice", min))
     }
     title = f"More members on {report.task}, {num_questions} questions"
-    return line_plot(title, [Panel("members", "accuracy, %", series)])
+    return line_charts(title, [Panel("members", "accuracy, %", series)])

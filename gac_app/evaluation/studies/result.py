@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from gac_app.charts import Spec
+
+NOT_KNOWN = "–"  # in a cell that has no figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,27 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What a system made of a question. `said`: what was taken from the text; the choice where there were choices."""
+
+    system: str
+    said: str
+    is_right: bool
+    text: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question with all answers. `prompt`: the question as one would ask it in a chat."""
+
+    id: str
+    prompt: str
+    accepted: str
+    answers: Sequence[GivenAnswer]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyResult:
     """A study's outcome.
 
@@ -28,8 +50,9 @@ class StudyResult:
         heading: what it was put to: "triviaqa: 300 questions".
         data: all figures, of JSON's own types.
         remarks: what follows from the tables, a sentence each.
-        plot: an SVG document; "" where there is none.
+        plots: charts beside each other; none where there is nothing to draw.
         failure: where answers failed and count as wrong: which, and why.
+        asked: each question with all answers; none where a study asks nothing.
     """
 
     study: str
@@ -37,27 +60,16 @@ class StudyResult:
     tables: Sequence[Table]
     data: Mapping[str, Any]
     remarks: Sequence[str] = ()
-    plot: str = ""
+    plots: Sequence[Spec] = ()
     failure: str = ""
+    asked: Sequence[AskedQuestion] = ()
 
 
-_SIGNED_FIGURE = re.compile(r"[+-]\d+(\.\d+)?%?( \(p \d[\d.e-]*\))?")  # as in "+2.0% (p 0.34)"
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """The tables one under the other, an empty line between. No cell is a formula to a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    for number, table in enumerate(tables):
-        if number:
-            writer.writerow([])
-        if table.title:
-            writer.writerow([_harmless(table.title)])
-        writer.writerows([_harmless(cell) for cell in row] for row in (table.columns, *table.rows))
-    return out.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    """A figure with its sign stays one; anything else that a spreadsheet would compute gets an apostrophe."""
-    is_formula = cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _SIGNED_FIGURE.fullmatch(cell)
-    return f"'{cell}" if is_formula else cell
+def result_from_json(found: Mapping[str, Any]) -> StudyResult:
+    """What `dataclasses.asdict` made of a result. Raises TypeError, KeyError."""
+    tables = [Table(**table) for table in found["tables"]]
+    asked = [
+        AskedQuestion(**{**one, "answers": [GivenAnswer(**answer) for answer in one["answers"]]})
+        for one in found.get("asked", ())
+    ]
+    return StudyResult(**{**found, "tables": tables, "asked": asked})

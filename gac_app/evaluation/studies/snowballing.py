@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.plants import Plant, planted
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.snowball import SnowballReport, judge_snowball
+from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import compared, share
 from gac_app.evaluation.systems import System
-from gac_app.line_plot import Panel, Point, line_plot
 
 _COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")
 
@@ -32,7 +33,7 @@ def run_snowball(
         RequestError: where nothing wrong can be planted.
     """
     spoilt = planted(ask.task, all_questions, plant)
-    without, with_plants = ask(systems, questions), ask.by(spoilt)(systems, questions)
+    without, with_plants = ask(systems, questions), ask.by(spoilt, ", wrong beginning")(systems, questions)
     report = judge_snowball(ask.task, plant, questions, without, with_plants)
     errors = [answer.error for given in (*without.values(), *with_plants.values()) for answer in given if answer.error]
     return StudyResult(
@@ -40,7 +41,7 @@ def run_snowball(
         heading=f"{report.task}, a wrong {report.plant} planted: {len(questions)} questions",
         tables=[Table(_COLUMNS, _rows(report, len(questions))), _spread(report)],
         data=report.to_json(),
-        plot=_plot(report, len(questions)),
+        plots=_plots(report, len(questions), ask.ensemble.config.member_names),
         failure=f"answers failed and count as wrong; the first: {errors[0]}" if errors else "",
     )
 
@@ -69,21 +70,26 @@ def _spread(report: SnowballReport) -> Table:
     return Table(columns, rows, "Words of the answer without the plant that are still written with it, by their place")
 
 
-def _plot(report: SnowballReport, num_questions: int) -> str:
-    places: dict[str, list[Point]] = {
-        found.system.name: [
-            (100 * found.num_right_without / num_questions, 100 * found.num_right_planted / num_questions)
-        ]
+def _plots(report: SnowballReport, num_questions: int, members: Sequence[str]) -> list[Spec]:
+    colours = colours_of([found.system.name for found in report.systems], members)
+    places = {
+        found.system.name: Series(
+            [(100 * found.num_right_without / num_questions, 100 * found.num_right_planted / num_questions)],
+            colours[found.system.name],
+        )
         for found in report.systems
     }
-    furthest = max(place[0] for [place] in places.values())
-    places["as often with it as without"] = [(0.0, 0.0), (furthest, furthest)]
+    furthest = max(line.points[0][0] for line in places.values())
+    places["as often with it as without"] = Series([(0.0, 0.0), (furthest, furthest)], SOFT)
     spread = {
-        found.system.name: [(float(kept.first), 100 * kept.share) for kept in found.kept] for found in report.systems
+        found.system.name: Series(
+            [(float(kept.first), 100 * kept.share) for kept in found.kept], colours[found.system.name]
+        )
+        for found in report.systems
     }
     title = f"A wrong {report.plant} planted: {report.task}, {num_questions} questions"
     panels = [
         Panel("right without, %", "right with it, %", places),
         Panel("place in the answer, words", "words kept of the answer without it, %", spread),
     ]
-    return line_plot(title, panels)
+    return line_charts(title, panels)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.studies.result import StudyResult, Table
-from gac_app.evaluation.studies.threshold_plot import threshold_plot
+from gac_app.evaluation.studies.threshold_plot import threshold_plots
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
 from gac_app.evaluation.threshold_sweep import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
 
@@ -27,7 +27,7 @@ def run_thresholds(
         tables=[Table(_COLUMNS, _rows(report))],
         data=report.to_json(),
         remarks=[_recommendation(report), *([SHARED_TIMES] if ask.task.kind == "choice" else [])],
-        plot=threshold_plot(report),
+        plots=threshold_plots(report, ask.ensemble.config.member_names),
         failure=failure(point.report for point in report.points.values()),
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gac_app.charts import Spec, heat_map
 from gac_app.errors import ConfigError
 from gac_app.evaluation.consistency import ConsistencyReport, compare_vocabularies
-from gac_app.evaluation.consistency_heatmap import heat_map
 from gac_app.evaluation.consistency_words import word_sets
 from gac_app.evaluation.studies.result import StudyResult, Table
 
@@ -29,8 +29,18 @@ def run_vocabularies(ensemble: Ensemble) -> StudyResult:
             f"only {name} has, for example: {' '.join(map(_shown, facts.examples))}"
             for name, facts in report.tokens.items()
         ],
-        plot=heat_map(report),
+        plots=_plots(report),
     )
+
+
+def _plots(report: ConsistencyReport) -> list[Spec]:
+    """A chart per pair of members."""
+    found = []
+    for number, pair in enumerate(report.sets[0].pairs):
+        shares = {words.name: (words.pairs[number].after_space, words.pairs[number].at_start) for words in report.sets}
+        title = f"Words cut into the same tokens: {' and '.join(pair.members)}"
+        found += heat_map(title, ("after a space", "at start"), shares)
+    return found
 
 
 def _shown(token: bytes) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.asking import Asker
 from gac_app.evaluation.questions import Question
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure
 from gac_app.evaluation.weight_sweep import WeightReport, sweep_weights
-from gac_app.line_plot import Panel, line_plot
 
 _COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
 
@@ -24,7 +24,7 @@ def run_weights(ask: Asker, questions: Sequence[Question], options: str = "") ->
         f"{found.held_out.num_questions} held out",
         tables=[Table(_COLUMNS, _rows(report))],
         data=report.to_json(),
-        plot=_plot(report, ask.ensemble.config.member_names),
+        plots=_plots(report, ask.ensemble.config.member_names),
         failure=failure(one for method in report.methods.values() for one in (method.development, method.held_out)),
     )
 
@@ -44,15 +44,15 @@ def _rows(report: WeightReport) -> list[list[str]]:
     ]
 
 
-def _plot(report: WeightReport, names: Sequence[str]) -> str:
+def _plots(report: WeightReport, names: Sequence[str]) -> list[Spec]:
     """Two members' weights on a line; of more there is no such plot."""
     if len(names) != 2:
-        return ""
+        return []
     tried = sorted((weights[0], 100 * accuracy) for weights, accuracy in report.tried)
     held_out = sorted(
         (method.weights[names[0]], 100 * method.held_out.accuracy)
         for method in report.methods.values()
         if method.weights
     )
-    series = {"development half": tried, "held-out half": held_out}
-    return line_plot(f"Weights on {report.task}", [Panel(f"weight of {names[0]}", "accuracy, %", series)])
+    series = {"development half": Series(tried), "held-out half": Series(held_out)}
+    return line_charts(f"Weights on {report.task}", [Panel(f"weight of {names[0]}", "accuracy, %", series)])

@@ -1,0 +1,120 @@
+"""`compare`: many prompts, each answered by the ensemble and by every member alone, as a table."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gac_app.commands.options import ConfigOption, JsonOption, load
+from gac_app.config import Config
+from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.prompts import parse_prompts
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one system said; `error`: why it could not."""
+
+    text: str = ""
+    num_tokens: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+_MAX_PROMPTS = 100_000
+_ENSEMBLE = "Ensemble"
+
+
+def compare(
+    file: Annotated[
+        str, typer.Argument(help="Prompts: JSON Lines, CSV with a column 'prompt', or one a line; '-' reads stdin.")
+    ],
+    max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens an answer.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer every prompt of a file by the ensemble and by each member alone."""
+    settled = load(config, max_new_tokens=max_new_tokens)
+    prompts = parse_prompts(_read(file), _MAX_PROMPTS)
+    logging.getLogger("gac_app").setLevel(logging.WARNING)
+    failed, table = [], _table(settled)
+    try:
+        for number, (prompt, answers) in enumerate(_answered(settled, prompts), start=1):
+            print(f"{number} of {len(prompts)} prompts", file=sys.stderr, flush=True)
+            failed += [answer.error for answer in answers.values() if answer.error]
+            if as_json:
+                print(_json_line(prompt, answers), flush=True)
+            else:
+                table.add_row(
+                    prompt,
+                    *(f"[{answer.error}]" if answer.error else answer.text.strip() for answer in answers.values()),
+                )
+    except KeyboardInterrupt:
+        print("cancelled; the answers so far follow", file=sys.stderr)
+    if not as_json:
+        Console(markup=False, highlight=False).print(table)
+    if failed:
+        raise GacError(f"{len(failed)} answers failed; the first: {failed[0]}")
+
+
+def _read(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read()
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RequestError("prompts", f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise RequestError("prompts", f"{file}: is not UTF-8 text") from None
+
+
+def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, _Answer]]]:
+    """Each prompt with the answer of every system by its name; those of one prompt are decoded at once."""
+    from gac_app.bootstrap import load_ensemble
+
+    systems: dict[str, str | None] = {_ENSEMBLE: None, **{name: name for name in config.member_names}}
+    with closing(load_ensemble(config)) as ensemble, ThreadPoolExecutor(len(systems)) as pool:
+        for number, prompt in enumerate(prompts):
+            scope = f"compare/{number}"
+            under_way = {
+                name: pool.submit(_answer, ensemble, prompt, alone=alone, scope=scope)
+                for name, alone in systems.items()
+            }
+            yield prompt, {name: answer.result() for name, answer in under_way.items()}
+            ensemble.forget(scope)
+
+
+def _answer(ensemble: Ensemble, prompt: str, **how: Any) -> _Answer:
+    try:
+        with closing(ensemble.generate(prompt, ensemble.config.settings, **how)) as events:
+            end = next(event for event in events if isinstance(event, FinishedEvent))
+    except RequestError as error:  # this prompt does not fit; others may
+        return _Answer(error=str(error))
+    return _Answer(end.text, end.num_tokens, end.seconds, end.detail if end.reason is FinishReason.ERROR else "")
+
+
+def _table(config: Config) -> Table:
+    table = Table("Prompt", _ENSEMBLE, *config.member_names, show_lines=True)
+    for column in table.columns:
+        column.overflow = "fold"
+    return table
+
+
+def _json_line(prompt: str, answers: dict[str, _Answer]) -> str:
+    told = {name: asdict(answer) for name, answer in answers.items()}
+    return json.dumps({"prompt": prompt, "answers": told}, ensure_ascii=False)

@@ -1,0 +1,62 @@
+"""Tables as CSV: what is a figure becomes a number, what stands in brackets beside it a column of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from gac_app.evaluation.studies.result import NOT_KNOWN, Table
+
+_N = r"([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
+# How a column's cells may be written, and what its numbers are beside its own name. Shares become 0 to 1.
+_FORMS = (
+    (re.compile(rf"{_N}% \({_N}% to {_N}%\)"), ("", " low", " high"), (0.01, 0.01, 0.01)),
+    (re.compile(rf"{_N}% \(p {_N}\)"), ("", " p"), (0.01, 1)),
+    (re.compile(rf"{_N}% of {_N}"), ("", " of"), (0.01, 1)),
+    (re.compile(rf"{_N} \({_N}\)"), ("", " by chance"), (1, 1)),
+    (re.compile(rf"{_N}%"), ("",), (0.01,)),
+    (re.compile(_N), ("",), (1,)),
+)
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """The tables one under the other, an empty line between. No cell is a formula to a spreadsheet."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for number, table in enumerate(tables):
+        if number:
+            writer.writerow([])
+        if table.title:
+            writer.writerow([_harmless(table.title)])
+        columns = [
+            column
+            for index, name in enumerate(table.columns)
+            for column in _columns(name, [r[index] for r in table.rows])
+        ]
+        writer.writerows(zip(*columns, strict=True))
+    return out.getvalue()
+
+
+def _columns(name: str, cells: Sequence[str]) -> list[list[str]]:
+    """A column of a table as one or more of CSV, each with its heading."""
+    known = [cell for cell in cells if cell not in ("", NOT_KNOWN)]
+    for form, endings, factors in _FORMS if known else ():
+        matches = [form.fullmatch(cell) for cell in cells]
+        if sum(map(bool, matches)) == len(known):
+            heading = name.removesuffix(" (95 %)")
+            return [
+                [_harmless(heading + ending), *(_number(match[group], factor) if match else "" for match in matches)]
+                for group, (ending, factor) in enumerate(zip(endings, factors, strict=True), start=1)
+            ]
+    return [[_harmless(cell) for cell in (name, *cells)]]
+
+
+def _number(text: str, factor: float) -> str:
+    return f"{float(text.replace(',', '')) * factor:.10g}"
+
+
+def _harmless(cell: str) -> str:
+    """What a spreadsheet would compute gets an apostrophe."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

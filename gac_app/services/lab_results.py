@@ -1,0 +1,145 @@
+"""The results that a visitor sees in the Lab: the operator's, in files, and the visitor's own, in the database."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gac_app.errors import NotFoundError, RequestError, StorageError
+from gac_app.evaluation.kept_results import KeptResult, KeptResults, Listed, is_result_id
+from gac_app.evaluation.studies.result import StudyResult, result_from_json
+from gac_app.services.settling import settle
+from gac_app.storage import Store, StoredStudy, clean_text
+
+MAX_NAME_CHARS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ListedResult(Listed):
+    """What a list tells of a result, and what this visitor may do."""
+
+    is_mine: bool
+    may_edit: bool
+
+
+class LabResults:
+    """Every method is for one visitor, who sees nobody else's results.
+
+    Args:
+        files: the command line's, which everybody sees.
+        may_edit_files: whether a visitor may rename and delete those.
+    """
+
+    def __init__(self, files: KeptResults, store: Store, may_edit_files: Callable[[str], bool]) -> None:
+        self.files = files
+        self._store = store
+        self._may_edit_files = may_edit_files
+        self._benchmarks: list[Mapping[str, Any]] | None = None  # heads of all visitors' results; None = not read yet
+        self._lock = threading.Lock()
+
+    def of(self, visitor_key: str) -> list[ListedResult]:
+        """The newest first. While the database is away, the operator's alone."""
+        may_edit = self._may_edit_files(visitor_key)
+        found = [ListedResult(**asdict(one), is_mine=False, may_edit=may_edit) for one in self.files.list()]
+        with suppress(StorageError):
+            found += [_listed(study) for study in self._store.list_studies(visitor_key)]
+        return sorted(found, key=lambda one: one.created_at, reverse=True)
+
+    def load(self, visitor_key: str, result_id: str) -> KeptResult:
+        """One of them. Raises NotFoundError, DamagedError, StorageError."""
+        if is_result_id(result_id):
+            return self.files.load(result_id)
+        study = self._store.load_study(visitor_key, result_id)
+        listed = _listed(study)
+        try:
+            result = result_from_json(study.body)
+        except (KeyError, TypeError):
+            raise NotFoundError("this result was kept by another version and cannot be shown") from None
+        return KeptResult(listed.id, listed.created_at, tuple(listed.members), result, listed.name)
+
+    def keep(self, visitor_key: str, result: StudyResult, members: tuple[str, ...], *, is_own: bool) -> None:
+        """Keep a result for its visitor. `is_own`: the questions were the visitor's. Raises StorageError."""
+        # Figures of the members on the operator's questions tell nothing of a visitor: they advise everybody.
+        benchmark = None if is_own or result.study != "eval" else result.data
+        head = {
+            "name": "",
+            "study": result.study,
+            "heading": result.heading,
+            "members": members,
+            "benchmark": benchmark,
+        }
+        settle(self._store.save_study(visitor_key, uuid.uuid4().hex, head, asdict(result)))
+        self._forget()
+
+    def rename(self, visitor_key: str, result_id: str, name: str) -> None:
+        """Give a result another name; "" gives back its own. Raises RequestError, NotFoundError, StorageError."""
+        name = clean_text(name).strip()
+        if len(name) > MAX_NAME_CHARS:
+            raise RequestError("name", f"expected at most {MAX_NAME_CHARS} characters")
+        if is_result_id(result_id):
+            self._check_files(visitor_key)
+            self.files.rename(result_id, name)
+        else:
+            settle(self._store.rename_study(visitor_key, result_id, name))
+
+    def delete(self, visitor_key: str, result_id: str) -> None:
+        """Delete a result with all that it holds. Raises RequestError, NotFoundError, StorageError."""
+        if is_result_id(result_id):
+            self._check_files(visitor_key)
+            self.files.delete(result_id)
+        else:
+            settle(self._store.delete_study(visitor_key, result_id))
+            self._forget()
+
+    def benchmarks(self, members: tuple[str, ...]) -> list[Mapping[str, Any]]:
+        """What the members achieved, by the operator's questions: data of benchmarks, the newest first."""
+        found = [
+            (one.created_at, self.files.load(one.id).result.data)
+            for one in self.files.list()
+            if one.study == "eval" and set(one.members) == set(members)
+        ]
+        found += [
+            (head["created_at"], head["benchmark"]) for head in self._heads() if set(head["members"]) == set(members)
+        ]
+        return [data for _, data in sorted(found, key=lambda one: one[0], reverse=True)]
+
+    def _heads(self) -> list[Mapping[str, Any]]:
+        with self._lock:
+            if self._benchmarks is None:
+                try:
+                    heads = [{**study.head, "created_at": _time(study)} for study in self._store.all_studies()]
+                except StorageError:
+                    return []
+                self._benchmarks = [head for head in heads if head.get("benchmark")]
+            return self._benchmarks
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._benchmarks = None
+
+    def _check_files(self, visitor_key: str) -> None:
+        if not self._may_edit_files(visitor_key):
+            raise RequestError("result", "is the operator's")
+
+
+def _listed(study: StoredStudy) -> ListedResult:
+    """A damaged one is listed, so that it can be deleted."""
+    head = study.head
+    return ListedResult(
+        id=study.study_id,
+        created_at=_time(study),
+        members=tuple(head.get("members", ())),
+        study=head.get("study", ""),
+        heading=head.get("heading", "damaged"),
+        name=head.get("name", ""),
+        is_mine=True,
+        may_edit=True,
+    )
+
+
+def _time(study: StoredStudy) -> str:
+    return study.created_at.isoformat(timespec="seconds")

@@ -1,0 +1,82 @@
+"""Results of studies that visitors ran: sealed like runs, each with a key of its own."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.orm import Session
+
+from gac_app.errors import DamagedError, NotFoundError
+from gac_app.storage.changes import own_visitor
+from gac_app.storage.queries import hash_key
+from gac_app.storage.records import StoredStudy
+from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
+from gac_app.storage.tables import RunKey, Study, VisitorSession
+from gac_app.storage.text import clean_json, clean_text
+
+MAX_LISTED = 200
+
+
+def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+    visitor = own_visitor(session, visitor_key)
+    session.flush()
+    key = new_key(session)
+    sealed = seal(key.key, zlib.compress(json.dumps(clean_json(body)).encode()))
+    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, head=seal_json(key.key, head), body=sealed))
+
+
+def listed(session: Session, visitor_key: str) -> list[StoredStudy]:
+    """A visitor's, newest first, damaged ones included; without their bodies."""
+    return [_head_of(*row) for row in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
+
+
+def everybody_s(session: Session) -> list[StoredStudy]:
+    """All visitors', newest first, without their bodies."""
+    return [_head_of(*row) for row in session.execute(_all().limit(MAX_LISTED))]
+
+
+def load(session: Session, visitor_key: str, study_id: str) -> StoredStudy:
+    """One of a visitor's, with its body. Raises NotFoundError, DamagedError."""
+    study, key = _get(session, visitor_key, study_id)
+    with damage_named():
+        body = json.loads(zlib.decompress(unseal(key, study.body)))
+        return StoredStudy(study.id, study.created_at, unseal_json(key, study.head), body)
+
+
+def rename(session: Session, visitor_key: str, study_id: str, name: str) -> None:
+    study, key = _get(session, visitor_key, study_id)
+    study.head = seal_json(key, {**unseal_json(key, study.head), "name": name})
+
+
+def remove(session: Session, visitor_key: str, study_id: str) -> None:
+    study, _ = _get(session, visitor_key, study_id)
+    destroy_keys(session, select(Study.key_id).where(Study.id == study.id))
+    session.execute(delete(Study).where(Study.id == study.id))
+
+
+def _all() -> Select[Study, bytes]:
+    newest_first = (Study.created_at.desc(), Study.id)
+    return select(Study, RunKey.key).outerjoin(RunKey, RunKey.id == Study.key_id).order_by(*newest_first)
+
+
+def _owned(visitor_key: str) -> Select[Study, bytes]:
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    return _all().join(VisitorSession, VisitorSession.id == Study.visitor_id).where(mine)
+
+
+def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, bytes]:
+    found = session.execute(_owned(visitor_key).where(Study.id == clean_text(study_id))).one_or_none()
+    if found is None:
+        raise NotFoundError("no such result is kept")
+    return found[0], found[1] or b""
+
+
+def _head_of(study: Study, key: bytes | None) -> StoredStudy:
+    try:
+        return StoredStudy(study.id, study.created_at, unseal_json(key or b"", study.head))
+    except DamagedError:
+        return StoredStudy(study.id, study.created_at, {})

@@ -1,0 +1,112 @@
+"""The Batch tab: many prompts at once, a table with all answers, votes in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from gac_app.config import Config
+from gac_app.errors import GacError, without_folders
+from gac_app.evaluation.prompts import MAX_PROMPTS_CHARS
+from gac_app.services.batches import MAX_PROMPTS
+from gac_app.services.views import ENSEMBLE
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.requests import Fields, Reply, replying, started_by
+from gac_app.ui.settings_values import changes_from
+
+if TYPE_CHECKING:
+    from gac_app.services.batches import Batches
+    from gac_app.services.runs import RunService, RunView
+
+
+MAX_RUNS = 20  # told of in one answer
+
+
+def build_batch(service: RunService, batches: Batches) -> gr.HTML:
+    """The form and the table. Its event `started` carries key, prompts and settings, `open` a run's id."""
+    return gr.HTML(
+        value="",
+        html_template=markup_of("batch"),
+        js_on_load=script_of("core", "lab_own", "batch_table", "batch"),
+        server_functions=batch_functions(service, batches),
+        apply_default_css=False,
+        elem_id="gac-batch",
+    )
+
+
+def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
+    """The handler of `started`."""
+
+    def start(fields: Fields) -> None:
+        prompts = fields.text("prompts", MAX_PROMPTS_CHARS)
+        batches.start(fields.visitor_key, prompts, changes_from(config, fields.unchecked("settings") or {}))
+
+    return started_by(start)
+
+
+def batch_functions(service: RunService, batches: Batches) -> list[Callable[[object], Reply]]:
+    """What the script asks for, by the functions' names."""
+
+    @replying
+    def batch_overview(fields: Fields) -> Reply:
+        return {
+            "members": list(service.config.member_names),
+            "max_prompts": MAX_PROMPTS,
+            "max_chars": MAX_PROMPTS_CHARS,
+            "max_runs": MAX_RUNS,
+        }
+
+    @replying
+    def batch_state(fields: Fields) -> Reply:
+        batch = batches.find(fields.visitor_key)
+        if batch is None:
+            return {"batch": None}
+        rows = [
+            {"run": row.run_id, "prompt": row.prompt, "is_over": row.is_over, "error": without_folders(row.error)}
+            for row in batch.rows
+        ]
+        return {"batch": {"is_over": batch.is_over, "is_cancelled": batch.cancelled.is_set(), "rows": rows}}
+
+    @replying
+    def batch_runs(fields: Fields) -> Reply:
+        ids = fields.text("runs", 40 * MAX_RUNS).split()[:MAX_RUNS]
+        return {"runs": [_found(service, fields.visitor_key, run_id) for run_id in ids]}
+
+    @replying
+    def batch_cancel(fields: Fields) -> Reply:
+        batches.cancel(fields.visitor_key)
+        return {}
+
+    @replying
+    def batch_vote(fields: Fields) -> Reply:
+        outcome = fields.text("outcome")
+        if outcome:
+            service.vote(fields.visitor_key, fields.text("run"), outcome)
+        else:
+            service.undo_vote(fields.visitor_key, fields.text("run"))
+        return {}
+
+    return [batch_overview, batch_state, batch_runs, batch_cancel, batch_vote]
+
+
+def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:
+    try:
+        return _run(service.find(visitor_key, run_id))
+    except GacError as error:
+        return {"id": run_id, "error": without_folders(str(error))}
+
+
+def _run(run: RunView) -> Reply:
+    answers = [
+        {
+            "stream": key,
+            "name": "Ensemble" if key == ENSEMBLE else key.removeprefix("member:"),
+            "text": stream.text,
+            "reason": stream.finished.reason.value if stream.finished else "",
+            "detail": stream.finished.detail if stream.finished else "",
+        }
+        for key, stream in run.streams.items()
+    ]
+    return {"id": run.id, "prompt": run.prompt, "status": run.status, "outcome": run.outcome, "answers": answers}

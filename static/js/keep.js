@@ -1,0 +1,70 @@
+// The menu of what can be kept of a run: its text, a page, a picture, a link.
+
+function keepMenu(board) {
+  const { run } = board, note = h("p", { class: "gac-small gac-keep-note", role: "status" });
+  const item = (text, act) => h("button", { type: "button", class: "gac-icon", text, onclick: async () => {
+    try {
+      note.replaceChildren((await act()) ?? "");
+    } catch (error) {
+      note.textContent = `That did not work: ${error?.message || "the browser refused"}.`;
+    }
+  } });
+  const isLinked = run.is_own && board.root.dataset.sharing === "on";
+  // What stands beside the menu where there is room.
+  const other = (text, act) => h("button", { type: "button", class: "gac-icon gac-narrow", text, onclick: (event) => { menu.open = false; act(event); } });
+  const ask = (event, fields) => board.ask(event, fields);
+  const narrow = [run.is_own ? other("Run again", () => ask("rerun", { run: run.id })) : null,
+    run.is_own ? other("Edit the prompt", (event) => editPrompt(event.target, run, ask)) : null, other("Compare two answers", () => openDiff(board))];
+  const menu = h("details", { class: "gac-keep" },
+    h("summary", { class: "gac-icon", text: "More" }),
+    h("div", { class: "gac-keep-items" },
+      ...narrow,
+      item("Copy as Markdown", async () => { await navigator.clipboard.writeText(markdownOf(board)); return "Copied."; }),
+      item("Save as HTML", () => { download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return "Saved."; }),
+      item("Save as PNG", async () => { download(await pictureOf(board), `${fileName(run)}.png`); return "Saved."; }),
+      isLinked ? item("Share by link", () => share(board)) : null,
+      note));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    event.stopPropagation();
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  menu.addEventListener("toggle", () => { if (menu.open && run.is_shared) note.replaceChildren(linkNote(board)); });
+  return menu;
+}
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll(".gac-keep[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+
+async function share(board) {
+  const reply = (await server.share_run(board.request({ is_shared: true }))) ?? { error: "The server did not answer." };
+  if (reply.error) return reply.error;
+  board.run.is_shared = true;
+  return linkNote(board);
+}
+
+function linkNote(board) {
+  const address = new URL(location.href);
+  address.search = address.hash = "";
+  address.searchParams.set(RUN_PARAM, board.run.id);
+  const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": "Link to this run", onfocus: () => link.select() });
+  link.value = String(address);
+  const copy = h("button", { type: "button", class: "gac-icon", text: "Copy link", onclick: () => copyBy(copy, link.value, "Copy link") });
+  const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: "Stop sharing", onclick: async () => {
+    const reply = (await server.share_run(board.request({ is_shared: false }))) ?? { error: "The server did not answer." };
+    board.run.is_shared = Boolean(reply.error);
+    note.replaceChildren(reply.error ?? "No longer shared.");
+  } });
+  const note = h("span", { class: "gac-shared" }, "Whoever has this link can read this run, not the turns before it.", link, h("span", {}, copy, stop));
+  return note;
+}
+
+const fileName = (run) => `gac-${run.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40).replace(/^-|-$/gu, "") || "run"}`;
+
+function download(blob, name) {
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

@@ -1,0 +1,62 @@
+// The figures of the result that is looked at, what its names mean, and every question with all answers.
+
+const root = element.querySelector(".gac-lab-body");
+
+function draw() {
+  const result = parseJson(props.value, null);
+  root.hidden = !result;
+  if (!result) return root.replaceChildren();
+  const words = Object.entries(result.words);
+  root.replaceChildren(...[
+    ...result.tables.map((found) => table(found, result.members)),
+    words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: "What the names mean" }),
+      h("dl", {}, ...words.map(([name, about]) => h("div", {}, h("dt", { text: name }), h("dd", { text: about }))))) : null,
+    result.asked.length ? questionsOf(result) : null,
+  ].filter(Boolean));
+}
+
+function table({ title, columns, rows }, members) {
+  return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": title || "Table" }, h("table", {},
+    title ? h("caption", { text: title }) : null,
+    h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col", text })))),
+    h("tbody", {}, ...rows.map(([first, ...others]) => h("tr", {},
+      h("th", { scope: "row" }, systemName(first, members)), ...others.map((text) => h("td", { text })))))));
+}
+
+/** A member alone has its colour of the page. */
+function systemName(name, members) {
+  const index = members.indexOf(name.replace(/^alone:/, "").replace(/, wrong beginning$/, ""));
+  return h("span", { class: "gac-name" }, index < 0 ? null : h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name }));
+}
+
+function questionsOf({ asked, members }) {
+  const isMixed = ({ answers }) => new Set(answers.map((answer) => answer.is_right)).size > 1;
+  const list = h("ol", { class: "gac-lab-questions" });
+  const show = (onlyMixed) => list.replaceChildren(...asked.filter((one) => !onlyMixed || isMixed(one)).map((one) => question(one, members)));
+  show(false);
+  return h("section", { class: "gac-lab-asked", "aria-labelledby": "gac-lab-asked-title" },
+    h("h3", { id: "gac-lab-asked-title", text: `Every answer (${plural(asked.length, "question")})` }),
+    h("label", { class: "gac-lab-mixed" }, h("input", { type: "checkbox", onchange: (event) => show(event.target.checked) }), "only where some are right and some are wrong"),
+    list);
+}
+
+function question({ prompt, accepted, answers }, members) {
+  const numRight = answers.filter((answer) => answer.is_right).length;
+  const details = h("details", {},
+    h("summary", {}, h("span", { dir: "auto", text: prompt.split("\n")[0] }), h("span", { class: "gac-small", text: `${numRight} of ${answers.length} right` })));
+  details.addEventListener("toggle", () => {
+    if (!details.open || details.children.length > 1) return;
+    details.append(
+      h("p", { class: "gac-lab-prompt", dir: "auto", text: prompt }),
+      h("p", { class: "gac-small" }, "Right: ", h("bdi", { text: accepted })),
+      h("ul", { class: "gac-lab-answers" }, ...answers.map((answer) => h("li", { class: answer.is_right ? "is-right" : "is-wrong" },
+        systemName(answer.system, members),
+        h("b", { text: answer.error ? "failed" : answer.is_right ? "right" : "wrong" }),
+        h("span", { class: "gac-lab-said", dir: "auto", text: answer.error || answer.text.trim() || answer.said })))),
+      h("button", { type: "button", class: "gac-button", text: "Ask in Compare", onclick: () => { window.gac.askedInLab = prompt; trigger("ask"); } }));
+  });
+  return h("li", {}, details);
+}
+
+watch("value", draw);
+draw();

@@ -1,0 +1,65 @@
+"""Many prompts in a browser: run, voted on, opened, called off, found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, Site
+from tests.browser.test_contrast import MEASURE
+from tests.browser.test_lab import site as lab_site
+
+pytestmark = pytest.mark.browser
+site = lab_site
+
+
+def test_prompts_fill_a_table_with_votes_that_opens_in_compare(site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    page.click("button[role=tab]:has-text('Batch')")
+    page.fill("[name=prompts]", "One?\n<b>Two?</b>")
+    page.click(".gac-batch .gac-lab-run")
+    page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")
+    assert page.inner_text(".gac-batch-table tr:nth-child(2) th .gac-batch-text") == "<b>Two?</b>"
+    assert page.locator(".gac-batch-table tbody tr").nth(0).locator("td").count() == 4
+    page.locator(".gac-batch-table tbody tr:nth-child(2) td[data-name=Ensemble] .gac-vote").click()
+    page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote[aria-pressed=true]:text-is('Best')")
+    for ending in ("csv", "jsonl"):
+        with page.expect_download() as download:
+            page.click(f".gac-batch-exports [data-act={ending}]")
+        text = Path(download.value.path()).read_text("utf-8")
+        assert "<b>Two?</b>" in text
+    assert [json.loads(line)["vote"] for line in text.splitlines()] == [None, "ensemble"]
+    page.click(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
+    page.wait_for_selector(".gac-asked h2:text-is('<b>Two?</b>')")
+    page.wait_for_selector(".gac-votes.is-voted")
+    page.reload()
+    page.wait_for_function("window.gac?.stop")
+    page.click("button[role=tab]:has-text('Batch')")
+    page.wait_for_selector(".gac-batch-table tr:nth-child(2) button:text-is('Open')")
+
+
+def test_a_batch_is_called_off(site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    page.click("button[role=tab]:has-text('Batch')")
+    page.fill("[name=prompts]", "\n".join(f"Question {number}?" for number in range(30)))
+    page.click(".gac-batch .gac-lab-run")
+    page.wait_for_selector(".gac-batch .gac-lab-progress:has-text('of 30 prompts')")
+    page.click(".gac-batch [data-act=cancel]")
+    page.wait_for_selector(".gac-batch .gac-lab-running", state="hidden")
+    assert page.locator(".gac-batch-table td:text-is('cancelled')").count() > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_table_can_be_read_at_any_width(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
+    page = open_page(serve(), viewport={"width": width, "height": 900}, color_scheme=scheme).page
+    page.click("button[role=tab]:has-text('Batch')")
+    page.click(".gac-batch .gac-lab-run")
+    page.wait_for_selector(".gac-batch .gac-lab-note:has-text('are missing')")
+    page.fill("[name=prompts]", "hello\nand then?")
+    page.click(".gac-batch .gac-lab-run")
+    page.wait_for_selector(".gac-batch-table tr:nth-child(2) .gac-vote:text-is('Tie')")
+    assert page.evaluate(MEASURE) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"

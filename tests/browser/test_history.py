@@ -1,0 +1,88 @@
+"""The History tab: conversations found, named, starred; one, many or all deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import Opener, Server, Site, Watched
+from tests.browser.test_axe import findings, with_axe
+
+pytestmark = pytest.mark.browser
+
+
+def with_history(site: Site, open_page: Opener, **options: object) -> Watched:
+    """Two conversations, the first of two turns."""
+    page = open_page(site, **options)
+    for prompt in ("alpha", "beta"):
+        page.ask(prompt)
+    page.page.click("#gac-new")
+    page.page.wait_for_selector(".gac-empty")
+    page.ask("gamma")
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-run-prompt:text-is('gamma')")
+    return page
+
+
+def listed(page: Watched) -> list[str]:
+    return page.page.locator(".gac-run-prompt").all_inner_texts()
+
+
+def test_conversations_are_grouped_searched_and_filtered(serve: Server, open_page: Opener) -> None:
+    page = with_history(serve(), open_page)
+    assert listed(page) == ["gamma", "alpha", "beta"]
+    assert page.text(".gac-conversation-head").split("\n")[:3] == ["☆", "alpha", "2 turns"]
+    page.page.fill(".gac-search", "bet")
+    page.page.wait_for_selector(".gac-conversation-head:has-text('1 of 2 turns')")
+    assert listed(page) == ["beta"]
+    page.page.fill(".gac-search", "capital")  # the answers' own word
+    page.page.wait_for_selector(".gac-run-prompt >> nth=2")
+    page.page.fill(".gac-search", "")
+    page.page.click("text=Filters")
+    page.page.select_option("[name=outcome]", "voted")
+    page.page.wait_for_selector("text=No run matches.")
+    page.page.click("text=Clear filters")
+    page.page.select_option("[name=sort]", "oldest")
+    page.page.wait_for_selector(".gac-conversations > li:first-child:has-text('alpha')")
+
+
+def test_a_conversation_is_named_starred_and_deleted(serve: Server, open_page: Opener) -> None:
+    page = with_history(serve(), open_page)
+    page.page.click("role=button[name='Name this conversation: alpha']")
+    page.page.keyboard.type("<b>Guitars</b>")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".gac-conversation-head h2:text-is('<b>Guitars</b>')")
+    page.page.click("role=button[name='Star: gamma']")
+    page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=true]")
+    page.page.click("text=Filters")
+    page.page.check("text=Starred only")
+    page.page.wait_for_selector(".gac-conversation >> nth=0")
+    page.page.wait_for_function("document.querySelectorAll('.gac-run-prompt').length === 1")
+    assert listed(page) == ["gamma"]
+    page.page.uncheck("text=Starred only")
+    page.page.click("role=button[name='Delete this conversation: <b>Guitars</b>']")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    assert listed(page) == ["gamma"]
+
+
+def test_chosen_runs_are_deleted_together(serve: Server, open_page: Opener) -> None:
+    page = with_history(serve(), open_page)
+    page.page.check("[aria-label='Choose: alpha']")
+    page.page.check("[aria-label='Choose: gamma']")
+    page.page.click("text=Delete 2 chosen runs")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    assert listed(page) == ["beta"]
+    page.page.click("role=tab[name=Compare]")
+    page.page.wait_for_selector(".gac-empty")  # the run that it showed is gone
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_has_nothing_to_say_of_the_history(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
+    page = with_history(serve(), open_page, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    with_axe(page)
+    page.page.click("text=Filters")
+    page.page.check("[aria-label='Choose: alpha']")
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert findings(page) == []

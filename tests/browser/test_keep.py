@@ -1,0 +1,166 @@
+"""What can be kept of a run: Markdown, a page, a picture, a link; and what can be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import Opener, Server
+from tests.ui.planted import PlantedEnsemble
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    " ]]> ",
+    "</style><script>alert(2)</script>",
+    "\u0000\ufffe",
+    " ünï 👩‍🚀 مرحبا",
+    "",
+)
+
+
+def test_a_run_is_copied_as_markdown(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), permissions=["clipboard-read", "clipboard-write"])
+    page.ask("hello")
+    page.page.click(".gac-keep summary")
+    page.page.click("text=Copy as Markdown")
+    page.page.wait_for_selector(".gac-keep-note:has-text('Copied')")
+    text = page.page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("> hello\n\n*gate Small")
+    assert "## Ensemble\n\nParis is the\n capital.\n\n*7 tokens · 43 % ensembled" in text
+    assert "## Large\n\n" in text
+
+
+@pytest.mark.parametrize("view", ["gate", "rendered"])
+def test_a_saved_page_stands_alone_and_runs_nothing(
+    serve: Server, open_page: Opener, tmp_path: Path, view: str
+) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=HOSTILE)))
+    page.ask("<b>hello</b>")
+    page.page.check(f".gac-views input[value={view}]", force=True)
+    page.page.click(".gac-keep summary")
+    with page.page.expect_download() as download:
+        page.page.click("text=Save as HTML")
+    path = tmp_path / "run.html"
+    download.value.save_as(path)
+    saved = page.page.context.new_page()
+    dialogs: list[str] = []
+    saved.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    saved.goto(path.as_uri())
+    assert saved.inner_text("h1") == "<b>hello</b>"
+    assert saved.locator(":is(script, img, svg, a, iframe, link)").count() == 0
+    assert saved.locator("section").count() == 3
+    assert "<script>alert(2)</script>" in saved.inner_text(".ensemble")
+    if view == "gate":
+        assert saved.locator(".ensemble .gac-gate-0").count() > 0
+    assert dialogs == []
+    saved.close()
+
+
+def test_a_picture_is_saved(serve: Server, open_page: Opener, tmp_path: Path) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=HOSTILE)))
+    page.ask("hello")
+    page.page.click(".gac-keep summary")
+    with page.page.expect_download() as download:
+        page.page.click("text=Save as PNG")
+    path = tmp_path / "run.png"
+    download.value.save_as(path)
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n")
+    assert int.from_bytes(data[16:20], "big") == 2400
+    assert len(set(data)) > 200, "more than a blank"
+
+
+def test_a_shared_run_is_read_by_others_and_no_longer_when_its_owner_says_so(serve: Server, open_page: Opener) -> None:
+    site = serve()
+    owner = open_page(site)
+    owner.ask("a secret turn")
+    owner.ask("look at this")
+    owner.page.click(".gac-keep summary")
+    owner.page.click("text=Share by link")
+    link = owner.page.input_value(".gac-link")
+    other = open_page(site)
+    other.page.goto(link)
+    other.page.wait_for_selector(".gac-asked h2:text-is('look at this')")
+    assert "secret" not in other.text("body")
+    assert not other.page.locator(".gac-votes").is_visible()
+    assert other.page.locator(".gac-asked >> text=Run again").count() == 0
+    other.click_token(1)
+    other.page.wait_for_selector(".gac-inspector h3")
+    assert other.page.locator(".gac-branch").count() == 0
+    other.page.keyboard.press("Escape")
+    other.ask("mine")  # a conversation of its own
+    assert other.page.locator(".gac-turns li").count() == 0
+    owner.page.click("text=Stop sharing")
+    owner.page.wait_for_selector("text=No longer shared.")
+    other.page.goto(link)
+    other.page.wait_for_selector(".gac-notice:has-text('no such run')")
+
+
+def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", " the", "\n", " capital", ""))))
+    page.ask("hello")
+    page.page.click(".gac-asked >> text=Diff")
+    assert page.text(".gac-diff [role=status]") == "The same for 6 characters, then they part."
+    assert page.page.locator(".gac-diff del").all_inner_texts() == ["is", "."]
+    assert page.page.locator(".gac-diff ins").all_inner_texts() == ["was"]
+    assert page.page.locator(".gac-diff .gac-parting").count() == 2
+    page.page.select_option(".gac-diff select >> nth=1", "now 0")
+    page.page.wait_for_selector(".gac-diff :text('The two are the same.')")
+    page.page.click(".gac-diff >> text=Close")
+    page.ask("again")
+    page.page.click(".gac-asked >> text=Diff")
+    assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 6
+    page.page.click(".gac-diff >> text=Close")
+    page.page.click("role=tab[name=History]")
+    page.page.click("role=button[name='Delete: hello']")
+    page.page.click(".gac-dialog button[value=delete]")
+    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    page.page.click("role=tab[name=Compare]")
+    page.page.click(".gac-asked >> text=Diff")
+    assert page.page.locator(".gac-diff select >> nth=0 >> option").count() == 3, "nothing is kept of what is deleted"
+
+
+def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("hello")
+    page.page.click(".gac-summary")
+    page.page.get_by_label("Every step").check()
+    page.page.wait_for_selector("#gac-summary:has-text('every step combined')")
+    page.page.click("text=Compare with the settings below")
+    page.page.wait_for_selector(".gac-beside")
+    page.wait_for_end()
+    assert "Here: gate Small · others asked below 50%" in page.text(".gac-beside").replace("\n", " ")
+    assert page.page.locator(".gac-card").count() == 4
+    assert page.text(".gac-beside .gac-text").startswith("Paris is the")
+    page.click_token(1, stream=3)
+    page.page.wait_for_selector(".gac-inspector :text('only 40 % sure')")
+
+
+def test_the_prompt_is_edited_in_its_place(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    page.ask("first")
+    page.ask("secnod")
+    page.page.click(".gac-asked >> text=Edit")
+    page.page.fill(".gac-edit", "second")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".gac-asked h2:text-is('second')")
+    page.wait_for_end()
+    page.ask("third")
+    assert page.page.locator(".gac-turn-prompt").all_inner_texts() == ["first", "second"]
+
+
+def test_one_answer_is_had_anew(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble()
+    page = open_page(serve(ensemble))
+    page.ask("hello")
+    before = ensemble.num_steps
+    ensemble.alone = ("Rome", "")
+    page.page.click("[aria-label='Answer anew: Large']")
+    page.page.wait_for_selector("text=Asked again in the place of an earlier run.")
+    page.wait_for_end()
+    assert page.page.locator(".gac-text").all_inner_texts()[2].startswith("Rome")
+    assert page.page.locator(".gac-text").all_inner_texts()[1].startswith("Paris is the")
+    assert ensemble.num_steps == before + 2

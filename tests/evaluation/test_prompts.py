@@ -1,0 +1,41 @@
+"""Prompts from what people paste."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.prompts import parse_prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        ("One?\n\n  Two, three?  \n", ["One?", "Two, three?"]),
+        ('{"prompt": "One?\\nMore"}\n{"question": "Two?", "id": 3}\n"Three?"', ["One?\nMore", "Two?", "Three?"]),
+        ('id,prompt\n1,"One, two\nthree?"\n2,\n3,Four?\n', ["One, two\nthree?", "Four?"]),
+        ("prompt\nOne?\nTwo?", ["One?", "Two?"]),
+        ("مرحبا؟\n日本語？", ["مرحبا؟", "日本語？"]),
+        ("Which, of these?\nAnd that?", ["Which, of these?", "And that?"]),
+    ],
+)
+def test_lines_json_and_csv_are_read(text: str, prompts: list[str]) -> None:
+    assert parse_prompts(text, 10) == prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" \n", "are missing"),
+        ('{"prompt": "a"}\n{', "line 2: is no JSON"),
+        ('{"prompt": 3}', "line 1: has no text as prompt, question"),
+        ('{"other": "x"}', "line 1: has no text"),
+        ("a\nb\nc\nd", "there are 4; at most 3"),
+        ("prompt,id\n" + "x" * 140_000, "is no CSV"),
+        ("x" * 250_001, "250,001 characters"),
+        ("ok\n" + "x" * 200_001, "line 2: is longer"),
+    ],
+)
+def test_what_does_not_fit_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        parse_prompts(text, 3)

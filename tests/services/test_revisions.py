@@ -1,0 +1,103 @@
+"""Runs in the place of earlier ones: revised, one answer anew, gone on beyond the limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.decoding.events import FinishReason
+from gac_app.errors import NotFoundError, RequestError
+from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, essence, texts
+
+
+def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    second = ended(service.start(ALICE, "Secnod?", SHORT, first.conversation_id))
+
+    again = ended(service.revisions.revise(ALICE, second.id, "Second?", SHORT))
+    third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
+
+    assert (again.parent_run_id, again.branch_position, again.conversation_id) == (
+        second.id,
+        None,
+        first.conversation_id,
+    )
+    asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
+    assert asked == ["First?", "Second?", "Third?"]
+
+
+def test_other_settings_stand_beside_and_like_ones_do_not(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    other = ended(service.revisions.revise(ALICE, run.id, run.prompt, {**SHORT, "mode": "every-step"}))
+    same = ended(service.revisions.revise(ALICE, run.id, run.prompt, SHORT))
+    edited = ended(service.revisions.revise(ALICE, run.id, "Another", {**SHORT, "mode": "every-step"}))
+    assert [service.run_beside(ALICE, each) for each in (run, other, same, edited)] == [None, run, None, None]
+
+
+def test_one_answer_anew_takes_over_the_others(house: House) -> None:
+    service = house.service()
+    run = answer(service, temperature=1.5, seed=3)
+
+    anew = ended(service.revisions.regenerate(ALICE, run.id, "member:b"))
+    later = ended(service.revisions.regenerate(ALICE, anew.id, "member:b"))
+
+    assert {key: text == texts(run)[key] for key, text in texts(anew).items()} == {
+        "ensemble": True, "member:a": True, "member:b": False,
+    }  # fmt: skip
+    assert (anew.seeds, later.seeds, later.settings.seed) == ({"member:b": 4}, {"member:b": 5}, 3)
+    service.close()
+    service = house.service()
+    stored = service.find(ALICE, later.id)
+    assert (texts(stored), stored.seeds) == (texts(later), {"member:b": 5})
+    again = ended(service.rerun(ALICE, later.id))
+    assert texts(again) == texts(later)
+
+
+@pytest.mark.parametrize("changes", [{}, {"temperature": 1.0}])
+def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str, float]) -> None:
+    service = house.service()
+    run = answer(service, **changes)
+    assert {s.finished.reason for s in run.streams.values() if s.finished} == {FinishReason.LENGTH}
+
+    longer = ended(service.revisions.extend(ALICE, run.id))
+
+    assert longer.settings.max_new_tokens == 20
+    for key, stream in longer.streams.items():
+        assert stream.text.startswith(run.streams[key].text)
+        assert stream.finished is not None
+        assert stream.finished.num_tokens == 20
+    whole = answer(service, max_new_tokens=20, **changes)
+    if not changes:
+        assert texts(longer) == texts(whole)
+        assert essence(longer.streams["ensemble"].steps[15]) == essence(whole.streams["ensemble"].steps[15])
+
+
+def test_what_did_not_end_at_its_limit_is_not_continued(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    run.streams["ensemble"].events[-1] = (
+        run.streams["ensemble"].events[-1].__class__(FinishReason.STOP, "", 10, 0, 0.0, 0.0, {})
+    )
+    longer = ended(service.revisions.extend(ALICE, run.id))
+    assert len(longer.streams["ensemble"].steps) == 10
+    assert len(longer.streams["member:a"].steps) == 20
+    for stream in run.streams.values():
+        stream.events[-1] = run.streams["ensemble"].events[-1]
+    with pytest.raises(RequestError, match="no answer that ended"):
+        service.revisions.extend(ALICE, run.id)
+
+
+def test_nobody_revises_another_s_run(house: House) -> None:
+    service = house.service()
+    run = answer(service)
+    service.share(ALICE, run.id, True)
+    for attempt in (
+        lambda: service.revisions.revise(BOB, run.id, "mine", {}),
+        lambda: service.revisions.regenerate(BOB, run.id, "ensemble"),
+        lambda: service.revisions.extend(BOB, run.id),
+    ):
+        with pytest.raises(NotFoundError):
+            attempt()
+    with pytest.raises(RequestError, match="expected one of"):
+        service.revisions.regenerate(ALICE, run.id, "nobody")

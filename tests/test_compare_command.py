@@ -1,0 +1,53 @@
+"""`compare`: every prompt of a file by everyone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gac_app.cli import app
+from gac_app.errors import GacError, RequestError
+
+CONFIG = (
+    "members:\n  - {name: a, source: 'random:1'}\n  - {name: b, source: 'random:2'}\nsettings: {max_new_tokens: 6}\n"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "two.yaml").write_text(CONFIG)
+    (tmp_path / "prompts.csv").write_text("prompt,id\nOne?,1\nTwo?,2\n")
+    return tmp_path
+
+
+def call(folder: Path, file: str, *options: str, stdin: str = "") -> Result:
+    arguments = ["compare", file, "--config", str(folder / "two.yaml"), *options]
+    return CliRunner().invoke(app, arguments, input=stdin, env={"GAC_CACHE": str(folder / "cache")})
+
+
+def test_a_table_or_a_line_a_prompt(folder: Path) -> None:
+    done = call(folder, str(folder / "prompts.csv"), "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["prompt"] for line in lines] == ["One?", "Two?"]
+    assert list(lines[0]["answers"]) == ["Ensemble", "a", "b"]
+    assert all(answer["text"] and not answer["error"] for line in lines for answer in line["answers"].values())
+    assert "2 of 2 prompts" in done.stderr
+    printed = call(folder, "-", stdin="One?\nTwo?")
+    assert printed.exit_code == 0
+    assert "Two?" in printed.stdout
+    assert "Ensemble" in printed.stdout
+
+
+def test_a_prompt_that_does_not_fit_leaves_the_others_and_fails_the_whole(folder: Path) -> None:
+    done = call(folder, "-", "--json", stdin=f"{'word ' * 30_000}\nTwo?")
+    first, second = [json.loads(line)["answers"]["Ensemble"] for line in done.stdout.splitlines()]
+    assert first["error"]
+    assert second["text"]
+    assert isinstance(done.exception, GacError)
+
+
+def test_a_file_that_is_none_is_bad_input(folder: Path) -> None:
+    assert isinstance(call(folder, str(folder / "none.csv")).exception, RequestError)

@@ -1,0 +1,20 @@
+"""The page's files: vendored libraries are those that are pinned."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from gac_app.ui.assets import STATIC_DIR
+
+VENDOR = STATIC_DIR / "vendor"
+
+
+def test_vendored_libraries_are_the_pinned_ones_and_have_their_licences() -> None:
+    rows = re.findall(
+        r"^\| `(\S+)` \|.*`(\S+\.LICENSE)` \| `([0-9a-f]{64})` \|$", (VENDOR / "README.md").read_text(), re.M
+    )
+    assert {name for name, _, _ in rows} == {path.name for path in VENDOR.glob("*.js")}
+    for name, licence, digest in rows:
+        assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest
+        assert (VENDOR / licence).stat().st_size > 500
