@@ -76,8 +76,11 @@ class GradioPage:
         return [(event.session_hash, event.enqueue_time) for event in self._queue.event_ids_to_events.values()]
 
     async def end_events(self, session_hash: str) -> None:
-        """Take a session's events out of the queue; those that run end at their next update."""
+        """Take the events of a session that nobody listens to out of the queue; those that run end at their next
+        update. Whoever listens too late is told that there is nothing to wait for.
+        """
         await self._queue.clean_events(session_hash=session_hash)
+        self._queue.pending_messages_per_session.pop(session_hash, None)
 
     def forget(self, session_hash: str) -> None:
         """Keep nothing of a session."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from gac_app.server import event_door
 from gac_app.server.host import create_host
 from gac_app.services.runs import LiveRun, RunService
 from tests.server.site import Page, Visitor, served
@@ -63,6 +64,25 @@ def test_a_run_without_a_listener_is_not_begun_and_one_with_goes_on(
             await messages.aclose()
             await seen(kept.over.is_set, within_s=5)
             assert kept.status == "aborted"
+
+    asyncio.run(check())
+
+
+def test_whoever_listens_too_late_does_not_wait_for_ever(
+    host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly(session: object) -> bool:
+        await asyncio.sleep(30)
+        return False
+
+    monkeypatch.setattr(event_door, "is_heard", slowly)  # so that the sweeper is the sooner one
+
+    async def check() -> None:
+        async with Visitor(url, Page.of(url)) as late:
+            assert (await late.join("nobody listens yet")).status_code == 200
+            await seen(lambda: not host.state.doorkeeper.page.has_stream(late.session), within_s=8)
+            answer = await late.http.get("/gradio_api/queue/data", params={"session_hash": late.session}, timeout=5)
+            assert answer.status_code == 404
 
     asyncio.run(check())
 
