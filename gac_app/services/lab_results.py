@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -95,7 +95,7 @@ class LabResults:
             settle(self._store.delete_study(visitor_key, result_id))
             self._forget()
 
-    def benchmarks(self, members: tuple[str, ...]) -> list[Mapping[str, Any]]:
+    def benchmarks(self, members: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
         """What the members achieved, by the operator's questions: data of benchmarks, the newest first."""
         found = [
             (one.created_at, self.files.load(one.id).result.data)
@@ -107,7 +107,7 @@ class LabResults:
         ]
         return [data for _, data in sorted(found, key=lambda one: one[0], reverse=True)]
 
-    def _heads(self) -> list[Mapping[str, Any]]:
+    def _heads(self) -> Sequence[Mapping[str, Any]]:
         with self._lock:
             if self._benchmarks is None:
                 try:

@@ -67,7 +67,8 @@ class Board {
     this.cards = null;
     this.setView(viewOf(run));
     this.toolbar.start(run, this.root.dataset.view);
-    this.streams = run.streams.map((key, index) => new Stream(index, key, run.members.indexOf(key.replace(/^member:/, ""))));
+    const memberOf = (key) => (key === BESIDE ? -1 : run.members.indexOf(key.replace(/^member:/, "")));
+    this.streams = run.streams.map((key, index) => new Stream(index, key, memberOf(key)));
     this.cards = this.streams.map((stream) => this.card(stream, run));
     this.ensemble = this.cards[0];
     this.part("answers").replaceChildren(...this.cards.map((card) => card.root));
@@ -152,18 +153,8 @@ class Board {
     this.inspector.show(stream, index, tokens.partsOf(index), isLater);
   }
 
-  /** The panel stands beside the card that it explains. */
   placeInspector() {
-    const card = this.cards[this.place.stream.index], { left, right } = card.root.getBoundingClientRect();
-    if (NARROW.matches) {
-      // The sheet takes the lower half; what it explains moves into the upper one.
-      scrollTo({ top: card.root.getBoundingClientRect().top + scrollY - 8 });
-      return card.tokens.reveal();
-    }
-    const side = this.part("side"), all = this.part("columns").getBoundingClientRect();
-    const place = all.right - right > side.offsetWidth ? right + 4 : left - side.offsetWidth - 4;
-    this.root.style.setProperty("--side", `${Math.max(0, place - all.left)}px`);
-    return card.tokens.reveal();
+    placeBeside(this, this.cards[this.place.stream.index]);
   }
 
   goTo(index) {
@@ -242,7 +233,7 @@ class Board {
     tellSettings(this.root, this.run);
     if (this.run && (this.isLive || isNow)) {
       for (const card of this.cards.slice(1)) card.refresh();
-      this.ensemble.refresh(this.streams.slice(1, this.run.members.length + 1));
+      this.ensemble.refresh(this.streams.slice(1).filter(({ key }) => key !== BESIDE));
     }
     this.root.classList.toggle("is-live", this.isLive);
     this.status.show(statusOf(this), isNow);

@@ -141,3 +141,17 @@ function ordinal(rank) {
   const tail = rank % 100 >= 11 && rank % 100 <= 13 ? "th" : { 1: "st", 2: "nd", 3: "rd" }[rank % 10] ?? "th";
   return rank === 1 ? "first" : `${rank}${tail}`;
 }
+
+/** Puts the panel beside the card that it explains, which keeps the chosen token in sight. */
+function placeBeside(board, card) {
+  const { left, right, top } = card.root.getBoundingClientRect();
+  if (NARROW.matches) {
+    // The sheet takes the lower half; what it explains moves into the upper one.
+    scrollTo({ top: top + scrollY - 8 });
+  } else {
+    const side = board.part("side"), all = board.part("columns").getBoundingClientRect();
+    const place = all.right - right > side.offsetWidth ? right + 4 : left - side.offsetWidth - 4;
+    board.root.style.setProperty("--side", `${Math.max(0, place - all.left)}px`);
+  }
+  card.tokens.reveal();
+}
