@@ -10,6 +10,13 @@ function showInAddress(runId) {
   history.replaceState(history.state, "", address);
 }
 
+/** The board shows another run, or none: the address says so, and the server hears of a live one. */
+function tellShown(board) {
+  showInAddress(board.run?.id);
+  // A run that no page says to show ends when this page goes; one that was shown waits for it to come back.
+  if (board.run?.is_live) server.seen_run(board.request({}));
+}
+
 /** What the address names, when the page is loaded. */
 function openFromAddress(board) {
   const run = new URL(location.href).searchParams.get(RUN_PARAM);

@@ -57,9 +57,7 @@ class Board {
     this.tip.hide();
     this.place = null;
     if (run) this.build(run);
-    showInAddress(run?.id);
-    // A run that no page says to show ends when this page goes; one that was shown waits for it to come back.
-    if (run?.is_live) server.seen_run(this.request({}));
+    tellShown(this);
     this.refresh(true);
     this.arrangement.fit();
   }
@@ -103,13 +101,9 @@ class Board {
     } else if (line.fork) {
       this.cards[line.fork[0]].markFork(line.fork[1]);
     } else if (line.read) {
-      this.reading.take(line.read);
-      for (const card of this.cards) card.readShare = this.reading.shareOf(card.stream.name);
-    } else if (line.phase) {
-      this.phase = line.phase;
-    } else if (line.done) {
-      this.finish(line.done);
-    }
+      this.reading.take(line.read, this.cards);
+    } else if (line.phase) this.phase = line.phase;
+    else if (line.done) this.finish(line.done);
   }
 
   /** All lines that came are taken: write them. */

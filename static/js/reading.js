@@ -7,8 +7,10 @@ class Reading {
     Object.assign(this, { shares: {}, first: null });
   }
 
-  take(shares) {
+  /** Members' shares of the prompt by name; the cards are told theirs. */
+  take(shares, cards) {
     this.shares = shares;
+    for (const card of cards) card.readShare = this.shareOf(card.stream.name);
     // What an earlier turn has read is there at once, and tells nothing of the speed.
     this.first ??= { share: this.least, at: performance.now() };
   }
