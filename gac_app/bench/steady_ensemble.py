@@ -45,6 +45,10 @@ class SteadySession:
     def stop(self) -> None:
         self._stopped.set()
 
+    def shares_read(self) -> dict[str, float]:
+        """There is no prompt to be read."""
+        return {}
+
     def events(self) -> Iterator[Event]:
         started = time.monotonic()
         text = ""
