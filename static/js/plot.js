@@ -8,7 +8,7 @@ const MIN_TICK_PX = 44;
 class ConfidencePlot {
   constructor(threshold, mode, onInspect) {
     Object.assign(this, { threshold, mode, points: [], selected: null, hovered: null, isStale: false });
-    this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img" });
+    this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": "The gate's confidence at each token" });
     this.tip = h("output", { class: "gac-plot-tip", hidden: true });
     this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, "The ", term("gate"), "'s ", term("confidence"), " at each ", term("token")), this.canvas, this.tip);
     this.canvas.addEventListener("click", (event) => this.points.length && onInspect(this.nearest(event)));
