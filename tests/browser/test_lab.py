@@ -112,6 +112,7 @@ def test_every_answer_is_looked_at_and_a_question_asked_in_compare(site: Site, o
     page.click(".gac-lab-words summary")
     assert "expected calibration error" in page.inner_text(".gac-lab-words")
     page.locator(".gac-lab-questions summary").first.click()
+    page.wait_for_selector(".gac-lab-answers li >> nth=2")  # drawn as the question opens
     assert page.locator(".gac-lab-answers li").count() == 3
     asked = page.inner_text(".gac-lab-questions .gac-lab-prompt")
     page.click(".gac-lab-questions button:text-is('Ask in Compare')")
