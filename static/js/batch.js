@@ -1,7 +1,6 @@
 // The Batch tab: prompts are sent, the table fills as they are answered, and is found again after a reload.
 
 const POLL_MS = 1000;
-const REVOKE_MS = 1000;
 const RUNS = "gac.batch"; // the ids of the last batch's runs: the table survives the server too
 const part = (selector) => element.querySelector(selector);
 const form = part("form"), note = part(".gac-lab-note"), running = part(".gac-lab-running"), cancel = part("[data-act=cancel]");
@@ -9,7 +8,7 @@ const table = part(".gac-batch-table"), body = part("tbody");
 let overview = null, rows = [], timer = 0;
 
 async function ask(name, fields = {}) {
-  return (await server[name]({ key: visitorKey(), ...fields })) ?? { error: "The server did not answer. Try again." };
+  return answerTo(server[name]({ key: visitorKey(), ...fields }));
 }
 
 const say = (text) => { note.textContent = text; };
@@ -22,7 +21,7 @@ async function open() {
   overview = reply;
   fillFromFile(part("input[type=file]"), form.elements.prompts, overview.max_chars, say);
   part("thead").replaceChildren(h("tr", {}, h("th", { scope: "col", text: "Prompt" }), h("th", { scope: "col", text: "Ensemble" }),
-    ...overview.members.map((name, index) => h("th", { scope: "col" }, h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name })))),
+    ...overview.members.map((name, index) => h("th", { scope: "col" }, memberName(name, index))),
     h("th", { scope: "col", text: "All" })));
   await refresh(true);
 }
@@ -32,8 +31,8 @@ async function refresh(isFresh = false) {
   clearTimeout(timer);
   const state = await ask("batch_state");
   if (state.error) return say(state.error);
-  const found = state.batch?.rows ?? remembered().map((run) => ({ run, prompt: "", is_over: true, error: "" }));
-  if (state.batch) remember(found.map((row) => row.run).filter(Boolean));
+  const found = state.batch?.rows ?? readKept(RUNS, []).map((run) => ({ run, prompt: "", is_over: true, error: "" }));
+  if (state.batch) writeKept(RUNS, found.map((row) => row.run).filter(Boolean));
   if (found.length !== rows.length || state.batch?.rows.some((row, index) => row.run && rows[index].run && rows[index].run.id !== row.run)) begin(found.length);
   await fill(found.map((row, index) => [rows[index], row]).filter(([drawn]) => isFresh || !drawn.isSettled));
   table.hidden = part(".gac-batch-exports").hidden = !rows.length;
@@ -83,14 +82,7 @@ async function act(name, run, outcome) {
   row.root.querySelectorAll("button")[at]?.focus(); // the one that was pressed, drawn anew
 }
 
-const remember = (ids) => { try { localStorage.setItem(RUNS, JSON.stringify(ids)); } catch { /* storage is forbidden */ } };
-const remembered = () => { try { return parseJson(localStorage.getItem(RUNS), []); } catch { return []; } };
-
-function save(ending, type, text) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  h("a", { href: address, download: `answers.${ending}` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), REVOKE_MS);
-}
+const save = (ending, type, text) => download(new Blob([text], { type }), `answers.${ending}`);
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();

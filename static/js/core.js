@@ -44,6 +44,26 @@ function memberName(name, index) {
   return h("span", { class: "gac-name" }, h("i", { class: "gac-swatch", "data-w": index % 6 }), h("bdi", { text: name, title: name }));
 }
 
+/** What the server says to a call; an error in words where it says nothing. */
+const answerTo = async (call) => (await call) ?? { error: "The server did not answer. Try again." };
+
+const REVOKE_MS = 1000;
+
+/** Hand a file to the browser's downloads. */
+function download(blob, name) {
+  const address = URL.createObjectURL(blob);
+  h("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), REVOKE_MS);
+}
+
+/** What this browser keeps as JSON: read, and written where it may keep anything. */
+function readKept(key, fallback) {
+  try { return parseJson(localStorage.getItem(key), fallback); } catch { return fallback; }
+}
+function writeKept(key, value) {
+  try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* storage is forbidden: not remembered then */ }
+}
+
 const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
 const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;

@@ -39,7 +39,7 @@ class Inspector {
   async load(stream, position, at) {
     let reply = this.cache.get(at);
     if (!reply) {
-      reply = (await this.fetchStep(stream, position)) ?? { error: "The server did not answer. Try again." };
+      reply = await answerTo(this.fetchStep(stream, position));
       // While it streams, what follows may still tell more about this token.
       if (!reply.error && stream.end) this.cache.set(at, reply);
     }

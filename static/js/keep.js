@@ -62,9 +62,3 @@ function linkNote(board) {
 }
 
 const fileName = (run) => `gac-${run.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40).replace(/^-|-$/gu, "") || "run"}`;
-
-function download(blob, name) {
-  const link = h("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}

@@ -12,7 +12,7 @@ let shown = ""; // the result that is looked at
 let timer = 0;
 
 async function ask(name, fields = {}) {
-  return (await server[name]({ key: visitorKey(), ...fields })) ?? { error: "The server did not answer. Try again." };
+  return answerTo(server[name]({ key: visitorKey(), ...fields }));
 }
 
 const chosen = () => overview.studies.find((study) => study.name === form.elements.study.value);

@@ -1,7 +1,6 @@
 // The head of the result that is looked at: what it is, what follows from it, and its files.
 
 const PNG_SCALE = 2;
-const REVOKE_MS = 1000;
 const root = element.querySelector(".gac-lab-head");
 
 function draw() {
@@ -25,9 +24,9 @@ function draw() {
 
 function exportsOf(result, said) {
   const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": `Export as ${text}`, onclick: make });
-  const saveText = (ending, type, text) => () => save(`${result.id}.${ending}`, new Blob([text], { type }));
+  const saveText = (ending, type, text) => () => download(new Blob([text], { type }), `${result.id}.${ending}`);
   const picture = (finish) => async () => {
-    const reply = (await server.lab_picture({ key: visitorKey(), result: result.id })) ?? { error: "The server did not answer. Try again." };
+    const reply = await answerTo(server.lab_picture({ key: visitorKey(), result: result.id }));
     said.textContent = reply.error ?? "";
     if (!reply.error) finish(reply.svg);
   };
@@ -41,19 +40,13 @@ function exportsOf(result, said) {
   ];
 }
 
-function save(name, blob) {
-  const address = URL.createObjectURL(blob);
-  h("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), REVOKE_MS);
-}
-
 /** An image runs no script, whatever stands in the picture. */
 function savePng(name, svg) {
   const image = new Image();
   image.onload = () => {
     const canvas = h("canvas", { width: image.naturalWidth * PNG_SCALE, height: image.naturalHeight * PNG_SCALE });
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob((blob) => save(name, blob), "image/png");
+    canvas.toBlob((blob) => download(blob, name), "image/png");
   };
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
 }

@@ -7,7 +7,7 @@ const DEFAULTS = "Defaults", CHANGED = "Not saved";
 class Presets {
   /** `onChoose(changes)`: a preset's settings, as they differ from the defaults; `current()` gives those shown. */
   constructor(root, onChoose, current) {
-    Object.assign(this, { root, onChoose, current, own: parseKept(PRESETS_KEY) });
+    Object.assign(this, { root, onChoose, current, own: Object(readKept(PRESETS_KEY, {})) });
     this.select = h("select", { "aria-label": "Preset", onchange: () => this.choose() });
     this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: "Name", "aria-label": "Name of the preset", hidden: true });
     this.saveButton = h("button", { type: "submit", class: "gac-button", text: "Save as…" });
@@ -60,7 +60,7 @@ class Presets {
   }
 
   keep() {
-    keep(PRESETS_KEY, this.own);
+    writeKept(PRESETS_KEY, this.own);
     this.show();
   }
 }

@@ -4,18 +4,11 @@ const SETTINGS_KEY = "gac.settings";
 const CHECK_MS = 150;
 const PHONE = matchMedia("(max-width: 640px)");
 
-const parseKept = (key) => {
-  try { return Object(parseJson(localStorage.getItem(key), {})); } catch { return {}; }
-};
-const keep = (key, value) => {
-  try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* not remembered then */ }
-};
-
 class SettingsPanel {
   /** `first`: {spec, members, defaults}; `check(values, at)` asks what they mean. */
   constructor(dialog, first, check) {
     Object.assign(this, { dialog, defaults: first.defaults, check, at: 0, timer: 0, opener: null });
-    this.values = { ...first.defaults, ...this.fitting(parseKept(SETTINGS_KEY), first.members) };
+    this.values = { ...first.defaults, ...this.fitting(Object(readKept(SETTINGS_KEY, {})), first.members) };
     this.fields = new Map(first.spec.filter(({ kind }) => kind in FIELD_KINDS).map((spec) =>
       [spec.name, new FIELD_KINDS[spec.kind]({ ...spec, members: first.members }, (value, name = spec.name) => this.set(name, value))]));
     this.presets = new Presets(dialog.querySelector(".gac-presets"), (changes) => this.use(changes), () => this.changes());
@@ -53,7 +46,7 @@ class SettingsPanel {
 
   set(name, value) {
     this.values[name] = value;
-    keep(SETTINGS_KEY, this.changes());
+    writeKept(SETTINGS_KEY, this.changes());
     this.presets.show();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.ask(), CHECK_MS);
@@ -61,7 +54,7 @@ class SettingsPanel {
 
   use(changes) {
     this.values = { ...this.defaults, ...changes };
-    keep(SETTINGS_KEY, this.changes());
+    writeKept(SETTINGS_KEY, this.changes());
     this.show();
   }
 

@@ -47,7 +47,7 @@ class Votes {
   async vote(outcome) {
     if (this.isBusy || this.outcome) return;
     this.isBusy = true;
-    const reply = (await this.send(outcome)) ?? { error: "The server did not answer. Try again." };
+    const reply = await answerTo(this.send(outcome));
     this.isBusy = false;
     if (reply.error) {
       this.complain(reply.error);
@@ -71,7 +71,7 @@ class Votes {
   }
 
   async takeBack() {
-    const reply = (await this.undo()) ?? { error: "The server did not answer. Try again." };
+    const reply = await answerTo(this.undo());
     if (reply.error) {
       this.complain(reply.error);
       return;
