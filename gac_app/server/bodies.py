@@ -11,11 +11,11 @@ import orjson
 from starlette.types import Message, Receive
 
 from gac_app.storage.text import clean_json
+from gac_app.ui.requests import VISITOR_KEY
 
 # Gradio's own are 10 or 11 letters and digits, or a UUID.
 _SESSION_HASH = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_VISITOR_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class RefusedError(Exception):
@@ -104,4 +104,4 @@ def visitor_key_in(body: Mapping[str, Any]) -> str:
     data, event = body.get("data"), body.get("event_data")
     sent = data[:1] if isinstance(data, list) else [data.get("key")] if isinstance(data, dict) else []
     sent += [event.get("key")] if isinstance(event, dict) else []
-    return next((key for key in sent if isinstance(key, str) and _VISITOR_KEY.fullmatch(key)), "")
+    return next((key for key in sent if isinstance(key, str) and VISITOR_KEY.fullmatch(key)), "")

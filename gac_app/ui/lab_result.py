@@ -13,7 +13,7 @@ from gac_app.charts import to_svg
 from gac_app.evaluation.studies.as_csv import to_csv
 from gac_app.evaluation.studies.glossary import explained
 from gac_app.ui.assets import markup_of, script_of
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, Reply, page_json, replying
 
 if TYPE_CHECKING:
     from gac_app.evaluation.kept_results import KeptResult
@@ -48,7 +48,7 @@ class ResultView:
     def nothing(self, error: str = "") -> list[Any]:
         """The outputs where no result is shown."""
         hidden = [gr.Plot(value=None, visible=False) for _ in range(MAX_PLOTS)]
-        return [_json({"error": error}) if error else "", *hidden, ""]
+        return [page_json({"error": error}) if error else "", *hidden, ""]
 
     def of(self, kept: KeptResult) -> list[Any]:
         """The outputs that show a result."""
@@ -57,7 +57,7 @@ class ResultView:
             for plot in kept.result.plots[:MAX_PLOTS]
         ]
         hidden = [gr.Plot(value=None, visible=False) for _ in range(MAX_PLOTS - len(drawn))]
-        return [_json(_head_of(kept)), *drawn, *hidden, _json(_body_of(kept))]
+        return [page_json(_head_of(kept)), *drawn, *hidden, page_json(_body_of(kept))]
 
     def _part(self, name: str, functions: list[Any]) -> gr.HTML:
         return gr.HTML(
@@ -94,7 +94,3 @@ def _body_of(kept: KeptResult) -> Reply:
         "words": explained(kept.result),
         "asked": [asdict(question) for question in kept.result.asked],
     }
-
-
-def _json(value: Reply) -> str:
-    return json.dumps(value).replace("<", "\\u003c")

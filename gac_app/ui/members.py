@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import gradio as gr
 
 from gac_app.errors import without_folders
 from gac_app.ui.assets import script_of
+from gac_app.ui.requests import page_json
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
@@ -46,7 +46,7 @@ def states_of(service: RunService) -> str:
         }
         for state in service.member_states()
     ]
-    return json.dumps(states).replace("<", "\\u003c")
+    return page_json(states)
 
 
 def _cost(tokens_per_s: float | None) -> list[tuple[str, str, bool]]:

@@ -13,7 +13,6 @@ One JSON value a line, append-only; all streams of a run are multiplexed:
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from gac_app.decoding.events import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
 from gac_app.services.views import ENSEMBLE, LiveRun, is_over
 from gac_app.ui.forks import Fork, GrowingText
+from gac_app.ui.requests import page_json
 from gac_app.ui.wording import beside_in_words, comparison_in_words, settings_in_words
 
 if TYPE_CHECKING:
@@ -168,5 +168,4 @@ def _figures(event: FinishedEvent) -> dict[str, Any]:
 
 
 def _line(value: Any) -> str:
-    # "<" never appears: Gradio must find no tag in the value, whatever a model writes.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c") + "\n"
+    return page_json(value, ensure_ascii=False, separators=(",", ":")) + "\n"

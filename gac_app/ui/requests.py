@@ -1,4 +1,4 @@
-"""What a browser sends, checked: anything can arrive here, whatever the page's own script would send."""
+"""What a browser sends, checked, whatever the page's own script would send; and what it is sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import gradio as gr
 from gac_app.errors import GacError, RequestError, without_folders
 
 MAX_SEARCH_CHARS = 500
-_VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
+VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
 _MAX_ID_CHARS = 200
 IS_HEARD = "is_heard"  # in a request's state, where the host says so: awaited, whether somebody listens to its event
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
@@ -24,7 +24,7 @@ Reply = dict[str, Any]
 
 def visitor_key_of(value: object) -> str:
     """The visitor's key; RequestError unless it is 64 hexadecimal digits."""
-    if not isinstance(value, str) or not _VISITOR_KEY.fullmatch(value):
+    if not isinstance(value, str) or not VISITOR_KEY.fullmatch(value):
         raise RequestError("visitor key", "the browser sent none; reload the page with storage allowed")
     return value
 
@@ -105,6 +105,15 @@ def _refuse_time(name: str) -> NoReturn:
     raise RequestError(name, "expected a date and time with its zone")
 
 
+def page_json(value: Any, **options: Any) -> str:
+    """A component's value as JSON without a "<": Gradio must find no tag in it, whatever a model or a visitor wrote.
+
+    Args:
+        options: those of `json.dumps`.
+    """
+    return json.dumps(value, **options).replace("<", "\\u003c")
+
+
 def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
     """Wrap a function that the page's script calls: what goes wrong on purpose becomes {"error": message}."""
 
@@ -133,6 +142,6 @@ def started_by(function: Callable[..., None]) -> Callable[..., str]:
             function(fields)
         except GacError as reason:
             error = without_folders(str(reason))
-        return json.dumps({"at": at, "error": error}).replace("<", "\\u003c")
+        return page_json({"at": at, "error": error})
 
     return handler

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from gac_app.errors import GacError, NotFoundError, RequestError, without_folder
 from gac_app.services.shares import client_of
 from gac_app.services.views import is_over
 from gac_app.ui.records import RunLines
-from gac_app.ui.requests import IS_HEARD, Fields, visitor_key_of
+from gac_app.ui.requests import IS_HEARD, Fields, page_json, visitor_key_of
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
 
@@ -198,5 +197,5 @@ def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
     message = without_folders(error.message if isinstance(error, RequestError) else str(error))
     # The clock makes two equal notices differ, so that the second is shown too.
-    notice = json.dumps({"at": time.monotonic(), "field": field, "message": message})
-    return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice.replace("<", "\\u003c")
+    notice = page_json({"at": time.monotonic(), "field": field, "message": message})
+    return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice

@@ -6,7 +6,6 @@ and goes back as what it means: a summary, faults by field, fields without effec
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,6 +14,7 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.services.strength import strength_advice
 from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.requests import page_json
 from gac_app.ui.settings_fields import idle_of, spec_of
 from gac_app.ui.settings_values import changes_from, faults_in, values_of
 from gac_app.ui.wording import settings_in_words
@@ -30,7 +30,7 @@ def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
     defaults = values_of(config, config.settings)
     first = {"spec": spec_of(config), "members": config.member_names, "defaults": defaults}
     panel = gr.HTML(
-        value=_json({**first, **meaning_of(config, lab, defaults)}),
+        value=page_json({**first, **meaning_of(config, lab, defaults)}),
         html_template=markup_of("settings"),
         js_on_load=script_of(*_SCRIPTS),
         apply_default_css=False,
@@ -39,7 +39,7 @@ def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
 
     def describe(event: gr.EventData) -> str:
         data = event._data if isinstance(event._data, dict) else {}
-        return _json({"at": data.get("at"), **meaning_of(config, lab, data.get("values"))})
+        return page_json({"at": data.get("at"), **meaning_of(config, lab, data.get("values"))})
 
     panel.changed(describe, None, panel, queue=False, api_visibility="private", show_progress="hidden")
     return panel
@@ -63,7 +63,3 @@ def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any
         "summary": settings_in_words(settings),
         "advice": strength_advice(config, settings, lab),
     }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value).replace("<", "\\u003c")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from gac_app.services.views import ENSEMBLE
+from gac_app.ui.requests import page_json
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunView
@@ -35,4 +35,4 @@ def turns_beside(run: RunView, runs: list[RunView]) -> str:
     ]
     if newest.num_deleted_turns:
         turns.insert(0, {"deleted": newest.num_deleted_turns})
-    return json.dumps(turns).replace("<", "\\u003c")
+    return page_json(turns)
