@@ -268,14 +268,10 @@ class RunService:
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run that `run` repeats; None where it is gone, or a branch, or other members', or lacks a turn now."""
-        if run.repeats_run_id is None:
+        before = self._still_there(visitor_key, run.repeats_run_id)
+        if before is None or before.branch_position is not None or before.num_deleted_turns:
             return None
-        try:
-            before = self.find(visitor_key, run.repeats_run_id)
-        except (NotFoundError, StorageError):
-            return None
-        is_alike = before.branch_position is None and before.member_names == run.member_names
-        return before if is_alike and not before.num_deleted_turns else None
+        return before if before.member_names == run.member_names else None
 
     def num_beside(self, run: RunView) -> int:
         """How many other runs decode."""
@@ -283,15 +279,19 @@ class RunService:
 
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
         """The run of the same prompt and members in whose place `run` came with other settings, if there is one."""
-        if run.parent_run_id is None or run.branch_position is not None:
+        parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
+        if parent is None or ENSEMBLE not in parent.streams:
             return None
-        try:
-            parent = self.find(visitor_key, run.parent_run_id)
-        except (NotFoundError, StorageError):
-            return None
-        is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names) and ENSEMBLE in parent.streams
+        is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names)
         is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
         return parent if is_alike and is_other else None
+
+    def _still_there(self, visitor_key: str, run_id: str | None) -> RunView | None:
+        """A run that another one names; None where it names none, or where that is gone or cannot be read."""
+        try:
+            return self.find(visitor_key, run_id) if run_id is not None else None
+        except (NotFoundError, StorageError):
+            return None
 
     def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
         """The steps of a stream, of which there is one at `position`, and the settings they were made with."""

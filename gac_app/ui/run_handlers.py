@@ -30,6 +30,29 @@ SAVE_PATIENCE_S = 3.0  # how long a finished run waits to learn whether it was s
 Updates = tuple[Any, Any, Any, Any, Any]
 
 
+def _following(
+    start: Callable[[RunHandlers, Fields, str], RunView],
+) -> Callable[[RunHandlers, gr.EventData], AsyncIterator[Updates]]:
+    """A handler of an event that a script sends: the board follows the run that `start` gives.
+
+    Args:
+        start: called in a thread with what the browser sent, and what stands for the client.
+    """
+
+    async def handler(self: RunHandlers, event: gr.EventData) -> AsyncIterator[Updates]:
+        client = _client()
+
+        def started() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, start(self, fields, client)
+
+        async for updates in self._stream(started):
+            yield updates
+
+    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
+    return handler
+
+
 class RunHandlers:
     """Gradio event handlers over a `RunService`; every one gives `Updates`, errors become a notice."""
 
@@ -54,75 +77,34 @@ class RunHandlers:
         async for updates in self._stream(start):
             yield updates
 
-    async def branch(self, event: gr.EventData) -> AsyncIterator[Updates]:
+    @_following
+    def branch(self, fields: Fields, client: str) -> RunView:
         """Start a new run that takes another token at one position of an earlier one."""
+        position, token_id = fields.number("position"), fields.number("token")
+        return self._service.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
 
-        client = _client()
-
-        def start() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            position, token_id = fields.number("position"), fields.number("token")
-            key, run_id = fields.visitor_key, fields.text("run")
-            return key, self._service.branch(key, run_id, position, token_id, client=client)
-
-        async for updates in self._stream(start):
-            yield updates
-
-    async def rerun(self, event: gr.EventData) -> AsyncIterator[Updates]:
+    @_following
+    def rerun(self, fields: Fields, client: str) -> RunView:
         """Start a run again with the prompt and settings that it had."""
+        return self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
-        client = _client()
-
-        def start() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            return fields.visitor_key, self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
-
-        async for updates in self._stream(start):
-            yield updates
-
-    async def revise(self, event: gr.EventData) -> AsyncIterator[Updates]:
+    @_following
+    def revise(self, fields: Fields, client: str) -> RunView:
         """Ask anew in an earlier run's place, with the prompt and the settings that are sent."""
+        prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+        changes = changes_from(self._service.config, fields.unchecked("settings") or {})
+        return self._service.revisions.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
-        client = _client()
-
-        def start() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            prompt = fields.text("prompt", MAX_PROMPT_CHARS)
-            changes = changes_from(self._service.config, fields.unchecked("settings") or {})
-            revise = self._service.revisions.revise
-            return fields.visitor_key, revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
-
-        async for updates in self._stream(start):
-            yield updates
-
-    async def regenerate(self, event: gr.EventData) -> AsyncIterator[Updates]:
+    @_following
+    def regenerate(self, fields: Fields, client: str) -> RunView:
         """Answer anew in one stream of a run."""
+        run_id, stream = fields.text("run"), fields.text("stream")
+        return self._service.revisions.regenerate(fields.visitor_key, run_id, stream, client=client)
 
-        client = _client()
-
-        def start() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            regenerate = self._service.revisions.regenerate
-            return fields.visitor_key, regenerate(
-                fields.visitor_key, fields.text("run"), fields.text("stream"), client=client
-            )
-
-        async for updates in self._stream(start):
-            yield updates
-
-    async def extend(self, event: gr.EventData) -> AsyncIterator[Updates]:
+    @_following
+    def extend(self, fields: Fields, client: str) -> RunView:
         """Go on with the answers that ended at their limit."""
-
-        client = _client()
-
-        def start() -> tuple[str, RunView]:
-            fields = Fields(event._data)
-            return fields.visitor_key, self._service.revisions.extend(
-                fields.visitor_key, fields.text("run"), client=client
-            )
-
-        async for updates in self._stream(start):
-            yield updates
+        return self._service.revisions.extend(fields.visitor_key, fields.text("run"), client=client)
 
     async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
         """Show a run as it ended, or goes on. The next prompt goes on in its conversation, after the last turn."""
