@@ -109,6 +109,11 @@ class Settings(Frozen):
         """Whether the token taken is always the likeliest one."""
         return self.temperature == 0 and self.repetition_penalty == 1
 
+    @property
+    def asks_lazily(self) -> bool:
+        """Whether members whom the gate does not ask read nothing, so that their passes are saved."""
+        return self.mode != "every-step" and self.gate_policy == "lazy"
+
 
 class MemberConfig(Frozen):
     """One member: where its files come from, how it is loaded and where it runs."""

@@ -42,14 +42,9 @@ class Ensemble:
     def __init__(self, members: SequenceOf[Member], config: Config, *, are_apart: bool = True) -> None:
         self.members = {member.name: member for member in members}
         self.config = config
-        self._are_apart = are_apart
+        self.are_apart = are_apart
         self._paces: dict[tuple[str, ...], Pace] = {}
         self._read_texts = ReadTexts()
-
-    @property
-    def are_apart(self) -> bool:
-        """No member computes where another does."""
-        return self._are_apart
 
     @property
     def union(self) -> UnionVocabulary:
@@ -118,7 +113,7 @@ class Ensemble:
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
             pace=pace,
-            drafts_favourites=settings.speculation == "auto" and not pace and self._are_apart,
+            drafts_favourites=settings.speculation == "auto" and not pace and self.are_apart,
             is_reproducible=is_reproducible,
         )
 
@@ -203,10 +198,9 @@ class Ensemble:
 
     def _drafts_favourites(self, members: list[Member], settings: Settings) -> bool:
         """Whether the fastest member drafts while it would wait for the others: sooner than drafting in turn."""
-        saves_passes = settings.mode != "every-step" and settings.gate_policy == "lazy"
-        can_draft = settings.takes_favourite and settings.alignment == "prefix"
+        can_draft = settings.takes_favourite and settings.alignment == "prefix" and not settings.asks_lazily
         is_invariant = all(member.is_chunk_invariant for member in members)
-        return self._are_apart and can_draft and is_invariant and not saves_passes
+        return self.are_apart and can_draft and is_invariant
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first if it takes part."""

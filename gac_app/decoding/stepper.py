@@ -89,8 +89,7 @@ class Stepper:
             return self._decide_alone(choose, takes_favourite=takes_favourite)
         first = self._gate.asked_first(self.alive)
         all_are_asked = len(first) == len(self.alive)
-        saves_passes = self._settings.mode != "every-step" and self._settings.gate_policy == "lazy"
-        may_draft = takes_favourite and not saves_passes
+        may_draft = takes_favourite and not self._settings.asks_lazily
         self._drafts.begin_step(first, self.alive, num_left if may_draft else 0)
         self._is_foreseeable = takes_favourite and all_are_asked and num_left > 0 and not self._drafts.is_on
         asked, decision = self._ask()

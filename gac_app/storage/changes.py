@@ -158,8 +158,8 @@ def delete_run(session: Session, visitor_key: str, run_id: str) -> None:
 
 def delete_visitor(session: Session, visitor_key: str) -> None:
     destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
-    visitor_id = select(VisitorSession.id).where(VisitorSession.key_hash == hash_key(visitor_key)).scalar_subquery()
+    is_visitor = VisitorSession.key_hash == hash_key(visitor_key)
+    visitor_id = select(VisitorSession.id).where(is_visitor).scalar_subquery()
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    destroy_keys(session, select(Study.key_id).join(VisitorSession, VisitorSession.id == Study.visitor_id).where(mine))
-    session.execute(delete(VisitorSession).where(VisitorSession.key_hash == hash_key(visitor_key)))
+    destroy_keys(session, select(Study.key_id).where(Study.visitor_id == visitor_id))
+    session.execute(delete(VisitorSession).where(is_visitor))

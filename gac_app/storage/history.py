@@ -6,7 +6,7 @@ Texts, modes, members and votes are sealed, so that a filter opens run after run
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -47,23 +47,23 @@ def list_conversations(
     groups: defaultdict[str, list[tuple[RunSummary, Row[*tuple[Any, ...]]]]] = defaultdict(list)
     for summary, row in _found(session, query, wanted):
         groups[summary.conversation_id].append((summary, row))
-    conversations = [_conversation(group) for group in groups.values()]
-    conversations.sort(key=_SORTS[wanted.sort][0], reverse=_SORTS[wanted.sort][1])
-    page = conversations[offset : offset + limit]
-    counts = _counts(session, [item.conversation_id for item in page])
-    return [item.of(counts[item.conversation_id]) for item in page]
+    key, is_falling = _SORTS[wanted.sort]
+    ids = sorted(groups, key=lambda group: key([run for run, _ in groups[group]]), reverse=is_falling)
+    page = ids[offset : offset + limit]
+    counts = _counts(session, page)
+    return [_conversation(groups[conversation_id], counts[conversation_id]) for conversation_id in page]
 
 
-def _share(conversation: ConversationSummary) -> float:
-    num_tokens = sum(run.num_tokens for run in conversation.runs)
-    return sum(run.num_ensembled for run in conversation.runs) / num_tokens if num_tokens else 0.0
+def _share(runs: Sequence[RunSummary]) -> float:
+    num_tokens = sum(run.num_tokens for run in runs)
+    return sum(run.num_ensembled for run in runs) / num_tokens if num_tokens else 0.0
 
 
-# The key, and whether the largest comes first.
-_SORTS: dict[str, tuple[Any, bool]] = {
-    "newest": (lambda item: item.runs[-1].created_at, True),
-    "oldest": (lambda item: item.runs[0].created_at, False),
-    "longest": (lambda item: sum(run.num_tokens for run in item.runs), True),
+# The key of a conversation's runs, and whether the largest comes first.
+_SORTS: dict[str, tuple[Callable[[Sequence[RunSummary]], Any], bool]] = {
+    "newest": (lambda runs: runs[-1].created_at, True),
+    "oldest": (lambda runs: runs[0].created_at, False),
+    "longest": (lambda runs: sum(run.num_tokens for run in runs), True),
     "most-ensembled": (_share, True),
 }
 SORTS = tuple(_SORTS)
@@ -151,14 +151,14 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
     )
 
 
-def _conversation(group: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]]) -> ConversationSummary:
+def _conversation(group: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], num_runs: int) -> ConversationSummary:
     (first, row), runs = group[0], tuple(summary for summary, _ in group)
     return ConversationSummary(
-        conversation_id=first.conversation_id, name=_name(row), is_starred=row.is_starred, runs=runs, num_runs=len(runs)
+        conversation_id=first.conversation_id, name=_name(row), is_starred=row.is_starred, runs=runs, num_runs=num_runs
     )
 
 
-def _counts(session: Session, conversation_ids: Iterable[str]) -> dict[str, int]:
+def _counts(session: Session, conversation_ids: Sequence[str]) -> dict[str, int]:
     """How many runs each has in all."""
-    query = select(Run.conversation_id, func.count(Run.id)).where(Run.conversation_id.in_(list(conversation_ids)))
+    query = select(Run.conversation_id, func.count(Run.id)).where(Run.conversation_id.in_(conversation_ids))
     return {row[0]: row[1] for row in session.execute(query.group_by(Run.conversation_id))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -168,9 +168,6 @@ class ConversationSummary:
     is_starred: bool
     runs: tuple[RunSummary, ...]
     num_runs: int
-
-    def of(self, num_runs: int) -> ConversationSummary:
-        return replace(self, num_runs=num_runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
