@@ -198,8 +198,8 @@ class RunService:
 
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
         """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
-        last = self.conversation(visitor_key, conversation_id)[-1]
-        return (*last.turns, last.as_turn())
+        runs = self.conversation(visitor_key, conversation_id)
+        return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()  # none where all of them are damaged
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client

@@ -84,3 +84,17 @@ def test_a_conversation_goes_on_without_a_damaged_turn(house: House) -> None:
 
     asked = [m.content for m in third.streams["ensemble"].messages if m.role == "user"]
     assert asked == [second.prompt, "Third?"]
+
+
+def test_and_where_its_only_turn_is_damaged(house: House) -> None:
+    service = house.service()
+    first = answer(service, "First?")
+    service.close()
+    with sqlite3.connect(house.path) as connection:
+        connection.execute(IN_A_RUN["body"], (first.id,))
+    connection.close()
+    service = house.service()
+
+    second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
+
+    assert [message.content for message in second.streams["ensemble"].messages] == ["Second?"]
