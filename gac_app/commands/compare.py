@@ -20,6 +20,7 @@ from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
 from gac_app.decoding.events import FinishedEvent, FinishReason
 from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.given_text import read_text
 from gac_app.evaluation.prompts import parse_prompts
 
 if TYPE_CHECKING:
@@ -73,14 +74,7 @@ def compare(
 
 
 def _read(file: str) -> str:
-    if file == "-":
-        return sys.stdin.read()
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RequestError("prompts", f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise RequestError("prompts", f"{file}: is not UTF-8 text") from None
+    return sys.stdin.read() if file == "-" else read_text(Path(file), "prompts")
 
 
 def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, _Answer]]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from typing import Any
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import RequestError
+from gac_app.evaluation.given_text import csv_headings, csv_rows
 
 MAX_PROMPTS_CHARS = 250_000  # of all together
 _KEYS = ("prompt", "question", "instruction", "text", "input")  # where a prompt may stand, the first that is there
@@ -37,15 +36,11 @@ def parse_prompts(text: str, max_prompts: int) -> list[str]:
 
 def _from_csv(text: str) -> list[tuple[int, str]]:
     """Empty where the first line has no heading of a prompt."""
-    headings = text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
+    headings = csv_headings(text)
     key = next((key for key in _KEYS if key in headings), None)
     if key is None:
         return []
-    reader = csv.DictReader(io.StringIO(text.lstrip("\n")))
-    try:
-        return [(reader.line_num, row[key]) for row in reader if (row[key] or "").strip()]
-    except csv.Error as error:
-        raise RequestError("prompts", f"line {reader.line_num}: is no CSV ({error})") from None
+    return [(number, row[key]) for number, row in csv_rows(text, "prompts") if (row[key] or "").strip()]
 
 
 def _from_lines(text: str) -> list[tuple[int, str]]:

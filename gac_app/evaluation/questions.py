@@ -8,8 +8,6 @@ Either may have an `id`, and a `domain` (or `task`) that it belongs to.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
@@ -19,6 +17,7 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from gac_app.errors import RequestError
+from gac_app.evaluation.given_text import csv_headings, csv_rows, read_text
 
 MAX_OWN_CHARS = 250_000  # of a visitor's questions
 
@@ -53,13 +52,7 @@ class Question(BaseModel):
 
 def read_questions(path: Path) -> list[Question]:
     """All questions of a file, in its order. Raises RequestError, naming the line that is wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RequestError("data", f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise RequestError("data", f"{path}: is not UTF-8 text") from None
-    return parse_questions(text, "data", f"{path}")
+    return parse_questions(read_text(path, "data"), "data", f"{path}")
 
 
 def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
@@ -86,16 +79,10 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
 
 def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
     """Rows of CSV as JSON; without a heading "question" the lines themselves, for others to refuse."""
-    headings = text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
-    if "question" not in headings:
+    if "question" not in csv_headings(text):
         yield from enumerate(text.split("\n"), start=1)
         return
-    reader = csv.DictReader(io.StringIO(text.lstrip("\n")))
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        raise RequestError(field, f"line {reader.line_num}: is no CSV ({error})") from None
-    for number, row in enumerate(rows, start=2):
+    for number, (_, row) in enumerate(csv_rows(text, field), start=2):
         fields: dict[str, Any] = {key: value for key, value in row.items() if key and value}
         choices = [choice.strip() for choice in fields.pop("choices", "").split("|") if choice.strip()]
         answer = str(fields.pop("answer", "")).strip()
