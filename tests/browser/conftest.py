@@ -107,6 +107,11 @@ class Watched:
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
 
+    def confirm_deletion(self) -> None:
+        """Say yes to the dialog of History, and wait until it is done."""
+        self.page.click(".gac-dialog button[value=delete]")
+        self.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+
     def leave_fields(self) -> None:
         """Put the focus where keys are not typed."""
         self.page.evaluate("document.activeElement.blur()")

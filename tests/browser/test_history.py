@@ -60,8 +60,7 @@ def test_a_conversation_is_named_starred_and_deleted(serve: Server, open_page: O
     assert listed(page) == ["gamma"]
     page.page.uncheck("text=Starred only")
     page.page.click("role=button[name='Delete this conversation: <b>Guitars</b>']")
-    page.page.click(".gac-dialog button[value=delete]")
-    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    page.confirm_deletion()
     assert listed(page) == ["gamma"]
 
 
@@ -70,8 +69,7 @@ def test_chosen_runs_are_deleted_together(serve: Server, open_page: Opener) -> N
     page.page.check("[aria-label='Choose: alpha']")
     page.page.check("[aria-label='Choose: gamma']")
     page.page.click("text=Delete 2 chosen runs")
-    page.page.click(".gac-dialog button[value=delete]")
-    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    page.confirm_deletion()
     assert listed(page) == ["beta"]
     page.page.click("role=tab[name=Compare]")
     page.page.wait_for_selector(".gac-empty")  # the run that it showed is gone

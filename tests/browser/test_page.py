@@ -212,8 +212,7 @@ def test_a_deleted_turn_leaves_the_list_and_the_page_says_so(serve: Server, open
     assert "delete me" in page.text(".gac-turns")
     page.page.click("role=tab[name=History]")
     page.page.click("role=button[name='Delete: delete me']")
-    page.page.click(".gac-dialog button[value=delete]")
-    page.page.wait_for_selector(".gac-history-note:text-is('Deleted.')")
+    page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
     assert page.text(".gac-turns") == "1 earlier turn deleted. The conversation goes on without it."
     page.ask("and on")

@@ -4,45 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from gac_app.decoding.events import FinishedEvent, FinishReason
-from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors import passes
 from gac_app.executors.background import in_background
-from gac_app.executors.passes import Passes
-from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import Read, Sequence
-from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of, mapping_of
-
-LONG = "the model votes again and again, " * 3
-
-
-class Desk:
-    """A model whose long reads are read four ids at a time, and its passes."""
-
-    def __init__(self) -> None:
-        self.model = FakeModel()
-        self.model.pass_ids = 4
-        self.passes = Passes(self.model, mapping_of(self.model))
-
-    def open(self, text: str) -> Sequence:
-        sequence = self.model.new_sequence()
-        sequence.extend(self.model.encode_raw(text))
-        return sequence
-
-    def ask(self, sequence: Sequence, *, is_background: bool = False) -> Future[Reading]:
-        command = ReadCommand(Read(sequence), Future(), is_background=is_background)
-        self.passes.add(command)
-        return command.future
-
-    def run(self) -> None:
-        while not self.passes.is_idle:
-            self.passes.advance()
+from tests.executors.desk import LONG, Desk
+from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""A model with its passes, without a thread."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from gac_app.decoding.reading import Reading
+from gac_app.executors.passes import Passes
+from gac_app.executors.read_command import ReadCommand
+from gac_app.models.base import Read, Sequence
+from tests.fakes import FakeModel, mapping_of
+
+LONG = "the model votes again and again, " * 3
+
+
+class Desk:
+    """A model whose long reads are read four ids at a time, and its passes."""
+
+    def __init__(self, **fields: object) -> None:
+        self.model = FakeModel(**fields)  # type: ignore[arg-type]
+        self.model.pass_ids = 4
+        self.passes = Passes(self.model, mapping_of(self.model))
+
+    def open(self, text: str) -> Sequence:
+        sequence = self.model.new_sequence()
+        sequence.extend(self.model.encode_raw(text))
+        return sequence
+
+    def ask(self, sequence: Sequence, num_logits: int = 1, *, is_background: bool = False) -> Future[Reading]:
+        command = ReadCommand(Read(sequence, num_logits), Future(), is_background=is_background)
+        self.passes.add(command)
+        return command.future
+
+    def read_together(self, sequences: list[Sequence], seconds: dict[int, float]) -> None:
+        """Read what is pending, and let passes over so many sequences have taken so long."""
+        for sequence in sequences:
+            self.ask(sequence)
+        self.run()
+        for size, cost in seconds.items():
+            for _ in range(5):
+                self.passes._costs.note(size, cost)
+
+    def run(self) -> None:
+        while not self.passes.is_idle:
+            self.passes.advance()
