@@ -64,8 +64,8 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    quiet = QuietLog()
-    for handler in logging.getLogger().handlers:
+    quiet, handlers = QuietLog(), list(logging.getLogger().handlers)
+    for handler in handlers:
         handler.addFilter(quiet)
     try:
         server.run()
@@ -73,3 +73,6 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
         pass  # SIGINT, after everything was closed
     except SystemExit:
         raise GacError(f"cannot serve on {config.host}, port {config.port}; --port takes another one") from None
+    finally:
+        for handler in handlers:
+            handler.removeFilter(quiet)

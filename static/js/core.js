@@ -64,6 +64,9 @@ function writeKept(key, value) {
   try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* storage is forbidden: not remembered then */ }
 }
 
+/** A moment as this browser's language writes it. */
+const moment = (iso) => new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
 const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
 const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;

@@ -35,7 +35,7 @@ function conversationItem(conversation, actions) {
 function runItem(run, more, actions) {
   const outcome = run.outcome ? OUTCOMES[run.outcome] ?? `${run.outcome.replace("member:", "")} best` : null;
   const facts = [
-    new Date(run.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }),
+    moment(run.created_at),
     run.status === "finished" ? null : STATUSES[run.status] ?? run.status,
     MODE_NAMES[run.mode] ?? null,
     run.branch_position === null ? null : `branch at token ${run.branch_position + 1}`,

@@ -120,11 +120,10 @@ function list(results) {
 }
 
 const titleOf = (name) => overview?.studies.find((study) => study.name === name)?.title ?? name;
-const when = (result) => new Date(result.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 function row(result) {
   const title = `${titleOf(result.study)}: ${result.heading}`, name = result.name || title;
-  const facts = [result.name ? title : null, when(result), result.members.join(", "), result.is_mine ? "yours" : "the operator's"];
+  const facts = [result.name ? title : null, moment(result.created_at), result.members.join(", "), result.is_mine ? "yours" : "the operator's"];
   const item = h("li", {},
     h("button", { type: "button", class: "gac-run-open", onclick: () => show(result.id) },
       h("span", { class: "gac-run-prompt", dir: "auto", text: name }),

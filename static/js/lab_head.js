@@ -8,7 +8,7 @@ function draw() {
   root.hidden = !result;
   if (!result) return root.replaceChildren();
   if (result.error) return root.replaceChildren(h("p", { class: "is-error", role: "alert", text: result.error }));
-  const when = new Date(result.created_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const when = moment(result.created_at);
   const said = h("p", { class: "is-error", role: "alert" });
   root.replaceChildren(
     h("header", {},

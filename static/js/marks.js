@@ -51,13 +51,7 @@ class Marks {
   }
 
   at(offset) {
-    let low = 0, high = this.all.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.all[middle].start <= offset && !this.all[middle].isEnd) low = middle;
-      else high = middle - 1;
-    }
-    return this.all[low];
+    return lastThat(this.all, (mark) => mark.start <= offset && !mark.isEnd);
   }
 }
 

@@ -12,6 +12,17 @@ function fenceAfter(line, open) {
   return marks.startsWith("`") && rest.includes("`") ? null : marks;
 }
 
+/** By bisection the last of the first items, those that fit; the first of all where none does. */
+function lastThat(items, fits) {
+  let low = 0, high = items.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (fits(items[middle])) low = middle;
+    else high = middle - 1;
+  }
+  return items[low];
+}
+
 class AnswerText {
   /** Lines are appended to `root`. */
   constructor(root) {
@@ -56,13 +67,7 @@ class AnswerText {
 
   /** The line of an offset; of an end, the line that it ends. */
   lineAt(offset, isEnd = false) {
-    let low = 0, high = this.lines.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1, { start } = this.lines[middle];
-      if (isEnd ? start < offset : start <= offset) low = middle;
-      else high = middle - 1;
-    }
-    return this.lines[low];
+    return lastThat(this.lines, ({ start }) => (isEnd ? start < offset : start <= offset));
   }
 
   /** Start and end of a stretch, as a range's constructor and setters take them. */
