@@ -20,7 +20,7 @@ import typer
 from gac_app.bootstrap import load_ensemble
 from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import TokenEvent
+from gac_app.decoding.trace.events import TokenEvent
 
 
 @dataclass(frozen=True, slots=True)

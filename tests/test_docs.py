@@ -11,7 +11,9 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-_LIMITS = re.findall(r"\| `(\w+)` \| ([\d.]+) \| `(\w+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8"))
+_LIMITS = re.findall(
+    r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -29,7 +31,7 @@ def test_the_limits_are_told() -> None:
 
 @pytest.mark.parametrize(("name", "value", "module"), _LIMITS)
 def test_a_limit_is_the_code_s(name: str, value: str, module: str) -> None:
-    assert getattr(importlib.import_module(f"gac_app.decoding.{module}"), name) == float(value)
+    assert getattr(importlib.import_module(f"gac_app.decoding.{module}".replace("/", ".")), name) == float(value)
 
 
 @pytest.mark.parametrize("picture", sorted(DOCS.glob("*.svg")), ids=lambda picture: picture.name)

@@ -54,6 +54,15 @@ HEAVY: dict[str, set[str]] = {
 }
 
 
+# The rooms and top modules of a package, lowest first: each imports only what stands before it.
+_ROOM_ORDERS = {
+    "models": "message base chat random_model child_process derived sources hardware gguf llama_cpp onnx hf factory",
+    "decoding": "trace distribution rules alignment forward member contexts speculation loop scoring ensemble",
+    "evaluation": "tasks metrics running analyses studies suites harness",
+}
+ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
+
+
 def _layer(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -82,6 +91,26 @@ def test_imports_point_downwards(path: Path) -> None:
             assert imported == layer or imported in LAYERS[layer], f"{layer} must not import {imported} ({name})"
         elif package in HEAVY:
             assert layer in HEAVY[package], f"{package} belongs to {', '.join(sorted(HEAVY[package]))}"
+
+
+IN_ROOMS = [path for path in FILES if _layer(path) in ROOMS]
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_import_lower_rooms_only(path: Path) -> None:
+    package, *rest = path.relative_to(PACKAGE).with_suffix("").parts
+    if rest == ["__init__"]:
+        return
+    order = ROOMS[package]
+    for name in _imports(path):
+        if name.startswith(f"gac_app.{package}.") and (imported := name.split(".")[2]) != rest[0]:
+            assert order.index(imported) < order.index(rest[0]), f"{rest[0]} must not import {imported} ({name})"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_says_what_it_is_for(package: str) -> None:
+    for init in (PACKAGE / package).rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))), init
 
 
 def test_the_test_sees_what_it_should() -> None:

@@ -19,7 +19,7 @@ from gac_app.bench.timing import MIN_TOKENS, decode, interleaved, median_ratio, 
 from gac_app.bench.workbench import Workbench
 from gac_app.config import MemberConfig
 from gac_app.errors import GacError
-from gac_app.models.llama_cpp_library import library, load_weights
+from gac_app.models.llama_cpp.library import library, load_weights
 from gac_app.models.message import Message
 
 Loop = Callable[[list[int], int], list[float]]  # (prompt ids, most tokens) -> when each token came

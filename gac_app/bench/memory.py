@@ -50,8 +50,8 @@ def measure(bench: Workbench) -> list[Row]:
 
 def cache_bytes(bench: Workbench, member: MemberConfig) -> int:
     """Keys and values of every cell that the configuration asks for, from the shape that the file states."""
-    from gac_app.models.gguf_model import DEFAULT_CONTEXT_LENGTH
-    from gac_app.models.llama_cpp_library import library, load_weights
+    from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH
+    from gac_app.models.llama_cpp.library import library, load_weights
 
     ffi, lib = library()
     model = load_weights(bench.files(member).path, num_gpu_layers=0)

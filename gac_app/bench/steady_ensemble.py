@@ -13,7 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 from gac_app.config import Config, MemberConfig
-from gac_app.decoding.events import Candidate, Event, FinishedEvent, FinishReason, MemberTrace, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import (
+    Candidate,
+    Event,
+    FinishedEvent,
+    FinishReason,
+    MemberTrace,
+    StepTrace,
+    TokenEvent,
+)
 
 NUM_MEMBERS = 4  # and the ensemble: five streams
 TOKENS_PER_S = 60

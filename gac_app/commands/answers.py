@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
-from gac_app.evaluation.asking import Asker
-from gac_app.evaluation.questions import Question
-from gac_app.evaluation.runner import Progress
-from gac_app.evaluation.tasks import Task
+from gac_app.evaluation.running.runner import Progress
+from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
 
 _EVERY_S = 5.0
 

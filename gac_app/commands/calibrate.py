@@ -19,10 +19,10 @@ from gac_app.commands.options import (
     load,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.asking import check_room
-from gac_app.evaluation.questions import first_of_each_domain
-from gac_app.evaluation.systems import alone_and_every_step, parse_systems, refuse_rules
-from gac_app.evaluation.tasks import asked
+from gac_app.evaluation.running.systems import alone_and_every_step, parse_systems, refuse_rules
+from gac_app.evaluation.studies.asking import check_room
+from gac_app.evaluation.tasks.questions import first_of_each_domain
+from gac_app.evaluation.tasks.task import asked
 
 
 def calibrate(
@@ -40,7 +40,7 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure calibration errors overall and by domain, and fit a temperature on one half, checked on the other."""
-    from gac_app.evaluation.calibration_study import check_choices
+    from gac_app.evaluation.analyses.calibration import check_choices
     from gac_app.evaluation.studies.calibration import run_calibration
 
     settled = load(config)

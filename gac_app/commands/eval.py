@@ -21,11 +21,11 @@ from gac_app.commands.options import (
 )
 from gac_app.commands.show import show
 from gac_app.errors import RequestError
-from gac_app.evaluation.asking import check_room
-from gac_app.evaluation.questions import first_of_each_domain
+from gac_app.evaluation.running.systems import default_systems, parse_system, parse_systems
+from gac_app.evaluation.studies.asking import check_room
 from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.systems import default_systems, parse_system, parse_systems
-from gac_app.evaluation.tasks import asked
+from gac_app.evaluation.tasks.questions import first_of_each_domain
+from gac_app.evaluation.tasks.task import asked
 
 
 def evaluate_systems(

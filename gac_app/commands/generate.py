@@ -13,7 +13,7 @@ import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
 from gac_app.config import Alignment, Config, GatePolicy, Speculation
-from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
 

@@ -20,12 +20,12 @@ from gac_app.commands.options import (
     load,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.asking import check_room
-from gac_app.evaluation.plants import planted
-from gac_app.evaluation.questions import first_of_each_domain
+from gac_app.evaluation.analyses.plants import planted
+from gac_app.evaluation.running.systems import parse_systems, with_whole_answers
+from gac_app.evaluation.studies.asking import check_room
 from gac_app.evaluation.studies.snowballing import run_snowball
-from gac_app.evaluation.systems import parse_systems, with_whole_answers
-from gac_app.evaluation.tasks import asked
+from gac_app.evaluation.tasks.questions import first_of_each_domain
+from gac_app.evaluation.tasks.task import asked
 
 
 class PlantKind(StrEnum):

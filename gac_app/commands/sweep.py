@@ -21,12 +21,12 @@ from gac_app.commands.options import (
 from gac_app.commands.show import show
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.asking import check_room
-from gac_app.evaluation.questions import first_of_each_domain
+from gac_app.evaluation.studies.asking import check_room
 from gac_app.evaluation.studies.members import run_members
 from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
 from gac_app.evaluation.studies.weights import run_weights
-from gac_app.evaluation.tasks import asked
+from gac_app.evaluation.tasks.questions import first_of_each_domain
+from gac_app.evaluation.tasks.task import asked
 
 
 def sweep(

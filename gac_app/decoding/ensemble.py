@@ -8,20 +8,20 @@ from contextlib import closing
 from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.combine import Combine, UniteTopK, mean
-from gac_app.decoding.context import MemberContext
-from gac_app.decoding.draft_context import DraftContext
-from gac_app.decoding.events import Event
-from gac_app.decoding.gate import EveryStep, make_gate
-from gac_app.decoding.lone_context import LoneContext
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.lone_context import LoneContext
+from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
-from gac_app.decoding.pace import Pace
-from gac_app.decoding.prefix_context import PrefixContext
-from gac_app.decoding.prefix_draft_context import PrefixDraftContext
-from gac_app.decoding.scorer import ReadTexts, Scorer, ids_key
-from gac_app.decoding.scoring import PromptForks, Score
-from gac_app.decoding.session import Branch, DecodingSession
-from gac_app.decoding.weights import StepWeights
+from gac_app.decoding.rules.combine import Combine, UniteTopK, mean
+from gac_app.decoding.rules.gate import EveryStep, make_gate
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.scoring.scorer import ReadTexts, Scorer, ids_key
+from gac_app.decoding.scoring.tokens import PromptForks, Score
+from gac_app.decoding.speculation.draft_context import DraftContext
+from gac_app.decoding.speculation.pace import Pace
+from gac_app.decoding.speculation.prefix_draft_context import PrefixDraftContext
+from gac_app.decoding.trace.events import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.reading import Ahead, Foreseen, Reading
+from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping

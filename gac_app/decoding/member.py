@@ -10,8 +10,8 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from typing import Protocol
 
+from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.decoding.forward import begun_behind, take_readings
-from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import ModelMember
-from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import MemberError
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence

@@ -14,8 +14,8 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.decoding.forward import begun_behind, read_part, take_readings
-from gac_app.decoding.reading import Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.pass_costs import PassCosts
 from gac_app.executors.read_command import ReadCommand

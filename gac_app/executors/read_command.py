@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.reading import Foreseen, Reading
+from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence
 from gac_app.models.base import Read, Sequence
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.decoding.forward import failures_named
-from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
 from gac_app.models.message import Message

@@ -14,8 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.decoding.member import ModelMember
-from gac_app.decoding.reading import Foreseen, Reading
 from gac_app.errors import MemberError
 from gac_app.executors.passes import MAX_PATIENCE_S, Passes
 from gac_app.executors.read_command import ReadCommand

@@ -1,0 +1,1 @@
+"""One language model in its own token ids. Knows no union vocabulary and no other model."""

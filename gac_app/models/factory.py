@@ -46,7 +46,7 @@ def load_model(
         model = _gguf_model(member, files, num_threads, cache_dir)
         if model is not None:
             return model
-    from gac_app.models.transformers_loading import load
+    from gac_app.models.hf.loading import load
 
     return load(member, files, cache_dir, device, num_threads)
 
@@ -60,10 +60,10 @@ def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tu
 
 def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
     """The model, or None where llama.cpp does not work here and the configuration leaves the choice."""
-    from gac_app.models.llama_cpp_library import LlamaCppMissingError, ProbeCrashed, library, probe
-    from gac_app.models.llama_cpp_model import LlamaCppModel
-    from gac_app.models.onnx_model import OnnxModel
-    from gac_app.models.onnx_parts import onnx_parts
+    from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
+    from gac_app.models.llama_cpp.model import LlamaCppModel
+    from gac_app.models.onnx.model import OnnxModel
+    from gac_app.models.onnx.parts import onnx_parts
 
     try:
         library()

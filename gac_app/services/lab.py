@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import BusyError, GacError, RequestError
-from gac_app.evaluation.kept_results import KeptResults
+from gac_app.evaluation.studies.kept_results import KeptResults
 from gac_app.services.lab_results import LabResults
 from gac_app.services.live_runs import owner_of
 from gac_app.services.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
@@ -26,7 +26,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.runner import Progress
+    from gac_app.evaluation.running.runner import Progress
 
 __all__ = ["MIN_QUESTIONS", "OWN", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
 

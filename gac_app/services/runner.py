@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.recorder import Recorder

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.events import StepTrace
+from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.services.audience import Audience
 from gac_app.services.live_runs import LiveRuns, owner_of
@@ -175,7 +175,7 @@ class RunService:
             position: of the ensemble's token to be replaced.
             token_id: one of the alternatives that the step's trace lists.
         """
-        from gac_app.decoding.session import Branch
+        from gac_app.decoding.loop.session import Branch
 
         ensemble = self.ready_ensemble()
         with self.changing(visitor_key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config, Settings
-from gac_app.evaluation.strength import advice
+from gac_app.evaluation.metrics.strength import advice
 
 if TYPE_CHECKING:
     from gac_app.services.lab import Lab

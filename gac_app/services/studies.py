@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.questions import Question, first_of_each_domain, parse_questions
-from gac_app.evaluation.tasks import Task, asked, load_task
+from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, parse_questions
+from gac_app.evaluation.tasks.task import Task, asked, load_task
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.asking import Asker
-    from gac_app.evaluation.runner import Progress
+    from gac_app.evaluation.running.runner import Progress
+    from gac_app.evaluation.studies.asking import Asker
     from gac_app.evaluation.studies.result import StudyResult
 
 _SAMPLES = Path(__file__).parents[1] / "evaluation" / "samples"
@@ -82,7 +82,7 @@ def carry_out(
     on_progress: Callable[[Progress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions, or, where `chosen` is None, one that needs none."""
-    from gac_app.evaluation.asking import Asker
+    from gac_app.evaluation.studies.asking import Asker
     from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
     if chosen is None:
@@ -93,8 +93,8 @@ def carry_out(
 
 
 def _benchmark(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+    from gac_app.evaluation.running.systems import default_systems
     from gac_app.evaluation.studies.benchmark import run_benchmark
-    from gac_app.evaluation.systems import default_systems
 
     return run_benchmark(ask, sample, default_systems(ask.ensemble.config))
 
@@ -118,15 +118,15 @@ def _members(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyRe
 
 
 def _calibration(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+    from gac_app.evaluation.running.systems import alone_and_every_step
     from gac_app.evaluation.studies.calibration import run_calibration
-    from gac_app.evaluation.systems import alone_and_every_step
 
     return run_calibration(ask, sample, alone_and_every_step(ask.ensemble.config))
 
 
 def _snowball(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+    from gac_app.evaluation.running.systems import with_whole_answers
     from gac_app.evaluation.studies.snowballing import run_snowball
-    from gac_app.evaluation.systems import with_whole_answers
 
     return run_snowball(ask, chosen.questions, sample, with_whole_answers(ask.ensemble.config), "word")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gac_app.config import Settings
-from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
 from gac_app.ui.covering import character_of, describe_covers
 from gac_app.ui.spelling import label_of
 

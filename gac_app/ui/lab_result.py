@@ -16,7 +16,7 @@ from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 
 if TYPE_CHECKING:
-    from gac_app.evaluation.kept_results import KeptResult
+    from gac_app.evaluation.studies.kept_results import KeptResult
     from gac_app.services.lab import Lab
 
 MAX_PLOTS = 6  # a pair of members has one in the study of vocabularies

@@ -6,7 +6,7 @@ import pytest
 
 from gac_app.bench import every_step, gating, library_loops, memory, one_core, together
 from gac_app.bench.rows import NotMeasured
-from gac_app.decoding.events import FinishedEvent
+from gac_app.decoding.trace.events import FinishedEvent
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
 

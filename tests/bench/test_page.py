@@ -13,7 +13,7 @@ from gac_app.bench import page
 from gac_app.bench.rows import NotMeasured
 from gac_app.bench.steady_ensemble import END_MARK, TOKENS_PER_S, SteadySession
 from gac_app.bench.workbench import Workbench
-from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
 from tests.fakes import config_of
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.events import StepTrace
+from gac_app.decoding.trace.events import StepTrace
 from tests.browser.conftest import Opener, Server, Watched
 from tests.ui.planted import PlantedEnsemble, PlantedSession
 from tests.ui.steps import member, step

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from gac_app.decoding.context import MemberContext
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.distribution.reading import Ahead
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
-from gac_app.decoding.reading import Ahead
-from gac_app.decoding.session import Branch
+from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 
 LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")  # whose characters members may cut in the middle
 EVERY_STEP: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 24}

@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import contested, merge
-from gac_app.decoding.combine import mean
-from gac_app.decoding.context import MemberContext
+from gac_app.decoding.alignment.contested import contested, merge
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
+from gac_app.decoding.distribution.row import Row
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import StepTrace, TokenEvent
-from gac_app.decoding.expectation import Expectation, KnownExpectation
-from gac_app.decoding.favourite_drafts import FavouriteDrafts
-from gac_app.decoding.gate import make_gate
+from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.prefix_context import PrefixContext
-from gac_app.decoding.row import Row
-from gac_app.decoding.stepper import Stepper
-from gac_app.decoding.weights import StepWeights
+from gac_app.decoding.rules.combine import mean
+from gac_app.decoding.rules.gate import make_gate
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
+from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make

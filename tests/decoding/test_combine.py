@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.combine import UniteTopK, mean
-from gac_app.decoding.events import TokenEvent
+from gac_app.decoding.rules.combine import UniteTopK, mean
+from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import RequestError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary

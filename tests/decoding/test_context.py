@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.covers import Boundary
+from gac_app.decoding.alignment.covers import Boundary
+from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.decoding.expectation import Expectation
+from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.prefix_context import PrefixContext
-from gac_app.decoding.reading import Reading
-from gac_app.decoding.session import Branch, DecodingSession
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.models.random_model import RandomModel
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys

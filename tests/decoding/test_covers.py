@@ -10,8 +10,8 @@ from hypothesis import event, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding import covers as covers_module
-from gac_app.decoding.covers import NEGLIGIBLE, WORTH_READING, Covers
+from gac_app.decoding.alignment import covers as covers_module
+from gac_app.decoding.alignment.covers import NEGLIGIBLE, WORTH_READING, Covers
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.toy import END, Expected, Toy, distance, expected, learn

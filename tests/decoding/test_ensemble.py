@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.events import TokenEvent
-from gac_app.decoding.session import Branch
+from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from tests.decoding.conftest import MakeEnsemble

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding import favourite_drafts
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishReason, StepTrace
+from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.session import Branch
+from gac_app.decoding.speculation import favourite_drafts
+from gac_app.decoding.trace.events import FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.random_model import RandomModel

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.context import MemberContext
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.distribution.reading import Foreseen
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.reading import Foreseen
-from gac_app.decoding.session import Branch
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.threads import ThreadMember
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts
 from tests.decoding.conftest import make

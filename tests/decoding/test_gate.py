@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
-from gac_app.decoding.gate import AgreementGate, EveryStep, Favourite, Gate, ThresholdGate, make_gate
-from gac_app.decoding.row import Row
+from gac_app.decoding.distribution.expectation import Favourite
+from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.rules.gate import AgreementGate, EveryStep, Gate, ThresholdGate, make_gate
+from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.decoding.reading import Foreseen, Reading
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import FloatV, VocabMapping

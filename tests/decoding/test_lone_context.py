@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from gac_app.decoding.contexts.lone_context import LoneContext
+from gac_app.decoding.distribution.reading import Foreseen
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.decoding.lone_context import LoneContext
+from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.reading import Foreseen
-from gac_app.decoding.session import Branch
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment import merge
-from gac_app.decoding.combine import mean
-from gac_app.decoding.expectation import KnownExpectation
-from gac_app.decoding.mixture import Mixture
-from gac_app.decoding.row import Row
+from gac_app.decoding.alignment.contested import merge
+from gac_app.decoding.distribution.expectation import KnownExpectation
+from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.loop.mixture import Mixture
+from gac_app.decoding.rules.combine import mean
 
 
 def top_row(probs_U: torch.Tensor, num_top: int) -> Row:
@@ -30,7 +30,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.num = 0
-        monkeypatch.setattr("gac_app.decoding.mixture.mean", self)
+        monkeypatch.setattr("gac_app.decoding.loop.mixture.mean", self)
 
     def __call__(self, rows: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
         self.num += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.pace import Pace, Rate
+from gac_app.decoding.speculation.pace import Pace, Rate
 
 
 def pace_of(draft_s: float, verify_s: dict[int, float]) -> Pace:

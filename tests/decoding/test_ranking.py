@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gac_app.decoding.ranking import argmax, largest, rank_of, top_k, top_k_knowing
+from gac_app.decoding.distribution.ranking import argmax, largest, rank_of, top_k, top_k_knowing
 
 SIZES = (1, 7, 511, 512, 513, 5_000, 16_384, 40_001)
 

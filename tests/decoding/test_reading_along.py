@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.decoding.digest import StepDigest
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
+from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.session import Branch
+from gac_app.decoding.trace.digest import StepDigest
+from gac_app.decoding.trace.events import Candidate, FinishedEvent, MemberTrace, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
 from gac_app.models.message import Message

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.reading import Foreseen, Reading
-from gac_app.decoding.row import OwnRow, Row
+from gac_app.decoding.distribution.reading import Foreseen, Reading
+from gac_app.decoding.distribution.row import OwnRow, Row
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary

@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.config import Settings
-from gac_app.decoding.combine import mean
-from gac_app.decoding.sampling import Sampler, exponentials
-from gac_app.decoding.weights import StepWeights
+from gac_app.decoding.rules.combine import mean
+from gac_app.decoding.rules.sampling import Sampler, exponentials
+from gac_app.decoding.rules.weights import StepWeights
 
 
 def reference(probs: list[float], settings: Settings) -> dict[int, float]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.events import StepTrace, TokenEvent
-from gac_app.decoding.serialise import (
+from gac_app.decoding.trace.events import StepTrace, TokenEvent
+from gac_app.decoding.trace.serialise import (
     round_float,
     step_from_json,
     step_to_json,

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.events import StepTrace, TokenEvent
-from gac_app.decoding.text import TextStream
+from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.trace.events import StepTrace, TokenEvent
 
 
 def step(token: bytes) -> StepTrace:

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import StepTrace, TokenEvent
-from gac_app.decoding.session import Branch
-from gac_app.decoding.weights import StepWeights
+from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 

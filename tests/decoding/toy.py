@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gac_app.decoding.covers import Covers
+from gac_app.decoding.alignment.covers import Covers
+from gac_app.decoding.distribution.row import OwnRow
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.row import OwnRow
 from gac_app.models.base import Read
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gac_app.config import Config, Settings
-from gac_app.decoding.events import Event, FinishedEvent, FinishReason, MemberUsage
-from gac_app.decoding.scoring import Score
-from gac_app.evaluation.questions import Question
+from gac_app.decoding.scoring.tokens import Score
+from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, MemberUsage
+from gac_app.evaluation.tasks.questions import Question
 from tests.fakes import config_of
 
 CONFIG = config_of(["a", "b"])

@@ -8,12 +8,12 @@ from typing import cast
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
-from gac_app.evaluation.answering import answer
-from gac_app.evaluation.journal import Answer
-from gac_app.evaluation.systems import parse_system
-from gac_app.evaluation.tasks import load_task
+from gac_app.evaluation.running.answering import answer
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.systems import parse_system
+from gac_app.evaluation.tasks.task import load_task
 from tests.decoding.conftest import make
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble
 

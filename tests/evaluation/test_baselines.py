@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.journal import Answer, Journal, journal_path
-from gac_app.evaluation.output_level import choose, least_risk, lowest_perplexity, most_frequent
-from gac_app.evaluation.runner import evaluate
-from gac_app.evaluation.systems import parse_system, parse_systems
-from gac_app.evaluation.tasks import load_task
+from gac_app.evaluation.running.journal import Answer, Journal, journal_path
+from gac_app.evaluation.running.output_level import choose, least_risk, lowest_perplexity, most_frequent
+from gac_app.evaluation.running.runner import evaluate
+from gac_app.evaluation.running.systems import parse_system, parse_systems
+from gac_app.evaluation.tasks.task import load_task
 from tests.decoding.conftest import make
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CAPITALS, CHOICES, CONFIG, FakeEnsemble

@@ -18,7 +18,13 @@ from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.calibration import (
+from gac_app.evaluation.analyses.calibration import (
+    CalibrationReport,
+    SystemCalibration,
+    calibrate_systems,
+    check_choices,
+)
+from gac_app.evaluation.metrics.calibration import (
     Bin,
     ScoredChoices,
     calibration_error,
@@ -26,18 +32,12 @@ from gac_app.evaluation.calibration import (
     equal_count_bins,
     equal_width_bins,
 )
-from gac_app.evaluation.calibration_study import (
-    CalibrationReport,
-    SystemCalibration,
-    calibrate_systems,
-    check_choices,
-)
-from gac_app.evaluation.calibration_temperature import fit_temperature, scale_temperature
-from gac_app.evaluation.journal import Answer
-from gac_app.evaluation.questions import Question
+from gac_app.evaluation.metrics.calibration_temperature import fit_temperature, scale_temperature
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.calibration import _plots, _scaling, _unfitted
-from gac_app.evaluation.systems import System
-from gac_app.evaluation.tasks import Task
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
 
 LOGITS = hnp.arrays(np.float64, st.tuples(st.integers(2, 60), st.integers(2, 5)), elements=st.floats(-8, 8, width=32))
 

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.errors import ConfigError
-from gac_app.evaluation.consistency import (
+from gac_app.evaluation.metrics.consistency import (
     ConsistencyReport,
     PrefixCounts,
     _prefixes,
     compare_vocabularies,
     pieces,
 )
-from gac_app.evaluation.consistency_words import LANGUAGES, WordSet, word_sets
+from gac_app.evaluation.metrics.consistency_words import LANGUAGES, WordSet, word_sets
 from gac_app.vocab.tokens import MemberVocabulary
 
 

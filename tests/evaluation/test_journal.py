@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import GacError
-from gac_app.evaluation.journal import Answer, Journal, journal_path
-from gac_app.evaluation.systems import parse_system
-from gac_app.evaluation.tasks import load_task
+from gac_app.evaluation.running.journal import Answer, Journal, journal_path
+from gac_app.evaluation.running.systems import parse_system
+from gac_app.evaluation.tasks.task import load_task
 from tests.evaluation.fakes import CAPITALS, CONFIG
 from tests.fakes import config_of
 

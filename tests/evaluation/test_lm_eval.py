@@ -13,12 +13,12 @@ import pytest
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.journal import Journal
-from gac_app.evaluation.questions import read_questions
-from gac_app.evaluation.report import summarise
-from gac_app.evaluation.runner import evaluate
-from gac_app.evaluation.systems import parse_systems
-from gac_app.evaluation.tasks import Task
+from gac_app.evaluation.running.journal import Journal
+from gac_app.evaluation.running.report import summarise
+from gac_app.evaluation.running.runner import evaluate
+from gac_app.evaluation.running.systems import parse_systems
+from gac_app.evaluation.tasks.questions import read_questions
+from gac_app.evaluation.tasks.task import Task
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -27,7 +27,7 @@ lm_eval = pytest.importorskip("lm_eval", reason="installed by requirements-dev.t
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
 
-from gac_app.evaluation.lm_eval_model import EnsembleLM  # noqa: E402
+from gac_app.evaluation.harness.lm_eval_model import EnsembleLM  # noqa: E402
 
 SYSTEMS = ["every-step+paper", "every-step+prefix", "gate@0.5", "agreement", "alone:m0"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.evaluation.matching import Match, extracted, is_right
+from gac_app.evaluation.tasks.matching import Match, extracted, is_right
 
 
 @pytest.mark.parametrize(

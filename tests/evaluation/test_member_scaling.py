@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.errors import RequestError
-from gac_app.evaluation.journal import Answer
-from gac_app.evaluation.member_scaling import judge_scaling, plan_scaling
+from gac_app.evaluation.analyses.member_scaling import judge_scaling, plan_scaling
+from gac_app.evaluation.running.journal import Answer
 from tests.fakes import config_of
 
 

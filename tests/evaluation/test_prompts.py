@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.prompts import parse_prompts
+from gac_app.evaluation.tasks.prompts import parse_prompts
 
 
 @pytest.mark.parametrize(

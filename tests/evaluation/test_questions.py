@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.questions import Question, first_of_each_domain, read_questions
+from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, read_questions
 
 
 def _file(folder: Path, *lines: str) -> Path:

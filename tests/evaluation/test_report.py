@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from gac_app.evaluation.journal import Answer
-from gac_app.evaluation.report import summarise
-from gac_app.evaluation.statistics import wilson_interval
-from gac_app.evaluation.systems import System
+from gac_app.evaluation.metrics.statistics import wilson_interval
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.report import summarise
+from gac_app.evaluation.running.systems import System
 
 WEAK, STRONG, BOTH = System("alone:a", alone="a"), System("alone:b", alone="b"), System("every-step")
 

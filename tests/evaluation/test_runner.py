@@ -9,10 +9,10 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import MemberError
-from gac_app.evaluation.journal import Answer, Journal
-from gac_app.evaluation.runner import Progress, evaluate
-from gac_app.evaluation.systems import System, parse_system
-from gac_app.evaluation.tasks import load_task
+from gac_app.evaluation.running.journal import Answer, Journal
+from gac_app.evaluation.running.runner import Progress, evaluate
+from gac_app.evaluation.running.systems import System, parse_system
+from gac_app.evaluation.tasks.task import load_task
 from tests.evaluation.fakes import CAPITALS, CONFIG, FakeEnsemble
 
 SYSTEMS = [parse_system(name, CONFIG) for name in ("alone:a", "every-step")]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.evaluation.statistics import compare, wilson_interval
+from gac_app.evaluation.metrics.statistics import compare, wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 
 from gac_app.config import Config
 from gac_app.config_file import load_config
-from gac_app.evaluation.journal import Answer
-from gac_app.evaluation.questions import Question
-from gac_app.evaluation.strength import advice
+from gac_app.evaluation.metrics.strength import advice
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.systems import System, default_systems
 from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.systems import System, default_systems
+from gac_app.evaluation.tasks.questions import Question
 from tests.fakes import config_of
 
 TOLD = (

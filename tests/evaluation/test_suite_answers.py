@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.events import FinishedEvent, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
 from gac_app.errors import GacError
 from gac_app.evaluation.suites.answers import Answer, answer
 from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share

@@ -12,12 +12,12 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.journal import Answer
-from gac_app.evaluation.questions import Question, first_of_each_domain
-from gac_app.evaluation.simplex import simplex_grid
-from gac_app.evaluation.systems import System
-from gac_app.evaluation.weight_search import WeightSearch
-from gac_app.evaluation.weight_sweep import halves, perplexity_per_word, sweep_weights
+from gac_app.evaluation.analyses.weight_search import WeightSearch
+from gac_app.evaluation.analyses.weight_sweep import halves, perplexity_per_word, sweep_weights
+from gac_app.evaluation.metrics.simplex import simplex_grid
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.tasks.questions import Question, first_of_each_domain
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG, FakeEnsemble
 from tests.fakes import config_of
@@ -80,7 +80,7 @@ class PlainScores(FakeEnsemble):
     """A word is worth 1 bit to member a and 3 bits to b."""
 
     def score(self, prompt, continuations, settings, *, alone, raw):  # type: ignore[no-untyped-def]
-        from gac_app.decoding.scoring import Score
+        from gac_app.decoding.scoring.tokens import Score
 
         bits = {"a": 1, "b": 3}[alone]
         return [Score(-math.log(2) * bits * len(text.split()), len(text), 2, 0) for text in continuations]

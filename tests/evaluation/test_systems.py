@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.systems import default_systems, parse_system, parse_systems
+from gac_app.evaluation.running.systems import default_systems, parse_system, parse_systems
 from tests.evaluation.fakes import CONFIG
 
 

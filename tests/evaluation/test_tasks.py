@@ -7,9 +7,9 @@ import re
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.matching import extracted, is_right
-from gac_app.evaluation.questions import Question
-from gac_app.evaluation.tasks import Task, load_task, task_names
+from gac_app.evaluation.tasks.matching import extracted, is_right
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task, load_task, task_names
 from tests.evaluation.fakes import CAPITALS, CHOICES
 
 PUBLISHED = {"triviaqa", "nq", "mmlu", "gsm8k", "bbh", "piqa", "arc_challenge"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.executors.passes import Passes
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Read, Sequence

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
 from gac_app.executors import passes
 from gac_app.executors.background import in_background

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.decoding.session import Branch
+from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import FloatV, VocabMapping
 from tests.executors.desk import LONG, Desk

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.reading import Reading
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.errors import MemberError
 from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, Kept, opening_of
 from gac_app.executors.threads import ThreadMember

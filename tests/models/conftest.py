@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gac_app.config import MemberConfig
+from gac_app.models.hf.loading import load
+from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
-from gac_app.models.transformers_loading import load
-from gac_app.models.transformers_model import TransformersModel
 from tests.models import tiny
 from tests.models.fake_hub import FakeHub
 from tests.models.source_tools import REPOSITORY, use_endpoint

@@ -9,13 +9,13 @@ import pytest
 
 from gac_app.config import MemberConfig
 from gac_app.errors import ConfigError, ModelLoadError
-from gac_app.models import llama_cpp_library
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
-from gac_app.models.llama_cpp_library import LlamaCppMissingError, ProbeCrashed
-from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.hf.model import TransformersModel
+from gac_app.models.llama_cpp import library as llama_cpp_library
+from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed
+from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.random_model import RandomModel
-from gac_app.models.transformers_model import TransformersModel
 from tests.models.tiny_gguf import save_llama_gguf
 
 

@@ -9,12 +9,12 @@ import torch
 
 from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
-from gac_app.models import gguf_conversion
 from gac_app.models.base import Read
-from gac_app.models.gguf_conversion import converted
+from gac_app.models.hf import conversion as gguf_conversion
+from gac_app.models.hf.conversion import converted
+from gac_app.models.hf.loading import load
+from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
-from gac_app.models.transformers_loading import load
-from gac_app.models.transformers_model import TransformersModel
 from tests.models.tiny_gguf import save_llama_gguf
 
 TEXT = "The capital of France is Paris, def f(x): return 日本"

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gac_app.models import large_pages
-from gac_app.models.large_pages import _large_page_bytes, _map, _mapped, _unmap, in_large_pages
+from gac_app.models.hardware import large_pages
+from gac_app.models.hardware.large_pages import _large_page_bytes, _map, _mapped, _unmap, in_large_pages
 
 _SIZE = 2 << 20
 _FIXED = 0x10

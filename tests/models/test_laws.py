@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
-from gac_app.models.onnx_graph import write
-from gac_app.models.onnx_model import OnnxModel
+from gac_app.models.onnx.graph import write
+from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.random_model import RandomModel
 from gac_app.vocab.decoders import HARD_STRINGS
 from gac_app.vocab.tokens import MemberVocabulary

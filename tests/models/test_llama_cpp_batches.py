@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gac_app.models.base import Read, Sequence
-from gac_app.models.llama_cpp_model import _chunks
+from gac_app.models.llama_cpp.model import _chunks
 
 
 def slots_of(*sequences: Sequence, batch_tokens: int = 512) -> list[list[int]]:

@@ -5,7 +5,7 @@ import sys
 
 _OPEN_AT_ONCE = """
 import threading
-from gac_app.models.llama_cpp_library import library
+from gac_app.models.llama_cpp.library import library
 
 barrier, opened = threading.Barrier(8), []
 

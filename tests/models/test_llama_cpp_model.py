@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models import llama_cpp_model
 from gac_app.models.base import Read, Sequence
-from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.llama_cpp import model as llama_cpp_model
+from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import HARD_STRINGS
 from tests.models import tiny

@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 
 from gac_app.errors import MemberError, ModelLoadError
-from gac_app.models import onnx_memory, onnx_parts
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.gguf_architecture import architecture_of
-from gac_app.models.gguf_reading import Unsuited
-from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.onnx_graph import write
-from gac_app.models.onnx_layers import OnnxLayers, Span
-from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
-from gac_app.models.onnx_model import OnnxModel
+from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.llama_cpp.model import LlamaCppModel
+from gac_app.models.onnx import memory as onnx_memory
+from gac_app.models.onnx import parts as onnx_parts
+from gac_app.models.onnx.architecture import architecture_of
+from gac_app.models.onnx.graph import write
+from gac_app.models.onnx.layers import OnnxLayers, Span
+from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx.model import OnnxModel
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 

@@ -18,15 +18,17 @@ import torch
 from gguf import GGUFReader
 
 from gac_app.config import MemberConfig
-from gac_app.models import factory, gguf_reading, onnx_parts
+from gac_app.models import factory
 from gac_app.models.base import Read
 from gac_app.models.derived import SUMS_FILE
-from gac_app.models.gguf_reading import Unsuited
-from gac_app.models.llama_cpp_model import LlamaCppModel
-from gac_app.models.onnx_graph import write
-from gac_app.models.onnx_layout import GRAPH_FILE, WEIGHTS_FILE, Layout
-from gac_app.models.onnx_model import OnnxModel
-from gac_app.models.onnx_parts import onnx_parts as parts_of
+from gac_app.models.gguf import reading as gguf_reading
+from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.llama_cpp.model import LlamaCppModel
+from gac_app.models.onnx import parts as onnx_parts
+from gac_app.models.onnx.graph import write
+from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx.model import OnnxModel
+from gac_app.models.onnx.parts import onnx_parts as parts_of
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -108,7 +110,7 @@ class Child:
 
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.num_runs += 1
-        assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx_parts"]
+        assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx.parts"]
         self._carry_out(Path(command[3]), Path(command[4]))
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -119,7 +121,7 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
     assert kept is not None
     assert parts_of(gguf, tmp_path) == kept
     assert child.num_runs == 1
-    monkeypatch.setattr("gac_app.models.llama_cpp_library.probe", lambda *_: None)
+    monkeypatch.setattr("gac_app.models.llama_cpp.library.probe", lambda *_: None)
     for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
         member = MemberConfig.model_validate({"name": "tiny", "source": str(gguf), "backend": backend})
         model = factory.load_model(

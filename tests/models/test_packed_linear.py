@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from gac_app.models import packed_linear
-from gac_app.models.packed_linear import PackedLinear, pack
+from gac_app.models.hf import packed_linear
+from gac_app.models.hf.packed_linear import PackedLinear, pack
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from gac_app.errors import ModelLoadError
-from gac_app.models import transformers_loading
-from gac_app.models.transformers_loading import _accelerate_memory
-from gac_app.models.transformers_model import TransformersModel
+from gac_app.models.hf import loading as transformers_loading
+from gac_app.models.hf.loading import _accelerate_memory
+from gac_app.models.hf.model import TransformersModel
 from tests.models.conftest import load_directory
 
 EVIL = """

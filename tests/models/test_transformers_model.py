@@ -12,8 +12,8 @@ import torch
 
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.base import Read, Sequence
+from gac_app.models.hf.model import TransformersModel
 from gac_app.models.message import Message
-from gac_app.models.transformers_model import TransformersModel
 from tests.models.conftest import load_directory
 
 TEXT = "The capital of France is Paris, def f(x): return the the of 日本. Every café asks its own русский gate again?"

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gac_app.models.transformers_passes import SHARED_IDS, Cache, PackedPasses, Passes, SinglePasses, Work
-from gac_app.models.transformers_probe import passes_for
+from gac_app.models.hf.passes import SHARED_IDS, Cache, PackedPasses, Passes, SinglePasses, Work
+from gac_app.models.hf.probe import passes_for
 from tests.models.tiny_kinds import PACKABLE, build
 
 BOUND = 1e-4

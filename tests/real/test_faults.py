@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read
 from tests.fakes import WAIT_S

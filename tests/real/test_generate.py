@@ -10,7 +10,7 @@ import torch
 
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 
 NEAR_TIE = 0.01  # between the two best tokens, below which float32 sums in another order may decide otherwise
 PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Les trois couleurs primaires sont"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent
+from gac_app.decoding.trace.events import FinishedEvent
 from gac_app.models.message import Message
 
 PROMPTS = ["Explain in two sentences why the sky is blue.", "日本の首都はどこですか。"]

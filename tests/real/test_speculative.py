@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 
 PROMPTS = ["The capital of France is", "def fibonacci(n):\n", "Привет! Меня зовут", "A happy family is 👩‍👩‍👧 and"]
 HOW = [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.5}]

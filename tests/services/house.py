@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gac_app.decoding.events import StepTrace
+from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.services.views import RunView

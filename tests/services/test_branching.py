@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.models.random_model import make_vocabulary
 from gac_app.services.runs import LiveRun, RunService

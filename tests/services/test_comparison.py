@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from gac_app.decoding.events import Candidate, FinishedEvent, FinishReason, TokenEvent
-from gac_app.decoding.serialise import token_from_json, token_to_json
+from gac_app.decoding.trace.events import Candidate, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace.serialise import token_from_json, token_to_json
 from gac_app.models.message import Message
 from gac_app.services.comparison import Comparison, compare, compare_streams
 from gac_app.services.views import StreamView

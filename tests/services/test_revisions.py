@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
 from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, essence, texts
 

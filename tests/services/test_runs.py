@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.decoding.events import FinishReason, TokenEvent
-from gac_app.decoding.serialise import step_from_json, step_to_json
-from gac_app.decoding.text import TextStream
+from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.trace.events import FinishReason, TokenEvent
+from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import GacError, RequestError
 from gac_app.models.message import Message
 from gac_app.services.runs import RunService

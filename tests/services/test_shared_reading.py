@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.events import FinishedEvent
+from gac_app.decoding.trace.events import FinishedEvent
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.services.views import ENSEMBLE, alone_in, member_stream

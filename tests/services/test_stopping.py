@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors import threads
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
@@ -117,7 +117,7 @@ def test_a_service_that_cannot_end_a_run_closes_all_the_same_and_its_row_becomes
     monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
     monkeypatch.setattr("gac_app.services.runs.CLOSE_TIMEOUT_S", 1.0)
     # The run's own threads are stuck: a stop does not reach them.
-    monkeypatch.setattr("gac_app.decoding.context._POLL_S", WAIT_S)
+    monkeypatch.setattr("gac_app.decoding.contexts.context._POLL_S", WAIT_S)
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
     service = house.service([model], server={"max_running": 5})
     runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(5)]

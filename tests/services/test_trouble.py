@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.services.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store

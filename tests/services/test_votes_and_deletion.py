@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.events import FinishReason
+from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from gac_app.decoding.events import Candidate, FinishReason, MemberTrace, MemberUsage, StepTrace, TokenEvent
+from gac_app.decoding.trace.events import Candidate, FinishReason, MemberTrace, MemberUsage, StepTrace, TokenEvent
 from gac_app.storage import AnswerRecord, NewRun
 
 ALICE = "alice-0123456789abcdef"

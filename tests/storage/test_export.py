@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.decoding.serialise import token_from_json
+from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.storage import RunStatus, Store, queries
 from tests.storage.samples import ALICE, BOB, answer, new_run
 

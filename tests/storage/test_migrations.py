@@ -15,8 +15,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from gac_app.decoding.events import TokenEvent
-from gac_app.decoding.serialise import token_to_json
+from gac_app.decoding.trace.events import TokenEvent
+from gac_app.decoding.trace.serialise import token_to_json
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, engine, queries, schema, upgrade
 from gac_app.storage.engine import create_file, open_engine, writing

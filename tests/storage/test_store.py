@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.decoding.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.storage.samples import ALICE, BOB, answer, new_id, new_run, token_event

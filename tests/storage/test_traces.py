@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gac_app.decoding.events import TokenEvent
-from gac_app.decoding.serialise import token_to_json
+from gac_app.decoding.trace.events import TokenEvent
+from gac_app.decoding.trace.serialise import token_to_json
 from gac_app.errors import DamagedError
 from gac_app.storage import traces
 from gac_app.storage.traces import StoredEvents, pack_events, unpack_json

@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from gac_app.config import Config, MemberConfig, Settings
-from gac_app.decoding.digest import StepDigest
-from gac_app.decoding.events import Candidate, Event, FinishedEvent, FinishReason, MemberTrace, StepTrace, TokenEvent
-from gac_app.decoding.session import Branch
+from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.trace.digest import StepDigest
+from gac_app.decoding.trace.events import (
+    Candidate,
+    Event,
+    FinishedEvent,
+    FinishReason,
+    MemberTrace,
+    StepTrace,
+    TokenEvent,
+)
 from gac_app.errors import MemberError
 from gac_app.services.runs import RunService
 from gac_app.storage import Store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from gac_app.decoding.events import Event, FinishReason, StepTrace
-from gac_app.decoding.text import TextStream
+from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.trace.events import Event, FinishReason, StepTrace
 from tests.ui.planted import PlantedEnsemble, PlantedSession
 from tests.ui.steps import step
 

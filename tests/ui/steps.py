@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gac_app.decoding.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
 
 Top = dict[bytes, float]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.ui.forks import Fork, GrowingText
 from tests.ui.steps import step
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gac_app.config import Settings
-from gac_app.decoding.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.services.views import RunView, StreamView
 from gac_app.ui.records import RunLines
 from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.models.llama_cpp_model import LlamaCppModel
+from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.vocab.cache import unite
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.report import report

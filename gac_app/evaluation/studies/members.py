@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from statistics import mean
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.asking import Asker
-from gac_app.evaluation.member_scaling import ScalingReport, judge_scaling, plan_scaling
-from gac_app.evaluation.questions import Question
+from gac_app.evaluation.analyses.member_scaling import ScalingReport, judge_scaling, plan_scaling
+from gac_app.evaluation.studies.asking import Asker
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
+from gac_app.evaluation.tasks.questions import Question
 
 _COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best member")
 

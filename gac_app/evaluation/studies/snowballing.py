@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
-from gac_app.evaluation.asking import Asker
-from gac_app.evaluation.plants import Plant, planted
-from gac_app.evaluation.questions import Question
-from gac_app.evaluation.snowball import SnowballReport, judge_snowball
+from gac_app.evaluation.analyses.plants import Plant, planted
+from gac_app.evaluation.analyses.snowball import SnowballReport, judge_snowball
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.studies.asking import Asker
 from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import compared, share
-from gac_app.evaluation.systems import System
+from gac_app.evaluation.tasks.questions import Question
 
 _COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gac_app.charts import INK, SOFT, Panel, Point, Series, Spec, line_charts
-from gac_app.evaluation.report import SystemReport
+from gac_app.evaluation.analyses.threshold_sweep import SweepReport
+from gac_app.evaluation.running.report import SystemReport
+from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.colours import member_colour
-from gac_app.evaluation.systems import System
-from gac_app.evaluation.threshold_sweep import SweepReport
 
 Cost = Callable[[SystemReport], float]
 

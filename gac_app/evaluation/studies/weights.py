@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.asking import Asker
-from gac_app.evaluation.questions import Question
+from gac_app.evaluation.analyses.weight_sweep import WeightReport, sweep_weights
+from gac_app.evaluation.studies.asking import Asker
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure
-from gac_app.evaluation.weight_sweep import WeightReport, sweep_weights
+from gac_app.evaluation.tasks.questions import Question
 
 _COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
 

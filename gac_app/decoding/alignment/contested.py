@@ -1,0 +1,104 @@
+"""How members of different vocabularies are brought to agree on the next piece.
+
+`paper`: equal tokens, and no others, add up (paper, section 3.1). Where one member's token begins what another's token
+says whole (three spaces and four, the first byte of a character and the character), their probabilities compete, though
+the members agree.
+
+`prefix`: a union token is *contested* where one member's tokens end behind it while another's go on. It takes the
+probability of everything that begins with it, so that such members add up; those that go on stay inside their token
+(`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
+probabilities sum to 1.
+
+Shape suffix: `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as SequenceOf
+
+import torch
+
+from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution.row import Cut, Row
+from gac_app.vocab.union import UnionVocabulary
+
+_MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
+_ENDS = 0.9  # share from which it surely does
+_NUM_LOOKED_AT = 8  # of a member's favourites
+_WORTH_A_LOOK = 0.001  # probability from which one is looked at
+_ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not cut alike
+_VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
+
+
+def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
+    """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
+    beginnings = _beginnings(expected.values(), union)
+    by_member = [e.row.cuts(beginnings) for e in expected.values()]
+    member_weights = [weights[name] for name in expected]
+    found: list[range] = []
+    for ids, *cuts in zip(beginnings, *by_member, strict=True):
+        is_inside = found and ids.start in found[-1]  # what it begins with is contested already
+        if not is_inside and _is_contested(cuts, member_weights):
+            found.append(ids)
+    return found
+
+
+def look_ahead(expectation: Expectation, union: UnionVocabulary) -> None:
+    """Let a row know what `contested` will ask of it, as far as that is known before the others are there."""
+    expectation.row.cuts(_beginnings([expectation], union))
+
+
+def _beginnings(expected: Iterable[Expectation], union: UnionVocabulary) -> list[range]:
+    """What a token that may be contested begins: ids of it and of longer ones, in order."""
+    candidates = {token_id for e in expected for token_id in (*_wanted(e), *e.row.open_ids)}
+    beginnings = (union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id}))
+    return [ids for ids in beginnings if len(ids) > 1]
+
+
+def _wanted(expectation: Expectation) -> list[int]:
+    """A member's favourites, as far as they count."""
+    return [token_id for token_id, prob in expectation.favourites(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
+
+
+def begun(row: Row, ids: range) -> float:
+    """Probability of what begins with the first token of `ids`, which all begin with it."""
+    return row.begun_by_each([ids])[0]
+
+
+def goes_on(row: Row, ids: range) -> bool:
+    """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
+    [(ends, begun_with_it)] = row.cuts([ids])
+    return ends <= _MAY_END * begun_with_it
+
+
+def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:
+    """Whether a member's token surely ends behind this one, of which it gave `begun_with_it` to the beginning."""
+    return row.ends_at(token_id) >= _ENDS * begun_with_it
+
+
+def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
+    """Given by member what ends behind a beginning, and what goes by there."""
+    if all(ends >= _ENDS * begun_with_it for ends, begun_with_it in cuts):  # mostly
+        return False
+    voices = [weight * begun_with_it for (_, begun_with_it), weight in zip(cuts, weights, strict=True)]
+    least = _VOICE * sum(voices)
+    heard = [cut for cut, voice in zip(cuts, voices, strict=True) if cut[1] > 0 and voice >= least]
+    all_end = all(ends >= _ENDS * begun_with_it for ends, begun_with_it in heard)
+    all_go_on = all(ends < _MAY_END * begun_with_it for ends, begun_with_it in heard)
+    if all_end or all_go_on:
+        return False
+    odds = [ends / max(begun_with_it - ends, 1e-9) for ends, begun_with_it in heard]
+    return max(odds) >= _ODDS_RATIO * min(odds)
+
+
+def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
+    """Put the probability of each range at its first id, in place; returns `probs_U`.
+
+    The weighted mean of what is so gathered is what is gathered of the weighted mean.
+    """
+    for ids in ranges:
+        total = probs_U[ids.start : ids.stop].sum()
+        probs_U[ids.start : ids.stop] = 0
+        probs_U[ids.start] = total
+    return probs_U

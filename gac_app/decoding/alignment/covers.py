@@ -1,0 +1,291 @@
+"""A member as a distribution over byte strings, whatever pieces its tokens cut them into.
+
+The bytes written so far may have been cut by another member's tokens. This member then has several *covers* of them:
+its own tokens up to a *boundary*, and one longer token that begins with what stands behind that boundary and goes on
+beyond the end. With the boundaries b_j, their weights w_j (the probability of having come to them, given the bytes),
+and r_j the bytes behind b_j, the next piece u after the bytes has
+
+    q(u) = w_end p_end(u) + sum_j w_j p_j(r_j + u)
+
+All p_j were computed when the boundaries were read, so this costs no forward pass; tokens that begin with r_j are
+neighbours in the sorted union. Sources: Phan et al., arXiv 2410.09303; Vieira et al., arXiv 2412.03719.
+
+Shape suffix: `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from gac_app.decoding.distribution.row import Row
+from gac_app.vocab.mapping import VocabMapping
+
+NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
+WORTH_READING = 0.02  # share of the weight from which a boundary is read
+_MAX_OPEN = 256  # longer tokens kept per boundary, likeliest first
+
+
+@dataclass(slots=True, eq=False)
+class Boundary:
+    """A place at which the member's own tokens end.
+
+    Attributes:
+        parent: the boundary before; None for the end of the prompt.
+        ids: the member's ids between the two.
+        end: bytes of the answer before it.
+    """
+
+    parent: Boundary | None
+    ids: tuple[int, ...]
+    end: int
+    depth: int = field(init=False)
+    num_ids: int = field(init=False)  # since the end of the prompt
+
+    def __post_init__(self) -> None:
+        self.depth = self.parent.depth + 1 if self.parent else 0
+        self.num_ids = len(self.ids) + (self.parent.num_ids if self.parent else 0)
+
+
+@dataclass(slots=True)
+class Cover:
+    """The covers whose last boundary this is: what they add to what comes next.
+
+    Attributes:
+        weight: probability of having come to the boundary, of all covers of the bytes so far.
+        row: the member's distribution there; None until it is read.
+    """
+
+    boundary: Boundary
+    weight: float = 1.0
+    row: Row | None = None
+
+    @property
+    def known_row(self) -> Row:
+        """The distribution; an error in this module's caller where it is not read yet."""
+        if self.row is None:
+            raise RuntimeError("the distribution at this boundary is not read yet")
+        return self.row
+
+
+class Covers:
+    """The covers of one answer's bytes by one member's tokens. Knows distributions, but no model.
+
+    Attributes:
+        text: the answer so far.
+        live: those that matter for what follows, the last boundary last. The unread ones are the last, an id apart if
+            there are several.
+    """
+
+    def __init__(self, mapping: VocabMapping) -> None:
+        self.text = bytearray()
+        self.live = [Cover(Boundary(parent=None, ids=(), end=0))]
+        self._has_leapt = False  # they are to be weighed
+        self._mapping = mapping
+        self._union = mapping.union
+
+    def fork(self) -> Covers:
+        """Covers that go on as these would, without changing them."""
+        forked = Covers(self._mapping)
+        forked.text = bytearray(self.text)
+        forked.live = [replace(cover) for cover in self.live]
+        forked._has_leapt = self._has_leapt
+        return forked
+
+    @property
+    def unread(self) -> list[Boundary]:
+        """The boundaries whose distributions are needed before anything else."""
+        return [cover.boundary for cover in self.live if cover.row is None]
+
+    @property
+    def last(self) -> Boundary:
+        """The last boundary."""
+        return self.live[-1].boundary
+
+    @property
+    def likeliest(self) -> Boundary:
+        """The boundary that most of the weight is on."""
+        return self._heaviest.boundary
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the member is known to be at the end of one of its tokens: the last boundary, and no other."""
+        return len(self.live) == 1 and self.last.end == len(self.text)
+
+    def advance(self, piece: bytes, *, is_open: bool) -> Boundary | None:
+        """The answer goes on with `piece`; needs all boundaries read. Returns the boundary at its new end, if any.
+
+        Args:
+            is_open: whether the member's tokens may go on beyond the piece. Else it is known that they end there, and
+                the covers that go on are forgotten.
+        """
+        self.text += piece
+        if not is_open and len(self.live) == 1 and self.last.end == len(self.text) - len(piece):
+            return self._settle(self._child(self.last))
+        ended = [(cover, self._prob_to_end(cover)) for cover in self.live]
+        going_on = [] if not is_open else [(cover, self._prob_beyond(cover)) for cover in self.live]
+        ended_weight = sum(prob for _, prob in ended)
+        total = ended_weight + sum(prob for _, prob in going_on)
+        if total <= 0:
+            # None of its tokens fits: it is taken there by its own spelling of the bytes.
+            return self._settle(self._child(self.likeliest))
+        before = max(ended, key=lambda pair: pair[1])[0].boundary
+        if not is_open:
+            return self._settle(self._child(before))
+        self.live = [replace(c, weight=c.weight / total) for c, prob in going_on if prob > NEGLIGIBLE * total]
+        if ended_weight < WORTH_READING * total and self.live:
+            return None
+        self.live.append(Cover(self._child(before), ended_weight / total))
+        return self.last
+
+    def leap(self, piece: bytes, likely: SequenceOf[bytes] | None = None) -> bytes:
+        """The answer went on with `piece` while the member was not asked: it spells it as its tokeniser would.
+
+        The boundaries left are the last two of that spelling; the last one alone where none of the pieces `likely` to
+        come next goes on from it within one of the member's tokens. Returns the end of `piece` that is no whole
+        character: once they are read, `advance` by it.
+
+        Args:
+            likely: pieces; None = it is not known.
+        """
+        base = self._heaviest if piece else self.live[-1]
+        boundary, ids, rest = self.spelling(piece)
+        self.text += piece
+        del self.text[len(self.text) - len(rest) :]
+        if not ids:
+            base.weight = 1.0
+            self.live = [base]
+            return rest
+        last_bytes = self._mapping.vocabulary.decode(list(ids[-1:]))
+        if likely is not None and not any(self._mapping.spans(last_bytes, rest or following) for following in likely):
+            self._settle(Boundary(boundary, ids, len(self.text)))
+            return rest
+        before = Cover(Boundary(boundary, ids[:-1], len(self.text) - len(last_bytes))) if len(ids) > 1 else base
+        self.live = [before, Cover(Boundary(before.boundary, ids[-1:], len(self.text)))]
+        self._has_leapt = True
+        return rest
+
+    def spelling(self, piece: bytes) -> tuple[Boundary, tuple[int, ...], bytes]:
+        """How the member would be taken on by `piece`: from which boundary, by which ids, and what is then left over of
+        `piece` because it is no whole character. Without a piece: nothing behind the last boundary.
+        """
+        if not piece:
+            return self.last, (), b""
+        base = self.likeliest
+        text = self._behind(base) + piece
+        whole = whole_characters(text)
+        return base, self._mapping.spell(whole), text[len(whole) :]
+
+    def fits(self, missed: bytes, max_ids: int) -> bool:
+        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` behind the prompt."""
+        if not missed:
+            return self.last.num_ids <= max_ids
+        text, room = self._behind(self.likeliest) + missed, max_ids - self.likeliest.num_ids
+        if len(text) <= room:
+            return True  # at most an id a byte
+        whole = whole_characters(text)
+        return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
+
+    def learn(self, rows: SequenceOf[Row]) -> None:
+        """Take the distributions of the unread boundaries."""
+        unread = [cover for cover in self.live if cover.row is None]
+        for cover, row in zip(unread, rows, strict=True):
+            cover.row = row
+        if self._has_leapt:
+            self._has_leapt = False
+            self._weigh(*self.live)
+
+    def _weigh(self, before: Cover, last: Cover) -> None:
+        before.weight = 1.0
+        ended, beyond = self._prob_to_end(before), self._prob_beyond(before)
+        if beyond <= NEGLIGIBLE * (ended + beyond) or ended <= 0:
+            last.weight = 1.0
+            self.live = [last]
+        else:
+            before.weight, last.weight = 1 / (ended + beyond), ended / (ended + beyond)
+
+    def row(self) -> Row:
+        """The distribution of the next piece. Needs all boundaries read."""
+        last = self.live[-1]
+        if self.is_settled:
+            return last.known_row
+        is_at_end = last.boundary.end == len(self.text)
+        left_over: dict[int, float] = {}
+        open_ids: dict[int, float] = {}
+        for cover in self.live[:-1] if is_at_end else self.live:
+            self._add_longer(cover, left_over, open_ids)
+        total = sum(left_over.values(), last.weight if is_at_end else 0.0)
+        if is_at_end:
+            row_U = last.known_row.probs_U * (last.weight / total)
+        else:
+            row_U = torch.zeros(len(self._union), device=last.known_row.device)
+        if left_over:
+            ids = torch.tensor(list(left_over), device=row_U.device)
+            row_U[ids] += torch.tensor([prob / total for prob in left_over.values()], device=row_U.device)
+        return Row(row_U, {token_id: prob / total for token_id, prob in open_ids.items()})
+
+    @property
+    def _heaviest(self) -> Cover:
+        return max(self.live, key=lambda cover: cover.weight)
+
+    # --- one boundary's part
+
+    def _prob_to_end(self, cover: Cover) -> float:
+        """Weight of the one that ends with the text."""
+        token_id = self._union.ids.get(self._behind(cover.boundary))
+        return 0.0 if token_id is None else cover.weight * cover.known_row.prob_of(token_id)
+
+    def _prob_beyond(self, cover: Cover) -> float:
+        """Weight of those whose last token goes on beyond the text."""
+        longer = self._longer(cover.boundary)
+        return cover.weight * cover.known_row.begun_by_each([longer])[0] if longer else 0.0
+
+    def _add_longer(self, cover: Cover, left_over: dict[int, float], open_ids: dict[int, float]) -> None:
+        """Add what the longer tokens leave over of themselves, by union token."""
+        longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
+        probs = cover.known_row.within(longer)
+        top = probs.topk(min(_MAX_OPEN, len(probs)))
+        # What is left out counts as if it were spread like what is kept.
+        scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
+        for index, prob in zip(top.indices.tolist(), (top.values * scale).tolist(), strict=True):
+            if prob <= 0:
+                break
+            rest = self._union.tokens[longer.start + index][num_covered:]
+            token_id = self._union.longest(rest)
+            left_over[token_id] = left_over.get(token_id, 0.0) + prob
+            if len(self._union.tokens[token_id]) < len(rest):
+                open_ids[token_id] = open_ids.get(token_id, 0.0) + prob
+
+    def _behind(self, boundary: Boundary) -> bytes:
+        return bytes(self.text[boundary.end :])
+
+    def _longer(self, boundary: Boundary) -> range:
+        """Ids of the tokens that begin with the bytes behind `boundary` and are longer."""
+        behind = self._behind(boundary)
+        ids = self._union.extensions(behind)
+        return ids[1:] if ids and self._union.tokens[ids.start] == behind else ids
+
+    def _child(self, boundary: Boundary) -> Boundary:
+        behind = self._behind(boundary)
+        token_id = self._union.ids.get(behind)
+        ids = self._mapping.spell(behind) if token_id is None else self._mapping.feed(token_id)
+        return Boundary(boundary, ids, len(self.text))
+
+    def _settle(self, boundary: Boundary) -> Boundary:
+        """Keep this boundary alone."""
+        self.live = [Cover(boundary)]
+        return boundary
+
+
+def whole_characters(text: bytes) -> bytes:
+    """`text` without an end that begins a UTF-8 character and does not complete it."""
+    for length in range(1, min(3, len(text)) + 1):
+        lead = text[-length]
+        if lead >= 0xC0:
+            size = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            return text[:-length] if length < size else text
+        if lead < 0x80:
+            return text
+    return text

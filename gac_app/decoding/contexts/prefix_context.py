@@ -1,0 +1,269 @@
+"""The context of a member that reads the answer's bytes by its own tokens, whatever pieces others cut them into."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from gac_app.decoding.alignment.covers import Boundary, Covers
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
+from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
+from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.member import Member
+from gac_app.models.base import Sequence, num_common
+
+
+class PrefixContext(MemberContext):
+    """A context whose member may be inside one of its own tokens when another member's ends (see `covers`).
+
+    Attributes:
+        draft_id: what may be fed behind that which is pending (see `favourite_drafts`); None again where it is not what
+            `read_ahead` then reads along.
+        num_favourites: tokens that `read_along` may read behind all that was fed.
+    """
+
+    draft_id: int | None = None
+    num_favourites = 0
+
+    def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
+        super().__init__(member, prompt_ids, sequence)
+        self._covers = Covers(member.mapping)
+        self._chain = [self._covers.last]  # those whose ids the sequence holds, from the prompt's end on
+        self._missed = bytearray()  # fed since the member was asked last
+        self._rest = b""  # the end of what it has read by now that is no whole character
+        self._rows: dict[int, Row] = {}  # ids behind the prompt -> what the model says there
+        self._expected: Expectation | None = None  # what `expect` gave, until a token is fed
+
+    @property
+    def is_full(self) -> bool:
+        return not self._covers.fits(bytes(self._missed), self._max_ids)
+
+    @property
+    def written(self) -> bytes:
+        return bytes(self._covers.text) + self._rest + bytes(self._missed)
+
+    def ask(self) -> Future[Reading] | None:
+        if self._ahead:
+            return self._ahead
+        if self._missed:
+            self._leap()
+        unread = self._covers.unread
+        if not unread:
+            return None
+        return self._reach(unread[-1], (), len(unread))
+
+    def foresee(self, token_id: int) -> None:
+        if self._is_at_end and self._has_room_for(self.member.mapping.feed(token_id)):
+            self._foreseen.token_id = token_id
+
+    def read_along(self) -> Future[Reading] | None:
+        ahead = self.read_ahead()
+        if ahead and self.num_favourites and ahead.done() and not ahead.exception():
+            self._ahead = None
+            self._keep(ahead.result())
+            ahead = self.read_ahead()
+        if not ahead and self.num_favourites:
+            self.read_favourites(self.num_favourites)
+        return ahead
+
+    def read_favourites(self, num: int) -> None:
+        """Let the member read on by its own favourites: at most `num` tokens, nothing of which was fed."""
+        if not self._begun and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
+            self._begun = self._begin_favourite(row.top[0][0])
+        last = self._begun
+        for _ in range(num - 1):
+            if not last or (last.reading.done() and last.reading.exception()):
+                return
+            if not last.reading.done():
+                last.foreseen.is_favourite = len(self._sequence.ids) < self.member.context_length
+                return
+            reading = last.reading.result()
+            reading.ahead = last = reading.ahead or self._begin_favourite(reading.last_favourite)
+
+    def next_favourite(self) -> int | None:
+        """The likeliest token behind all that was fed, where the member has read that of itself; None = not known.
+
+        Where it has read something else of itself, it begins to read what is pending.
+        """
+        if not self._begun or self._is_in_vain:
+            return None
+        ahead = self.read_ahead()
+        if not ahead or not ahead.done() or ahead.exception() or not self._has_read_all:
+            return None
+        return ahead.result().last_favourite
+
+    def expect(self, reading: Reading | None) -> Expectation | None:
+        was_ahead, self._ahead = self._ahead is not None, None
+        is_kept = reading is None or self._keep(reading)
+        if not is_kept or (was_ahead and self._missed):
+            return None  # it was fed something else than was read ahead, or more
+        if unread := self._covers.unread:
+            self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
+        if self._rest:
+            self._covers.advance(self._rest, is_open=True)
+            self._rest = b""
+            if self._covers.unread:
+                return None
+        if not self._expected:
+            self._expected = self._expectation(self._covers, reading)
+        return self._expected
+
+    def _expectation(self, covers: Covers, reading: Reading | None = None) -> Expectation:
+        """What follows behind covers of which all boundaries are read, with what `reading` cost."""
+        num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
+        return KnownExpectation(covers.row(), num_read, seconds)
+
+    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
+        """Append a union token.
+
+        Returns:
+            The pieces behind the boundary before: more bytes than the token has where it is read as a part of a longer
+            one; none where the member is inside a token now.
+        """
+        token = self.member.mapping.union.token(token_id)
+        if not self._expected or not token:
+            self._missed += token
+            return (token,)
+        self._expected = None
+        boundary = self._covers.advance(token, is_open=is_open)
+        return self._pieces(boundary.ids) if boundary else ()
+
+    def read_ahead(self) -> Future[Reading] | None:
+        if self._ahead:
+            is_what_is_due = not self._missed and not self._is_in_vain
+            if is_what_is_due or not self._ahead.done() or self._ahead.exception():
+                return self._ahead
+            reading, self._ahead = self._ahead.result(), None
+            self._keep(reading)
+            if self._ahead:
+                return self._ahead
+        boundary, ids, _ = self._covers.spelling(bytes(self._missed))
+        num_rows = min(1, len(ids) + (boundary in self._covers.unread))
+        draft = self._draft_behind(boundary)
+        if not draft:
+            self.draft_id = None
+        self._begin(self._reach(boundary, ids + draft, num_rows + len(draft)))
+        return self._ahead
+
+    @property
+    def takes_drafts(self) -> bool:
+        """Whether the member can read a draft along with what is pending."""
+        return self.member.is_chunk_invariant
+
+    def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
+        """The draft in the member's ids, where it is one and the pass that is due is over one other."""
+        if self.draft_id is None or self._begun or not self._is_at_end or not self._covers.unread:
+            return ()
+        ids = self.member.mapping.feed(self.draft_id)
+        self._hold(boundary)
+        return ids if len(ids) == self._sequence.num_pending == 1 and self._has_room_for(ids) else ()
+
+    @property
+    def _is_at_end(self) -> bool:
+        """Whether a token of the member may end where all that was fed does."""
+        return self._covers.last.end == len(self._covers.text) and not self._rest and not self._missed
+
+    @property
+    def _has_read_all(self) -> bool:
+        """Whether a pass was made, or is under way, over all that was fed, as it is known or seems to be spelled."""
+        boundary, ids, rest = self._covers.spelling(bytes(self._missed))
+        if self._is_in_vain or self._rest or rest or not (self._missed or self._is_at_end):
+            return False
+        base, _, held = self._path(boundary)
+        return self._held(base)[: self._num_held - self.num_prompt_ids - base.num_ids] == [*held, *ids]
+
+    def _has_room_for(self, ids: tuple[int, ...]) -> bool:
+        return self._covers.last.num_ids + len(ids) <= self._max_ids
+
+    @property
+    def _max_ids(self) -> int:
+        """Room behind the prompt."""
+        return self.member.context_length - self.num_prompt_ids
+
+    def _leap(self) -> None:
+        """Take up what was missed, but for an end that is no whole character."""
+        self._rest = self._covers.leap(bytes(self._missed), self.likely)
+        self._missed.clear()
+
+    def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_rows: int) -> Future[Reading] | None:
+        """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
+        if self._begun:
+            base, new, ids = self._path(boundary)
+            ids += ahead
+            held, num_held = self._held(base), self._num_held - self.num_prompt_ids - base.num_ids
+            if held[:num_held] == ids and not self._unknown_rows(num_rows):
+                return None
+            if held[: num_held + len(self._begun.ids)] == ids:
+                self._go_on(self._begun)
+                self._chain[base.depth + 1 :] = new
+            else:
+                self._abandon_begun()
+            if self._ahead:
+                return self._ahead
+        self._hold(boundary, ahead)
+        return self._read_rows(num_rows)
+
+    def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
+        """Let the sequence be the ids up to `boundary` and those of `ahead`. What it has read of them stays read."""
+        base, new, ids = self._path(boundary)
+        del self._chain[base.depth + 1 :]
+        self._chain += new
+        ids += ahead
+        num_same = num_common(self._held(base), ids)
+        start = base.num_ids + num_same
+        self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids <= start}
+        self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
+        self._num_held = len(self._sequence.ids)
+
+    def _path(self, boundary: Boundary) -> tuple[Boundary, list[Boundary], list[int]]:
+        """The last boundary of the chain on the way to this one, those behind that, and the ids behind it."""
+        new: list[Boundary] = []
+        while boundary.parent and boundary not in self._chain[boundary.depth : boundary.depth + 1]:
+            new.insert(0, boundary)
+            boundary = boundary.parent
+        return boundary, new, [own for added in new for own in added.ids]
+
+    def _held(self, boundary: Boundary) -> list[int]:
+        """The sequence's ids behind a boundary of the chain."""
+        return self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
+
+    def _read_rows(self, num_rows: int) -> Future[Reading] | None:
+        """Read until the distributions at the sequence's last places are known; None where they are."""
+        unknown = self._unknown_rows(num_rows)
+        if not unknown:
+            return None
+        num_logits = self._num_held - self.num_prompt_ids - unknown[0] + 1
+        if num_logits > self._sequence.num_pending:  # read once, but not for its distribution
+            self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
+        return self._read(num_logits)
+
+    def _unknown_rows(self, num_rows: int) -> list[int]:
+        """Of the last places held, those whose distributions are not known, in ids behind the prompt."""
+        end = self._num_held - self.num_prompt_ids
+        return [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
+
+    def _begin_favourite(self, favourite_id: int) -> Ahead | None:
+        """A pass over a token that was not fed, behind those that are over; None where there is nothing to read."""
+        ids, foreseen = self.member.mapping.feed(favourite_id), Foreseen()
+        if not ids or len(self._sequence.ids) + len(ids) > self.member.context_length:
+            return None
+        self._sequence.extend(list(ids))
+        return Ahead(ids, self.member.read(self._sequence, 1, foreseen), foreseen)
+
+    def _keep(self, reading: Reading) -> bool:
+        """Whether it says what was to be known, and not what the member has read in vain."""
+        self._count(reading)
+        is_wanted = not self._is_in_vain
+        self._note_begun(reading)
+        if not is_wanted:
+            return False
+        end = self._num_held - self.num_prompt_ids
+        start = end - len(reading.rows) + 1
+        self._rows |= {start + index: row for index, row in enumerate(reading.rows)}
+        first = self._first_wanted(end)
+        self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids >= first}
+        return True
+
+    def _first_wanted(self, end: int) -> int:
+        """The first place, in ids behind the prompt, of which the row may be needed, now that `end` ids are read."""
+        return end - 1

@@ -1,0 +1,177 @@
+"""What a member expects next, over the union.
+
+Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
+them, `K` favourites.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as SequenceOf
+from functools import cache, cached_property, partial
+from itertools import accumulate
+
+import numpy as np
+import torch
+
+from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
+from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
+
+NUM_FAVOURITES = 16  # so many of each member mostly tell what they favour together
+
+Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
+Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
+
+
+class Row:
+    """A distribution.
+
+    Args:
+        find_top: what `top` is, where that is known already.
+
+    Attributes:
+        open_ids: tokens that stand for longer ones, which begin with them but are no union tokens themselves -> the
+            part of the token's probability that belongs to such.
+    """
+
+    def __init__(
+        self, probs_U: torch.Tensor, open_ids: dict[int, float] | None = None, find_top: Callable[[], Top] | None = None
+    ) -> None:
+        self.open_ids = open_ids or {}
+        self._probs_U: torch.Tensor | None = probs_U
+        self._find_top = find_top
+        self._cuts: dict[range, Cut] = {}
+
+    @property
+    def probs_U(self) -> torch.Tensor:
+        """By union token, summing to 1."""
+        assert self._probs_U is not None  # noqa: S101 (it was given)
+        return self._probs_U
+
+    @cached_property
+    def top(self) -> Top:
+        """The favourites: `NUM_FAVOURITES`, or as many as there are tokens. Some may have no probability."""
+        if self._find_top:
+            return self._find_top()
+        if not self.is_on_cpu:
+            return _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_FAVOURITES))[0]
+        probs = self.probs_U.numpy()
+        ids = largest(probs, NUM_FAVOURITES)
+        return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
+
+    @property
+    def device(self) -> torch.device:
+        return self.probs_U.device
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Where single values can be looked at for little."""
+        return self.device.type == "cpu"
+
+    def at(self, ids: list[int]) -> ProbsC:
+        """Single probabilities; on a CPU only."""
+        found: ProbsC = self.probs_U.numpy()[ids]
+        return found
+
+    def within(self, ids: range) -> torch.Tensor:
+        """Of neighbours."""
+        return torch.from_numpy(self._values([ids])) if self.is_on_cpu else self.probs_U[ids.start : ids.stop]
+
+    def prob_of(self, token_id: int) -> float:
+        """One probability."""
+        return float(self.at([token_id])[0]) if self.is_on_cpu else float(self.probs_U[token_id])
+
+    def rank_of(self, token_id: int) -> int:
+        """How many tokens are likelier, plus 1."""
+        return rank_of(token_id, self.probs_U)
+
+    def ends_at(self, token_id: int) -> float:
+        """Probability that the member's own next boundary is right behind this token."""
+        return self.prob_of(token_id) - self.open_ids.get(token_id, 0.0)
+
+    def cuts(self, ranges: SequenceOf[range]) -> list[Cut]:
+        """Of ranges of tokens, none of which is empty."""
+        if new := [ids for ids in ranges if ids not in self._cuts]:
+            self._cuts.update(zip(new, self._cuts_of(new), strict=True))
+        return [self._cuts[ids] for ids in ranges]
+
+    def _cuts_of(self, ranges: SequenceOf[range]) -> Iterator[Cut]:
+        if self.is_on_cpu:
+            probs, starts = self._values(ranges), list(accumulate(map(len, ranges[:-1]), initial=0))
+            firsts, sums = probs[starts].tolist(), np.add.reduceat(probs, starts).tolist()
+        else:  # one look at the device
+            total_U = torch.cat([self.probs_U.new_zeros(1, dtype=torch.float64), self.probs_U.double().cumsum(0)])
+            bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
+            sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
+            firsts, sums = torch.stack([self.probs_U[bounds[:, 0]].double(), sums_B]).tolist()
+        for ids, prob, total in zip(ranges, firsts, sums, strict=True):
+            yield prob - self.open_ids.get(ids.start, 0.0), total
+
+    def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
+        """Probability of each range of tokens, none of which is empty."""
+        return [total for _, total in self.cuts(ranges)]
+
+    def _values(self, ranges: SequenceOf[range]) -> ProbsC:
+        """What these tokens have, range after range; on a CPU only."""
+        probs = self.probs_U.numpy()
+        return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
+
+
+class OwnRow(Row):
+    """A distribution on the CPU that is put in the union's order only when all of it is looked at.
+
+    Args:
+        probs_V: as `mapping.own_probs` gives them.
+    """
+
+    def __init__(self, mapping: VocabMapping, probs_V: FloatV) -> None:
+        self.open_ids = {}
+        self._mapping = mapping
+        self._probs_V = probs_V
+        self._probs_U = None
+        self._find_top = None
+        self._cuts = {}
+
+    @property
+    def probs_U(self) -> torch.Tensor:
+        if self._probs_U is None:
+            self._probs_U = self._mapping.spread(self._probs_V)
+        return self._probs_U
+
+    @cached_property
+    def top(self) -> Top:
+        ids = largest(self._probs_V, NUM_FAVOURITES)
+        places = self._mapping.places(ids)
+        # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
+        return super().top if places is None else list(zip(places.tolist(), self._probs_V[ids].tolist(), strict=True))
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def at(self, ids: list[int]) -> ProbsC:
+        return super().at(ids) if self._probs_U is not None else self._mapping.at(ids, self._probs_V)
+
+    def rank_of(self, token_id: int) -> int:
+        return int(np.count_nonzero(self._probs_V > self.at([token_id]))) + 1
+
+    def _values(self, ranges: SequenceOf[range]) -> ProbsC:
+        if self._probs_U is not None or sum(map(len, ranges)) > len(self._mapping.union):
+            return super()._values(ranges)
+        return self._mapping.within(ranges, self._probs_V)
+
+
+def rows_of(probs_NU: torch.Tensor) -> list[Row]:
+    """The distributions of several positions. The first look at favourites fetches those of all from the device."""
+    top_NK = top_k(probs_NU, NUM_FAVOURITES)
+    find_tops = cache(lambda: _pairs(*top_NK))
+
+    def find_top(position: int) -> Top:
+        return find_tops()[position]
+
+    return [Row(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)]
+
+
+def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:
+    rows = zip(ids_NK.tolist(), probs_NK.tolist(), strict=True)
+    return [list(zip(ids, probs, strict=True)) for ids, probs in rows]

@@ -1,0 +1,127 @@
+"""What the members of a step expect together, computed no sooner than it is looked at.
+
+What a step chooses and what its trace tells is mostly known from the members' favourites (see `leading`). The whole
+distribution is made for sampling, and where the favourites leave a doubt.
+
+Shape suffix: `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+
+from gac_app.decoding.alignment.contested import merge
+from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution.leading import Leading
+from gac_app.decoding.distribution.ranking import argmax, rank_of, top_k_knowing
+from gac_app.decoding.rules.combine import Combine, mean
+
+
+class Mixture:
+    """The combined distribution of a step; of one member, its own.
+
+    Args:
+        expected: of the members that take part, the gate first.
+        weights: summing to 1.
+        combine: makes one distribution of theirs.
+        contested: each contested token's id and those of all that begin with it, whose probability goes to it. None of
+            these ranges overlap.
+    """
+
+    def __init__(
+        self,
+        expected: Mapping[str, Expectation],
+        weights: Mapping[str, float],
+        combine: Combine = mean,
+        contested: list[range] | None = None,
+    ) -> None:
+        self.expected = expected
+        self.weights = weights
+        self._contested = contested or []
+        self._combine = combine
+
+    @cached_property
+    def probs_U(self) -> torch.Tensor:
+        rows = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
+        return merge(self._combine(rows, self.weights), self._contested)
+
+    @property
+    def gate(self) -> Expectation:
+        return next(iter(self.expected.values()))
+
+    @property
+    def favourite_id(self) -> int:
+        """The likeliest token, the first one of equals."""
+        told = self._leading.favourite_id if self._leading else None
+        return argmax(self.probs_U) if told is None else told
+
+    def prob_of(self, token_id: int) -> float:
+        told = self._leading.prob_of(token_id) if self._leading else None
+        return float(self.probs_U[token_id]) if told is None else told
+
+    def largest(self, k: int) -> list[tuple[int, float]]:
+        """The `k` likeliest tokens that have a probability, with it, likeliest first; no more than all favourites."""
+        k = min(k, len(self._favourites))
+        told = self._leading.largest(k) if self._leading else None
+        if told is None:
+            _, ids_K = top_k_knowing(self.probs_U, k, list(self._favourites))
+            told = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
+        return told
+
+    def member_prob_of(self, name: str, token_id: int) -> float:
+        """What a member gives to the token, with all that goes to it."""
+        told = self._members[name].prob_of(token_id) if self._members else None
+        if told is None and not self._contested:
+            return self.expected[name].row.prob_of(token_id)
+        return float(self._merged(name)[token_id]) if told is None else told
+
+    def member_rank_of(self, name: str, token_id: int) -> int:
+        """How many tokens the member holds for likelier, plus 1."""
+        told = self._members[name].rank_of(token_id) if self._members else None
+        if told is None and not self._contested:
+            return self.expected[name].rank_of(token_id)
+        return rank_of(token_id, self._merged(name)) if told is None else told
+
+    def _merged(self, name: str) -> torch.Tensor:
+        return merge(self.expected[name].row.probs_U.clone(), self._contested)
+
+    @cached_property
+    def _leading(self) -> Leading | None:
+        """None where the members' favourites tell nothing, or looking at single values is dear: on a GPU."""
+        if self._combine is not mean or not self._members:
+            return None
+        probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
+        for name, weight in self.weights.items():
+            for token_id, prob in self._members[name].probs.items():
+                probs[token_id] += weight * prob
+            most_beside += weight * self._members[name].most_beside
+        return Leading(probs, most_beside)
+
+    @cached_property
+    def _members(self) -> dict[str, Leading]:
+        """By member, what it gives to the candidates; empty on a GPU."""
+        if not all(expectation.row.is_on_cpu for expectation in self.expected.values()):
+            return {}
+        found: dict[str, Leading] = {}
+        for name, expectation in self.expected.items():
+            row = expectation.row
+            probs = dict(zip(self._candidates, row.at(self._candidates).tolist(), strict=True))
+            heads = (token_ids.start for token_ids in self._contested)
+            probs.update(zip(heads, row.begun_by_each(self._contested), strict=True))
+            found[name] = Leading(probs, row.top[-1][1])
+        return found
+
+    @cached_property
+    def _favourites(self) -> set[int]:
+        return {token_id for expectation in self.expected.values() for token_id, _ in expectation.row.top}
+
+    @cached_property
+    def _candidates(self) -> list[int]:
+        """Ascending: the favourites of all members and the contested tokens, but none that goes to one of these."""
+        apart = {
+            token_id for token_id in self._favourites if not any(token_id in contested for contested in self._contested)
+        }
+        return sorted(apart | {contested.start for contested in self._contested})

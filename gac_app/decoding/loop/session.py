@@ -1,0 +1,210 @@
+"""One prompt's run, from prefill to finish: step by step until there is a reason to end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+
+from gac_app.config import Settings
+from gac_app.decoding.contexts.context import MemberContext, SessionStopped
+from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.loop.stepper import Stepper
+from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.loop.threads import one_torch_thread
+from gac_app.decoding.loop.tracing import trace_of
+from gac_app.decoding.rules.combine import Combine
+from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.sampling import Sampler
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.speculation.drafting_context import DraftingContext
+from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
+from gac_app.decoding.speculation.pace import Pace
+from gac_app.decoding.speculation.speculative import Speculation
+from gac_app.decoding.trace.digest import StepDigest
+from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.errors import MemberError
+from gac_app.vocab.union import UnionVocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What an answer begins with instead of being decoded: steps to replay, then a token to take."""
+
+    steps: tuple[StepTrace, ...] = ()
+    token: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Clock:
+    started: float = field(default_factory=time.monotonic)
+    first_token: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def ttft_s(self) -> float:
+        return self.first_token - self.started if self.first_token is not None else 0.0
+
+    def note_token(self) -> None:
+        if self.first_token is None:
+            self.first_token = time.monotonic()
+
+
+class DecodingSession:
+    """Decodes one answer. `events` may be consumed once; `stop` ends it within one step, from any thread.
+
+    Args:
+        contexts: of the members taking part, the gate first; the session closes them.
+        weights: of the members, at each step.
+        stop_strings: end the answer and are never shown.
+        pace: what is known of drafting with these members, whose contexts draft then (see `Speculation`); None = they
+            do not.
+        drafts_favourites: the fastest member may read on by its favourites (see `FavouriteDrafts`).
+        is_reproducible: what members say does not depend on what else runs or ran.
+    """
+
+    def __init__(
+        self,
+        contexts: list[MemberContext],
+        union: UnionVocabulary,
+        gate: Gate,
+        combine: Combine,
+        weights: StepWeights,
+        settings: Settings,
+        stop_strings: tuple[str, ...] = (),
+        branch: Branch | None = None,
+        pace: Pace | None = None,
+        drafts_favourites: bool = False,
+        is_reproducible: bool = False,
+    ) -> None:
+        self._stopped = threading.Event()
+        self._sampler = Sampler(settings)
+        drafting = [context for context in contexts if isinstance(context, DraftingContext)]
+        speculation = (
+            Speculation(drafting, union, gate, combine, weights, self._sampler, settings, pace) if pace else None
+        )
+        drafts = FavouriteDrafts(c for c in contexts if drafts_favourites and isinstance(c, PrefixContext))
+        self._stepper = Stepper(contexts, union, gate, combine, weights, settings, self._stopped, drafts, speculation)
+        self._union = union
+        self._settings = settings
+        self._branch = branch or Branch()
+        self._text = TextStream(stop_strings)
+        self._clock = _Clock()
+        self._digest = StepDigest()
+        self._is_reproducible = is_reproducible
+        self._num_tokens = 0
+        self._num_ensembled = 0
+        self._reason: FinishReason | None = None
+        self._detail = ""
+
+    @property
+    def contexts(self) -> dict[str, MemberContext]:
+        """By member name, the gate first."""
+        return self._stepper.contexts
+
+    def shares_read(self) -> dict[str, float]:
+        """How much of the prompt each member has read, 0 to 1, by name; may be asked from any thread."""
+        return {name: context.share_read for name, context in self.contexts.items()}
+
+    def stop(self) -> None:
+        """End the session with ABORT; what was written stays."""
+        self._stopped.set()
+
+    def events(self) -> Generator[Event, None, None]:
+        """Token events, then one finished event. Closing the generator frees the members' sequences."""
+        try:
+            for step in self._branch.steps:
+                self._stepper.recall(step)
+                yield from self._replay(step)
+            while self._reason is None:
+                yield from self._step()
+        except SessionStopped:
+            self._reason = FinishReason.ABORT
+        except MemberError as error:
+            self._reason, self._detail = FinishReason.ERROR, str(error)
+        finally:
+            self._stepper.close()
+        yield from self._text.release()
+        yield self._finished()
+
+    # --- one step
+
+    def _step(self) -> list[TokenEvent]:
+        """Decide and feed a token; returns the events that may be shown."""
+        with one_torch_thread():
+            return self._show(self._decided())
+
+    def _decided(self) -> StepTrace:
+        is_forced = self._branch.token is not None and self._num_tokens == len(self._branch.steps)
+        if is_forced:
+            token_id = self._id_of(self._branch.token or b"")
+            decision = self._stepper.decide(lambda _: token_id)
+            self._sampler.note(token_id)
+        else:
+            decision = self._stepper.decide(
+                self._sampler.choose,
+                takes_favourite=self._settings.takes_favourite,
+                num_left=self._settings.max_new_tokens - self._num_tokens - 1,
+            )
+        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
+        if self._reason is None:
+            self._stepper.read_on()
+        position = self._num_tokens - 1
+        return trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced)
+
+    def _replay(self, step: StepTrace) -> list[TokenEvent]:
+        """Feed the token of a step of another answer."""
+        token_id = self._id_of(step.token)
+        self._sampler.note(token_id)
+        spellings = self._feed(token_id, is_ensembled=step.is_ensembled)
+        position = self._num_tokens - 1
+        return self._show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
+
+    def _show(self, step: StepTrace) -> list[TokenEvent]:
+        self._digest.add(step)
+        return self._text.show(step)
+
+    def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
+        """Feed a token to every member, and see whether it ends the answer."""
+        spellings = self._stepper.feed(token_id)
+        self._clock.note_token()
+        self._num_tokens += 1
+        self._num_ensembled += is_ensembled and len(self.contexts) > 1
+        self._reason, self._detail = self._why_finished(token_id)
+        self._text.take(self._union.token(token_id), is_last=self._reason is not None)
+        if self._text.is_stopped:
+            self._reason, self._detail = FinishReason.STOP, ""
+        return spellings
+
+    def _why_finished(self, token_id: int) -> tuple[FinishReason | None, str]:
+        if token_id == self._union.end_id:
+            return FinishReason.STOP, ""
+        if self._num_tokens >= self._settings.max_new_tokens:
+            return FinishReason.LENGTH, f"the limit of {self._settings.max_new_tokens} new tokens"
+        for name in self._stepper.alive:
+            context = self.contexts[name]
+            if context.is_full:
+                length = context.member.context_length
+                return FinishReason.LENGTH, f"the context of {name} is full ({length:,} tokens)"
+        return None, ""
+
+    def _finished(self) -> FinishedEvent:
+        return FinishedEvent(
+            reason=self._reason or FinishReason.ABORT,
+            text=self._text.text,
+            num_tokens=self._num_tokens,
+            num_ensembled=self._num_ensembled,
+            ttft_s=self._clock.ttft_s,
+            seconds=self._clock.seconds,
+            members={name: context.usage for name, context in self.contexts.items()},
+            detail=self._detail,
+            digest=self._digest.hex,
+            is_reproducible=self._is_reproducible,
+        )
+
+    def _id_of(self, token: bytes) -> int:
+        return self._union.ids[token] if token else self._union.end_id

@@ -1,0 +1,89 @@
+"""From what a step decided to the `StepTrace` that is kept of it: ranks, favourites, who carried the token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gac_app.decoding.loop.mixture import Mixture
+from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
+from gac_app.vocab.union import UnionVocabulary
+
+TOP_K = 8  # favourites shown
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a step chose, and from what.
+
+    Attributes:
+        gate_confidence: None = the largest probability it gave.
+        dropped: members lost so far.
+        evidence: what each member gave to the token, or to its bytes where its own token may go on.
+        is_open: the tokens of some members may go on beyond the one chosen.
+        is_shared: all members' tokens surely end with it.
+    """
+
+    token_id: int
+    mixture: Mixture
+    gate_confidence: float | None = None
+    dropped: tuple[str, ...] = ()
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    is_open: bool = False
+    is_shared: bool = True
+    is_drafted: bool = False
+
+    @property
+    def confidence(self) -> float:
+        """The gate's."""
+        return self.mixture.gate.favourite(1.0).prob if self.gate_confidence is None else self.gate_confidence
+
+
+def trace_of(
+    decision: Decision,
+    union: UnionVocabulary,
+    *,
+    position: int,
+    spellings: dict[str, tuple[bytes, ...]],
+    is_forced: bool,
+) -> StepTrace:
+    """Everything about a step, as values."""
+    mixture = decision.mixture
+    members = tuple(_member(name, decision, union) for name in mixture.expected)
+    top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
+    return StepTrace(
+        position=position,
+        token_id=decision.token_id,
+        token=union.token(decision.token_id),
+        prob=mixture.prob_of(decision.token_id),
+        top=top,
+        gate_confidence=decision.confidence,
+        is_ensembled=len(members) > 1,
+        winner=max(members, key=lambda member: member.weight * member.prob).member,
+        members=members,
+        spellings=spellings,
+        dropped=decision.dropped,
+        is_open=decision.is_open,
+        is_shared=decision.is_shared,
+        evidence=dict(decision.evidence) if decision.is_open else {},
+        is_forced=is_forced,
+        is_drafted=decision.is_drafted,
+    )
+
+
+def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
+    mixture = decision.mixture
+    expectation = mixture.expected[name]
+    return MemberTrace(
+        member=name,
+        weight=mixture.weights[name],
+        prob=mixture.member_prob_of(name, decision.token_id),
+        rank=mixture.member_rank_of(name, decision.token_id),
+        top=_candidates(expectation.favourites(TOP_K), union),
+        num_read=expectation.num_read,
+        seconds=expectation.seconds,
+    )
+
+
+def _candidates(favourites: list[tuple[int, float]], union: UnionVocabulary) -> tuple[Candidate, ...]:
+    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in favourites)

@@ -1,0 +1,1 @@
+"""Gate, combine, weight and sampling rules: what a step decides. Knows no member, only distributions."""

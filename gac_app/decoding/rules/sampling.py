@@ -1,0 +1,113 @@
+"""Choosing a token from the combined distribution.
+
+Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gac_app.config import Settings
+from gac_app.decoding.distribution.ranking import argmax
+
+_FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as much as a small model's step
+
+
+class Sampler:
+    """Greedy at temperature 0, else a draw; equal seed, settings and distributions give equal tokens.
+
+    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. Every token has a random
+    number of its own at every draw (the Gumbel-max rule), so that draws from distributions that are alike mostly agree:
+    what one member would draw is a good guess at what all would draw together (`speculative`).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._num_drawn = 0
+        self._chosen: set[int] = set()
+
+    def choose(self, probs_U: torch.Tensor) -> int:
+        """A union id."""
+        probs_U = self._penalised(probs_U)
+        token_id = argmax(probs_U) if self._settings.temperature == 0 else self._draw(probs_U)
+        self.note(token_id)
+        return token_id
+
+    def note(self, token_id: int) -> None:
+        """Count a token that was given, not chosen."""
+        self._chosen.add(token_id)
+
+    def fork(self) -> Sampler:
+        """A sampler that will choose as this one would, without changing it."""
+        forked = Sampler(self._settings)
+        forked._num_drawn = self._num_drawn
+        forked._chosen = set(self._chosen)
+        return forked
+
+    def _penalised(self, probs_U: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of tokens already written are multiplied by the penalty (Keskar et al. 2019)."""
+        if self._settings.repetition_penalty == 1 or not self._chosen:
+            return probs_U
+        written = torch.tensor(sorted(self._chosen), device=probs_U.device)
+        penalised_U = probs_U.clone()
+        penalised_U[written] = probs_U[written] ** self._settings.repetition_penalty
+        return penalised_U
+
+    def _draw(self, probs_U: torch.Tensor) -> int:
+        """The candidate whose probability, divided by its exponential random number, is the largest."""
+        temperature = self._settings.temperature
+        if temperature < 0.25:  # powers so high would leave nothing of float32 probabilities that are all small
+            probs_U = probs_U / probs_U.max()
+        warm_U = probs_U ** (1 / temperature)
+        probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
+        luck_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._num_drawn, ids_C.numpy())
+        self._num_drawn += 1
+        return int(ids_C[int(luck_C.argmax())])
+
+    @property
+    def _has_filters(self) -> bool:
+        return self._settings.top_k > 0 or self._settings.top_p < 1 or self._settings.min_p > 0
+
+    def _candidates(self, probs_U: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(probabilities, union ids) after the filters, best first, on the CPU. Probabilities need not sum to 1."""
+        settings = self._settings
+        probs_U = probs_U / probs_U.sum()
+        count = min(settings.top_k or len(probs_U), len(probs_U))
+        look = min(count, _FIRST_LOOK)
+        probs_C, ids_C = probs_U.topk(look)
+        is_settled = look == count or (
+            settings.top_p < 1 and not settings.top_k and float(probs_C.sum()) > settings.top_p
+        )
+        if not is_settled and settings.min_p > 0:
+            is_settled = bool(probs_C[-1] < settings.min_p * probs_C[0])
+        if not is_settled:
+            probs_C, ids_C = (sorted_C[:count] for sorted_C in probs_U.sort(descending=True, stable=True))
+        probs_C, ids_C = probs_C.cpu(), ids_C.cpu()
+        if settings.top_p < 1:
+            # top-p counts within what top-k left
+            mass_before_C = (probs_C.cumsum(0) - probs_C) / (probs_C.sum() if settings.top_k else 1)
+            keep_C = mass_before_C < settings.top_p
+            probs_C, ids_C = probs_C[keep_C], ids_C[keep_C]
+        if settings.min_p > 0:
+            keep_C = probs_C >= settings.min_p * probs_C[0]
+            probs_C, ids_C = probs_C[keep_C], ids_C[keep_C]
+        return probs_C, ids_C
+
+
+def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Exponentially distributed numbers, one per id, the same whenever and among whichever ids they are asked for.
+
+    They are SplitMix64's (Steele et al. 2014), its state after as many steps as the id says.
+    """
+    key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
+    bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52  # neither 0 nor 1
+    exponential: NDArray[np.float64] = -np.log(uniform)
+    return exponential

@@ -1,0 +1,143 @@
+"""The probability of a text to members that are distributions over byte strings (see `covers`), and to their mixture.
+
+A member's tokeniser cuts the text at boundaries b_j. With a_j the probability of having come to b_j, the text's first
+i bytes have the probability
+
+    P(i) = sum over b_j < i of a_j * (sum of p_j(t) over the tokens t that begin with the bytes from b_j to i)
+
+which counts every cover that has all but its last token on those boundaries. It needs one distribution per token of
+the member's own, all read in a few passes, whatever the other members' tokens are.
+
+The mixture's weights are applied where the members share a boundary: between two of them a member counts as a whole.
+That is the distribution that decoding by the alignment `prefix` chooses from, piece by piece.
+
+Shape suffixes: `N` positions, `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from gac_app.decoding.distribution.expectation import Favourite
+from gac_app.decoding.member import Member, awaited
+from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.scoring.tokens import IDS_AT_ONCE, LEAST_PROB, Score
+from gac_app.models.base import Sequence
+from gac_app.vocab.union import UnionVocabulary
+
+_IS_BOUNDARY = 0.9  # probability that a token ends there, from which a place is a boundary
+
+
+@dataclass(frozen=True, slots=True)
+class TextProbs:
+    """What one member gives to a text.
+
+    Attributes:
+        log_probs: of its first i bytes, by i from 0 on.
+        log_ends: of its first i bytes with a token's end behind them.
+        favourites: the likeliest token, by the place at which one of the member's tokens begins.
+    """
+
+    log_probs: array[float]
+    log_ends: array[float]
+    favourites: dict[int, Favourite]
+
+    def between(self, start: int, end: int) -> float:
+        """Log-probability of the bytes from `start` to `end`, given those before."""
+        return self.log_probs[end] - self.log_probs[start]
+
+    def is_boundary(self, place: int) -> bool:
+        """Whether, by the bytes before it alone, a token surely ends there."""
+        return self.log_ends[place] - self.log_probs[place] >= math.log(_IS_BOUNDARY)
+
+
+def read_text(
+    member: Member, sequence: Sequence, text: bytes, temperature: float = 1.0, timeout_s: float | None = None
+) -> TextProbs:
+    """Read `text` behind what `sequence` holds, of which the last id at least is pending.
+
+    Args:
+        temperature: the gate's.
+        timeout_s: of one read.
+    """
+    mapping, union = member.mapping, member.mapping.union
+    ids = mapping.spell(text)
+    nothing = array("d", [0.0, *[-math.inf] * len(text)])
+    probs = TextProbs(nothing, nothing[:], {})
+    start = 0
+    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids), temperature, timeout_s), strict=True):
+        _add_boundary(probs, start, probs_U, text, union)
+        probs.favourites[start] = favourite
+        end = start + len(mapping.vocabulary.token_bytes[own] or b"")
+        for place in range(start + 1, end + 1):
+            # What the union lacks, and what underflows, is next to impossible and not impossible.
+            least = probs.log_probs[place - 1] + math.log(LEAST_PROB)
+            probs.log_probs[place] = max(probs.log_probs[place], least)
+        probs.log_ends[end] = max(probs.log_ends[end], probs.log_ends[start] + math.log(LEAST_PROB))
+        start = end
+    return probs
+
+
+def _rows(
+    member: Member, sequence: Sequence, ids: list[int], temperature: float, timeout_s: float | None
+) -> Iterator[tuple[np.ndarray, Favourite]]:
+    """The distribution before each of `ids`, [U], and its favourite."""
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        chunk = ids[start : start + IDS_AT_ONCE]
+        sequence.extend(chunk[:-1])
+        reading = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
+        sequence.extend(chunk[-1:])
+        yield from ((row.probs_U.cpu().numpy(), Favourite.of(row, temperature)) for row in reading.rows)
+
+
+def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:
+    """Add the covers whose last token begins at the boundary `start`."""
+    for end in range(start + 1, len(text) + 1):
+        piece = text[start:end]
+        ids = union.extensions(piece)
+        begun = float(probs_U[ids.start : ids.stop].sum())
+        if begun <= 0:
+            return
+        reached = probs.log_ends[start]
+        probs.log_probs[end] = np.logaddexp(probs.log_probs[end], reached + math.log(begun))
+        if union.tokens[ids.start] == piece and probs_U[ids.start] > 0:
+            probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + math.log(probs_U[ids.start]))
+
+
+def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights: StepWeights) -> Score:
+    """The score of the text under the ensemble of `members`, the gate first."""
+    names = list(members)
+    first = members[names[0]]
+    asked_first = gate.asked_first(names)
+    cuts = _shared(members, num_bytes) if len(asked_first) > 1 else _own_cuts(first)
+    places = [0, *cuts, num_bytes]
+    log_prob, num_ensembled = 0.0, 0
+    for start, end in pairwise(places):
+        # Who is at a boundary that its tokeniser would not have made there has nothing to say against the gate.
+        favourites = [found for name in asked_first if (found := members[name].favourites.get(start))]
+        if favourites and not gate.decide(favourites, is_stable=True).is_open:
+            log_prob += first.between(start, end)
+            continue
+        given = {name: probs.between(start, end) for name, probs in members.items()}
+        shares = weights.of(names)
+        log_prob += float(np.logaddexp.reduce([math.log(shares[n]) + given[n] for n in names if shares[n] > 0]))
+        weights.note(given, is_shared=True)
+        num_ensembled += 1
+    return Score(log_prob, num_bytes, len(places) - 1, num_ensembled)
+
+
+def _own_cuts(probs: TextProbs) -> list[int]:
+    """The places within the text at which the gate has its own tokens' ends and would expect them."""
+    return [place for place in probs.favourites if place and probs.is_boundary(place)]
+
+
+def _shared(members: Mapping[str, TextProbs], num_bytes: int) -> list[int]:
+    """The boundaries of all members within the text."""
+    return [i for i in range(1, num_bytes) if all(probs.is_boundary(i) for probs in members.values())]

@@ -1,0 +1,125 @@
+"""Scores texts behind a prompt, and keeps for a while what members gave to them.
+
+Other weights, thresholds or choices of gate then score a text without a forward pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
+from typing import Any
+
+from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.scoring.bytes import TextProbs, mixed, read_text
+from gac_app.decoding.scoring.tokens import PromptForks, Score, longest_pieces, member_pieces, read_pieces, score_pieces
+
+_MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred bytes
+_OWN_BYTES = 20  # that an entry counts by itself
+
+
+def ids_key(ids: list[list[int]]) -> bytes:
+    """Tells a prompt, in the ids of each member, from others: a digest, as a prompt may be long."""
+    return hashlib.sha256(repr(ids).encode()).digest()
+
+
+class ReadTexts:
+    """What was read lately, with the seconds that it took."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[Any, float, int]] = {}  # (what was read, seconds, bytes), oldest first
+        self._num_bytes = 0
+        self._under_way: dict[Hashable, Future[tuple[Any, float]]] = {}
+        self._lock = threading.Lock()
+
+    def once(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
+        """What `read` gives, or has given for this key, and how long that took.
+
+        Who asks while another thread reads the same waits for that, and shares its failure.
+        """
+        with self._lock:
+            if kept := self._kept.get(key):
+                return kept[:2]
+            others = self._under_way.get(key)
+            if others is None:
+                mine = self._under_way[key] = Future[tuple[Any, float]]()
+        if others is not None:
+            return others.result()
+        started = time.monotonic()
+        try:
+            found = read(), time.monotonic() - started
+        except BaseException as error:
+            with self._lock:
+                del self._under_way[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._under_way[key]
+            self._keep(key, (*found, num_bytes + _OWN_BYTES))
+        mine.set_result(found)
+        return found
+
+    def _keep(self, key: Hashable, kept: tuple[Any, float, int]) -> None:
+        self._kept[key] = kept
+        self._num_bytes += kept[2]
+        while self._num_bytes > _MAX_KEPT_BYTES:
+            self._num_bytes -= self._kept.pop(next(iter(self._kept)))[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """Scores texts behind one prompt.
+
+    Args:
+        forks: the prompt, and the members that take part, the gate first.
+        prompt_key: tells it from other prompts in `read_texts`.
+        make_weights: those with which a text begins.
+    """
+
+    forks: PromptForks
+    prompt_key: Hashable
+    gate: Gate
+    make_weights: Callable[[], StepWeights]
+    read_texts: ReadTexts
+
+    def by_bytes(self, text: bytes) -> Score:
+        """By the alignment `prefix`."""
+        probs, seconds = self._once(text, len(text), partial(self._read_bytes, text))
+        return replace(mixed(probs, len(text), self.gate, self.make_weights()), seconds=seconds)
+
+    def by_pieces(self, text: bytes) -> Score:
+        """By the alignment `paper`, or of a member alone."""
+        members = self.forks.members
+        cuts = [tuple(member_pieces(text, member.mapping)) for member in members]
+        if len(members) > 1:
+            cuts.append(tuple(longest_pieces(text, members[0].mapping.union)))
+        scores = []
+        for pieces in dict.fromkeys(cuts):
+            read = partial(read_pieces, self.forks, pieces, self.gate.temperature)
+            found, seconds = self._once(pieces, len(text), read)
+            scores.append(replace(score_pieces(found, len(text), self.gate, self.make_weights()), seconds=seconds))
+        best = max(scores, key=lambda score: score.log_prob)
+        return replace(best, seconds=sum(score.seconds for score in scores))
+
+    def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
+        names = tuple(member.name for member in self.forks.members)
+        return self.read_texts.once((names, self.prompt_key, self.gate.temperature, cut), num_bytes, read)
+
+    def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
+        members = self.forks.members
+        with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
+            found = pool.map(
+                read_text,
+                members,
+                sequences,
+                repeat(text),
+                repeat(self.gate.temperature),
+                repeat(self.forks.timeout_s),
+            )
+            return {member.name: probs for member, probs in zip(members, found, strict=True)}

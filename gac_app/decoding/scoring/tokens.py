@@ -1,0 +1,172 @@
+"""How probable a given text is to the ensemble, or to a member alone.
+
+By the alignment `paper` an ensemble decodes tokens, not texts: the same text may come about by several rows of union
+tokens. What is computed is the probability of one of them, a lower bound of the text's: the likeliest of those that
+each member's tokeniser gives and of the longest union tokens. A member alone: its tokeniser's. For the alignment
+`prefix` see `byte_scoring`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from collections.abc import Sequence as SequenceOf
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from gac_app.decoding.distribution.expectation import Favourite
+from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.member import Member, awaited
+from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.models.base import Sequence
+from gac_app.vocab.mapping import VocabMapping
+from gac_app.vocab.union import UnionVocabulary
+
+LEAST_PROB = 1e-12  # so that no text is impossible
+IDS_AT_ONCE = 32  # or pieces: longer texts are read in parts
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of a text that follows a prompt."""
+
+    log_prob: float  # natural logarithm
+    num_bytes: int
+    num_steps: int
+    num_ensembled: int
+    seconds: float = field(default=0.0, compare=False)  # of the reading it rests on, when that was done
+
+    @property
+    def bits_per_byte(self) -> float:
+        return -self.log_prob / math.log(2) / self.num_bytes if self.num_bytes else 0.0
+
+
+class PromptForks:
+    """A prompt that every member has read, from the first use on, and sequences that go on from there.
+
+    Args:
+        timeout_s: of one read.
+        scope: what another of this scope has read of the prompt is not read again.
+    """
+
+    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float, scope: str = "") -> None:
+        self.members = members
+        self.timeout_s = timeout_s
+        self._ids = ids
+        self._scope = scope
+        self._read: list[Sequence] = []
+
+    @contextmanager
+    def sequences(self) -> Generator[list[Sequence], None, None]:
+        """A new sequence of each member that holds the prompt, its last id pending."""
+        if not self._read:
+            self._read_prompt()
+        forked: list[Sequence] = []
+        try:
+            for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
+                forked.append(member.fork(sequence))
+                forked[-1].extend(own[-1:])
+            yield forked
+        finally:
+            for member, sequence in zip(self.members, forked, strict=False):
+                member.free(sequence)
+
+    def _read_prompt(self) -> None:
+        # The last id is read with what follows: a distribution comes from reading only.
+        self._read = [member.open(own[:-1], self._scope) for member, own in zip(self.members, self._ids, strict=True)]
+        pairs = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
+        for member, reading in [(member, member.read(sequence)) for member, sequence in pairs]:
+            awaited(member, reading, self.timeout_s)
+
+    def close(self) -> None:
+        """Give the prompt's memory back."""
+        for member, sequence in zip(self.members, self._read, strict=False):
+            member.free(sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRead:
+    """What members gave to one of the pieces in which a text was read.
+
+    Attributes:
+        probs: of the piece, by member name, the gate first.
+        favourites: in the same order, what each would have liked best in its place.
+        is_stable: whether all members have read the piece before as a token of their own.
+    """
+
+    probs: dict[str, float]
+    favourites: list[Favourite]
+    is_stable: bool
+
+
+def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], temperature: float) -> list[PieceRead]:
+    """Read `pieces`, union tokens. Known, they are read many at once; `temperature`: the gate's."""
+    union = forks.members[0].mapping.union
+    found, is_stable = [], True
+    with forks.sequences() as sequences:
+        for start in range(0, len(pieces), IDS_AT_ONCE):
+            chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
+            rows = _read_chunk(forks, sequences, chunk, temperature)
+            for token_id, at_step in zip(chunk, zip(*rows, strict=True), strict=True):
+                probs = {m.name: row.prob_of(token_id) for m, (row, _) in zip(forks.members, at_step, strict=True)}
+                found.append(PieceRead(probs, [favourite for _, favourite in at_step], is_stable))
+                is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
+    return found
+
+
+def score_pieces(pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, weights: StepWeights) -> Score:
+    """The probability of pieces that were read, one a step, by the alignment of the paper."""
+    log_prob, num_ensembled = 0.0, 0
+    for piece in pieces:
+        decision = gate.decide(piece.favourites, is_stable=piece.is_stable)
+        is_ensembled = decision.is_open and len(piece.probs) > 1
+        probs = piece.probs if is_ensembled else dict(list(piece.probs.items())[:1])
+        log_prob += math.log(max(_mixed(probs, weights), LEAST_PROB))
+        num_ensembled += is_ensembled
+    return Score(log_prob, num_bytes, len(pieces), num_ensembled)
+
+
+def _read_chunk(
+    forks: PromptForks, sequences: list[Sequence], chunk: list[int], temperature: float
+) -> list[list[tuple[Row, Favourite]]]:
+    """Per member its distribution before each union token of `chunk`, and its favourite there."""
+    asked = []
+    for member, sequence in zip(forks.members, sequences, strict=True):
+        spelt = [member.mapping.feed(token_id) for token_id in chunk]
+        ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_pending - 1))
+        sequence.extend([own for ids in spelt[:-1] for own in ids])
+        asked.append((member, member.read(sequence, num_logits=sequence.num_pending), ends, sequence, spelt[-1]))
+    rows = []
+    for member, future, ends, sequence, last in asked:
+        reading = awaited(member, future, forks.timeout_s)
+        rows.append([(row, Favourite.of(row, temperature)) for row in (reading.rows[end] for end in ends)])
+        sequence.extend(list(last))
+    return rows
+
+
+def _mixed(probs: dict[str, float], weights: StepWeights) -> float:
+    """What the members taking part give together to a token; the weights learn from it."""
+    if len(probs) == 1:
+        return next(iter(probs.values()))
+    shares = weights.of(list(probs))
+    weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
+    return sum(shares[name] * prob for name, prob in probs.items())
+
+
+def member_pieces(text: bytes, mapping: VocabMapping) -> list[bytes]:
+    """`text` as a member's tokeniser cuts it, what is no union token cut further."""
+    pieces = [mapping.vocabulary.token_bytes[own] or b"" for own in mapping.spell(text)]
+    return [part for piece in pieces for part in longest_pieces(piece, mapping.union)]
+
+
+def longest_pieces(text: bytes, union: UnionVocabulary) -> list[bytes]:
+    """`text` cut into the longest union tokens, from its beginning on."""
+    if text in union.ids:
+        return [text]
+    pieces = []
+    while text:
+        pieces.append(union.tokens[union.longest(text)])
+        text = text[len(pieces[-1]) :]
+    return pieces

@@ -1,0 +1,1 @@
+"""Drafts, and what verifies them. Knows not how steps follow one another."""

@@ -1,0 +1,52 @@
+"""What speculation asks of a member's context: to read on behind the answer, along a draft of what may follow."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.distribution.expectation import Expectation
+
+
+class DraftingContext(MemberContext):
+    """A context with a draft of union tokens behind it. Place `i` is the one behind the answer and `i` of them.
+
+    What it expects at drafted places is kept. Where the answer goes as drafted, the member needs no pass of its own for
+    it; where it does not, the draft is forgotten, and the cache follows before the next read.
+
+    Attributes:
+        num_wanted: how many places `ask` wants to be known, of those there are. A pass reads the whole draft.
+    """
+
+    num_wanted = 1
+
+    @abstractmethod
+    def known_at(self, place: int) -> Expectation | None:
+        """What the member expects at a place; None where that is not read."""
+
+    @property
+    @abstractmethod
+    def is_known(self) -> bool:
+        """Whether the next step needs no pass of this member."""
+
+    @property
+    @abstractmethod
+    def is_read(self) -> bool:
+        """Whether `ask` has nothing to read."""
+
+    @property
+    @abstractmethod
+    def num_pending(self) -> int:
+        """Ids to read, drafted ones included."""
+
+    @abstractmethod
+    def has_room_for(self, token_id: int) -> bool:
+        """Whether the context can hold one more drafted token."""
+
+    @abstractmethod
+    def draft(self, token_id: int) -> None:
+        """Append a union token to the draft."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop the draft, and what a failed pass may have left of it."""

@@ -1,0 +1,50 @@
+"""A digest of an answer's steps: equal digests mean equal tokens and, to the last bit, equal probabilities.
+
+It holds what a step chose and from what: the token, who took part with which weight, and every probability that the
+trace tells. It holds nothing of what the steps cost, of who read ahead, or of members that were not asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable
+
+from gac_app.decoding.trace.events import Candidate, StepTrace
+
+NUM_HEX = 16  # digits of a digest: 64 bits tell answers apart
+
+
+class StepDigest:
+    """Grows step by step."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, step: StepTrace) -> None:
+        """Of a replayed step, whose values are another answer's, only the token counts."""
+        self._add(step.token)
+        if step.is_forced:
+            return
+        self._add_probs([step.prob, step.gate_confidence])
+        self._add_candidates(step.top)
+        for member in step.members:
+            self._add(member.member.encode())
+            self._add_probs([member.weight, member.prob])
+            self._add_candidates(member.top)
+
+    @property
+    def hex(self) -> str:
+        return self._hash.hexdigest()[:NUM_HEX]
+
+    def _add(self, data: bytes) -> None:
+        self._hash.update(struct.pack("<I", len(data)) + data)
+
+    def _add_probs(self, probs: Iterable[float]) -> None:
+        for prob in probs:
+            self._hash.update(struct.pack("<d", prob))
+
+    def _add_candidates(self, candidates: Iterable[Candidate]) -> None:
+        for candidate in candidates:
+            self._add(candidate.token)
+            self._add_probs([candidate.prob])

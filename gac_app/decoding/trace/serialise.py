@@ -1,0 +1,125 @@
+"""Decoding events <-> JSON-able values, for the database and for exports.
+
+Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
+`[token_id, hex, prob]`, and what is the same in most steps (no `spellings`, `dropped`, `evidence`; not `is_open`,
+`is_forced`, `is_drafted`; `is_shared`) is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gac_app.decoding.trace.events import (
+    Candidate,
+    MemberTrace,
+    MemberUsage,
+    StepTrace,
+    TokenEvent,
+)
+
+Json = dict[str, Any]
+
+
+def round_float(value: float) -> float:
+    """`value` to six significant digits."""
+    return float(f"{value:.6g}")
+
+
+def step_to_json(step: StepTrace) -> Json:
+    data: Json = {
+        "position": step.position,
+        "token_id": step.token_id,
+        "token": step.token.hex(),
+        "prob": round_float(step.prob),
+        "top": _candidates_to_json(step.top),
+        "gate_confidence": round_float(step.gate_confidence),
+        "is_ensembled": step.is_ensembled,
+        "winner": step.winner,
+        "members": [_member_to_json(member) for member in step.members],
+    }
+    if step.spellings:
+        data["spellings"] = {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()}
+    if step.dropped:
+        data["dropped"] = list(step.dropped)
+    if step.is_open:
+        data["is_open"] = True
+    if step.is_open or not step.is_shared:
+        data["is_shared"] = step.is_shared
+    if step.evidence:
+        data["evidence"] = {name: round_float(prob) for name, prob in step.evidence.items()}
+    if step.is_forced:
+        data["is_forced"] = True
+    if step.is_drafted:
+        data["is_drafted"] = True
+    return data
+
+
+def step_from_json(data: Json) -> StepTrace:
+    spellings = data.get("spellings", {})
+    return StepTrace(
+        position=data["position"],
+        token_id=data["token_id"],
+        token=bytes.fromhex(data["token"]),
+        prob=data["prob"],
+        top=_candidates_from_json(data["top"]),
+        gate_confidence=data["gate_confidence"],
+        is_ensembled=data["is_ensembled"],
+        winner=data["winner"],
+        members=tuple(_member_from_json(member) for member in data["members"]),
+        spellings={name: tuple(bytes.fromhex(piece) for piece in pieces) for name, pieces in spellings.items()},
+        dropped=tuple(data.get("dropped", ())),
+        is_open=data.get("is_open", False),
+        is_shared=data.get("is_shared", not data.get("is_open", False)),  # older rows do not say
+        evidence=data.get("evidence", {}),
+        is_forced=data.get("is_forced", False),
+        is_drafted=data.get("is_drafted", False),
+    )
+
+
+def token_to_json(event: TokenEvent) -> Json:
+    """The step's fields and `text`."""
+    return {"text": event.text, **step_to_json(event.step)}
+
+
+def token_from_json(data: Json) -> TokenEvent:
+    return TokenEvent(text=data["text"], step=step_from_json(data))
+
+
+def usage_to_json(members: dict[str, MemberUsage]) -> Json:
+    """Member name -> its counts."""
+    return {
+        name: {
+            "num_forwards": usage.num_forwards,
+            "num_tokens_read": usage.num_tokens_read,
+            "seconds": round_float(usage.seconds),
+        }
+        for name, usage in members.items()
+    }
+
+
+def usage_from_json(data: Json) -> dict[str, MemberUsage]:
+    return {name: MemberUsage(**usage) for name, usage in data.items()}
+
+
+def _member_to_json(trace: MemberTrace) -> Json:
+    return {
+        "member": trace.member,
+        "weight": round_float(trace.weight),
+        "prob": round_float(trace.prob),
+        "rank": trace.rank,
+        "top": _candidates_to_json(trace.top),
+        "num_read": trace.num_read,
+        "seconds": round_float(trace.seconds),
+    }
+
+
+def _member_from_json(data: Json) -> MemberTrace:
+    return MemberTrace(**{**data, "top": _candidates_from_json(data["top"])})
+
+
+def _candidates_to_json(candidates: tuple[Candidate, ...]) -> list[list[Any]]:
+    return [[item.token_id, item.token.hex(), round_float(item.prob)] for item in candidates]
+
+
+def _candidates_from_json(data: list[list[Any]]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(token_id, bytes.fromhex(token), prob) for token_id, token, prob in data)

@@ -1,0 +1,110 @@
+"""What more members gain: every choice of them, each with equal weights at every step, by their number.
+
+The paper ensembles two and three models and leaves open how gains scale. A choice is compared with the best of its own
+members: what is gained by ensembling, not by having had the better model among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from statistics import mean
+from typing import Any
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.analyses.weight_search import rounded, suffix_of, system_at
+from gac_app.evaluation.metrics.statistics import Comparison, compare
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.report import SystemReport, summarise
+from gac_app.evaluation.running.systems import System
+
+MAX_MEMBERS = 6  # 63 choices
+
+Choice = tuple[str, ...]  # member names, in the configuration's order
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceReport:
+    """One choice of members; `vs_best_own` is None where there is one alone."""
+
+    members: Choice
+    report: SystemReport
+    vs_best_own: Comparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingReport:
+    """All choices, fewest members first."""
+
+    task: str
+    choices: tuple[ChoiceReport, ...]
+
+    def accuracies(self, num_members: int) -> list[float]:
+        """Of all choices of so many members."""
+        return [choice.report.accuracy for choice in self.choices if len(choice.members) == num_members]
+
+    @property
+    def sizes(self) -> list[int]:
+        return sorted({len(choice.members) for choice in self.choices})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        by_size = {str(n): self.accuracies(n) for n in self.sizes}
+        return {
+            "task": self.task,
+            "n": self.choices[0].report.num_questions,
+            "by_number": {
+                n: {"mean": mean(found), "best": max(found), "worst": min(found)} for n, found in by_size.items()
+            },
+            "choices": [
+                {
+                    "members": list(choice.members),
+                    "system": choice.report.system.name,
+                    **choice.report.to_json(),
+                    "vs_best_own": asdict(choice.vs_best_own) if choice.vs_best_own else None,
+                }
+                for choice in self.choices
+            ],
+        }
+
+
+def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
+    """The system of every choice of members, fewest members first.
+
+    Args:
+        options: `paper` or `prefix`; "" = the configuration's alignment.
+
+    Raises:
+        RequestError: where there are too few members to choose from, or too many choices.
+    """
+    names = config.member_names
+    if not 2 <= len(names) <= MAX_MEMBERS:
+        raise RequestError("members", f"needs 2 to {MAX_MEMBERS} members to choose from; there are {len(names)}")
+    chosen = [choice for count in range(1, len(names) + 1) for choice in combinations(names, count)]
+    points = {choice: rounded(tuple((name in choice) / len(choice) for name in names)) for choice in chosen}
+    return {choice: system_at(point, config, suffix_of(options)) for choice, point in points.items()}
+
+
+def judge_scaling(
+    task: str, plan: Mapping[Choice, System], answers: Mapping[System, Sequence[Answer]]
+) -> ScalingReport:
+    """What the answers to the plan's systems, all to the same questions, say."""
+    reports = dict(zip(answers, summarise(answers), strict=True))
+    right = {system: [answer.is_right for answer in given] for system, given in answers.items()}
+
+    def best_own(choice: Choice) -> System:
+        return max((plan[(name,)] for name in choice), key=lambda system: sum(right[system]))
+
+    return ScalingReport(
+        task,
+        tuple(
+            ChoiceReport(
+                choice,
+                reports[system],
+                compare(right[system], right[best_own(choice)]) if len(choice) > 1 else None,
+            )
+            for choice, system in plan.items()
+        ),
+    )

@@ -1,0 +1,170 @@
+"""Whether a wrong beginning snowballs: how often a system still comes to the right answer (paper, introduction).
+
+Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see `plants`), the
+same for all. That beginning stands for an early error; ensembles of whole answers choose among answers that all begin
+with it. Right is judged alike in both, by what was written behind the prompt or the plant: where answers are a few
+words, whether one of the accepted answers stands in it; else by the task's own rule. A system *recovers* where it was
+right without the plant and is so in spite of it. How far the error *spreads* is told by what is left of the answer that
+the system gave without it, by the place in that answer: an error soon corrected leaves the later words standing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+from gac_app.evaluation.analyses.plants import Plant
+from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.tasks.matching import extracted, is_right, normalised
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
+
+# Places of words in an answer, from 1; from first to last.
+PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Of the words that a system wrote at these places without the plant, the share that it still writes with it."""
+
+    first: int
+    last: int
+    num_words: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """One system. Answers that failed count as wrong; `num_failed` says how many of both runs.
+
+    Attributes:
+        num_recovered: right with the plant, of those `num_right_without` it.
+        num_right_planted: right with the plant, of all.
+        vs_best_member: over all questions with the plant; the best member is the one most often right there.
+        kept: how far the error spreads, by place; no places that no answer reached.
+    """
+
+    system: System
+    num_questions: int
+    num_right_without: int
+    num_right_planted: int
+    num_recovered: int
+    num_failed: int
+    vs_best_member: Comparison | None
+    kept: tuple[Kept, ...]
+
+    @property
+    def share_recovered(self) -> float | None:
+        """None where it was never right without the plant."""
+        return self.num_recovered / self.num_right_without if self.num_right_without else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        right = self.num_right_without
+        return {
+            "accuracy_without": right / self.num_questions,
+            "accuracy_planted": self.num_right_planted / self.num_questions,
+            "ci_planted": list(wilson_interval(self.num_right_planted, self.num_questions)),
+            "num_right_without": right,
+            "num_recovered": self.num_recovered,
+            "share_recovered": self.share_recovered,
+            "ci_recovered": list(wilson_interval(self.num_recovered, right)) if right else None,
+            "errors": self.num_failed,
+            "vs_best_member": asdict(self.vs_best_member) if self.vs_best_member else None,
+            "kept_by_place": [asdict(kept) for kept in self.kept],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SnowballReport:
+    """All systems, over the same questions."""
+
+    task: str
+    plant: Plant
+    systems: Sequence[Recovery]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "task": self.task,
+            "plant": self.plant,
+            "n": self.systems[0].num_questions,
+            "systems": {found.system.name: found.to_json() for found in self.systems},
+        }
+
+
+def judge_snowball(
+    task: Task,
+    plant: Plant,
+    questions: Sequence[Question],
+    without: Mapping[System, Sequence[Answer]],
+    planted: Mapping[System, Sequence[Answer]],
+) -> SnowballReport:
+    """What the answers without and with plants say.
+
+    Args:
+        task: without plants.
+        without, planted: of the same systems to `questions`, in their order.
+    """
+    right_without = {system: _judged(task, questions, given) for system, given in without.items()}
+    right_planted = {system: _judged(task, questions, given) for system, given in planted.items()}
+    members = [system for system in planted if system.alone is not None]
+    best = max(members, key=lambda system: sum(right_planted[system]), default=None)
+    return SnowballReport(
+        task=task.name,
+        plant=plant,
+        systems=[
+            Recovery(
+                system=system,
+                num_questions=len(questions),
+                num_right_without=sum(right_without[system]),
+                num_right_planted=sum(right),
+                num_recovered=sum(a and b for a, b in zip(right_without[system], right, strict=True)),
+                num_failed=sum(bool(answer.error) for answer in (*without[system], *planted[system])),
+                vs_best_member=compare(right, right_planted[best]) if best else None,
+                kept=_kept(without[system], planted[system]),
+            )
+            for system, right in right_planted.items()
+        ],
+    )
+
+
+def is_said(task: Task, question: Question, text: str) -> bool:
+    """Whether `text`, written behind a prompt or a plant, comes to the right answer; see the module's docstring.
+
+    Example: of "nq", accepted "Paris": " Warsaw? No, Paris." -> True
+    """
+    if task.match != "words":
+        return is_right(extracted(text, task.extract), question.answers, task.match)
+    said = f" {normalised(text, 'words')} "
+    return any(f" {normalised(answer, 'words')} " in said for answer in question.answers)
+
+
+def words_kept(text: str, planted: str) -> list[bool]:
+    """Of each word of `text`, whether it stands in `planted` too, in the same order.
+
+    Example: ("Half of 48 is 24.", "Half of 49 is 24.") -> [True, True, False, True, True]
+    """
+    words = text.split()
+    kept = [False] * len(words)
+    for start, _, length in SequenceMatcher(None, words, planted.split(), autojunk=False).get_matching_blocks():
+        kept[start : start + length] = [True] * length
+    return kept
+
+
+def _kept(without: Sequence[Answer], planted: Sequence[Answer]) -> tuple[Kept, ...]:
+    pairs = [(a.text, b.text) for a, b in zip(without, planted, strict=True) if not (a.error or b.error)]
+    answers = [words_kept(text, planted_text) for text, planted_text in pairs]
+    found = ((first, last, [kept for words in answers for kept in words[first - 1 : last]]) for first, last in PLACES)
+    return tuple(Kept(first, last, len(words), sum(words) / len(words)) for first, last, words in found if words)
+
+
+def _judged(task: Task, questions: Sequence[Question], answers: Sequence[Answer]) -> list[bool]:
+    return [
+        not answer.error and is_said(task, question, answer.text)
+        for question, answer in zip(questions, answers, strict=True)
+    ]

@@ -1,0 +1,102 @@
+"""Weights as points of the simplex, named as systems and looked for by how often they answer right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.metrics.simplex import Point, simplex_grid
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.systems import System, parse_system
+from gac_app.evaluation.tasks.questions import Question
+
+Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
+
+_TENTHS, _QUARTERS = 10, 4  # of the grid: for two members, for more
+
+
+class WeightSearch:
+    """Weights on a grid, and how often they are right on the development half.
+
+    All points are asked for at once, so that a question's prompt is read once for them all.
+
+    Args:
+        options: `paper` or `prefix` for all ensembles; "" = the configuration's alignment.
+
+    Attributes:
+        tried: accuracies by point, weights in the members' order.
+
+    Raises:
+        RequestError: where `options` are others.
+    """
+
+    def __init__(self, config: Config, ask: Ask, development: Sequence[Question], options: str) -> None:
+        self.suffix = suffix_of(options)
+        self.tried: dict[Point, float] = {}
+        self._config = config
+        self._ask = ask
+        self._development = development
+
+    def system(self, point: Point) -> System:
+        """The ensemble with these weights."""
+        return system_at(point, self._config, self.suffix)
+
+    def accuracy(self, point: Point) -> float:
+        """The share of development questions answered right with weights on the grid."""
+        if not self.tried:
+            self._try_all()
+        return self.tried[point]
+
+    def best(self) -> Point:
+        """The most often right of all on the grid; of equals the most even one."""
+        if not self.tried:
+            self._try_all()
+        return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))
+
+    def _try_all(self) -> None:
+        num_members = len(self._config.member_names)
+        grid = simplex_grid(num_members, _TENTHS if num_members == 2 else _QUARTERS)
+        systems = {point: self.system(point) for point in (even(num_members), *map(rounded, grid))}
+        given = self._ask(list(systems.values()), self._development)
+        for point, system in systems.items():
+            self.tried[point] = sum(answer.is_right for answer in given[system]) / len(given[system])
+
+
+def suffix_of(options: str) -> str:
+    """The end of a system's name. Raises RequestError where `options` are others than `paper`, `prefix` or none."""
+    if options not in ("", "paper", "prefix"):
+        raise RequestError("options", f"{options!r}: weights are compared under paper or prefix")
+    return f"+{options}" if options else ""
+
+
+def system_at(point: Point, config: Config, suffix: str = "") -> System:
+    """The ensemble with these weights at every step. One that hears a single member is that member alone."""
+    heard = [name for name, weight in zip(config.member_names, point, strict=True) if weight > 0]
+    if len(heard) == 1:
+        return parse_system(f"alone:{heard[0]}", config)
+    if point == even(len(config.member_names)):
+        is_default = config.settings.weights == "average"  # then `eval` knows it by the shorter name
+        return parse_system(("every-step" if is_default else "every-step+average") + suffix, config)
+    return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{suffix}", config)
+
+
+def vertex(index: int, num_members: int) -> Point:
+    """All the weight on one member."""
+    return tuple(float(index == other) for other in range(num_members))
+
+
+def even(num_members: int) -> Point:
+    """Equal weights."""
+    return rounded((1 / num_members,) * num_members)
+
+
+def shares(values: Sequence[float]) -> Point:
+    """In proportion to `values`; equal where all are 0."""
+    total = sum(values)
+    return rounded(tuple(value / total for value in values)) if total > 0 else even(len(values))
+
+
+def rounded(point: Point) -> Point:
+    """To hundredths, so that equal weights have equal names."""
+    return tuple(round(weight, 2) for weight in point)

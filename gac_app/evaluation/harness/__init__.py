@@ -1,0 +1,1 @@
+"""The ensemble as a model of EleutherAI's lm-evaluation-harness."""

@@ -1,0 +1,238 @@
+"""An ensemble as a model of the lm-evaluation-harness: `--model gac`. The only module that imports `lm_eval`.
+
+The log-likelihood of a string under an ensemble is what `decoding.scoring` defines:
+
+- a member alone: along its tokeniser's own spelling of the continuation;
+- alignment `prefix`: of the bytes, under the mixture of the members as distributions over byte strings. The
+  probabilities of all texts of one length in bytes, and of the shorter ones that end, sum to one, less the unusual
+  spellings that are left out;
+- alignment `paper`: of the likeliest of the rows of union tokens that were tried, a lower bound: an ensemble of tokens
+  may write the same text by several rows.
+
+A request's context is a raw document, so what it begins with is each member's own (BOS or not). An empty context is the
+beginning of a document. With a chat template (`--apply_chat_template`) a context is a chat, and every member puts it
+into a template of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+
+from gac_app.config import MAX_PROMPT_CHARS, Settings
+from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.errors import GacError, RequestError
+from gac_app.evaluation.running.systems import parse_system, refuse_rules
+from gac_app.models.message import Message
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.scoring.tokens import Score
+
+logger = logging.getLogger(__name__)
+
+_CHAT_MARK = "\0gac-chat:"  # begins the string that stands for a chat; no document begins so
+_ROLES = {"system", "user", "assistant"}
+_MAX_GEN_TOKS = 256  # the harness's own default
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+
+
+class EnsembleLM(LM):  # type: ignore[misc]
+    """The harness's three questions, put to one system.
+
+    Args:
+        ensemble: stays the caller's.
+        system: who answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
+        batch_size: requests under way at once; members share forward passes between them.
+        max_gen_toks: longest answer where a task does not say.
+
+    Raises:
+        RequestError: where there is no such system.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        system: str = "every-step",
+        batch_size: int | str = 1,
+        max_gen_toks: int = _MAX_GEN_TOKS,
+    ) -> None:
+        super().__init__()
+        self._ensemble = ensemble
+        self._system = parse_system(system, ensemble.config)
+        refuse_rules([self._system])
+        self._num_parallel = _whole(batch_size, "batch_size")
+        self._max_gen_toks = _whole(max_gen_toks, "max_gen_toks")
+
+    # --- the three questions
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Per (context, continuation): log-likelihood in nats, and whether greedy decoding would write it."""
+        wanted: dict[str, list[str]] = {}
+        for request in requests:
+            context, continuation = request.args
+            wanted.setdefault(context, []).append(continuation)
+        found = dict(zip(wanted, self._map(self._judge, list(wanted.items())), strict=True))
+        return self._given([(r, found[r.args[0]][r.args[1]]) for r in requests], "loglikelihood")
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Per (text,): its log-likelihood from the beginning of a document on, in nats.
+
+        A text longer than a context is cut into windows of half of one, each read behind the half before it.
+        """
+        texts = [request.args[0] for request in requests]
+        return self._given(list(zip(requests, self._map(self._roll, texts), strict=True)), "loglikelihood_rolling")
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Per (context, options): the answer, which ends before any of `until`."""
+        answers = self._map(self._write, [request.args for request in requests])
+        return self._given(list(zip(requests, answers, strict=True)), "generate_until")
+
+    # --- chats
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """A chat as one string, which `_prompt` takes apart again: templates are the members' own."""
+        if not add_generation_prompt:
+            raise GacError("an answer that begins with a text of the task's (gen_prefix) has no place in a chat")
+        return _CHAT_MARK + json.dumps(chat_history)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Names the templates, for the harness's cache of requests."""
+        return "gac-" + "-".join(self._ensemble.members)
+
+    # --- one request
+
+    def _judge(self, item: tuple[str, list[str]]) -> dict[str, tuple[float, bool]]:
+        context, continuations = item
+        scores = self._score(context, continuations, self._settings())
+        greedy = self._greedy(context, continuations)
+        return {
+            text: (score.log_prob, greedy.startswith(text)) for text, score in zip(continuations, scores, strict=True)
+        }
+
+    def _greedy(self, context: str, continuations: Sequence[str]) -> str:
+        """What greedy decoding writes, as far as one of `continuations` may still be written."""
+        longest = max(len(text.encode()) for text in continuations)
+        if not context or not longest:
+            return ""
+        text = ""
+        with closing(self._events(context, self._settings(max_new_tokens=longest, stop=()))) as events:
+            for event in events:
+                _check_finish(event)
+                text += event.text if isinstance(event, TokenEvent) else ""
+                if not any(len(text) < len(wanted) and wanted.startswith(text) for wanted in continuations):
+                    break
+        return text
+
+    def _roll(self, text: str) -> float:
+        settings, log_prob, before = self._settings(), 0.0, ""
+        for window in self._windows(text):
+            log_prob += self._score(before, [window], settings)[0].log_prob
+            before = window
+        return log_prob
+
+    def _windows(self, text: str) -> Iterator[str]:
+        """Pieces of `text` of which two fit every member's context."""
+        members = self._ensemble.members.values()
+        while text:
+            end = len(text)
+            while end > 1 and (
+                end > MAX_PROMPT_CHARS or any(len(m.encode(text[:end])) > m.context_length // 2 - 1 for m in members)
+            ):
+                end //= 2
+            yield text[:end]
+            text = text[end:]
+
+    def _write(self, arguments: tuple[str, dict[str, Any]]) -> str:
+        context, options = arguments
+        until = options.get("until") or []
+        changes: dict[str, Any] = {
+            "max_new_tokens": options.get("max_gen_toks") or options.get("max_new_tokens") or self._max_gen_toks,
+            "stop": [until] if isinstance(until, str) else list(until),
+        }
+        if options.get("do_sample", True):  # greedy unless a temperature is given
+            changes |= {name: options[name] for name in _SAMPLING if options.get(name) is not None}
+        *_, finished = self._events(context, self._settings(**changes))
+        assert isinstance(finished, FinishedEvent)  # noqa: S101 (a session ends with it)
+        _check_finish(finished)
+        return finished.text
+
+    # --- the ensemble
+
+    def _settings(self, **changes: Any) -> Settings:
+        # A member that is dropped on the way would make another system of it.
+        fixed = {"temperature": 0.0, "on_member_failure": "stop"}
+        return self._system.settings(self._ensemble.config, **{**fixed, **changes})
+
+    def _score(self, context: str, continuations: Sequence[str], settings: Settings) -> list[Score]:
+        prompt = _prompt(context)
+        is_raw = isinstance(prompt, str)
+        return self._ensemble.score(prompt, continuations, settings, alone=self._system.alone, raw=is_raw)
+
+    def _events(self, context: str, settings: Settings) -> Any:
+        prompt = _prompt(context)
+        return self._ensemble.generate(prompt, settings, alone=self._system.alone, raw=isinstance(prompt, str))
+
+    def _map(self, answer: Callable[[Any], Any], requests: Sequence[Any]) -> list[Any]:
+        with ThreadPoolExecutor(self._num_parallel, thread_name_prefix="lm-eval") as pool:
+            return list(pool.map(answer, requests))
+
+    def _given(self, answers: list[tuple[Instance, Any]], kind: str) -> list[Any]:
+        """The answers, told to the harness's cache."""
+        for request, answer in answers:
+            self.cache_hook.add_partial(kind, request.args, answer)
+        return [answer for _, answer in answers]
+
+
+def register(load: Callable[[str | None], Ensemble]) -> None:
+    """Make `--model gac` known to the harness in this process.
+
+    Args:
+        load: gives the ensemble of a configuration file; None = the default one.
+    """
+
+    class Configured(EnsembleLM):
+        """`EnsembleLM` with what `--model_args` names: a configuration's file, a system, `max_gen_toks`."""
+
+        def __init__(
+            self,
+            config: str | None = None,
+            system: str = "every-step",
+            batch_size: int | str = 1,
+            max_gen_toks: int = _MAX_GEN_TOKS,
+            **unused: Any,  # device, max_batch_size: the configuration says where members run
+        ) -> None:
+            super().__init__(load(config), system, batch_size, max_gen_toks)
+
+    register_model("gac")(Configured)
+
+
+def _check_finish(event: Event) -> None:
+    """Raise GacError where a session ended by a failure."""
+    if isinstance(event, FinishedEvent) and event.reason is FinishReason.ERROR:
+        raise GacError(event.detail)
+
+
+def _prompt(context: str) -> str | list[Message]:
+    """A context is a document, or a chat that `apply_chat_template` made a string of."""
+    if not context.startswith(_CHAT_MARK):
+        return context
+    history = json.loads(context.removeprefix(_CHAT_MARK))
+    if any(message["role"] not in _ROLES for message in history):
+        raise RequestError("chat", f"expected roles {', '.join(sorted(_ROLES))}")
+    return [Message(message["role"], message["content"]) for message in history]
+
+
+def _whole(value: Any, name: str) -> int:
+    if not str(value).isdecimal() or int(value) < 1:
+        raise RequestError(name, f"{value!r} is no whole number of at least 1")
+    return int(value)

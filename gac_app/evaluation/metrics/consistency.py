@@ -1,0 +1,150 @@
+"""Whether members cut the same words into the same tokens, and which tokens only one of them has.
+
+That most words are cut alike is why a union of vocabularies loses little (paper, section 3.1 and figure 2); where they
+are not, members put their probability for the same text on different tokens.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from gac_app.evaluation.metrics.consistency_words import WordSet
+from gac_app.vocab.tokens import MemberVocabulary
+
+NUM_EXAMPLES = 12  # of the tokens that only one member has
+
+
+@dataclass(frozen=True, slots=True)
+class PairShare:
+    """Of a set's words, the shares (0 to 1) that two members cut into the same byte pieces.
+
+    Attributes:
+        at_start: the word stands alone, as at the start of a text.
+        after_space: a space stands before it, as inside a sentence.
+    """
+
+    members: tuple[str, str]
+    at_start: float
+    after_space: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetConsistency:
+    """One set of words. `tokens_per_word` is each member's mean, a space standing before the word."""
+
+    name: str
+    num_words: int
+    tokens_per_word: dict[str, float]
+    pairs: tuple[PairShare, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixCounts:
+    """Distinct tokens of a member that are a proper prefix of some token of another.
+
+    Attributes:
+        num_tokens: all of them.
+        num_unknown: those that the other member has no equal token for: it may write the same text, in larger steps.
+    """
+
+    num_tokens: int
+    num_unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """A member's distinct tokens, control tokens apart.
+
+    Attributes:
+        num_tokens: all of them.
+        num_only: those that no other member has.
+        examples: some of those, evenly over their sorted list.
+        prefixes: other member -> how many of this member's tokens begin a token of it.
+    """
+
+    num_tokens: int
+    num_only: int
+    examples: tuple[bytes, ...]
+    prefixes: dict[str, PrefixCounts]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyReport:
+    """The sets in the order given, and each member's tokens."""
+
+    sets: tuple[SetConsistency, ...]
+    tokens: dict[str, TokenFacts]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what is no UTF-8 in a token is written with backslashes."""
+        facts = asdict(self)
+        for token in facts["tokens"].values():
+            token["examples"] = [example.decode(errors="backslashreplace") for example in token["examples"]]
+        return {"members": list(self.tokens), **facts}
+
+
+def compare_vocabularies(vocabularies: Mapping[str, MemberVocabulary], sets: Iterable[WordSet]) -> ConsistencyReport:
+    """Compare every pair of members, at least two, on every set.
+
+    Args:
+        vocabularies: by member name.
+        sets: none of them empty.
+    """
+    return ConsistencyReport(
+        sets=tuple(_compare(vocabularies, words) for words in sets),
+        tokens=_token_facts({name: vocabulary.texts() for name, vocabulary in vocabularies.items()}),
+    )
+
+
+def pieces(vocabulary: MemberVocabulary, text: str) -> tuple[bytes, ...]:
+    """The byte strings into which the member's tokeniser cuts `text`."""
+    return tuple(vocabulary.token_bytes[token] or b"" for token in vocabulary.encode(text))
+
+
+def _compare(vocabularies: Mapping[str, MemberVocabulary], words: WordSet) -> SetConsistency:
+    num_words = len(words.words)
+    at_start = {name: [pieces(own, word) for word in words.words] for name, own in vocabularies.items()}
+    after_space = {name: [pieces(own, f" {word}") for word in words.words] for name, own in vocabularies.items()}
+    return SetConsistency(
+        name=words.name,
+        num_words=num_words,
+        tokens_per_word={name: sum(map(len, cut)) / num_words for name, cut in after_space.items()},
+        pairs=tuple(
+            PairShare(pair, _share_equal(at_start, pair), _share_equal(after_space, pair))
+            for pair in combinations(vocabularies, 2)
+        ),
+    )
+
+
+def _share_equal(cut: Mapping[str, list[tuple[bytes, ...]]], pair: tuple[str, str]) -> float:
+    first, second = (cut[name] for name in pair)
+    return sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
+
+
+def _token_facts(texts: Mapping[str, set[bytes]]) -> dict[str, TokenFacts]:
+    ordered = {name: sorted(own) for name, own in texts.items()}
+    facts = {}
+    for name, own in texts.items():
+        others = [other for other in texts if other != name]
+        only = sorted(own.difference(*(texts[other] for other in others)))
+        facts[name] = TokenFacts(
+            num_tokens=len(own),
+            num_only=len(only),
+            examples=tuple(only[:: max(1, len(only) // NUM_EXAMPLES)][:NUM_EXAMPLES]),
+            prefixes={other: _prefixes(own, texts[other], ordered[other]) for other in others},
+        )
+    return facts
+
+
+def _prefixes(own: set[bytes], other: set[bytes], other_sorted: list[bytes]) -> PrefixCounts:
+    """Sorted, whatever begins with a token follows directly on it."""
+    found = []
+    for token in own:
+        place = bisect_right(other_sorted, token)
+        if place < len(other_sorted) and other_sorted[place].startswith(token):
+            found.append(token)
+    return PrefixCounts(num_tokens=len(found), num_unknown=len(set(found) - other))

@@ -1,0 +1,1 @@
+"""Systems that answer questions, and the journal that keeps their answers."""

@@ -1,0 +1,96 @@
+"""One question, answered by one system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gac_app.config import Settings
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.errors import MemberError, RequestError, VocabularyError
+from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.output_level import choose
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.tasks.matching import extracted, is_right
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+def answer(
+    ensemble: Ensemble,
+    task: Task,
+    question: Question,
+    system: System,
+    candidates: Sequence[Answer] = (),
+    *,
+    scope: str = "",
+) -> Answer:
+    """The system's answer, judged. Where a member fails, or prompt or choices do not fit, its `error` says so.
+
+    Decoding is greedy unless the system samples, and no member may be dropped on the way: then it would be another
+    system.
+
+    Args:
+        candidates: the answers of the system's candidates, where it has any.
+        scope: of the question: what one of its systems has read of the prompt the others need not read again.
+    """
+    settings = system.settings(
+        ensemble.config,
+        temperature=system.changes.get("temperature", 0.0),
+        stop=task.stop,
+        max_new_tokens=task.max_new_tokens,
+        on_member_failure="stop",
+    )
+    try:
+        if system.rule:
+            return choose(ensemble, task, question, system.rule, candidates)
+        if task.kind == "choice":
+            return _chosen(ensemble, task, question, system, settings, scope)
+        return _written(ensemble, task, question, system, settings, scope)
+    except (MemberError, RequestError, VocabularyError) as error:
+        return Answer(question.id, error=str(error))
+
+
+def _written(
+    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, scope: str
+) -> Answer:
+    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, scope=scope)
+    with closing(events):
+        finished = next(event for event in events if isinstance(event, FinishedEvent))
+    said = extracted(finished.text, task.extract)
+    given = Answer(
+        question.id,
+        is_right=is_right(said, question.answers, task.match),
+        said=said,
+        text=finished.text,
+        num_tokens=finished.num_tokens,
+        num_ensembled=finished.num_ensembled,
+        seconds=finished.seconds,
+        ttft_s=finished.ttft_s,
+        member_seconds=sum(usage.seconds for usage in finished.members.values()),
+    )
+    if finished.reason in (FinishReason.STOP, FinishReason.LENGTH):
+        return given
+    return replace(given, is_right=False, error=finished.detail or "was stopped")
+
+
+def _chosen(
+    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, scope: str
+) -> Answer:
+    prompt, choices = task.prompt(question), task.continuations(question)
+    scores = ensemble.score(prompt, choices, settings, alone=system.alone, raw=True, scope=scope)
+    index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
+    return Answer(
+        question.id,
+        is_right=index == question.answer,
+        said=question.choices[index],
+        log_probs=tuple(score.log_prob for score in scores),
+        num_tokens=sum(score.num_steps for score in scores),
+        num_ensembled=sum(score.num_ensembled for score in scores),
+        seconds=sum(score.seconds for score in scores),
+    )

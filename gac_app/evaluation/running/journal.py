@@ -1,0 +1,106 @@
+"""What was answered, kept as it comes: one line an answer, so that a run that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gac_app import __version__
+from gac_app.config import Config
+from gac_app.errors import GacError
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
+
+_NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that no answer depends on
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system said to a question, and what it cost. `text` is what was written, `said` what was taken from it."""
+
+    question_id: str
+    is_right: bool = False
+    said: str = ""
+    text: str = ""
+    log_probs: tuple[float, ...] = ()  # of the choices, in nats
+    num_tokens: int = 0  # steps decoded, END included; positions scored where choices were
+    num_ensembled: int = 0
+    seconds: float = 0.0
+    ttft_s: float = 0.0  # of `seconds`, until the first token
+    member_seconds: float = 0.0  # of forward passes, over all members; 0 where it is not known
+    error: str = ""  # why there is no answer
+
+
+class Journal:
+    """Answers of one system, in a file. Answers that failed are not kept: the next run tries them again.
+
+    Args:
+        path: is made with the first answer. A last line that was torn by a kill is cut off.
+
+    Raises:
+        GacError: where another line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.answers = {answer.question_id: answer for answer in self._read()}
+
+    def add(self, answer: Answer) -> None:
+        """Keep an answer; it is on its way to the disk when this returns."""
+        if answer.error:
+            return
+        self.answers[answer.question_id] = answer
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(json.dumps(asdict(answer)).encode() + b"\n")
+
+    def _read(self) -> Iterator[Answer]:
+        if not self._path.exists():
+            return
+        data = self._path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self._path.open("r+b") as file:
+                file.truncate(len(whole))
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                kept = json.loads(line)
+                yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
+            except (ValueError, TypeError, KeyError):
+                raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
+
+
+def journal_path(
+    folder: Path,
+    config: Config,
+    engines: Sequence[str],
+    task: Task,
+    system: System,
+    questions: Sequence[Question],
+) -> Path:
+    """Where a system's answers are kept: a name of its own for all that could change an answer.
+
+    That is the members and their engines, the settings, the task, all `questions` of the file, the version and what is
+    kept.
+    """
+    facts: list[Any] = [
+        __version__,
+        [field.name for field in fields(Answer)],
+        [member.model_dump(mode="json", exclude=_NO_MATTER) for member in config.members],
+        list(engines),
+        system.settings(config).model_dump(mode="json"),
+        system.alone,
+        task.model_dump(mode="json", exclude={"about"}),
+        [question.model_dump(mode="json") for question in questions],
+    ]
+    if system.rule:
+        facts += [system.rule, [[c.alone, c.settings(config).model_dump(mode="json")] for c in system.candidates]]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    readable = re.sub(r"[^\w.@=+-]+", "_", f"{task.name}-{system.name}")[:80]
+    return folder / f"{readable}-{digest[:16]}.jsonl"

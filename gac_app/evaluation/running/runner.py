@@ -1,0 +1,97 @@
+"""Runs systems over questions: several at once, each answer kept as it comes, in an order of its own at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gac_app.evaluation.running.answering import answer
+from gac_app.evaluation.running.journal import Answer, Journal
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+_SCOPE = "evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is. `num_kept` of the `num_done` answers are from earlier runs."""
+
+    num_done: int
+    num_total: int
+    num_kept: int
+    seconds: float
+    num_failed: int = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None until there is something to judge by."""
+        num_new = self.num_done - self.num_kept
+        return self.seconds / num_new * (self.num_total - self.num_done) if num_new else None
+
+
+def evaluate(
+    ensemble: Ensemble,
+    task: Task,
+    questions: Sequence[Question],
+    journals: dict[System, Journal],
+    *,
+    num_parallel: int = 4,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[System, list[Answer]]:
+    """Every system's answers to `questions`, in their order.
+
+    Args:
+        journals: of each system and of its candidates; what they hold is not asked again, what is new they keep.
+        num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
+            towards several answers' seconds, and read a question's prompt once for all systems; 1 gives each answer
+            its own.
+        on_progress: called in this thread, after each answer.
+    """
+    kept = sum(question.id in journal.answers for journal in journals.values() for question in questions)
+    failed: dict[tuple[System, str], Answer] = {}
+    total, started = len(questions) * len(journals), time.monotonic()
+    on_progress(Progress(kept, total, kept, 0.0))
+
+    def found(system: System, question: Question) -> Answer:
+        return journals[system].answers.get(question.id) or failed[system, question.id]
+
+    def given_by(system: System, question: Question) -> Answer:
+        candidates = [found(one, question) for one in system.candidates]
+        scope = f"{_SCOPE}/{task.name}/{question.id}" if num_parallel > 1 else ""
+        return answer(ensemble, task, question, system, candidates, scope=scope)
+
+    num_new = 0
+    pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
+    try:
+        for systems in _waves(journals):
+            under_way: dict[Future[Answer], System] = {
+                pool.submit(given_by, system, question): system
+                for question in questions
+                for system in systems
+                if question.id not in journals[system].answers
+            }
+            for future in as_completed(under_way):
+                system, given = under_way[future], future.result()
+                if given.error:
+                    failed[system, given.question_id] = given
+                journals[system].add(given)
+                num_new += 1
+                on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        ensemble.forget(_SCOPE)
+    return {system: [found(system, question) for question in questions] for system in journals}
+
+
+def _waves(systems: Iterable[System]) -> tuple[list[System], list[System]]:
+    """Those that decode, and then those that choose among what these have answered."""
+    decoding = [system for system in systems if not system.rule]
+    return decoding, [system for system in systems if system.rule]

@@ -1,0 +1,107 @@
+"""Puts questions to systems, for studies: what was answered before is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.evaluation.running.journal import Answer, Journal, journal_path
+from gac_app.evaluation.running.runner import Progress, evaluate
+from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
+from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks.task import Task
+
+if TYPE_CHECKING:
+    from gac_app.decoding.ensemble import Ensemble
+
+
+class Asker:
+    """Puts questions of one file to systems.
+
+    Args:
+        ensemble: stays the caller's.
+        questions: all of the file, whatever is asked of it: the journals are named by them.
+        folder: where journals lie.
+        parallel: answers under way at once.
+        fresh: ask again, once, what earlier runs have answered.
+        on_progress: is told how far a call is; what it raises ends it.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        task: Task,
+        questions: Sequence[Question],
+        folder: Path,
+        *,
+        parallel: int = 1,
+        fresh: bool = False,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self.ensemble = ensemble
+        self.task = task
+        self._questions = questions
+        self._folder = folder
+        self._parallel = parallel
+        self._fresh = fresh
+        self._on_progress = on_progress
+        self._journals: dict[System, Journal] = {}
+        self._given: dict[str, list[GivenAnswer]] = {}  # by question
+        self._label = ""
+
+    @property
+    def asked(self) -> list[AskedQuestion]:
+        """Every question asked so far, with all answers."""
+        return [
+            AskedQuestion(question.id, question.as_prompt, question.accepted, self._given[question.id])
+            for question in self._questions
+            if question.id in self._given
+        ]
+
+    def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
+        """Every system's answers to `asked`, some of the questions, in their order."""
+        candidates = [candidate for system in systems for candidate in system.candidates]
+        journals = {system: self._journal(system) for system in [*systems, *candidates]}
+        found = evaluate(
+            self.ensemble, self.task, asked, journals, num_parallel=self._parallel, on_progress=self._on_progress
+        )
+        for system in systems:
+            for answer in found[system]:
+                self._note(system, answer)
+        return {system: found[system] for system in systems}
+
+    def _note(self, system: System, answer: Answer) -> None:
+        name = system.name + self._label
+        given = self._given.setdefault(answer.question_id, [])
+        if all(other.system != name for other in given):
+            given.append(GivenAnswer(name, answer.said, answer.is_right, answer.text, answer.error))
+
+    def by(self, task: Task, label: str) -> Asker:
+        """One that puts the same questions by another protocol; `label` tells its answers from this one's."""
+        other = copy(self)
+        other.task, other._label, other._journals = task, label, {}
+        return other
+
+    def _journal(self, system: System) -> Journal:
+        if system not in self._journals:
+            path = journal_path(
+                self._folder, self.ensemble.config, self.ensemble.engines, self.task, system, self._questions
+            )
+            if self._fresh:
+                path.unlink(missing_ok=True)
+            self._journals[system] = Journal(path)
+        return self._journals[system]
+
+
+def check_room(config: Config, parallel: int) -> None:
+    """Raise RequestError where so many answers at once do not fit: each holds up to two sequences in each member."""
+    for member in config.members:
+        if member.max_sequences < 2 * parallel:
+            raise RequestError(
+                "parallel", f"{parallel} answers at once need max_sequences {2 * parallel} of {member.name}"
+            )

@@ -1,0 +1,1 @@
+"""Questions, prompts, and whether an answer matches. Knows no model."""

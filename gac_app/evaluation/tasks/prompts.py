@@ -1,0 +1,64 @@
+"""Prompts to be answered one after another, from JSON Lines, CSV or plain lines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.errors import RequestError
+from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows
+
+MAX_PROMPTS_CHARS = 250_000  # of all together
+_KEYS = ("prompt", "question", "instruction", "text", "input")  # where a prompt may stand, the first that is there
+
+
+def parse_prompts(text: str, max_prompts: int) -> list[str]:
+    """The prompts of a text: JSON Lines of strings or objects, CSV with a heading "prompt", or a prompt a line.
+
+    Raises:
+        RequestError: naming the line that is wrong, or where there are none or too many.
+    """
+    if len(text) > MAX_PROMPTS_CHARS:
+        raise RequestError("prompts", f"have {len(text):,} characters; at most {MAX_PROMPTS_CHARS:,} are taken")
+    lines = _from_csv(text) or _from_lines(text)
+    found = []
+    for number, prompt in lines:
+        if len(prompt) > MAX_PROMPT_CHARS:
+            raise RequestError("prompts", f"line {number}: is longer than {MAX_PROMPT_CHARS:,} characters")
+        found.append(prompt)
+    if not found:
+        raise RequestError("prompts", "are missing; give one a line")
+    if len(found) > max_prompts:
+        raise RequestError("prompts", f"there are {len(found):,}; at most {max_prompts:,} are taken at once")
+    return found
+
+
+def _from_csv(text: str) -> list[tuple[int, str]]:
+    """Empty where the first line has no heading of a prompt."""
+    headings = csv_headings(text)
+    key = next((key for key in _KEYS if key in headings), None)
+    if key is None:
+        return []
+    return [(number, row[key]) for number, row in csv_rows(text, "prompts") if (row[key] or "").strip()]
+
+
+def _from_lines(text: str) -> list[tuple[int, str]]:
+    is_json = text.lstrip()[:1] in ("{", '"')
+    return [
+        (number, _from_json(line, number) if is_json else line.strip())
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    ]
+
+
+def _from_json(line: str, number: int) -> str:
+    try:
+        value: Any = json.loads(line)
+    except ValueError:
+        raise RequestError("prompts", f"line {number}: is no JSON") from None
+    if isinstance(value, dict):
+        value = next((value[key] for key in _KEYS if key in value), None)
+    if not isinstance(value, str) or not value.strip():
+        raise RequestError("prompts", f"line {number}: has no text as {', '.join(_KEYS)}")
+    return value

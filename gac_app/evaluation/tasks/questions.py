@@ -1,0 +1,117 @@
+"""Questions of a benchmark, from JSON Lines or CSV.
+
+Generation: `{"question": "...", "answers": ["accepted", ...]}`, optionally `solution`, a worked answer.
+Multiple choice: `{"question": "...", "choices": ["...", ...], "answer": 0}`.
+In CSV the same are columns, `|` between several, and `answer` may be the right choice itself.
+Either may have an `id`, and a `domain` (or `task`) that it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows, read_text
+
+MAX_OWN_CHARS = 250_000  # of a visitor's questions
+
+
+class Question(BaseModel):
+    """One question. `answer` is the index of the right choice; -1 where there are no choices."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+    id: str = ""
+    question: str = Field(min_length=1)
+    choices: tuple[str, ...] = ()
+    answer: int = -1
+    answers: tuple[str, ...] = ()
+    solution: str = ""
+    domain: str = Field("", validation_alias=AliasChoices("domain", "task", "subject"))
+
+    @property
+    def is_choice(self) -> bool:
+        return 0 <= self.answer < len(self.choices)
+
+    @property
+    def as_prompt(self) -> str:
+        """The question as one would ask it in a chat."""
+        return "\n".join([self.question.strip(), *(f"- {choice.strip()}" for choice in self.choices)])
+
+    @property
+    def accepted(self) -> str:
+        """The right choice, or the answers taken as right."""
+        return self.choices[self.answer] if self.is_choice else " / ".join(self.answers)
+
+
+def read_questions(path: Path) -> list[Question]:
+    """All questions of a file, in its order. Raises RequestError, naming the line that is wrong."""
+    return parse_questions(read_text(path, "data"), "data", f"{path}")
+
+
+def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
+    """All questions of a text, in its order: JSON Lines, or CSV with a line of headings.
+
+    Args:
+        field: that errors name.
+        source: where the text is from, for errors.
+
+    Raises:
+        RequestError: naming the line that is wrong.
+    """
+    where = f"{source}, " if source else ""
+    rows = enumerate(text.split("\n"), start=1) if text.lstrip().startswith("{") else _csv_rows(text, field)
+    questions = [_question(row, field, f"{where}line {n}", n) for n, row in rows if row.strip()]
+    if not questions:
+        raise RequestError(field, f"{source}: holds no questions" if source else "are missing; give one a line")
+    ids = [question.id for question in questions]
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise RequestError(field, f"{where}the id {twice[:40]!r} stands twice")
+    return questions
+
+
+def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
+    """Rows of CSV as JSON; without a heading "question" the lines themselves, for others to refuse."""
+    if "question" not in csv_headings(text):
+        yield from enumerate(text.split("\n"), start=1)
+        return
+    for number, (_, row) in enumerate(csv_rows(text, field), start=2):
+        fields: dict[str, Any] = {key: value for key, value in row.items() if key and value}
+        choices = [choice.strip() for choice in fields.pop("choices", "").split("|") if choice.strip()]
+        answer = str(fields.pop("answer", "")).strip()
+        if choices:
+            fields |= {"choices": choices, "answer": choices.index(answer) if answer in choices else answer}
+        elif answers := fields.pop("answers", answer):
+            fields["answers"] = [one.strip() for one in answers.split("|")]
+        yield number, json.dumps(fields)
+
+
+def first_of_each_domain(questions: Sequence[Question], limit: int | None) -> list[Question]:
+    """At most `limit` questions, taken from the domains in turn: a sample of a file sorted by domain stays a sample.
+
+    The questions of a smaller limit are among those of a larger one.
+    """
+    domains: dict[str, list[Question]] = {}
+    for question in questions:
+        domains.setdefault(question.domain, []).append(question)
+    in_turn = [question for question in chain.from_iterable(zip_longest(*domains.values())) if question is not None]
+    return in_turn[:limit]
+
+
+def _question(line: str, field: str, where: str, number: int) -> Question:
+    try:
+        question = Question.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RequestError(field, f"{where}: {key + ': ' if key else ''}{first['msg']}") from None
+    if not (question.is_choice or question.answers):
+        raise RequestError(field, f"{where}: needs 'answers', or 'choices' with the index 'answer' of the right one")
+    return question if question.id else question.model_copy(update={"id": f"line-{number}"})

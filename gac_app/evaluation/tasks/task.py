@@ -1,0 +1,116 @@
+"""Tasks: how a benchmark's questions are put to a model and its answers judged. `task_files/` has a file for each.
+
+Prompts are raw documents, so that base and chat models read the same: a header, a few worked examples, the question.
+Two kinds of task: *generation* writes an answer, from which `extract` takes what `match` compares with the accepted
+ones; *choice* scores each choice as a continuation, and the one with the largest probability per byte is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from gac_app.errors import RequestError
+from gac_app.evaluation.tasks.matching import Match
+from gac_app.evaluation.tasks.questions import Question, read_questions
+
+_FOLDER = Path(__file__).parent / "task_files"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class Task(BaseModel):
+    """One benchmark's protocol. Templates know {question}, {options}, {domain} and, in `worked`, {answer}."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    about: str  # the protocol in a sentence, and what it follows
+    kind: Literal["generation", "choice"]
+    header: str = ""
+    ask: str  # ends where the answer begins
+    worked: str = " {answer}"  # the answer of an example that has no `solution`; a choice
+    separator: str = "\n\n"
+    choices: Literal["text", "letters"] = "text"  # what stands for a choice in `worked`
+    num_examples: int = 0  # worked examples before the question
+    examples: tuple[Question, ...] = ()  # those with the question's domain, or where there are none those without one
+    # generation only
+    stop: tuple[str, ...] = ()
+    max_new_tokens: int = 32
+    extract: str = r"(?s)(.+)"  # see `matching.extracted`
+    match: Match = "words"
+
+    def prompt(self, question: Question) -> str:
+        """The document that the answer continues."""
+        shown = [f"{self._asked(example)}{self._solution(example)}" for example in self._examples_for(question)]
+        header = self.header.format(domain=question.domain or "general knowledge")
+        return header + self.separator.join([*shown, self._asked(question)])
+
+    def continuations(self, question: Question) -> list[str]:
+        """One per choice, to be scored behind the prompt."""
+        texts = _LETTERS[: len(question.choices)] if self.choices == "letters" else question.choices
+        return [self.worked.format(answer=text.strip()) for text in texts]
+
+    def check(self, questions: Sequence[Question]) -> None:
+        """Raise RequestError where a question is not of this task's kind."""
+        for question in questions:
+            if self.kind == "choice" and not question.is_choice:
+                raise RequestError("data", f"{question.id}: {self.name} needs 'choices' and the index 'answer'")
+            if self.kind == "choice" and len(question.choices) > len(_LETTERS):
+                raise RequestError("data", f"{question.id}: has more than {len(_LETTERS)} choices")
+            if self.kind == "generation" and not question.answers:
+                raise RequestError("data", f"{question.id}: {self.name} needs 'answers'")
+
+    def with_examples(self, examples: Sequence[Question]) -> Task:
+        """This task with worked examples of the user's own instead of the built-in ones."""
+        self.check(examples)
+        return self.model_copy(update={"examples": tuple(examples), "num_examples": self.num_examples or 5})
+
+    def _examples_for(self, question: Question) -> list[Question]:
+        near = [e for e in self.examples if e.domain == question.domain] or [e for e in self.examples if not e.domain]
+        return [example for example in near if example.question != question.question][: self.num_examples]
+
+    def _asked(self, question: Question) -> str:
+        options = "\n".join(f"{_LETTERS[i]}. {text.strip()}" for i, text in enumerate(question.choices))
+        return self.ask.format(question=question.question.strip(), options=options)
+
+    def _solution(self, example: Question) -> str:
+        if self.kind == "choice":
+            return self.continuations(example)[example.answer]
+        return f" {example.solution}" if example.solution else self.worked.format(answer=example.answers[0])
+
+
+def task_names() -> list[str]:
+    """The built-in tasks."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_task(name: str) -> Task:
+    """The built-in task of that name. Raises RequestError where there is none."""
+    if name not in task_names():
+        raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}")
+    return Task.model_validate({"name": name, **_data(name)})
+
+
+def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, list[Question]]:
+    """A task and the questions of a file that fit it. Raises RequestError.
+
+    Args:
+        examples: a file of questions to take worked examples from, instead of the built-in ones.
+    """
+    task = load_task(name)
+    if examples:
+        task = task.with_examples(read_questions(examples))
+    questions = read_questions(data)
+    task.check(questions)
+    return task, questions
+
+
+def _data(name: str) -> dict[str, Any]:
+    """A file's keys; those it lacks are the ones of the task that it `extends`."""
+    data = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    base = data.pop("extends", None)
+    return {**_data(base), **data} if base else data

@@ -1,0 +1,1 @@
+"""The GGUF file format: metadata, tensors, quantised blocks. Knows no engine that computes it."""

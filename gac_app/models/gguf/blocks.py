@@ -1,0 +1,159 @@
+"""ggml's quantised matrices as whole numbers, scales and offsets: the same values, for other kernels.
+
+A row is cut into blocks, and a block's values are `scale * (weight - zero) + offset`, with `zero` half of what its bits
+can count. The layouts are those of ggml's `ggml-common.h`; `gguf.quants.dequantize` gives the values.
+
+Shape suffixes: `N` rows, `B` blocks of a row, `K` values of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType
+
+from gac_app.models.gguf.reading import Unsuited
+
+_Bytes = np.ndarray[Any, Any]  # of uint8
+_Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A quantised matrix.
+
+    Attributes:
+        weights: `[N, B, K]`, below 2 ** bits.
+        scales: `[N, B]`.
+        offsets: `[N, B]`; None = all are zero.
+        bits: 4 or 8.
+    """
+
+    weights: _Bytes
+    scales: _Floats
+    offsets: _Floats | None
+    bits: int
+
+    @property
+    def kind(self) -> tuple[int, int, bool]:
+        """What must be the same in matrices that are put together."""
+        return self.bits, self.weights.shape[-1], self.offsets is None
+
+    @property
+    def packed(self) -> _Bytes:
+        """The weights, two to a byte where they have four bits, the first in the lower half."""
+        return self.weights if self.bits == 8 else self.weights[..., 0::2] | (self.weights[..., 1::2] << 4)
+
+    @property
+    def in_8_bits(self) -> Blocks:
+        """The same values with weights of 8 bits."""
+        return self if self.bits == 8 else replace(self, weights=self.weights + np.uint8(128 - 8), bits=8)
+
+
+def blocks_of(data: np.ndarray[Any, Any], kind: GGMLQuantizationType) -> Blocks:
+    """Of a tensor's bytes `[N, bytes of a row]`. Raises Unsuited where it is quantised in another way."""
+    if kind not in _UNPACK:
+        raise Unsuited(f"it has matrices in {kind.name}")
+    num_bytes, unpack = _UNPACK[kind]
+    return unpack(np.ascontiguousarray(data).reshape(len(data), -1, num_bytes))
+
+
+def together(matrices: list[Blocks]) -> Blocks:
+    """Matrices of one kind as one, row under row."""
+    offsets = [matrix.offsets for matrix in matrices if matrix.offsets is not None]
+    return Blocks(
+        np.concatenate([matrix.weights for matrix in matrices]),
+        np.concatenate([matrix.scales for matrix in matrices]),
+        np.concatenate(offsets) if offsets else None,
+        matrices[0].bits,
+    )
+
+
+def _half(data: _Bytes) -> _Floats:
+    """Numbers of two bytes each, in the last axis."""
+    return np.ascontiguousarray(data).view("<f2").astype(np.float32)
+
+
+def _halves(data: _Bytes) -> _Bytes:
+    """The lower halves of these bytes, then the upper ones."""
+    return np.concatenate([data & 15, data >> 4], axis=-1)
+
+
+def _q8_0(data: _Bytes) -> Blocks:
+    return Blocks(data[..., 2:] ^ 0x80, _half(data[..., :2])[..., 0], None, 8)
+
+
+def _q4_0(data: _Bytes) -> Blocks:
+    return Blocks(_halves(data[..., 2:]), _half(data[..., :2])[..., 0], None, 4)
+
+
+def _q4_1(data: _Bytes) -> Blocks:
+    scales, least = _half(data[..., :2])[..., 0], _half(data[..., 2:4])[..., 0]
+    return Blocks(_halves(data[..., 4:]), scales, least + 8 * scales, 4)
+
+
+def _five_bits(lower: _Bytes, fifth: _Bytes) -> _Bytes:
+    """Weights whose fifth bits stand apart, with 128 in the place of 16."""
+    weights: _Bytes = _halves(lower) | (np.unpackbits(fifth, axis=-1, bitorder="little") << 4)
+    return weights + np.uint8(128 - 16)
+
+
+def _q5_0(data: _Bytes) -> Blocks:
+    return Blocks(_five_bits(data[..., 6:], data[..., 2:6]), _half(data[..., :2])[..., 0], None, 8)
+
+
+def _q5_1(data: _Bytes) -> Blocks:
+    scales, least = _half(data[..., :2])[..., 0], _half(data[..., 2:4])[..., 0]
+    return Blocks(_five_bits(data[..., 8:], data[..., 4:8]), scales, least + 16 * scales, 8)
+
+
+def _scales_of_k(data: _Bytes) -> tuple[_Floats, _Floats]:
+    """Of the eight blocks in each of Q4_K's and Q5_K's: scales and least values, six bits each in 12 bytes."""
+    packed = data[..., 4:16]
+    low, mid, high = packed[..., :4], packed[..., 4:8], packed[..., 8:]
+    scales = np.concatenate([low & 63, (high & 15) | ((low >> 6) << 4)], axis=-1)
+    least = np.concatenate([mid & 63, (high >> 4) | ((mid >> 6) << 4)], axis=-1)
+    rows = (len(data), -1)
+    return (_half(data[..., :2]) * scales).reshape(rows), -(_half(data[..., 2:4]) * least).reshape(rows)
+
+
+def _lower_of_k(data: _Bytes) -> _Bytes:
+    """Of four pairs of blocks: the first of a pair in the lower halves of its bytes."""
+    pairs = data.reshape(*data.shape[:2], 4, 32)
+    return np.stack([pairs & 15, pairs >> 4], axis=-2).reshape(len(data), -1, 32)
+
+
+def _q4_k(data: _Bytes) -> Blocks:
+    scales, least = _scales_of_k(data)
+    return Blocks(_lower_of_k(data[..., 16:]), scales, least + 8 * scales, 4)
+
+
+def _q5_k(data: _Bytes) -> Blocks:
+    scales, least = _scales_of_k(data)
+    fifth = np.stack([(data[..., 16:48] >> bit) & 1 for bit in range(8)], axis=-2).reshape(len(data), -1, 32)
+    weights = (_lower_of_k(data[..., 48:]) | (fifth << 4)) + np.uint8(128 - 16)
+    return Blocks(weights, scales, least + 16 * scales, 8)
+
+
+def _q6_k(data: _Bytes) -> Blocks:
+    lower = _halves(data[..., :128].reshape(*data.shape[:2], 2, 64)).reshape(*data.shape[:2], 2, 4, 32)
+    two_bits = data[..., 128:192].reshape(*data.shape[:2], 2, 1, 32)
+    upper = np.concatenate([(two_bits >> bit) & 3 for bit in (0, 2, 4, 6)], axis=-2)
+    weights = (lower | (upper << 4)).reshape(len(data), -1, 16) + np.uint8(128 - 32)
+    scales = np.ascontiguousarray(data[..., 192:208]).view(np.int8) * _half(data[..., 208:])
+    return Blocks(weights, scales.astype(np.float32).reshape(len(data), -1), None, 8)
+
+
+_UNPACK: dict[GGMLQuantizationType, tuple[int, Callable[[_Bytes], Blocks]]] = {  # with the bytes of a block
+    GGMLQuantizationType.Q8_0: (34, _q8_0),
+    GGMLQuantizationType.Q4_0: (18, _q4_0),
+    GGMLQuantizationType.Q4_1: (20, _q4_1),
+    GGMLQuantizationType.Q5_0: (22, _q5_0),
+    GGMLQuantizationType.Q5_1: (24, _q5_1),
+    GGMLQuantizationType.Q4_K: (144, _q4_k),
+    GGMLQuantizationType.Q5_K: (176, _q5_k),
+    GGMLQuantizationType.Q6_K: (210, _q6_k),
+}

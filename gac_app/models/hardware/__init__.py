@@ -1,0 +1,1 @@
+"""Devices, their memory, and which member runs where. Knows no model format."""

@@ -1,0 +1,169 @@
+"""Weights that a library maps from a file, moved into memory of the process, in large pages where there are any.
+
+Whoever streams through weights in pages of 4 KiB waits for tables of pages as much as for memory, in a virtual machine
+above all, and so do two cores that stream at once. Files lie in large pages on few systems, other memory on nearly
+every Linux that is asked to (transparent huge pages, `madvise`). And whoever reads a page of a file that was cut short
+meanwhile is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import sys
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gac_app.models.hardware.devices import main_memory_bytes
+
+_SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
+_MOST_SHARE = 1 / 8  # of main memory, that a file may be large: processes share a file, but not what is moved
+_PAGES_AT_ONCE = 64  # that are copied before they are moved
+_RUN_BYTES = 128 << 20  # of a file that fills no large pages, copied before they are moved
+_FIXED_NO_REPLACE = 0x100000  # Linux constants that `mmap` does not name
+_MAY_MOVE, _TO_ADDRESS = 1, 2
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by file
+
+Part = tuple[int, int]  # of memory: where it begins and ends
+
+
+@contextmanager
+def in_large_pages(file: Path, owner: object) -> Iterator[None]:
+    """Let what this process has mapped of a file by the end of this context be its own: in large pages where it fills
+    them, in small ones elsewhere. What happens to the file afterwards does not matter.
+
+    Addresses and bytes stay the same, also for those who read meanwhile. A file that is large beside main memory stays
+    mapped, and so does any where the system is no Linux. One at a time is in the context for a file: what is moved must
+    not be unmapped meanwhile.
+
+    Args:
+        file: not to be written to before.
+        owner: who unmaps it. Gaps between mapped parts that share a page with them are taken as long as it lives.
+    """
+    name = str(file.resolve())
+    with _locks[name]:
+        yield
+        if sys.platform != "linux" or file.stat().st_size > (main_memory_bytes() or math.inf) * _MOST_SHARE:
+            return
+        if size := _large_page_bytes():
+            pages, gaps = _filled(_by_page(_mapped(name), size), size)
+            weakref.finalize(owner, _unmap, gaps).atexit = False
+            for start, end in _runs(pages, size):
+                _move(start, end, size)
+        for start, end in _mapped(name):
+            for part in range(start, end, _RUN_BYTES):
+                _move(part, min(end, part + _RUN_BYTES), mmap.PAGESIZE)
+
+
+@cache
+def _large_page_bytes() -> int:
+    """0 where there are none to be had."""
+    try:
+        enabled = (_SETTINGS / "enabled").read_text(encoding="ascii")
+        size = int((_SETTINGS / "hpage_pmd_size").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+    return 0 if "[never]" in enabled or sys.maxsize < 1 << 32 else size
+
+
+def _mapped(name: str) -> list[Part]:
+    """Where in memory a file is mapped, by address."""
+    parts = []
+    with Path("/proc/self/maps").open(encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            addresses, _, _, _, _, *path = line.rstrip("\n").split(maxsplit=5)
+            if path == [name]:
+                start, end = addresses.split("-")
+                parts.append((int(start, 16), int(end, 16)))
+    return parts
+
+
+def _by_page(parts: list[Part], size: int) -> dict[int, list[Part]]:
+    """What of these parts lies in each page of this size, by its address."""
+    pages: dict[int, list[Part]] = {}
+    for start, end in parts:
+        for page in range(start // size * size, end, size):
+            pages.setdefault(page, []).append((max(start, page), min(end, page + size)))
+    return pages
+
+
+def _filled(pages: dict[int, list[Part]], size: int) -> tuple[list[int], list[Part]]:
+    """The pages of which these parts fill most, and the rest is free; and what was free in them, which is taken now."""
+    filled, taken = [], []
+    for page, parts in pages.items():
+        if 2 * sum(end - start for start, end in parts) > size:
+            edges = [page, *(edge for part in parts for edge in part), page + size]
+            gaps = [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]
+            if _take(gaps):
+                filled.append(page)
+                taken += gaps
+    return filled, taken
+
+
+def _take(gaps: list[Part]) -> bool:
+    """Whether all of them were free."""
+    for index, (start, end) in enumerate(gaps):
+        found = _map(start, end - start, _FIXED_NO_REPLACE)
+        if found != start:
+            if found is not None:  # a kernel that does not know the flag
+                _unmap([(found, found + end - start)])
+            _unmap(gaps[:index])
+            return False
+    return True
+
+
+def _runs(pages: list[int], size: int) -> Iterator[Part]:
+    """Pages that follow one another, together: each run is a mapping of its own, and Linux has no more than 65,530."""
+    start = end = 0
+    for page in pages:
+        if page != end or end - start == _PAGES_AT_ONCE * size:
+            if start < end:
+                yield start, end
+            start = page
+        end = page + size
+    if start < end:
+        yield start, end
+
+
+def _move(start: int, end: int, size: int) -> None:
+    """Move a run of pages of this size; without memory for a copy they stay."""
+    length = end - start
+    room = _map(None, length + size)
+    if room is None:
+        return
+    copy, room_end = -(-room // size) * size, room + length + size
+    if size > mmap.PAGESIZE:
+        _libc().madvise(copy, length, mmap.MADV_HUGEPAGE)
+    ctypes.memmove(copy, start, length)
+    is_moved = _libc().mremap(copy, length, length, _MAY_MOVE | _TO_ADDRESS, start) == start
+    _unmap([(room, copy), (copy + length, room_end)] if is_moved else [(room, room_end)])
+
+
+def _map(address: int | None, size: int, flags: int = 0) -> int | None:
+    """Memory of zeros; None where there is none."""
+    flags |= mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    found = _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
+    return None if found == ctypes.c_void_p(-1).value else int(found)
+
+
+def _unmap(parts: list[Part]) -> None:
+    for start, end in parts:
+        if start < end:
+            _libc().munmap(start, end - start)
+
+
+@cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None)
+    address, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    libc.mmap.argtypes, libc.mmap.restype = [address, size, number, number, number, ctypes.c_long], address
+    libc.mremap.argtypes, libc.mremap.restype = [address, size, size, number, address], address
+    libc.madvise.argtypes, libc.munmap.argtypes = [address, size, number], [address, size]
+    return libc

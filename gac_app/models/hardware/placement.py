@@ -1,0 +1,195 @@
+"""Which member runs where: one member per GPU in turn, several for one that needs them, else the CPU's cores shared.
+
+Pure arithmetic on the configuration and the hardware, so that it is planned and tested without either GPUs or weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gac_app.config import MemberConfig
+from gac_app.models.hardware.devices import GIB, Devices, detect_devices, parse_devices
+
+__all__ = ["Placement", "Seat", "detect_devices", "parse_devices", "plan"]
+
+CPU = "cpu"
+# Weights are not all: KV caches and activations, and what CUDA itself takes.
+CACHE_MARGIN = 1.15
+RUNTIME_BYTES = GIB // 2
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+_QUANTIZED_BYTES = {"8bit": 1.1, "4bit": 0.6}  # embeddings and norms stay in half precision
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where one member runs."""
+
+    device: str | tuple[str, ...]  # several GPUs share its layers
+    num_threads: int  # on the CPU
+    size_bytes: int | None  # its estimated need; None where the config does not tell its parameters
+
+    @property
+    def is_on_cpu(self) -> bool:
+        return self.device == CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Seats by member name, in the config's order, and what will not fit. As a string: a table for a terminal.
+
+    Attributes:
+        are_apart: no member computes where another does, so that none becomes slower by what another does meanwhile.
+    """
+
+    seats: dict[str, Seat]
+    warnings: tuple[str, ...]
+    are_apart: bool
+
+    def __str__(self) -> str:
+        rows = [("member", "runs on", "needs about", "CPU threads")]
+        rows += [
+            (name, ", ".join(_listed(seat.device)), _gib(seat.size_bytes), str(seat.num_threads))
+            for name, seat in self.seats.items()
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+
+
+def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
+    """Seat every member; one that does not fit is seated nevertheless and warned of."""
+    gpus = _GpuMemory(devices)
+    chosen: dict[str, tuple[str, ...]] = {}
+    warnings: list[str] = []
+    # Members with a place of their own come first: the others take what they leave.
+    for member in sorted(members, key=lambda member: not _own_devices(member, devices)):
+        size_bytes = _size_bytes(member, on_gpu=True) or 0
+        chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
+        warnings += gpus.take(member.name, chosen[member.name], size_bytes)
+    num_threads = _cpu_threads([member for member in members if chosen[member.name] == (CPU,)], devices.num_cores)
+    seats = {member.name: _seat(member, chosen[member.name], num_threads.get(member.name, 1)) for member in members}
+    return Placement(seats, (*warnings, *_cpu_warnings(seats, devices)), _are_apart(seats, devices))
+
+
+def _seat(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Seat:
+    size_bytes = _size_bytes(member, on_gpu=names != (CPU,))
+    return Seat(names[0] if len(names) == 1 else names, member.num_threads or num_threads, size_bytes)
+
+
+def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
+    """Threads by member's name, so that the slowest forward pass is as fast as the cores allow.
+
+    A pass costs what its parameters do: every core goes to whoever has most of them for each of its threads.
+    """
+    threads = {member.name: member.num_threads or 1 for member in members}
+    costs = _costs(members)
+    open_names = [member.name for member in members if member.num_threads is None]
+    for _ in range(num_cores - sum(threads.values()) if open_names else 0):
+        threads[max(open_names, key=lambda name: costs[name] / threads[name])] += 1
+    return threads
+
+
+def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
+    """Of a forward pass on one core, relative to the others'; equal where the parameters of one are not known."""
+    params = {member.name: member.num_params for member in members}
+    return {name: num if num and all(params.values()) else 1.0 for name, num in params.items()}
+
+
+def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
+    """What the config names for this member, or the CPU where nothing else is possible; none = to be chosen."""
+    if member.device != "auto":
+        return _listed(member.device)
+    if member.max_memory:
+        return tuple(name for name in member.max_memory if name != CPU) or (CPU,)
+    needs_cpu = not devices.gpus or member.backend == "llama_cpp" or member.is_random
+    return (CPU,) if needs_cpu else ()
+
+
+def _size_bytes(member: MemberConfig, on_gpu: bool) -> int | None:
+    if member.num_params is None:
+        return None
+    if member.quantization != "none":
+        per_param = _QUANTIZED_BYTES[member.quantization]
+    elif member.dtype != "auto":
+        per_param = _BYTES[member.dtype]
+    elif not on_gpu and member.backend != "transformers" and _is_gguf(member):
+        per_param = 1.0  # llama.cpp keeps the file's quantised weights
+    else:
+        per_param = 2.0 if on_gpu else 4.0
+    return int(member.num_params * per_param * CACHE_MARGIN) + RUNTIME_BYTES
+
+
+def _is_gguf(member: MemberConfig) -> bool:
+    return any(len(parts) > 1 or parts[0].endswith(".gguf") for parts in member.mirrors)
+
+
+class _GpuMemory:
+    """Memory that is left on each GPU, and whose turn it is."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._left = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
+        self._names = list(self._left)
+        self._turn = 0
+        self._seen = "assumed" if devices.is_assumed else "here"
+
+    def choose(self, size_bytes: int) -> tuple[str, ...]:
+        """The next GPU in turn with room, else as many as it takes, the emptiest first; all if even they do not do."""
+        in_turn = self._names[self._turn :] + self._names[: self._turn]
+        for name in in_turn:
+            if size_bytes <= self._left[name]:
+                return (name,)
+        chosen: list[str] = []
+        for name in sorted(in_turn, key=lambda name: -self._left[name]):
+            chosen.append(name)
+            if sum(self._left[name] for name in chosen) >= size_bytes:
+                break
+        return tuple(sorted(chosen, key=self._names.index))
+
+    def take(self, member: str, devices: tuple[str, ...], size_bytes: int) -> list[str]:
+        """Book a member's need and pass the turn on; returns warnings where GPUs are missing or too small."""
+        gpus = [name for name in devices if name != CPU]
+        missing = [name for name in gpus if name not in self._left]
+        if missing:
+            return [f"{member}: {', '.join(missing)} not {self._seen}; there are {len(self._left)} GPUs"]
+        available = sum(self._left[name] for name in gpus)
+        is_short = bool(gpus) and CPU not in devices and size_bytes > available
+        # accelerate spreads the layers evenly, as far as each GPU goes.
+        for num_done, name in enumerate(sorted(gpus, key=self._left.__getitem__)):
+            taken = min(self._left[name], size_bytes // (len(gpus) - num_done))
+            self._left[name] -= taken
+            size_bytes -= taken
+            self._turn = (self._names.index(gpus[-1]) + 1) % len(self._names)
+        if not is_short:
+            return []
+        need = _gib(available + size_bytes)
+        return [f"{member} needs about {need} and finds {_gib(available)} free on {', '.join(gpus)}"]
+
+
+def _are_apart(seats: dict[str, Seat], devices: Devices) -> bool:
+    gpus = [name for seat in seats.values() for name in _listed(seat.device) if name != CPU]
+    num_threads = sum(seat.num_threads for seat in seats.values() if seat.is_on_cpu)
+    return len(gpus) == len(set(gpus)) and num_threads <= devices.num_cores
+
+
+def _cpu_warnings(seats: dict[str, Seat], devices: Devices) -> list[str]:
+    on_cpu = {name: seat for name, seat in seats.items() if seat.is_on_cpu}
+    need = sum(seat.size_bytes or 0 for seat in on_cpu.values())
+    warnings = []
+    if devices.memory_bytes is not None and need > devices.memory_bytes:
+        there = _gib(devices.memory_bytes)
+        warnings.append(f"{', '.join(on_cpu)}: about {_gib(need)} needed in main memory, which has {there}")
+    num_threads = sum(seat.num_threads for seat in on_cpu.values())
+    if num_threads > max(devices.num_cores, len(on_cpu)):
+        warnings.append(
+            f"{num_threads} CPU threads on {devices.num_cores} cores: threads that wait for each other slow all down"
+        )
+    return warnings
+
+
+def _listed(device: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (device,) if isinstance(device, str) else device
+
+
+def _gib(num_bytes: int | None) -> str:
+    return "?" if num_bytes is None else f"{num_bytes / GIB:.1f} GiB"

@@ -1,0 +1,1 @@
+"""Models computed by transformers, on a GPU, a CPU, or spread over several."""

@@ -1,0 +1,129 @@
+"""Several sequences in one row: a forward pass over `[1, N]` ids of which each sequence has a stretch.
+
+Embedding, linear layers and head work on every position by itself, so they need not know. Attention does not, and
+is therefore ours: each stretch attends to its own sequence's cache by the library's `sdpa`, without padding, without
+masks between sequences and without copying caches together. What a layer may see (everything before, a sliding
+window, a chunk) is the library's own mask function, asked per stretch.
+
+Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions of the pass, `D` a head's width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from gac_app.models.hf.cache import KeyValueCache
+
+ATTENTION = "gac_packed"  # the name under which transformers knows this attention
+
+
+@dataclass(slots=True)
+class Stretch:
+    """The positions `start` to `end` of a pass: ids that stand behind what `cache` holds of their sequence.
+
+    Attributes:
+        length: positions of the sequence once these are read.
+    """
+
+    cache: KeyValueCache
+    start: int
+    end: int
+    num_ids: int = field(init=False)
+    length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.num_ids = self.end - self.start
+        self.length = self.cache.length + self.num_ids
+
+    def rows_of(self, states_1xND: torch.Tensor) -> torch.Tensor:
+        """What belongs to these positions of what was computed for all of the pass."""
+        if states_1xND.shape[2] == self.num_ids:  # the only stretch; a view would cost as much as copying a step
+            return states_1xND
+        return states_1xND.narrow(2, self.start, self.num_ids)
+
+
+class PackedCache(Cache):  # type: ignore[misc]
+    """What the model takes for its cache during one pass: hands every stretch's keys and values to its own cache."""
+
+    def __init__(self, stretches: list[Stretch]) -> None:
+        super().__init__(layer_class_to_replicate=DynamicLayer)
+        self.stretches = stretches
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        for stretch in self.stretches:
+            stretch.cache.write(layer_idx, stretch.rows_of(key_states), stretch.rows_of(value_states))
+        return key_states, value_states  # `_attention` takes the rest from the stretches
+
+
+class _PackedMask:
+    """What the positions of each stretch may see in one kind of layer; made once per pass, stretch and device."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._local_size: int | None = options.get("local_size")  # window or chunk; None = sees everything
+        self._made: dict[tuple[int, torch.device], torch.Tensor | None] = {}
+
+    def first_seen(self, stretch: Stretch) -> int:
+        """The position before which none is seen."""
+        return max(0, stretch.cache.length - self._local_size + 1) if self._local_size else 0
+
+    def of(self, stretch: Stretch, device: torch.device) -> torch.Tensor | None:
+        """True where seen, [1, 1, ids of the stretch, positions from `first_seen` on]; None = causal."""
+        key = (stretch.start, device)
+        if key not in self._made:
+            first = self.first_seen(stretch)
+            shape = {"batch_size": 1, "q_length": stretch.num_ids, "q_offset": stretch.cache.length}
+            seen = {"kv_length": stretch.length - first, "kv_offset": first, "device": device}
+            self._made[key] = sdpa_mask(**{**self._options, **shape, **seen})
+        return self._made[key]
+
+    @cached_property
+    def unpacked(self) -> torch.Tensor | None:
+        """The mask of a pass that is not packed, as the model asked for it."""
+        made: torch.Tensor | None = sdpa_mask(**self._options)
+        return made
+
+
+def _mask(**options: Any) -> _PackedMask:
+    return _PackedMask(options)
+
+
+def _attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: _PackedMask,
+    *,
+    packed: PackedCache | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. `packed` comes from the call of the model."""
+    if packed is None:  # somebody else runs the model, such as its own `generate`
+        unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked, **options)
+        return unpacked, None
+    outputs = []
+    for stretch in packed.stretches:
+        first = attention_mask.first_seen(stretch)
+        keys_1HND, values_1HND = stretch.cache.positions(module.layer_idx, first, stretch.length)
+        mask = attention_mask.of(stretch, query.device)
+        outputs.append(
+            sdpa_attention_forward(module, stretch.rows_of(query), keys_1HND, values_1HND, mask, **options)[0]
+        )
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1), None
+
+
+def register() -> None:
+    """Make the attention known to transformers; doing so again changes nothing."""
+    AttentionInterface.register(ATTENTION, _attention)
+    AttentionMaskInterface.register(ATTENTION, _mask)

@@ -1,0 +1,154 @@
+"""From files to a `TransformersModel`: what may be trusted, in which precision, on which device."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Here, not on use: transformers resolves names lazily, which breaks where two threads are the first to ask.
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from gac_app.config import MemberConfig
+from gac_app.errors import ModelLoadError
+from gac_app.models.hf.conversion import converted
+from gac_app.models.hf.model import TransformersModel
+from gac_app.models.sources import ModelFiles
+
+# transformers patches classes of its own while it loads (which weights are tied, what is initialised): two loads
+# at once leave one model with a head of random numbers.
+_LOADING = threading.Lock()
+
+
+def load(
+    member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str | tuple[str, ...], num_threads: int | None
+) -> TransformersModel:
+    """Load a member's model.
+
+    Args:
+        member: its configuration; dtype "auto" is float32 on a CPU and the files' own on a GPU.
+        files: what `sources.resolve` gave.
+        cache_dir: where a converted GGUF file is kept.
+        device: "cpu", "cuda:0", or several that accelerate spreads the layers over.
+        num_threads: CPU threads of one forward pass; None = torch's own choice.
+
+    Raises:
+        ModelLoadError: where the files are damaged, untrusted or do not fit, naming the member and the reason.
+    """
+    with _LOADING:
+        return _load(member, files, cache_dir, device, num_threads)
+
+
+def _load(
+    member: MemberConfig, files: ModelFiles, cache_dir: Path, device: str | tuple[str, ...], num_threads: int | None
+) -> TransformersModel:
+    directory = converted(files.path, cache_dir) if files.kind == "gguf" else files.path
+    _check_trust(member, directory)
+    _check_safetensors(member, directory)
+    trusted = {"trust_remote_code": member.allow_remote_code, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, **trusted)
+        model = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=_dtype(member, device),
+            use_safetensors=None if member.allow_pickle else True,
+            **_placed(member, device),
+            **_quantized(member),
+            **trusted,
+        )
+    except torch.OutOfMemoryError as error:
+        raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
+    except Exception as error:  # what a damaged or unknown model raises comes from anywhere in several libraries
+        raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+    return TransformersModel(
+        member.name,
+        model.eval(),
+        tokenizer,
+        num_threads=num_threads,
+        context_length=member.context_length,
+        max_sequences=member.max_sequences,
+        chat_template=member.chat_template,
+    )
+
+
+def _check_trust(member: MemberConfig, directory: Path) -> None:
+    """Refuse a repository that brings its own code, before anything of it is read by a library that would run it."""
+    if member.allow_remote_code:
+        return
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        path = directory / name
+        try:
+            has_code = path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ModelLoadError(f"{member.name}: {path} is not valid JSON: {error}") from error
+        if has_code:
+            raise ModelLoadError(
+                f"{member.name}: {path} wants to run the repository's own Python code ('auto_map'); that is refused "
+                "unless the config says 'allow_remote_code: true' for this member"
+            )
+
+
+def _check_safetensors(member: MemberConfig, directory: Path) -> None:
+    """Open every weights file, which compares its header with its size, to name a damaged one."""
+    from safetensors import SafetensorError, safe_open
+
+    index = directory / "model.safetensors.index.json"
+    names = {path.name for path in directory.glob("*.safetensors")}
+    if index.is_file():
+        names |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    for name in sorted(names):
+        path = directory / name
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelLoadError(f"{member.name}: {path} is damaged or incomplete: {error}") from error
+
+
+def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
+    if member.dtype != "auto":
+        return getattr(torch, member.dtype)
+    # Half precision is slow on many CPUs, and its chunks differ from its single steps.
+    return torch.float32 if device == "cpu" else "auto"
+
+
+def _placed(member: MemberConfig, device: str | tuple[str, ...]) -> dict[str, Any]:
+    """from_pretrained's arguments for one device, or for accelerate to spread the layers over several."""
+    if isinstance(device, str) and not member.max_memory:
+        return {"device_map": {"": device}}
+    devices = (device,) if isinstance(device, str) else device
+    return {"device_map": "auto", "max_memory": _accelerate_memory(member.max_memory, devices)}
+
+
+def _accelerate_memory(max_memory: Mapping[str, str], devices: tuple[str, ...]) -> dict[int | str, int | str]:
+    """accelerate counts GPUs by number and takes any that is left out, so that all but `devices` get nothing."""
+    from accelerate.utils import get_max_memory
+
+    wanted = {_accelerate_key(name): amount for name, amount in max_memory.items()}
+    allowed = {_accelerate_key(name) for name in devices} | set(wanted)
+    free: dict[int | str, int | str] = get_max_memory()
+    return {key: wanted.get(key, free[key]) if key in allowed else 0 for key in {**free, **wanted}}
+
+
+def _accelerate_key(device: str) -> int | str:
+    return int(device.removeprefix("cuda:")) if device.startswith("cuda:") else device
+
+
+def _quantized(member: MemberConfig) -> dict[str, Any]:
+    if member.quantization == "none":
+        return {}
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelLoadError(
+            f"{member.name}: quantization {member.quantization} needs the package bitsandbytes, which is not installed"
+        )
+    from transformers import BitsAndBytesConfig
+
+    if member.quantization == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    compute = torch.bfloat16 if member.dtype == "auto" else getattr(torch, member.dtype)
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=compute)}

@@ -1,0 +1,80 @@
+"""How a transformers model is run: packed passes where it gives the same in them as by itself, else single ones."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any
+
+import torch
+
+from gac_app.models.hf.attention import ATTENTION, register
+from gac_app.models.hf.passes import PackedPasses, Passes, SinglePasses, Work
+
+_log = logging.getLogger(__name__)
+
+# These stretch the positions of a whole pass by the longest sequence in it.
+_UNPACKABLE_ROPE = {"dynamic", "longrope"}
+_PROBE_IDS = ((1, 2, 3), (4,))  # of two sequences, each read twice
+# Total variation. Half precision alone gave up to 0.04; a model that takes rows for neighbours is off by most of 1.
+_PROBE_BOUND = 0.3
+
+
+def passes_for(name: str, model: Any) -> Passes:
+    """The passes of a model, which from then on has the attention that they need.
+
+    What this model's code does with a cache or a mask is not known from outside, so packing is trusted only after a
+    few ids read in packed passes gave what the library's own way gives.
+    """
+    single = SinglePasses(model)
+    if not _may_pack(model):
+        _log.info("%s: its sequences are read one after the other", name)
+        return single
+    own_attention = model.config._attn_implementation
+    try:
+        with torch.inference_mode():
+            expected = _read_singly(single)
+            register()
+            model.set_attn_implementation(ATTENTION)
+            packed = PackedPasses(model)
+            distance = _distance(_read_packed(packed), expected)
+        reason = f"off by {distance:.2f}"
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        distance, reason = 1.0, f"{type(error).__name__}: {error}"
+    if distance <= _PROBE_BOUND:
+        return packed
+    _log.warning("%s: its sequences are read one after the other, a shared pass does not fit it (%s)", name, reason)
+    model.set_attn_implementation(own_attention)
+    return single
+
+
+def _may_pack(model: Any) -> bool:
+    """Whether attention and masks are the library's, and positions can be given."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
+    return (
+        model.config._attn_implementation == "sdpa"
+        and model._supports_attention_backend
+        and "position_ids" in inspect.signature(model.forward).parameters
+        and not kinds & _UNPACKABLE_ROPE
+    )
+
+
+def _read_singly(passes: SinglePasses) -> list[torch.Tensor]:
+    works = [Work(passes.new_cache(), [*ids, *ids], 2 * len(ids)) for ids in _PROBE_IDS]
+    return passes.run(works)
+
+
+def _read_packed(passes: PackedPasses) -> list[torch.Tensor]:
+    caches = [passes.new_cache() for _ in _PROBE_IDS]
+    halves = [
+        passes.run([Work(cache, list(ids), len(ids)) for cache, ids in zip(caches, _PROBE_IDS, strict=True)])
+        for _ in range(2)
+    ]
+    return [torch.cat(parts) for parts in zip(*halves, strict=True)]
+
+
+def _distance(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest total variation between distributions after the same ids."""
+    probs_NV, others_NV = (torch.cat(logits).float().softmax(1) for logits in (found, expected))
+    return float((probs_NV - others_NV).abs().sum(1).max()) / 2

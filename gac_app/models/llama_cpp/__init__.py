@@ -1,0 +1,1 @@
+"""GGUF files computed, or only tokenised, by llama.cpp."""

@@ -1,0 +1,114 @@
+"""llama.cpp's C functions, by way of the binding's CFFI module; the only file that imports it.
+
+The binding's own high-level class hands out neither full logits of several sequences nor cache surgery, so the C API
+(include/llama.h) is called directly. A failed assertion in C ends the process: files are tried in a child first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import subprocess
+import sys
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gac_app.errors import ModelLoadError
+from gac_app.models.child_process import ChildFailed, run_module
+
+BINDING = "llama-cpp-py-sync"
+PROBE_TIMEOUT_S = 120
+_log_callback: Any = None  # C keeps a pointer to it, so it must live as long as the library
+_once = threading.Lock()  # members load in parallel: a second callback would free the first while C calls it
+
+
+class LlamaCppMissingError(ModelLoadError):
+    """There is no llama.cpp for this machine."""
+
+
+class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
+    """llama.cpp took the trying process down: the file is damaged, or the wheel does not suit this processor."""
+
+
+def library() -> tuple[Any, Any]:
+    """(ffi, lib), loaded and silenced once. Raises LlamaCppMissingError where there is no usable wheel."""
+    with _once:
+        return _open_library()
+
+
+@cache
+def _open_library() -> tuple[Any, Any]:
+    global _log_callback
+    try:
+        from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
+
+        ffi, lib = get_ffi(), get_lib()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise LlamaCppMissingError(f"llama.cpp is not available on this machine: {error}") from error
+    _log_callback = ffi.callback("void(enum ggml_log_level, const char *, void *)", lambda level, text, data: None)
+    lib.llama_log_set(_log_callback, ffi.NULL)
+    lib.llama_backend_init()
+    return ffi, lib
+
+
+def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = False) -> Any:
+    """The `llama_model *` of a GGUF file, or of its vocabulary and metadata. Raises ModelLoadError."""
+    ffi, lib = library()
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers, params.vocab_only = num_gpu_layers, vocab_only
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    if model == ffi.NULL:
+        raise ModelLoadError(f"{path.name}: llama.cpp cannot load it; is the file whole and a GGUF model?")
+    return model
+
+
+def probe(path: Path, cache_dir: Path) -> None:
+    """Load a GGUF file and decode one token in a child process, so that an abort in C harms nobody.
+
+    A file that passed is remembered in `cache_dir` by its size and time, and not tried again.
+
+    Raises:
+        ModelLoadError: naming the file, and what happened.
+        ProbeCrashed: where the child was killed by a signal.
+    """
+    status = path.stat()
+    known = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{importlib.metadata.version(BINDING)}"
+    marker = cache_dir / "probed" / hashlib.sha256(known.encode()).hexdigest()[:32]
+    if marker.exists():
+        return
+    try:
+        run_module("gac_app.models.llama_cpp.library", path, timeout_s=PROBE_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise ModelLoadError(f"{path.name}: llama.cpp did not load it within {PROBE_TIMEOUT_S} s") from None
+    except ChildFailed as failure:
+        if failure.signal:
+            what = f"llama.cpp crashed when the file was tried (signal {failure.signal})"
+            raise ProbeCrashed(f"{path.name}: {what}") from None
+        raise ModelLoadError(str(failure)) from None
+    with contextlib.suppress(OSError):  # where nothing can be kept, every start tries
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+
+
+def _decode_one_token(path: Path) -> None:
+    ffi, lib = library()
+    model = load_weights(path, num_gpu_layers=0)
+    params = lib.llama_context_default_params()
+    params.n_ctx, params.n_threads, params.n_threads_batch = 64, 1, 1
+    context = lib.llama_init_from_model(model, params)
+    if context == ffi.NULL:
+        raise ModelLoadError(f"{path.name}: llama.cpp cannot make a context for it")
+    token = ffi.new("llama_token[1]", [0])
+    status = lib.llama_decode(context, lib.llama_batch_get_one(token, 1))
+    if status != 0:
+        raise ModelLoadError(f"{path.name}: llama.cpp cannot decode with it (status {status})")
+
+
+if __name__ == "__main__":
+    try:
+        _decode_one_token(Path(sys.argv[1]))
+    except ModelLoadError as error:
+        sys.exit(str(error))

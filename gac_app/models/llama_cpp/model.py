@@ -1,0 +1,209 @@
+"""GGUF models through llama.cpp: full logits, several sequences per forward pass, rewind and fork.
+
+Laws hold in total variation: llama.cpp picks other kernels for larger chunks, so logits of a chunk and of single steps
+are equal only while the kernels are (measured on quantised models: at most 0.06 and no argmax changed in contexts of a
+hundred tokens, 0.07 where 750 were split differently).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gac_app.errors import MemberError, ModelLoadError
+from gac_app.models.base import Read, Sequence
+from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
+from gac_app.models.llama_cpp.library import load_weights
+
+BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
+_CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it
+_CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
+_WORTH_FILLING = 5  # steps of one batch from which gaps between their slots are filled
+_NOBODY = -1  # whose read a filler is
+
+_Row = tuple[int, int, int, int, bool]  # read, slot, position, id, is its distribution wanted
+
+
+class LlamaCppModel(GgufModel):
+    """A GGUF file.
+
+    Args:
+        name: the member's name.
+        path: the .gguf file.
+        num_threads: threads of one forward pass; more than there are free cores makes it a hundred times slower.
+        context_length: most ids per sequence; None = what the model was trained for, at most 4,096.
+        max_sequences: sequences held at once. Memory for all of them, each at full length, is set aside here.
+        chat_template: Jinja; None = the file's own, "" = none.
+        num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
+
+    Attributes:
+        weights: the `llama_model *`, of which several contexts can be made.
+
+    Raises:
+        ModelLoadError: where the file cannot be loaded.
+    """
+
+    max_shared_ids = 1  # longer reads have their batches to themselves (see `_chunks`)
+    pass_ids = 128
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        *,
+        num_threads: int = 1,
+        context_length: int | None = None,
+        max_sequences: int = 8,
+        chat_template: str | None = None,
+        num_gpu_layers: int = 0,
+    ) -> None:
+        with nullcontext() if num_gpu_layers else in_large_pages(path, self):
+            self.weights = load_weights(path, num_gpu_layers)
+        super().__init__(name, self.weights, max_sequences, chat_template)
+        self.num_threads = num_threads
+        self.device = torch.device("cpu")
+        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
+        trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
+        self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
+        self._context = self._new_context(num_threads, max_sequences)
+        self._memory = self._lib.llama_get_memory(self._context)
+        # A longer batch is a failed assertion in C; one is never longer than the cache.
+        self._batch_tokens: int = self._lib.llama_n_batch(self._context)
+        self._batch = self._lib.llama_batch_init(self._batch_tokens, 0, 1)
+
+    def _new_context(self, num_threads: int, max_sequences: int) -> Any:
+        params = self._lib.llama_context_default_params()
+        # Each sequence has its cells to itself. Where they are shared, their order depends on what else runs, sums are
+        # taken in that order, and the same prompt does not always give the same text.
+        params.kv_unified = False
+        params.n_ctx = -(-self.context_length // _CELLS_STEP) * _CELLS_STEP * max_sequences
+        params.n_batch = params.n_ubatch = BATCH_TOKENS
+        params.n_seq_max = max_sequences
+        params.n_outputs_max_per_seq = BATCH_TOKENS
+        params.n_threads = params.n_threads_batch = num_threads
+        params.swa_full = True  # keeps what slid out of the window, without which there is no rewind
+        context = self._lib.llama_init_from_model(self.weights, params)
+        if context == self._ffi.NULL:
+            raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {params.n_ctx:,} tokens")
+        return context
+
+    # --- sequences
+
+    def _copy(self, sequence: Sequence, slot: int) -> None:
+        self._lib.llama_memory_seq_cp(self._memory, sequence.slot, slot, -1, -1)
+
+    def _forget_from(self, slot: int, position: int) -> None:
+        if not self._lib.llama_memory_seq_rm(self._memory, slot, position, -1):
+            raise MemberError(self.name, "exception", f"its cache cannot be rewound to position {position}")
+
+    # --- forward passes
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        self.take_threads()
+        rows: list[list[np.ndarray[Any, Any]]] = [[] for _ in reads]
+        chunks = list(_chunks(reads, self._batch_tokens))
+        for index, chunk in enumerate(chunks):
+            fillers = self._fillers(chunk)
+            is_last = index == len(chunks) - 1
+            try:
+                for row, owner in self._decode(sorted([*chunk, *fillers], key=_slot) if fillers else chunk):
+                    logits_V = self._logits(row)
+                    rows[owner].append(logits_V if is_last else logits_V.copy())
+            except Exception:
+                for read in reads:  # leave every cache as its sequence says it is
+                    self._forget_from(read.sequence.slot, read.sequence.num_cached)
+                raise
+            finally:
+                for _, slot, position, *_ in fillers:
+                    self._forget_from(slot, position)
+        for read in reads:
+            read.sequence.num_cached = len(read.sequence.ids)
+        return [torch.from_numpy(_stacked(row)) for row in rows]
+
+    def _fillers(self, chunk: list[_Row]) -> list[_Row]:
+        """Steps that nobody wants, for the gaps between the slots of a batch of steps.
+
+        llama.cpp computes at once only what stands in consecutive slots (see `_chunks`), and an id more costs less than
+        a second pass over the weights: seven steps of eight slots take 1.35 times all eight (Gemma 3 270M, Q4). The ids
+        are forgotten at once, and whoever has the slot goes on in the same cells.
+        """
+        if len(chunk) < _WORTH_FILLING:
+            return []
+        taken = {slot for _, slot, *_ in chunk}
+        gaps = [slot for slot in range(min(taken), max(taken)) if slot not in taken]
+        if 2 * len(gaps) > len(chunk):
+            return []
+        positions = [self._lib.llama_memory_seq_pos_max(self._memory, slot) + 1 for slot in gaps]
+        if max(positions, default=0) >= self.context_length:
+            return []
+        return [(_NOBODY, slot, position, chunk[0][3], True) for slot, position in zip(gaps, positions, strict=True)]
+
+    def _decode(self, chunk: list[_Row]) -> list[tuple[int, int]]:
+        """Run one chunk; returns (row of the batch, index of the read) per distribution wanted."""
+        batch = self._batch
+        batch.n_tokens = len(chunk)
+        batch.token[0 : len(chunk)] = [token_id for *_, token_id, _ in chunk]
+        wanted = []
+        for row, (owner, slot, position, _, is_wanted) in enumerate(chunk):
+            batch.pos[row] = position
+            batch.n_seq_id[row], batch.seq_id[row][0] = 1, slot
+            batch.logits[row] = is_wanted
+            if is_wanted and owner != _NOBODY:
+                wanted.append((row, owner))
+        status = self._lib.llama_decode(self._context, batch)
+        if status == _CACHE_FULL:
+            raise self._full()
+        if status != 0:
+            raise MemberError(self.name, "exception", f"llama_decode returned {status}")
+        return wanted
+
+    def _logits(self, row: int) -> np.ndarray[Any, Any]:
+        """Of a row of the batch, in memory that the next batch overwrites."""
+        pointer = self._lib.llama_get_logits_ith(self._context, row)
+        if pointer == self._ffi.NULL:
+            raise MemberError(self.name, "exception", "llama.cpp gave no logits")
+        num_bytes = 4 * len(self.vocabulary)
+        return np.frombuffer(self._ffi.buffer(pointer, num_bytes), dtype=np.float32)
+
+    def close(self) -> None:
+        self._lib.llama_batch_free(self._batch)
+        self._lib.llama_free(self._context)
+        self._lib.llama_model_free(self.weights)
+
+
+def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Rows as one array; a single one is not copied."""
+    return rows[0][None] if len(rows) == 1 else np.stack(rows)
+
+
+def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:
+    """The pending ids of all reads, in batches that fit.
+
+    Single steps share batches, in the order of their slots: llama.cpp computes at once only what stands in consecutive,
+    ascending slots (measured: steps in slots 1 and 0, or 0 and 2, take twice what one takes; in 0 and 1, 1.5 times). A
+    longer read, a prefill or a catching up, has its batches to itself: in company it would run through other kernels,
+    and the same prompt would not always give the same text.
+    """
+    rows = [_rows(owner, read) for owner, read in enumerate(reads)]
+    steps = sorted((row[0] for row in rows if len(row) == 1), key=_slot)
+    for row in (*(row for row in rows if len(row) > 1), steps):
+        yield from (row[start : start + batch_tokens] for start in range(0, len(row), batch_tokens))
+
+
+def _slot(row: _Row) -> int:
+    return row[1]
+
+
+def _rows(owner: int, read: Read) -> list[_Row]:
+    sequence = read.sequence
+    first_wanted = len(sequence.ids) - read.num_logits
+    return [
+        (owner, sequence.slot, position, sequence.ids[position], position >= first_wanted)
+        for position in range(sequence.num_cached, len(sequence.ids))
+    ]

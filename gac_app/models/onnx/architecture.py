@@ -1,0 +1,166 @@
+"""What a GGUF file says of its model, as far as a graph can be made of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType, GGUFReader
+
+from gac_app.models.gguf.blocks import Blocks, blocks_of
+from gac_app.models.gguf.reading import Unsuited, read_gguf
+from gac_app.models.onnx.layout import Layout
+
+_LOCAL_BASE = 10_000.0  # of rotary embeddings in Gemma 3's layers that see a window
+_HEAD_STEP = 16  # onnxruntime's attention turns heads of such widths
+_KNOWN_FIELDS = {
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "vocab_size",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "rope.dimension_count",
+    "rope.freq_base",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """What a file does not say of its architecture.
+
+    Attributes:
+        activation: an operator of onnxruntime's, with its attributes.
+        turns_neighbours: rotary embeddings turn neighbours; else the first half of a head against the second.
+        scales_embeddings: by the root of their width.
+        sees_all: of so many layers the last sees all ids, the others a window.
+    """
+
+    activation: tuple[str, dict[str, float]] = ("QuickGelu", {"alpha": 1.0})  # x * sigmoid(x)
+    turns_neighbours: bool = False
+    scales_embeddings: bool = False
+    sees_all: int = 1
+
+
+_FAMILIES = {
+    "llama": _Family(turns_neighbours=True),
+    "qwen2": _Family(),
+    "qwen3": _Family(),
+    "gemma3": _Family(activation=("FastGelu", {}), scales_embeddings=True, sees_all=6),
+}
+
+
+def architecture_of(gguf: Path) -> Architecture:
+    """Raises Unsuited where no graph can be made of a file."""
+    try:
+        return Architecture(read_gguf(gguf))
+    except Unsuited:
+        raise
+    except Exception as error:  # a header may say anything
+        raise Unsuited(f"{type(error).__name__}: {error}") from error
+
+
+class Architecture:
+    """A file's fields and tensors. Raises Unsuited where there is more in it than a graph would have.
+
+    Attributes:
+        family: what the file does not say.
+        num_queries, num_heads: heads for queries, and for keys and values.
+        width, head_width: of a hidden state, and of a head.
+        window: what most layers see, where these see a window; 0 = all see all.
+        epsilon: of normalisations.
+        output_name: the tensor of the output layer, which may be the embeddings.
+        num_tokens: what it has logits of.
+        near_layers: those that see a window.
+    """
+
+    def __init__(self, reader: GGUFReader) -> None:
+        self._fields = reader.fields
+        self._tensors = {tensor.name: tensor for tensor in reader.tensors}
+        self._name = str(self._fields["general.architecture"].contents())
+        if self._name not in _FAMILIES:
+            raise Unsuited(f"its architecture is {self._name}")
+        self.family = _FAMILIES[self._name]
+        known = _KNOWN_FIELDS | ({"attention.sliding_window"} if self.family.sees_all > 1 else set())
+        prefix = f"{self._name}."
+        own = {name.removeprefix(prefix) for name in self._fields if name.startswith(prefix)}
+        if unknown := own - known:
+            raise Unsuited(f"it has a field {min(unknown)}")
+        self.num_layers = int(self._of("block_count"))
+        self.num_queries = int(self._of("attention.head_count"))
+        self.num_heads = int(self._of("attention.head_count_kv", self.num_queries))
+        self.width = int(self._of("embedding_length"))
+        self.head_width = int(self._of("attention.key_length", self.width // self.num_queries))
+        turned, of_values = self._of("rope.dimension_count"), self._of("attention.value_length")
+        if {turned, of_values} - {None, self.head_width}:
+            raise Unsuited("its heads are of several widths")
+        if self.head_width % _HEAD_STEP:
+            raise Unsuited(f"its heads are {self.head_width} wide, no multiple of {_HEAD_STEP}")
+        self.window = int(self._of("attention.sliding_window", 0))
+        self.epsilon = float(self._of("attention.layer_norm_rms_epsilon"))
+        self.output_name = "output.weight" if "output.weight" in self._tensors else "token_embd.weight"
+        self.near_layers = tuple(layer for layer in range(self.num_layers) if (layer + 1) % self.family.sees_all)
+        self._check_tensors()
+        self.num_tokens = int(self._tensors[self.output_name].shape[-1])
+
+    def _of(self, name: str, default: Any = None) -> Any:
+        """What a field of the architecture says."""
+        found = self._fields.get(f"{self._name}.{name}")
+        return default if found is None else found.contents()
+
+    def _check_tensors(self) -> None:
+        matrices = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"}
+        needed = {f"{name}.weight" for name in matrices | {"attn_norm", "ffn_norm"}}
+        optional = {f"{name}.bias" for name in ("attn_q", "attn_k", "attn_v")}
+        norms = ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm")
+        optional |= {f"{name}.weight" for name in norms}
+        names = {f"blk.{i}.{name}" for i in range(self.num_layers) for name in needed}
+        names |= {"token_embd.weight", "output_norm.weight"}
+        allowed = {f"blk.{i}.{name}" for i in range(self.num_layers) for name in optional} | {"output.weight"}
+        if wrong := (names - self._tensors.keys()) | (self._tensors.keys() - names - allowed):
+            raise Unsuited(f"it lacks, or has beside the known ones, {min(wrong)}")
+        for name, tensor in self._tensors.items():
+            if any(f".{matrix}.weight" in name for matrix in matrices) or name == self.output_name:
+                blocks_of(np.asarray(tensor.data[:1]), tensor.tensor_type)  # raises where it cannot be read
+            elif name != "token_embd.weight" and tensor.tensor_type is not GGMLQuantizationType.F32:
+                raise Unsuited(f"its {name} is in {tensor.tensor_type.name}")
+
+    def has(self, name: str) -> bool:
+        """Whether layers have such a tensor."""
+        return f"blk.0.{name}" in self._tensors
+
+    def floats(self, name: str) -> np.ndarray[Any, Any]:
+        """A tensor that is not quantised."""
+        return np.asarray(self._tensors[name].data, np.float32)
+
+    def blocks(self, name: str) -> Blocks:
+        """A matrix."""
+        return blocks_of(np.asarray(self._tensors[name].data), self._tensors[name].tensor_type)
+
+    @property
+    def layout(self) -> Layout:
+        """What is kept for whoever runs the graph."""
+        embeddings = self._tensors["token_embd.weight"]
+        base = float(self._of("rope.freq_base", 10_000.0))
+        num_rows, row_bytes = embeddings.data.reshape(int(embeddings.shape[-1]), -1).view(np.uint8).shape
+        return Layout(
+            num_layers=self.num_layers,
+            num_heads=self.num_heads,
+            head_width=self.head_width,
+            context_length=int(self._of("context_length")),
+            bases=(base, _LOCAL_BASE) if self.near_layers else (base,),
+            num_rows=num_rows,
+            row_bytes=row_bytes,
+            offset=int(embeddings.data_offset),
+            kind=embeddings.tensor_type.value,
+            scale=math.sqrt(self.width) if self.family.scales_embeddings else 1.0,
+            near_layers=self.near_layers,
+            window=self.window,
+        )

@@ -1,0 +1,202 @@
+"""The layers of a GGUF file as a graph for onnxruntime, which `onnx_layers` runs.
+
+llama.cpp's kernels for several rows are those for one, row by row, on processors that its wheel was not built for
+(Gemma 3 270M on a Zen 4: eight steps take five times one). onnxruntime's MatMulNBits takes the same numbers, weights as
+they are in the file and activations in 8 bits with a scale for each block, and reads the weights once for all rows.
+
+Matrices are applied to all rows at once, whoever they belong to; only attention knows of sequences. What a sequence
+gets depends, to the last bit, neither on what else is in the pass nor on how its ids are cut into passes:
+
+- Attention of a single id has a kernel of its own, so every sequence brings at least two ids to it (see `onnx_layers`).
+- So have 4-bit matrices for a single row, on processors without AVX-512; there they are written in 8 bits.
+
+Shape suffixes: `N` ids of a pass, `W` those whose logits are wanted, `S` slots, `T` places of a slot, `L` positions of
+a cache, `E` the width of a hidden state, `V` the vocabulary.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gac_app.models.gguf.blocks import Blocks, together
+from gac_app.models.onnx.architecture import Architecture, architecture_of
+from gac_app.models.onnx.builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBuilder
+from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
+
+
+def write(gguf: Path, directory: Path) -> None:
+    """Write the graph of a file, as onnxruntime packs it for this processor, and its layout. Raises Unsuited.
+
+    The weights are mapped when the graph is loaded, and so can be moved into large pages (see `large_pages`).
+    """
+    file = architecture_of(gguf)
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        takes_4_bits = _is_row_alike_alone(Path(folder))
+        unpacked = Path(folder) / GRAPH_FILE
+        _Layers(file, unpacked, takes_4_bits=takes_4_bits).save_graph()
+        _pack(unpacked, directory / GRAPH_FILE)
+    file.layout.save(directory)
+
+
+def _is_row_alike_alone(folder: Path) -> bool:
+    """Whether a 4-bit matrix gives a row, to the last bit, the same product alone as beside others."""
+    import onnxruntime
+
+    random = np.random.default_rng(0)
+    weights, scales = random.integers(0, 16, (64, 8, 32), np.uint8), random.random((64, 8), np.float32)
+    path = folder / "rows.onnx"
+    graph = GraphBuilder(path)
+    graph.name(graph.product("rows", Blocks(weights, scales, None, 4)), "products")
+    graph.save([("rows", np.float32, ["N", 256])], [("products", np.float32, ["N", 64])])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rows_NE = random.standard_normal((4, 256), np.float32)
+    [together], *alone = (session.run(None, {"rows": rows}) for rows in (rows_NE, *rows_NE[:, None]))
+    return np.array_equal(together, np.concatenate([row for [row] in alone]))
+
+
+def _pack(unpacked: Path, path: Path) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    for entry, value in {
+        "optimized_model_external_initializers_file_name": WEIGHTS_FILE,
+        "optimized_model_external_initializers_min_size_in_bytes": str(SMALL_BYTES),
+        "save_external_prepacked_constant_initializers": "1",
+    }.items():
+        options.add_session_config_entry(f"session.{entry}", value)
+    onnxruntime.InferenceSession(str(unpacked), options, providers=["CPUExecutionProvider"])
+
+
+class _Layers:
+    """The layers of a file, as operators are added for them."""
+
+    def __init__(self, file: Architecture, path: Path, *, takes_4_bits: bool) -> None:
+        self._file = file
+        self._takes_4_bits = takes_4_bits
+        self._graph = GraphBuilder(path)
+
+    def save_graph(self) -> None:
+        """Write the graph, its weights beside it."""
+        graph = self._graph
+        caches = []
+        state_NE = "embeddings"
+        normed_NE = self._normed(state_NE, "blk.0.attn_norm.weight")
+        for layer in range(self._file.num_layers):
+            prefix = f"blk.{layer}."
+            attended_NE, cache = self._attended(normed_NE, layer)
+            caches.append(cache)
+            if self._file.has("post_attention_norm.weight"):
+                attended_NE = self._normed(attended_NE, f"{prefix}post_attention_norm.weight")
+            normed_NE, state_NE = self._added_and_normed(state_NE, attended_NE, f"{prefix}ffn_norm.weight")
+            fed_NE = self._fed_forward(normed_NE, prefix)
+            if self._file.has("post_ffw_norm.weight"):
+                fed_NE = self._normed(fed_NE, f"{prefix}post_ffw_norm.weight")
+            is_last = layer + 1 == self._file.num_layers
+            next_norm = "output_norm.weight" if is_last else f"blk.{layer + 1}.attn_norm.weight"
+            normed_NE, state_NE = self._added_and_normed(state_NE, fed_NE, next_norm)
+        wanted_WE = graph.add("Gather", [normed_NE, "wanted"], axis=0)
+        graph.name(self._products(wanted_WE, [self._file.output_name])[0], "logits")
+        graph.name(graph.add("ReduceSum", [wanted_WE, graph.constant(np.array([1]))], keepdims=0), "sums")
+        graph.save(self._inputs(), self._outputs(caches))
+
+    def _attended(self, normed_NE: str, layer: int) -> tuple[str, list[str]]:
+        """What attention adds, and the names of the cache's next keys and values."""
+        graph, prefix, width = self._graph, f"blk.{layer}.", self._file.head_width
+        heads = {"q": self._file.num_queries, "k": self._file.num_heads, "v": self._file.num_heads}
+        queries, keys, values = self._products(normed_NE, [f"{prefix}attn_{kind}.weight" for kind in heads])
+        found = {"q": queries, "k": keys, "v": values}
+        for kind in "qkv" if self._file.has("attn_q.bias") else "":
+            bias = graph.constant(self._file.floats(f"{prefix}attn_{kind}.bias"))
+            found[kind] = graph.add("Add", [found[kind], bias])
+        for kind in "qk" if self._file.has("attn_q_norm.weight") else "":
+            by_head = graph.reshaped(found[kind], [-1, heads[kind], width])
+            normed = self._normed(by_head, f"{prefix}attn_{kind}_norm.weight")
+            found[kind] = graph.reshaped(normed, [-1, heads[kind] * width])
+        attended_STE, *cache = self._attention([found[kind] for kind in "qkv"], layer)
+        rows = graph.reshaped(attended_STE, [-1, self._file.num_queries * width])
+        [added_NE] = self._products(graph.add("Gather", [rows, "places"], axis=0), [f"{prefix}attn_output.weight"])
+        return added_NE, cache
+
+    def _attention(self, found: list[str], layer: int) -> list[str]:
+        """Results by slot and place, and the cache's next keys and values."""
+        by_place = [self._graph.add("Gather", [each, "rows"], axis=0) for each in found]
+        sees_all = layer not in self._file.near_layers
+        near, table = ("", 0) if sees_all else ("near_", 1)
+        return self._graph.add_many(
+            "GroupQueryAttention",
+            [
+                *by_place,
+                *(f"{kind}_{layer}" for kind in ("keys", "values")),
+                *(f"{near}lengths", f"{near}most", f"cos_{table}", f"sin_{table}", "positions"),
+                *[""] * 6,
+                "counts",
+            ],
+            3,
+            domain=ORT_DOMAIN,
+            num_heads=self._file.num_queries,
+            kv_num_heads=self._file.num_heads,
+            do_rotary=1,
+            rotary_interleaved=int(self._file.family.turns_neighbours),
+            local_window_size=-1 if sees_all else self._file.window,
+        )
+
+    def _fed_forward(self, normed_NE: str, prefix: str) -> str:
+        gate, up = self._products(normed_NE, [f"{prefix}ffn_{kind}.weight" for kind in ("gate", "up")])
+        activation, attributes = self._file.family.activation
+        opened = self._graph.add(activation, [gate], domain=ORT_DOMAIN, **attributes)
+        return self._products(self._graph.add("Mul", [opened, up]), [f"{prefix}ffn_down.weight"])[0]
+
+    def _normed(self, rows: str, name: str) -> str:
+        return self._graph.normed(rows, self._file.floats(name), self._file.epsilon)
+
+    def _added_and_normed(self, rows: str, others: str, name: str) -> tuple[str, str]:
+        return self._graph.added_and_normed(rows, others, self._file.floats(name), self._file.epsilon)
+
+    def _products(self, rows: str, names: list[str]) -> list[str]:
+        """Of the same rows with several matrices, in one operator where these are of one kind."""
+        graph, matrices = self._graph, [self._file.blocks(name) for name in names]
+        if not self._takes_4_bits:
+            matrices = [matrix.in_8_bits for matrix in matrices]
+        if len({matrix.kind for matrix in matrices}) > 1:
+            return [graph.product(rows, matrix) for matrix in matrices]
+        product = graph.product(rows, together(matrices) if len(matrices) > 1 else matrices[0])
+        if len(matrices) == 1:
+            return [product]
+        widths = graph.constant(np.array([len(matrix.weights) for matrix in matrices]))
+        return graph.add_many("Split", [product, widths], len(matrices), axis=-1)
+
+    def _inputs(self) -> list[Field]:
+        """Of places, `rows` says which ids they take, `counts` how many of a slot's are taken, `lengths` how many ids
+        are cached then, less one, and `most` what of the longest. `places` says where ids are found again in the
+        results, and `wanted` whose logits are.
+        """
+        inputs: list[Field] = [
+            ("embeddings", np.float32, ["N", self._file.width]),
+            ("places", np.int64, ["N"]),
+            ("wanted", np.int64, ["W"]),
+            ("rows", np.int64, ["S", "T"]),
+            ("counts", np.int32, ["S"]),
+            ("positions", np.int64, ["S", "T"]),
+        ]
+        for near in ("", "near_") if self._file.near_layers else ("",):
+            inputs += [(f"{near}lengths", np.int32, ["S"]), (f"{near}most", np.int32, [])]
+        for table in range(len(self._file.layout.bases)):
+            inputs += [(f"{kind}_{table}", np.float32, ["L", self._file.head_width // 2]) for kind in ("cos", "sin")]
+        for layer in range(self._file.num_layers):
+            inputs += [(f"{kind}_{layer}", np.float32, self._cache_shape) for kind in ("keys", "values")]
+        return inputs
+
+    def _outputs(self, caches: list[list[str]]) -> list[Field]:
+        outputs: list[Field] = [("logits", np.float32, ["W", self._file.num_tokens]), ("sums", np.float32, ["W"])]
+        return outputs + [(name, np.float32, self._cache_shape) for cache in caches for name in cache]
+
+    @property
+    def _cache_shape(self) -> list[Any]:
+        return ["S", self._file.num_heads, "L", self._file.head_width]

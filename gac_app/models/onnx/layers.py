@@ -1,0 +1,276 @@
+"""Runs the graph of a GGUF file's layers, and keeps the caches of the sequences that it reads.
+
+Shape suffixes: see `onnx_graph`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize
+
+from gac_app.errors import ModelLoadError
+from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx.memory import EmbeddingRows, give_back, zeros
+
+MOST_SHARED = 2  # ids of a sequence that may be in a pass with others'
+# Attention takes at least two ids of a sequence: a single one has a kernel of its own, whose last bits are others.
+_LEAST_PLACES = 2
+# A product of more than 128 values is summed in two halves, but not where the sequence has 64 ids or fewer.
+_HALVED_WIDTH, _HALVED_IDS = 128, 65
+_NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
+_MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots can make 255, and some more with windows
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+_Kind = tuple[int, int, int]  # of a span: its slot, how many ids it has, and of how many the logits are wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Ids to be read of one sequence, of which `start` are cached; wanted are the logits of the last `num_logits`."""
+
+    slot: int
+    start: int
+    ids: list[int]
+    num_logits: int = 1
+
+    @property
+    def kind(self) -> _Kind:
+        return self.slot, len(self.ids), self.num_logits
+
+
+class OnnxLayers:
+    """A graph, embeddings as the GGUF file has them, and room for the keys and values of some sequences.
+
+    Args:
+        gguf: the whole file.
+        directory: what was made of it (see `onnx_parts`).
+        num_threads: of one forward pass.
+        num_slots: sequences held at once. Memory is taken as they grow.
+        context_length: most ids per sequence, if the model was trained for so many.
+
+    Attributes:
+        context_length: most ids per sequence.
+        bytes_per_id: of keys and values.
+
+    Raises:
+        ModelLoadError: where what was made cannot be read, or there is no room for sequences.
+    """
+
+    def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
+        try:
+            self.layout = layout = Layout.load(directory)
+            self._embeddings = EmbeddingRows(gguf, layout)
+            with in_large_pages(directory / WEIGHTS_FILE, self):
+                self._session = _session(directory / GRAPH_FILE, num_threads)
+        except Exception as error:  # a damaged file's, of several libraries
+            raise ModelLoadError(
+                f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"
+            ) from error
+        self._kind = GGMLQuantizationType(layout.kind)
+        self.context_length = min(context_length, layout.context_length)
+        self.bytes_per_id = 4 * layout.num_layers * 2 * layout.num_heads * layout.head_width
+        length = self.context_length + _HALVED_IDS  # more than any sequence needs: places in attention may be filled
+        try:
+            shape = layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width
+            self._memory = zeros(4 * math.prod(shape))
+            self._caches: FloatArray = np.frombuffer(self._memory, np.float32).reshape(shape)
+        except (OSError, OverflowError) as error:
+            what = f"{num_slots} sequences of {self.context_length:,} ids"
+            raise ModelLoadError(f"{gguf.name}: there is no memory for {what}: {error}") from error
+        self._tables = [_turns(base, length, layout.head_width) for base in layout.bases]
+        self._width = int(self._session.get_inputs()[0].shape[1])
+        logits, _, *caches = self._session.get_outputs()
+        self._num_tokens = int(logits.shape[1])
+        self._cache_outputs = [output.name for output in caches]
+        self._steps: dict[tuple[tuple[_Kind, ...], int, int], _Prepared] = {}  # by spans, `_near` and `_num_places`
+        self._logits_WV = np.empty((num_slots * MOST_SHARED, self._num_tokens), np.float32)
+
+    def read(self, spans: list[Span]) -> FloatArray:
+        """One forward pass: one or two ids of each of several sequences, or many ids of one.
+
+        Args:
+            spans: of at most `MOST_SHARED` ids each, or a single one.
+
+        Returns:
+            logits span after span, `[W, V]`, valid until the next call. NaN where a number is none.
+        """
+        key = kinds, near, num_places = tuple(span.kind for span in spans), self._near(spans), self._num_places(spans)
+        prepared = self._steps.get(key)
+        if prepared is None:
+            prepared = self._prepared(kinds, near, num_places)
+            if len(spans[0].ids) <= MOST_SHARED:
+                if len(self._steps) == _MOST_PREPARED:
+                    self._steps.clear()
+                self._steps[key] = prepared
+        prepared.inputs["embeddings"][:] = self._embed([token_id for span in spans for token_id in span.ids])
+        prepared.attention.tell(np.array([span.start for span in spans]), near)
+        self._session.run_with_iobinding(prepared.binding)
+        for row, total in enumerate(prepared.sums_W.tolist()):
+            if not math.isfinite(total):  # rounded to 8 bits, NaN would be a number
+                prepared.logits_WV[row] = np.nan
+        return prepared.logits_WV
+
+    def copy(self, slot: int, other: int, length: int) -> None:
+        """Let another slot hold the first `length` ids of this one."""
+        self._caches[:, :, other, :, :length] = self._caches[:, :, slot, :, :length]
+
+    def forget(self, slot: int) -> None:
+        """Give back the memory that a slot has taken."""
+        for cache in self._caches[:, :, slot].reshape(-1, *self._caches.shape[3:]):
+            give_back(self._memory, cache.ctypes.data - self._caches.ctypes.data, cache.nbytes)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._embeddings.close()
+
+    def _embed(self, ids: list[int]) -> FloatArray:
+        """What the first layer is given, `[N, E]`."""
+        embeddings_NE: FloatArray = dequantize(self._embeddings.read(ids), self._kind)
+        scale = self.layout.scale
+        return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
+
+    def _near(self, spans: list[Span]) -> int:
+        """The first position that layers with a window are given: 0, or one that they do not see any more.
+
+        Theirs is the middle of a cache, which must be one piece of memory: that of a single sequence and head is.
+        """
+        layout = self.layout
+        if not layout.near_layers or len(spans) > 1 or layout.num_heads > 1:
+            return 0
+        return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
+
+    def _num_places(self, spans: list[Span]) -> int:
+        """Of each sequence in attention. What fills those behind its ids is written over by what comes next."""
+        least = _LEAST_PLACES
+        if self.layout.head_width > _HALVED_WIDTH:
+            least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(span.start for span in spans))
+        return max(least, *(len(span.ids) for span in spans))
+
+    def _prepared(self, kinds: tuple[_Kind, ...], near: int, num_places: int) -> _Prepared:
+        """A pass over spans of these kinds."""
+        slots_P, num_ids_P, num_logits_P = (np.array(each) for each in zip(*kinds, strict=True))
+        low, num_slots = slots_P.min(), int(np.ptp(slots_P)) + 1
+        ends_P = np.cumsum(num_ids_P)
+        wanted_W = np.concatenate([np.arange(end - num, end) for end, num in zip(ends_P, num_logits_P, strict=True)])
+        attention = _Attention(slots_P - low, num_slots, num_ids_P, num_places, has_near=bool(self.layout.near_layers))
+        inputs: dict[str, np.ndarray[Any, Any]] = {
+            "embeddings": np.zeros((ends_P[-1], self._width), np.float32),
+            "wanted": wanted_W,
+            **attention.inputs,
+        }
+        for number, tables in enumerate(self._tables):
+            inputs |= {f"{kind}_{number}": table for kind, table in zip(("cos", "sin"), tables, strict=True)}
+        is_small = len(wanted_W) <= len(self._logits_WV)  # else its memory is not kept
+        logits_WV = (
+            self._logits_WV[: len(wanted_W)] if is_small else np.empty((len(wanted_W), self._num_tokens), np.float32)
+        )
+        sums_W = np.empty(len(wanted_W), np.float32)
+        binding = self._session.io_binding()
+        for name, values in inputs.items():
+            binding.bind_input(name, *_place(values))
+        for name, found in {"logits": logits_WV, "sums": sums_W}.items():
+            binding.bind_output(name, *_place(found))
+        names = iter(self._cache_outputs)
+        for layer, caches in enumerate(self._caches):
+            start = near if layer in self.layout.near_layers else 0
+            parts = [_place(cache[low : low + num_slots, :, start:]) for cache in caches]
+            for kind, part in zip(("keys", "values"), parts, strict=True):
+                binding.bind_input(f"{kind}_{layer}", *part)
+            for part in parts:  # written in place
+                binding.bind_output(next(names), *part)
+        return _Prepared(inputs, attention, logits_WV, sums_W, binding)
+
+
+class _Attention:
+    """What attention is told of a pass's ids: which slot and place each has.
+
+    A span's last id fills the places that are left.
+
+    Args:
+        slots_P: of the spans, counted from the first of `num_slots`. Those between them wait.
+        num_ids_P: of the spans.
+        num_places: of each span.
+        has_near: there are layers with a window.
+
+    Attributes:
+        inputs: by name.
+    """
+
+    def __init__(self, slots_P: Ints, num_slots: int, num_ids_P: Ints, num_places: int, *, has_near: bool) -> None:
+        self._has_near = has_near
+        self._slots_P = slots_P
+        self._places_T = np.arange(num_places)
+        firsts_P = np.cumsum(num_ids_P) - num_ids_P
+        rows_ST, counts_S = np.zeros((num_slots, num_places), np.int64), np.zeros(num_slots, np.int32)
+        rows_ST[slots_P] = firsts_P[:, None] + np.minimum(self._places_T, num_ids_P[:, None] - 1)
+        counts_S[slots_P] = num_places
+        owners_N = np.repeat(np.arange(len(slots_P)), num_ids_P)
+        self.inputs: dict[str, np.ndarray[Any, Any]] = {
+            "rows": rows_ST,
+            "counts": counts_S,
+            "positions": np.zeros_like(rows_ST),
+            "places": slots_P[owners_N] * num_places + np.arange(len(owners_N)) - firsts_P[owners_N],
+        }
+        for kind in ("", "near_") if has_near else ("",):
+            self.inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.ones((), np.int32)}
+
+    def tell(self, starts_P: Ints, near: int) -> None:
+        """Where spans begin, and which position layers with a window are given first."""
+        positions_PT = starts_P[:, None] + self._places_T
+        self.inputs["positions"][self._slots_P] = positions_PT
+        self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # those that wait seem to hold one id
+        self.inputs["most"][...] = self.inputs["lengths"].max() + 1
+        for name in ("lengths", "most") if self._has_near else ():
+            self.inputs[f"near_{name}"][...] = self.inputs[name] - near
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A kind of pass, with the memory that it reads and writes.
+
+    Attributes:
+        inputs: by name.
+        attention: what of them it is told at each pass.
+        logits_WV, sums_W: outputs.
+    """
+
+    inputs: dict[str, np.ndarray[Any, Any]]
+    attention: _Attention
+    logits_WV: FloatArray
+    sums_W: FloatArray
+    binding: Any
+
+
+def _place(values: np.ndarray[Any, Any]) -> tuple[str, int, Any, tuple[int, ...], int]:
+    """An array's memory, as a binding is told of it."""
+    return "cpu", 0, values.dtype.type, values.shape, values.ctypes.data
+
+
+def _session(path: Path, num_threads: int) -> Any:
+    import onnxruntime
+
+    # The other kernel for attention cuts sums in other places as a sequence grows, and takes longer for a step.
+    os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "1"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal ones: all others are raised
+    options.enable_mem_pattern = False  # it would keep one for every shape
+    # A thread that waits in a loop takes the core of whoever works.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _turns(base: float, length: int, width: int) -> tuple[FloatArray, FloatArray]:
+    """Cosines and sines of rotary embeddings, `[positions, width / 2]`."""
+    angles = np.outer(np.arange(length), base ** (-np.arange(0, width, 2) / width))
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
