@@ -1,4 +1,4 @@
-"""What README and docs say of files, commands and variables is so, and Hugging Face Spaces can read the front matter."""
+"""What README and docs say of files, commands and variables is so; Hugging Face Spaces can read the front matter."""
 
 from __future__ import annotations
 
