@@ -65,7 +65,7 @@ def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
 
     assert desk.scheduler.is_idle
     assert of_other.result().num_read > 0
-    with pytest.raises(MemberError, match="a: the sequence was given back"):
+    with pytest.raises(MemberError, match="a: the sequence was freed"):
         reading.result()
 
 
