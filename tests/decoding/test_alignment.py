@@ -17,7 +17,7 @@ from gac_app.decoding.alignment.contested import contested, merge
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
@@ -42,7 +42,7 @@ def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: d
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
     open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
-    return KnownExpectation(Row(probs_U, open_ids), num_read=1, seconds=0.0)
+    return KnownExpectation(TokenDistribution(probs_U, open_ids), num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:

@@ -7,7 +7,7 @@ import torch
 
 from gac_app.config import Settings
 from gac_app.decoding.distribution.expectation import Favourite
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.rules.gate import AgreementGate, EveryStep, Gate, ThresholdGate, make_gate
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 from tests.decoding.conftest import make
@@ -102,7 +102,7 @@ def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> 
 def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
     logits = torch.tensor([3.0, 1.0, -torch.inf, 0.5])
     probs = torch.softmax(logits, 0)
-    scaled = Favourite.of(Row(probs), temperature)
+    scaled = Favourite.of(TokenDistribution(probs), temperature)
     assert scaled == (0, pytest.approx(float(torch.softmax(logits / temperature, 0)[0])))
 
 

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import merge
 from gac_app.decoding.distribution.expectation import KnownExpectation
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.combine import mean
 
 
-def top_row(probs_U: torch.Tensor, num_top: int) -> Row:
+def top_row(probs_U: torch.Tensor, num_top: int) -> TokenDistribution:
     top = probs_U.topk(min(num_top, len(probs_U)))
-    return Row(probs_U, find_top=lambda: list(zip(top.indices.tolist(), top.values.tolist(), strict=True)))
+    return TokenDistribution(
+        probs_U, find_top=lambda: list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+    )
 
 
 def expectation(probs_U: torch.Tensor, num_top: int = 8) -> KnownExpectation:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 
 
 class Favourite(NamedTuple):
@@ -16,7 +16,7 @@ class Favourite(NamedTuple):
     prob: float
 
     @classmethod
-    def of(cls, row: Row, temperature: float) -> Favourite:
+    def of(cls, row: TokenDistribution, temperature: float) -> Favourite:
         """With the probability it would have if the logits of the distribution were divided by `temperature`."""
         token_id, prob = row.top[0]
         if temperature == 1:
@@ -28,7 +28,7 @@ class Expectation(Protocol):
     """What a member taking part in a step expects next."""
 
     @property
-    def row(self) -> Row:
+    def row(self) -> TokenDistribution:
         """Its distribution."""
 
     @property
@@ -64,7 +64,7 @@ class Expectation(Protocol):
 class KnownExpectation(Expectation):
     """One whose values are there."""
 
-    row: Row
+    row: TokenDistribution
     num_read: int
     seconds: float
 
@@ -80,7 +80,7 @@ class ReadExpectation(Expectation):
         return self._reading.last_favourite
 
     @property
-    def row(self) -> Row:
+    def row(self) -> TokenDistribution:
         return self._reading.rows[-1]
 
     @property

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from gac_app.decoding.distribution.expectation import Favourite
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
@@ -130,7 +130,7 @@ def score_pieces(pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, weig
 
 def _read_chunk(
     forks: PromptForks, sequences: list[Sequence], chunk: list[int], temperature: float
-) -> list[list[tuple[Row, Favourite]]]:
+) -> list[list[tuple[TokenDistribution, Favourite]]]:
     """Per member its distribution before each union token of `chunk`, and its favourite there."""
     asked = []
     for member, sequence in zip(forks.members, sequences, strict=True):

@@ -23,7 +23,7 @@ Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest fi
 Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
 
 
-class Row:
+class TokenDistribution:
     """A distribution.
 
     Args:
@@ -117,7 +117,7 @@ class Row:
         return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
 
 
-class OwnRow(Row):
+class OwnDistribution(TokenDistribution):
     """A distribution on the CPU that is put in the union's order only when all of it is looked at.
 
     Args:
@@ -161,7 +161,7 @@ class OwnRow(Row):
         return self._mapping.within(ranges, self._probs_V)
 
 
-def rows_of(probs_NU: torch.Tensor) -> list[Row]:
+def rows_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
     """The distributions of several positions. The first look at favourites fetches those of all from the device."""
     top_NK = top_k(probs_NU, NUM_FAVOURITES)
     find_tops = cache(lambda: _pairs(*top_NK))
@@ -169,7 +169,9 @@ def rows_of(probs_NU: torch.Tensor) -> list[Row]:
     def find_top(position: int) -> Top:
         return find_tops()[position]
 
-    return [Row(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)]
+    return [
+        TokenDistribution(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)
+    ]
 
 
 def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:
