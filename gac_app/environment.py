@@ -13,7 +13,8 @@ import platformdirs
 
 from gac_app.config import Config
 from gac_app.config_file import load_config
-from gac_app.errors import ConfigError
+from gac_app.decoding.rules import check_rules, load_plugins
+from gac_app.errors import ConfigError, RequestError
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 # A Space is reached through its host's proxies alone, which have private addresses.
@@ -26,8 +27,14 @@ def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration, with the variables applied. Raises ConfigError."""
-    return load_config(config_path(path, environ), environment_overrides(environ))
+    """The configuration, with the variables applied, its plug-ins loaded and its rules checked. Raises ConfigError."""
+    path = config_path(path, environ)
+    config = load_config(path, environment_overrides(environ))
+    load_plugins(config.plugins, path.parent)
+    try:
+        return config.knowing_rules(check_rules)
+    except RequestError as error:
+        raise ConfigError(f"{path}: settings.{error}") from None
 
 
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:

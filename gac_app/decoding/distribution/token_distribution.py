@@ -1,4 +1,4 @@
-"""What a member expects next, over the union.
+"""A member's next-token distribution, over the union.
 
 Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
 them, `K` favourites.
@@ -58,6 +58,22 @@ class TokenDistribution:
         probs = self.probs_U.numpy()
         ids = largest(probs, NUM_FAVOURITES)
         return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
+
+    @cached_property
+    def entropy(self) -> float:
+        """In nats."""
+        return float(torch.special.entr(self.probs_U).sum())
+
+    def tempered(self, temperature: float) -> TokenDistribution:
+        """What it would be if its logits were divided by `temperature`."""
+        most = self.top[0][1]
+        powers_U = (self.probs_U / most) ** (1 / temperature)
+        total = float(powers_U.sum())
+
+        def find_top() -> Top:
+            return [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
+
+        return TokenDistribution(powers_U / total, find_top=find_top)
 
     @property
     def device(self) -> torch.device:
