@@ -26,6 +26,7 @@ from pydantic import (
 
 from gac_app.errors import ConfigError, RequestError
 
+BUILT_IN_BACKENDS = ("auto", "llama_cpp", "transformers")
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
@@ -149,8 +150,9 @@ class MemberConfig(Frozen):
     # Or a list of mirrors, tried in this order. A mirror that is a list is one file cut in parts, joined in this order.
     source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
-    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers
-    backend: Literal["auto", "llama_cpp", "transformers"] = "auto"
+    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers.
+    # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
+    backend: str = Field("auto", max_length=80)
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "8bit", "4bit"] = "none"

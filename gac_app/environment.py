@@ -13,8 +13,10 @@ import platformdirs
 
 from gac_app.config import Config
 from gac_app.config_file import load_config
-from gac_app.decoding.rules import check_rules, load_plugins
+from gac_app.decoding.rules import check_rules
 from gac_app.errors import ConfigError, RequestError
+from gac_app.models.backends import check_backends
+from gac_app.plugins import load_plugins
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 # A Space is reached through its host's proxies alone, which have private addresses.
@@ -31,6 +33,7 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     path = config_path(path, environ)
     config = load_config(path, environment_overrides(environ))
     load_plugins(config.plugins, path.parent)
+    check_backends(config)
     try:
         return config.knowing_rules(check_rules)
     except RequestError as error:

@@ -23,7 +23,7 @@ def config(tmp_path: Path) -> str:
         (["--alignment", "best"], "'best' is not one of 'paper'"),
         (["--gate-policy", "soon"], "'soon' is not one of 'lazy'"),
         (["--reproducible", "maybe"], "'maybe' is not one of"),
-        (["--weights", "posterio"], "weights: expected average, score, posterior or"),
+        (["--weights", "posterio"], "weights: 'posterio' is no weight rule; expected average, score, posterior"),
         (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),
         (["--weights", "posterior", "--posterior-decay", "0"], "weight_params.decay: Input should be greater than 0"),
     ],

@@ -1,7 +1,7 @@
 """Gate, combine, weight and sampling rules: what a step decides. Knows no member, only distributions.
 
 The rules of the first three kinds are the extension points: `contracts` says what each has to give, `shipped` holds
-those that come along, `plugins` loads more. Importing this room loads no torch.
+those that come along; a configuration's `plugins` add more. Importing this room loads no torch.
 """
 
 from gac_app.decoding.rules import shipped as _shipped  # registers them
@@ -17,7 +17,6 @@ from gac_app.decoding.rules.contracts import (
     gate_rules,
     weight_rules,
 )
-from gac_app.decoding.rules.plugins import load_plugins
 from gac_app.decoding.rules.registry import Entry, Registry, Rule, parse_params
 
 __all__ = [
@@ -33,7 +32,6 @@ __all__ = [
     "check_rules",
     "combine_rules",
     "gate_rules",
-    "load_plugins",
     "parse_params",
     "weight_rules",
 ]
