@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from gac_app.bootstrap import load_ensemble
 from gac_app.cli import app
-from gac_app.config import Config
-from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules
+from gac_app.config import Config, Settings
+from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
 from gac_app.errors import ConfigError, RequestError
@@ -108,6 +108,17 @@ def test_rules_of_ones_own_are_in_the_lab(config: Config) -> None:
     assert (settings.combine, settings.combine_params, settings.gate_rule) == (
         "trimmed", {"least": 0.01}, "second-thought",
     )  # fmt: skip
+
+
+def test_answers_of_an_older_version_of_a_plugin_are_not_kept(tmp_path: Path) -> None:
+    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "editable")
+    (tmp_path / "editable.py").write_text(rule)
+    load_plugins(["editable.py"], tmp_path)
+    settings = Settings(combine="editable")
+    before = plugin_code(settings)
+    (tmp_path / "editable.py").write_text(rule + "\n# another version")
+    assert plugin_code(settings) != before
+    assert plugin_code(Settings()) == ["", "", ""]
 
 
 def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:

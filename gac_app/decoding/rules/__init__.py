@@ -15,6 +15,7 @@ from gac_app.decoding.rules.contracts import (
     check_rules,
     combine_rules,
     gate_rules,
+    plugin_code,
     weight_rules,
 )
 from gac_app.decoding.rules.registry import Entry, Registry, Rule, parse_params
@@ -33,6 +34,7 @@ __all__ = [
     "combine_rules",
     "gate_rules",
     "parse_params",
+    "plugin_code",
     "weight_rules",
 ]
 

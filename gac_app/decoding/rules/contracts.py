@@ -143,6 +143,12 @@ def weight_rule_of(settings: Settings) -> WeightRule:
     return weight_rules.make(settings.weights, settings.weight_params)
 
 
+def plugin_code(settings: Settings) -> list[str]:
+    """Tells apart versions of the plug-ins whose rules the settings name."""
+    names = [(registry, getattr(settings, registry.field)) for registry in REGISTRIES]
+    return [registry.entry(name).code for registry, name in names if isinstance(name, str) and name in registry]
+
+
 def check_rules(settings: Settings) -> None:
     """Raise RequestError where the settings name a rule that there is not, or give it parameters that do not fit."""
     combine_rule_of(settings)

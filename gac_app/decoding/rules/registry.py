@@ -5,10 +5,13 @@ Knows no rule, and loads nothing heavy: the page and the command line list rules
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -41,6 +44,13 @@ class Entry(Generic[RuleT]):
     label: str
     about: str  # one sentence
     rule: type[RuleT]
+
+    @property
+    def code(self) -> str:
+        """A digest of the file of a plug-in's rule; empty for a shipped one, of which the version tells."""
+        if self.rule.__module__.startswith("gac_app."):
+            return ""
+        return hashlib.sha256(Path(inspect.getfile(self.rule)).read_bytes()).hexdigest()
 
 
 class Registry(Generic[RuleT]):
