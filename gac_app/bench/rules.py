@@ -1,7 +1,7 @@
 """What each combine rule costs a step, against the mean.
 
 A linear rule is mostly told from the members' top-k; any other makes the whole distribution of every step. Without
-drafts, so that a step is its passes and the rest. Rules write different texts, so what is compared is the time of a token.
+drafts, so that a step is its passes and the rest. Rules write different texts: what is compared is a token's time.
 """
 
 from __future__ import annotations
