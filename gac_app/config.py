@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -25,6 +26,7 @@ from pydantic import (
 
 from gac_app.errors import ConfigError, RequestError
 
+BUILT_IN_BACKENDS = ("auto", "llama_cpp", "transformers")
 SOURCE_SCHEMES = ("hub", "pypi", "random")
 _SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
 RANDOM_PREFIX = "random:"
@@ -36,11 +38,15 @@ MAX_PROMPT_CHARS = 200_000
 
 Mode = Literal["gate", "every-step", "agreement"]
 GatePolicy = Literal["lazy", "eager"]
-Alignment = Literal["paper", "prefix", "unite"]
+Alignment = Literal["paper", "prefix"]
 Speculation = Literal["off", "auto", "on"]
 Reproducible = Literal["off", "auto", "on"]
 Source = str | tuple[str | tuple[str, ...], ...]
-Weights = Literal["average", "score", "posterior"] | dict[str, float]
+Weights = str | dict[str, float]
+RuleParams = dict[str, bool | int | float | str]
+
+# Settings that name a rule -> those that hold its parameters. Which rules there are, `decoding.rules` knows.
+RULE_PARAMS = {"combine": "combine_params", "gate_rule": "gate_params", "weights": "weight_params"}
 
 
 class Frozen(BaseModel):
@@ -56,12 +62,15 @@ class Settings(Frozen):
     mode: Mode = "gate"
     gate: str = ""  # member name; filled with the first member's by Config
     threshold: float = Field(0.5, ge=0.0, le=1.01)
+    gate_rule: str = Field("max-prob", max_length=80)  # what the gate's confidence is
+    gate_params: RuleParams = Field({}, max_length=16)
     gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits for its confidence alone
     gate_policy: GatePolicy = "lazy"  # when members not asked read: when called, or along with the gate
-    weights: Weights = "average"
-    posterior_decay: float = Field(1.0, gt=0.0, le=1.0)  # what the evidence of a step earlier counts; 1 = as much
+    weights: Weights = "average"  # a weight rule, or a number for each member
+    weight_params: RuleParams = Field({}, max_length=16)
     alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
-    unite_top_k: int = Field(10, ge=1, le=1000)  # favourites of each member that alignment "unite" looks at
+    combine: str = Field("mean", max_length=80)  # how the members' distributions, once aligned, become one
+    combine_params: RuleParams = Field({}, max_length=16)
     # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
     # measured to be faster and every model reads several ids as exactly as one.
     speculation: Speculation = "auto"
@@ -79,6 +88,24 @@ class Settings(Frozen):
     system_prompt: str = Field("", max_length=20_000)
     on_member_failure: Literal["stop", "drop"] = "stop"
     step_timeout_s: float = Field(120.0, gt=0.0, le=3600.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_spellings(cls, data: Any) -> Any:
+        """UniTE was an alignment once, and the parameters of UniTE and of posterior weights settings of their own."""
+        if not isinstance(data, Mapping):
+            return data
+        data = dict(data)
+        if data.get("alignment") == "unite":
+            data |= {"alignment": "paper", "combine": "unite", "combine_params": {}}
+        for old, field, name, param in (
+            ("unite_top_k", "combine", "unite", "top_k"),
+            ("posterior_decay", "weights", "posterior", "decay"),
+        ):
+            value = data.pop(old, None)
+            if value is not None and data.get(field) == name:
+                data[RULE_PARAMS[field]] = {**(data.get(RULE_PARAMS[field]) or {}), param: value}
+        return data
 
     @field_validator("stop")
     @classmethod
@@ -123,8 +150,9 @@ class MemberConfig(Frozen):
     # Or a list of mirrors, tried in this order. A mirror that is a list is one file cut in parts, joined in this order.
     source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
-    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers
-    backend: Literal["auto", "llama_cpp", "transformers"] = "auto"
+    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers.
+    # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
+    backend: str = Field("auto", max_length=80)
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["none", "8bit", "4bit"] = "none"
@@ -224,6 +252,9 @@ class Config(Frozen):
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page
+    plugins: tuple[str, ...] = ()  # Python files (relative to this one) and modules that add rules
+
+    _check_rules: Callable[[Settings], None] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -249,6 +280,13 @@ class Config(Frozen):
             raise ValueError(f"settings.{error}") from None
         return self
 
+    def knowing_rules(self, check_rules: Callable[[Settings], None]) -> Self:
+        """The same, checking the rules that settings name as well: by what raises RequestError, as these do."""
+        knowing = self.model_copy()
+        knowing._check_rules = check_rules
+        knowing.check_settings(knowing.settings)
+        return knowing
+
     @property
     def is_public(self) -> bool:
         """Whether others than this machine's users are expected: it listens to all, or has other names."""
@@ -267,7 +305,9 @@ class Config(Frozen):
         raise ConfigError(f"no member is named {name!r}; the members are {', '.join(self.member_names)}")
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise RequestError where `settings` do not fit these members."""
+        """Raise RequestError where `settings` do not fit these members, or the rules there are."""
+        if self._check_rules:
+            self._check_rules(settings)
         if settings.gate not in self.member_names:
             raise RequestError("gate", f"{settings.gate!r} is not a member; expected one of {self._listed()}")
         if strangers := set(settings.members).difference(self.member_names):
@@ -287,8 +327,12 @@ class Config(Frozen):
 
     def settings_from(self, changes: Mapping[str, Any]) -> Settings:
         """The default settings with `changes` applied, all checked; RequestError names the first bad field."""
+        default = self.settings.model_dump()
+        for name, params in RULE_PARAMS.items():  # another rule has parameters of its own
+            if changes.get(name, default[name]) != default[name]:
+                default[params] = {}
         try:
-            settings = Settings.model_validate({**self.settings.model_dump(), **changes})
+            settings = Settings.model_validate({**default, **changes})
         except ValidationError as error:
             first = error.errors()[0]
             raise RequestError(path_of(first["loc"]) or "settings", message_of(first)) from None
@@ -300,7 +344,7 @@ class Config(Frozen):
         return tuple(name for name in self.member_names if not settings.members or name in settings.members)
 
     def weights(self, settings: Settings) -> dict[str, float]:
-        """Member name -> weight, summing to 1 (paper, section 3.2: average or score); `posterior` starts from equal.
+        """Member name -> weight, summing to 1 (paper, section 3.2: given, by score, else equal): what rules start from.
 
         Members that do not take part have none.
         """
@@ -329,10 +373,14 @@ def _mirrors_of(source: Source) -> tuple[tuple[str, ...], ...]:
     return tuple((mirror,) if isinstance(mirror, str) else mirror for mirror in mirrors)
 
 
+_GENERIC = ("dict[", "literal[", "tuple[")
+_TYPES = ("str", "int", "float", "bool")
+
+
 def path_of(location: tuple[int | str, ...]) -> str:
     """Where pydantic found a value that does not fit, as keys with dots between."""
     # Union branches (`weights.dict[str,float]`) name types, not keys: they help nobody.
-    return ".".join(str(part) for part in location if not str(part).startswith(("dict[", "literal[", "tuple[")))
+    return ".".join(str(part) for part in location if not str(part).startswith(_GENERIC) and part not in _TYPES)
 
 
 def message_of(item: Any) -> str:

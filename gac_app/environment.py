@@ -13,7 +13,10 @@ import platformdirs
 
 from gac_app.config import Config
 from gac_app.config_file import load_config
-from gac_app.errors import ConfigError
+from gac_app.decoding.rules import check_rules
+from gac_app.errors import ConfigError, RequestError
+from gac_app.models.backends import check_backends
+from gac_app.plugins import load_plugins
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 # A Space is reached through its host's proxies alone, which have private addresses.
@@ -26,8 +29,15 @@ def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration, with the variables applied. Raises ConfigError."""
-    return load_config(config_path(path, environ), environment_overrides(environ))
+    """The configuration, with the variables applied, its plug-ins loaded and its rules checked. Raises ConfigError."""
+    path = config_path(path, environ)
+    config = load_config(path, environment_overrides(environ))
+    load_plugins(config.plugins, path.parent)
+    check_backends(config)
+    try:
+        return config.knowing_rules(check_rules)
+    except RequestError as error:
+        raise ConfigError(f"{path}: settings.{error}") from None
 
 
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ GacError
 ├── ModelLoadError   a model's files cannot be fetched, trusted or loaded
 ├── VocabularyError  token bytes do not add up
 ├── MemberError      a member failed while it was running; `member` and `kind` say which and how
+├── RuleError        a rule, mostly one of the operator's own, failed while it was running; `rule` says which
 ├── BusyError        too many runs wait already
 └── StorageError     the database refused
     └── DamagedError a stored run cannot be read any more; it can be deleted
@@ -78,6 +79,20 @@ class MemberError(GacError):
         super().__init__(f"{member}: {message}")
         self.member = member
         self.kind = kind
+        self.message = message
+
+
+class RuleError(GacError):
+    """A combine, gate or weight rule failed while running, or gave what is no result.
+
+    Args:
+        rule: its name.
+        message: what happened, without that name.
+    """
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(f"rule {rule}: {message}")
+        self.rule = rule
         self.message = message
 
 

@@ -23,7 +23,7 @@ CONFIG = Config.model_validate(
         *(("max_new_tokens", value) for value in (0, -1, 1e9, float("nan"), "abc", None, [], {})),
         *(("temperature", value) for value in (float("inf"), -0.1, float("nan"), "hot")),
         *(("threshold", value) for value in (-0.01, 1.02, float("nan"))),
-        *(("weights", value) for value in ({"a": 0, "b": 0}, {"a": -1}, {"a": float("inf")}, {"c": 1}, "best", 3)),
+        *(("weights", value) for value in ({"a": 0, "b": 0}, {"a": -1}, {"a": float("inf")}, {"c": 1}, 3)),
         *(("gate", value) for value in ("c", "", 5)),
         *(("temperature", value) for value in (1e-300, 5e-324, 0.009)),
         *(("top_p", value) for value in (0, 1e-300, 1e-7)),

@@ -23,9 +23,9 @@ def config(tmp_path: Path) -> str:
         (["--alignment", "best"], "'best' is not one of 'paper'"),
         (["--gate-policy", "soon"], "'soon' is not one of 'lazy'"),
         (["--reproducible", "maybe"], "'maybe' is not one of"),
-        (["--weights", "posterio"], "weights: expected average, score, posterior or"),
+        (["--weights", "posterio"], "weights: 'posterio' is no weight rule; expected average, score, posterior"),
         (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),
-        (["--weights", "posterior", "--posterior-decay", "0"], "posterior_decay: Input should be greater than 0"),
+        (["--weights", "posterior", "--posterior-decay", "0"], "weight_params.decay: Input should be greater than 0"),
     ],
 )
 def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: str) -> None:

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "gac_app"
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
 LAYERS["config"] = {"errors"}
+LAYERS["plugins"] = {"errors"}
 LAYERS["config_file"] = {"errors", "config"}
 LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
@@ -24,7 +25,7 @@ LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
-LAYERS["environment"] = {"errors", "config", "config_file"}
+LAYERS["environment"] = {"errors", "config", "config_file", "plugins", "models", "decoding"}
 LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}
@@ -56,7 +57,8 @@ HEAVY: dict[str, set[str]] = {
 
 # The rooms and top modules of a package, lowest first: each imports only what stands before it.
 _ROOM_ORDERS = {
-    "models": "message base chat random_model child_process derived sources hardware gguf llama_cpp onnx hf factory",
+    "models": "message base chat random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
+    "factory",
     "decoding": "trace distribution rules alignment forward member contexts speculation loop scoring ensemble",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }

@@ -7,14 +7,17 @@ import logging
 import sys
 from contextlib import closing
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
-from gac_app.config import Alignment, Config, GatePolicy, Speculation
+from gac_app.config import Config, GatePolicy, Speculation
+from gac_app.decoding.rules import parse_params
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
+
+AlignmentChoice = Literal["paper", "prefix", "unite"]
 
 
 class GenerateMode(StrEnum):
@@ -38,14 +41,27 @@ def generate(
     gate_policy: Annotated[
         GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="average, score, posterior, or NAME=2,NAME=1.")] = None,
+    gate_rule: Annotated[str | None, typer.Option(help="What the gate's confidence is: margin, entropy ...")] = None,
+    gate_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, of the gate rule; several times.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A weight rule: average, score, posterior ...; or NAME=2,NAME=1.")
+    ] = None,
+    weight_param: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, of the weight rule; several times.")
+    ] = None,
+    combine: Annotated[
+        str | None, typer.Option(help="How the members' distributions become one: mean, geometric, unite ...")
+    ] = None,
+    combine_param: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, of the combine rule; several times.")
+    ] = None,
     posterior_decay: Annotated[
         float | None, typer.Option(help="With posterior weights: what the evidence of a step earlier counts, up to 1.")
     ] = None,
     alignment: Annotated[
-        Alignment | None,
+        AlignmentChoice | None,
         typer.Option(
-            help="paper: only equal tokens add up; prefix: a token adds to its beginnings; unite: favourites."
+            help="paper: only equal tokens add up; prefix: a token adds to its beginnings; unite: as --combine unite."
         ),
     ] = None,
     speculation: Annotated[
@@ -75,9 +91,14 @@ def generate(
         "mode": mode.value if mode and mode is not GenerateMode.ALONE else None,
         "gate": gate,
         "threshold": threshold,
+        "gate_rule": gate_rule,
+        "gate_params": _parsed_params(gate_param, "gate_params"),
         "gate_temperature": gate_temperature,
         "gate_policy": gate_policy,
         "weights": _parsed_weights(weights),
+        "weight_params": _parsed_params(weight_param, "weight_params"),
+        "combine": combine,
+        "combine_params": _parsed_params(combine_param, "combine_params"),
         "posterior_decay": posterior_decay,
         "alignment": alignment,
         "speculation": speculation,
@@ -184,9 +205,13 @@ def _digest(event: FinishedEvent) -> str:
     return f"digest {event.digest}, {'reproducible' if event.is_reproducible else 'not reproducible'}"
 
 
+def _parsed_params(texts: list[str] | None, field: str) -> dict[str, Any] | None:
+    return parse_params(texts, field) if texts else None
+
+
 def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
-    """Example: "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
-    if text is None or text in ("average", "score", "posterior"):
+    """A rule's name as it is; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
+    if text is None or "=" not in text:
         return text
     weights: dict[str, float] = {}
     for part in text.split(","):
@@ -196,7 +221,5 @@ def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise RequestError(
-                "weights", f"expected average, score, posterior or NAME=NUMBER,NAME=NUMBER; got {text!r}"
-            )
+            raise RequestError("weights", f"expected a weight rule or NAME=NUMBER,NAME=NUMBER; got {text!r}")
     return weights

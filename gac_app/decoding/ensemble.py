@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from collections.abc import Sequence as SequenceOf
 from contextlib import closing
@@ -13,10 +14,11 @@ from gac_app.decoding.contexts.lone_context import LoneContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
-from gac_app.decoding.rules.combine import Combine, UniteTopK, mean
-from gac_app.decoding.rules.gate import EveryStep, make_gate
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weight_rule_of
+from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.scorer import ReadTexts, Scorer, ids_key
+from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, ids_key, rules_key
 from gac_app.decoding.scoring.tokens import PromptForks, Score
 from gac_app.decoding.speculation.draft_context import DraftContext
 from gac_app.decoding.speculation.pace import Pace
@@ -45,6 +47,7 @@ class Ensemble:
         self.are_apart = are_apart
         self._paces: dict[tuple[str, ...], Pace] = {}
         self._read_texts = ReadTexts()
+        self._reading_prompt = threading.Lock()
 
     @property
     def union(self) -> UnionVocabulary:
@@ -93,8 +96,7 @@ class Ensemble:
         Args:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
         """
-        settings = settings or self.config.settings
-        self.config.check_settings(settings)
+        settings = self._settings(settings)
         members = self._taking_part(settings, alone)
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
@@ -105,9 +107,9 @@ class Ensemble:
         return DecodingSession(
             contexts=_open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible),
             union=self.union,
-            gate=EveryStep() if alone else make_gate(settings),
-            combine=_combine(members, settings),
-            weights=self._weights(settings),
+            gate=Gate() if alone else make_gate(settings),
+            combiner=_combiner(members, settings),
+            weights=self._weights(settings, members, prompt),
             settings=settings,
             stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
             branch=branch,
@@ -133,25 +135,22 @@ class Ensemble:
 
         Raises:
             RequestError: where prompt or settings do not fit.
-            MemberError: where a member fails.
+            MemberError, RuleError: where a member or a rule fails.
         """
-        settings = settings or self.config.settings
-        self.config.check_settings(settings)
-        if settings.alignment == "unite" and not alone:
-            raise RequestError(
-                "alignment",
-                "'unite' knows the members' favourites only, and no given text's probability; expected "
-                "'paper' or 'prefix'",
-            )
+        settings = self._settings(settings)
         members = self._taking_part(settings, alone)
+        if len(members) > 1 and not combine_rule_of(settings).can_score:
+            raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
         if raw and not prompt:
             ids = [_document_start(member) for member in members]
         else:
             ids = self._encode(members, self._checked(prompt, settings, raw))
-        gate = EveryStep() if alone else make_gate(settings)
+        gate = Gate() if alone else make_gate(settings)
+        mix = Mix(_combiner(members, settings), partial(self._weights, settings, members, prompt), rules_key(settings))
         with closing(PromptForks(members, ids, settings.step_timeout_s, namespace)) as forks:
-            scorer = Scorer(forks, ids_key(ids), gate, lambda: self._weights(settings), self._read_texts)
-            score = scorer.by_bytes if settings.alignment == "prefix" and len(members) > 1 else scorer.by_pieces
+            scorer = Scorer(forks, ids_key(ids), gate, mix, self._read_texts)
+            is_of_bytes = settings.alignment == "prefix" and len(members) > 1 and not mix.needs_distributions
+            score = scorer.by_bytes if is_of_bytes else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
@@ -174,9 +173,22 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
-    def _weights(self, settings: Settings) -> StepWeights:
-        is_posterior = settings.weights == "posterior"
-        return StepWeights(self.config.weights(settings), is_posterior=is_posterior, decay=settings.posterior_decay)
+    def _settings(self, settings: Settings | None) -> Settings:
+        settings = settings or self.config.settings
+        self.config.check_settings(settings)
+        check_rules(settings)
+        return settings
+
+    def _weights(self, settings: Settings, members: list[Member], prompt: Prompt) -> StepWeights:
+        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt))
+        return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
+
+    def _prompt_bits(self, settings: Settings, members: list[Member], text: str) -> dict[str, float]:
+        """Bits per byte that a prompt's text costs each member alone, at the start of a document."""
+        plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
+        with self._reading_prompt:  # one at a time: it holds sequences that no limit has planned for
+            scores = {m.name: self.score("", [text], plain, alone=m.name, raw=True)[0] for m in members}
+        return {name: score.bits_per_byte for name, score in scores.items()}
 
     def _pace(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Pace | None:
         """What is known of drafting in turn with these members; None where they do not.
@@ -193,7 +205,8 @@ class Ensemble:
         )
         if not can_draft or not is_wanted:
             return None
-        return self._paces.setdefault((settings.mode, settings.alignment, *(member.name for member in members)), Pace())
+        how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
+        return self._paces.setdefault((*how, *(member.name for member in members)), Pace())
 
     def _drafts_favourites(self, members: list[Member], settings: Settings) -> bool:
         """Whether the fastest member drafts while it would wait for the others: sooner than drafting in turn."""
@@ -214,7 +227,7 @@ class Ensemble:
         return [self.members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
 
     def _checked(self, prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
-        text = prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
+        text = _text_of(prompt)
         if not text.strip() and not (raw and text):
             raise RequestError("prompt", "is empty; type something to answer")
         if len(text) > MAX_PROMPT_CHARS:
@@ -261,10 +274,12 @@ def _new_context(members: list[Member], settings: Settings, *, can_draft: bool) 
     return DraftContext if can_draft else MemberContext
 
 
-def _combine(members: list[Member], settings: Settings) -> Combine:
-    if settings.alignment != "unite":
-        return mean
-    return UniteTopK(settings.unite_top_k, {member.name: member.mapping for member in members})
+def _combiner(members: list[Member], settings: Settings) -> Combiner:
+    return Combiner(combine_rule_of(settings), {member.name: member.mapping for member in members})
+
+
+def _text_of(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
 
 
 def _open_all(

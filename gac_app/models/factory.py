@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gac_app.config import RANDOM_PREFIX, MemberConfig
 from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.models.backends import LoadRequest, loader_of
 from gac_app.models.base import Model
 from gac_app.models.sources import ModelFiles, Progress, resolve
 
@@ -37,6 +38,10 @@ def load_model(
     Raises:
         ModelLoadError, ConfigError.
     """
+    if load_own := loader_of(member.backend):
+        fetch = partial(resolve, member, cache_dir, on_fetch, unreachable)
+        on_load()
+        return load_own(LoadRequest(member, fetch, device, num_threads, cache_dir))
     if member.is_random:
         on_load()
         return _random_model(member)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gac_app.config import Settings
+from gac_app.decoding.rules import combine_rules, weight_rules
 from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
 from gac_app.ui.covering import character_of, describe_covers
 from gac_app.ui.spelling import label_of
@@ -16,7 +17,8 @@ _ROUNDING = 1e-5  # of stored probabilities, several added
 def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings) -> dict[str, Any]:
     """Everything about one step of an answer, with what the steps around it tell.
 
-    A candidate's `parts` are weight x prob of each member known to have wanted it; `is_longer` marks a member's
+    A candidate's `parts` are weight x prob of each member known to have wanted it, scaled to its own probability where
+    these do not add up to it, as by a rule that is not linear; `is_longer` marks a member's
     favourite that begins with the open token chosen.
     """
     step = steps[position]
@@ -35,7 +37,9 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
         "character": character_of(steps, position),
         "winner": step.winner,
         "weights_follow": _weights_follow(steps, position, settings),
-        "top": [_candidate(item, step) | {"parts": _parts(item, step)} for item in _with_chosen(step.top, step)],
+        "top": [
+            _candidate(item, step) | {"parts": _parts(item, step, settings)} for item in _with_chosen(step.top, step)
+        ],
         "members": [_member(trace, step) for trace in step.members],
         "covers": describe_covers(steps, position),
         "dropped": list(step.dropped),
@@ -44,7 +48,8 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
 
 def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Settings) -> str | None:
     """What moves the weights at a step: the "text" so far, the "stretch" that the members cut otherwise, or nothing."""
-    if settings.weights == "posterior":
+    name = settings.weights
+    if isinstance(name, str) and name in weight_rules and weight_rules.entry(name).rule().memory is not None:
         return "text"
     before = steps[position - 1] if position else None  # one that the gate decides alone ends a stretch
     return "stretch" if before and before.is_ensembled and before.is_open else None
@@ -71,13 +76,20 @@ def _candidate(item: Candidate, step: StepTrace) -> dict[str, Any]:
     }
 
 
-def _parts(item: Candidate, step: StepTrace) -> list[dict[str, Any]]:
-    parts = []
+def _parts(item: Candidate, step: StepTrace, settings: Settings) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
     for trace in step.members:
         prob = _prob_of(item, trace, step)
         if prob is not None:
             parts.append({"member": trace.member, "prob": trace.weight * prob})
+    total = sum(part["prob"] for part in parts)
+    if len(step.members) > 1 and not _is_linear(settings) and total > 0:
+        parts = [{**part, "prob": part["prob"] * item.prob / total} for part in parts]
     return parts
+
+
+def _is_linear(settings: Settings) -> bool:
+    return settings.combine in combine_rules and combine_rules.entry(settings.combine).rule.is_linear
 
 
 def _prob_of(item: Candidate, trace: MemberTrace, step: StepTrace) -> float | None:

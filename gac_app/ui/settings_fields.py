@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from gac_app.config import Config, Settings
+from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
+from gac_app.ui.rule_fields import choices_of, idle_params, kind_of, param_of, params_of, rule_choices
 
 OWN_WEIGHTS = "own"
 
+Group = Literal["Ensemble", "Sampling", "Advanced"]
 Kind = Literal["members", "choice", "number", "whole", "share", "weights", "lines", "text"]
 
 
@@ -22,27 +25,24 @@ class Field:
         choices: pairs of a value and what it is called.
         always: what a share above 1 is called, where there is such a one.
         fault: what has to be put right, where its bounds do not say it.
+        is_of: the setting and its value with which alone this one is there.
     """
 
     name: str
-    group: Literal["Ensemble", "Sampling", "Advanced"]
+    group: Group
     kind: Kind
     label: str
     info: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     always: str = ""
     fault: str = ""
+    is_of: tuple[str, str] | None = None
 
 
 def fields_of(config: Config) -> tuple[Field, ...]:
     """In the order of the panel."""
     has_scores = all(member.score is not None for member in config.members)
-    weights = (
-        ("average", "Equal"),
-        *((("score", "By score"),) if has_scores else ()),
-        ("posterior", "Posterior: whoever foretold this text best counts most"),
-        (OWN_WEIGHTS, "Own"),
-    )
+    weights = (*(pair for pair in rule_choices(weight_rules) if has_scores or pair[0] != "score"), (OWN_WEIGHTS, "Own"))
     return (
         Field("members", "Ensemble", "members", "Members", "Switch one off to leave it out of the next run."),
         Field("mode", "Ensemble", "choice", "When the members are asked", choices=(
@@ -53,6 +53,9 @@ def fields_of(config: Config) -> tuple[Field, ...]:
               "Below this confidence of the gate, the others are asked.", always="always"),
         Field("weights", "Ensemble", "choice", "Weights", choices=weights),
         Field("own_weights", "Ensemble", "weights", "Own weights", "Only their proportions matter."),
+        *_params_of(weight_rules, "Ensemble"),
+        Field("combine", "Ensemble", "choice", "How they become one", choices=rule_choices(combine_rules)),
+        *_params_of(combine_rules, "Ensemble"),
         Field("temperature", "Sampling", "number", "Temperature", "0 always takes the likeliest token.",
               fault="Type 0, or a number from 0.01 to 5."),
         Field("top_p", "Sampling", "share", "Top-p", "The likeliest tokens that add up to this; 100 % is off."),
@@ -63,6 +66,8 @@ def fields_of(config: Config) -> tuple[Field, ...]:
         Field("max_new_tokens", "Sampling", "whole", "Longest answer, in tokens"),
         Field("system_prompt", "Advanced", "text", "System prompt"),
         Field("stop", "Advanced", "lines", "Stop strings", "One a line; each ends the answer. \\n is a line break."),
+        Field("gate_rule", "Advanced", "choice", "What the gate's confidence is", choices=rule_choices(gate_rules)),
+        *_params_of(gate_rules, "Advanced"),
         Field("gate_temperature", "Advanced", "number", "Gate temperature",
               "Above 1 makes an overconfident gate less sure; 1 takes it as it is."),
         Field("gate_policy", "Advanced", "choice", "When the others read what the gate wrote",
@@ -74,15 +79,20 @@ def fields_of(config: Config) -> tuple[Field, ...]:
               "How members agree that cut the same text into different tokens.", choices=(
             ("prefix", "Prefix: a longer token also counts for its beginning"),
             ("paper", "Paper: only equal tokens count together"),
-            ("unite", "Unite: as paper, of each member's favourites only"),
         )),
-        Field("posterior_decay", "Advanced", "share", "Memory of posterior weights",
-              "What the evidence of a step earlier counts; 100 % forgets nothing."),
         Field("reproducible", "Advanced", "choice", "Reproducible",
               "The same answer to the last bit, whatever else runs.", choices=(
             ("auto", "Auto: where that costs nothing"), ("on", "On"), ("off", "Off"),
         )),
     )  # fmt: skip
+
+
+def _params_of(registry: Registry[Any], group: Group) -> Iterator[Field]:
+    for entry in registry:
+        for name, param in params_of(entry, registry).items():
+            label, info = param.title or name.rpartition(".")[2].replace("_", " ").capitalize(), param.description or ""
+            is_of = (registry.field, entry.name)
+            yield Field(name, group, kind_of(param), label, info, choices=choices_of(param), is_of=is_of)
 
 
 def spec_of(config: Config) -> list[dict[str, Any]]:
@@ -122,24 +132,25 @@ def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
     mode, threshold = values.get("mode"), values.get("threshold")
     if values.get("members") and len(values["members"]) == 1:
         alone = "Only one member takes part."
-        names = ("mode", "gate", "threshold", "weights", "own_weights", "gate_temperature", "gate_policy", "alignment",
-                 "posterior_decay")  # fmt: skip
-        idle = dict.fromkeys(names, alone)
+        names = ("mode", "gate", "threshold", "weights", "own_weights", "combine", "gate_rule", "gate_temperature",
+                 "gate_policy", "alignment")  # fmt: skip
+        idle = dict.fromkeys((*names, *(field.name for field in fields_of(config) if field.is_of)), alone)
     else:
         idle = {}
         if mode == "every-step":
             every = "Without effect: all members are asked at every step."
-            idle |= dict.fromkeys(("gate", "threshold", "gate_temperature", "gate_policy"), every)
+            idle |= dict.fromkeys(("gate", "threshold", "gate_rule", "gate_temperature", "gate_policy"), every)
         elif mode == "agreement":
             idle |= dict.fromkeys(
-                ("threshold", "gate_temperature", "gate_policy"), "Without effect: all members are always asked."
+                ("threshold", "gate_rule", "gate_temperature", "gate_policy"),
+                "Without effect: all members are always asked.",
             )
         elif isinstance(threshold, int | float) and threshold > 1:
-            idle |= dict.fromkeys(("gate_temperature", "gate_policy"), "Without effect: the threshold is “always”.")
+            always = "Without effect: the threshold is “always”."
+            idle |= dict.fromkeys(("gate_rule", "gate_temperature", "gate_policy"), always)
         if values.get("weights") != OWN_WEIGHTS:
             idle["own_weights"] = "Without effect: choose “Own” weights first."
-        if values.get("weights") != "posterior":
-            idle["posterior_decay"] = "Without effect: choose “Posterior” weights first."
+        idle |= idle_params(values)
     if values.get("temperature") == 0:
         greedy = "Without effect: temperature 0 takes the likeliest token."
         idle |= dict.fromkeys(("top_p", "top_k", "min_p", "seed"), greedy)
@@ -149,7 +160,7 @@ def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
 def _bounds(name: str) -> dict[str, float]:
     """Of a number: `min` and `max`; with `above`, it has to be more than `min`."""
     found: dict[str, float] = {}
-    field = Settings.model_fields.get(name)
+    field = Settings.model_fields.get(name) or param_of(name)
     for rule in field.metadata if field else ():
         for key, bound in (("ge", "min"), ("gt", "min"), ("le", "max"), ("lt", "max")):
             if isinstance(limit := getattr(rule, key, None), int | float):

@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from gac_app.config import Config, Settings
+from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
 from gac_app.ui import stop_lines
+from gac_app.ui.rule_fields import field_at, param_values, params_from
 from gac_app.ui.settings_fields import OWN_WEIGHTS, fault_in, fields_of
 
 _TEXTS = ("stop", "system_prompt")  # that may be cleared
@@ -17,8 +19,8 @@ _TEXTS = ("stop", "system_prompt")  # that may be cleared
 
 def values_of(config: Config, settings: Settings) -> dict[str, Any]:
     """Field -> what the panel shows for `settings`."""
-    names = [field.name for field in fields_of(config) if field.name not in ("members", "own_weights")]
-    values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")}
+    names = [field.name for field in fields_of(config) if field.name in Settings.model_fields]
+    values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")} | param_values(settings)
     if isinstance(settings.weights, dict):
         values["weights"] = OWN_WEIGHTS
     values["stop"] = stop_lines.to_lines(settings.stop)
@@ -66,9 +68,9 @@ def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, 
     except ValidationError as error:
         faulty += [str(item["loc"][0]) for item in error.errors()]
     try:  # whether the others fit the members
-        config.settings_from({name: value for name, value in changes.items() if name not in faulty})
+        check_rules(config.settings_from({name: value for name, value in changes.items() if name not in faulty}))
     except RequestError as error:
-        faulty.append(error.field)
+        faulty.append(field_at(error.field, changes))
     stands_at = {"gate": "members"}
     if values.get("weights", defaults["weights"]) == OWN_WEIGHTS:
         stands_at["weights"] = "own_weights"
@@ -84,6 +86,7 @@ def _as_settings(config: Config, values: dict[str, Any]) -> dict[str, Any]:
         values[name] = "" if values[name] is None else values[name]
     if isinstance(values["stop"], str):
         values["stop"] = stop_lines.from_lines(values["stop"])
+    values |= params_from(values)
     if isinstance(members, list) and set(map(str, members)) >= set(config.member_names):
         values["members"] = ()  # all there are, later ones too
     return values

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from gac_app.config import Settings
+from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
 from gac_app.services.comparison import Comparison
 from gac_app.ui.spelling import label_of
 
 _SAME = "same text as the run before"
-_WEIGHTS = {"average": "equal weights", "score": "weights by score", "posterior": "posterior weights"}
 
 
 def settings_in_words(settings: Settings) -> str:
     """One line. What every run has comes always, what can be off only where it is on."""
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", _asked(settings.threshold)]
+        parts += [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
         parts += [f"gate temperature {settings.gate_temperature:g}"] if settings.gate_temperature != 1 else []
         parts += ["reading along"] if settings.gate_policy == "eager" else []
     elif settings.mode == "agreement":
         parts = [f"{settings.gate} while the others agree"]
     else:
         parts = ["every step combined"]
-    united = f" of the top {settings.unite_top_k}" if settings.alignment == "unite" else ""
-    parts += [_weights(settings), f"{settings.alignment} alignment{united}", *_sampling(settings)]
+    parts += [_weights(settings), f"{settings.alignment} alignment"]
+    parts += [] if settings.combine == "mean" else [_rule(combine_rules, settings)]
+    parts += _sampling(settings)
     parts.append(f"up to {settings.max_new_tokens} tokens")
     if settings.stop:
         parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
@@ -48,9 +51,21 @@ def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[st
 def _weights(settings: Settings) -> str:
     if isinstance(settings.weights, dict):
         return f"own weights ({', '.join(f'{name} {weight:g}' for name, weight in settings.weights.items())})"
-    words = _WEIGHTS[settings.weights]
-    is_forgetting = settings.weights == "posterior" and settings.posterior_decay < 1
-    return f"{words}, memory {settings.posterior_decay:g}" if is_forgetting else words
+    name, comma, params = _rule(weight_rules, settings).partition(",")
+    return (f"weights {name}" if name.startswith("by ") else f"{name} weights") + comma + params
+
+
+def _rule(registry: Registry[Any], settings: Settings) -> str:
+    """Such as: power mean, exponent 3. A rule that there is no more by its name."""
+    name = getattr(settings, registry.field)
+    if name not in registry:
+        return str(name)
+    entry, params = registry.entry(name), getattr(settings, registry.params_field)
+    fields = entry.rule.model_fields
+    titles = {key: (fields[key].title if key in fields else None) or key.replace("_", " ") for key in params}
+    has_capitals = entry.label[1:] != entry.label[1:].lower()
+    label = entry.label if has_capitals else entry.label.lower()
+    return ", ".join([label, *(f"{titles[key].lower()} {value}" for key, value in params.items())])
 
 
 def _sampling(settings: Settings) -> list[str]:

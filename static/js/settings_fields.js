@@ -28,6 +28,7 @@ class SettingField {
   /** Why it has no effect, or what is wrong, or neither. */
   tell(idle, fault) {
     this.root.disabled = Boolean(idle);
+    this.root.hidden = Boolean(idle && this.spec.is_of); // a parameter of a rule that is not chosen
     this.note.textContent = idle || fault || "";
     this.note.classList.toggle("is-fault", !idle && Boolean(fault));
     for (const input of this.inputs) input.setAttribute("aria-invalid", String(!idle && Boolean(fault)));

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.bench import every_step, gating, library_loops, memory, one_core, together
+from gac_app.bench import every_step, gating, library_loops, memory, one_core, rules, together
 from gac_app.bench.rows import NotMeasured
+from gac_app.decoding.rules import combine_rules
 from gac_app.decoding.trace.events import FinishedEvent
 from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
@@ -18,6 +19,12 @@ def test_every_step_is_held_against_the_slower_member(bench_of: BenchOf) -> None
     # Against the quick one it would be 30 ms to less than 3.
     assert 0.5 < ratio.value < 4
     assert 0 < overhead.value < ratio.value
+
+
+def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
+    rows = rules.measure(bench_of([FakeModel("one"), FakeModel("other", 1)]))
+    assert len(rows) == len(combine_rules.names) - 1
+    assert all(row.value is not None and row.value > 0 for row in rows)
 
 
 @pytest.mark.parametrize("num_others", [1, 2])

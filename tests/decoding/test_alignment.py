@@ -17,12 +17,14 @@ from gac_app.decoding.alignment.contested import contested, merge
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.rules.combine import mean
+from gac_app.decoding.rules.combiner import Combiner, weighted_mean
+from gac_app.decoding.rules.contracts import weight_rule_of
 from gac_app.decoding.rules.gate import make_gate
+from gac_app.decoding.rules.shipped.averaging import Mean
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
@@ -42,7 +44,7 @@ def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: d
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
     open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
-    return KnownExpectation(Row(probs_U, open_ids), num_read=1, seconds=0.0)
+    return KnownExpectation(TokenDistribution(probs_U, open_ids), num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
@@ -74,7 +76,7 @@ def test_a_contested_token_takes_what_begins_with_it() -> None:
     other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
     expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
     ranges = contested(expected, EQUAL, SPACES)
-    mixed_U = mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL)
+    mixed_U = weighted_mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL)
     assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
     assert float(mixed_U[SPACES.ids[b"    "]]) == 0
     assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
@@ -111,9 +113,9 @@ def test_contested_ranges_never_overlap_and_what_is_chosen_from_sums_to_one(
         assert ids == NESTED.extensions(NESTED.tokens[ids.start])
         assert len(ids) > 1
         assert NESTED.end_id not in ids
-    mixed_U = mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, weights)
+    mixed_U = weighted_mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, weights)
     assert float(mixed_U.sum()) == pytest.approx(1)
-    plain_U = mean({name: e.row.probs_U for name, e in expected.items()}, weights)
+    plain_U = weighted_mean({name: e.row.probs_U for name, e in expected.items()}, weights)
     for ids in ranges:
         assert float(mixed_U[ids.start]) == pytest.approx(float(plain_U[ids.start : ids.stop].sum()), abs=1e-6)
         plain_U[ids.start : ids.stop] = mixed_U[ids.start : ids.stop]
@@ -130,9 +132,16 @@ def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num:
     ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
     settings = ensemble.config.settings
     contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
-    weights = StepWeights(ensemble.config.weights(settings), is_posterior=settings.weights == "posterior")
+    weights = StepWeights(ensemble.config.weights(settings), weight_rule_of(settings))
     stepper = Stepper(
-        contexts, ensemble.union, make_gate(settings), mean, weights, settings, threading.Event(), FavouriteDrafts([])
+        contexts,
+        ensemble.union,
+        make_gate(settings),
+        Combiner(Mean()),
+        weights,
+        settings,
+        threading.Event(),
+        FavouriteDrafts([]),
     )
     draw = torch.Generator().manual_seed(seed)
 

@@ -6,43 +6,46 @@ import pytest
 import torch
 
 from gac_app.config import Settings
-from gac_app.decoding.distribution.expectation import Favourite
-from gac_app.decoding.distribution.row import Row
-from gac_app.decoding.rules.gate import AgreementGate, EveryStep, Gate, ThresholdGate, make_gate
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.rules.gate import Gate, GateView, make_gate
+from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FixedModel, config_of, ensemble_of
 
-SURE, UNSURE, OTHER = Favourite(1, 0.9), Favourite(1, 0.2), Favourite(2, 0.6)
+SURE, UNSURE, OTHER = GateView(1, 0.9), GateView(1, 0.2), GateView(2, 0.6)
+EVERY_STEP, AGREEMENT = Gate(), Gate(Agreement())
 
 
 @pytest.mark.parametrize(
-    ("gate", "favourites", "is_stable", "is_open"),
+    ("gate", "views", "is_stable", "is_open"),
     [
-        (EveryStep(), [SURE, SURE], True, True),
-        (ThresholdGate(0.5), [SURE], True, False),
-        (ThresholdGate(0.5), [UNSURE], False, True),
-        (ThresholdGate(0.9), [SURE], True, False),
-        (AgreementGate(), [UNSURE, SURE], True, False),
-        (AgreementGate(), [SURE, OTHER], True, True),
-        (AgreementGate(), [SURE, OTHER], False, False),
-        (AgreementGate(), [SURE, SURE, OTHER], True, True),
-        (AgreementGate(), [SURE], True, False),
+        (EVERY_STEP, [SURE, SURE], True, True),
+        (Gate(MaxProb(), 0.5), [SURE], True, False),
+        (Gate(MaxProb(), 0.5), [UNSURE], False, True),
+        (Gate(MaxProb(), 0.9), [SURE], True, False),
+        (AGREEMENT, [UNSURE, SURE], True, False),
+        (AGREEMENT, [SURE, OTHER], True, True),
+        (AGREEMENT, [SURE, OTHER], False, False),
+        (AGREEMENT, [SURE, SURE, OTHER], True, True),
+        (AGREEMENT, [SURE], True, False),
     ],
 )
-def test_a_gate_opens(gate: Gate, favourites: list[Favourite], is_stable: bool, is_open: bool) -> None:
-    decision = gate.decide(favourites, is_stable=is_stable)
-    assert (decision.is_open, decision.confidence) == (is_open, favourites[0].prob)
+def test_a_gate_opens(gate: Gate, views: list[GateView], is_stable: bool, is_open: bool) -> None:
+    decision = gate.decide(views, is_stable=is_stable)
+    assert (decision.is_open, decision.confidence) == (is_open, views[0].confidence)
 
 
 def test_settings_name_the_gate() -> None:
-    assert make_gate(Settings(mode="every-step")) == EveryStep()
-    assert make_gate(Settings(mode="gate", threshold=0.4)) == ThresholdGate(0.4)
-    assert make_gate(Settings(mode="gate", threshold=0.4, gate_temperature=2)) == ThresholdGate(0.4, 2)
-    assert make_gate(Settings(mode="gate", threshold=1.01)) == EveryStep()
-    assert make_gate(Settings(mode="agreement")) == AgreementGate()
+    assert make_gate(Settings(mode="every-step")) == Gate()
+    assert make_gate(Settings(mode="gate", threshold=0.4)) == Gate(MaxProb(), 0.4)
+    assert make_gate(Settings(mode="gate", threshold=0.4, gate_temperature=2)) == Gate(MaxProb(), 0.4, 2)
+    assert make_gate(Settings(mode="gate", threshold=1.01)) == Gate()
+    assert make_gate(Settings(mode="agreement")) == AGREEMENT
+    assert make_gate(Settings(gate_rule="margin", threshold=0.4)) == Gate(Margin(), 0.4)
+    assert make_gate(Settings(gate_rule="agreement")).asked_first(["a", "b"]) == ["a", "b"]
 
 
 def steps_of(ensemble: object, **how: object) -> list[StepTrace]:
@@ -102,8 +105,10 @@ def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> 
 def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
     logits = torch.tensor([3.0, 1.0, -torch.inf, 0.5])
     probs = torch.softmax(logits, 0)
-    scaled = Favourite.of(Row(probs), temperature)
-    assert scaled == (0, pytest.approx(float(torch.softmax(logits / temperature, 0)[0])))
+    view = Gate(MaxProb(), temperature=temperature).view(TokenDistribution(probs))
+    assert view == (0, pytest.approx(float(torch.softmax(logits / temperature, 0)[0])))
+    scaled = TokenDistribution(probs).tempered(temperature)
+    assert scaled.probs_U.tolist() == pytest.approx(torch.softmax(logits / temperature, 0).tolist())
 
 
 def test_a_warm_gate_asks_more_often_and_shows_the_confidence_it_decided_by() -> None:

@@ -11,30 +11,33 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import merge
 from gac_app.decoding.distribution.expectation import KnownExpectation
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
-from gac_app.decoding.rules.combine import mean
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.shipped.averaging import Geometric, Mean
 
 
-def top_row(probs_U: torch.Tensor, num_top: int) -> Row:
+def top_row(probs_U: torch.Tensor, num_top: int) -> TokenDistribution:
     top = probs_U.topk(min(num_top, len(probs_U)))
-    return Row(probs_U, find_top=lambda: list(zip(top.indices.tolist(), top.values.tolist(), strict=True)))
+    return TokenDistribution(
+        probs_U, find_top=lambda: list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+    )
 
 
 def expectation(probs_U: torch.Tensor, num_top: int = 8) -> KnownExpectation:
     return KnownExpectation(top_row(probs_U, num_top), 1, 0.0)
 
 
-class Counted:
-    """Counts how often the whole distribution is made; `mean` itself is what the favourites are good for."""
+class Counted(Combiner):
+    """Counts how often the whole distribution is made."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
+        super().__init__(Mean())
         self.num = 0
-        monkeypatch.setattr("gac_app.decoding.loop.mixture.mean", self)
 
-    def __call__(self, rows: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> torch.Tensor:
+    def __call__(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
         self.num += 1
-        return mean(rows, weights)
+        return super().__call__(probs, shares)
 
 
 @given(
@@ -52,7 +55,7 @@ def test_all_that_is_told_is_so_of_the_whole(
     rows = torch.softmax(logits, 1).round(decimals=decimals)
     weights = torch.softmax(logits[:, 0], 0).tolist()
     expected = {f"m{i}": expectation(probs_U) for i, probs_U in enumerate(rows)}
-    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), mean, ranges(lengths, size))
+    mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()), ranges(lengths, size))
     found, largest = mixture.favourite_id, mixture.largest(5)
     assert mixture.probs_U[found] >= mixture.probs_U.max() * (1 - 1e-6)
     values = mixture.probs_U.sort(descending=True).values
@@ -74,8 +77,8 @@ def ranges(lengths: list[int], size: int) -> list[range]:
     return [range(i, i + length) for i, length in zip(starts, lengths, strict=True) if i + length <= size]
 
 
-def test_a_clear_favourite_is_told_by_the_members_favourites(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = Counted(monkeypatch)
+def test_a_clear_favourite_is_told_by_the_members_favourites() -> None:
+    counted = Counted()
     sure, other = torch.full((100,), 0.001), torch.full((100,), 0.01)
     sure[7] = 0.9
     mixture = Mixture({"a": expectation(sure), "b": expectation(other)}, {"a": 0.5, "b": 0.5}, counted)
@@ -85,8 +88,8 @@ def test_a_clear_favourite_is_told_by_the_members_favourites(monkeypatch: pytest
     assert counted.num == 1, "made once"
 
 
-def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = Counted(monkeypatch)
+def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all() -> None:
+    counted = Counted()
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
     expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
@@ -94,8 +97,8 @@ def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all(monkeypatch: pyte
     assert counted.num == 1
 
 
-def test_a_contested_token_has_the_probability_of_what_goes_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = Counted(monkeypatch)
+def test_a_contested_token_has_the_probability_of_what_goes_to_it() -> None:
+    counted = Counted()
     probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
     expected = {"a": expectation(probs_U), "b": expectation(probs_U)}
     mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted, [range(2, 4)])
@@ -110,3 +113,15 @@ def test_one_that_is_nobodys_favourite_is_not_left_out_of_the_largest() -> None:
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
     expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
     assert Mixture(expected, {"a": 0.5, "b": 0.5}).largest(2) == [(9, pytest.approx(0.4)), (0, pytest.approx(0.3))]
+
+
+def test_a_rule_that_is_not_linear_combines_what_each_member_gives_to_contested_tokens() -> None:
+    """Worked by hand: 0.2 and 0.8 of one, 0.6 and 0.4 of the other, once the last two tokens are one."""
+    one, other = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.6, 0.1, 0.3])
+    expected = {"a": expectation(one), "b": expectation(other)}
+    mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, Combiner(Geometric()), [range(1, 3)])
+    first, second = (0.2 * 0.6) ** 0.5, (0.8 * 0.4) ** 0.5
+    assert mixture.probs_U.tolist() == pytest.approx([first / (first + second), second / (first + second), 0])
+    assert mixture.favourite_id == 1
+    assert mixture.member_prob_of("a", 1) == pytest.approx(0.8)
+    assert mixture.largest(2)[0] == (1, pytest.approx(second / (first + second)))

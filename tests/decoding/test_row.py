@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.distribution.reading import Foreseen, Reading
-from gac_app.decoding.distribution.row import OwnRow, Row
+from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -17,10 +17,10 @@ from tests.vocab.vocabularies import vocabularies, vocabulary
 members = st.lists(vocabularies(), min_size=1, max_size=3)
 
 
-def rows_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnRow, Row]:
+def rows_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnDistribution, TokenDistribution]:
     logits_V = scale * torch.randn(len(mapping.vocabulary), generator=torch.Generator().manual_seed(seed))
-    whole = Row(mapping.project(logits_V.clone().unsqueeze(0))[0])
-    return OwnRow(mapping, mapping.own_probs(logits_V.numpy())), whole
+    whole = TokenDistribution(mapping.project(logits_V.clone().unsqueeze(0))[0])
+    return OwnDistribution(mapping, mapping.own_probs(logits_V.numpy())), whole
 
 
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))

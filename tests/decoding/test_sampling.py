@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.config import Settings
-from gac_app.decoding.rules.combine import mean
+from gac_app.decoding.rules.combiner import weighted_mean
 from gac_app.decoding.rules.sampling import Sampler, exponentials
 from gac_app.decoding.rules.weights import StepWeights
 
@@ -134,7 +134,7 @@ def test_a_mean_of_distributions_is_a_distribution_between_them(rows: list[list[
     probs = [torch.tensor(row) / sum(row) for row in rows]
     weights = {str(i): data.draw(st.floats(0, 5)) for i in range(len(rows))}
     shares = StepWeights(weights).of(list(weights))
-    mixed = mean(dict(zip(shares, probs, strict=True)), shares)
+    mixed = weighted_mean(dict(zip(shares, probs, strict=True)), shares)
     stacked = torch.stack(probs)
     assert float(mixed.sum()) == pytest.approx(1, abs=1e-5)
     assert bool((mixed >= stacked.amin(0) - 1e-6).all())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.rules.shipped.weights import Posterior
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from tests.decoding.conftest import make
@@ -49,7 +50,7 @@ def test_fixed_weights_follow_the_evidence_within_a_stretch_and_forget_it_at_its
 
 
 def test_a_member_that_decides_alone_ends_a_stretch_and_proves_nothing() -> None:
-    fixed, posterior = StepWeights(GIVEN), StepWeights(GIVEN, is_posterior=True)
+    fixed, posterior = StepWeights(GIVEN), StepWeights(GIVEN, Posterior())
     for weights in (fixed, posterior):
         learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
         weights.note({}, is_shared=True)
@@ -58,7 +59,7 @@ def test_a_member_that_decides_alone_ends_a_stretch_and_proves_nothing() -> None
 
 
 def test_posterior_weights_multiply_by_every_probability() -> None:
-    weights = StepWeights(GIVEN, is_posterior=True)
+    weights = StepWeights(GIVEN, Posterior())
     learn(weights, {"a": 0.9, "b": 0.1}, is_shared=True)
     learn(weights, {"a": 0.5, "b": 0.25}, is_shared=False)
     a, b = 0.25 * 0.9 * 0.5, 0.75 * 0.1 * 0.25
@@ -66,20 +67,20 @@ def test_posterior_weights_multiply_by_every_probability() -> None:
 
 
 def test_old_evidence_decays() -> None:
-    weights = StepWeights(GIVEN, is_posterior=True, decay=0.5)
+    weights = StepWeights(GIVEN, Posterior(decay=0.5))
     learn(weights, {"a": 0.81, "b": 0.01}, is_shared=True)
     learn(weights, {"a": 1.0, "b": 1.0}, is_shared=True)
     assert weights.of(["a", "b"]) == pytest.approx({"a": 0.25 * 0.9 / 0.3, "b": 0.75 * 0.1 / 0.3})
 
 
 def test_no_single_piece_rules_a_member_out() -> None:
-    weights = StepWeights(GIVEN, is_posterior=True)
+    weights = StepWeights(GIVEN, Posterior())
     learn(weights, {"a": 0.0, "b": 1.0}, is_shared=True)
     assert weights.of(["a", "b"])["a"] == pytest.approx(0.25 * LEAST / 0.75, rel=1e-3)
 
 
 def test_long_texts_underflow_nowhere() -> None:
-    weights = StepWeights(GIVEN, is_posterior=True)
+    weights = StepWeights(GIVEN, Posterior())
     for _ in range(5000):
         learn(weights, {"a": 1e-4, "b": 1e-5}, is_shared=True)
     assert weights.of(["a", "b"]) == {"a": pytest.approx(1), "b": pytest.approx(0)}

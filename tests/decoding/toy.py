@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from gac_app.decoding.alignment.covers import Covers
-from gac_app.decoding.distribution.row import OwnRow
+from gac_app.decoding.distribution.token_distribution import OwnDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.models.base import Read
@@ -190,7 +190,7 @@ def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
     unread = covers.unread
     if unread:
         own_V = [mapping.own_probs(toy.logits_V(bytes(covers.text[: boundary.end])).numpy()) for boundary in unread]
-        covers.learn([OwnRow(mapping, probs_V) for probs_V in own_V])
+        covers.learn([OwnDistribution(mapping, probs_V) for probs_V in own_V])
 
 
 def distance(row_U: torch.Tensor, probs: Mapping[bytes, float], union: UnionVocabulary) -> float:

@@ -124,7 +124,7 @@ def test_three_members_are_tried_on_a_grid_and_one_member_is_asked_alone() -> No
 def test_what_has_no_weights_is_told() -> None:
     with pytest.raises(RequestError, match="only one member"):
         sweep_weights(cast(Ensemble, PlainScores(config=config_of(["a"]))), Oracle({}), "nq", QUESTIONS)
-    with pytest.raises(RequestError, match="under paper or prefix"):
+    with pytest.raises(RequestError, match="sets the weights"):
         WeightSearch(CONFIG, Oracle({}), QUESTIONS, "posterior")
 
 

@@ -149,7 +149,7 @@ def test_an_error_that_comes_up_late_ends_the_read_and_not_the_worker(
 
     member = make(FakeModel())
     with monkeypatch.context() as patch:
-        patch.setattr("gac_app.decoding.distribution.row.largest", fail)
+        patch.setattr("gac_app.decoding.distribution.token_distribution.largest", fail)
         with pytest.raises(MemberError, match="a: RuntimeError: CUDA error"):
             member.read(open_text(member, "late")).result(WAIT_S)
 

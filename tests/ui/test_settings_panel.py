@@ -43,9 +43,10 @@ def test_own_weights_count_where_they_are_chosen() -> None:
     "changes",
     [
         {"weights": {"Small": 0.75, "Large": 0.25}, "mode": "every-step", "top_k": 5, "temperature": 0.5},
-        {"gate_policy": "eager", "alignment": "paper", "weights": "posterior", "posterior_decay": 0.9},
+        {"gate_policy": "eager", "alignment": "paper", "weights": "posterior", "weight_params": {"decay": 0.9}},
         {"min_p": 0.1, "reproducible": "on", "stop": ["a b", "\n\n"], "system_prompt": "Be brief."},
         {"members": ("Large",), "gate": "Large"},
+        {"combine": "power", "combine_params": {"exponent": 3.0}, "gate_rule": "margin", "weights": "entropy"},
     ],
 )
 def test_settings_round_trip(changes: dict[str, Any]) -> None:
@@ -114,23 +115,50 @@ def test_all_faults_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("values", "idle"),
     [
-        ({}, {"own_weights", "posterior_decay", "top_p", "top_k", "min_p", "seed"}),
-        ({"temperature": 1}, {"own_weights", "posterior_decay"}),
+        ({}, {"own_weights", "top_p", "top_k", "min_p", "seed"}),
+        ({"temperature": 1}, {"own_weights"}),
         ({"temperature": 1, "mode": "every-step", "weights": "own"},
-         {"gate", "threshold", "gate_temperature", "gate_policy", "posterior_decay"}),
+         {"gate", "threshold", "gate_rule", "gate_temperature", "gate_policy"}),
         ({"temperature": 1, "mode": "agreement", "weights": "posterior"},
-         {"threshold", "gate_temperature", "gate_policy", "own_weights"}),
+         {"threshold", "gate_rule", "gate_temperature", "gate_policy", "own_weights"}),
         ({"temperature": 1, "threshold": 1.01, "weights": "own"},
-         {"gate_temperature", "gate_policy", "posterior_decay"}),
+         {"gate_rule", "gate_temperature", "gate_policy"}),
         ({"temperature": 1, "members": ["Small"]},
-         {"mode", "gate", "threshold", "weights", "own_weights", "gate_temperature", "gate_policy", "alignment",
-          "posterior_decay"}),
+         {"mode", "gate", "threshold", "weights", "own_weights", "combine", "gate_rule", "gate_temperature",
+          "gate_policy", "alignment"}),
     ],
 )  # fmt: skip
 def test_what_has_no_effect_says_why(values: dict[str, Any], idle: set[str]) -> None:
     found = idle_of(CONFIG, {**DEFAULTS, **values})
-    assert set(found) == idle
+    assert {name for name in found if "." not in name} == idle
     assert all(reason.endswith(".") for reason in found.values())
+
+
+def test_parameters_have_an_effect_where_their_rule_is_chosen() -> None:
+    def idle(**values: Any) -> set[str]:
+        return {name for name in idle_of(CONFIG, {**DEFAULTS, **values}) if "." in name}
+
+    params = {field.name for field in fields_of(CONFIG) if field.is_of}
+    assert {"combine.power.exponent", "weights.posterior.decay"} < params == idle()
+    assert params - idle(combine="power") == {"combine.power.exponent"}
+    assert idle(combine="power", members=["Small"]) == params
+
+
+def test_parameters_are_set_as_their_model_says() -> None:
+    spec = {item["name"]: item for item in spec_of(CONFIG)}
+    assert (spec["combine.power.exponent"]["kind"], spec["combine.power.exponent"]["min"]) == ("number", -20)
+    assert (spec["combine.unite.top_k"]["kind"], spec["combine.unite.top_k"]["max"]) == ("whole", 1000)
+    assert spec["weights.posterior.decay"]["kind"] == "share"
+    assert "mean" in dict(spec["combine"]["choices"])
+
+
+def test_a_parameter_out_of_range_is_told_at_its_field() -> None:
+    wrong = {"combine.power.exponent": 99}
+    assert faults_in(CONFIG, {"combine": "power", **wrong}) == {
+        "combine.power.exponent": "Type a number from -20 to 20."
+    }
+    assert faults_in(CONFIG, wrong) == {}, "of a rule that is not chosen"
+    assert faults_in(CONFIG, {"combine": "best"}) == {"combine": "Choose one of these."}
 
 
 def test_every_field_is_known_to_the_settings() -> None:

@@ -18,10 +18,14 @@ from gac_app.ui.wording import comparison_in_words, settings_in_words
         ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
         (
             {"mode": "agreement", "alignment": "unite"},
-            "while the others agree · equal weights · unite alignment of the top 10",
+            "while the others agree · equal weights · paper alignment · UniTE · greedy",
         ),
         ({"weights": "posterior"}, "posterior weights ·"),
         ({"weights": "posterior", "posterior_decay": 0.9}, "posterior weights, memory 0.9"),
+        ({"combine": "power", "combine_params": {"exponent": 3}}, "prefix alignment · power mean, exponent 3 · greedy"),
+        ({"gate_rule": "margin"}, "others asked below 50% · confidence: margin · equal"),
+        ({"weights": "entropy"}, "weights by certainty ·"),
+        ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
         ({"weights": {"Small": 3, "Large": 1}}, "own weights (Small 3, Large 1)"),
         ({"temperature": 0.7, "min_p": 0.05, "seed": 3}, "temperature 0.7 · min-p 0.05 · seed 3"),
         ({"min_p": 0.05, "seed": 3}, "greedy · up to"),  # without a temperature they change nothing

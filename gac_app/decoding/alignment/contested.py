@@ -20,7 +20,7 @@ from collections.abc import Sequence as SequenceOf
 import torch
 
 from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.row import Cut, Row
+from gac_app.decoding.distribution.token_distribution import Cut, TokenDistribution
 from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
@@ -61,18 +61,18 @@ def _wanted(expectation: Expectation) -> list[int]:
     return [token_id for token_id, prob in expectation.favourites(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
 
 
-def begun(row: Row, ids: range) -> float:
+def begun(row: TokenDistribution, ids: range) -> float:
     """Probability of what begins with the first token of `ids`, which all begin with it."""
     return row.begun_by_each([ids])[0]
 
 
-def goes_on(row: Row, ids: range) -> bool:
+def goes_on(row: TokenDistribution, ids: range) -> bool:
     """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
     [(ends, begun_with_it)] = row.cuts([ids])
     return ends <= _MAY_END * begun_with_it
 
 
-def ends_there(row: Row, token_id: int, begun_with_it: float) -> bool:
+def ends_there(row: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
     """Whether a member's token surely ends behind this one, of which it gave `begun_with_it` to the beginning."""
     return row.ends_at(token_id) >= _ENDS * begun_with_it
 

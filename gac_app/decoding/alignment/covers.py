@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
@@ -60,10 +60,10 @@ class Cover:
 
     boundary: Boundary
     weight: float = 1.0
-    row: Row | None = None
+    row: TokenDistribution | None = None
 
     @property
-    def known_row(self) -> Row:
+    def known_row(self) -> TokenDistribution:
         """The distribution; an error in this module's caller where it is not read yet."""
         if self.row is None:
             raise RuntimeError("the distribution at this boundary is not read yet")
@@ -188,7 +188,7 @@ class Covers:
         whole = whole_characters(text)
         return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
-    def learn(self, rows: SequenceOf[Row]) -> None:
+    def learn(self, rows: SequenceOf[TokenDistribution]) -> None:
         """Take the distributions of the unread boundaries."""
         unread = [cover for cover in self.live if cover.row is None]
         for cover, row in zip(unread, rows, strict=True):
@@ -206,7 +206,7 @@ class Covers:
         else:
             before.weight, last.weight = 1 / (ended + beyond), ended / (ended + beyond)
 
-    def row(self) -> Row:
+    def row(self) -> TokenDistribution:
         """The distribution of the next piece. Needs all boundaries read."""
         last = self.live[-1]
         if self.is_settled:
@@ -224,7 +224,7 @@ class Covers:
         if left_over:
             ids = torch.tensor(list(left_over), device=row_U.device)
             row_U[ids] += torch.tensor([prob / total for prob in left_over.values()], device=row_U.device)
-        return Row(row_U, {token_id: prob / total for token_id, prob in open_ids.items()})
+        return TokenDistribution(row_U, {token_id: prob / total for token_id, prob in open_ids.items()})
 
     @property
     def _heaviest(self) -> Cover:

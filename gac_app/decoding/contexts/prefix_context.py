@@ -8,7 +8,7 @@ from gac_app.decoding.alignment.covers import Boundary, Covers
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
 from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.models.base import Sequence, num_common
 
@@ -31,7 +31,7 @@ class PrefixContext(MemberContext):
         self._chain = [self._covers.last]  # those whose ids the sequence holds, from the prompt's end on
         self._missed = bytearray()  # fed since the member was asked last
         self._rest = b""  # the end of what it has read by now that is no whole character
-        self._rows: dict[int, Row] = {}  # ids behind the prompt -> what the model says there
+        self._rows: dict[int, TokenDistribution] = {}  # ids behind the prompt -> what the model says there
         self._expected: Expectation | None = None  # what `expect` gave, until a token is fed
 
     @property

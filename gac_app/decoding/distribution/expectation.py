@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.distribution.row import Row
-
-
-class Favourite(NamedTuple):
-    """The likeliest union token of a distribution, and its probability."""
-
-    token_id: int
-    prob: float
-
-    @classmethod
-    def of(cls, row: Row, temperature: float) -> Favourite:
-        """With the probability it would have if the logits of the distribution were divided by `temperature`."""
-        token_id, prob = row.top[0]
-        if temperature == 1:
-            return cls(token_id, prob)
-        return cls(token_id, 1 / float(((row.probs_U / prob) ** (1 / temperature)).sum()))
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 
 
 class Expectation(Protocol):
     """What a member taking part in a step expects next."""
 
     @property
-    def row(self) -> Row:
+    def row(self) -> TokenDistribution:
         """Its distribution."""
 
     @property
@@ -55,16 +40,12 @@ class Expectation(Protocol):
             return self.row.rank_of(token_id)
         return 1 + sum(prob > known[token_id] for prob in known.values())
 
-    def favourite(self, temperature: float) -> Favourite:
-        """What a gate looks at (paper, section 3.3)."""
-        return Favourite.of(self.row, temperature)
-
 
 @dataclass(frozen=True, slots=True)
 class KnownExpectation(Expectation):
     """One whose values are there."""
 
-    row: Row
+    row: TokenDistribution
     num_read: int
     seconds: float
 
@@ -80,7 +61,7 @@ class ReadExpectation(Expectation):
         return self._reading.last_favourite
 
     @property
-    def row(self) -> Row:
+    def row(self) -> TokenDistribution:
         return self._reading.rows[-1]
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gac_app.decoding.distribution.row import OwnRow, Row, rows_of
+from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution, rows_of
 from gac_app.vocab.mapping import FloatV, VocabMapping
 
 
@@ -81,7 +81,7 @@ class Reading:
         self._rows = _in_union(mapping, logits_NV) if self._favourite is None else None
 
     @property
-    def rows(self) -> SequenceOf[Row]:
+    def rows(self) -> SequenceOf[TokenDistribution]:
         """The distributions, by position."""
         if self._rows is None:
             assert self._late_V is not None  # noqa: S101 (it is late)
@@ -111,13 +111,13 @@ class Reading:
         return reading
 
 
-def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[Row]:
+def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[TokenDistribution]:
     if logits_NV.device.type == "cpu":
         return [_own_row(mapping, logits_V) for logits_V in logits_NV.numpy()]
     with torch.inference_mode():
         return rows_of(mapping.project(logits_NV))
 
 
-def _own_row(mapping: VocabMapping, logits_V: FloatV) -> Row:
+def _own_row(mapping: VocabMapping, logits_V: FloatV) -> TokenDistribution:
     with torch.inference_mode():
-        return OwnRow(mapping, mapping.own_probs(logits_V))
+        return OwnDistribution(mapping, mapping.own_probs(logits_V))

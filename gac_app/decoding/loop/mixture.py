@@ -1,7 +1,7 @@
 """What the members of a step expect together, computed no sooner than it is looked at.
 
-What a step chooses and what its trace tells is mostly known from the members' favourites (see `leading`). The whole
-distribution is made for sampling, and where the favourites leave a doubt.
+By a linear rule, what a step chooses and what its trace tells is mostly known from the members' top-k (see `leading`).
+The whole distribution is made for sampling, for any other rule, and where the top-k leave a doubt.
 
 Shape suffix: `U` the union vocabulary.
 """
@@ -17,7 +17,8 @@ from gac_app.decoding.alignment.contested import merge
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.distribution.leading import Leading
 from gac_app.decoding.distribution.ranking import argmax, rank_of, top_k_knowing
-from gac_app.decoding.rules.combine import Combine, mean
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.shipped.averaging import Mean
 
 
 class Mixture:
@@ -25,28 +26,31 @@ class Mixture:
 
     Args:
         expected: of the members that take part, the gate first.
-        weights: summing to 1.
-        combine: makes one distribution of theirs.
-        contested: each contested token's id and those of all that begin with it, whose probability goes to it. None of
-            these ranges overlap.
+        weights: summing to 1; by a linear rule its shares.
+        combiner: makes one distribution of theirs.
+        contested: each contested token's id and those of all that begin with it, whose probability goes to it, member
+            by member before they are combined. None of these ranges overlap.
     """
 
     def __init__(
         self,
         expected: Mapping[str, Expectation],
         weights: Mapping[str, float],
-        combine: Combine = mean,
+        combiner: Combiner | None = None,
         contested: list[range] | None = None,
     ) -> None:
         self.expected = expected
         self.weights = weights
         self._contested = contested or []
-        self._combine = combine
+        self._aligned_by_name: dict[str, torch.Tensor] = {}
+        self._combiner = combiner or Combiner(Mean())
 
     @cached_property
     def probs_U(self) -> torch.Tensor:
-        rows = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
-        return merge(self._combine(rows, self.weights), self._contested)
+        if self._combiner.is_linear:  # what is gathered of a mean is the mean of what is gathered
+            probs = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
+            return merge(self._combiner(probs, self.weights), self._contested)
+        return self._combiner({name: self._aligned(name) for name in self.expected}, self.weights)
 
     @property
     def gate(self) -> Expectation:
@@ -76,22 +80,26 @@ class Mixture:
         told = self._members[name].prob_of(token_id) if self._members else None
         if told is None and not self._contested:
             return self.expected[name].row.prob_of(token_id)
-        return float(self._merged(name)[token_id]) if told is None else told
+        return float(self._aligned(name)[token_id]) if told is None else told
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """How many tokens the member holds for likelier, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
         if told is None and not self._contested:
             return self.expected[name].rank_of(token_id)
-        return rank_of(token_id, self._merged(name)) if told is None else told
+        return rank_of(token_id, self._aligned(name)) if told is None else told
 
-    def _merged(self, name: str) -> torch.Tensor:
-        return merge(self.expected[name].row.probs_U.clone(), self._contested)
+    def _aligned(self, name: str) -> torch.Tensor:
+        """A member's distribution with what goes to contested tokens, [U]."""
+        if name not in self._aligned_by_name:
+            probs_U = self.expected[name].row.probs_U
+            self._aligned_by_name[name] = merge(probs_U.clone(), self._contested) if self._contested else probs_U
+        return self._aligned_by_name[name]
 
     @cached_property
     def _leading(self) -> Leading | None:
         """None where the members' favourites tell nothing, or looking at single values is dear: on a GPU."""
-        if self._combine is not mean or not self._members:
+        if not self._combiner.is_linear or not self._members:
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
         for name, weight in self.weights.items():

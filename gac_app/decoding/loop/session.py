@@ -14,7 +14,7 @@ from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.loop.tracing import trace_of
-from gac_app.decoding.rules.combine import Combine
+from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -24,7 +24,7 @@ from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.speculation.speculative import Speculation
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, RuleError
 from gac_app.vocab.union import UnionVocabulary
 
 
@@ -72,7 +72,7 @@ class DecodingSession:
         contexts: list[MemberContext],
         union: UnionVocabulary,
         gate: Gate,
-        combine: Combine,
+        combiner: Combiner,
         weights: StepWeights,
         settings: Settings,
         stop_strings: tuple[str, ...] = (),
@@ -85,10 +85,10 @@ class DecodingSession:
         self._sampler = Sampler(settings)
         drafting = [context for context in contexts if isinstance(context, DraftingContext)]
         speculation = (
-            Speculation(drafting, union, gate, combine, weights, self._sampler, settings, pace) if pace else None
+            Speculation(drafting, union, gate, combiner, weights, self._sampler, settings, pace) if pace else None
         )
         drafts = FavouriteDrafts(c for c in contexts if drafts_favourites and isinstance(c, PrefixContext))
-        self._stepper = Stepper(contexts, union, gate, combine, weights, settings, self._stopped, drafts, speculation)
+        self._stepper = Stepper(contexts, union, gate, combiner, weights, settings, self._stopped, drafts, speculation)
         self._union = union
         self._settings = settings
         self._branch = branch or Branch()
@@ -124,7 +124,7 @@ class DecodingSession:
                 yield from self._step()
         except SessionStopped:
             self._reason = FinishReason.ABORT
-        except MemberError as error:
+        except (MemberError, RuleError) as error:
             self._reason, self._detail = FinishReason.ERROR, str(error)
         finally:
             self._stepper.close()

@@ -20,7 +20,7 @@ from gac_app.decoding.contexts.context import MemberContext, SessionStopped, gat
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
-from gac_app.decoding.rules.combine import Combine
+from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateDecision
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
@@ -51,7 +51,7 @@ class Stepper:
         contexts: list[MemberContext],
         union: UnionVocabulary,
         gate: Gate,
-        combine: Combine,
+        combiner: Combiner,
         weights: StepWeights,
         settings: Settings,
         stopped: threading.Event,
@@ -63,7 +63,7 @@ class Stepper:
         self._dropped: tuple[str, ...] = ()
         self._union = union
         self._gate = gate
-        self._combine = combine
+        self._combiner = combiner
         self._weights = weights
         self._settings = settings
         self._stopped = stopped
@@ -94,9 +94,9 @@ class Stepper:
         self._is_foreseeable = takes_favourite and all_are_asked and num_left > 0 and not self._drafts.is_on
         asked, decision = self._ask()
         expected = asked if decision.is_open else dict(islice(asked.items(), 1))
-        weights = self._weights.of(list(expected))
+        weights = self._combiner.shares(self._weights.of(list(expected), lambda name: expected[name].row))
         ranges = self._contested(expected, weights)
-        mixture = Mixture(expected, weights, self._combine, ranges)
+        mixture = Mixture(expected, weights, self._combiner, ranges)
         token_id = mixture.favourite_id if takes_favourite else choose(mixture.probs_U)
         self._open = self._inside(token_id, asked, decision, is_contested=any(token_id == ids.start for ids in ranges))
         probs = {name: self._open.get(name, e.row.prob_of(token_id)) for name, e in expected.items()}
@@ -166,8 +166,8 @@ class Stepper:
             expected |= self._collect([name for name in first if name not in expected], self._reading_along(first))
             if first[0] not in expected:
                 continue  # the gate was lost: the next member is the gate now
-            favourites = [expected[name].favourite(self._gate.temperature) for name in first if name in expected]
-            decision = self._gate.decide(favourites, is_stable=self._is_stable)
+            views = [self._gate.view(expected[name].row) for name in first if name in expected]
+            decision = self._gate.decide(views, is_stable=self._is_stable)
             if decision.is_open:
                 self._tell_what_is_likely(expected[first[0]])
                 if others := [name for name in self.alive if name not in expected]:

@@ -36,7 +36,7 @@ class Decision:
     @property
     def confidence(self) -> float:
         """The gate's."""
-        return self.mixture.gate.favourite(1.0).prob if self.gate_confidence is None else self.gate_confidence
+        return self.mixture.gate.row.top[0][1] if self.gate_confidence is None else self.gate_confidence
 
 
 def trace_of(

@@ -1,1 +1,41 @@
-"""Gate, combine, weight and sampling rules: what a step decides. Knows no member, only distributions."""
+"""Gate, combine, weight and sampling rules: what a step decides. Knows no member, only distributions.
+
+The rules of the first three kinds are the extension points: `contracts` says what each has to give, `shipped` holds
+those that come along; a configuration's `plugins` add more. Importing this room loads no torch.
+"""
+
+from gac_app.decoding.rules import shipped as _shipped  # registers them
+from gac_app.decoding.rules.contracts import (
+    REGISTRIES,
+    CombineRule,
+    GateRule,
+    LinearRule,
+    Seen,
+    WeightRule,
+    check_rules,
+    combine_rules,
+    gate_rules,
+    plugin_code,
+    weight_rules,
+)
+from gac_app.decoding.rules.registry import Entry, Registry, Rule, parse_params
+
+__all__ = [
+    "REGISTRIES",
+    "CombineRule",
+    "Entry",
+    "GateRule",
+    "LinearRule",
+    "Registry",
+    "Rule",
+    "Seen",
+    "WeightRule",
+    "check_rules",
+    "combine_rules",
+    "gate_rules",
+    "parse_params",
+    "plugin_code",
+    "weight_rules",
+]
+
+del _shipped

@@ -1,94 +1,91 @@
-"""When the ensemble is asked: at every step, where the gate model is unsure (paper, section 3.3), or where members
-disagree.
-"""
+"""When the ensemble is asked: at every step, or where a gate rule says so (paper, section 3.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 from gac_app.config import Settings
-from gac_app.decoding.distribution.expectation import Favourite
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.rules.contracts import GateRule, gate_rule_of, gate_rules
+from gac_app.decoding.rules.shipped.gates import MaxProb
+from gac_app.errors import RuleError
+
+_AGREEMENT = "agreement"  # a mode, too, from before there were gate rules
 
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a step is ensembled, and the gate's confidence: the largest probability it gave any token."""
+    """Whether a step is ensembled, and the gate's confidence."""
 
     is_open: bool
     confidence: float
 
 
-class Gate(Protocol):
-    """Decides which members take part in a step."""
+class GateView(NamedTuple):
+    """What a gate looks at in a member's distribution: its likeliest token, and how sure it is."""
+
+    argmax: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Decides which members take part in a step.
+
+    Attributes:
+        rule: how sure the gate model is; None = all members take part in every step.
+        threshold: confidence from which the gate model decides alone.
+        temperature: divides the logits of what the rule looks at; see `calibrate`.
+    """
+
+    rule: GateRule | None = None
+    threshold: float = 0.5
+    temperature: float = 1.0
 
     @property
-    def temperature(self) -> float:
-        """By which favourites are to be scaled before the gate sees them; see `calibrate`."""
+    def seen_by(self) -> str:
+        """Tells gates apart that see other things in a distribution; the threshold is none of them."""
+        return f"{self._sight!r} {self.temperature}"
+
+    @property
+    def _sight(self) -> GateRule:
+        return self.rule or MaxProb()
 
     def asked_first(self, names: list[str]) -> list[str]:
         """Of the members still there, in the ensemble's order, those whose distributions the decision needs."""
+        return names[:1] if self.rule and not self.rule.asks_all else names
 
-    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
+    def view(self, distribution: TokenDistribution) -> GateView:
+        """Raises RuleError where the rule fails, or its confidence is none."""
+        rule = self._sight
+        scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
+        try:
+            confidence = float(rule(scaled))
+        except Exception as error:
+            raise RuleError(rule.rule_name, f"{type(error).__name__}: {error}") from error
+        if not -1e-3 <= confidence <= 1.001:  # rounding apart
+            raise RuleError(rule.rule_name, f"gave a confidence of {confidence:g}; expected 0 to 1")
+        return GateView(distribution.top[0][0], confidence)
+
+    def decide(self, views: Sequence[GateView], *, is_stable: bool) -> GateDecision:
         """Whether all take part, or the gate model alone.
 
         Args:
-            favourites: of the members asked first, the gate's first.
+            views: of the members asked first, the gate's first.
             is_stable: whether all members read what was chosen last as a token of their own.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class EveryStep:
-    """All members take part in every step, and are asked at once."""
-
-    temperature: float = 1.0
-
-    def asked_first(self, names: list[str]) -> list[str]:
-        return names
-
-    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
-        return GateDecision(is_open=True, confidence=favourites[0].prob)
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdGate:
-    """The gate model decodes alone while its confidence is at least `threshold`."""
-
-    threshold: float
-    temperature: float = 1.0
-
-    def asked_first(self, names: list[str]) -> list[str]:
-        return names[:1]
-
-    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
-        return GateDecision(is_open=favourites[0].prob < self.threshold, confidence=favourites[0].prob)
-
-
-@dataclass(frozen=True, slots=True)
-class AgreementGate:
-    """The gate model decides alone where all favour the same token, and inside words that members cut differently.
-
-    After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the text
-    so far is made of every member's own tokens. All are asked at every step, so this saves no passes by itself;
-    speculation does.
-    """
-
-    temperature: float = 1.0
-
-    def asked_first(self, names: list[str]) -> list[str]:
-        return names
-
-    def decide(self, favourites: Sequence[Favourite], *, is_stable: bool) -> GateDecision:
-        disagree = any(favourite.token_id != favourites[0].token_id for favourite in favourites)
-        return GateDecision(is_open=is_stable and disagree, confidence=favourites[0].prob)
+        confidence = views[0].confidence
+        argmaxes = [view.argmax for view in views]
+        is_open = self.rule is None or self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable)
+        return GateDecision(is_open, confidence)
 
 
 def make_gate(settings: Settings) -> Gate:
     """The gate that the settings ask for. Above 1 a threshold means every step, so all are asked at once."""
     if settings.mode == "agreement":
-        return AgreementGate()
+        return Gate(gate_rules.make(_AGREEMENT, {}))
     if settings.mode == "every-step" or settings.threshold > 1:
-        return EveryStep()
-    return ThresholdGate(settings.threshold, settings.gate_temperature)
+        return Gate()
+    return Gate(gate_rule_of(settings), settings.threshold, settings.gate_temperature)

@@ -1,43 +1,68 @@
-"""What each member's distribution counts at a step (paper, section 3.2), and how that follows the text."""
+"""What each member counts at a step: what a weight rule says (paper, section 3.2), and the evidence of the text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.rules.contracts import Seen, WeightRule
+from gac_app.errors import RuleError
+
+Look = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
 _MAX_LOSS = math.log(1e6)  # to the best one, by one piece: a member may only have cut the bytes elsewhere
 
 
 class StepWeights:
-    """The given weights, each multiplied by the probability that its member gave to what was chosen.
+    """What a weight rule says, multiplied by the probability that each member gave to what was chosen.
 
-    Fixed weights count anew at every boundary that the members share: only within a stretch that one member's tokens
-    cut where another's go on does the member count more that predicted the stretch so far better. Otherwise a
+    A rule without memory counts anew at every boundary that the members share: only within a stretch that one member's
+    tokens cut where another's go on does the member count more that predicted the stretch so far better. Otherwise a
     character of three bytes would be decided three times, by a member that spells bytes and does not know the language.
-    Posterior weights never start anew: where all boundaries are shared, the mixture has cost in the end at most
-    log2(1 / given weight) bits more than the member that predicted the whole text best.
+    With memory (posterior weights) nothing starts anew: where all boundaries are shared, the mixture has cost in the
+    end at most log2(1 / prior) bits more than the member that predicted the whole text best.
 
     Args:
-        given: by member name.
-        is_posterior: whether the evidence is kept over shared boundaries.
-        decay: what the evidence of a step earlier counts, in (0, 1]; below 1 old evidence is forgotten.
+        prior: by member name; what the rule starts from.
+        read_prompt: bits per byte that the prompt costs each member; called once, if the rule needs it.
     """
 
-    def __init__(self, given: Mapping[str, float], *, is_posterior: bool = False, decay: float = 1.0) -> None:
-        self._given = given
-        self._is_posterior = is_posterior
-        self._decay = decay
+    def __init__(
+        self,
+        prior: Mapping[str, float],
+        rule: WeightRule | None = None,
+        read_prompt: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self._prior = prior
+        self._rule = rule or WeightRule()
+        self._read_prompt = read_prompt
         self._evidence: dict[str, float] = {}  # log-probability of what was chosen
 
-    def of(self, names: list[str]) -> dict[str, float]:
-        """The weights of the members taking part, summing to 1; equal ones where all of theirs are 0."""
-        weights = {name: self._given[name] for name in names}
+    @property
+    def looks(self) -> bool:
+        """Whether they depend on the distributions of the step."""
+        return self._rule.looks
+
+    def of(self, names: Sequence[str], look: Look | None = None) -> dict[str, float]:
+        """The weights of the members taking part, summing to 1; equal ones where all of theirs are 0.
+
+        Args:
+            look: needed where the rule `looks`.
+
+        Raises:
+            RuleError: the rule fails.
+        """
+        if len(names) == 1:
+            return {names[0]: 1.0}
+        weights = self._by_rule(names, look)
         if self._evidence:
             best = max(self._evidence.get(name, 0.0) for name in names)
             for name in names:
                 weights[name] *= math.exp(self._evidence.get(name, 0.0) - best)
         total = sum(weights.values())
-        return {name: weight / total if total > 0 else 1 / len(names) for name, weight in weights.items()}
+        return {name: weight / total if total > 0 else 1 / len(weights) for name, weight in weights.items()}
 
     def note(self, log_probs: Mapping[str, float], *, is_shared: bool) -> None:
         """Learn from a step.
@@ -46,13 +71,30 @@ class StepWeights:
             log_probs: what each member gave to the piece chosen; empty where one decided alone.
             is_shared: whether the members share the boundary behind the piece.
         """
-        if self._is_posterior:
+        if memory := self._rule.memory:
             if not log_probs:
                 return
-            self._evidence = {name: old * self._decay for name, old in self._evidence.items()}
+            self._evidence = {name: old * memory for name, old in self._evidence.items()}
         elif is_shared:
             self._evidence.clear()
             return
         least = max(log_probs.values(), default=0.0) - _MAX_LOSS
         for name, log_prob in log_probs.items():
             self._evidence[name] = self._evidence.get(name, 0.0) + max(log_prob, least)
+
+    def _by_rule(self, names: Sequence[str], look: Look | None) -> dict[str, float]:
+        distributions = {name: look(name) for name in names} if self._rule.looks and look else {}
+        bits = self._prompt_bits if self._rule.needs_prompt else {}
+        seen = Seen({name: self._prior[name] for name in names}, distributions, bits)
+        try:
+            given = self._rule(seen)
+            weights = {name: float(given[name]) for name in names}
+        except Exception as error:
+            raise RuleError(self._rule.rule_name, f"{type(error).__name__}: {error}") from error
+        if not all(0 <= weight < math.inf for weight in weights.values()):
+            raise RuleError(self._rule.rule_name, "gave a weight that is no finite number of at least 0")
+        return weights
+
+    @cached_property
+    def _prompt_bits(self) -> Mapping[str, float]:
+        return self._read_prompt()

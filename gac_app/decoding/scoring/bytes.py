@@ -24,9 +24,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from gac_app.decoding.distribution.expectation import Favourite
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
-from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring.tokens import IDS_AT_ONCE, LEAST_PROB, Score
 from gac_app.models.base import Sequence
@@ -42,12 +43,12 @@ class TextProbs:
     Attributes:
         log_probs: of its first i bytes, by i from 0 on.
         log_ends: of its first i bytes with a token's end behind them.
-        favourites: the likeliest token, by the place at which one of the member's tokens begins.
+        views: what the gate sees, by the place at which one of the member's tokens begins.
     """
 
     log_probs: array[float]
     log_ends: array[float]
-    favourites: dict[int, Favourite]
+    views: dict[int, GateView]
 
     def between(self, start: int, end: int) -> float:
         """Log-probability of the bytes from `start` to `end`, given those before."""
@@ -59,12 +60,12 @@ class TextProbs:
 
 
 def read_text(
-    member: Member, sequence: Sequence, text: bytes, temperature: float = 1.0, timeout_s: float | None = None
+    member: Member, sequence: Sequence, text: bytes, gate: Gate | None = None, timeout_s: float | None = None
 ) -> TextProbs:
     """Read `text` behind what `sequence` holds, of which the last id at least is pending.
 
     Args:
-        temperature: the gate's.
+        gate: the ensemble's; None = there is none.
         timeout_s: of one read.
     """
     mapping, union = member.mapping, member.mapping.union
@@ -72,9 +73,10 @@ def read_text(
     nothing = array("d", [0.0, *[-math.inf] * len(text)])
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
-    for own, (probs_U, favourite) in zip(ids, _rows(member, sequence, list(ids), temperature, timeout_s), strict=True):
-        _add_boundary(probs, start, probs_U, text, union)
-        probs.favourites[start] = favourite
+    gate = gate or Gate()
+    for own, row in zip(ids, _rows(member, sequence, list(ids), timeout_s), strict=True):
+        _add_boundary(probs, start, row.probs_U.cpu().numpy(), text, union)
+        probs.views[start] = gate.view(row)
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
         for place in range(start + 1, end + 1):
             # What the union lacks, and what underflows, is next to impossible and not impossible.
@@ -85,16 +87,14 @@ def read_text(
     return probs
 
 
-def _rows(
-    member: Member, sequence: Sequence, ids: list[int], temperature: float, timeout_s: float | None
-) -> Iterator[tuple[np.ndarray, Favourite]]:
-    """The distribution before each of `ids`, [U], and its favourite."""
+def _rows(member: Member, sequence: Sequence, ids: list[int], timeout_s: float | None) -> Iterator[TokenDistribution]:
+    """The distribution before each of `ids`."""
     for start in range(0, len(ids), IDS_AT_ONCE):
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
         reading = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
         sequence.extend(chunk[-1:])
-        yield from ((row.probs_U.cpu().numpy(), Favourite.of(row, temperature)) for row in reading.rows)
+        yield from reading.rows
 
 
 def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:
@@ -111,8 +111,10 @@ def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes
             probs.log_ends[end] = np.logaddexp(probs.log_ends[end], reached + math.log(probs_U[ids.start]))
 
 
-def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights: StepWeights) -> Score:
-    """The score of the text under the ensemble of `members`, the gate first."""
+def mixed(
+    members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
+) -> Score:
+    """The score of the text under the ensemble of `members`, the gate first, by a linear rule."""
     names = list(members)
     first = members[names[0]]
     asked_first = gate.asked_first(names)
@@ -121,12 +123,12 @@ def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights:
     log_prob, num_ensembled = 0.0, 0
     for start, end in pairwise(places):
         # Who is at a boundary that its tokeniser would not have made there has nothing to say against the gate.
-        favourites = [found for name in asked_first if (found := members[name].favourites.get(start))]
-        if favourites and not gate.decide(favourites, is_stable=True).is_open:
+        views = [found for name in asked_first if (found := members[name].views.get(start))]
+        if views and not gate.decide(views, is_stable=True).is_open:
             log_prob += first.between(start, end)
             continue
         given = {name: probs.between(start, end) for name, probs in members.items()}
-        shares = weights.of(names)
+        shares = combiner.shares(weights.of(names))
         log_prob += float(np.logaddexp.reduce([math.log(shares[n]) + given[n] for n in names if shares[n] > 0]))
         weights.note(given, is_shared=True)
         num_ensembled += 1
@@ -135,7 +137,7 @@ def mixed(members: Mapping[str, TextProbs], num_bytes: int, gate: Gate, weights:
 
 def _own_cuts(probs: TextProbs) -> list[int]:
     """The places within the text at which the gate has its own tokens' ends and would expect them."""
-    return [place for place in probs.favourites if place and probs.is_boundary(place)]
+    return [place for place in probs.views if place and probs.is_boundary(place)]
 
 
 def _shared(members: Mapping[str, TextProbs], num_bytes: int) -> list[int]:

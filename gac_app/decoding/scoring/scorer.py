@@ -15,10 +15,20 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
+from gac_app.config import RULE_PARAMS, Settings
+from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring.bytes import TextProbs, mixed, read_text
-from gac_app.decoding.scoring.tokens import PromptForks, Score, longest_pieces, member_pieces, read_pieces, score_pieces
+from gac_app.decoding.scoring.tokens import (
+    PieceRead,
+    PromptForks,
+    Score,
+    longest_pieces,
+    member_pieces,
+    read_pieces,
+    score_pieces,
+)
 
 _MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred bytes
 _OWN_BYTES = 20  # that an entry counts by itself
@@ -73,43 +83,75 @@ class ReadTexts:
 
 
 @dataclass(frozen=True, slots=True)
+class Mix:
+    """How the members' distributions become one.
+
+    Attributes:
+        make_weights: those with which a text begins.
+        key: tells the rules and their parameters from others.
+    """
+
+    combiner: Combiner
+    make_weights: Callable[[], StepWeights]
+    key: str
+
+    @property
+    def needs_distributions(self) -> bool:
+        """Whether the members' probabilities of a text do not tell the mixture's: it is found while they are read."""
+        return not self.combiner.is_linear or self.make_weights().looks
+
+
+def rules_key(settings: Settings) -> str:
+    """Tells settings apart whose rules mix texts differently."""
+    fields = {"gate", "members", *RULE_PARAMS, *RULE_PARAMS.values()}
+    return settings.model_dump_json(include=fields | {"mode", "threshold", "gate_temperature"})
+
+
+@dataclass(frozen=True, slots=True)
 class Scorer:
     """Scores texts behind one prompt.
 
     Args:
         forks: the prompt, and the members that take part, the gate first.
         prompt_key: tells it from other prompts in `read_texts`.
-        make_weights: those with which a text begins.
     """
 
     forks: PromptForks
     prompt_key: Hashable
     gate: Gate
-    make_weights: Callable[[], StepWeights]
+    mix: Mix
     read_texts: ReadTexts
 
     def by_bytes(self, text: bytes) -> Score:
         """By the alignment `prefix`."""
         probs, seconds = self._once(text, len(text), partial(self._read_bytes, text))
-        return replace(mixed(probs, len(text), self.gate, self.make_weights()), seconds=seconds)
+        score = mixed(probs, len(text), self.gate, self.mix.combiner, self.mix.make_weights())
+        return replace(score, seconds=seconds)
 
     def by_pieces(self, text: bytes) -> Score:
-        """By the alignment `paper`, or of a member alone."""
+        """By the alignment `paper`, of a member alone, and by rules that need the members' distributions."""
         members = self.forks.members
         cuts = [tuple(member_pieces(text, member.mapping)) for member in members]
         if len(members) > 1:
             cuts.append(tuple(longest_pieces(text, members[0].mapping.union)))
         scores = []
         for pieces in dict.fromkeys(cuts):
-            read = partial(read_pieces, self.forks, pieces, self.gate.temperature)
-            found, seconds = self._once(pieces, len(text), read)
-            scores.append(replace(score_pieces(found, len(text), self.gate, self.make_weights()), seconds=seconds))
+            found, seconds = self._read_pieces(pieces, len(text))
+            score = score_pieces(found, len(text), self.gate, self.mix.combiner, self.mix.make_weights())
+            scores.append(replace(score, seconds=seconds))
         best = max(scores, key=lambda score: score.log_prob)
         return replace(best, seconds=sum(score.seconds for score in scores))
 
+    def _read_pieces(self, pieces: tuple[bytes, ...], num_bytes: int) -> tuple[list[PieceRead], float]:
+        if len(self.forks.members) == 1 or not self.mix.needs_distributions:
+            return self._once(pieces, num_bytes, partial(read_pieces, self.forks, pieces, self.gate))
+        mixing = (self.mix.combiner, self.mix.make_weights())
+        read = partial(read_pieces, self.forks, pieces, self.gate, mixing)
+        return self._once((pieces, self.mix.key), num_bytes, read)
+
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         names = tuple(member.name for member in self.forks.members)
-        return self.read_texts.once((names, self.prompt_key, self.gate.temperature, cut), num_bytes, read)
+        return self.read_texts.once((names, self.prompt_key, self.gate.seen_by, cut), num_bytes, read)
 
     def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
         members = self.forks.members
@@ -119,7 +161,7 @@ class Scorer:
                 members,
                 sequences,
                 repeat(text),
-                repeat(self.gate.temperature),
+                repeat(self.gate),
                 repeat(self.forks.timeout_s),
             )
             return {member.name: probs for member, probs in zip(members, found, strict=True)}

@@ -12,13 +12,13 @@ import math
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.distribution.expectation import Favourite
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
-from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.combiner import Combiner
+from gac_app.decoding.rules.gate import Gate, GateView
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.models.base import Sequence
 from gac_app.vocab.mapping import VocabMapping
@@ -94,46 +94,67 @@ class PieceRead:
 
     Attributes:
         probs: of the piece, by member name, the gate first.
-        favourites: in the same order, what each would have liked best in its place.
+        views: in the same order, what the gate sees in its place.
         is_stable: whether all members have read the piece before as a token of their own.
+        mixed: what they give to it together, where that was asked for.
     """
 
     probs: dict[str, float]
-    favourites: list[Favourite]
+    views: list[GateView]
     is_stable: bool
+    mixed: float | None = None
 
 
-def read_pieces(forks: PromptForks, pieces: SequenceOf[bytes], temperature: float) -> list[PieceRead]:
-    """Read `pieces`, union tokens. Known, they are read many at once; `temperature`: the gate's."""
+def read_pieces(
+    forks: PromptForks,
+    pieces: SequenceOf[bytes],
+    gate: Gate,
+    mixing: tuple[Combiner, StepWeights] | None = None,
+) -> list[PieceRead]:
+    """Read `pieces`, union tokens. Known, they are read many at once.
+
+    Args:
+        mixing: given, each piece is mixed as it is read; the weights learn from it.
+    """
     union = forks.members[0].mapping.union
     found, is_stable = [], True
     with forks.sequences() as sequences:
         for start in range(0, len(pieces), IDS_AT_ONCE):
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
-            rows = _read_chunk(forks, sequences, chunk, temperature)
+            rows = _read_chunk(forks, sequences, chunk)
             for token_id, at_step in zip(chunk, zip(*rows, strict=True), strict=True):
-                probs = {m.name: row.prob_of(token_id) for m, (row, _) in zip(forks.members, at_step, strict=True)}
-                found.append(PieceRead(probs, [favourite for _, favourite in at_step], is_stable))
+                by_name = {member.name: row for member, row in zip(forks.members, at_step, strict=True)}
+                probs = {name: row.prob_of(token_id) for name, row in by_name.items()}
+                read = PieceRead(probs, [gate.view(row) for row in at_step], is_stable)
+                if mixing and _opens(read, gate):
+                    read = replace(read, mixed=_mixed_by_rule(token_id, by_name, probs, *mixing))
+                found.append(read)
                 is_stable = all(len(member.mapping.feed(token_id)) == 1 for member in forks.members)
     return found
 
 
-def score_pieces(pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, weights: StepWeights) -> Score:
+def score_pieces(
+    pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
+) -> Score:
     """The probability of pieces that were read, one a step, by the alignment of the paper."""
     log_prob, num_ensembled = 0.0, 0
     for piece in pieces:
-        decision = gate.decide(piece.favourites, is_stable=piece.is_stable)
-        is_ensembled = decision.is_open and len(piece.probs) > 1
-        probs = piece.probs if is_ensembled else dict(list(piece.probs.items())[:1])
-        log_prob += math.log(max(_mixed(probs, weights), LEAST_PROB))
+        is_ensembled = _opens(piece, gate)
+        if not is_ensembled:
+            prob = next(iter(piece.probs.values()))
+        else:
+            prob = _mixed(piece.probs, combiner, weights) if piece.mixed is None else piece.mixed
+        log_prob += math.log(max(prob, LEAST_PROB))
         num_ensembled += is_ensembled
     return Score(log_prob, num_bytes, len(pieces), num_ensembled)
 
 
-def _read_chunk(
-    forks: PromptForks, sequences: list[Sequence], chunk: list[int], temperature: float
-) -> list[list[tuple[Row, Favourite]]]:
-    """Per member its distribution before each union token of `chunk`, and its favourite there."""
+def _opens(piece: PieceRead, gate: Gate) -> bool:
+    return len(piece.probs) > 1 and gate.decide(piece.views, is_stable=piece.is_stable).is_open
+
+
+def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int]) -> list[list[TokenDistribution]]:
+    """Per member its distribution before each union token of `chunk`."""
     asked = []
     for member, sequence in zip(forks.members, sequences, strict=True):
         spelt = [member.mapping.feed(token_id) for token_id in chunk]
@@ -143,18 +164,33 @@ def _read_chunk(
     rows = []
     for member, future, ends, sequence, last in asked:
         reading = awaited(member, future, forks.timeout_s)
-        rows.append([(row, Favourite.of(row, temperature)) for row in (reading.rows[end] for end in ends)])
+        rows.append([reading.rows[end] for end in ends])
         sequence.extend(list(last))
     return rows
 
 
-def _mixed(probs: dict[str, float], weights: StepWeights) -> float:
-    """What the members taking part give together to a token; the weights learn from it."""
-    if len(probs) == 1:
-        return next(iter(probs.values()))
-    shares = weights.of(list(probs))
-    weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
+def _mixed(probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
+    """What the members taking part give together to a token, by a linear rule; the weights learn from it."""
+    shares = combiner.shares(weights.of(list(probs)))
+    _learn(weights, probs)
     return sum(shares[name] * prob for name, prob in probs.items())
+
+
+def _mixed_by_rule(
+    token_id: int,
+    distributions: dict[str, TokenDistribution],
+    probs: dict[str, float],
+    combiner: Combiner,
+    weights: StepWeights,
+) -> float:
+    """The same by any rule."""
+    shares = combiner.shares(weights.of(list(probs), distributions.__getitem__))
+    _learn(weights, probs)
+    return float(combiner({name: row.probs_U for name, row in distributions.items()}, shares)[token_id])
+
+
+def _learn(weights: StepWeights, probs: dict[str, float]) -> None:
+    weights.note({name: math.log(max(prob, LEAST_PROB)) for name, prob in probs.items()}, is_shared=True)
 
 
 def member_pieces(text: bytes, mapping: VocabMapping) -> list[bytes]:

@@ -13,7 +13,7 @@ from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.models.base import Sequence
@@ -105,7 +105,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
             covers.learn(rows)
         return True
 
-    def _row_at(self, boundary: Boundary) -> Row | None:
+    def _row_at(self, boundary: Boundary) -> TokenDistribution | None:
         base, _, ids = self._path(boundary)
         return self._rows.get(boundary.num_ids) if self._held(base)[: len(ids)] == ids else None
 

@@ -28,7 +28,7 @@ from functools import partial
 from gac_app.config import Settings
 from gac_app.decoding.contexts.context import MemberContext, gather
 from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.rules.combine import Combine
+from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -59,7 +59,7 @@ class Speculation:
 
     Args:
         contexts: of all members, the gate first.
-        weights, gate, combine: the session's.
+        weights, gate, combiner: the session's.
         sampler: the session's; copies of it guess.
         pace: what is known of costs and acceptance, shared with other sessions.
     """
@@ -69,7 +69,7 @@ class Speculation:
         contexts: Iterable[DraftingContext],
         union: UnionVocabulary,
         gate: Gate,
-        combine: Combine,
+        combiner: Combiner,
         weights: StepWeights,
         sampler: Sampler,
         settings: Settings,
@@ -78,7 +78,7 @@ class Speculation:
         self._alive = {context.name: context for context in contexts}
         self._union = union
         self._gate = gate
-        self._combine = combine
+        self._combiner = combiner
         self._weights = weights
         self._sampler = sampler
         self._guesser = sampler
@@ -189,7 +189,8 @@ class Speculation:
         known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
         if not known or self._num_fed + place + 1 >= self._settings.max_new_tokens:
             return False
-        probs_U = self._combine({name: e.row.probs_U for name, e in known.items()}, self._weights.of(list(known)))
+        shares = self._combiner.shares(self._weights.of(list(known), lambda name: known[name].row))
+        probs_U = self._combiner({name: e.row.probs_U for name, e in known.items()}, shares)
         if not place:
             self._guesser = self._sampler.fork()
         token_id = self._guesser.choose(probs_U)
@@ -203,7 +204,7 @@ class Speculation:
         return True
 
     def _opens(self, gate: Expectation) -> bool:
-        return self._gate.decide([gate.favourite(self._gate.temperature)], is_stable=True).is_open
+        return self._gate.decide([self._gate.view(gate.row)], is_stable=True).is_open
 
     def _is_worth_reading(self) -> bool:
         """Whether the drafting member should read the draft's last token now, so that the draft can grow."""

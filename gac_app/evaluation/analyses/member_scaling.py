@@ -74,7 +74,7 @@ def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
     """The system of every choice of members, fewest members first.
 
     Args:
-        options: `paper` or `prefix`; "" = the configuration's alignment.
+        options: as in a system's name, but no weights: `paper`; "" = the configuration's.
 
     Raises:
         RequestError: where there are too few members to choose from, or too many choices.
@@ -84,7 +84,7 @@ def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
         raise RequestError("members", f"needs 2 to {MAX_MEMBERS} members to choose from; there are {len(names)}")
     chosen = [choice for count in range(1, len(names) + 1) for choice in combinations(names, count)]
     points = {choice: rounded(tuple((name in choice) / len(choice) for name in names)) for choice in chosen}
-    return {choice: system_at(point, config, suffix_of(options)) for choice, point in points.items()}
+    return {choice: system_at(point, config, suffix_of(options, config)) for choice, point in points.items()}
 
 
 def judge_scaling(

@@ -22,17 +22,17 @@ class WeightSearch:
     All points are asked for at once, so that a question's prompt is read once for them all.
 
     Args:
-        options: `paper` or `prefix` for all ensembles; "" = the configuration's alignment.
+        options: of all ensembles, as in a system's name: `paper+combine=geometric`; "" = the configuration's.
 
     Attributes:
         tried: accuracies by point, weights in the members' order.
 
     Raises:
-        RequestError: where `options` are others.
+        RequestError: where `options` are none, or set the weights.
     """
 
     def __init__(self, config: Config, ask: Ask, development: Sequence[Question], options: str) -> None:
-        self.suffix = suffix_of(options)
+        self.suffix = suffix_of(options, config)
         self.tried: dict[Point, float] = {}
         self._config = config
         self._ask = ask
@@ -63,11 +63,13 @@ class WeightSearch:
             self.tried[point] = sum(answer.is_right for answer in given[system]) / len(given[system])
 
 
-def suffix_of(options: str) -> str:
-    """The end of a system's name. Raises RequestError where `options` are others than `paper`, `prefix` or none."""
-    if options not in ("", "paper", "prefix"):
-        raise RequestError("options", f"{options!r}: weights are compared under paper or prefix")
-    return f"+{options}" if options else ""
+def suffix_of(options: str, config: Config) -> str:
+    """The end of a system's name. Raises RequestError where `options` are none, or set the weights."""
+    if not options:
+        return ""
+    if "weights" in parse_system(f"every-step+{options}", config).changes:
+        raise RequestError("options", f"{options!r}: sets the weights, which are what is compared")
+    return f"+{options}"
 
 
 def system_at(point: Point, config: Config, suffix: str = "") -> System:

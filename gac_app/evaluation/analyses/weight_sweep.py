@@ -7,7 +7,7 @@ The methods, all at every step:
 `perplexity`   in proportion to 1 / perplexity per word of the development half's question texts; needs no answers
 `tuned`        the best on the development half of a grid over the simplex, in tenths for two members, in quarters for
                more; the members alone and equal weights are on it
-`posterior`    each member's weight follows how well it predicted the text so far (see `decoding.weights`)
+`posterior`    each member's weight follows how well it predicted the text so far (the weight rule of that name)
 
 Accuracy on a few questions is a staircase with noise and more than one top, so all of the grid is looked at, and its
 best is flattered: the held-out half is the one to believe.

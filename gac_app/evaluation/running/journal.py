@@ -12,6 +12,7 @@ from typing import Any
 
 from gac_app import __version__
 from gac_app.config import Config
+from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks.questions import Question
@@ -86,8 +87,8 @@ def journal_path(
 ) -> Path:
     """Where a system's answers are kept: a name of its own for all that could change an answer.
 
-    That is the members and their engines, the settings, the task, all `questions` of the file, the version and what is
-    kept.
+    That is the members and their engines, the settings, the code of plug-ins' rules, the task, all `questions` of the
+    file, the version and what is kept.
     """
     facts: list[Any] = [
         __version__,
@@ -95,6 +96,7 @@ def journal_path(
         [member.model_dump(mode="json", exclude=_NO_MATTER) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),
+        plugin_code(system.settings(config)),
         system.alone,
         task.model_dump(mode="json", exclude={"about"}),
         [question.model_dump(mode="json") for question in questions],

@@ -5,7 +5,8 @@
 `gate@0.5`                     the ensemble where the gate's confidence is below 0.5
 `agreement`                    the ensemble where the members' favourites differ
 with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`,
-                               `every-step+unite+k=5`
+                               `every-step+unite+k=5`, `gate@0.5+gate-rule=margin`
+rules with their parameters    `every-step+combine=power+combine.exponent=3`, `every-step+weights=entropy`
 
 Baselines that ensemble whole answers, by one of the rules of `output_level`:
 
@@ -19,7 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gac_app.config import Config, Settings
+from gac_app.config import RULE_PARAMS, Config, Settings
+from gac_app.decoding.rules import check_rules, parse_params
 from gac_app.errors import RequestError
 
 Rule = Literal["vote", "mbr", "lowest-perplexity"]
@@ -31,11 +33,13 @@ _SAMPLING_TEMPERATURE, _MAX_SAMPLES = 0.7, 64
 _PLAIN_OPTIONS: dict[str, dict[str, Any]] = {
     "paper": {"alignment": "paper"},
     "prefix": {"alignment": "prefix"},
-    "unite": {"alignment": "unite"},
+    "unite": {"alignment": "paper", "combine": "unite"},
     "average": {"weights": "average"},
     "score": {"weights": "score"},
     "posterior": {"weights": "posterior"},
 }
+
+_RULE_KINDS = {"combine": "combine", "gate-rule": "gate_rule", "weights": "weights"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,11 @@ def parse_system(name: str, config: Config) -> System:
         return System(name, rule=kind, candidates=_candidates(options, config))
     changes = _mode(kind)
     for option in options:
-        changes |= _option(option, config)
+        for field_name, value in _option(option, config).items():
+            old = changes.get(field_name)
+            changes[field_name] = {**old, **value} if field_name in RULE_PARAMS.values() and old else value
     system = System(name, changes=changes)
-    system.settings(config)
+    check_rules(system.settings(config))
     return system
 
 
@@ -153,9 +159,14 @@ def _option(option: str, config: Config) -> dict[str, Any]:
     if key == "gate":
         return {"gate": value}
     if key == "k":
-        return {"unite_top_k": _number(value, option)}
+        return {"combine_params": {"top_k": _number(value, option)}}
     if key == "decay":
-        return {"posterior_decay": _number(value, option)}
+        return {"weight_params": {"decay": _number(value, option)}}
+    kind, _, param = key.partition(".")
+    if kind in _RULE_KINDS and value:
+        field_name = _RULE_KINDS[kind]
+        params = RULE_PARAMS[field_name]
+        return {params: parse_params([f"{param}={value}"], params)} if param else {field_name: value}
     if key == "w":
         numbers = [_number(text, option) for text in value.split(":")]
         if len(numbers) != len(config.member_names):
@@ -163,8 +174,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
         return {"weights": dict(zip(config.member_names, numbers, strict=True))}
     raise RequestError(
         "systems",
-        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, gate=MEMBER or "
-        "gate-temperature=2",
+        f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, gate=MEMBER, "
+        "gate-temperature=2, combine=RULE, gate-rule=RULE, weights=RULE or combine.PARAMETER=2",
     )
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gac_app.config import message_of, path_of
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.matching import Match
 from gac_app.evaluation.tasks.questions import Question, read_questions
@@ -92,16 +93,28 @@ def load_task(name: str) -> Task:
     """The built-in task of that name. Raises RequestError where there is none."""
     if name not in task_names():
         raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}")
-    return Task.model_validate({"name": name, **_data(name)})
+    return Task.model_validate({"name": name, **_merged(_FOLDER / f"{name}.yaml")})
+
+
+def read_task(path: Path) -> Task:
+    """A task from a YAML file of one's own, which may extend a built-in one. Raises RequestError."""
+    try:
+        return Task.model_validate({"name": path.stem, **_merged(path)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError("task", f"{path}: {path_of(first['loc'])}: {message_of(first)}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise RequestError("task", f"{path}: is no task ({' '.join(str(error).split())})") from None
 
 
 def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, list[Question]]:
     """A task and the questions of a file that fit it. Raises RequestError.
 
     Args:
+        name: of a built-in task, or the `.yaml` file of one.
         examples: a file of questions to take worked examples from, instead of the built-in ones.
     """
-    task = load_task(name)
+    task = read_task(Path(name)) if name.endswith(".yaml") else load_task(name)
     if examples:
         task = task.with_examples(read_questions(examples))
     questions = read_questions(data)
@@ -109,8 +122,8 @@ def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, li
     return task, questions
 
 
-def _data(name: str) -> dict[str, Any]:
-    """A file's keys; those it lacks are the ones of the task that it `extends`."""
-    data = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+def _merged(path: Path) -> dict[str, Any]:
+    """A file's keys; those it lacks are the ones of the built-in task that it `extends`."""
+    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = data.pop("extends", None)
-    return {**_data(base), **data} if base else data
+    return {**_merged(_FOLDER / f"{base}.yaml"), **data} if base else data

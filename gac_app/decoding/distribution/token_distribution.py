@@ -1,4 +1,4 @@
-"""What a member expects next, over the union.
+"""A member's next-token distribution, over the union.
 
 Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
 them, `K` favourites.
@@ -23,7 +23,7 @@ Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest fi
 Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
 
 
-class Row:
+class TokenDistribution:
     """A distribution.
 
     Args:
@@ -58,6 +58,22 @@ class Row:
         probs = self.probs_U.numpy()
         ids = largest(probs, NUM_FAVOURITES)
         return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
+
+    @cached_property
+    def entropy(self) -> float:
+        """In nats."""
+        return float(torch.special.entr(self.probs_U).sum())
+
+    def tempered(self, temperature: float) -> TokenDistribution:
+        """What it would be if its logits were divided by `temperature`."""
+        most = self.top[0][1]
+        powers_U = (self.probs_U / most) ** (1 / temperature)
+        total = float(powers_U.sum())
+
+        def find_top() -> Top:
+            return [(token_id, (prob / most) ** (1 / temperature) / total) for token_id, prob in self.top]
+
+        return TokenDistribution(powers_U / total, find_top=find_top)
 
     @property
     def device(self) -> torch.device:
@@ -117,7 +133,7 @@ class Row:
         return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
 
 
-class OwnRow(Row):
+class OwnDistribution(TokenDistribution):
     """A distribution on the CPU that is put in the union's order only when all of it is looked at.
 
     Args:
@@ -161,7 +177,7 @@ class OwnRow(Row):
         return self._mapping.within(ranges, self._probs_V)
 
 
-def rows_of(probs_NU: torch.Tensor) -> list[Row]:
+def rows_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
     """The distributions of several positions. The first look at favourites fetches those of all from the device."""
     top_NK = top_k(probs_NU, NUM_FAVOURITES)
     find_tops = cache(lambda: _pairs(*top_NK))
@@ -169,7 +185,9 @@ def rows_of(probs_NU: torch.Tensor) -> list[Row]:
     def find_top(position: int) -> Top:
         return find_tops()[position]
 
-    return [Row(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)]
+    return [
+        TokenDistribution(probs_U, find_top=partial(find_top, position)) for position, probs_U in enumerate(probs_NU)
+    ]
 
 
 def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:

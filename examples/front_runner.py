@@ -1,0 +1,24 @@
+"""A weight rule: whoever foretold the last few tokens best counts most, and the surer one among equals."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from gac_app.decoding.rules import Seen, WeightRule, weight_rules
+
+
+@weight_rules.register("front-runner", "Front-runner", "Whoever foretold the last few tokens best, and is sure now.")
+class FrontRunner(WeightRule):
+    """w_m ~ prior_m max p_m times the probability that m gave to the answer so far, older tokens counting less."""
+
+    looks: ClassVar[bool] = True
+
+    decay: float = Field(0.5, gt=0, le=1, title="Memory", description="What the evidence of a step earlier counts.")
+
+    @property
+    def memory(self) -> float:
+        return self.decay
+
+    def __call__(self, seen: Seen) -> Mapping[str, float]:
+        return {name: prior * seen.distributions[name].top[0][1] for name, prior in seen.prior.items()}

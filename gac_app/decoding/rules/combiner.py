@@ -1,0 +1,85 @@
+"""A combine rule at work: the members of a step, by name, become one checked distribution.
+
+Shape suffixes: `M` members, `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from gac_app.decoding.rules.contracts import CombineRule, LinearRule
+from gac_app.errors import GacError, RuleError
+from gac_app.vocab.mapping import VocabMapping
+
+
+class Combiner:
+    """Applies a rule to whoever takes part in a step.
+
+    Args:
+        mappings: of all members, by name.
+    """
+
+    def __init__(self, rule: CombineRule, mappings: Mapping[str, VocabMapping] | None = None) -> None:
+        self._rule = rule
+        self._mappings = mappings or {}
+        self._by_names: dict[tuple[str, ...], CombineRule] = {}
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the result is the mean, weighted by `shares`."""
+        return self._rule.is_linear
+
+    def shares(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """What the members taking part count: by a linear rule its shares, else their weights."""
+        if isinstance(self._rule, LinearRule) and len(weights) > 1:
+            return dict(zip(weights, self._rule.shares(list(weights.values())), strict=True))
+        return dict(weights)
+
+    def __call__(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+        """One distribution, [U], on the first one's device; of one member, its own.
+
+        Args:
+            probs: aligned, by member name, the gate first.
+            shares: as `shares` gives them.
+
+        Raises:
+            RuleError: the rule fails, or gives what is no distribution.
+        """
+        if len(probs) == 1:
+            return next(iter(probs.values()))
+        return weighted_mean(probs, shares) if self.is_linear else self._by_rule(probs, shares)
+
+    def _by_rule(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+        device = next(iter(probs.values())).device
+        probs_MU = torch.stack([probs_U.to(device, non_blocking=True) for probs_U in probs.values()])
+        weights_M = torch.tensor([shares[name] for name in probs], device=device)
+        rule = self._rule
+        try:
+            combined_U = self._for(tuple(probs))(probs_MU, weights_M)
+            is_whole = combined_U.shape == probs_MU.shape[1:] and bool(combined_U.min() >= 0)
+            total = float(combined_U.sum()) if is_whole else math.nan
+        except GacError:
+            raise
+        except Exception as error:
+            raise RuleError(rule.rule_name, f"{type(error).__name__}: {error}") from error
+        if not 0 < total < math.inf:
+            raise RuleError(rule.rule_name, "gave no distribution over the union: numbers of at least 0, not all 0")
+        return (combined_U / total).float()
+
+    def _for(self, names: tuple[str, ...]) -> CombineRule:
+        if names not in self._by_names:
+            mappings = [self._mappings[name] for name in names if name in self._mappings]
+            self._by_names[names] = self._rule.for_members(mappings)
+        return self._by_names[names]
+
+
+def weighted_mean(probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+    """The weighted mean over the whole union, [U]."""
+    (first, probs_U), *others = probs.items()
+    mixed_U = probs_U * shares[first]
+    for name, other_U in others:
+        mixed_U.add_(other_U.to(mixed_U.device, non_blocking=True), alpha=shares[name])
+    return mixed_U

@@ -1,0 +1,156 @@
+"""What a rule of each kind has to say, and the registries of those there are.
+
+A rule of one's own is a subclass of `CombineRule`, `GateRule` or `WeightRule` under a registry's decorator: see
+`docs/extending.md`. Shape suffixes: `M` members, the gate first; `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from gac_app.config import Settings
+from gac_app.decoding.rules.registry import Registry, Rule
+
+if TYPE_CHECKING:  # torch loads when members do
+    import torch
+
+    from gac_app.decoding.distribution.token_distribution import TokenDistribution
+    from gac_app.vocab.mapping import VocabMapping
+
+
+class CombineRule(Rule):
+    """Makes one distribution of several.
+
+    Attributes:
+        is_linear: the result is a sum of what members give, each times a share of its own: subclass `LinearRule`.
+        can_score: every text has a probability that says something; else texts cannot be scored by this rule.
+    """
+
+    is_linear: ClassVar[bool] = False
+    can_score: ClassVar[bool] = True
+
+    def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+        """The combined distribution, [U].
+
+        Args:
+            probs_MU: float32, a distribution a row, after alignment; not to be changed in place.
+            weights_M: float32, summing to 1.
+
+        Returns:
+            Numbers of at least 0, not all 0: they need not sum to 1.
+        """
+        raise NotImplementedError
+
+    def for_members(self, mappings: Sequence[VocabMapping]) -> Self:
+        """The rule for these members, in the rows' order: for one that has to know their vocabularies."""
+        return self
+
+
+class LinearRule(CombineRule):
+    """A weighted mean: sum_m share_m p_m. Mostly only a few values of it are computed, from the members' top-k."""
+
+    is_linear: ClassVar[bool] = True
+
+    def shares(self, weights: Sequence[float]) -> Sequence[float]:
+        """What each member counts, summing to 1."""
+        return weights
+
+
+class GateRule(Rule):
+    """Says how sure the gate is at a step.
+
+    Attributes:
+        asks_all: all members are asked before it is known whether all take part.
+    """
+
+    asks_all: ClassVar[bool] = False
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        """The gate's confidence, 0 to 1. The gate model decides alone where it is at least the threshold."""
+        raise NotImplementedError
+
+    def opens(self, confidence: float, threshold: float, argmaxes: Sequence[int], *, is_stable: bool) -> bool:
+        """Whether all take part.
+
+        Args:
+            argmaxes: the likeliest token of each member asked, the gate's first.
+            is_stable: all members have read what was chosen last as a token of their own.
+        """
+        return confidence < threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a weight rule may look at.
+
+    Attributes:
+        prior: by name, of the members taking part: numbers that the settings give, scores, or equal ones.
+        distributions: of the next token, where the rule `looks` at them.
+        prompt_bits: bits per byte that the prompt's text costs each member, where the rule `needs_prompt`.
+    """
+
+    prior: Mapping[str, float]
+    distributions: Mapping[str, TokenDistribution] = field(default_factory=dict)
+    prompt_bits: Mapping[str, float] = field(default_factory=dict)
+
+
+class WeightRule(Rule):
+    """Says what each member counts at a step.
+
+    The engine multiplies what the rule says by the *evidence*: how probable each member found what was chosen so far.
+
+    Attributes:
+        looks: at the distributions of the step.
+        needs_prompt: each member reads the prompt's text once more, by itself, for `Seen.prompt_bits`.
+    """
+
+    looks: ClassVar[bool] = False
+    needs_prompt: ClassVar[bool] = False
+
+    @property
+    def memory(self) -> float | None:
+        """What the evidence of a step earlier counts, up to 1; None = it starts anew at shared boundaries."""
+        return None
+
+    def __call__(self, seen: Seen) -> Mapping[str, float]:
+        """By member name, numbers of at least 0; only their proportions matter."""
+        return seen.prior
+
+
+combine_rules: Registry[CombineRule] = Registry("combine rule", "combine", "combine_params")
+gate_rules: Registry[GateRule] = Registry("gate rule", "gate_rule", "gate_params")
+weight_rules: Registry[WeightRule] = Registry("weight rule", "weights", "weight_params")
+
+REGISTRIES: tuple[Registry[Any], ...] = (combine_rules, gate_rules, weight_rules)
+
+
+def combine_rule_of(settings: Settings) -> CombineRule:
+    """Raises RequestError where the settings name none, or give it parameters that do not fit."""
+    return combine_rules.make(settings.combine, settings.combine_params)
+
+
+def gate_rule_of(settings: Settings) -> GateRule:
+    """Raises RequestError as `combine_rule_of`."""
+    return gate_rules.make(settings.gate_rule, settings.gate_params)
+
+
+def weight_rule_of(settings: Settings) -> WeightRule:
+    """Raises RequestError as `combine_rule_of`. Given numbers count as they are."""
+    if isinstance(settings.weights, dict):
+        return WeightRule.model_validate(settings.weight_params)
+    return weight_rules.make(settings.weights, settings.weight_params)
+
+
+def plugin_code(settings: Settings) -> list[str]:
+    """Tells apart versions of the plug-ins whose rules the settings name."""
+    names = [(registry, getattr(settings, registry.field)) for registry in REGISTRIES]
+    return [registry.entry(name).code for registry, name in names if isinstance(name, str) and name in registry]
+
+
+def check_rules(settings: Settings) -> None:
+    """Raise RequestError where the settings name a rule that there is not, or give it parameters that do not fit."""
+    combine_rule_of(settings)
+    gate_rule_of(settings)
+    weight_rule_of(settings)

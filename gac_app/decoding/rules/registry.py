@@ -1,0 +1,144 @@
+"""What a kind of rule can be chosen from: by name, with a label, one sentence and the rule's parameters.
+
+Knows no rule, and loads nothing heavy: the page and the command line list rules before torch is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gac_app.config import message_of, path_of
+from gac_app.errors import ConfigError, RequestError
+
+
+class Rule(BaseModel):
+    """A rule is the model of its parameters: made, and thereby checked, once per run; it never changes.
+
+    A field's `title` and `description` are what the page shows. Every parameter has a default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    rule_name: ClassVar[str] = ""  # set by the registry
+
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
+
+RuleT = TypeVar("RuleT", bound=Rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[RuleT]):
+    """One rule to choose."""
+
+    name: str
+    label: str
+    about: str  # one sentence
+    rule: type[RuleT]
+
+    @property
+    def code(self) -> str:
+        """A digest of the file of a plug-in's rule; empty for a shipped one, of which the version tells."""
+        if self.rule.__module__.startswith("gac_app."):
+            return ""
+        return hashlib.sha256(Path(inspect.getfile(self.rule)).read_bytes()).hexdigest()
+
+
+class Registry(Generic[RuleT]):
+    """The rules of one kind.
+
+    Args:
+        kind: as people call it, such as "combine rule".
+        field: the setting that names the rule.
+        params_field: the setting that holds its parameters.
+    """
+
+    def __init__(self, kind: str, field: str, params_field: str) -> None:
+        self.kind = kind
+        self.field = field
+        self.params_field = params_field
+        self._entries: dict[str, Entry[RuleT]] = {}
+
+    def register(self, name: str, label: str, about: str) -> Callable[[type[RuleT]], type[RuleT]]:
+        """A class decorator that puts a rule here.
+
+        Example:
+            >>> @combine_rules.register("product", "Product", "Multiplies what the members give.")
+            ... class Product(CombineRule):
+            ...     def __call__(self, probs_MU, weights_M):
+            ...         return probs_MU.prod(0)
+
+        Raises:
+            ConfigError: the name is taken, or a parameter has no default.
+        """
+
+        def add(rule: type[RuleT]) -> type[RuleT]:
+            if not _NAME.fullmatch(name):
+                raise ConfigError(f"plugins: {name!r} names no {self.kind}; expected small letters, digits and hyphens")
+            if name in self._entries:
+                raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
+            if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:
+                raise ConfigError(f"plugins: {self.kind} {name!r}: the parameter {needed[0]!r} needs a default")
+            rule.rule_name = name
+            self._entries[name] = Entry(name, label, about, rule)
+            return rule
+
+        return add
+
+    def remove(self, name: str) -> None:
+        """Forget a rule; for tests."""
+        del self._entries[name]
+
+    def __iter__(self) -> Iterator[Entry[RuleT]]:
+        return iter(self._entries.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """In the order in which they were registered."""
+        return tuple(self._entries)
+
+    def entry(self, name: str) -> Entry[RuleT]:
+        """Raises RequestError where there is none of that name."""
+        if name not in self._entries:
+            raise RequestError(self.field, f"{name!r} is no {self.kind}; expected {', '.join(self.names)}")
+        return self._entries[name]
+
+    def make(self, name: str, params: Mapping[str, Any]) -> RuleT:
+        """A rule with its parameters. Raises RequestError naming the setting, and the parameter in it."""
+        try:
+            return self.entry(name).rule.model_validate(dict(params))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(part for part in (self.params_field, path_of(first["loc"])) if part)
+            raise RequestError(field, message_of(first)) from None
+
+
+def parse_params(texts: Iterable[str], field: str) -> dict[str, Any]:
+    """Parameters as people type them. Raises RequestError about the setting `field`.
+
+    >>> parse_params(["exponent=2", "is_strict=true"], "combine_params")
+    {'exponent': 2, 'is_strict': True}
+    """
+    params: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise RequestError(field, f"expected NAME=VALUE; got {text!r}")
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = value
+        params[name] = found if isinstance(found, str | int | float) else value
+    return params

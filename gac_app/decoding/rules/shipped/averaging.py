@@ -1,0 +1,58 @@
+"""Means of what the members give to each token: f-ensembles (arXiv 2603.05432), here normalised at every step.
+
+Shape suffixes: `M` members, `U` the union vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from gac_app.decoding.rules.contracts import CombineRule, LinearRule, combine_rules
+
+if TYPE_CHECKING:
+    import torch
+
+_LEAST = 1e-30  # what stands for 0, of which there is no logarithm
+_FEW = 8  # members whose product is a float64 number
+
+
+@combine_rules.register("mean", "Mean", "The weighted mean of the members' probabilities, as in the paper.")
+class Mean(LinearRule):
+    """GaC (arXiv 2406.12585, section 3.1): q = sum_m w_m p_m."""
+
+
+@combine_rules.register(
+    "geometric", "Geometric mean", "A product of experts: a token needs something from every member."
+)
+class Geometric(CombineRule):
+    """q ~ prod_m p_m ^ w_m (Hinton 2002; f-ensembles, arXiv 2603.05432). What one rules out, all do."""
+
+    def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+        if len(probs_MU) <= _FEW and bool((weights_M == weights_M[0]).all()):  # quicker than by logarithms
+            return probs_MU.double().clamp_min_(_LEAST).prod(0) ** (1 / len(probs_MU))
+        log_U = (probs_MU.clamp_min(_LEAST).log_() * weights_M[:, None]).sum(0)
+        return (log_U - log_U.max()).exp_()
+
+
+@combine_rules.register("power", "Power mean", "Between the members' minimum, the mean and their maximum.")
+class Power(CombineRule):
+    """q ~ (sum_m w_m p_m ^ a) ^ (1/a) (arXiv 2603.05432). a = 1 is the mean, a -> 0 the geometric one."""
+
+    exponent: float = Field(
+        2.0,
+        ge=-20,
+        le=20,
+        title="Exponent",
+        description="Above 1 the surer member counts more; below 0 the most doubtful one. 0 is the geometric mean.",
+    )
+
+    def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+        if abs(self.exponent) < 1e-3:
+            return Geometric()(probs_MU, weights_M)
+        # Relative to the largest, or the smallest: powers of small float32 numbers would be 0 or infinite.
+        probs_MU = probs_MU.clamp_min(_LEAST)
+        base_U = probs_MU.amax(0) if self.exponent > 0 else probs_MU.amin(0)
+        powers_U = ((probs_MU / base_U) ** self.exponent * weights_M[:, None]).sum(0)
+        return base_U * powers_U ** (1 / self.exponent)

@@ -1,0 +1,55 @@
+"""How sure the gate is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from gac_app.decoding.rules.contracts import GateRule, gate_rules
+
+if TYPE_CHECKING:
+    from gac_app.decoding.distribution.token_distribution import TokenDistribution
+
+
+@gate_rules.register("max-prob", "Largest probability", "The probability of the gate's likeliest token.")
+class MaxProb(GateRule):
+    """max p (GaC, arXiv 2406.12585, section 3.3)."""
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        return gate.top[0][1]
+
+
+@gate_rules.register("margin", "Margin", "By how much the gate's likeliest token leads its second.")
+class Margin(GateRule):
+    """p_1 - p_2 of the sorted probabilities (AdaFuse, arXiv 2601.06022)."""
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        first, *others = gate.top[:2]
+        return first[1] - (others[0][1] if others else 0.0)
+
+
+@gate_rules.register("entropy", "Entropy", "One over the number of tokens among which the gate wavers: its perplexity.")
+class Entropy(GateRule):
+    """exp(-H(p)): 1 where it is certain, 1/n where n tokens are equally likely."""
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        return math.exp(-gate.entropy)
+
+
+@gate_rules.register(
+    "agreement", "Agreement", "The gate decides alone where all members' likeliest token is its own; no threshold."
+)
+class Agreement(GateRule):
+    """After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the
+    text so far is made of every member's own tokens. All are asked at every step, so this saves no passes by itself;
+    speculation does.
+    """
+
+    asks_all: ClassVar[bool] = True
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        return gate.top[0][1]
+
+    def opens(self, confidence: float, threshold: float, argmaxes: Sequence[int], *, is_stable: bool) -> bool:
+        return is_stable and len(set(argmaxes)) > 1

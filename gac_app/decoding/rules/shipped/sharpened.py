@@ -1,0 +1,32 @@
+"""SAFE's sharpening (arXiv 2510.15346): a mean that has become too smooth is made decided again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from gac_app.decoding.rules.contracts import CombineRule, combine_rules
+
+if TYPE_CHECKING:
+    import torch
+
+
+@combine_rules.register("sharpened", "Sharpened mean", "The mean, made more decided where no token stands out in it.")
+class Sharpened(CombineRule):
+    """With the mean a: q = a where its largest probability is at least `below`, else q ~ a ^ (1 / temperature).
+
+    SAFE also gathers what members spread over pieces of one word; here alignment `prefix` has done so before.
+    """
+
+    below: float = Field(
+        0.5, ge=0, le=1, title="Sharpen below", description="Largest probability under which the mean is too smooth."
+    )
+    temperature: float = Field(
+        0.5, gt=0.01, le=1, title="Temperature", description="The lower, the more the likeliest token stands out."
+    )
+
+    def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+        mean_U = (probs_MU * weights_M[:, None]).sum(0)
+        most = mean_U.max()
+        return mean_U if most >= self.below else (mean_U / most) ** (1 / self.temperature)

@@ -1,0 +1,77 @@
+"""What members count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from gac_app.decoding.rules.contracts import Seen, WeightRule, weight_rules
+
+
+@weight_rules.register("average", "Equal", "All members count the same.")
+class Average(WeightRule):
+    """w_m = 1 / M (GaC, arXiv 2406.12585, section 3.2)."""
+
+
+@weight_rules.register("score", "By score", "In proportion to the members' benchmark scores.")
+class Score(WeightRule):
+    """w_m = s_m / sum s (GaC, section 3.2). The scores stand in the configuration, and come as the prior."""
+
+
+@weight_rules.register("posterior", "Posterior", "Whoever foretold this text best counts most.")
+class Posterior(WeightRule):
+    """w_m ~ prior_m times the probability that m gave to the answer so far: Bayesian model averaging."""
+
+    decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Memory",
+        description="What the evidence of a step earlier counts; 100 % forgets nothing.",
+    )
+
+    @property
+    def memory(self) -> float:
+        return self.decay
+
+
+@weight_rules.register(
+    "prompt-perplexity", "By the prompt's perplexity", "Whoever finds the prompt most natural counts most."
+)
+class PromptPerplexity(WeightRule):
+    """w_m ~ prior_m exp(-L_m / t) (PackLLM-sim, arXiv 2404.11531), with L_m the nats per byte that the prompt's text
+    costs m. The paper takes nats per token, which members of different vocabularies cannot be compared by.
+    """
+
+    needs_prompt: ClassVar[bool] = True
+
+    temperature: float = Field(
+        0.2, gt=0.001, le=100, title="Temperature", description="The lower, the more the better reader counts."
+    )
+
+    def __call__(self, seen: Seen) -> Mapping[str, float]:
+        nats = {name: seen.prompt_bits[name] * math.log(2) for name in seen.prior}
+        least = min(nats.values())
+        return {name: prior * math.exp((least - nats[name]) / self.temperature) for name, prior in seen.prior.items()}
+
+
+@weight_rules.register("entropy", "By certainty", "Whoever is surer at this step counts more.")
+class Entropy(WeightRule):
+    """w_m ~ prior_m exp(-H_m / t), with H_m the entropy of m's distribution in nats: the confidence weights of CoRE
+    (arXiv 2510.13855) as a softmax, so that a member without any doubt does not silence all others.
+    """
+
+    looks: ClassVar[bool] = True
+
+    temperature: float = Field(
+        1.0, gt=0.001, le=100, title="Temperature", description="The lower, the more the surest member counts."
+    )
+
+    def __call__(self, seen: Seen) -> Mapping[str, float]:
+        return {
+            name: prior * math.exp(-seen.distributions[name].entropy / self.temperature)
+            for name, prior in seen.prior.items()
+        }

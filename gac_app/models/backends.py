@@ -1,0 +1,63 @@
+"""Back ends of one's own: what loads the members whose `backend` has a name that is none of the built-in ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gac_app.config import BUILT_IN_BACKENDS, Config, MemberConfig
+from gac_app.errors import ConfigError
+
+if TYPE_CHECKING:  # torch loads when members do
+    from gac_app.models.base import Model
+    from gac_app.models.sources import ModelFiles
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What a back end is told.
+
+    Attributes:
+        fetch: the files of the member's `source`, fetched into the cache where needed; need not be called.
+        device: "cpu", "cuda:0", or several for one member.
+        num_threads: CPU threads of one forward pass.
+        cache_dir: where files made of the model's may be kept.
+    """
+
+    member: MemberConfig
+    fetch: Callable[[], ModelFiles]
+    device: str | tuple[str, ...]
+    num_threads: int
+    cache_dir: Path
+
+
+LoadModel = Callable[[LoadRequest], "Model"]
+
+_LOADERS: dict[str, LoadModel] = {}
+
+
+def backend(name: str) -> Callable[[LoadModel], LoadModel]:
+    """A decorator for what loads the members of `backend: NAME`. Raises ConfigError where the name is taken."""
+
+    def add(load: LoadModel) -> LoadModel:
+        if name in _LOADERS or name in BUILT_IN_BACKENDS:
+            raise ConfigError(f"plugins: there is a back end {name!r} already; name yours otherwise")
+        _LOADERS[name] = load
+        return load
+
+    return add
+
+
+def loader_of(name: str) -> LoadModel | None:
+    """None for a built-in back end."""
+    return _LOADERS.get(name)
+
+
+def check_backends(config: Config) -> None:
+    """Raise ConfigError where a member's back end is neither built in nor registered."""
+    known = (*BUILT_IN_BACKENDS, *_LOADERS)
+    for index, member in enumerate(config.members):
+        if member.backend not in known:
+            raise ConfigError(f"members.{index}.backend: {member.backend!r} is none; expected {', '.join(known)}")

@@ -1,0 +1,53 @@
+"""Python files and modules named in the operator's configuration: what they register can be chosen like any rule.
+
+They run as part of the program, with all that it may do; so they are named in a configuration, never in a request.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+from gac_app.errors import ConfigError
+
+
+def load_plugins(plugins: Iterable[str], folder: Path) -> None:
+    """Import each once; one that was loaded before is left alone.
+
+    Args:
+        plugins: files, whose names end in `.py`, or importable modules.
+        folder: that relative files are looked for in.
+
+    Raises:
+        ConfigError: naming the one that cannot be loaded, and why.
+    """
+    for plugin in plugins:
+        try:
+            _load_file(folder / plugin) if plugin.endswith(".py") else importlib.import_module(plugin)
+        except ConfigError as error:
+            raise ConfigError(f"plugins: {plugin}: {str(error).removeprefix('plugins: ')}") from None
+        except Exception as error:
+            raise ConfigError(f"plugins: {plugin} cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    name = f"gac_plugin_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigError("is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

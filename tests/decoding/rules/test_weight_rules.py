@@ -1,0 +1,75 @@
+"""Every weight rule against an example worked by hand; evidence is tested in `test_weights`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.rules import Seen, WeightRule
+from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, PromptPerplexity, Score
+from gac_app.decoding.rules.weights import StepWeights
+from gac_app.errors import RuleError
+from tests.decoding.conftest import make
+
+PRIOR = {"a": 0.25, "b": 0.75}
+
+
+@pytest.mark.parametrize("rule", [Average(), Score(), Posterior()])
+def test_the_prior_counts_before_anything_is_seen(rule: WeightRule) -> None:
+    assert StepWeights(PRIOR, rule).of(["a", "b"]) == PRIOR
+
+
+def test_entropy_by_hand() -> None:
+    """Entropies of ln 2 and ln 4, so that the weights of equals are as 1/2 and 1/4."""
+    rows = {"a": TokenDistribution(torch.tensor([0.5, 0.5, 0, 0])), "b": TokenDistribution(torch.tensor([0.25] * 4))}
+    even = {"a": 0.5, "b": 0.5}
+    assert StepWeights(even, Entropy()).of(["a", "b"], rows.__getitem__) == pytest.approx({"a": 2 / 3, "b": 1 / 3})
+    sharp = StepWeights(even, Entropy(temperature=0.5)).of(["a", "b"], rows.__getitem__)
+    assert sharp == pytest.approx({"a": 4 / 5, "b": 1 / 5})
+
+
+def test_prompt_perplexity_by_hand() -> None:
+    """A bit per byte between them, ln 2 nats: at temperature 1 one counts twice as much."""
+    seen = Seen({"a": 1, "b": 1}, prompt_bits={"a": 1.5, "b": 2.5})
+    assert PromptPerplexity(temperature=1)(seen) == pytest.approx({"a": 1, "b": 0.5})
+
+
+def test_the_prompt_is_read_once_and_only_where_it_counts() -> None:
+    asked = []
+
+    def read_prompt() -> dict[str, float]:
+        asked.append(1)
+        return {"a": 1.0, "b": 1.0}
+
+    weights = StepWeights(PRIOR, PromptPerplexity(), read_prompt)
+    assert weights.of(["a"]) == {"a": 1.0}
+    assert not asked
+    assert weights.of(["a", "b"]) == weights.of(["a", "b"]) == PRIOR
+    assert len(asked) == 1
+    StepWeights(PRIOR, Average(), read_prompt).of(["a", "b"])
+    assert len(asked) == 1
+
+
+def test_the_better_reader_of_the_prompt_counts_more() -> None:
+    ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity", weight_params={"temperature": 0.5})
+    prompt = "the vote of one model is not the answer"
+    bits = {name: ensemble.score("", [prompt], alone=name, raw=True)[0].bits_per_byte for name in ensemble.members}
+    raw = {name: math.exp(-value * math.log(2) / 0.5) for name, value in bits.items()}
+    event = next(iter(ensemble.generate(prompt, raw=True)))
+    weights = {member.member: member.weight for member in event.step.members}  # type: ignore[union-attr]
+    assert weights == pytest.approx({name: value / sum(raw.values()) for name, value in raw.items()}, rel=1e-4)
+
+
+class Broken(WeightRule):
+    """Gives no weight to anybody it knows."""
+
+    def __call__(self, seen: Seen) -> dict[str, float]:
+        return dict.fromkeys(seen.prior, math.nan)
+
+
+def test_weights_that_are_none_are_told() -> None:
+    with pytest.raises(RuleError, match="no finite number"):
+        StepWeights(PRIOR, Broken()).of(["a", "b"])

@@ -1,0 +1,238 @@
+"""What `docs/extending.md` shows: a file of one's own, named in a configuration, is at once everywhere. The core is not
+touched, so these run on the examples as they stand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gac_app.bootstrap import load_ensemble
+from gac_app.cli import app
+from gac_app.config import Config, Settings
+from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
+from gac_app.decoding.trace.events import TokenEvent
+from gac_app.environment import read_config
+from gac_app.errors import ConfigError, RequestError
+from gac_app.evaluation.running.systems import parse_system
+from gac_app.evaluation.tasks.task import read_task
+from gac_app.models.backends import check_backends
+from gac_app.plugins import load_plugins
+from gac_app.ui.settings_fields import spec_of
+from gac_app.ui.settings_values import changes_from
+from gac_app.ui.wording import settings_in_words
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+RULE_FILES = ("first_only.py", "trimmed.py", "second_thought.py", "front_runner.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_rules() -> Iterator[None]:
+    """Leaves the registries as they were: other tests look at every rule there is."""
+    before = {registry.kind: set(registry.names) for registry in REGISTRIES}
+    yield
+    for registry in REGISTRIES:
+        for name in set(registry.names) - before[registry.kind]:
+            registry.remove(name)
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three random members, and the examples as plug-ins."""
+    path = tmp_path_factory.mktemp("extending") / "mine.yaml"
+    members = "\n".join(f"  - {{name: m{seed}, source: 'random:{seed}'}}" for seed in (1, 2, 3))
+    plugins = "\n".join(f"  - {EXAMPLES / name}" for name in RULE_FILES)
+    path.write_text(f"members:\n{members}\nsettings: {{mode: every-step, max_new_tokens: 12}}\nplugins:\n{plugins}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def config(config_file: Path) -> Config:
+    return read_config(config_file, {})
+
+
+def generated(config_file: Path, *options: str) -> dict[str, Any]:
+    command = ["generate", "Hello", "--raw", "--json", "--config", str(config_file), *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    finished: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return finished
+
+
+@pytest.mark.parametrize("name", RULE_FILES)
+def test_a_rule_takes_fewer_than_thirty_lines(name: str) -> None:
+    lines = (EXAMPLES / name).read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip()]) < 30
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_with_first_only_the_text_is_that_of_the_first_member(config_file: Path, alignment: str) -> None:
+    ours = generated(config_file, "--combine", "first-only", "--alignment", alignment)
+    alone = generated(config_file, "--mode", "alone", "--member", "m1")
+    assert ours["text"] == alone["text"]
+    assert ours["num_ensembled"] == ours["num_tokens"]
+    assert ours["text"] != generated(config_file, "--alignment", alignment)["text"]
+
+
+def test_rules_of_ones_own_are_on_the_command_line_with_their_parameters(config_file: Path) -> None:
+    gated = ("--mode", "gate", "--gate-rule", "second-thought", "--threshold", "0.5")
+    ranks = [generated(config_file, *gated, "--gate-param", f"rank={rank}")["num_ensembled"] for rank in (2, 16)]
+    assert ranks[0] > ranks[1], "the sixteenth token is farther behind than the second"
+    trimmed = ("--combine", "trimmed", "--combine-param")
+    digests = [generated(config_file, *trimmed, f"least={least}")["digest"] for least in (0.02, 0)]
+    assert digests[0] != digests[1]
+    assert generated(config_file, "--weights", "front-runner", "--weight-param", "decay=0.9")["num_ensembled"]
+
+
+def test_rules_of_ones_own_are_in_python(config: Config) -> None:
+    settings = config.settings_from({"weights": "front-runner", "combine": "trimmed"})
+    with closing(load_ensemble(config)) as ensemble:
+        steps = [event.step for event in ensemble.generate("Hello", settings) if isinstance(event, TokenEvent)]
+        score = ensemble.score("Hello", [" word"], settings)[0]
+    assert all(len(step.members) == 3 for step in steps)
+    assert len({step.members[0].weight for step in steps}) > 1
+    assert score.log_prob < 0
+
+
+def test_rules_of_ones_own_are_in_the_lab(config: Config) -> None:
+    system = parse_system("gate@0.4+combine=trimmed+combine.least=0.01+gate-rule=second-thought", config)
+    settings = system.settings(config)
+    assert (settings.combine, settings.combine_params, settings.gate_rule) == (
+        "trimmed", {"least": 0.01}, "second-thought",
+    )  # fmt: skip
+
+
+def test_answers_of_an_older_version_of_a_plugin_are_not_kept(tmp_path: Path) -> None:
+    rule = (EXAMPLES / "first_only.py").read_text(encoding="utf-8").replace("first-only", "editable")
+    (tmp_path / "editable.py").write_text(rule)
+    load_plugins(["editable.py"], tmp_path)
+    settings = Settings(combine="editable")
+    before = plugin_code(settings)
+    (tmp_path / "editable.py").write_text(rule + "\n# another version")
+    assert plugin_code(settings) != before
+    assert plugin_code(Settings()) == ["", "", ""]
+
+
+def test_rules_of_ones_own_are_on_the_page(config: Config) -> None:
+    spec = {item["name"]: item for item in spec_of(config)}
+    assert {"first-only", "trimmed"} < dict(spec["combine"]["choices"]).keys()
+    assert "second-thought" in dict(spec["gate_rule"]["choices"])
+    assert (spec["gate_rule.second-thought.rank"]["kind"], spec["gate_rule.second-thought.rank"]["max"]) == (
+        "whole",
+        16,
+    )
+    assert (spec["combine.trimmed.least"]["kind"], spec["combine.trimmed.least"]["label"]) == ("share", "Least")
+    changes = changes_from(config, {"combine": "trimmed", "combine.trimmed.least": 0.02})
+    assert changes == {"combine": "trimmed", "combine_params": {"least": 0.02}}
+    assert "trimmed mean, least 0.02" in settings_in_words(config.settings_from(changes))
+
+
+def test_a_back_end_of_ones_own_computes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "members: [{name: echo, source: 'random:1', backend: echo}]\n"
+        f"settings: {{max_new_tokens: 6}}\nplugins: [{EXAMPLES / 'echo_backend.py'}]\n"
+    )
+    command = ["generate", "tick tack tick", "--raw", "--config", str(path)]
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, result.stdout) == (0, " tick "), result.output
+
+
+def test_a_back_end_that_there_is_not_is_told() -> None:
+    config = Config.model_validate({"members": [{"name": "a", "source": "random:1", "backend": "abacus"}]})
+    with pytest.raises(ConfigError, match=r"members\.0\.backend: 'abacus' is none; expected auto, llama_cpp"):
+        check_backends(config)
+
+
+def test_a_task_of_ones_own_is_measured(config_file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "capitals.jsonl"
+    capitals = {"Italy": "Rome", "Spain": "Madrid"}
+    questions = [{"id": name, "question": name, "answers": [capital]} for name, capital in capitals.items()]
+    data.write_text("\n".join(map(json.dumps, questions)))
+    options = ["--task", str(EXAMPLES / "capitals.yaml"), "--data", str(data), "--config", str(config_file), "--json"]
+    systems = ["--systems", "alone:m1,every-step+combine=first-only"]
+    result = CliRunner().invoke(app, ["eval", *options, *systems], env={"GAC_CACHE": str(tmp_path / "cache")})
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["task"] == "capitals"
+
+
+@pytest.mark.parametrize("text", ["ask: 3", "about: x\nkind: sorting", "- 1", "{", ""])
+def test_a_file_that_is_no_task_is_told(text: str, config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(RequestError, match=r"task: .*mine\.yaml"):
+        read_task(tmp_path / "mine.yaml")
+
+
+def test_a_request_loads_no_plugin(config: Config) -> None:
+    with pytest.raises(RequestError, match="plugins"):
+        config.settings_from({"plugins": ["x.py"]})
+
+
+def test_the_guide_shows_the_examples_as_they_are() -> None:
+    guide = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    for name in sorted(path.name for path in EXAMPLES.glob("*.py")):
+        assert f"examples/{name}" in guide
+    for name in ("first_only.py", "second_thought.py", "front_runner.py"):
+        assert (EXAMPLES / name).read_text(encoding="utf-8") in shown, name
+
+
+# --- what cannot be loaded
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("raise ValueError('planned')", "ValueError: planned"),
+        ("def broken(:", "SyntaxError"),
+        (
+            "from gac_app.decoding.rules import LinearRule, combine_rules\n"
+            "combine_rules.register('mean', 'Mean', 'Another one.')(LinearRule)",
+            "there is a combine rule 'mean' already",
+        ),
+        (
+            "from gac_app.decoding.rules import CombineRule, combine_rules\n"
+            "@combine_rules.register('needy', 'Needy', 'Cannot be chosen as it is.')\n"
+            "class Needy(CombineRule):\n    size: int\n",
+            "'size' needs a default",
+        ),
+        (
+            "from gac_app.decoding.rules import LinearRule, combine_rules\n"
+            "combine_rules.register('No name', 'x', 'y')(LinearRule)",
+            "expected small letters",
+        ),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_named(source: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(ConfigError, match=re.escape(told)) as caught:
+        load_plugins(["mine.py"], tmp_path)
+    assert str(caught.value).startswith("plugins: mine.py")
+    assert "needy" not in combine_rules
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    for plugin in ("gone.py", "no_such_module_anywhere"):
+        with pytest.raises(ConfigError, match=f"plugins: {plugin}"):
+            load_plugins([plugin], tmp_path)
+
+
+def test_a_configuration_with_an_unknown_rule_is_refused_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("members: [{name: a, source: 'random:1'}]\nsettings: {combine: best}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: settings\.combine: 'best' is no combine rule"):
+        read_config(path, {})
+
+
+def test_requests_are_checked_before_anything_is_loaded(config: Config) -> None:
+    with pytest.raises(RequestError, match=r"combine_params\.least"):
+        config.settings_from({"combine": "trimmed", "combine_params": {"least": 2}})
+    check_rules(config.settings)
