@@ -94,7 +94,7 @@ class ByChunk(OnnxModel):
     """Its last bits tell how many ids are read at once."""
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        num_ids = reads[0].sequence.num_pending
+        num_ids = reads[0].sequence.num_uncomputed
         return [logits_NV * (1 + num_ids * 1e-6) for logits_NV in super().read(reads)]
 
 
