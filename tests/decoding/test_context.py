@@ -195,6 +195,7 @@ def test_a_spelling_that_grew_longer_than_the_tokens_it_replaces_overruns_no_con
     assert (finished.reason, finished.detail[-7:]) == (FinishReason.LENGTH, "tokens)")
 
 
+@pytest.mark.slow
 @SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=3, max_size=4, unique=True),
@@ -213,6 +214,7 @@ def test_the_contexts_left_after_a_member_is_dropped_are_true(
     assert (finished.reason, finished.num_tokens) == (FinishReason.LENGTH, 20)
 
 
+@pytest.mark.slow
 @SOME
 @given(seed=st.integers(0, 1000), num_replayed=st.integers(1, 10), temperature=st.sampled_from([0.0, 1.0]), how=HOW)
 def test_a_replayed_answer_leaves_contexts_true(

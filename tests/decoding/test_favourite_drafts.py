@@ -95,6 +95,7 @@ def test_so_it_is_with_an_eager_gate(seed: int, threshold: float) -> None:
     assert_same(toy_ensemble(toys(seed, 2, LETTERS, num_words=8)), **{**EAGER, "threshold": threshold})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [EVERY_STEP, EAGER], ids=["every step", "eager"])
 @pytest.mark.parametrize("delays_ms", [(0, 1, 2), (5, 12, 12)], ids=str)  # ahead in time, and reading as a step begins
 @pytest.mark.parametrize("seed", range(4))
@@ -108,6 +109,7 @@ def test_and_in_threads(seed: int, delays_ms: tuple[int, ...], how: dict[str, An
     assert [model.num_held for model in models] == [0, 0, 0]
 
 
+@pytest.mark.slow
 @SOME
 @given(seed=st.integers(0, 1000), num_replayed=st.integers(0, 8))
 def test_a_branch_goes_on_from_another_token(seed: int, num_replayed: int) -> None:

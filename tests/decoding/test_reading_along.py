@@ -46,6 +46,7 @@ def assert_eager_is_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
     assert (eager_end.text, eager_end.reason) == (lazy_end.text, lazy_end.reason)
 
 
+@pytest.mark.slow
 @SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
@@ -61,6 +62,7 @@ def test_eager_and_lazy_see_and_choose_the_same(
     assert_eager_is_lazy(make(*seeds), prompt, **how)
 
 
+@pytest.mark.slow
 @SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), num=st.integers(2, 4))
 def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int) -> None:

@@ -247,6 +247,7 @@ def test_narrow_heads_are_left_alone(llama: Path, tmp_path: Path) -> None:
         architecture_of(save_llama_gguf(llama, tmp_path / "other.gguf", kind="Q8_0"))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["SmolLM2-135M-Instruct", "Gemma-3-270M", "Qwen2.5-Coder-0.5B-Instruct"])
 def test_the_default_models_are_these_models(name: str, real_files: dict[str, Path], tmp_path: Path) -> None:

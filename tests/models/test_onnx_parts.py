@@ -128,6 +128,7 @@ def test_a_file_whose_trial_fails_is_llama_cpps_and_is_not_tried_again(
     assert [path.name for path in kept] == [SUMS_FILE]
 
 
+@pytest.mark.process
 def test_the_child_says_why(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="its architecture is phi3"):
         onnx_parts._run_child(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"), tmp_path)
