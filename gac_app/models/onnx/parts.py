@@ -31,7 +31,7 @@ _TIMEOUT_S = 300
 def onnx_parts(gguf: Path, cache_dir: Path) -> Path | None:
     """The directory with what `OnnxModel` needs beside the file; None where llama.cpp had better compute it.
 
-    The first call for a file may take twenty seconds, in which a child process tries both.
+    The first call for a file may take half a minute, in which a child process tries both.
     """
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
         return None
