@@ -1,10 +1,11 @@
 """Compare `generate --raw` with the expected outputs of an independent implementation of the paper's method.
 
-    python -m tests.check_oracle FILE [--config CONFIG]
+    python -m tests.check_oracle [--config CONFIG]
 
-Each run of FILE must give the same tokens up to the first step at which the two best tokens, or the gate's confidence
-and the threshold, lie so close together that another numeric back end may decide otherwise. The bounds follow the
-back end: float32 against float32, or llama.cpp's quantised arithmetic against float32. Exits 1 if a run falls short.
+They are in `tests/data/every_step_and_gate_fp32.json`, which says how they were made. Each run of it must give the same
+tokens up to the first step at which the two best tokens, or the gate's confidence and the threshold, lie so close
+together that another numeric back end may decide otherwise. The bounds follow the back end: float32 against float32, or
+quantised arithmetic against float32. Exits 1 if a run falls short.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from gac_app.bootstrap import load_ensemble
 from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import TokenEvent
+
+_FILE = Path(__file__).parent / "data" / "every_step_and_gate_fp32.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ class Comparison:
         return self.num_equal >= self.num_decided
 
 
+def expected_runs() -> list[dict[str, Any]]:
+    """Each a prompt, a threshold (None = every step), and the steps of the answer."""
+    runs: list[dict[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))["runs"]
+    return runs
+
+
 def compare(ensemble: Ensemble, run: dict[str, Any], bounds: Bounds) -> Comparison:
     """Generate one run's answer and count the tokens that agree."""
     threshold, steps = run["threshold"], run["steps"]
@@ -72,16 +81,14 @@ def _is_near_tie(step: dict[str, Any], threshold: float | None, bounds: Bounds) 
 
 
 def main(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     config: Annotated[Path, typer.Option(help="float32 bounds apply where its members run on transformers.")] = Path(
         "configs/transformers-cpu.yaml"
     ),
 ) -> None:
     """Print a line per run."""
-    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
     with closing(load_ensemble(config)) as ensemble:
         is_float32 = all(member.backend == "transformers" for member in ensemble.config.members)
-        comparisons = [compare(ensemble, run, FLOAT32 if is_float32 else QUANTISED) for run in runs]
+        comparisons = [compare(ensemble, run, FLOAT32 if is_float32 else QUANTISED) for run in expected_runs()]
     for c in comparisons:
         mode = "every step" if c.threshold is None else f"gate {c.threshold}"
         verdict = "ok" if c.is_ok else "SHORT"

@@ -48,6 +48,7 @@ class FakeModel(RandomModel):
 
     Attributes:
         batches: how many sequences shared each forward pass.
+        num_read_at_once: how many ids each read computed.
         is_hanging: set once a pass hangs.
         released: lets a hanging pass go on, and all after it.
     """
@@ -59,6 +60,7 @@ class FakeModel(RandomModel):
     context_length: int = 4096
     max_sequences: int = 64
     batches: list[int] = field(default_factory=list)
+    num_read_at_once: list[int] = field(default_factory=list)
     is_hanging: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     is_closed: bool = False
@@ -72,6 +74,11 @@ class FakeModel(RandomModel):
         """Sequences not freed."""
         return len(self._cached)
 
+    @property
+    def most_read(self) -> int:
+        """Ids of the longest sequence read; may be asked from any thread."""
+        return max(map(len, list(self._cached.values())), default=0)
+
     def new_sequence(self) -> Sequence:
         sequence = super().new_sequence()
         self._starts[sequence.slot] = []
@@ -79,6 +86,7 @@ class FakeModel(RandomModel):
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         self.batches.append(len(reads))
+        self.num_read_at_once += [read.sequence.num_uncomputed for read in reads]
         for read in reads:
             assert 1 <= read.num_logits <= read.sequence.num_uncomputed, "a read of nothing"
             assert len(read.sequence.ids) <= self.context_length, "more than the context holds"

@@ -15,6 +15,8 @@ import pytest
 
 from gac_app import cli
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "gradio", "transformers", "sqlalchemy", "fastapi", "uvicorn", "numpy")
 

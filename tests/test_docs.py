@@ -1,4 +1,4 @@
-"""What the pages in `docs/` link to exists, and the limits they name are the code's."""
+"""What the pages in `docs/` and CONTRIBUTING.md link to exists, and the limits they name are the code's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+CONTRIBUTING = DOCS.parent / "CONTRIBUTING.md"
+PAGES = [*sorted(DOCS.glob("*.md")), CONTRIBUTING]
 _LIMITS = re.findall(
     r"\| `(\w+)` \| ([\d.]+) \| `([\w/]+)\.py` \|", (DOCS / "alignment.md").read_text(encoding="utf-8")
 )
@@ -19,10 +20,16 @@ _LIMITS = re.findall(
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_files_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = {DOCS / target for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)}
+    links = {page.parent / target for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)}
     named = re.findall(r"`((?:gac_app|tests|configs|docs|scripts)/[\w./-]*\w)`", text)
     assert links
     assert [path for path in {*links, *(DOCS.parent / name for name in named)} if not path.exists()] == []
+
+
+def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
+    own = {"real", "browser", "process", "slow", "long"}
+    assert own <= {line.split(":")[0] for line in pytestconfig.getini("markers")}
+    assert own == set(re.findall(r"^\| `(\w+)` \|", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def test_the_limits_are_told() -> None:

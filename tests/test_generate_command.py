@@ -9,6 +9,8 @@ import pytest
 
 from tests.test_cli import _gac
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 # Says its version, refuses to import torch, and fails where the test wants an installation to fail.
 FAKE_PYTHON = """#!/bin/sh

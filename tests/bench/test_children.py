@@ -30,6 +30,7 @@ def test_a_child_that_fails_says_why(module: str) -> None:
         run_child(module, "fail")
 
 
+@pytest.mark.process
 def test_a_server_is_waited_for_and_ended() -> None:
     port = free_port()
     with child_server(["-m", "http.server", str(port), "--bind", "127.0.0.1"]) as server:

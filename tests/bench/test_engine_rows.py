@@ -52,6 +52,7 @@ def test_an_eager_gate_is_held_against_every_step(bench_of: BenchOf) -> None:
     assert row.ok == (row.value <= 1.0)
 
 
+@pytest.mark.slow
 def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.01), FakeModel("b", 1, delay_s=0.01)]
     (row,) = together.measure_side_by_side(bench_of(models))

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gac_app.bench.memory import cache_bytes, peak_bytes
 from gac_app.bench.workbench import Workbench
 from gac_app.config import Config
@@ -9,6 +11,7 @@ from tests.models.tiny import save_llama
 from tests.models.tiny_gguf import save_llama_gguf
 
 
+@pytest.mark.slow
 def test_the_cache_is_counted_from_the_shape_in_the_file(tmp_path: Path) -> None:
     path = save_llama_gguf(save_llama(tmp_path / "llama"), tmp_path / "tiny.gguf")
     member = {"name": "tiny", "source": str(path), "max_sequences": 6}

@@ -40,6 +40,7 @@ def test_a_steady_session_can_be_stopped() -> None:
     assert [event.reason for event in events if isinstance(event, FinishedEvent)] == [FinishReason.ABORT]
 
 
+@pytest.mark.process
 def test_without_a_browser_it_says_how_to_get_one(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAC_BROWSER", "/nowhere/chromium")
     with pytest.raises(NotMeasured, match="playwright install chromium"):
@@ -59,6 +60,7 @@ def test_without_playwright_too(bench: Workbench, monkeypatch: pytest.MonkeyPatc
         page.measure(bench)
 
 
+@pytest.mark.process
 @pytest.mark.browser
 def test_the_lag_of_a_real_page(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "NUM_TOKENS_QUICK", 40)

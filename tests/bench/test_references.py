@@ -23,6 +23,7 @@ def bench() -> Iterator[Workbench]:
         yield bench
 
 
+@pytest.mark.slow
 def test_each_member_is_held_against_llama_cpp(bench: Workbench) -> None:
     rows = measure_llama_cpp(bench)
     assert [row.name.rpartition(": ")[2] for row in rows] == list(bench.config.member_names)

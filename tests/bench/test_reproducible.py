@@ -12,6 +12,7 @@ from tests.decoding.test_reproducible import RoundingModel
 from tests.fakes import FakeModel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_rounding", [False, True])
 def test_what_runs_beside_an_answer_is_found_out(
     is_rounding: bool, bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
@@ -20,10 +22,9 @@ from gac_app.decoding.speculation import favourite_drafts
 from gac_app.decoding.trace.events import FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.random_model import RandomModel
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts
 from tests.decoding.conftest import make
-from tests.decoding.toy import toy_ensemble, toys
+from tests.decoding.toy import ToyModel, toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 SOME = hypothesis_settings(max_examples=30, deadline=None)
@@ -32,12 +33,16 @@ EXACT_IDS = 2
 
 
 @pytest.fixture(autouse=True)
-def drafting() -> Iterator[None]:
-    """Back ends in whose answers no cut into passes shows, and members of which one counts as fast enough."""
-    with (
-        patch.object(Model, "is_chunk_invariant", True),
-        patch.object(favourite_drafts, "_MUCH_FASTER", 0.0),
-    ):
+def exact() -> Iterator[None]:
+    """Back ends in whose answers no cut into passes shows."""
+    with patch.object(Model, "is_chunk_invariant", True):
+        yield
+
+
+@pytest.fixture
+def anybody() -> Iterator[None]:
+    """However fast a member is, it may be the one that drafts."""
+    with patch.object(favourite_drafts, "_MUCH_FASTER", 0.0):
         yield
 
 
@@ -48,32 +53,30 @@ def assert_same(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
     return steps
 
 
-@contextmanager
-def marked_by_long_passes() -> Iterator[None]:
-    """Let whatever ids are read by a pass of more than `EXACT_IDS` leave a mark on all that follows, as a back end's
-    rounding does."""
-    read_one, rewind = RandomModel._read_one, RandomModel.rewind
-    marks: dict[tuple[int, int], list[tuple[int, int]]] = {}  # by model and slot: from and to which place
+class Rounding(ToyModel):
+    """Whatever ids it reads in a pass of more than `EXACT_IDS` leave a mark on all that follows, as rounding does."""
 
-    def marking(self: RandomModel, read: Read) -> torch.Tensor:
-        start, end = len(self._cached[read.sequence.slot]), len(read.sequence.ids)
-        found = marks.setdefault((id(self), read.sequence.slot), [])
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self._marks: dict[int, list[tuple[int, int]]] = {}  # by slot: from and to which place
+
+    def _read_one(self, read: Read) -> torch.Tensor:
+        start, end = read.sequence.num_cached, len(read.sequence.ids)
+        marks = self._marks.setdefault(read.sequence.slot, [])
         if not start:
-            found.clear()
+            marks.clear()
         elif end - start > EXACT_IDS:
-            found.append((start, end))
-        noise = torch.Generator().manual_seed(abs(hash(tuple(found))))
-        return read_one(self, read) + torch.rand(len(self.vocabulary), generator=noise) * bool(found)
+            marks.append((start, end))
+        noise = torch.Generator().manual_seed(abs(hash(tuple(marks))))
+        return super()._read_one(read) + torch.rand(len(self.vocabulary), generator=noise) * bool(marks)
 
-    def rewinding(self: RandomModel, sequence: Sequence, length: int) -> None:
-        found = marks.get((id(self), sequence.slot), [])
-        found[:] = [(start, min(end, length)) for start, end in found if start < length]
-        rewind(self, sequence, length)
-
-    with patch.object(RandomModel, "_read_one", marking), patch.object(RandomModel, "rewind", rewinding):
-        yield
+    def rewind(self, sequence: Sequence, length: int) -> None:
+        marks = self._marks.get(sequence.slot, [])
+        marks[:] = [(start, min(end, length)) for start, end in marks if start < length]
+        super().rewind(sequence, length)
 
 
+@pytest.mark.usefixtures("anybody")
 @SOME
 @given(
     seed=st.integers(0, 1000),
@@ -85,16 +88,18 @@ def marked_by_long_passes() -> Iterator[None]:
 )
 def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: int, **how: Any) -> None:
     """Of members that cut at every place otherwise, and to the last bit."""
-    with marked_by_long_passes():
-        assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length), **how)
+    assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length, kind=Rounding), **how)
 
 
+@pytest.mark.usefixtures("anybody")
 @SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9))
 def test_so_it_is_with_an_eager_gate(seed: int, threshold: float) -> None:
     assert_same(toy_ensemble(toys(seed, 2, LETTERS, num_words=8)), **{**EAGER, "threshold": threshold})
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("anybody")
 @pytest.mark.parametrize("how", [EVERY_STEP, EAGER], ids=["every step", "eager"])
 @pytest.mark.parametrize("delays_ms", [(0, 1, 2), (5, 12, 12)], ids=str)  # ahead in time, and reading as a step begins
 @pytest.mark.parametrize("seed", range(4))
@@ -108,6 +113,8 @@ def test_and_in_threads(seed: int, delays_ms: tuple[int, ...], how: dict[str, An
     assert [model.num_held for model in models] == [0, 0, 0]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("anybody")
 @SOME
 @given(seed=st.integers(0, 1000), num_replayed=st.integers(0, 8))
 def test_a_branch_goes_on_from_another_token(seed: int, num_replayed: int) -> None:
@@ -117,6 +124,30 @@ def test_a_branch_goes_on_from_another_token(seed: int, num_replayed: int) -> No
     assert_same(ensemble, branch=branch)
 
 
+@dataclass
+class Follower(FakeModel):
+    """Has its leader's taste, and takes longer: until that one has read further than this pass does.
+
+    Args:
+        patience_s: for how long, where the leader does not.
+    """
+
+    seed: int = 5
+    leader: FakeModel = field(default_factory=FakeModel)
+    patience_s: float = 0.0
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        until, num_ids = time.monotonic() + self.patience_s, max(len(read.sequence.ids) for read in reads)
+        while self.leader.most_read <= num_ids and time.monotonic() < until:
+            time.sleep(0.0005)
+        return super().read(reads)
+
+
+def led(leader: str = "a", follower: str = "b") -> tuple[FakeModel, Follower]:
+    first = FakeModel(name=leader, seed=5)
+    return first, Follower(name=follower, leader=first)
+
+
 def twins(**slow: Any) -> list[FakeModel]:
     """Two that like the same best, one of them slow."""
     return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **slow)]
@@ -124,15 +155,17 @@ def twins(**slow: Any) -> list[FakeModel]:
 
 def test_what_was_drafted_needs_no_pass() -> None:
     """The slow one has half as many passes, over as many ids; the fast one reads nothing beyond the answer."""
-    with closing(ensemble_of(twins(delay_s=0.02))) as ensemble:
-        assert_same(ensemble)
-        _, plain = decoded(ensemble, speculation="off")
+    fast, slow = models = led()
+    with closing(ensemble_of(models)) as ensemble:
+        plain_steps, plain = decoded(ensemble, speculation="off")
+        slow.patience_s = 0.2
         steps, finished = decoded(ensemble)
-    fast, slow = finished.members["a"], finished.members["b"]
+    assert facts(steps, finished) == facts(plain_steps, plain)
     assert plain.members["b"].num_forwards == len(steps)
-    assert slow.num_forwards <= 0.6 * len(steps)
-    assert sum(step.is_drafted for step in steps) >= len(steps) - slow.num_forwards
-    assert {fast.num_tokens_read, slow.num_tokens_read} == {plain.members["a"].num_tokens_read}
+    assert finished.members["b"].num_forwards <= 0.6 * len(steps)
+    assert sum(step.is_drafted for step in steps) >= len(steps) - finished.members["b"].num_forwards
+    assert {usage.num_tokens_read for usage in finished.members.values()} == {plain.members["a"].num_tokens_read}
+    assert sum(fast.num_read_at_once) == plain.members["a"].num_tokens_read + finished.members["a"].num_tokens_read
 
 
 def test_with_an_eager_gate_the_gate_has_read_on() -> None:
@@ -145,68 +178,55 @@ def test_with_an_eager_gate_the_gate_has_read_on() -> None:
     assert len(found) >= 0.8 * len(steps)
 
 
-def test_whoever_reads_along_drafts_for_a_slower_gate() -> None:
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float) -> None:
     """The gate has fewer passes, whether it is sure of itself or asks."""
-    models = [FakeModel(name="a", seed=5, delay_s=0.02), FakeModel(name="b", seed=5)]
-    for threshold in (0.0, 0.5, 1.0):
-        how = {**EAGER, "threshold": threshold}
-        with closing(ensemble_of(models)) as ensemble:
-            assert_same(ensemble, **how)
-            steps, finished = decoded(ensemble, **how)
-        assert finished.members["a"].num_forwards <= 0.7 * len(steps)
-
-
-@contextmanager
-def passes_begun() -> Iterator[list[int]]:
-    """The favourites that members began to read while others were waited for."""
-    found: list[int] = []
-    begin = favourite_drafts.PrefixContext._begin_favourite
-
-    def noted(self: favourite_drafts.PrefixContext, favourite_id: int) -> Any:
-        found.append(favourite_id)
-        return begin(self, favourite_id)
-
-    with patch.object(favourite_drafts.PrefixContext, "_begin_favourite", noted):
-        yield found
-
-
-def not_exact() -> AbstractContextManager[object]:
-    return patch.object(Model, "is_chunk_invariant", False)
-
-
-def not_faster() -> AbstractContextManager[object]:
-    return patch.object(favourite_drafts, "_MUCH_FASTER", 1e9)
+    how = {**EAGER, "threshold": threshold}
+    fast, gate = led("b", "a")
+    with closing(ensemble_of([gate, fast])) as ensemble:
+        expected = facts(*decoded(ensemble, speculation="off", **how))
+        gate.patience_s = 0.1
+        steps, finished = decoded(ensemble, **how)
+    assert facts(steps, finished) == expected
+    assert finished.members["a"].num_forwards <= 0.7 * len(steps)
 
 
 @pytest.mark.parametrize(
-    "how",
+    ("how", "delays_s", "is_exact"),
     [
-        {"speculation": "off"},
-        {"temperature": 1.0},
-        {"repetition_penalty": 1.3},
-        {"alignment": "paper"},
-        {"mode": "gate", "threshold": 0.5},
-        {"max_new_tokens": 1},
-        not_exact(),
-        not_faster(),
+        ({"speculation": "off"}, (0, 0.002), True),
+        ({"temperature": 1.0}, (0, 0.002), True),
+        ({"repetition_penalty": 1.3}, (0, 0.002), True),
+        ({"alignment": "paper"}, (0, 0.002), True),
+        ({"mode": "gate", "threshold": 0.5}, (0, 0.002), True),
+        ({"max_new_tokens": 1}, (0, 0.002), True),
+        ({}, (0, 0.002), False),
+        ({}, (0.01, 0.01), True),
     ],
-    ids=str,
+    ids=["off", "sampled", "penalty", "paper", "lazy gate", "one token", "not exact", "no faster"],
 )
-def test_nobody_drafts_where_that_may_show_or_cost(how: Any) -> None:
-    condition = None if isinstance(how, dict) else how
-    with closing(ensemble_of(twins(delay_s=0.002))) as ensemble, passes_begun() as begun:
-        if condition:
-            with condition:
-                decoded(ensemble)
-        else:
-            decoded(ensemble, **how)
-    assert not begun
+def test_nobody_drafts_where_that_may_show_or_cost(
+    how: dict[str, Any], delays_s: tuple[float, float], is_exact: bool
+) -> None:
+    assert_no_drafts(how, delays_s, is_exact=is_exact)
 
 
 def test_nor_where_members_compute_in_one_place() -> None:
-    with closing(ensemble_of(twins(delay_s=0.002))) as ensemble, passes_begun() as begun:
-        decoded(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=False))
-    assert not begun
+    assert_no_drafts({}, (0, 0.002), are_apart=False)
+
+
+def assert_no_drafts(
+    how: dict[str, Any], delays_s: tuple[float, float], *, is_exact: bool = True, are_apart: bool = True
+) -> None:
+    """Members read what they read without drafts, in the same passes."""
+    models = [FakeModel(name=name, seed=5, delay_s=delay_s) for name, delay_s in zip("ab", delays_s, strict=True)]
+    with closing(ensemble_of(models)) as ensemble, patch.object(Model, "is_chunk_invariant", is_exact):
+        ensemble = Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=are_apart)
+        decoded(ensemble, **{**how, "speculation": "off"})
+        plain = [model.num_read_at_once.copy() for model in models]
+        steps, _ = decoded(ensemble, **how)
+    assert [model.num_read_at_once for model in models] == [2 * each for each in plain]
+    assert not any(step.is_drafted for step in steps)
 
 
 @pytest.mark.parametrize("member", [InlineMember, ThreadMember])

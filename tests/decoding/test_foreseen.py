@@ -41,6 +41,7 @@ def twins(**fields: Any) -> list[FakeModel]:
     return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **fields)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 @SOME
 @given(
@@ -62,6 +63,7 @@ def test_favourites_read_in_vain_change_nothing(
         assert facts(*decoded(ensemble, **how)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 @pytest.mark.parametrize("seed", range(8))
 def test_nor_in_threads_of_their_own(seed: int, alignment: str) -> None:

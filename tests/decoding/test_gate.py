@@ -87,6 +87,7 @@ def test_members_that_agree_leave_the_gate_to_itself() -> None:
     assert steps[0].prob == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> None:
     num_back = 0
     for seed in range(30):

@@ -10,10 +10,11 @@ import torch
 
 from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.base import Read
-from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import FloatV, VocabMapping
+from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of, mapping_of
 
@@ -40,24 +41,25 @@ def test_steps_are_the_same_late_or_not(seed: int, how: dict[str, Any], monkeypa
     assert len(late) > 1
 
 
-def test_the_next_pass_begins_before_the_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_pass_begins_before_the_softmax() -> None:
     order: list[str] = []
-    own_probs, read = VocabMapping.own_probs, RandomModel.read
 
-    def noted_own_probs(self: VocabMapping, logits_V: FloatV) -> FloatV:
-        order.append("softmax")
-        return own_probs(self, logits_V)
+    class Model(FakeModel):
+        def read(self, reads: list[Read]) -> list[torch.Tensor]:
+            order.append("pass")
+            return super().read(reads)
 
-    def noted_read(self: RandomModel, reads: list[Read]) -> list[torch.Tensor]:
-        order.append("pass")
-        return read(self, reads)
+    class Mapping(VocabMapping):
+        def likeliest(self, logits_V: FloatV) -> int:
+            return int(self.spread(super().own_probs(logits_V)).argmax())
 
-    monkeypatch.setattr(
-        VocabMapping, "likeliest", lambda self, logits_V: int(self.spread(own_probs(self, logits_V)).argmax())
-    )
-    monkeypatch.setattr(VocabMapping, "own_probs", noted_own_probs)
-    monkeypatch.setattr(RandomModel, "read", noted_read)
-    steps = steps_alone(make(1, 2), max_new_tokens=4)
+        def own_probs(self, logits_V: FloatV) -> FloatV:
+            order.append("softmax")
+            return super().own_probs(logits_V)
+
+    model = Model()
+    mapping = Mapping(model.vocabulary, UnionVocabulary.build([model.vocabulary]))
+    steps = steps_alone(Ensemble([InlineMember(model, mapping)], config_of([model.name])), max_new_tokens=4)
     assert order[:2] == ["pass", "pass"]
     assert order.count("pass") == order.count("softmax") == len(steps)
 

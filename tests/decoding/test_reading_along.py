@@ -14,6 +14,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Sequence
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
@@ -46,6 +47,7 @@ def assert_eager_is_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
     assert (eager_end.text, eager_end.reason) == (lazy_end.text, lazy_end.reason)
 
 
+@pytest.mark.slow
 @SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
@@ -61,6 +63,7 @@ def test_eager_and_lazy_see_and_choose_the_same(
     assert_eager_is_lazy(make(*seeds), prompt, **how)
 
 
+@pytest.mark.slow
 @SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), num=st.integers(2, 4))
 def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int) -> None:
@@ -165,15 +168,22 @@ def test_a_failed_pass_that_nobody_needs_is_no_failure(threaded: Any) -> None:
     assert (finished.reason, steps[-1].dropped) == (FinishReason.LENGTH, ())
 
 
-@pytest.mark.parametrize(("how", "num"), [({"mode": "every-step"}, 0), (ASKED_RARELY, 1)])
-def test_whose_next_read_is_not_due_is_not_waited_for(
-    how: dict[str, Any], num: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Skipping(InlineMember):
+    """Notes at how many steps it is told that nothing is to be read."""
+
+    num_skipped = 0
+
+    def skip_step(self, sequence: Sequence) -> None:
+        self.num_skipped += 1
+
+
+@pytest.mark.parametrize("how", [{"mode": "every-step"}, ASKED_RARELY], ids=["every step", "asked rarely"])
+def test_whose_next_read_is_not_due_is_not_waited_for(how: dict[str, Any]) -> None:
     """Of the members not asked first, each time that they have been asked."""
-    told: list[str] = []
-    monkeypatch.setattr(InlineMember, "skip_step", lambda member, _: told.append(member.name))
-    ensemble = make(1, 2)
-    steps, _ = decoded(ensemble, **{"max_new_tokens": 24, **how, "alignment": "paper", "gate_policy": "lazy"})
+    how = {**how, "max_new_tokens": 24, "alignment": "paper", "gate_policy": "lazy"}
+    ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)], config_of(["a", "b"], how), Skipping)
+    steps, _ = decoded(ensemble)
     num_asked = sum(step.is_ensembled for step in steps[:-1])
     assert num_asked > 1
-    assert told == list(ensemble.members)[1:] * num * num_asked
+    gate, other = (member.num_skipped for member in ensemble.members.values())  # type: ignore[attr-defined]
+    assert (gate, other) == (0, num_asked if how["mode"] == "gate" else 0)

@@ -23,6 +23,7 @@ def rows_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnDistribu
     return OwnDistribution(mapping, mapping.own_probs(logits_V.numpy())), whole
 
 
+@pytest.mark.slow
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
 def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
     union = UnionVocabulary.build(vocabularies)

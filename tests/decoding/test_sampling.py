@@ -37,6 +37,7 @@ def reference(probs: list[float], settings: Settings) -> dict[int, float]:
     return {i: p / total for i, p in nucleus}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

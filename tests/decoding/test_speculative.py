@@ -77,6 +77,7 @@ def test_every_step_is_plain_decodings(
     assert_same(make(*seeds, sharpness=sharpness), **mode, **sampling, alignment=alignment)
 
 
+@pytest.mark.slow
 @FEW
 @given(
     seed=st.integers(0, 1000),
@@ -94,6 +95,7 @@ def test_members_inside_their_tokens_draft_alike(
     assert_same(ensemble, prompt="a b", alignment="prefix", weights=weights, max_new_tokens=40, **mode, **sampling)
 
 
+@pytest.mark.slow
 def test_members_inside_their_tokens_find_drafts_read() -> None:
     num_drafted = num_saved = 0
     for seed in range(20):

@@ -113,6 +113,7 @@ def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
     assert len({path.name for path in tmp_path.iterdir()}) == len(journals)
 
 
+@pytest.mark.slow
 def test_the_command_shows_only_what_was_asked_for(folder: Path) -> None:
     names = "every-step,vote+samples=2,mbr,lowest-perplexity"
     done = call(folder, "eval", "--systems", names, "--json", task="nq", data="answers")

@@ -130,10 +130,12 @@ class TestErrors:
 
 
 class TestTemperature:
+    @pytest.mark.slow
     @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
     def test_it_finds_by_how_much_logits_are_too_sharp(self, sharpness: float) -> None:
         assert fit_temperature(_drawn(4_000, sharpness)) == pytest.approx(sharpness, rel=0.08)
 
+    @pytest.mark.slow
     @given(LOGITS, st.integers(0, 5))
     def test_no_other_temperature_is_likelier(self, logits_NC: Any, seed: int) -> None:
         scored = _scored(logits_NC, seed)
@@ -234,6 +236,7 @@ class TestCommand:
         files = ("--config", str(folder / "two.yaml"), "--data", str(folder / "data.jsonl"))
         return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
 
+    @pytest.mark.slow
     def test_it_measures_and_draws_what_members_and_ensemble_answered(self, folder: Path) -> None:
         done = self._call(folder, "calibrate", "--task", "piqa", "--json", "--out", str(folder / "out.svg"))
         facts = json.loads(done.stdout)

@@ -105,6 +105,7 @@ def test_the_report_is_plain_json() -> None:
     assert facts["sets"][0]["pairs"][2] == {"members": ["x", "y"], "at_start": 1.0, "after_space": 0.0}
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_or_json_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
     config = tmp_path / "two.yaml"

@@ -74,6 +74,7 @@ def _without_cost(printed: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.process
 def test_killed_in_the_middle_it_goes_on_to_the_same_figures(folder: Path) -> None:
     code, whole, _ = _run(folder, *_colours(folder), "--json", cache="undisturbed")
     assert code == 0
@@ -147,6 +148,7 @@ def test_a_failed_answer_fails_the_command(folder: Path) -> None:
     assert json.loads(done.stdout)["systems"]["every-step"]["errors"] == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -178,6 +178,7 @@ def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) 
     return summarise(answers)[0].accuracy
 
 
+@pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["every-step+prefix", "gate@0.5+paper", "alone:m1"])
 def test_a_task_of_local_files_gives_the_accuracy_that_eval_gives(

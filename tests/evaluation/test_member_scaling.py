@@ -52,6 +52,7 @@ def test_a_choice_is_compared_with_the_best_of_its_own_members() -> None:
     assert by_number["1"] == {"mean": pytest.approx(7 / 12), "best": 1.0, "worst": 0.25}
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_number_of_members(tmp_path: Path) -> None:
     members = "\n".join(f"  - {{name: {name}, source: 'random:{seed}'}}" for seed, name in enumerate("abc"))
     (tmp_path / "three.yaml").write_text(f"members:\n{members}\n")

@@ -122,6 +122,7 @@ def test_what_is_left_of_an_answer_is_told_by_place() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", ["word", "sentence"])
 def test_the_command_asks_all_methods_with_and_without(folder: Path, plant: str) -> None:
     arguments = ("snowball", "--plant", plant, "--out", str(folder / "plot.svg"), "--limit", "3")

@@ -38,6 +38,7 @@ def test_what_both_get_right_or_wrong_tells_nothing() -> None:
     assert compare([True, False] * 50, [True, False] * 50).p == 1.0
 
 
+@pytest.mark.slow
 def test_a_large_set_does_not_overflow() -> None:
     assert 0 < compare([True] * 5200 + [False] * 4800, [False] * 5200 + [True] * 4800).p < 1e-4
 

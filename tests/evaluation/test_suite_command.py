@@ -26,6 +26,7 @@ def call(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["eval", "--config", str(config), *arguments], env=environment)
 
 
+@pytest.mark.slow
 def test_json_on_stdout_and_progress_on_stderr(tmp_path: Path) -> None:
     result = call(tmp_path, *SHORT, "--json")
     assert result.exit_code == 0

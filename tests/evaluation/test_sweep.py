@@ -98,6 +98,7 @@ def test_few_questions_recommend_nothing() -> None:
     assert _judged(PLAN, few).recommended is None
 
 
+@pytest.mark.slow
 def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     assert call(folder, "eval", "--systems", "gate@0.2,every-step").exit_code == 0
     sweep = ("sweep", "--thresholds", "0,0.2,1", "--gates", "a,b", "--out", str(folder / "plot.svg"))

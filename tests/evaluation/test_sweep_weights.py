@@ -128,6 +128,7 @@ def test_what_has_no_weights_is_told() -> None:
         WeightSearch(CONFIG, Oracle({}), QUESTIONS, "posterior")
 
 
+@pytest.mark.slow
 def test_the_command_tunes_checks_and_asks_nothing_twice(folder: Path) -> None:
     done = call(folder, "sweep", "--weights", "--json")
     assert done.exit_code == 0, done.exception

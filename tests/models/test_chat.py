@@ -54,6 +54,7 @@ def joined(fragments: list[Fragment]) -> str:
 contents = st.text("ab \n<|im_end>/[INST]\u2009日", max_size=12) | st.sampled_from(HOSTILE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 @given(texts=st.lists(contents.filter(str.strip), min_size=1, max_size=3))
 def test_the_layout_is_the_templates_own(name: str, texts: list[str]) -> None:

@@ -31,6 +31,7 @@ def load(source: Path | str, cache_dir: Path, device: str = "cpu", **member: Any
     )
 
 
+@pytest.mark.process
 def test_a_gguf_file_runs_on_llama_cpp(gguf: Path, tmp_path: Path) -> None:
     model = load(gguf, tmp_path, context_length=64, chat_template="")
     assert isinstance(model, LlamaCppModel)
@@ -76,6 +77,7 @@ def test_a_random_model_needs_no_files(tmp_path: Path) -> None:
         load("random:seven", tmp_path)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("backend", ["auto", "llama_cpp"])
 @pytest.mark.parametrize("damage", ["half", "header", "magic only", "wild length", "zeros behind the header"])
 def test_a_damaged_file_is_named_and_the_process_lives_on(
@@ -107,6 +109,7 @@ def test_a_file_that_is_no_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Pa
         load(path, tmp_path)
 
 
+@pytest.mark.process
 def test_a_file_is_tried_once_and_anew_when_it_changed(
     gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 _OPEN_AT_ONCE = """
 import threading
 from gac_app.models.llama_cpp.library import library

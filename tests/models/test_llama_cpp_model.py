@@ -178,6 +178,7 @@ def gemma(real_files: dict[str, Path]) -> Iterator[LlamaCppModel]:
         yield model
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_what_slid_out_of_gemmas_window_comes_back(gemma: LlamaCppModel) -> None:
     ids = gemma.encode_raw("It was the best of times, it was the worst of times. " * 44)

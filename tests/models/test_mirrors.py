@@ -13,6 +13,8 @@ from gac_app.models.sources import resolve
 from tests.models.fake_hub import FakeHub
 from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, member, use_endpoint
 
+pytestmark = pytest.mark.process
+
 HUB = "hub:org/tiny#m.gguf"
 WHEEL = "pypi:tinymodel==1.0#m.gguf"
 HALVES = ["pypi:half1==1.0#m.bin", "pypi:half2==1.0#m.bin"]

@@ -20,12 +20,12 @@ from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.gguf.reading import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import memory as onnx_memory
-from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.architecture import architecture_of
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layers import OnnxLayers, Span
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.model import OnnxModel
+from gac_app.models.onnx.trial import compare_logits, distance, is_batch_invariant, is_chunk_invariant
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -77,8 +77,8 @@ def test_it_is_the_model_that_llama_cpp_has(gguf: Path, model: OnnxModel) -> Non
         ]
         # Both round activations to 8 bits, one of them keys and values to half precision. With another activation, or
         # other rotary embeddings, the distance is at least twice the bound.
-        assert onnx_parts._distance(*logits) < BOUNDS[gguf.stem]
-        assert onnx_parts._distance(logits[0][1:], logits[1][:-1]) > 0.5
+        assert distance(*logits) < BOUNDS[gguf.stem]
+        assert distance(logits[0][1:], logits[1][:-1]) > 0.5
 
 
 @pytest.mark.parametrize("cuts", [(1,) * 60, (1, 15, 16, 28), (50, *(1,) * 10)], ids=["steps", "parts", "both"])
@@ -247,6 +247,7 @@ def test_narrow_heads_are_left_alone(llama: Path, tmp_path: Path) -> None:
         architecture_of(save_llama_gguf(llama, tmp_path / "other.gguf", kind="Q8_0"))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["SmolLM2-135M-Instruct", "Gemma-3-270M", "Qwen2.5-Coder-0.5B-Instruct"])
 def test_the_default_models_are_these_models(name: str, real_files: dict[str, Path], tmp_path: Path) -> None:
@@ -255,14 +256,9 @@ def test_the_default_models_are_these_models(name: str, real_files: dict[str, Pa
         closing(LlamaCppModel(name, real_files[name], context_length=1024, max_sequences=3)) as before,
         closing(OnnxModel(name, real_files[name], tmp_path, context_length=1024, max_sequences=3)) as now,
     ):
-        onnx_parts._compare_logits(before, now)
-        assert onnx_parts._is_batch_invariant(now)
-        assert onnx_parts._is_chunk_invariant(now)
-        # Beyond Gemma's window, which is 512
-        ids = now.encode_raw("It was the best of times, it was the worst of times. " * 44)
-        assert len(ids) > 512 + 50
-        found = [read(model, model.new_sequence(), ids, 60) for model in (before, now)]
-        assert onnx_parts._distance(*found) < 0.1
+        compare_logits(before, now, Layout.load(tmp_path).window)
+        assert is_batch_invariant(now)
+        assert is_chunk_invariant(now)
 
 
 def test_a_layout_is_what_was_saved(tmp_path: Path) -> None:

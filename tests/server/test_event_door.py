@@ -39,7 +39,9 @@ def client(host: FastAPI, entered: TestClient, monkeypatch: pytest.MonkeyPatch) 
     """A new browser from an address of its own."""
     monkeypatch.setattr(event_door, "LATE_S", 0.0)
     address = f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
-    return TestClient(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
+    client = TestClient(host, base_url=HERE, raise_server_exceptions=False, client=(address, 1))
+    client.portal = entered.portal  # one event loop: Gradio's queue wakes up nobody in another
+    return client
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +194,7 @@ def test_over_its_share_of_events_a_visitor_is_told_when_to_come_again(
     assert "have to end first" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_one_visitor_that_asks_without_end_is_held_up_and_no_other(
     client: TestClient, host: FastAPI, page: Page, body: dict[str, Any]
 ) -> None:

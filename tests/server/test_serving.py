@@ -40,6 +40,7 @@ def process(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_sigterm_in_the_middle_of_a_stream_ends_the_process_within_ten_seconds(
     process: subprocess.Popen[str], port: int, tmp_path: Path
@@ -65,6 +66,7 @@ def test_sigterm_in_the_middle_of_a_stream_ends_the_process_within_ten_seconds(
     assert "visitor" not in log
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_sigterm_ends_an_overloaded_process_within_nine_seconds(port: int) -> None:
     command = [sys.executable, "-m", "tests.server.endless_host", str(port), "12"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from gac_app.services.runs import LiveRun
 from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import SHORT, House, ended, fake_models, texts
@@ -11,6 +13,7 @@ from tests.services.house import SHORT, House, ended, fake_models, texts
 SAMPLED = {**SHORT, "temperature": 0.8}
 
 
+@pytest.mark.slow
 def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> None:
     models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
     service = house.service(models, server={"max_running": 6, "max_waiting": 10})

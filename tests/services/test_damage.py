@@ -38,6 +38,7 @@ def damaged(house: House, statement: str) -> tuple[RunService, str, str]:
     return house.service(), run.id, whole.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", IN_A_RUN | IN_AN_ANSWER)
 def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, kind: str) -> None:
     service, run_id, whole = damaged(house, (IN_A_RUN | IN_AN_ANSWER)[kind])

@@ -63,6 +63,7 @@ def test_nothing_of_it_was_done_and_its_owner_still_has_it(owned: tuple[RunServi
     assert (found.outcome, found.status) == (None, run.status)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ATTEMPTS if name != "stop"])
 def test_the_owner_may_do_all_that_is_refused_to_others(house: House, name: str) -> None:
     service = house.service()

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from gac_app.storage import RunStatus, Store
 from tests.storage.samples import ALICE, answer, new_run
 
@@ -47,6 +49,7 @@ def acknowledged_until_killed(url: str, after_s: float) -> dict[str, set[str]]:
     return ids
 
 
+@pytest.mark.process
 def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path) -> None:
     seen: dict[str, set[str]] = {"started": set(), "answered": set(), "finished": set()}
     for _ in range(NUM_ROUNDS):

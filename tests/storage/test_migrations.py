@@ -205,6 +205,7 @@ def test_another_program_s_tables_are_left_alone(url: str, path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.process
 def test_killed_halfway_it_is_the_old_schema_never_half(url: str, path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", DIE_HALFWAY, url], check=False)
     assert killed.returncode == -9
@@ -214,6 +215,7 @@ def test_killed_halfway_it_is_the_old_schema_never_half(url: str, path: Path) ->
     assert {"run", "answer", "trace", "vote"} <= tables(path)
 
 
+@pytest.mark.process
 def test_racing_starts_on_one_new_file_all_succeed(url: str) -> None:
     code = "import sys; from gac_app.storage import Store; store = Store(sys.argv[1]); store.check(); store.close()"
     racers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(3)]

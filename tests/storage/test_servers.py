@@ -55,6 +55,7 @@ def age(path: Path, seconds: float) -> None:
     connection.close()
 
 
+@pytest.mark.process
 def test_a_second_server_leaves_the_first_one_s_runs_alone(url: str) -> None:
     with other_server(url) as (process, run_id):
         second = Store(url)
@@ -70,6 +71,7 @@ def test_a_second_server_leaves_the_first_one_s_runs_alone(url: str) -> None:
         successor.close()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("silent_s", "status"), [(45, RunStatus.RUNNING), (75, RunStatus.INTERRUPTED)])
 def test_a_server_elsewhere_is_dead_once_it_is_silent(url: str, path: Path, silent_s: float, status: RunStatus) -> None:
     with other_server(url) as (_, run_id):
@@ -79,6 +81,7 @@ def test_a_server_elsewhere_is_dead_once_it_is_silent(url: str, path: Path, sile
         second.close()
 
 
+@pytest.mark.process
 def test_a_server_that_lives_on_finds_out_about_one_that_dies(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "BEAT_S", 0.05)
     with other_server(url) as (process, run_id):

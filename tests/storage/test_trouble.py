@@ -105,6 +105,7 @@ def test_closing_does_not_wait_for_a_lock(url: str, path: Path) -> None:
         store.start_run(new_run()).result(timeout=0)
 
 
+@pytest.mark.process
 def test_a_full_disk_fails_writes_only_and_only_while_it_is_full(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, str(path)], capture_output=True, text=True, check=True)
     lost, refused, while_full, afterwards = done.stdout.splitlines()

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 COMPONENT = "import gradio\n\nclass Own(gradio.HTML):\n    pass\n"
 
 

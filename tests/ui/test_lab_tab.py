@@ -54,6 +54,7 @@ def test_a_study_that_does_not_fit_is_refused_in_words(lab: Lab, wrong: dict[str
     assert lab.running is None
 
 
+@pytest.mark.slow
 def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[str, Any]]) -> None:
     overview = ask("lab_overview")
     sets = {study["name"]: [found["name"] for found in study["sets"]] for study in overview["studies"]}
@@ -78,6 +79,7 @@ def test_a_study_from_the_form_to_the_files(lab: Lab, ask: Callable[..., dict[st
     assert ask("lab_state")["results"] == []
 
 
+@pytest.mark.slow
 def test_a_result_is_shown_with_charts_tables_words_and_answers(lab: Lab) -> None:
     lab.start(KEY, "sweep", "sums", 4)
     until(lambda: lab.running is None)

@@ -32,6 +32,7 @@ def kept_file(cache_dir: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @given(st.lists(vocabularies(), min_size=1, max_size=3))
 def test_a_kept_union_is_the_built_one(members: list[MemberVocabulary]) -> None:
     union = UnionVocabulary.build(members)

@@ -41,6 +41,7 @@ VOCABULARIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VOCABULARIES)
 @given(text=st.text() | st.sampled_from(HARD_STRINGS) | st.text("▁ \t\r\né<|>imendtols\u0301"))
 @settings(max_examples=100, deadline=None)

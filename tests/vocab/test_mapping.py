@@ -32,6 +32,7 @@ def reference_U(vocabulary: MemberVocabulary, union: UnionVocabulary, logits: li
     return [weight / math.fsum(weights) for weight in weights]
 
 
+@pytest.mark.slow
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
 def test_project_equals_the_slow_reference(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
     union = UnionVocabulary.build(vocabularies)
@@ -52,6 +53,7 @@ def test_mass_of_twins_and_ends_adds_up_and_mass_on_control_tokens_is_dropped() 
     torch.testing.assert_close(probs_NU, torch.tensor([[0.5, 0.25, 0.0, 0.25]]))
 
 
+@pytest.mark.slow
 @given(members, st.integers(0, 2**32), st.sampled_from([0.1, 3.0, 30.0]))
 def test_both_ways_to_project_are_one(vocabularies: list[MemberVocabulary], seed: int, scale: float) -> None:
     """A CPU maps probabilities, a GPU logits; in a union that is much larger, a small vocabulary is put into zeros."""

@@ -40,6 +40,7 @@ def mappings(vocabularies: list[MemberVocabulary]) -> list[VocabMapping]:
     return [VocabMapping(vocabulary, union) for vocabulary in vocabularies]
 
 
+@pytest.mark.slow
 def test_union_and_mappings_are_built_in_two_seconds_and_restored_in_one(
     vocabularies: list[MemberVocabulary], tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_sizes_and_what_the_members_share(vocabularies: list[MemberVocabulary], 
     assert found.overlap[0][1] == pytest.approx(0.94, abs=0.005)
 
 
+@pytest.mark.slow
 def test_every_union_token_comes_back_from_both_as_the_same_bytes(mappings: list[VocabMapping]) -> None:
     for mapping in mappings:
         vocabulary, union = mapping.vocabulary, mapping.union

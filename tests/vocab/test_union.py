@@ -42,6 +42,7 @@ def test_ids_do_not_depend_on_the_order_of_the_members(members: list[MemberVocab
     assert len({UnionVocabulary.build(order).tokens for order in permutations(members)}) == 1
 
 
+@pytest.mark.process
 def test_ids_do_not_depend_on_the_hash_seed() -> None:
     def digest(seed: str) -> str:
         environment = {**os.environ, "PYTHONHASHSEED": seed}

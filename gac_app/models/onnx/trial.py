@@ -1,0 +1,223 @@
+"""Whether a graph gives the logits of its GGUF file, and sooner than llama.cpp: tried in a process of its own.
+
+    python -m gac_app.models.onnx.trial FILE DIRECTORY
+
+writes the graph and says what it brings, or ends with status 1 and says why llama.cpp had better compute the file.
+An architecture that does more than a graph knows of shows in other logits.
+
+Shape suffixes: `N` positions, `V` the vocabulary.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.llama_cpp.model import LlamaCppModel
+from gac_app.models.onnx.graph import write
+from gac_app.models.onnx.layers import FloatArray
+from gac_app.models.onnx.layout import Layout
+from gac_app.models.onnx.model import OnnxModel
+
+_TEXT = (  # by whose logits models are compared: random ids would have anybody's. Their number is a prime.
+    "The history of the town begins in the ninth century, when monks built a small chapel by the river. Who asks the "
+    "people there what they live on is told of three things: the mill, the market on Thursdays, and the old school."
+)
+_FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids read at once: long and short reads at the beginning,
+_BEHIND = (40, 1, 22, 1)  # and both where layers with a window no longer see the beginning
+_OTHER = 0.06  # logits further apart are another model's (see `distance`)
+_INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts: of what comes before, of the rest
+_LEAST_LENGTH = 512  # of a context in which that is tried
+_ROUNDS, _STEPS = 6, 3  # of timing; the fastest round counts: what else the machine does only adds to it
+_SIZES = (1, 2, 4)  # steps in a pass
+_PROMPT_IDS = 100  # behind which they are timed
+_SLOWER = 1.05  # what a pass of one step may take of what it took
+_SLOWER_INVARIANT = 1.25  # the same, where answers do not depend on what else runs: with llama.cpp they do
+
+
+def main(gguf: Path, directory: Path) -> None:
+    """Raises Unsuited where llama.cpp had better compute the file."""
+    write(gguf, directory)
+    layout = Layout.load(directory)
+    length = max(_LEAST_LENGTH, _num_compared(layout.window))
+    with (
+        closing(LlamaCppModel("llama.cpp", gguf, context_length=length, max_sequences=max(_SIZES))) as before,
+        closing(OnnxModel("onnxruntime", gguf, directory, context_length=length, max_sequences=max(_SIZES))) as now,
+    ):
+        compare_logits(before, now, layout.window)
+        by_batch, by_chunk = is_batch_invariant(now), is_chunk_invariant(now)
+        replace(layout, is_batch_invariant=by_batch, is_chunk_invariant=by_chunk).save(directory)
+        took_s, takes_s = _times(before, now)
+        print(judge_times(took_s, takes_s, is_invariant=by_batch and by_chunk))
+
+
+# --- the same logits
+
+
+def compare_logits(before: Model, now: Model, window: int) -> None:
+    """Read both a text that is longer than the window of any layer. Raises Unsuited where they are not the same model.
+
+    Args:
+        window: of the layers that have one, in ids; 0 = none has.
+    """
+    ids = _text_ids(now, min(_num_compared(window), now.context_length))
+    apart = max(map(distance, _compared_logits(before, ids), _compared_logits(now, ids)))
+    if not apart <= _OTHER:
+        raise Unsuited(f"it gives other logits, by {apart:.3f} of their length")
+
+
+def distance(one_NV: FloatArray, other_NV: FloatArray) -> float:
+    """How far logits are from each other, less what their softmax does not see, relative to their own length: a mean.
+
+    Between llama.cpp and a graph 0.03 to 0.04, as far as either is from the same weights in float32: both round
+    activations. What a graph could have wrong of Gemma 3 270M, whose window is 512 ids, makes the largest distance that
+    `compare_logits` looks at 0.28 (layers with a window have the rotary base of the others), 0.19 (they see everything)
+    or 0.15 (they see 256 ids); half the rotary base of SmolLM2 135M makes it 0.07.
+    """
+    one_NV, other_NV = (logits_NV - logits_NV.mean(1, keepdims=True) for logits_NV in (one_NV, other_NV))
+    return float((np.linalg.norm(one_NV - other_NV, axis=1) / np.linalg.norm(one_NV, axis=1)).mean())
+
+
+def _num_compared(window: int) -> int:
+    return sum(_FIRST + _SHORT) + window + sum(_BEHIND)
+
+
+def _text_ids(model: Model, num_ids: int) -> list[int]:
+    """The words again and again, every time in another order: repeated as they are, they would be copied."""
+    words = _TEXT.split()
+    num_words = len(words)
+    orders = (1 + turn % (num_words - 1) for turn in range(num_ids // num_words + 1))  # a word is an id or more
+    text = " ".join(words[place * step % num_words] for step in orders for place in range(num_words))
+    return model.encode_raw(text)[:num_ids]
+
+
+def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
+    """Of the first ids read at once, of short reads behind them, and of the last ids."""
+    sequence = model.new_sequence()
+    first, short = (_read(model, sequence, cuts, ids) for cuts in (_FIRST, _SHORT))
+    num_between = len(ids) - sum(_BEHIND) - len(sequence.ids)
+    if num_between > 0:
+        sequence.extend(ids[len(sequence.ids) :][:num_between])
+        model.read([Read(sequence)])
+    behind = _read(model, sequence, _BEHIND, ids)
+    model.free(sequence)
+    return [first, short, behind]
+
+
+def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
+    """Logits of the ids that come next in the sequence, read in parts so long."""
+    found = []
+    for cut in cuts:
+        sequence.extend(ids[len(sequence.ids) :][:cut])
+        found.append(model.read([Read(sequence, cut)])[0].numpy().copy())
+    return np.concatenate(found)
+
+
+# --- the same bits, whatever else is read
+
+
+def _logits(model: Model, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
+    """Of the first ids, read in parts so long."""
+    sequence = model.new_sequence()
+    found_NV = _read(model, sequence, cuts, ids)
+    model.free(sequence)
+    return found_NV
+
+
+def is_chunk_invariant(model: Model) -> bool:
+    """Whether it shows, in the last bits, how a sequence's ids are cut into passes: short and long behind others."""
+    for before, rest in _INVARIANT:
+        ids = _random_ids(model, sum(before) + sum(rest))
+        cut, whole = (_logits(model, cuts, ids)[sum(before) :] for cuts in ((*before, *rest), (len(ids),)))
+        if not np.array_equal(cut, whole):
+            return False
+    return True
+
+
+def is_batch_invariant(model: Model) -> bool:
+    """Whether it shows, in the last bits, what else is in a pass: one sequence, others between and about, all."""
+    starts = [sum(before) for before, _ in _INVARIANT]
+    alone = [_logits(model, (start, 1, 1), _random_ids(model, start + 2))[start:] for start in starts]
+    sequences = []
+    for start in starts:
+        sequences.append(model.new_sequence())
+        sequences[-1].extend(_random_ids(model, start))
+        model.read([Read(sequences[-1])])
+    together: list[list[FloatArray]] = [[] for _ in sequences]
+    for step in range(2):
+        for sequence, start in zip(sequences, starts, strict=True):
+            sequence.extend(_random_ids(model, start + 2)[start + step :][:1])
+        for index, logits_NV in enumerate(model.read([Read(sequence) for sequence in sequences])):
+            together[index].append(logits_NV.numpy().copy())
+    for sequence in sequences:
+        model.free(sequence)
+    return all(np.array_equal(one, np.concatenate(others)) for one, others in zip(alone, together, strict=True))
+
+
+def _random_ids(model: Model, num_ids: int) -> list[int]:
+    """Always the same ones; those of a shorter row are the first of a longer one's."""
+    return [(7919 * index + 104729) % len(model.vocabulary) for index in range(num_ids)]
+
+
+# --- sooner
+
+
+def judge_times(took_s: list[float], takes_s: list[float], *, is_invariant: bool) -> str:
+    """What passes of one, two and four steps took llama.cpp and take a graph, in words. Raises Unsuited where that is
+    no less."""
+    # Steps that are to share a pass are cut into passes as pays, so two or four of them cost no more than one each.
+    took_s = [min(seconds, size * took_s[0]) for size, seconds in zip(_SIZES, took_s, strict=True)]
+    shown = ", ".join(f"{1000 * b:.1f} -> {1000 * n:.1f}" for b, n in zip(took_s, takes_s, strict=True))
+    figures = f"{shown} ms for {', '.join(map(str, _SIZES))} steps"
+    if takes_s[0] > (_SLOWER_INVARIANT if is_invariant else _SLOWER) * took_s[0] or sum(takes_s) > sum(took_s):
+        raise Unsuited(f"it is no faster ({figures})")
+    return figures
+
+
+def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
+    """Seconds of passes of one, two and four steps, of both models in turn."""
+    sequences = {model: _read_sequences(model) for model in (before, now)}
+    times: dict[tuple[Model, int], list[float]] = {}
+    for _ in range(_ROUNDS):
+        for size in _SIZES:
+            for model, held in sequences.items():
+                times.setdefault((model, size), []).append(_seconds(model, held[:size]))
+    took_s, takes_s = ([min(times[model, size]) for size in _SIZES] for model in (before, now))
+    return took_s, takes_s
+
+
+def _read_sequences(model: Model) -> list[Sequence]:
+    """As many as the largest pass has, with a prompt each."""
+    sequences = [model.new_sequence() for _ in range(max(_SIZES))]
+    for sequence in sequences:
+        sequence.extend(_random_ids(model, _PROMPT_IDS))
+        model.read([Read(sequence)])
+    return sequences
+
+
+def _seconds(model: Model, sequences: list[Sequence]) -> float:
+    """Of a pass over a step of each."""
+    marks = []
+    for step in range(_STEPS):
+        for sequence in sequences:
+            sequence.extend([(1000 + 31 * sequence.slot + step) % len(model.vocabulary)])
+        marks.append(time.perf_counter())
+        model.read([Read(sequence) for sequence in sequences])
+    marks.append(time.perf_counter())
+    for sequence in sequences:
+        model.rewind(sequence, _PROMPT_IDS)
+    return (marks[-1] - marks[1]) / (_STEPS - 1)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except Unsuited as reason:
+        sys.exit(str(reason))

@@ -1,0 +1,128 @@
+"""The trial of a graph against llama.cpp: it tells another model, what depends on other reads, and what is slower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gac_app.models.base import Model, Read
+from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.llama_cpp.model import LlamaCppModel
+from gac_app.models.onnx import graph, trial
+from gac_app.models.onnx.architecture import Architecture
+from gac_app.models.onnx.layout import Layout
+from gac_app.models.onnx.model import OnnxModel
+from gac_app.models.onnx.trial import compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
+from tests.models import tiny
+from tests.models.tiny_gguf import save_random_gguf
+
+WINDOW = 80  # the texts' first 42 ids lie within it
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def windowed(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    return save_random_gguf(llama, path, "gemma3", {"attention.sliding_window": WINDOW}, ("Q8_0",))
+
+
+@pytest.fixture
+def llama_cpp(windowed: Path) -> Iterator[Model]:
+    with closing(LlamaCppModel("tiny", windowed, context_length=256, max_sequences=1)) as model:
+        yield model
+
+
+def load(gguf: Path, directory: Path, kind: type[OnnxModel] = OnnxModel) -> OnnxModel:
+    return kind("tiny", gguf, directory, context_length=512, max_sequences=4)
+
+
+def right(_: Architecture) -> None:
+    """As the file says."""
+
+
+def scaled(file: Architecture) -> None:
+    """Embeddings of another size."""
+    file.family = replace(file.family, scales_embeddings=False)
+
+
+def all_seeing(file: Architecture) -> None:
+    """What lies beyond the window is seen: the first ids tell nothing of it."""
+    file.window = 512
+
+
+@pytest.mark.parametrize("wrong", [right, scaled, all_seeing])
+def test_another_model_is_told_by_its_logits(
+    wrong: Callable[[Architecture], None],
+    windowed: Path,
+    llama_cpp: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def architecture_of(gguf: Path) -> Architecture:
+        file = architecture(gguf)
+        wrong(file)
+        return file
+
+    architecture = graph.architecture_of
+    monkeypatch.setattr(graph, "architecture_of", architecture_of)
+    graph.write(windowed, tmp_path)
+    with closing(load(windowed, tmp_path)) as model:
+        if wrong is right:
+            compare_logits(llama_cpp, model, WINDOW)
+        else:
+            with pytest.raises(Unsuited, match="other logits"):
+                compare_logits(llama_cpp, model, WINDOW)
+
+
+class ByBatch(OnnxModel):
+    """Its last bits tell how many reads share a pass."""
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        return [logits_NV * (1 + len(reads) * 1e-6) for logits_NV in super().read(reads)]
+
+
+class ByChunk(OnnxModel):
+    """Its last bits tell how many ids are read at once."""
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        num_ids = reads[0].sequence.num_uncomputed
+        return [logits_NV * (1 + num_ids * 1e-6) for logits_NV in super().read(reads)]
+
+
+def test_what_shows_in_the_last_bits_is_told(llama: Path, tmp_path: Path) -> None:
+    gguf = save_random_gguf(llama, tmp_path / "tiny.gguf", "llama", quantisations=("Q8_0", "Q5_0", "Q4_1"))
+    graph.write(gguf, tmp_path)
+    for kind in (OnnxModel, ByBatch, ByChunk):
+        with closing(load(gguf, tmp_path, kind)) as model:
+            assert is_batch_invariant(model) == (kind is not ByBatch)
+            assert is_chunk_invariant(model) == (kind is not ByChunk)
+
+
+def test_a_graph_that_is_slower_is_told() -> None:
+    took_s = [1.0, 2.5, 3.0]  # 2.5 is more than two passes of one: in all 1 + 2 + 3
+    with pytest.raises(Unsuited, match="no faster"):
+        judge_times(took_s, [1.0, 1.2, 4.5], is_invariant=True)
+    assert "2000.0 -> 1200.0" in judge_times(took_s, [1.0, 1.2, 3.5], is_invariant=False)
+    judge_times(took_s, [1.1, 1.2, 3.5], is_invariant=True)
+    with pytest.raises(Unsuited, match="no faster"):
+        judge_times(took_s, [1.1, 1.2, 3.5], is_invariant=False)
+
+
+def test_what_was_found_is_kept_beside_the_graph(
+    windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trial, "judge_times", lambda *_, **__: "faster")
+    trial.main(windowed, tmp_path)
+    layout = Layout.load(tmp_path)
+    assert layout.is_batch_invariant
+    assert layout.is_chunk_invariant
+    assert capsys.readouterr().out == "faster\n"
