@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from gac_app.decoding.distribution.row import Row
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -111,7 +111,7 @@ class Twin:
 
         context.feed, context.expect = feed_both, expect_the_same  # type: ignore[method-assign]
 
-    def _compare(self, row: Row) -> None:
+    def _compare(self, row: TokenDistribution) -> None:
         wanted = None
         while wanted is None:
             future = self._plain.ask()
