@@ -66,9 +66,7 @@ def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
         service.close()
 
 
-def test_a_member_that_fails_to_load_is_named_with_its_reason_and_the_rest_of_the_page_works(
-    config: Config, loaded: dict[str, Any]
-) -> None:
+def test_a_member_that_fails_to_load_is_named(config: Config, loaded: dict[str, Any]) -> None:
     loaded["b"] = ModelLoadError("b: the file is cut short (/models/b.gguf)")
 
     service = bootstrap.build_services(config).runs
@@ -85,7 +83,7 @@ def test_a_member_that_fails_to_load_is_named_with_its_reason_and_the_rest_of_th
         service.close()
 
 
-def test_a_fault_of_ours_while_loading_is_said_without_internals(config: Config, loaded: dict[str, Any]) -> None:
+def test_a_fault_while_loading_tells_no_internals(config: Config, loaded: dict[str, Any]) -> None:
     loaded["a"] = ZeroDivisionError("secret detail")
 
     service = bootstrap.build_services(config).runs
@@ -101,7 +99,7 @@ def test_a_fault_of_ours_while_loading_is_said_without_internals(config: Config,
 
 
 @pytest.mark.parametrize("error", [VocabularyError("no token for the byte 0x00"), ZeroDivisionError("secret detail")])
-def test_vocabularies_that_do_not_unite_fail_all_members_and_release_them(
+def test_vocabularies_that_do_not_unite_fail_all_members(
     config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def unite(*_: Any) -> Any:
@@ -120,9 +118,7 @@ def test_vocabularies_that_do_not_unite_fail_all_members_and_release_them(
         service.close()
 
 
-def test_loading_an_ensemble_raises_the_member_s_error_and_closes_the_others(
-    config: Config, loaded: dict[str, Any]
-) -> None:
+def test_a_member_that_fails_to_load_closes_the_others(config: Config, loaded: dict[str, Any]) -> None:
     loaded["b"] = ModelLoadError("b: no such file")
     states = MemberStates(config)
 

@@ -9,7 +9,7 @@ HOSTILE = '<script>alert("&")</script> var(--ink) var(--none)'
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_a_chart_takes_the_page_s_colours_and_a_picture_the_light_ones() -> None:
+def test_a_chart_takes_the_pages_colours() -> None:
     [plot] = line_charts("t", [Panel("x", "y", {"a": Series([(0, 0), (2, 20)], MEMBERS[1]), "b": Series([(1, 1)])})])
     assert plot["layer"][0]["encoding"]["color"]["scale"] == {
         "domain": ["a", "b"],

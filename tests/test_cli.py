@@ -176,7 +176,7 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
 
 
-def test_fetching_tells_of_a_mirror_that_has_nothing_and_goes_on(tmp_path: Path) -> None:
+def test_fetching_goes_on_after_an_empty_mirror(tmp_path: Path) -> None:
     model = tmp_path / "tiny.gguf"
     model.write_bytes(b"GGUF" + b"\0" * 60)
     path = tmp_path / "mirrors.yaml"

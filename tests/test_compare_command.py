@@ -41,7 +41,7 @@ def test_a_table_or_a_line_a_prompt(folder: Path) -> None:
     assert "Ensemble" in printed.stdout
 
 
-def test_a_prompt_that_does_not_fit_leaves_the_others_and_fails_the_whole(folder: Path) -> None:
+def test_a_prompt_that_does_not_fit_fails_the_command(folder: Path) -> None:
     done = call(folder, "-", "--json", stdin=f"{'word ' * 30_000}\nTwo?")
     first, second = [json.loads(line)["answers"]["Ensemble"] for line in done.stdout.splitlines()]
     assert first["error"]

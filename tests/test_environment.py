@@ -24,7 +24,7 @@ def test_nothing_set_changes_nothing() -> None:
     assert DEFAULT_CONFIG.is_file()
 
 
-def test_the_flag_wins_over_the_variable_and_that_over_the_default() -> None:
+def test_flag_wins_over_variable_over_default() -> None:
     assert config_path(Path("a.yaml"), {"GAC_CONFIG": "b.yaml"}) == Path("a.yaml")
     assert config_path(None, {"GAC_CONFIG": "b.yaml"}) == Path("b.yaml")
 

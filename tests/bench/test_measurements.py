@@ -51,7 +51,7 @@ def test_one_that_fails_leaves_the_others_their_rows(config: Path) -> None:
     assert working.value == 1.0
 
 
-def test_a_real_ensemble_is_loaded_once_for_all_of_a_configuration(config: Path) -> None:
+def test_a_configurations_ensemble_is_loaded_once(config: Path) -> None:
     seen: list[object] = []
 
     def look(bench: Workbench) -> list[Row]:

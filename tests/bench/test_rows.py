@@ -29,7 +29,7 @@ def test_a_row_as_json() -> None:
     }
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed_and_what_broke_is_missed() -> None:
+def test_not_measured_is_no_miss_but_broken_is() -> None:
     assert Row("x", None, note="no browser").ok is None
     assert Row("x", None, note="broke", is_failed=True).ok is False
     assert Row("x", 1.0, target=Target("<=", 1.0)).ok is True

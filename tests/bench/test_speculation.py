@@ -27,9 +27,7 @@ def test_texts_that_differ_are_a_failure_however_fast() -> None:
         assert "1 of 3 texts" in row.note
 
 
-def test_is_not_measured_where_processes_cannot_be_kept_on_one_core(
-    monkeypatch: pytest.MonkeyPatch, bench_of: BenchOf
-) -> None:
+def test_without_one_core_for_all_it_is_not_measured(monkeypatch: pytest.MonkeyPatch, bench_of: BenchOf) -> None:
     monkeypatch.delattr("os.sched_setaffinity", raising=False)
     with pytest.raises(NotMeasured, match="one core"):
         speculation.measure(bench_of([FakeModel("a")]))

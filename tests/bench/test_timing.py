@@ -19,7 +19,7 @@ def test_runs_take_turns_after_one_warm_up_each() -> None:
     assert rounds[1] == (("a", 2), ("b", 2))
 
 
-def test_the_ratio_is_of_pairs_so_that_a_slow_moment_counts_once() -> None:
+def test_the_ratio_is_of_pairs() -> None:
     assert median_ratio([(2, 1), (20, 10), (900, 1)]) == 2
     assert ms_per_token([1.0, 1.5, 2.0]) == 500
 

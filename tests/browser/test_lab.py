@@ -68,7 +68,7 @@ def test_a_study_is_run_shown_and_exported(site: Site, open_page: Opener, width:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_charts_have_the_page_s_colours_and_answer_to_the_pointer(site: Site, open_page: Opener, scheme: str) -> None:
+def test_charts_have_the_pages_colours_and_a_tooltip(site: Site, open_page: Opener, scheme: str) -> None:
     page = open_page(site, color_scheme=scheme).page
     run_calibration(page)
     swatch, ground = page.evaluate(
@@ -90,7 +90,7 @@ def test_charts_have_the_page_s_colours_and_answer_to_the_pointer(site: Site, op
     assert page.evaluate(MEASURE) == []
 
 
-def test_a_result_is_renamed_and_deleted_and_nobody_else_sees_it(site: Site, open_page: Opener) -> None:
+def test_a_result_is_renamed_deleted_and_private(site: Site, open_page: Opener) -> None:
     mine, theirs = open_page(site).page, open_page(site).page
     run_calibration(mine)
     theirs.click("button[role=tab]:has-text('Lab')")
@@ -106,7 +106,7 @@ def test_a_result_is_renamed_and_deleted_and_nobody_else_sees_it(site: Site, ope
     mine.wait_for_selector(".gac-lab-head", state="hidden")
 
 
-def test_every_answer_is_looked_at_and_a_question_asked_in_compare(site: Site, open_page: Opener) -> None:
+def test_answers_are_looked_at_and_asked_in_compare(site: Site, open_page: Opener) -> None:
     page = open_page(site).page
     run_calibration(page)
     page.click(".gac-lab-words summary")

@@ -84,9 +84,7 @@ def check(told: Told) -> Expected:
 @MANY
 @given(told=told_toys(), data=st.data())
 @pytest.mark.usefixtures("exact")
-def test_told_letter_by_letter_a_member_expects_exactly_what_all_its_tokenisations_do(
-    told: Told, data: st.DataObject
-) -> None:
+def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> None:
     for _ in range(5):
         letters = [piece for piece in told.possible() if len(piece) == 1]
         if not letters:
@@ -98,9 +96,7 @@ def test_told_letter_by_letter_a_member_expects_exactly_what_all_its_tokenisatio
 @MANY
 @given(told=told_toys(), data=st.data())
 @pytest.mark.usefixtures("exact")
-def test_told_in_any_pieces_it_is_off_by_the_boundaries_inside_the_pieces_at_most(
-    told: Told, data: st.DataObject
-) -> None:
+def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: st.DataObject) -> None:
     for _ in range(4):
         pieces = told.possible()
         if not pieces:
@@ -125,9 +121,7 @@ def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) 
 @MANY
 @given(told=told_toys(), letters=st.lists(st.integers(0, 2), min_size=1, max_size=5), was_told=st.booleans())
 @pytest.mark.usefixtures("exact")
-def test_a_member_that_was_not_asked_expects_what_follows_its_own_spelling(
-    told: Told, letters: list[int], was_told: bool
-) -> None:
+def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[int], was_told: bool) -> None:
     if was_told and told.possible():
         told.advance(told.possible()[0], is_open=True)
     alphabet = [token for token in told.toy.tokens if len(token) == 1]
@@ -150,7 +144,7 @@ def test_a_member_that_was_not_asked_expects_what_follows_its_own_spelling(
         assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
 
 
-def test_after_what_it_missed_it_weighs_its_last_token_only_where_a_likely_piece_goes_on_within_one() -> None:
+def test_the_last_token_missed_is_weighed_where_that_matters() -> None:
     toy = Toy((b"a", b"ab", b"abb", b"b"), seed=1, sparsity=0.0)
     mapping = VocabMapping(toy.vocabulary, UnionVocabulary(toy.tokens))
     for likely, num_unread in (
@@ -169,7 +163,7 @@ def test_after_what_it_missed_it_weighs_its_last_token_only_where_a_likely_piece
         assert toy.cut(b"aab") == [b"a", b"ab"]
 
 
-def test_what_is_forgotten_and_not_read_costs_little_on_texts_of_the_members_own() -> None:
+def test_what_is_forgotten_costs_little_on_own_texts() -> None:
     """On text drawn from the member, what was left out so far has, on the mean, the probability it had when it was
     left out: at each step less than a boundary worth reading, and of each cover less than a negligible share."""
     num_letters, distances = 6, []

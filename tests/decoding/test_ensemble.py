@@ -17,7 +17,7 @@ def test_a_blank_prompt_is_refused(make_ensemble: MakeEnsemble, prompt: object) 
         make_ensemble(1).session(prompt)
 
 
-def test_a_prompt_longer_than_a_context_names_member_limit_and_length(make_ensemble: MakeEnsemble) -> None:
+def test_too_long_a_prompt_names_member_limit_and_length(make_ensemble: MakeEnsemble) -> None:
     ensemble = make_ensemble(1, 2, context_length=32)
     with pytest.raises(RequestError, match=r"prompt: is \d+ tokens long for m1, whose context holds 32"):
         ensemble.session("the model " * 40, raw=True)
@@ -39,7 +39,7 @@ def test_refused_and_unfinished_sessions_hold_no_sequences(make_ensemble: MakeEn
     assert len(model._free_slots) == num_free
 
 
-def test_a_branch_replays_its_steps_then_takes_the_token_then_decodes(make_ensemble: MakeEnsemble) -> None:
+def test_a_branch_replays_takes_its_token_and_decodes(make_ensemble: MakeEnsemble) -> None:
     ensemble = make_ensemble(1, 2, max_new_tokens=12)
     original = [e.step for e in ensemble.generate("the", raw=True) if isinstance(e, TokenEvent)]
     other = original[4].top[1].token

@@ -195,38 +195,34 @@ def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float) -> None:
     ("how", "delays_s", "is_exact"),
     [
         ({"speculation": "off"}, (0, 0.002), True),
-        ({"temperature": 1.0}, (0, 0.002), True),
-        ({"repetition_penalty": 1.3}, (0, 0.002), True),
-        ({"alignment": "paper"}, (0, 0.002), True),
-        ({"mode": "gate", "threshold": 0.5}, (0, 0.002), True),
         ({"max_new_tokens": 1}, (0, 0.002), True),
         ({}, (0, 0.002), False),
         ({}, (0.01, 0.01), True),
     ],
-    ids=["off", "sampled", "penalty", "paper", "lazy gate", "one token", "not exact", "no faster"],
+    ids=["off", "one token", "not exact", "no faster"],
 )
 def test_nobody_drafts_where_that_may_show_or_cost(
     how: dict[str, Any], delays_s: tuple[float, float], is_exact: bool
 ) -> None:
-    assert_no_drafts(how, delays_s, is_exact=is_exact)
-
-
-def test_nor_where_members_compute_in_one_place() -> None:
-    assert_no_drafts({}, (0, 0.002), are_apart=False)
-
-
-def assert_no_drafts(
-    how: dict[str, Any], delays_s: tuple[float, float], *, is_exact: bool = True, are_apart: bool = True
-) -> None:
     """Members read what they read without drafts, in the same passes."""
     models = [FakeModel(name=name, seed=5, delay_s=delay_s) for name, delay_s in zip("ab", delays_s, strict=True)]
     with closing(ensemble_of(models)) as ensemble, patch.object(Model, "is_chunk_invariant", is_exact):
-        ensemble = Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=are_apart)
         decoded(ensemble, **{**how, "speculation": "off"})
         plain = [model.num_read_at_once.copy() for model in models]
         steps, _ = decoded(ensemble, **how)
     assert [model.num_read_at_once for model in models] == [2 * each for each in plain]
     assert not any(step.is_drafted for step in steps)
+
+
+@pytest.mark.parametrize("are_apart", [True, False], ids=["apart", "in one place"])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}, {"alignment": "paper"}, {"mode": "gate", "threshold": 0.5}],
+    ids=["argmax", "sampled", "penalty", "paper", "lazy gate"],
+)
+def test_so_it_is_with_drafts_in_turn(how: dict[str, Any], are_apart: bool) -> None:
+    with closing(ensemble_of(twins(delay_s=0.002))) as ensemble:
+        assert_same(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=are_apart), **how)
 
 
 @pytest.mark.parametrize("member", [InlineMember, ThreadMember])

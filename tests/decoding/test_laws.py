@@ -121,7 +121,7 @@ def num_inside_characters(steps: list[StepTrace]) -> int:
     ),
     alignment=ALIGNMENTS,
 )
-def test_every_members_context_holds_the_same_bytes_after_every_step(
+def test_all_contexts_hold_the_same_bytes_after_every_step(
     seeds: list[int], prompt: str, temperature: float, how: dict[str, object], alignment: str
 ) -> None:
     ensemble = make(*seeds, alignment=alignment)

@@ -117,7 +117,7 @@ def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
     assert finished.members["b"].num_tokens_read > 2
 
 
-def test_a_session_stopped_while_members_read_along_leaves_nothing_behind(threaded: Any) -> None:
+def test_a_session_stopped_while_members_read_along_is_freed(threaded: Any) -> None:
     models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, Fault("hang", from_read=2))]
     ensemble = threaded(models, **NEVER_ASKED)
     session = ensemble.session("the model", ensemble.config.settings, raw=True)
@@ -134,7 +134,7 @@ def test_a_session_stopped_while_members_read_along_leaves_nothing_behind(thread
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("kind", ["raise", "nan"])
 @pytest.mark.parametrize("member", [InlineMember, ThreadMember])
-def test_a_failed_pass_ends_the_answer_where_it_is_needed_and_nowhere_before(
+def test_a_failed_pass_ends_the_answer_where_it_is_needed(
     alignment: str, kind: Any, member: type[InlineMember] | type[ThreadMember]
 ) -> None:
     def ensemble(fault: Fault | None) -> Ensemble:

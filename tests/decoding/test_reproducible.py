@@ -105,7 +105,7 @@ def test_threads_and_calls_give_the_same(ensemble: Ensemble) -> None:
             assert finished(ensemble, prompt, **WAYS[1]).digest == finished(other, prompt, **WAYS[1]).digest
 
 
-def test_a_member_that_is_asked_late_says_what_one_that_reads_along_says(ensemble: Ensemble) -> None:
+def test_a_member_asked_late_says_the_same(ensemble: Ensemble) -> None:
     for prompt in PROMPTS:
         lazy, eager = (finished(ensemble, prompt, **way) for way in WAYS[1:3])
         assert 0 < lazy.num_ensembled < lazy.num_tokens

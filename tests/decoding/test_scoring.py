@@ -56,7 +56,7 @@ def test_pieces_by_hand() -> None:
 
 @FEW
 @given(seed=st.integers(0, 200), text=st.text("ab", min_size=1, max_size=8))
-def test_a_member_alone_scores_its_tokenisers_pieces_by_the_chain_rule(seed: int, text: str) -> None:
+def test_a_member_alone_scores_by_the_chain_rule(seed: int, text: str) -> None:
     members = toys(seed, 2)
     ensemble = toy_ensemble(members)
     for name, toy in zip(ensemble.members, members, strict=True):
@@ -66,7 +66,7 @@ def test_a_member_alone_scores_its_tokenisers_pieces_by_the_chain_rule(seed: int
         assert (score.num_bytes, score.num_steps, score.num_ensembled) == (len(text), len(pieces), 0)
 
 
-def test_two_members_of_one_vocabulary_score_the_mean_of_each_step() -> None:
+def test_members_of_one_vocabulary_score_the_mean_of_steps() -> None:
     members = toys(3, 2, num_words=0)
     for alignment in ("paper", "prefix"):
         ensemble = toy_ensemble(members, alignment=alignment, weights={"m0": 1, "m1": 3})
@@ -80,7 +80,7 @@ def test_two_members_of_one_vocabulary_score_the_mean_of_each_step() -> None:
         assert (score.num_steps, score.num_ensembled) == (4, 4)
 
 
-def test_under_the_paper_the_likeliest_of_the_ways_to_cut_counts() -> None:
+def test_under_the_paper_the_likeliest_cut_counts() -> None:
     # Fixed distributions: "the" whole is 0.4 for one and nothing for the other, letter by letter it is next to nothing.
     ensemble = ensemble_of(
         [FixedModel("m1", {b" the": 0.8, b" ": 0.2}), FixedModel("m2", {b" ": 0.5, b"t": 0.1, b"h": 0.1, b"e": 0.3})],
@@ -104,9 +104,7 @@ def test_under_the_paper_the_likeliest_of_the_ways_to_cut_counts() -> None:
         ]
     ),
 )
-def test_the_texts_of_one_length_have_at_most_probability_one_together(
-    seed: int, num: int, how: dict[str, Any]
-) -> None:
+def test_texts_of_one_length_sum_to_one_at_most(seed: int, num: int, how: dict[str, Any]) -> None:
     ensemble = toy_ensemble(toys(seed, num), **how)
     texts = ["".join(letters) for letters in itertools.product("ab", repeat=4)]
     scores = ensemble.score(PROMPT, texts, raw=True)
@@ -150,7 +148,7 @@ def test_scores_of_one_scope_read_their_prompt_once(alignment: str) -> None:
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_what_was_scored_is_not_read_again_for_other_weights_and_gates(alignment: str) -> None:
+def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
     ensemble, other = (toy_ensemble(toys(1, 2), alignment=alignment) for _ in range(2))
     model = model_of(ensemble, "m0")
     texts = ["abba", "ab"]

@@ -30,7 +30,7 @@ def test_what_was_written_is_judged_and_what_it_cost_is_kept() -> None:
     )
 
 
-def test_decoding_is_greedy_within_the_tasks_limits_and_drops_nobody() -> None:
+def test_decoding_is_greedy_limited_and_drops_nobody() -> None:
     fake = FakeEnsemble({"Italy": ""})
     given = _ask(fake, "nq", 1, "gate@0.3")
     [(prompt, alone, settings)] = fake.asked

@@ -25,7 +25,7 @@ from tests.fakes import config_of
 NQ, PIQA = load_task("nq"), load_task("piqa")
 
 
-def test_the_most_frequent_answer_wins_the_first_of_equals_and_silence_never() -> None:
+def test_the_most_frequent_answer_wins_but_never_silence() -> None:
     assert most_frequent(["Rome", "the Paris!", "paris"], "words") == 1
     assert most_frequent(["Rome", "Paris"], "words") == 0
     assert most_frequent(["", "", "Paris"], "words") == 2
@@ -38,7 +38,7 @@ def test_least_risk_is_the_answer_most_like_the_others() -> None:
     assert least_risk(["alone"]) == 0
 
 
-def test_lowest_perplexity_is_the_mean_over_members_and_no_text_is_last() -> None:
+def test_lowest_perplexity_is_the_members_mean() -> None:
     ensemble = make(0, 1)
     texts = ["", " ab", " the of", " ab"]
     settings = ensemble.config.settings
@@ -57,7 +57,7 @@ CANDIDATES = [
 ]
 
 
-def test_what_is_chosen_took_as_long_as_the_longest_and_the_passes_of_all() -> None:
+def test_a_choice_costs_the_longest_time_and_all_passes() -> None:
     chosen = choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "vote", CANDIDATES)
     assert (chosen.is_right, chosen.text, chosen.num_tokens, chosen.num_ensembled) == (True, " Rome", 4, 0)
     assert chosen.seconds == pytest.approx(3.0, abs=0.5)
@@ -75,7 +75,7 @@ def test_a_failed_candidate_is_the_failure() -> None:
     assert choose(cast(Ensemble, FakeEnsemble()), NQ, CAPITALS[1], "mbr", [CANDIDATES[0], broken]) == broken
 
 
-def test_of_choices_the_text_is_chosen_and_no_probabilities_are_claimed() -> None:
+def test_of_choices_a_text_is_chosen_without_probabilities() -> None:
     fake = FakeEnsemble(bits={" green": 3.0, " blue": 2.0})
     given = [Answer("sky", False, "green", log_probs=(-1.0, -2.0)), Answer("sky", True, "blue", log_probs=(-2.0, -1.0))]
     chosen = choose(cast(Ensemble, fake), PIQA, CHOICES[0], "lowest-perplexity", given)

@@ -76,14 +76,14 @@ class TestErrors:
         assert theirs > 0.05
         assert calibration_of(scored).ece == pytest.approx(theirs, abs=1e-6)
 
-    def test_classwise_ece_is_the_mean_of_torchmetrics_over_the_places(self) -> None:
+    def test_classwise_ece_is_the_mean_of_torchmetrics(self) -> None:
         scored = _drawn(500, 2.0)
         probs_CN = torch.tensor(np.exp([question.logits() for question in scored]).T.copy())
         answers_N = torch.tensor([question.answer for question in scored])
         theirs = [float(binary_calibration_error(probs_CN[k], (answers_N == k).int(), n_bins=15)) for k in range(4)]
         assert calibration_of(scored).classwise_ece == pytest.approx(sum(theirs) / 4, abs=1e-6)
 
-    def test_what_is_exactly_one_has_a_bin_of_its_own_as_with_torchmetrics(self) -> None:
+    def test_exactly_one_has_a_bin_of_its_own(self) -> None:
         confidences_N, hits_N = np.array([1.0, 0.97, 0.96]), np.array([1, 0, 1])
         bins = equal_width_bins(confidences_N, hits_N)
         assert bins == [Bin(2, pytest.approx(0.965), 0.5), Bin(1, 1.0, 1.0)]
@@ -114,7 +114,7 @@ class TestErrors:
         assert found.nll == pytest.approx((1e4 - 1 + math.log(2)) / 2)
         assert found.accuracy == 0.0
 
-    def test_chance_alone_explains_the_error_of_calibrated_answers_but_not_of_sharpened_ones(self) -> None:
+    def test_chance_explains_the_error_of_calibrated_answers_only(self) -> None:
         calibrated, sharpened = calibration_of(_drawn(400, 1.0)), calibration_of(_drawn(400, 3.0))
         assert calibrated.ece < 1.5 * calibrated.chance_ece
         assert sharpened.ece > 4 * sharpened.chance_ece
@@ -237,7 +237,7 @@ class TestCommand:
         return CliRunner().invoke(app, [command, *files, *arguments], env={"GAC_CACHE": str(folder / "cache")})
 
     @pytest.mark.slow
-    def test_it_measures_and_draws_what_members_and_ensemble_answered(self, folder: Path) -> None:
+    def test_it_measures_and_draws_members_and_ensemble(self, folder: Path) -> None:
         done = self._call(folder, "calibrate", "--task", "piqa", "--json", "--out", str(folder / "out.svg"))
         facts = json.loads(done.stdout)
         assert list(facts["systems"]) == ["alone:a", "alone:b", "every-step"]

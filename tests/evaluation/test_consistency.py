@@ -69,7 +69,7 @@ def test_tokens_of_one_member_only(report: ConsistencyReport) -> None:
     assert y.prefixes == {"x": PrefixCounts(num_tokens=2, num_unknown=0)}  # "_", "a"
 
 
-def test_with_three_members_a_token_is_only_ones_own_where_both_others_lack_it() -> None:
+def test_of_three_one_owns_what_both_others_lack() -> None:
     tokens = compare_vocabularies(VOCABULARIES | {"z": _greedy("bc")}, [WordSet("one", ("a",))]).tokens
     assert [tokens[name].num_only for name in "xyz"] == [2, 1, 0]
 

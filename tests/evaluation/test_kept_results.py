@@ -58,7 +58,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         KeptResults(tmp_path / "results").keep(RESULT, ("a",))
 
 
-def test_results_of_earlier_versions_are_read_without_their_pictures(tmp_path: Path) -> None:
+def test_earlier_results_are_read_without_their_pictures(tmp_path: Path) -> None:
     results = KeptResults(tmp_path)
     kept = results.keep(RESULT, ("a",))
     path = tmp_path / f"{kept.id}.json"

@@ -42,9 +42,7 @@ def log_probs(lm: EnsembleLM, *pairs: tuple[str, str]) -> list[float]:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("length", [1, 3])
-def test_the_probabilities_of_all_texts_of_one_length_and_of_those_that_ended_before_sum_to_one(
-    system: str, length: int
-) -> None:
+def test_probabilities_of_all_texts_sum_to_one(system: str, length: int) -> None:
     """Of letters alone there is one way to spell a text, so that nothing is left out."""
     letters = [Toy((b"a", b"b"), seed, sparsity=0.0) for seed in (1, 2)]
     lm = EnsembleLM(toy_ensemble(letters), system)
@@ -57,7 +55,7 @@ def test_the_probabilities_of_all_texts_of_one_length_and_of_those_that_ended_be
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_a_log_likelihood_is_the_ensembles_score_and_greedy_what_decoding_writes(system: str) -> None:
+def test_a_log_likelihood_is_the_score_and_greedy_the_text(system: str) -> None:
     ensemble = toy_ensemble(toys(3, 2))
     lm = EnsembleLM(ensemble, system, batch_size=4)
     settings = lm._settings(max_new_tokens=4)
@@ -71,7 +69,7 @@ def test_a_log_likelihood_is_the_ensembles_score_and_greedy_what_decoding_writes
         assert log_prob == score.log_prob
 
 
-def test_a_rolling_log_likelihood_is_the_whole_texts_and_goes_beyond_the_context() -> None:
+def test_a_rolling_log_likelihood_goes_beyond_the_context() -> None:
     text = "ab" * 30
     whole = EnsembleLM(toy_ensemble(toys(5, 2)), "every-step+prefix")
     assert whole.loglikelihood_rolling(requests("loglikelihood_rolling", (text,))) == log_probs(whole, ("", text))
@@ -181,7 +179,7 @@ def ours(ensemble: Ensemble, folder: Path, task: Task, system: str, data: Path) 
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.parametrize("system", ["every-step+prefix", "gate@0.5+paper", "alone:m1"])
-def test_a_task_of_local_files_gives_the_accuracy_that_eval_gives(
+def test_a_task_of_local_files_is_as_accurate_as_eval(
     system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensemble = toy_ensemble(toys(7, 2))
@@ -204,7 +202,7 @@ def test_a_task_of_local_files_gives_the_accuracy_that_eval_gives(
         assert 0 < theirs < 1
 
 
-def test_a_member_that_fails_ends_the_run_though_the_configuration_would_drop_it() -> None:
+def test_a_failing_member_ends_the_run_and_is_not_dropped() -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("nan"))]
     config = config_of(["a", "b"], {"on_member_failure": "drop"})
     lm = EnsembleLM(ensemble_of(models, config, InlineMember), "every-step")

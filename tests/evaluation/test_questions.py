@@ -54,7 +54,7 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
         read_questions(tmp_path / "bytes.jsonl")
 
 
-def test_domains_take_turns_and_a_small_sample_is_part_of_a_large_one() -> None:
+def test_a_small_sample_is_part_of_a_large_one() -> None:
     questions = [Question(id=f"{d}{n}", question="q", answers=("x",), domain=d) for d in "ab" for n in range(3)]
     assert [q.id for q in first_of_each_domain(questions, 4)] == ["a0", "b0", "a1", "b1"]
     assert first_of_each_domain(questions, None)[:4] == first_of_each_domain(questions, 4)

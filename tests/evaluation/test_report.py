@@ -22,7 +22,7 @@ def _answers(marks: str, **cost: float) -> list[Answer]:
     ]
 
 
-def test_systems_are_compared_with_the_best_member_and_with_whom_one_asks() -> None:
+def test_systems_are_compared_with_the_best_member() -> None:
     weak, strong, both = summarise(
         {WEAK: _answers("x......."), STRONG: _answers("xx......"), BOTH: _answers("xxxxxx..")}, against=[BOTH]
     )

@@ -49,7 +49,7 @@ def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
     assert fake.most_at_once == num_parallel
 
 
-def test_systems_read_a_question_once_unless_each_answer_is_to_have_its_own_cost(tmp_path: Path) -> None:
+def test_a_question_is_read_once_unless_costs_are_apart(tmp_path: Path) -> None:
     fake = FakeEnsemble(RIGHT)
     _run(fake, tmp_path / "shared")
     assert sorted(fake.namespaces) == [f"evaluation/nq/{question}" for question in ("fr", "fr", "it", "it", "pl", "pl")]
@@ -81,7 +81,7 @@ def test_a_failure_is_counted_and_tried_again_next_time(tmp_path: Path) -> None:
     assert len(mended.asked) == 2
 
 
-def test_a_fault_of_ours_ends_the_run_and_keeps_what_was_answered(tmp_path: Path) -> None:
+def test_a_fault_of_ours_keeps_what_was_answered(tmp_path: Path) -> None:
     fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()}, delays={"Poland": 0.5})
     with pytest.raises(ZeroDivisionError):
         _run(fake, tmp_path, num_parallel=1)

@@ -82,7 +82,7 @@ def test_right_is_what_the_text_comes_to() -> None:
     assert is_said(BBH, Question(id="b", question="?", answers=("True",)), " No. So the answer is True.")
 
 
-def test_recovered_is_right_with_the_plant_of_those_right_without() -> None:
+def test_recovered_is_of_those_right_without_the_plant() -> None:
     systems = [parse_system(name, CONFIG) for name in ("alone:a", "alone:b", "every-step")]
     right, wrong, failed = Answer("q", text=" Rome"), Answer("q", text=" Oslo"), Answer("q", error="broke")
     questions = [CAPITALS[1]] * 4

@@ -106,7 +106,7 @@ def test_every_system_is_measured_on_every_kind() -> None:
     assert found["answers"][0]["prompt"] == prompts()["thai"][0]
 
 
-def test_prompts_at_once_give_what_they_give_one_after_the_other() -> None:
+def test_prompts_at_once_give_the_same_as_in_turn() -> None:
     models = [RandomModel(name, seed, sharpness=3.0) for seed, name in enumerate("ab")]
     alone = ensemble_of(models, config_of(["a", "b"]), InlineMember)
     at_once = ensemble_of([RandomModel(m.name, seed, sharpness=3.0) for seed, m in enumerate(models)])
@@ -138,7 +138,7 @@ def test_an_unknown_kind_is_refused() -> None:
     ensemble.close()
 
 
-def test_members_alone_and_both_alignments_are_measured_unless_told_otherwise() -> None:
+def test_members_and_both_alignments_are_measured() -> None:
     assert [system.name for system in alignment_systems(config_of(["a", "b"]))] == [
         "alone:a",
         "alone:b",

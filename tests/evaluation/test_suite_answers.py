@@ -12,7 +12,7 @@ from tests.decoding.conftest import make
 from tests.fakes import FakeModel, Fault, ensemble_of
 
 
-def test_a_character_cut_off_by_the_limit_is_left_out_and_no_fault() -> None:
+def test_a_character_cut_off_by_the_limit_is_no_fault() -> None:
     cut = Answer("日本の首都は", "東京".encode()[:-1])
     assert cut.text == "東"
     assert cut.is_valid_utf8
@@ -27,7 +27,7 @@ def test_broken_characters_in_the_middle_are_a_fault(content: bytes) -> None:
     assert not Answer("", content).is_valid_utf8
 
 
-def test_the_last_line_is_complete_only_where_the_answer_ended_by_itself() -> None:
+def test_the_last_line_is_complete_where_the_answer_ended() -> None:
     assert Answer("a\n", b"b").document == "a\nb"
     assert Answer("a\n", b"b", is_stopped=True).document == "a\nb\n"
 

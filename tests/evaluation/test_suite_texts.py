@@ -24,7 +24,7 @@ def test_no_prompt_is_blank_or_said_twice() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_prompts_and_passages_are_in_the_script_of_their_language(language: str) -> None:
+def test_prompts_are_in_the_script_of_their_language(language: str) -> None:
     texts = [*prompts()[language], *(passage.opening + passage.rest for passage in held_out()[language])]
     assert [script_share(text, SCRIPTS[language]) for text in texts] == [1.0] * len(texts)
 
@@ -35,7 +35,7 @@ def test_emoji_prompts_hold_emoji_and_no_letters_but_latin() -> None:
         assert script_share(text, LATIN) in (None, 1.0)
 
 
-def test_held_out_text_is_long_enough_to_be_measured_and_split_near_its_beginning() -> None:
+def test_held_out_text_is_long_and_split_near_its_beginning() -> None:
     assert set(held_out()) == {*LANGUAGES, "python"}
     for kind, passages in held_out().items():
         num_bytes = sum(len((passage.opening + passage.rest).encode()) for passage in passages)

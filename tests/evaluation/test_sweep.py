@@ -77,7 +77,7 @@ def _names(report: SweepReport, flag: str) -> list[str]:
     return [system.name for system, point in report.points.items() if getattr(point, flag)]
 
 
-def test_recommended_is_the_smallest_share_within_every_steps_interval() -> None:
+def test_recommended_is_the_smallest_share_within_the_interval() -> None:
     report = _judged(PLAN, FOUND)
     assert report.recommended is not None
     assert report.recommended.name == "gate@0.4"
@@ -87,7 +87,7 @@ def test_recommended_is_the_smallest_share_within_every_steps_interval() -> None
     assert _names(report, "is_on_time_front") == ["alone:a", "gate@0.2", "gate@0.4", "gate@0.6", "every-step"]
 
 
-def test_members_that_need_no_help_and_gates_that_do_not_reach_are_told() -> None:
+def test_a_gate_that_does_not_pay_is_told() -> None:
     report = _judged(PLAN, {**FOUND, **{f"gate@{at}": _answers(5, 2, 1.0) for at in (0.2, 0.4, 0.6)}})
     assert report.recommended is None
     assert _judged(PLAN, {**FOUND, "alone:b": _answers(20, 0, 1.0)}).sufficient_members == ("b",)
@@ -120,7 +120,7 @@ def test_the_command_asks_nothing_twice_prints_and_draws(folder: Path) -> None:
     assert all(f" {name} " in printed for name in systems)
 
 
-def test_a_plot_that_cannot_be_written_is_refused_before_anything_is_asked(folder: Path) -> None:
+def test_a_plot_that_cannot_be_written_is_refused_first(folder: Path) -> None:
     done = call(folder, "sweep", "--out", str(folder / "none" / "plot.svg"))
     assert done.exit_code == 2
     assert "Invalid value for '--out'" in done.stderr

@@ -26,7 +26,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 @pytest.mark.parametrize("text", ["short", LONG])
-def test_it_waits_between_the_steps_of_a_run_and_goes_on_when_that_is_over(desk: Desk, text: str) -> None:
+def test_it_waits_for_a_run_and_goes_on_after_it(desk: Desk, text: str) -> None:
     study, run = desk.ask(desk.open(text), is_background=True), desk.open("run")
     for _ in range(5):
         asked = desk.ask(run)
@@ -107,7 +107,7 @@ def pair() -> tuple[list[FakeModel], Any]:
     return models, config_of(["a", "b"], {"mode": "every-step", "max_new_tokens": 30})
 
 
-def test_a_study_gets_what_a_run_gets_and_leaves_the_models_to_the_runs() -> None:
+def test_a_study_gets_the_same_and_gives_way_to_runs() -> None:
     models, config = pair()
     ensemble = ensemble_of(models, config)
     background, _ = in_background(ensemble)

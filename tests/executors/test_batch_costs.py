@@ -53,7 +53,7 @@ def test_a_single_slow_pass_changes_nothing() -> None:
     assert costs.sizes(2) == [2]
 
 
-def test_what_was_too_dear_is_tried_again_and_taken_when_it_has_become_cheap() -> None:
+def test_what_was_too_dear_is_tried_again() -> None:
     costs = learned({1: 10, 2: 25})
     tried = [costs.sizes(2) for _ in range(2 * batch_costs._AGAIN)]
     assert tried.count([2]) == 2

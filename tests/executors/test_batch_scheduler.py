@@ -18,7 +18,7 @@ def alone(text: str, num_logits: int = 1) -> Reading:
     return member.read(member.open(member.encode(text)), num_logits).result()
 
 
-def test_a_long_read_leaves_room_for_short_ones_and_gives_the_same() -> None:
+def test_a_long_read_leaves_room_for_short_ones() -> None:
     desk = Desk()
     long = desk.ask(desk.open(LONG), 3)
     desk.scheduler.advance()
@@ -44,7 +44,7 @@ def test_several_long_reads_take_turns() -> None:
     assert longest.result().probs_NU.equal(alone(LONG * 4).probs_NU)
 
 
-def test_what_is_asked_of_a_sequence_is_done_before_something_else_is_done_with_it() -> None:
+def test_requests_for_a_sequence_are_done_in_order() -> None:
     desk = Desk()
     sequence = desk.open(LONG)
     reading = desk.ask(sequence)
@@ -95,7 +95,7 @@ def test_steps_share_a_pass_only_where_that_pays() -> None:
         assert reading.result().probs_NU.equal(alone(text).probs_NU)
 
 
-def test_reads_longer_than_the_model_can_share_have_passes_of_their_own_and_steps_come_in_between() -> None:
+def test_steps_come_between_the_chunks_of_long_reads() -> None:
     desk = Desk()
     desk.model.max_batched_ids, desk.model.chunk_size = 3, 100
     stepping = [desk.open(text) for text in ("one", "two")]
@@ -115,7 +115,7 @@ def test_reads_longer_than_the_model_can_share_have_passes_of_their_own_and_step
     assert desk.model.batches == [2, 1, 1, 1]
 
 
-def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
     desk.model.chunk_size = 100
     told: list[int] = []
@@ -133,7 +133,7 @@ def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monke
     assert told == [0, 1, 2]
 
 
-def test_a_pass_waits_for_those_of_the_last_one_as_long_as_sharing_it_gains() -> None:
+def test_a_pass_waits_as_long_as_sharing_it_gains() -> None:
     desk = Desk()
     desk.model.chunk_size = 100
     sequences = [desk.open(text) for text in ("one", "two", "three")]

@@ -83,9 +83,7 @@ def comparable(steps: list[StepTrace]) -> list[Any]:
 @pytest.mark.parametrize("mode", ["gate", "every-step"])
 @pytest.mark.parametrize("kind", DETAILS)
 @pytest.mark.parametrize("culprit", NAMES)
-def test_by_default_the_answer_ends_with_an_error_naming_the_member(
-    lab: Lab, culprit: str, kind: Any, mode: str
-) -> None:
+def test_by_default_an_error_names_the_member(lab: Lab, culprit: str, kind: Any, mode: str) -> None:
     # A threshold of 1 opens the gate at every step, one member after the other.
     settings = {"mode": mode, "threshold": 1.0}
     healthy, _ = decoded(lab.ensemble(NAMES, {}, settings))
@@ -100,9 +98,7 @@ def test_by_default_the_answer_ends_with_an_error_naming_the_member(
 @pytest.mark.parametrize("kind", DETAILS)
 @pytest.mark.parametrize("mode", ["gate", "every-step"])
 @pytest.mark.parametrize("culprit", NAMES)
-def test_a_dropped_member_is_marked_and_the_rest_is_the_ensemble_of_the_rest(
-    lab: Lab, culprit: str, mode: str, kind: Any
-) -> None:
+def test_a_dropped_member_leaves_the_ensemble_of_the_rest(lab: Lab, culprit: str, mode: str, kind: Any) -> None:
     # With the alignment of the paper, for a replayed answer is then read in the very ids it was decoded in.
     settings = {"mode": mode, "threshold": 0.9, "on_member_failure": "drop", "alignment": "paper"}
     fault = Fault(kind, from_read=2)
@@ -144,7 +140,7 @@ def test_the_last_member_left_decodes_alone(lab: Lab) -> None:
 
 @pytest.mark.parametrize("kind", ["nan", "raise", "hang"])
 @pytest.mark.parametrize("mode", ["gate", "every-step"])
-def test_where_all_fail_the_answer_fails_without_a_garbage_token(lab: Lab, mode: str, kind: Any) -> None:
+def test_where_all_fail_no_token_is_made_up(lab: Lab, mode: str, kind: Any) -> None:
     faults = {name: Fault(kind, from_read=1) for name in NAMES}
     settings = {"mode": mode, "threshold": 1.0, "on_member_failure": "drop"}
 
@@ -155,7 +151,7 @@ def test_where_all_fail_the_answer_fails_without_a_garbage_token(lab: Lab, mode:
     assert [step.dropped for step in steps] == [()]
 
 
-def test_a_member_that_can_hold_no_more_sequences_is_a_member_that_fails(lab: Lab) -> None:
+def test_a_member_without_room_for_a_sequence_fails(lab: Lab) -> None:
     ensemble = lab.ensemble(NAMES, {}, {"on_member_failure": "drop"})
     crowded = lab.models[1]
     crowded._free_slots.clear()

@@ -186,7 +186,7 @@ def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
     desk.member.close()
 
 
-def test_of_an_answer_that_has_ended_only_the_first_distribution_is_kept() -> None:
+def test_of_an_ended_answer_the_first_distribution_is_kept() -> None:
     ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)])
     settings = ensemble.config.settings.model_copy(update={"max_new_tokens": 60})
     list(ensemble.generate("Name three colours", settings, alone="a", namespace=SCOPE))
@@ -295,7 +295,7 @@ def opened(desk: Desk) -> Iterator[Desk]:
 
 
 @pytest.mark.parametrize("namespace", ["", "bob/talk"])
-def test_the_opening_is_shared_across_scopes_and_nothing_behind_it(opened: Desk, namespace: str) -> None:
+def test_the_opening_is_shared_and_nothing_behind_it(opened: Desk, namespace: str) -> None:
     model = opened.model
     assert isinstance(model, OpeningModel)
     _, first = opened.opened(PROMPT)
@@ -325,7 +325,7 @@ def test_a_failed_pass_is_no_opening_for_others(opened: Desk) -> None:
     assert opened.model.num_read == num_read + len(PROMPT)
 
 
-def test_where_there_is_no_room_for_a_copy_the_opening_is_read_again() -> None:
+def test_without_room_for_a_copy_the_opening_is_read_again() -> None:
     model = OpeningModel("a", 1, max_sequences=1)
     desk = Desk(model)
     desk.member.free(desk.opened(PROMPT, "")[0])
@@ -349,7 +349,7 @@ def test_what_is_soon_read_is_no_opening() -> None:
         max_size=30,
     )
 )
-def test_whatever_is_opened_rewritten_and_ended_gives_what_a_fresh_sequence_gives(
+def test_any_course_gives_what_a_fresh_sequence_gives(
     plan: list[tuple[int, str, int]],
 ) -> None:
     desk = Desk(CountingModel("a", 1, max_sequences=6))

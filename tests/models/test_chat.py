@@ -86,13 +86,13 @@ def test_a_space_before_the_content_belongs_to_its_first_word() -> None:
     assert [fragment.text for fragment in fragments] == ["<bos>[INST]", " hello", " [/INST]"]
 
 
-def test_where_there_is_no_system_role_it_opens_the_first_message() -> None:
+def test_without_a_system_role_it_opens_the_first_message() -> None:
     messages = [Message("system", "Be brief."), Message("user", "Hi")]
     text = joined(ChatFormat(GEMMA, bos="<bos>").fragments(messages))
     assert text == "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n"
 
 
-def test_a_model_without_a_template_gets_a_plain_layout_that_ends_at_the_next_question() -> None:
+def test_without_a_template_a_plain_layout_is_taken() -> None:
     chat = ChatFormat(None)
     fragments = chat.fragments([Message("system", "Be brief."), *user_and_assistant("Hi", "Hello", "Why?")])
     assert joined(fragments) == "Be brief.\n\nUser: Hi\nAssistant: Hello\nUser: Why?\nAssistant:"
@@ -101,7 +101,7 @@ def test_a_model_without_a_template_gets_a_plain_layout_that_ends_at_the_next_qu
     assert ChatFormat(CHAT_TEMPLATE).stop_strings == ()
 
 
-def test_the_preset_for_qwen3_begins_the_answer_where_it_has_thought() -> None:
+def test_the_preset_for_qwen3_begins_after_its_thinking() -> None:
     messages = [Message("system", "Be brief."), *user_and_assistant("Hi", "Yes?", "2+2?")]
     assert joined(ChatFormat(QWEN3).fragments(messages)) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n"

@@ -102,7 +102,7 @@ def test_a_damaged_file_is_named_and_the_process_lives_on(
     assert not list(tmp_path.glob("probed/*"))
 
 
-def test_a_file_that_is_no_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Path) -> None:
+def test_no_gguf_is_refused_before_llama_cpp_sees_it(tmp_path: Path) -> None:
     path = tmp_path / "notes.gguf"
     path.write_text("hello")
     with pytest.raises(ModelLoadError, match=r"notes\.gguf is not a GGUF file"):

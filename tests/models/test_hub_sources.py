@@ -14,7 +14,7 @@ from tests.models.fake_hub import COMMIT, FakeHub
 from tests.models.source_tools import GGUF, REPOSITORY, SHA256, files_in, find, member, use_endpoint
 
 
-def test_a_hub_repository_is_fetched_once_and_without_code_or_pickles(hub: FakeHub, cache: Path) -> None:
+def test_a_repository_is_fetched_once_without_code_or_pickles(hub: FakeHub, cache: Path) -> None:
     files = find(cache, source="hub:org/tiny")
     assert files.kind == "directory"
     assert {path.name for path in files.path.iterdir()} == {"config.json", "model.safetensors", "tokenizer.json"}

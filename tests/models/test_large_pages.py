@@ -57,7 +57,7 @@ def _lines_of_maps(start: int) -> list[str]:
     return lines[first : first + 25]
 
 
-def test_what_is_mapped_stays_where_it_is_and_is_not_the_files_any_more(file: Path) -> None:
+def test_mapped_weights_stay_and_are_not_the_files_any_more(file: Path) -> None:
     owner = Owner()
 
     with in_large_pages(file, owner):
@@ -97,7 +97,7 @@ def test_parts_with_gaps_are_one_page_until_their_owner_is_gone(file: Path) -> N
     _unmap([(page, page + _SIZE)])
 
 
-def test_a_page_in_which_others_have_something_is_moved_in_small_ones(file: Path) -> None:
+def test_a_page_shared_with_others_is_moved_in_small_ones(file: Path) -> None:
     page, gap, owner = _page_of_parts(file), 64 << 10, Owner()
     place = page + _SIZE // 2
     _unmap([(place, place + gap)])
@@ -155,7 +155,7 @@ def test_where_there_is_no_room_all_stays(file: Path, monkeypatch: pytest.Monkey
     assert mapped.tobytes() == file.read_bytes()
 
 
-def test_where_there_are_no_large_pages_all_is_moved_in_small_ones(
+def test_without_large_pages_all_is_moved_in_small_ones(
     file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "enabled").write_text("always madvise [never]\n")

@@ -60,7 +60,7 @@ def test_a_file_that_is_cut_short_afterwards_does_not_matter(gguf: Path, small: 
     assert torch.equal(read(small, small.new_sequence(), ids), expected)
 
 
-def test_it_is_the_model_and_the_tokeniser_that_transformers_has(directory: Path, small: LlamaCppModel) -> None:
+def test_model_and_tokeniser_are_those_of_transformers(directory: Path, small: LlamaCppModel) -> None:
     other = load_directory(directory)
     assert small.vocabulary.end_ids == other.vocabulary.end_ids
     assert small.vocabulary.byte_ids == other.vocabulary.byte_ids
@@ -86,7 +86,7 @@ def test_a_read_longer_than_a_batch_gives_all_its_distributions(gguf: Path, monk
         assert distance(probs_NV[50:], read(model, other, ids[-150:], 150)) < 0.01
 
 
-def test_a_full_cache_is_the_members_failure_and_leaves_the_others_whole(small: LlamaCppModel) -> None:
+def test_a_full_cache_fails_the_member_and_no_other_sequence(small: LlamaCppModel) -> None:
     patient, greedy = small.new_sequence(), small.new_sequence()
     read(small, patient, [40, 41, 42])
     with pytest.raises(MemberError, match="cache is full") as caught:
@@ -126,7 +126,7 @@ def test_what_else_is_in_the_cache_changes_no_bit(gguf: Path) -> None:
             assert torch.equal(one, other)
 
 
-def test_gaps_between_steps_are_computed_along_and_change_no_bit(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gaps_between_steps_change_no_bit(gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slot 3 is held by somebody who waits, slot 5 is free."""
     decode, num_rows = LlamaCppModel._decode, list[int]()
 

@@ -15,7 +15,7 @@ class Clock:
         return self.now_s
 
 
-def test_what_was_there_before_does_not_count_and_a_stalled_fetch_has_no_rate() -> None:
+def test_the_rate_is_of_new_bytes_and_none_when_stalled() -> None:
     clock, seen = Clock(), list[Progress]()
     meter = Meter(seen.append, clock)
     meter(Progress(5_000, 20_000))  # kept of an earlier try

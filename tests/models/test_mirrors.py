@@ -47,7 +47,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("pypi:no-version", "pypi:no-version: expected pypi:package==version"),
     ],
 )
-def test_a_mirror_without_the_file_is_told_of_in_one_line_and_the_next_is_used(
+def test_after_a_mirror_without_the_file_the_next_is_used(
     mirror: str | list[str], reason: str, hub: FakeHub, wheels: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert find(cache, source=[mirror, WHEEL], sha256=SHA256).path.read_bytes() == GGUF
@@ -57,7 +57,7 @@ def test_a_mirror_without_the_file_is_told_of_in_one_line_and_the_next_is_used(
     assert files_in(cache) == {"tiny.gguf", ".lock"}
 
 
-def test_where_all_mirrors_fail_each_reason_is_told_and_what_to_do(hub: FakeHub, wheels: Path, cache: Path) -> None:
+def test_where_all_mirrors_fail_each_reason_is_told(hub: FakeHub, wheels: Path, cache: Path) -> None:
     source = ["hub:org/tiny#absent.gguf", "/nowhere/m.gguf", WHEEL]
     with pytest.raises(ModelLoadError) as caught:
         find(cache, source=source, sha256="0" * 64)
@@ -72,7 +72,7 @@ def test_where_all_mirrors_fail_each_reason_is_told_and_what_to_do(hub: FakeHub,
     assert message.startswith("tiny: hub:org/tiny#absent.gguf: ")
 
 
-def test_the_cached_file_is_found_whatever_becomes_of_the_mirrors_and_the_name(
+def test_the_cached_file_is_found_when_mirrors_change(
     hub: FakeHub, wheels: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.files["m.gguf"] = GGUF

@@ -267,9 +267,7 @@ def test_a_layout_is_what_was_saved(tmp_path: Path) -> None:
     assert Layout.load(tmp_path) == layout
 
 
-def test_a_file_that_is_cut_short_ends_an_answer_and_not_the_process(
-    gguf: Path, directory: Path, tmp_path: Path
-) -> None:
+def test_a_file_cut_short_ends_an_answer_not_the_process(gguf: Path, directory: Path, tmp_path: Path) -> None:
     own_gguf, own_directory = Path(shutil.copy(gguf, tmp_path)), Path(shutil.copytree(directory, tmp_path / "onnx"))
     with closing(load(own_gguf, own_directory)) as model:
         sequence = model.new_sequence()

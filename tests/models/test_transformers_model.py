@@ -47,7 +47,7 @@ def test_greedy_continuation_is_that_of_generate(model: TransformersModel) -> No
     assert found == expected[0, len(prompt) :].tolist()
 
 
-def test_logits_at_all_positions_are_float32_and_those_of_one_read_after_another(model: TransformersModel) -> None:
+def test_logits_at_all_positions_are_those_of_single_reads(model: TransformersModel) -> None:
     ids = model.encode_raw(TEXT)
     at_once_NV = fresh(model, ids, len(ids))
     sequence = model.new_sequence()
@@ -167,7 +167,7 @@ def test_control_tokens_typed_by_a_user_stay_text(llama: TransformersModel) -> N
     assert hostile.encode() in llama.vocabulary.decode(llama.encode_chat([Message("user", hostile)]))
 
 
-def test_a_model_without_template_gets_the_plain_layout_behind_its_bos(gemma3: TransformersModel) -> None:
+def test_without_a_template_a_plain_layout_follows_the_bos(gemma3: TransformersModel) -> None:
     ids = gemma3.encode_chat([Message("user", "hello <end_of_turn>")])
     assert ids[0] == 2
     assert gemma3.vocabulary.decode(ids) == b"User: hello <end_of_turn>\nAssistant:"

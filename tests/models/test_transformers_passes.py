@@ -76,7 +76,7 @@ class _Held:
 @pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=10)
-def test_any_course_of_reads_rewinds_and_forks_is_what_the_library_computes(bench: Bench, data: st.DataObject) -> None:
+def test_any_course_gives_what_the_library_computes(bench: Bench, data: st.DataObject) -> None:
     held = [_Held(bench.passes.new_cache(), []) for _ in range(3)]
     for turn in range(4):
         for sequence in held:
@@ -116,9 +116,7 @@ def counted(llama: Bench) -> Iterator[list[tuple[int, int]]]:
     after.remove()
 
 
-def test_steps_and_short_catching_up_share_a_pass_and_the_head_is_spared(
-    llama: Bench, counted: list[tuple[int, int]]
-) -> None:
+def test_steps_and_short_reads_share_a_pass(llama: Bench, counted: list[tuple[int, int]]) -> None:
     caches = [llama.passes.new_cache() for _ in range(4)]
     llama.run([Work(cache, [5], 1) for cache in caches])
     llama.run([Work(caches[0], [6], 1), Work(caches[1], [7, 8, 9], 2), Work(caches[2], [3] * 5, 1)])
@@ -135,7 +133,7 @@ def test_long_reads_have_passes_to_themselves(llama: Bench, counted: list[tuple[
         assert_near(logits_NV, llama.expected(document(length, length))[-1:])
 
 
-def test_a_model_spread_over_devices_computes_all_rows_rather_than_index_across_them(llama: Bench) -> None:
+def test_a_model_over_several_devices_computes_all_rows(llama: Bench) -> None:
     model = build("Llama")
     model.hf_device_map = {"model": 0, "lm_head": 1}
     passes = passes_for("spread", model)

@@ -32,7 +32,7 @@ def test_what_does_not_fit_is_read_singly(kind: str, config: dict[str, Any]) -> 
     assert model.config._attn_implementation == own
 
 
-def test_a_model_that_gives_something_else_in_a_shared_pass_is_read_singly(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_differs_in_shared_passes_is_read_singly(caplog: pytest.LogCaptureFixture) -> None:
     model = build("Llama")
 
     # A layer that mixes neighbouring rows, whichever sequence they are of.

@@ -123,7 +123,7 @@ def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensembl
             assert event.text == shown == written.decode("utf-8", "replace")
 
 
-def test_with_a_gate_a_member_that_comes_back_knows_where_in_the_indentation_it_is(quantised: Ensemble) -> None:
+def test_a_member_that_comes_back_knows_the_indentation(quantised: Ensemble) -> None:
     """SmolLM2, the gate, writes seven spaces and a word that begins with one; Gemma eight spaces and a word."""
     _, finished = run(quantised, "def f(x):\n    if x:\n", mode="gate", threshold=0.5, alignment="prefix")
     assert re.match(r" {8}\w", finished.text)

@@ -67,12 +67,12 @@ def test_memory_after_ten_thousand_hostile_requests(attacked: Child) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs", "many_keys", "one_event"])
-def test_first_tokens_of_honest_visitors_beside_a_hostile_client(attacked: Child, kind: str) -> None:
+def test_first_tokens_beside_a_hostile_client(attacked: Child, kind: str) -> None:
     beside(attacked, kind, honest_address="")
 
 
 @pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs"])
-def test_first_tokens_of_honest_visitors_at_the_address_of_a_hostile_one(attacked: Child, kind: str) -> None:
+def test_first_tokens_at_the_address_of_a_hostile_client(attacked: Child, kind: str) -> None:
     beside(attacked, kind, honest_address="127.0.0.1")
 
 

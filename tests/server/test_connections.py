@@ -67,7 +67,7 @@ def test_drops_that_keep_coming_win_no_time(address: tuple[str, int]) -> None:
         drip(connection)
 
 
-def test_a_client_has_its_share_of_connections_and_others_notice_nothing(address: tuple[str, int]) -> None:
+def test_a_client_has_its_share_of_connections(address: tuple[str, int]) -> None:
     def first_line(connection: socket.socket) -> bytes:
         connection.settimeout(5)
         connection.sendall(GET)

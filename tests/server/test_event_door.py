@@ -81,7 +81,7 @@ def test_a_stream_of_such_a_session_is_none(client: TestClient, path: str) -> No
     assert client.get(f"{API}/{path}").status_code == 400
 
 
-def test_a_stream_of_a_session_that_is_none_is_404_and_makes_none(client: TestClient, host: FastAPI) -> None:
+def test_a_stream_of_no_session_is_404_and_makes_none(client: TestClient, host: FastAPI) -> None:
     before = len(states_of(host))
     assert client.get(f"{API}/queue/data?session_hash=unknown").status_code == 404
     assert len(states_of(host)) == before
@@ -101,9 +101,7 @@ def test_what_is_no_proper_json_is_a_clear_400(client: TestClient, route: str, t
     assert answer.json()["detail"]
 
 
-def test_half_a_surrogate_pair_in_a_prompt_is_replaced_and_the_prompt_answered(
-    client: TestClient, body: dict[str, Any]
-) -> None:
+def test_half_a_surrogate_pair_is_replaced_and_answered(client: TestClient, body: dict[str, Any]) -> None:
     body["data"][2] = "half \ud83d of it"
     headers = {"Content-Type": "application/json"}
     assert client.post(f"{API}/queue/join", content=json.dumps(body), headers=headers).status_code == 200
@@ -124,7 +122,7 @@ def test_an_event_that_there_is_not_is_404_and_not_logged(
     assert capfd.readouterr().err == ""
 
 
-def test_too_few_inputs_are_a_422_that_repeats_nothing_and_logs_nothing(
+def test_too_few_inputs_are_a_422_without_a_trace(
     client: TestClient, body: dict[str, Any], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer = client.post(f"{API}/queue/join", json={**body, "data": body["data"][:3]})
@@ -184,7 +182,7 @@ def test_a_browser_gets_one_cookie_with_the_page(client: TestClient) -> None:
     assert "set-cookie" in client.get("/", headers={"Cookie": "gac_browser=forged; a=b"}).headers
 
 
-def test_over_its_share_of_events_a_visitor_is_told_when_to_come_again(
+def test_over_its_share_a_visitor_is_told_when_to_retry(
     client: TestClient, host: FastAPI, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_door, "EVENTS_PER_VISITOR", 0)
@@ -195,7 +193,7 @@ def test_over_its_share_of_events_a_visitor_is_told_when_to_come_again(
 
 
 @pytest.mark.slow
-def test_one_visitor_that_asks_without_end_is_held_up_and_no_other(
+def test_a_visitor_that_never_stops_is_held_up_alone(
     client: TestClient, host: FastAPI, page: Page, body: dict[str, Any]
 ) -> None:
     quick = {**body, "fn_index": page.quick()["id"], "data": []}

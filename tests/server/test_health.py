@@ -75,7 +75,7 @@ def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> N
     }
 
 
-def test_many_who_ask_while_the_database_is_locked_share_one_check(service: FakeService) -> None:
+def test_while_the_database_is_locked_all_share_one_check(service: FakeService) -> None:
     num_checks, is_unlocked = 0, threading.Event()
 
     def check() -> None:

@@ -33,7 +33,7 @@ def logger_with(kept: Kept, name: str) -> logging.Logger:
     return logger
 
 
-def test_an_exception_of_another_package_keeps_kind_and_place_and_loses_its_words(kept: Kept) -> None:
+def test_a_foreign_exception_keeps_kind_and_place_only(kept: Kept) -> None:
     logger = logger_with(kept, "uvicorn.error")
     try:
         raise ValueError(SECRET)
@@ -58,7 +58,7 @@ def test_our_own_words_stay(kept: Kept) -> None:
     assert "no space left" in kept.lines[0]
 
 
-def test_what_is_alike_comes_a_few_times_a_minute_and_is_counted(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_alike_is_logged_rarely_and_counted(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(quiet_log.time, "monotonic", lambda: now)
     logger = logger_with(kept, "uvicorn.error")

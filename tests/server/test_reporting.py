@@ -10,7 +10,7 @@ from gac_app.server import reporting
 from gac_app.services.members import MemberState
 
 
-def test_a_long_download_is_never_silent_and_a_short_one_no_flood(
+def test_a_download_is_neither_silent_nor_a_flood(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 100.0

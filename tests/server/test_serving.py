@@ -42,7 +42,7 @@ def process(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_sigterm_in_the_middle_of_a_stream_ends_the_process_within_ten_seconds(
+def test_sigterm_ends_a_streaming_process_within_ten_seconds(
     process: subprocess.Popen[str], port: int, tmp_path: Path
 ) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:

@@ -45,9 +45,7 @@ def runs_of(service: RunService) -> list[LiveRun]:
     return service._runs.all()
 
 
-def test_a_run_without_a_listener_is_not_begun_and_one_with_goes_on(
-    service: RunService, host: FastAPI, url: str
-) -> None:
+def test_only_a_run_with_a_listener_is_begun(service: RunService, host: FastAPI, url: str) -> None:
     async def check() -> None:
         page = Page.of(url)
         async with Visitor(url, page) as heard, Visitor(url, page) as unheard, heard.heartbeat():
@@ -87,7 +85,7 @@ def test_whoever_listens_too_late_does_not_wait_for_ever(
     asyncio.run(check())
 
 
-def test_a_visitor_has_few_runs_at_a_time_and_others_notice_nothing(service: RunService, url: str) -> None:
+def test_a_visitor_has_few_runs_at_a_time(service: RunService, url: str) -> None:
     async def check() -> None:
         page = Page.of(url)
         async with Visitor(url, page) as greedy, Visitor(url, page) as other:

@@ -40,7 +40,7 @@ def test_every_prompt_becomes_a_run_of_its_visitor(house: House) -> None:
         service.find(BOB, batch.rows[0].run_id)
 
 
-def test_a_batch_is_called_off_within_a_step_and_keeps_what_was_answered(house: House) -> None:
+def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
     service = slow(house)
     batches = Batches(service)
     batch = batches.start(ALICE, "One?\nTwo?\nThree?", LONG)
@@ -87,7 +87,7 @@ def test_a_prompt_that_does_not_fit_leaves_the_others(house: House) -> None:
     assert batch.rows[1].error
 
 
-def test_deleting_everything_ends_a_batch_and_keeps_nothing_of_it(house: House) -> None:
+def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
     service = slow(house)
     batches = Batches(service)
     batch = batches.start(ALICE, "One?\nTwo?", LONG)

@@ -51,7 +51,7 @@ def test_an_answer_that_ended_sooner_has_no_more_tokens(num: int) -> None:
     assert compare(said(PIECES[:num]), said(), "1f", "2e").tokens == (None, next_token)
 
 
-def test_other_probabilities_are_told_from_where_they_begin_and_by_how_much_at_most() -> None:
+def test_other_probabilities_are_told_with_place_and_size() -> None:
     now = moved(moved(said(), 3, by=0.0003), 4, by=-0.0001)
 
     found = compare(said(), now, "1f", "2e")
@@ -107,7 +107,7 @@ def test_streams_are_compared_once_both_are_over() -> None:
     assert compare_streams(stream(said()), stream(said(), is_over=False)) is None
 
 
-def test_there_is_nothing_to_compare_without_tokens_or_with_other_messages() -> None:
+def test_without_tokens_or_same_messages_nothing_is_compared() -> None:
     assert compare_streams(stream([], ""), stream(said())) is None
     assert compare_streams(stream(said()), stream([])) is None
     assert compare_streams(stream(said()), stream(said(), prompt="Why not?")) is None

@@ -98,7 +98,7 @@ def test_the_operator_calls_off_whatever_runs(tmp_path: Path) -> None:
     assert lab.last_error == "The study was cancelled."
 
 
-def test_a_study_waits_while_a_run_is_decoded_and_is_called_off_meanwhile(tmp_path: Path) -> None:
+def test_a_study_waits_for_a_run_and_can_be_called_off(tmp_path: Path) -> None:
     ensemble = slow_pair()
     run = ensemble.session("Name three colours", Settings(gate="a", mode="every-step", max_new_tokens=4000))
     events = run.events()
@@ -157,7 +157,7 @@ def test_a_visitor_starts_so_many_studies_within_an_hour(tmp_path: Path, monkeyp
     study(ALICE)
 
 
-def test_what_was_answered_before_a_study_was_called_off_is_not_asked_again(tmp_path: Path) -> None:
+def test_answers_of_a_cancelled_study_are_not_asked_again(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(), tmp_path)
     lab.start(ALICE, "eval", "trivia", 4)
     until(lambda: bool(lab.running and lab.running.num_done >= 3))
@@ -224,7 +224,7 @@ def test_closing_calls_off_what_runs(tmp_path: Path) -> None:
     lab.close()
 
 
-def test_the_configuration_adds_questions_and_a_bad_file_is_told(tmp_path: Path) -> None:
+def test_a_configuration_adds_questions_and_bad_ones_are_told(tmp_path: Path) -> None:
     (tmp_path / "nq.jsonl").write_text(json.dumps({"question": "Who?", "answers": ["Nobody"]}))
     config = config_of(["a", "b"], lab={"questions": {"nq": str(tmp_path / "nq.jsonl")}})
     assert [found.name for found in Lab(config, tmp_path, study_pair, store_in(tmp_path)).sets] == [

@@ -119,7 +119,7 @@ def test_a_run_that_holds_its_place_long_makes_room_for_others(house: House, mon
     assert alices.status == "waiting"
 
 
-def test_a_run_stopped_while_it_waits_never_begins_and_the_next_moves_up(jam: Jam) -> None:
+def test_a_run_stopped_while_waiting_never_begins(jam: Jam) -> None:
     jam.fill(1)
     second, third = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))
     num_passes = len(jam.model.batches)

@@ -58,7 +58,7 @@ def test_other_models_of_the_same_names_are_found_out(house: House) -> None:
     assert other.tokens is not None
 
 
-def test_a_rerun_with_nothing_to_compare_with_is_a_run_like_any_other(house: House) -> None:
+def test_a_rerun_with_nothing_to_compare_is_a_plain_run(house: House) -> None:
     service = house.service()
     first = answer(service)
     chosen = first.streams["ensemble"].steps[2]
@@ -81,7 +81,7 @@ def test_the_run_before_is_its_owner_s_alone(house: House) -> None:
     assert service.run_before(BOB, again) is None
 
 
-def test_a_later_turn_run_again_begins_a_conversation_and_is_not_compared(house: House) -> None:
+def test_a_later_turn_run_again_begins_a_conversation(house: House) -> None:
     service = house.service()
     first = answer(service, "First?")
     changes: dict[str, Any] = SHORT

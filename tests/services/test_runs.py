@@ -112,7 +112,7 @@ def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
     assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, second.id, third.id]
 
 
-def test_a_member_switched_off_takes_no_part_and_joins_again_by_the_ensemble_s_answer(house: House) -> None:
+def test_a_member_switched_off_can_join_again(house: House) -> None:
     service = house.service()
     without = {**SHORT, "members": ("a",), "gate": "a"}
     first = ended(service.start(ALICE, "First?", without))
@@ -149,7 +149,7 @@ def test_other_runs_that_decode_are_counted(house: House) -> None:
     model.released.set()
 
 
-def test_a_follow_up_to_a_run_that_still_decodes_carries_what_was_written(house: House) -> None:
+def test_a_follow_up_to_a_running_answer_carries_its_text(house: House) -> None:
     service = house.service([FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)])
     first = begun(service.start(ALICE, "First?", LONG), num_steps=5)
 
@@ -162,7 +162,7 @@ def test_a_follow_up_to_a_run_that_still_decodes_carries_what_was_written(house:
         assert first.streams[key].text.startswith(said.content)
 
 
-def test_a_follow_up_to_an_interrupted_run_goes_on_from_the_last_answer(house: House) -> None:
+def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
     service = house.service()
     first = answer(service, "First?")
     # A process that dies leaves a row without answers.
@@ -197,7 +197,7 @@ def test_a_rerun_at_temperature_0_gives_the_same_answers(house: House) -> None:
         assert [essence(step) for step in again.streams[key].steps] == [essence(step) for step in stream.steps]
 
 
-def test_equal_seeds_give_equal_text_when_sampling_and_others_other_text(house: House) -> None:
+def test_equal_seeds_give_equal_text_when_sampling(house: House) -> None:
     service = house.service()
     sampled: dict[str, Any] = {"temperature": 0.8, "max_new_tokens": 20}
 
@@ -242,7 +242,7 @@ BAD_REQUESTS: list[tuple[str, Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "prompt", "changes"), BAD_REQUESTS)
-def test_a_bad_request_names_its_field_and_leaves_no_row_and_no_model_call(
+def test_a_bad_request_names_its_field_and_leaves_nothing(
     shared: tuple[RunService, list[FakeModel]], field: str, prompt: Any, changes: dict[str, Any]
 ) -> None:
     service, models = shared
@@ -264,7 +264,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     house.close()
 
 
-def test_a_prompt_longer_than_a_context_names_member_limit_and_length(
+def test_too_long_a_prompt_names_member_limit_and_length(
     shared: tuple[RunService, list[FakeModel]],
 ) -> None:
     with pytest.raises(RequestError, match=r"is \d+ tokens long for a, whose context holds 64"):

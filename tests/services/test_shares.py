@@ -8,7 +8,7 @@ from gac_app.services import shares
 from gac_app.services.shares import Allowance, client_of
 
 
-def test_a_client_is_an_address_and_of_ipv6_the_network_of_a_line() -> None:
+def test_a_client_is_an_address_or_an_ipv6_network() -> None:
     assert client_of("192.0.2.1") == client_of("::ffff:192.0.2.1") != client_of("192.0.2.2")
     assert client_of("2001:db8::1") == client_of("2001:db8::ffff:1") != client_of("2001:db8:0:1::1")
     assert client_of("fe80::1%eth0") == client_of("fe80::2")
@@ -16,7 +16,7 @@ def test_a_client_is_an_address_and_of_ipv6_the_network_of_a_line() -> None:
     assert "192" not in client_of("192.0.2.1")
 
 
-def test_an_allowance_comes_back_with_time_and_never_beyond_the_burst() -> None:
+def test_an_allowance_comes_back_up_to_the_burst() -> None:
     now = 0.0
     allowance = Allowance(2, 4, clock=lambda: now)
     assert [allowance.take("a") for _ in range(5)] == [0, 0, 0, 0, 0.5]

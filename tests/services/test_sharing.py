@@ -83,5 +83,5 @@ def test_where_sharing_is_off_nothing_is_shared_nor_read(house: House) -> None:
         ({"sharing": False}, False),
     ],
 )
-def test_sharing_is_off_where_other_machines_come_in_unless_configured(server: dict, is_sharing: bool) -> None:
+def test_on_a_public_host_sharing_must_be_configured(server: dict, is_sharing: bool) -> None:
     assert ServerConfig(**server).is_sharing is is_sharing

@@ -17,7 +17,7 @@ def slow_models(delay_s: float = 0.005) -> list[FakeModel]:
     return [FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)]
 
 
-def test_a_stop_ends_every_stream_within_two_seconds_and_frees_its_sequences(house: House) -> None:
+def test_a_stop_ends_and_frees_every_stream_in_two_seconds(house: House) -> None:
     models = slow_models()
     service = house.service(models)
     run = begun(service.start(ALICE, "Go on", LONG), num_steps=3)
@@ -64,7 +64,7 @@ def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
     until(lambda: hanging.num_held == 0, "for the slot to be freed")
 
 
-def test_a_run_started_right_after_a_stop_has_no_token_of_the_old_one(house: House) -> None:
+def test_a_run_after_a_stop_has_no_token_of_the_old_one(house: House) -> None:
     service = house.service(slow_models())
     expected = texts(answer(service, "The new one"))
     old = begun(service.start(ALICE, "The old one", LONG))
@@ -90,7 +90,7 @@ def test_stopping_what_is_over_changes_nothing(house: House) -> None:
     assert service._store.load_run(ALICE, run.id).status == RunStatus.FINISHED
 
 
-def test_closing_the_service_stops_its_runs_and_their_rows_say_aborted(house: House) -> None:
+def test_closing_the_service_aborts_its_runs(house: House) -> None:
     models = slow_models()
     service = house.service(models, server={"max_running": 1})
     running = begun(service.start(ALICE, "running", LONG))
@@ -111,9 +111,7 @@ def test_closing_the_service_stops_its_runs_and_their_rows_say_aborted(house: Ho
     assert later.find(ALICE, running.id).streams["member:a"].text == running.streams["member:a"].text
 
 
-def test_a_service_that_cannot_end_a_run_closes_all_the_same_and_its_row_becomes_interrupted(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
     monkeypatch.setattr("gac_app.services.runs.CLOSE_TIMEOUT_S", 1.0)
     # The run's own threads are stuck: a stop does not reach them.

@@ -46,7 +46,7 @@ def broken(tmp_path: Path) -> BrokenStore:
     return BrokenStore(tmp_path / "broken.db")
 
 
-def test_without_its_database_a_run_is_answered_and_says_not_saved(
+def test_without_a_database_a_run_is_answered_unsaved(
     house: House, broken: BrokenStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = house.service(store=broken)
@@ -127,7 +127,7 @@ def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore)
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf", "raise", "hang"])
-def test_a_member_that_fails_ends_the_streams_it_is_in_and_no_other(house: House, kind: Any) -> None:
+def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     service = house.service(models)
 
@@ -150,7 +150,7 @@ def test_a_member_that_fails_ends_the_streams_it_is_in_and_no_other(house: House
 
 
 @pytest.mark.parametrize("kind", ["nan", "raise", "hang"])
-def test_a_dropped_member_lets_the_ensemble_finish_and_is_marked_in_the_stored_traces(house: House, kind: Any) -> None:
+def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     first = house.service(models)
 
@@ -170,7 +170,7 @@ def test_a_dropped_member_lets_the_ensemble_finish_and_is_marked_in_the_stored_t
     assert alone.reason is FinishReason.ERROR
 
 
-def test_where_all_members_fail_the_row_says_failed_and_no_token_is_made_up(house: House) -> None:
+def test_where_all_members_fail_the_row_says_failed(house: House) -> None:
     models = [FakeModel(name, seed, fault=Fault("nan")) for seed, name in enumerate("ab")]
     service = house.service(models)
 
@@ -195,7 +195,7 @@ def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
     assert [ended(run).status for run in runs] == [RunStatus.FINISHED, RunStatus.FAILED] * 2
 
 
-def test_what_breaks_unexpectedly_ends_its_stream_and_tells_no_internals(
+def test_an_unexpected_fault_tells_no_internals(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = house.service(fake_models())

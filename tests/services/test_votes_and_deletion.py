@@ -102,7 +102,7 @@ def test_a_deleted_run_is_gone_from_memory_and_database(house: House) -> None:
     assert b"very private" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
 
 
-def test_deleting_a_run_that_decodes_stops_it_and_leaves_nothing(house: House) -> None:
+def test_deleting_a_running_run_leaves_nothing(house: House) -> None:
     models = slow_models()
     service = house.service(models)
     run = begun(service.start(ALICE, "a very private prompt", LONG))
@@ -149,7 +149,7 @@ def test_deleting_everything_stops_and_forgets_what_runs_too(house: House) -> No
     service.delete_all(ALICE)  # nothing is left, and that is no error
 
 
-def test_a_conversation_goes_on_after_one_of_its_runs_was_deleted(house: House) -> None:
+def test_a_conversation_outlives_a_deleted_run(house: House) -> None:
     service = house.service()
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
@@ -189,7 +189,7 @@ def test_a_deleted_turn_is_gone_from_all_that_goes_on_from_it(house: House) -> N
     assert fed == ["Second?", "Third?", "Fourth?"]
 
 
-def test_a_later_turn_that_decodes_is_stopped_and_its_reading_forgotten(house: House) -> None:
+def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
     models = slow_models()
     service = house.service(models)
     first = answer(service, "a very private prompt")
@@ -205,7 +205,7 @@ def test_a_later_turn_that_decodes_is_stopped_and_its_reading_forgotten(house: H
     assert first.prompt not in str(third.streams["ensemble"].messages)
 
 
-def test_a_turn_that_waits_for_its_conversation_s_deletion_begins_without_it(house: House) -> None:
+def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
     service = house.service(slow_models())
     first = answer(service, "a very private prompt")
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))

@@ -114,9 +114,7 @@ def hammer(store: Store, path: Path, num_deletions: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("num_deletions", [120, pytest.param(10_000, marks=pytest.mark.long)])
-def test_acknowledged_deletions_leave_nothing_under_concurrent_writing(
-    store: Store, path: Path, num_deletions: int
-) -> None:
+def test_deletions_leave_nothing_under_concurrent_writing(store: Store, path: Path, num_deletions: int) -> None:
     keys = hammer(store, path, num_deletions)
     data = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert len(set(keys)) == len(keys) >= num_deletions
@@ -124,7 +122,7 @@ def test_acknowledged_deletions_leave_nothing_under_concurrent_writing(
     assert b"marker" not in data
 
 
-def test_a_deleted_visitor_leaves_no_row_and_no_byte_and_others_stay(store: Store, path: Path) -> None:
+def test_a_deleted_visitor_leaves_no_row_and_no_byte(store: Store, path: Path) -> None:
     runs = [new_run(f"xyzzy {number}") for number in range(5)]
     for number, run in enumerate(runs):
         write(store, run, "xyzzy")
@@ -138,7 +136,7 @@ def test_a_deleted_visitor_leaves_no_row_and_no_byte_and_others_stay(store: Stor
     assert len(store.list_runs(BOB)) == 5
 
 
-def test_a_run_with_branches_and_a_conversation_outlive_one_of_their_runs(store: Store) -> None:
+def test_branches_and_conversations_outlive_a_deleted_run(store: Store) -> None:
     first = new_run()
     branch = new_run(conversation_id=first.conversation_id, parent_run_id=first.run_id, branch_position=0)
     store.start_run(first)
@@ -175,7 +173,7 @@ def test_a_deletion_says_so_while_a_reader_keeps_the_log(url: str, path: Path) -
     store.close()
 
 
-def test_a_start_finishes_what_a_process_that_died_left_of_a_deletion(store: Store, path: Path, tmp_path: Path) -> None:
+def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, tmp_path: Path) -> None:
     run = new_run()
     store.start_run(run).result()
     (key,) = keys_of(path, run)

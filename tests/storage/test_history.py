@@ -29,7 +29,7 @@ def prompts(store: Store, **wanted: Any) -> list[list[str]]:
     return [[run.prompt for run in conversation.runs] for conversation in found]
 
 
-def test_runs_are_grouped_by_conversation_newest_conversation_first(store: Store) -> None:
+def test_runs_are_grouped_by_conversation_newest_first(store: Store) -> None:
     first = keep(store, "one")
     keep(store, "other")
     keep(store, "two", conversation_id=first.conversation_id)
@@ -116,7 +116,7 @@ def test_a_name_that_is_gone_leaves_no_key(store: Store, path: Path, forget: str
     }.get(forget, [])
 
 
-def test_another_s_conversation_can_be_neither_named_nor_starred(store: Store) -> None:
+def test_anothers_conversation_is_not_named_or_starred(store: Store) -> None:
     run = keep(store, "one")
     for attempt in (
         lambda: store.name_conversation(BOB, run.conversation_id, "mine").result(),

@@ -143,7 +143,7 @@ INSERT INTO answer (id, run_id, system, is_ensemble, messages, text, num_tokens,
 """
 
 
-def test_old_turns_are_found_again_and_deleted_ones_are_gone_from_the_file(url: str, path: Path) -> None:
+def test_old_turns_are_found_and_deleted_ones_gone(url: str, path: Path) -> None:
     make_oldest(url)
     connection = sqlite3.connect(path)
     connection.executescript(OLD_TURNS)

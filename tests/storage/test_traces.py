@@ -88,7 +88,7 @@ def test_damaged_steps_are_told_as_such(index: int) -> None:
         list(StoredEvents(_damaged(pack_events(events_of(100)))[index]))
 
 
-def test_one_part_is_unpacked_at_a_time_and_half_of_the_time_is_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traces_are_unpacked_in_turn_and_leave_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     data, decompress = pack_events(events_of(320)), zlib.decompress
     inside, most, busy_s = 0, 0, 0.0
 

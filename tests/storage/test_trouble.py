@@ -73,7 +73,7 @@ def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Pat
     assert store.num_errors == 0
 
 
-def test_a_write_that_stays_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> None:
+def test_a_write_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> None:
     store = Store(url, retry_s=0.3)
     with locked(path) as unlock:
         waiting = [store.start_run(new_run()) for _ in range(2)]
@@ -106,7 +106,7 @@ def test_closing_does_not_wait_for_a_lock(url: str, path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_full_disk_fails_writes_only_and_only_while_it_is_full(path: Path) -> None:
+def test_a_full_disk_fails_writes_only_while_it_is_full(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FILL_THE_DISK, str(path)], capture_output=True, text=True, check=True)
     lost, refused, while_full, afterwards = done.stdout.splitlines()
     assert lost == refused == "the database cannot be used: disk I/O error", "and no path"

@@ -10,7 +10,7 @@ from gac_app.ui.assets import STATIC_DIR
 VENDOR = STATIC_DIR / "vendor"
 
 
-def test_vendored_libraries_are_the_pinned_ones_and_have_their_licences() -> None:
+def test_vendored_libraries_are_pinned_and_licensed() -> None:
     rows = re.findall(
         r"^\| `(\S+)` \|.*`(\S+\.LICENSE)` \| `([0-9a-f]{64})` \|$", (VENDOR / "README.md").read_text(), re.M
     )

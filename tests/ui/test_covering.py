@@ -12,7 +12,7 @@ NIHON = [
 ]
 
 
-def test_a_member_inside_a_longer_token_is_told_which_and_where_it_is_whole() -> None:
+def test_a_longer_token_is_told_with_the_place_it_ends() -> None:
     for position in (1, 2):
         assert describe_covers(NIHON, position) == {"Large": {"kind": "inside", "pieces": ["日本"], "until": 3}}
 
@@ -21,7 +21,7 @@ def test_a_re_read_is_told_from_where_it_begins() -> None:
     assert describe_covers(NIHON, 3) == {"Large": {"kind": "together", "pieces": ["日本"], "since": 1}}
 
 
-def test_as_long_as_no_step_tells_the_longer_token_it_is_not_named() -> None:
+def test_a_longer_token_not_told_by_a_step_is_not_named() -> None:
     assert describe_covers(NIHON[:3], 1) == {"Large": {"kind": "inside", "pieces": None, "until": None}}
 
 
@@ -30,7 +30,7 @@ def test_a_member_that_was_not_asked_again_names_nothing() -> None:
     assert describe_covers(steps, 1)["Large"]["pieces"] is None
 
 
-def test_a_later_token_of_its_own_says_nothing_about_an_earlier_one() -> None:
+def test_a_later_token_says_nothing_about_an_earlier_one() -> None:
     steps = [step(0, b"x", {"Large": ()}, is_open=True), step(1, b"y", {"Large": (b"y",)})]
     assert describe_covers(steps, 0)["Large"]["until"] is None
 

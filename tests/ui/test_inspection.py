@@ -32,7 +32,7 @@ def test_end_is_a_candidate_like_any_other() -> None:
     assert seen["top"][0]["label"] == "END"
 
 
-def test_a_chosen_token_outside_the_favourites_has_its_row_everywhere() -> None:
+def test_a_token_outside_the_top_has_its_row_everywhere() -> None:
     favourites: Top = {b"a": 0.3, b"b": 0.2}
     members = (member("Small", 0.01, favourites), member("Large", 0.25, favourites))
     seen = describe_step([step(0, b"z", members=members, prob=0.13, top=favourites)], 0, SETTINGS)
@@ -60,7 +60,7 @@ def test_what_begins_with_an_open_token_stands_under_it() -> None:
     assert [seen["members"][index]["includes_longer"] for index in (0, 1)] == [False, True]
 
 
-def test_a_token_that_is_open_but_did_not_take_the_longer_ones_says_so() -> None:
+def test_a_partial_token_without_the_longer_ones_says_so() -> None:
     members = (member("Small", 0.9, {b"  ": 0.9}), member("Large", 0.05, LARGE))
     seen = describe_step([step(0, b"  ", members=members, is_open=True)], 0, SETTINGS)
     assert not seen["members"][1]["includes_longer"]

@@ -97,7 +97,7 @@ def test_open_tokens_are_flagged_and_the_settings_said_in_words() -> None:
     assert [bool(line[2] & 8) for line in lines if isinstance(line, list)] == [True, False]
 
 
-def test_the_first_divergence_is_told_once_even_when_a_stream_lags() -> None:
+def test_the_first_divergence_is_told_once() -> None:
     run = run_view()
     lines = RunLines(run)
     say(run, "member:Small", "a", "b", "x")
@@ -145,7 +145,7 @@ def test_an_end_tells_the_digest_and_whether_it_is_reproducible() -> None:
     assert (end["digest"], end["reproducible"], end["again"]) == ("3f9a2c8100000000", True, "")
 
 
-def test_each_answer_of_a_run_again_is_compared_with_the_same_stream_s_before() -> None:
+def test_a_rerun_is_compared_stream_by_stream() -> None:
     before, run = run_view(), run_view()
     for each, pieces in ((before, ("a", "b")), (run, ("a", "c"))):
         say(each, "ensemble", *pieces)

@@ -93,7 +93,7 @@ def left(updates: Any, *, is_seen: Any = None) -> str:
     return asyncio.run(leave())
 
 
-def test_a_run_that_no_page_ever_showed_ends_when_nobody_follows_it(tmp_path: Path) -> None:
+def test_a_run_that_nobody_follows_ends(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
     service = planted_service(tmp_path, ensemble)
     run = service.find(KEY, left(RunHandlers(service).run(KEY, None, "hello", {})))
@@ -152,7 +152,7 @@ def test_a_branch_takes_the_other_token(service: RunService) -> None:
     assert [line[1] for line in lines if isinstance(line, list) and line[0] == 0][:2] == ["Paris", " instead"]
 
 
-def test_anothers_run_can_be_neither_opened_nor_rerun_nor_branched(service: RunService) -> None:
+def test_anothers_run_is_not_opened_rerun_or_branched(service: RunService) -> None:
     handlers = RunHandlers(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
@@ -226,7 +226,7 @@ def again_of(update: Any) -> list[str]:
     return [line["end"][1]["again"] for line in lines if isinstance(line, dict) and "end" in line]
 
 
-def test_a_run_again_says_what_came_of_it_and_so_it_does_when_opened_later(tmp_path: Path) -> None:
+def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble()
     service = planted_service(tmp_path, ensemble)
     handlers = RunHandlers(service)

@@ -57,7 +57,7 @@ def test_a_half_character_is_a_token_of_its_own() -> None:
     assert b"\xe6" in vocabulary.token_bytes
 
 
-def test_control_is_what_the_tokenizer_says_not_what_it_looks_like() -> None:
+def test_control_is_what_the_tokenizer_says_it_is() -> None:
     tokenizer = byte_level_tokenizer()
     tokenizer.add_tokens([AddedToken("<|looks_like_control|>", special=False, normalized=False)])
     tokenizer.add_special_tokens([AddedToken("plain", special=True, normalized=False)])

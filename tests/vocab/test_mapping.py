@@ -45,7 +45,7 @@ def test_project_equals_the_slow_reference(vocabularies: list[MemberVocabulary],
         torch.testing.assert_close(probs_NU, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_mass_of_twins_and_ends_adds_up_and_mass_on_control_tokens_is_dropped() -> None:
+def test_twins_add_up_and_control_tokens_are_dropped() -> None:
     vocab = vocabulary([b"a", b"b", b"a", None, b"<e>", None, b"a"], end_ids=[4, 5])
     union = UnionVocabulary([b"a", b"b", b"c"])
     probs_NV = torch.tensor([[0.1, 0.2, 0.1, 0.2, 0.1, 0.1, 0.2]])
@@ -80,7 +80,7 @@ def test_the_likeliest_is_that_of_the_projection_or_not_told(
         assert found is None or found == int(mapping.project(logits_V.unsqueeze(0))[0].argmax())
 
 
-def test_the_likeliest_is_told_unless_ids_of_equal_bytes_could_be_ahead() -> None:
+def test_the_argmax_is_told_unless_twins_could_be_ahead() -> None:
     vocab = vocabulary([b"a", b"b", b"a", None, b"<e>"], end_ids=[4])
     mapping = VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c"]))
     assert mapping.likeliest(np.array([0.0, 1.0, 0.0, -1.0, 0.0], np.float32)) == 1
@@ -90,7 +90,7 @@ def test_the_likeliest_is_told_unless_ids_of_equal_bytes_could_be_ahead() -> Non
     assert mapping.likeliest(np.array([0.0, math.nan, 0.0, 0.0, 9.0], np.float32)) is None
 
 
-def test_nothing_is_lost_beside_a_control_token_that_has_nearly_all() -> None:
+def test_nothing_is_lost_beside_a_likely_control_token() -> None:
     vocab = vocabulary([b"a", b"b", None])
     probs_NU = VocabMapping(vocab, UnionVocabulary([b"a", b"b"])).project(torch.tensor([[1.0, 0.0, 400.0]]))
     torch.testing.assert_close(probs_NU[0, :2], torch.softmax(torch.tensor([1.0, 0.0]), 0))
@@ -134,7 +134,7 @@ def test_project_takes_tokens_that_a_member_rules_out() -> None:
 
 @given(members)
 @example([vocabulary(ALL_BYTES), vocabulary([*ALL_BYTES[:255], b"\xffz"])])  # 0xFF is no union token
-def test_every_union_token_fed_to_every_member_is_the_same_bytes(vocabularies: list[MemberVocabulary]) -> None:
+def test_union_tokens_fed_to_members_are_the_same_bytes(vocabularies: list[MemberVocabulary]) -> None:
     union = UnionVocabulary.build(vocabularies)
     for vocab in vocabularies:
         mapping = VocabMapping(vocab, union)
@@ -156,7 +156,7 @@ def test_an_ordinary_token_is_fed_before_a_byte_token(vocab: MemberVocabulary) -
         assert fed not in vocab.byte_ids or owners <= vocab.byte_ids
 
 
-def test_of_ordinary_twins_the_one_that_the_tokeniser_produces_is_fed() -> None:
+def test_of_twins_the_tokenisers_own_is_fed() -> None:
     vocab = vocabulary([b".", b".", b"."], byte_ids=[0], encode=lambda text: [2])
     assert VocabMapping(vocab, UnionVocabulary([b"."])).feed(0) == (2,)
 

@@ -41,9 +41,7 @@ def mappings(vocabularies: list[MemberVocabulary]) -> list[VocabMapping]:
 
 
 @pytest.mark.slow
-def test_union_and_mappings_are_built_in_two_seconds_and_restored_in_one(
-    vocabularies: list[MemberVocabulary], tmp_path: Path
-) -> None:
+def test_union_and_mappings_are_built_in_two_seconds(vocabularies: list[MemberVocabulary], tmp_path: Path) -> None:
     def seconds(cache_dir: Path) -> float:
         started = time.monotonic()
         unite(vocabularies, cache_dir)
@@ -61,7 +59,7 @@ def test_sizes_and_what_the_members_share(vocabularies: list[MemberVocabulary], 
 
 
 @pytest.mark.slow
-def test_every_union_token_comes_back_from_both_as_the_same_bytes(mappings: list[VocabMapping]) -> None:
+def test_union_tokens_come_back_from_both_as_the_same_bytes(mappings: list[VocabMapping]) -> None:
     for mapping in mappings:
         vocabulary, union = mapping.vocabulary, mapping.union
         for union_id, token in enumerate(union.tokens):

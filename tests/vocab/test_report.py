@@ -4,7 +4,7 @@ from gac_app.vocab.report import report
 from tests.vocab.vocabularies import vocabulary
 
 
-def test_shares_count_distinct_texts_and_leave_ends_and_control_tokens_out() -> None:
+def test_shares_count_distinct_texts_only() -> None:
     first = vocabulary([b"a", b"b", b"a", b"c", b"d", None, b"<e>"], end_ids=[6])
     second = vocabulary([b"a", b"c", b"<e>", None])
     found = report([first, second])
