@@ -82,7 +82,7 @@ def test_with_first_only_the_text_is_that_of_the_first_member(config_file: Path,
     assert ours["text"] != generated(config_file, "--alignment", alignment)["text"]
 
 
-def test_rules_of_ones_own_are_on_the_command_line_with_their_parameters(config_file: Path) -> None:
+def test_rules_of_ones_own_are_on_the_command_line(config_file: Path) -> None:
     gated = ("--mode", "gate", "--gate-rule", "second-thought", "--threshold", "0.5")
     ranks = [generated(config_file, *gated, "--gate-param", f"rank={rank}")["num_ensembled"] for rank in (2, 16)]
     assert ranks[0] > ranks[1], "the sixteenth token is farther behind than the second"
@@ -225,7 +225,7 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
             load_plugins([plugin], tmp_path)
 
 
-def test_a_configuration_with_an_unknown_rule_is_refused_with_its_path(tmp_path: Path) -> None:
+def test_an_unknown_rule_in_a_configuration_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("members: [{name: a, source: 'random:1'}]\nsettings: {combine: best}\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: settings\.combine: 'best' is no combine rule"):

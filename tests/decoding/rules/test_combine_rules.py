@@ -91,7 +91,7 @@ def test_contrastive_by_hand() -> None:
     assert combined(Contrastive(strength=0.5), A, B) == pytest.approx(half)
 
 
-def test_amateurs_are_averaged_and_what_they_lack_is_not_favoured() -> None:
+def test_amateurs_are_averaged() -> None:
     expert, one, other = [0.4, 0.4, 0.2], [0.5, 0.5, 0.0], [0.2, 0.8, 0.0]
     amateur = [0.35, 0.65]
     wanted = normalised(0.4 / amateur[0], 0.4 / amateur[1], 1)
@@ -131,7 +131,7 @@ def test_unite_by_hand() -> None:
     assert mixed_U.tolist() == pytest.approx(row(**wanted).tolist())
 
 
-def test_unite_with_all_tokens_of_equal_vocabularies_is_the_mean() -> None:
+def test_unite_with_all_tokens_is_the_mean() -> None:
     assert combined(Unite(top_k=3), A, B, weights=(0.25, 0.75)) == pytest.approx([0.2, 0.525, 0.275])
 
 

@@ -178,7 +178,7 @@ def test_a_text_is_scored_by_the_rule_chosen(alignment: str) -> None:
     assert score(ensemble, "abba") != pytest.approx(total, rel=1e-3)
 
 
-def test_a_text_is_scored_with_weights_that_look_at_the_distributions() -> None:
+def test_a_text_is_scored_with_weights_that_look() -> None:
     members = toys(3, 2, num_words=0)
     entropies = [-sum(p * math.log(p) for p in toy.probs(b"ba").values()) for toy in members]
     raw = [math.exp(-entropy) for entropy in entropies]

@@ -36,7 +36,7 @@ def test_certain_is_certain(name: str) -> None:
     assert gate_rules.make(name, {})(distribution(0, 1, 0)) == pytest.approx(1)
 
 
-def test_among_equals_the_entropy_rule_gives_one_over_their_number() -> None:
+def test_the_entropy_rule_among_equals() -> None:
     assert Entropy()(distribution(0.25, 0.25, 0.25, 0.25, 0)) == pytest.approx(0.25)
 
 
