@@ -1,4 +1,4 @@
-"""What the README says of files, commands and variables is so, and Hugging Face Spaces can read its front matter."""
+"""What README and docs say of files, commands and variables is so; Hugging Face Spaces can read the front matter."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _, _FRONT, TEXT = README.split("---\n", 2)
 SPACE: dict[str, Any] = yaml.safe_load(_FRONT)
+USAGE = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
 def test_a_space_can_be_made_of_it() -> None:
@@ -28,19 +30,25 @@ def test_a_space_can_be_made_of_it() -> None:
 
 @pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))  # type: ignore[attr-defined]
 def test_every_command_is_told(command: str) -> None:
-    assert re.search(rf"`(python -m gac_app )?{command}\b", TEXT)
+    assert re.search(rf"`(python -m gac_app )?{command}\b", USAGE)
 
 
 def test_every_variable_is_told() -> None:
     code = (ROOT / "gac_app" / "environment.py").read_text(encoding="utf-8")
     variables = set(re.findall(r"\"(GAC_\w+)\"", code))
     assert len(variables) >= 6
-    assert variables <= set(re.findall(r"GAC_\w+", TEXT))
+    assert variables <= set(re.findall(r"GAC_\w+", CONFIGURATION))
 
 
-def test_the_files_it_names_exist() -> None:
-    named = set(re.findall(r"\b(?:scripts|configs|gac_app|static|tests|docs)/[\w./-]*\w", TEXT))
-    assert "scripts/run" in named
+def test_every_preset_is_told() -> None:
+    told = set(re.findall(r"^\| `(configs/[\w.-]+)` \|", CONFIGURATION, re.MULTILINE))
+    assert told == {f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("text", [TEXT, USAGE, CONFIGURATION], ids=["README", "usage", "configuration"])
+def test_the_files_it_names_exist(text: str) -> None:
+    named = set(re.findall(r"\b(?:scripts|configs|gac_app|static|tests|docs)/[\w./-]*\w", text))
+    assert named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
@@ -50,5 +58,7 @@ def test_its_links_to_files_lead_somewhere() -> None:
 
 
 def test_its_python_is_python() -> None:
-    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
-        compile(block, "README.md", "exec")
+    blocks = re.findall(r"```python\n(.*?)```", USAGE, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        compile(block, "usage.md", "exec")
