@@ -54,6 +54,7 @@ function legend(run) {
 function newCard(stream, run, painter, actions) {
   const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
   const card = new kind(stream, run, painter, actions);
+  if (run.swap && stream.key !== BESIDE) card.swapAt = run.branch_position;
   if (run.is_own) offerMore(card, run, actions.onAsk);
   return card;
 }
