@@ -19,7 +19,8 @@ site = lab_site
 ALL_SAID = """() => {
   const page = document.body.cloneNode(true), texts = [];
   const others = ['script, style, svg, canvas, footer, nav, bdi, kbd, code, [dir=auto], .gac-written, .gac-rendered',
-    '.vega-embed, .gac-spoken, .gac-diff optgroup, #gac-examples, .gac-look-language, [name=language], .progress-text, .overflow-menu'];
+    '.vega-embed, .gac-spoken, .gac-diff optgroup, #gac-examples, .gac-look-language, [name=language]',
+    '.progress-text, .overflow-menu'];
   for (const part of page.querySelectorAll(others.join())) part.remove();
   const walker = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) texts.push(walker.currentNode.data);
