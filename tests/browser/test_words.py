@@ -114,8 +114,12 @@ def test_german_is_what_a_german_browser_gets(serve: Server, open_page: Opener) 
     page.page.click(".gac-settings summary:has-text('Für Fortgeschrittene')")
     page.page.fill("#gac-set-temperature", "9")
     page.page.wait_for_selector(".gac-field-note:text('0 oder eine Zahl von 0,01 bis 5 eingeben.')")
-    page.page.fill("#gac-set-temperature", "0")
+    page.page.fill("#gac-set-top_k", "-1")
+    page.page.wait_for_selector("#gac-set-top_k-note:text('Eine ganze Zahl von 0')")
     page.page.click(".gac-settings [data-act=close]")
+    page.page.fill("#gac-prompt textarea", "Und dann?")
+    page.page.click("#gac-prompt .submit-button")
+    page.page.wait_for_selector(".gac-notice:text('Einstellungen: Temperatur und Top-k bitte ansehen.')")
 
 
 def test_a_language_without_a_table_is_english(serve: Server, open_page: Opener) -> None:
