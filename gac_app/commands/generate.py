@@ -41,7 +41,7 @@ def generate(
     gate_policy: Annotated[
         GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
     ] = None,
-    gate_rule: Annotated[str | None, typer.Option(help="What the gate's confidence is: margin, entropy ...")] = None,
+    gate_rule: Annotated[str | None, typer.Option(help="Gate rule: margin, entropy ...")] = None,
     gate_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, of the gate rule; several times.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="A weight rule: average, score, posterior ...; or NAME=2,NAME=1.")

@@ -11,6 +11,7 @@ from gac_app.storage import HistoryFilter
 from gac_app.storage.history import SORTS
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
+from gac_app.ui.spelling import label_of
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
@@ -63,7 +64,7 @@ def build_history(service: RunService) -> gr.HTML:
     return gr.HTML(
         value="",
         html_template=markup_of("history"),
-        js_on_load=script_of("core", "dialog", "history_filters", "history_rows", "history"),
+        js_on_load=script_of("dialog", "history_filters", "history_rows", "history"),
         server_functions=list(functions),
         apply_default_css=False,
         elem_id="gac-history",
@@ -104,5 +105,6 @@ def _row(summary: RunSummary) -> Reply:
         "num_tokens": summary.num_tokens,
         "num_ensembled": summary.num_ensembled,
         "branch_position": summary.branch_position,
+        "swap": summary.swap and [label_of(token) for token in summary.swap],
         "is_shared": summary.is_shared,
     }

@@ -4,20 +4,23 @@
 const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
 const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
 
-const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? "Ensemble");
+const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? t("ensemble"));
 
 /** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown. */
 function markdownOf(board) {
   const { run, streams } = board, names = titlesOf(board);
   const asked = run.prompt.split("\n").map((line) => `> ${line}`).join("\n");
-  const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || "(no answer)"}\n\n*${figuresOf(stream)}*`);
-  return `${asked}\n\n*${run.settings}*\n\n${answers.join("\n\n")}\n`;
+  const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || t("export.no-answer")}\n\n*${figuresOf(stream)}*`);
+  return `${asked}\n\n*${originOf(run).join("*\n\n*")}*\n\n${answers.join("\n\n")}\n`;
 }
 
+/** Its settings, and what it comes from. */
+const originOf = (run) => [saidParts(run.settings), ...(run.parent || run.swap ? [branchWords(run)] : [])];
+
 function figuresOf({ tokens, numGated, member, end }) {
-  const parts = [plural(tokens.length, "token")];
-  if (member < 0 && tokens.length) parts.push(`${percent(numGated / tokens.length)} ensembled`);
-  if (end) parts.push(seconds(end.seconds), end.digest ? `digest ${end.digest.slice(0, 16)}` : "");
+  const parts = [t("count.tokens", { n: tokens.length })];
+  if (member < 0 && tokens.length) parts.push(t("export.ensembled", { share: percent(numGated / tokens.length) }));
+  if (end) parts.push(seconds(end.seconds), end.digest ? t("export.digest", { digest: end.digest.slice(0, 16) }) : "");
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -25,20 +28,19 @@ function figuresOf({ tokens, numGated, member, end }) {
 function articleOf(board) {
   const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
   return h("article", { class: "run" },
-    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), h("p", { text: run.settings })),
+    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), ...originOf(run).map((text) => h("p", { text }))),
     legendOf(run, view),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
       h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
       h("p", { class: "figures", text: figuresOf(card.stream) }),
-      view === "rendered" ? renderedCopy(card) : markedCopy(card, view)))),
-    h("footer", { text: "GaC side by side" }));
+      view === "rendered" ? renderedCopy(card) : markedCopy(card, view, run)))),
+    h("footer", { text: document.title }));
 }
 
 function legendOf(run, view) {
-  const words = { gate: "marked: the gate was unsure and the others were asked; the line tells who carried the token", winner: "colour and line: who carried the token", confidence: "the darker, the less sure" }[view];
-  if (!words) return null;
+  if (!["gate", "winner", "confidence"].includes(view)) return null;
   const who = view === "confidence" ? [] : run.members.map((name, index) => h("span", {}, h("i", { class: `swatch w${index % 6}` }), " ", h("bdi", { text: name }), " "));
-  return h("p", { class: "legend" }, `${words} `, ...who);
+  return h("p", { class: "legend" }, `${t(`export.legend.${view}`)} `, ...who);
 }
 
 function renderedCopy(card) {
@@ -50,14 +52,15 @@ function renderedCopy(card) {
 }
 
 /** The answer's lines, what looks alike as one span; marks end where characters do, so that none is cut. */
-function markedCopy(card, view) {
-  const { marks, text, isEnsemble } = card.tokens, kinds = KINDS_OF_VIEW[view], root = h("div", { class: "text" });
+function markedCopy(card, view, run) {
+  const { marks, text, isEnsemble } = card.tokens, isSwapped = ({ tokens }) => run.swap && card.stream.key !== BESIDE && tokens.some(({ index }) => index === run.branch_position);
+  const kinds = KINDS_OF_VIEW[view], root = h("div", { class: "text" });
   let at = 0;
   for (const line of text.lines) {
     const end = line.start + line.node.length, element = h("div", { class: line.root.classList.contains("is-code") ? "line code" : "line", dir: line.root.dir });
     let last = null;
     while (at < marks.all.length && !marks.all[at].isEnd && marks.all[at].start < end) {
-      const mark = marks.all[at], names = namesOf(mark, isEnsemble), look = kinds.map((kind) => names[kind]).filter(Boolean).join(" ");
+      const mark = marks.all[at], names = namesOf(mark, isEnsemble), look = [...kinds.map((kind) => names[kind]), isSwapped(mark) && "swapped"].filter(Boolean).join(" ");
       const part = marks.text.slice(Math.max(mark.start, line.start), Math.min(mark.end, end));
       if (last?.className === look) last.append(part);
       else element.append(last = look ? h("span", { class: look, text: part }) : h("span", { text: part }));
@@ -99,5 +102,5 @@ async function pictureOf(board) {
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   context.drawImage(image, 0, 0);
-  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error("the picture is too large"))), "image/png"));
+  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error(t("export.too-large")))), "image/png"));
 }

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import InlineMember

@@ -12,9 +12,9 @@ from gac_app.ui.wording import comparison_in_words, settings_in_words
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "gate Small · others asked below 50% · equal weights · prefix alignment · greedy · up to 256 tokens"),
+        ({}, "gate Small · others asked below 50 % · equal weights · prefix alignment · greedy · up to 256 tokens"),
         ({"alignment": "paper"}, "paper alignment"),
-        ({"gate_policy": "eager"}, "others asked below 50% · reading along · equal"),
+        ({"gate_policy": "eager"}, "others asked below 50 % · reading along · equal"),
         ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
         (
             {"mode": "agreement", "alignment": "unite"},
@@ -23,7 +23,7 @@ from gac_app.ui.wording import comparison_in_words, settings_in_words
         ({"weights": "posterior"}, "posterior weights ·"),
         ({"weights": "posterior", "posterior_decay": 0.9}, "posterior weights, memory 0.9"),
         ({"combine": "power", "combine_params": {"exponent": 3}}, "prefix alignment · power mean, exponent 3 · greedy"),
-        ({"gate_rule": "margin"}, "others asked below 50% · confidence: margin · equal"),
+        ({"gate_rule": "margin"}, "others asked below 50 % · confidence: margin · equal"),
         ({"weights": "entropy"}, "weights by certainty ·"),
         ({"combine": "no-more"}, "prefix alignment · no-more · greedy"),
         ({"weights": {"Small": 3, "Large": 1}}, "own weights (Small 3, Large 1)"),

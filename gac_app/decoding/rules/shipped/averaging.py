@@ -22,9 +22,7 @@ class Mean(LinearRule):
     """GaC (arXiv 2406.12585, section 3.1): q = sum_m w_m p_m."""
 
 
-@combine_rules.register(
-    "geometric", "Geometric mean", "A product of experts: a token needs something from every member."
-)
+@combine_rules.register("geometric", "Geometric mean", "A product of experts: one member can rule a token out.")
 class Geometric(CombineRule):
     """q ~ prod_m p_m ^ w_m (Hinton 2002; f-ensembles, arXiv 2603.05432). What one rules out, all do."""
 
@@ -35,7 +33,9 @@ class Geometric(CombineRule):
         return product_U
 
 
-@combine_rules.register("power", "Power mean", "Between the members' minimum, the mean and their maximum.")
+@combine_rules.register(
+    "power", "Power mean", "Between the minimum, the mean and the maximum of the members' probabilities."
+)
 class Power(CombineRule):
     """q ~ (sum_m w_m p_m ^ a) ^ (1/a) (arXiv 2603.05432). a = 1 is the mean, a -> 0 the geometric one."""
 
@@ -44,7 +44,7 @@ class Power(CombineRule):
         ge=-20,
         le=20,
         title="Exponent",
-        description="Above 1 the surer member counts more; below 0 the most doubtful one. 0 is the geometric mean.",
+        description="1 is the mean, 0 the geometric mean. Larger values favour the more confident member.",
     )
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ _LEAST = 1e-6  # of an amateur's probability: below, it is noise
 
 
 @combine_rules.register(
-    "contrastive", "Contrastive", "What the gate, the expert, finds likely and the others, the amateurs, do not."
+    "contrastive", "Contrastive", "What the gate (the expert) finds likely and the others (the amateurs) do not."
 )
 class Contrastive(CombineRule):
     """With the expert p, the gate, and the amateurs' weighted mean a:
@@ -36,10 +36,14 @@ class Contrastive(CombineRule):
         gt=0,
         le=1,
         title="Plausibility",
-        description="Share of the likeliest token's probability that it takes.",
+        description="Tokens with less than this share of the likeliest token's probability are left out.",
     )
     strength: float = Field(
-        1.0, ge=0, le=20, title="Strength", description="How much the amateurs' liking speaks against a token; 0 = not."
+        1.0,
+        ge=0,
+        le=20,
+        title="Strength",
+        description="How much the amateurs' probability counts against a token. 0 is off.",
     )
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:

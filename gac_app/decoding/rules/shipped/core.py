@@ -20,7 +20,9 @@ _IN_PLAY = 1e-3  # probability of a token on which members can be said to differ
 _LEAST_ENTROPY = 1e-3  # nats; a member that is quite sure does not count without bound
 
 
-@combine_rules.register("core", "CoRE", "Damps tokens on which members disagree, and members that are unsure or alone.")
+@combine_rules.register(
+    "core", "CoRE", "Lowers tokens on which members disagree, and members that are unsure or alone in their view."
+)
 class Core(CombineRule):
     """Of the tokens V to which some member gives 0.001 or more, with the plain average a and a member's disparity
     d_m = |p_m - a|, the consistency is, with the steepness b,
@@ -40,7 +42,7 @@ class Core(CombineRule):
         gt=0,
         le=50,
         title="Steepness",
-        description="The larger, the less tokens count on which members differ.",
+        description="The larger, the less a token counts on which members disagree.",
     )
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ class MaxProb(GateRule):
         return gate.top[0][1]
 
 
-@gate_rules.register("margin", "Margin", "By how much the gate's likeliest token leads its second.")
+@gate_rules.register("margin", "Margin", "The gate's largest probability minus its second largest.")
 class Margin(GateRule):
     """p_1 - p_2 of the sorted probabilities (AdaFuse, arXiv 2601.06022)."""
 
@@ -29,7 +29,7 @@ class Margin(GateRule):
         return first[1] - (others[0][1] if others else 0.0)
 
 
-@gate_rules.register("entropy", "Entropy", "One over the number of tokens among which the gate wavers: its perplexity.")
+@gate_rules.register("entropy", "Entropy", "1 divided by the perplexity of the gate's distribution.")
 class Entropy(GateRule):
     """exp(-H(p)): 1 where it is certain, 1/n where n tokens are equally likely."""
 
@@ -38,7 +38,9 @@ class Entropy(GateRule):
 
 
 @gate_rules.register(
-    "agreement", "Agreement", "The gate decides alone where all members' likeliest token is its own; no threshold."
+    "agreement",
+    "Agreement",
+    "The gate decides alone where all members have the same likeliest token. It has no threshold.",
 )
 class Agreement(GateRule):
     """After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the

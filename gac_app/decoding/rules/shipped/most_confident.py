@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import torch
 
 
-@combine_rules.register("most-confident", "Most confident", "At each step the distribution of the surest member alone.")
+@combine_rules.register(
+    "most-confident", "Most confident", "At each step, the distribution of the most confident member alone."
+)
 class MostConfident(CombineRule):
     """q = p_m of the m with the largest w_m max p_m; of equals the first. To compare the means with."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@combine_rules.register("sharpened", "Sharpened mean", "The mean, made more decided where no token stands out in it.")
+@combine_rules.register("sharpened", "Sharpened mean", "The mean, sharpened where no token stands out.")
 class Sharpened(CombineRule):
     """With the mean a: q = a where its largest probability is at least `below`, else q ~ a ^ (1 / temperature).
 
@@ -21,11 +21,13 @@ class Sharpened(CombineRule):
     """
 
     below: float = Field(
-        0.5, ge=0, le=1, title="Sharpen below", description="Largest probability under which the mean is too smooth."
+        0.5,
+        ge=0,
+        le=1,
+        title="Sharpen below",
+        description="Sharpens where the largest probability of the mean is below this.",
     )
-    temperature: float = Field(
-        0.5, gt=0.01, le=1, title="Temperature", description="The lower, the more the likeliest token stands out."
-    )
+    temperature: float = Field(0.5, gt=0.01, le=1, title="Temperature", description="The lower, the sharper.")
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         mean_U = weighted_sum(probs_MU, weights_M)

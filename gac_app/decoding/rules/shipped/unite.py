@@ -27,7 +27,9 @@ class Unite(CombineRule):
 
     can_score: ClassVar[bool] = False  # most texts have no probability
 
-    top_k: int = Field(10, ge=1, le=1000, title="Top-k", description="So many of each member's likeliest tokens.")
+    top_k: int = Field(
+        10, ge=1, le=1000, title="Top-k", description="Unites this many of each member's likeliest tokens."
+    )
 
     _mappings: tuple[VocabMapping, ...] = PrivateAttr(())
 

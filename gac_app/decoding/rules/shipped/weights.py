@@ -21,7 +21,7 @@ class Score(WeightRule):
     """w_m = s_m / sum s (GaC, section 3.2). The scores stand in the configuration, and come as the prior."""
 
 
-@weight_rules.register("posterior", "Posterior", "Whoever foretold this text best counts most.")
+@weight_rules.register("posterior", "Posterior", "The member that predicted the answer so far best counts most.")
 class Posterior(WeightRule):
     """w_m ~ prior_m times the probability that m gave to the answer so far: Bayesian model averaging."""
 
@@ -30,7 +30,7 @@ class Posterior(WeightRule):
         gt=0,
         le=1,
         title="Memory",
-        description="What the evidence of a step earlier counts; 100 % forgets nothing.",
+        description="How much evidence counts one step later. 100 % forgets nothing.",
     )
 
     @property
@@ -39,7 +39,7 @@ class Posterior(WeightRule):
 
 
 @weight_rules.register(
-    "prompt-perplexity", "By the prompt's perplexity", "Whoever finds the prompt most natural counts most."
+    "prompt-perplexity", "Prompt perplexity", "The member with the lowest perplexity on the prompt counts most."
 )
 class PromptPerplexity(WeightRule):
     """w_m ~ prior_m exp(-L_m / t) (PackLLM-sim, arXiv 2404.11531), with L_m the nats per byte that the prompt's text
@@ -50,7 +50,7 @@ class PromptPerplexity(WeightRule):
     needs_prompt: ClassVar[bool] = True
 
     temperature: float = Field(
-        0.2, gt=0.001, le=100, title="Temperature", description="The lower, the more the better reader counts."
+        0.2, gt=0.001, le=100, title="Temperature", description="The lower, the more the perplexity matters."
     )
 
     def __call__(self, seen: Seen) -> Mapping[str, float]:
@@ -59,7 +59,7 @@ class PromptPerplexity(WeightRule):
         return {name: prior * math.exp((least - nats[name]) / self.temperature) for name, prior in seen.prior.items()}
 
 
-@weight_rules.register("entropy", "By certainty", "Whoever is surer at this step counts more.")
+@weight_rules.register("entropy", "By certainty", "The lower a member's entropy at this step, the more it counts.")
 class Entropy(WeightRule):
     """w_m ~ prior_m exp(-H_m / t), with H_m the entropy of m's distribution in nats: the confidence weights of CoRE
     (arXiv 2510.13855) as a softmax, so that a member without any doubt does not silence all others.
@@ -68,7 +68,7 @@ class Entropy(WeightRule):
     looks: ClassVar[bool] = True
 
     temperature: float = Field(
-        1.0, gt=0.001, le=100, title="Temperature", description="The lower, the more the surest member counts."
+        1.0, gt=0.001, le=100, title="Temperature", description="The lower, the more the entropy matters."
     )
 
     def __call__(self, seen: Seen) -> Mapping[str, float]:
