@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree
 
+import pytest
+
 from gac_app.charts import MEMBERS, Panel, Series, heat_map, line_charts, to_png, to_svg
 
 HOSTILE = '<script>alert("&")</script> var(--ink) var(--none)'
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.mark.slow
 def test_a_chart_takes_the_pages_colours() -> None:
     [plot] = line_charts("t", [Panel("x", "y", {"a": Series([(0, 0), (2, 20)], MEMBERS[1]), "b": Series([(1, 1)])})])
     assert plot["layer"][0]["encoding"]["color"]["scale"] == {

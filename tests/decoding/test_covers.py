@@ -81,6 +81,7 @@ def check(told: Told) -> Expected:
     return wanted
 
 
+@pytest.mark.slow
 @MANY
 @given(told=told_toys(), data=st.data())
 @pytest.mark.usefixtures("exact")
@@ -93,6 +94,7 @@ def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> N
         assert check(told).untracked == 0
 
 
+@pytest.mark.slow
 @MANY
 @given(told=told_toys(), data=st.data())
 @pytest.mark.usefixtures("exact")
@@ -108,6 +110,7 @@ def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: 
             break
 
 
+@pytest.mark.slow
 @MANY
 @given(told=told_toys(is_canonical=st.just(True)), seed=st.integers(0, 99))
 @pytest.mark.usefixtures("exact")
@@ -118,6 +121,7 @@ def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) 
         assert check(told).untracked == 0
 
 
+@pytest.mark.slow
 @MANY
 @given(told=told_toys(), letters=st.lists(st.integers(0, 2), min_size=1, max_size=5), was_told=st.booleans())
 @pytest.mark.usefixtures("exact")

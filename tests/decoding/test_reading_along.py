@@ -131,6 +131,7 @@ def test_a_session_stopped_while_members_read_along_is_freed(threaded: Any) -> N
     assert [model.num_held for model in models] == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 @pytest.mark.parametrize("kind", ["raise", "nan"])
 @pytest.mark.parametrize("member", [InlineMember, ThreadMember])

@@ -58,6 +58,7 @@ def _drawn(count: int, sharpness: float, seed: int = 1) -> list[ScoredChoices]:
 
 
 class TestErrors:
+    @pytest.mark.slow
     @given(st.integers(0, 10_000), st.integers(1, 200), st.integers(2, 5), st.floats(0.1, 5))
     def test_ece_is_that_of_torchmetrics(self, seed: int, count: int, num_choices: int, spread: float) -> None:
         scored = _scored(np.random.default_rng(seed).normal(0, spread, (count, num_choices)), seed)
@@ -147,6 +148,7 @@ class TestTemperature:
         assert fit_temperature([ScoredChoices((0.0, -1.0), 0)]) == pytest.approx(0.01)
         assert fit_temperature([ScoredChoices((0.0, -1.0), 1)]) == pytest.approx(100)
 
+    @pytest.mark.slow
     def test_it_is_checked_on_the_half_it_was_not_fitted_on(self) -> None:
         scored = _drawn(2_000, 3.0)
         scaling = scale_temperature(scored)

@@ -83,6 +83,7 @@ def test_prefixes_equal_the_obvious_search(own: set[bytes], other: set[bytes]) -
     assert _prefixes(own, other, sorted(other)) == PrefixCounts(len(found), len(found - other))
 
 
+@pytest.mark.slow
 def test_word_sets_are_complete() -> None:
     sets = {words.name: words.words for words in word_sets()}
     assert len(LANGUAGES) == 20

@@ -97,6 +97,7 @@ def _num_kept(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in (folder / "cache" / "evaluation").glob("*.jsonl"))
 
 
+@pytest.mark.slow
 def test_answers_that_are_to_be_reproducible_are_kept_apart(folder: Path) -> None:
     for num_kept, how in ((3, []), (3, []), (6, ["--reproducible", "on"])):
         assert _call(folder, *_colours(folder), "--limit", "1", *how).exit_code == 0

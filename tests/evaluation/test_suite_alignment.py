@@ -81,6 +81,7 @@ def test_a_figure_over_kinds_counts_each_by_its_prompts() -> None:
     assert report.figure("s", ("json",), "script") is None
 
 
+@pytest.mark.slow
 def test_every_system_is_measured_on_every_kind() -> None:
     ensemble = two_random()
     ticks: list[tuple[int, int]] = []

@@ -80,6 +80,7 @@ def comparable(steps: list[StepTrace]) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["gate", "every-step"])
 @pytest.mark.parametrize("kind", DETAILS)
 @pytest.mark.parametrize("culprit", NAMES)
@@ -95,6 +96,7 @@ def test_by_default_an_error_names_the_member(lab: Lab, culprit: str, kind: Any,
     assert finished.text == b"".join(step.token for step in steps).decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DETAILS)
 @pytest.mark.parametrize("mode", ["gate", "every-step"])
 @pytest.mark.parametrize("culprit", NAMES)

@@ -302,6 +302,7 @@ def spellable(vocabulary: MemberVocabulary, text: str) -> bytes:
     return text.encode().translate(None, lacking)
 
 
+@pytest.mark.slow
 @given(text=texts())
 @settings(max_examples=100)
 def test_bytes_of_ids_are_the_texts(model: Model, text: str) -> None:

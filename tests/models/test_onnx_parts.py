@@ -73,6 +73,7 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
             assert model.engine == engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["zeros", "cut short", "a graph of noise", "gone", "no checksums"])
 def test_what_was_damaged_is_made_anew(
     damage: str, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

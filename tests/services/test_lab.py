@@ -157,6 +157,7 @@ def test_a_visitor_starts_so_many_studies_within_an_hour(tmp_path: Path, monkeyp
     study(ALICE)
 
 
+@pytest.mark.slow
 def test_answers_of_a_cancelled_study_are_not_asked_again(tmp_path: Path) -> None:
     lab = lab_of(slow_pair(), tmp_path)
     lab.start(ALICE, "eval", "trivia", 4)

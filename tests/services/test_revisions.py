@@ -26,6 +26,7 @@ def test_a_revised_prompt_takes_the_run_s_place(house: House) -> None:
     assert asked == ["First?", "Second?", "Third?"]
 
 
+@pytest.mark.slow
 def test_other_settings_stand_beside_and_like_ones_do_not(house: House) -> None:
     service = house.service()
     run = answer(service)

@@ -284,6 +284,7 @@ def test_a_context_that_fills_up_ends_the_answer_with_length(house: House) -> No
     assert "limit of 100" in run.streams["member:b"].finished.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["", "short", "x" * 129, None, 7])
 def test_a_visitor_without_a_proper_key_is_refused(house: House, key: Any) -> None:
     service = house.service()

@@ -57,6 +57,7 @@ HOW = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOW, ids=lambda how: "-".join(map(str, how.values())))
 def test_turns_and_branches_say_what_they_would_say_unshared(house: House, how: dict[str, object]) -> None:
     service = house.service()

@@ -126,6 +126,7 @@ def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore)
     assert service.find(ALICE, runs[-1].id) is runs[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nan", "inf", "raise", "hang"])
 def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]

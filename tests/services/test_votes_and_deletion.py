@@ -18,6 +18,7 @@ def slow_models() -> list[FakeModel]:
     return [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.002)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["ensemble", "member:a", "member:b", "tie", "all-bad"])
 def test_a_vote_is_kept_with_the_run(house: House, outcome: str) -> None:
     service = house.service()
@@ -59,6 +60,7 @@ def test_a_stored_run_may_be_judged_after_a_restart(house: House) -> None:
     assert service.find(ALICE, run.id).outcome is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["", "member:nobody", "ENSEMBLE", None, ["tie"]])
 def test_a_bad_outcome_is_refused_and_stops_nothing(house: House, outcome: Any) -> None:
     service = house.service(slow_models())

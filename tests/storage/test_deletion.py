@@ -113,6 +113,7 @@ def hammer(store: Store, path: Path, num_deletions: int) -> list[bytes]:
     return keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_deletions", [120, pytest.param(10_000, marks=pytest.mark.long)])
 def test_deletions_leave_nothing_under_concurrent_writing(store: Store, path: Path, num_deletions: int) -> None:
     keys = hammer(store, path, num_deletions)

@@ -79,6 +79,7 @@ def test_no_byte_token_is_fed_where_an_ordinary_one_exists(mappings: list[VocabM
             assert (fed in gemma.vocabulary.byte_ids) is (bytes([byte]) not in ordinary)
 
 
+@pytest.mark.slow
 def test_a_projected_distribution_keeps_each_ids_mass(mappings: list[VocabMapping]) -> None:
     for mapping in mappings:
         tokens, ends = mapping.vocabulary.token_bytes, mapping.vocabulary.end_ids
