@@ -11,7 +11,7 @@ from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key,
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_text
 
 
@@ -161,5 +161,6 @@ def delete_visitor(session: Session, visitor_key: str) -> None:
     is_visitor = VisitorSession.key_hash == hash_key(visitor_key)
     visitor_id = select(VisitorSession.id).where(is_visitor).scalar_subquery()
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
-    destroy_keys(session, select(Study.key_id).where(Study.visitor_id == visitor_id))
+    for table in (Study, Battle):
+        destroy_keys(session, select(table.key_id).where(table.visitor_id == visitor_id))
     session.execute(delete(VisitorSession).where(is_visitor))

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import changes, history, queries, studies
+from gac_app.storage import battles, changes, history, queries, studies
+from gac_app.storage.battles import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
@@ -168,6 +169,39 @@ class Store:
         with reading(self._engine) as session:
             return studies.load(session, visitor_key, study_id)
 
+    def start_battle(self, new: NewBattle) -> Future[None]:
+        return self._write(lambda session: battles.start(session, new))
+
+    def update_battle(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
+        """Write what came of a battle so far."""
+        return self._write(lambda session: battles.update(session, battle_id, status, body))
+
+    def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
+        """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
+        return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
+
+    def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
+        """Delete a battle as `delete_run` does a run."""
+        return self._delete(lambda session: battles.remove(session, visitor_key, battle_id))
+
+    def load_battle(self, visitor_key: str, battle_id: str) -> StoredBattle:
+        """A visitor's battle. Raises NotFoundError, DamagedError."""
+        with reading(self._engine) as session:
+            return battles.load(session, visitor_key, battle_id)
+
+    def votes(self, visitor_key: str = "") -> list[VoteRow]:
+        """The votes on battles that stand, of one visitor or of everybody, oldest first."""
+        with reading(self._engine) as session:
+            return battles.votes(session, visitor_key)
+
+    def export_battles(self, visitor_key: str = "") -> Iterator[StoredBattle]:
+        """All battles of one visitor or of everybody, oldest first."""
+        return battles.export(self._engine, visitor_key)
+
+    def import_battle(self, battle: StoredBattle) -> Future[bool]:
+        """Add a battle of another database with its judgements; whether anything of it was new."""
+        return self._writer.submit(lambda: self._transact(lambda session: battles.import_battle(session, battle)))
+
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a bare number."""
         return queries.export(self._engine)
@@ -194,6 +228,6 @@ class Store:
     def _delete(self, work: Callable[[Session], None]) -> Future[None]:
         return self._writer.submit(lambda: self._transact(work), lambda: scrub(self._engine))
 
-    def _transact(self, work: Callable[[Session], None]) -> None:
+    def _transact(self, work: Callable[[Session], T]) -> T:
         with writing(self._engine) as session:
-            work(session)
+            return work(session)
