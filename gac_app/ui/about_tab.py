@@ -7,7 +7,7 @@ from html import escape
 import gradio as gr
 
 from gac_app.config import Config, MemberConfig
-from gac_app.ui.assets import markup_of
+from gac_app.ui.assets import markup_of, script_of
 
 _MEMBERS_SLOT = "<!-- members -->"
 
@@ -17,7 +17,7 @@ def build_about(config: Config) -> gr.HTML:
     members = "".join(_member(member) for member in config.members)
     return gr.HTML(
         value=markup_of("about").replace(_MEMBERS_SLOT, members),
-        js_on_load=None,
+        js_on_load=script_of(),
         apply_default_css=False,
         elem_id="gac-about",
     )

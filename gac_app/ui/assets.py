@@ -9,7 +9,10 @@ from typing import Any
 import gradio as gr
 from gradio.themes.utils import fonts
 
+from gac_app.ui.words import translations
+
 STATIC_DIR = Path(__file__).resolve().parents[2] / "static"
+_ALWAYS = ("words", "core")
 _STYLES = (
     "palette",
     "frame",
@@ -30,23 +33,24 @@ _STYLES = (
 
 
 def page_assets() -> dict[str, Any]:
-    """Keyword arguments for `gr.mount_gradio_app` or `Blocks.launch`: theme, styles and head."""
+    """Keyword arguments for `gr.mount_gradio_app` or `Blocks.launch`: theme, styles, head and words."""
     return {
         "theme": _theme(),
         "css_paths": [STATIC_DIR / "css" / f"{name}.css" for name in _STYLES],
         "head": '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">',
+        "i18n": translations(),
     }
 
 
 @cache
 def script_of(*names: str, libraries: tuple[str, ...] = ()) -> str:
-    """The named files of `static/js` as one script for `js_on_load`: plain scripts that share one scope.
+    """`words`, `core` and the named files of `static/js` as one script for `js_on_load`: they share one scope.
 
     Args:
         libraries: of `static/vendor`, before them.
     """
     vendored = [STATIC_DIR / "vendor" / f"{name}.min.js" for name in libraries]
-    own = [STATIC_DIR / "js" / f"{name}.js" for name in names]
+    own = [STATIC_DIR / "js" / f"{name}.js" for name in dict.fromkeys((*_ALWAYS, *names))]
     return '"use strict";\n' + "\n".join(path.read_text("utf-8") for path in (*vendored, *own))
 
 

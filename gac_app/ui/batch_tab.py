@@ -29,7 +29,7 @@ def build_batch(service: RunService, batches: Batches) -> gr.HTML:
     return gr.HTML(
         value="",
         html_template=markup_of("batch"),
-        js_on_load=script_of("core", "lab_own", "batch_table", "batch"),
+        js_on_load=script_of("lab_own", "batch_table", "batch"),
         server_functions=batch_functions(service, batches),
         apply_default_css=False,
         elem_id="gac-batch",

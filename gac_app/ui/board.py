@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 _SCRIPTS = (
-    "core", "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
+    "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
     "toolbar", "reading", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.ui.assets import script_of
 from gac_app.ui.board import build_board
 from gac_app.ui.run_handlers import RunHandlers
+from gac_app.ui.words import word
 
 if TYPE_CHECKING:
     from gac_app.services.lab import Lab
@@ -27,7 +28,7 @@ _BEFORE_RUN = """async (key, conversation, prompt) => {
   return [window.gac.visitorKey(), conversation, prompt, window.gac.settings()];
 }"""
 _SUMMARY = (
-    '<button type="button" class="gac-summary" aria-haspopup="dialog"><b>Settings</b> '
+    '<button type="button" class="gac-summary" aria-haspopup="dialog"><b data-t="settings"></b> '
     '<span class="gac-summary-text"></span></button>'
 )
 _FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
@@ -43,7 +44,7 @@ class CompareTab:
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
-            self._turns = _drawn_by("turns", '<ol class="gac-turns" aria-label="Earlier turns" hidden></ol>')
+            self._turns = _drawn_by("turns", '<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
             self._board = build_board(service)
             with gr.Column(elem_id="gac-dock"):
                 new_conversation = self._build_dock(config)
@@ -59,7 +60,7 @@ class CompareTab:
         with gr.Row(elem_id="gac-under-prompt"):
             _drawn_by("summary", _SUMMARY)
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
-            new_conversation = gr.Button("New conversation", size="sm", elem_id="gac-new")
+            new_conversation = gr.Button(word("prompt.new"), size="sm", elem_id="gac-new")
         gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
         _example_chips(config, self._prompt)
         return new_conversation
@@ -95,13 +96,13 @@ def _prompt_box() -> gr.Textbox:
         lines=1,
         max_lines=8,
         max_length=MAX_PROMPT_CHARS,
-        placeholder="Ask every model at once",
+        placeholder=word("prompt.placeholder"),
         show_label=False,
-        label="Prompt",
+        label=word("prompt"),
         container=False,
         autofocus=True,
-        submit_btn="Run",
-        stop_btn="Stop",
+        submit_btn=word("prompt.run"),
+        stop_btn=word("prompt.stop"),
         elem_id="gac-prompt",
     )
 
@@ -111,7 +112,7 @@ def _drawn_by(script: str, markup: str) -> gr.HTML:
     return gr.HTML(
         value="",
         html_template=markup,
-        js_on_load=script_of("core", script),
+        js_on_load=script_of(script),
         apply_default_css=False,
         elem_id=f"gac-{script}",
     )

@@ -63,7 +63,7 @@ def build_history(service: RunService) -> gr.HTML:
     return gr.HTML(
         value="",
         html_template=markup_of("history"),
-        js_on_load=script_of("core", "dialog", "history_filters", "history_rows", "history"),
+        js_on_load=script_of("dialog", "history_filters", "history_rows", "history"),
         server_functions=list(functions),
         apply_default_css=False,
         elem_id="gac-history",

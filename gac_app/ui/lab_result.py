@@ -63,7 +63,7 @@ class ResultView:
         return gr.HTML(
             value="",
             html_template=markup_of(name),
-            js_on_load=script_of("core", name),
+            js_on_load=script_of(name),
             server_functions=functions,
             apply_default_css=False,
             elem_id=f"gac-{name.replace('_', '-')}",

@@ -35,7 +35,7 @@ class LabTab:
         self.list = gr.HTML(
             value="",
             html_template=markup_of("lab"),
-            js_on_load=script_of("core", "lab_own", "lab"),
+            js_on_load=script_of("lab_own", "lab"),
             server_functions=lab_functions(lab),
             apply_default_css=False,
             elem_id="gac-lab",

@@ -21,8 +21,8 @@ def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
     """The chips; they refresh by a timer until every member is ready."""
     chips = gr.HTML(
         value="",
-        html_template='<ul class="gac-chips" aria-label="Members"></ul><div class="gac-chip-notes"></div>',
-        js_on_load=script_of("core", "members"),
+        html_template='<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>',
+        js_on_load=script_of("members"),
         apply_default_css=False,
         elem_id="gac-members",
     )

@@ -22,7 +22,7 @@ from gac_app.ui.wording import settings_in_words
 if TYPE_CHECKING:
     from gac_app.services.lab import Lab
 
-_SCRIPTS = ("core", "settings_fields", "member_cards", "presets", "settings_panel", "settings")
+_SCRIPTS = ("settings_fields", "member_cards", "presets", "settings_panel", "settings")
 
 
 def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:

@@ -35,7 +35,7 @@ def settings_in_words(settings: Settings) -> str:
 
 
 def _asked(threshold: float) -> str:
-    return "others always asked" if threshold > 1 else f"others asked below {threshold:.0%}"
+    return "others always asked" if threshold > 1 else f"others asked below {threshold * 100:.0f} %"
 
 
 def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:

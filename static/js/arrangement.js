@@ -2,7 +2,7 @@
 // for each that says how it begins. The columns fill the window, and each scrolls by itself.
 
 const LAYOUT_KEY = "gac.layout";
-const LAYOUTS = [["columns", "Columns", "Tabs"], ["stacked", "Stacked", "Stacked"]]; // id; its name on wide and narrow screens
+const LAYOUTS = ["columns", "stacked"];
 const NARROW = matchMedia("(max-width: 999px)");
 const MIN_STAGE = 220; // px
 const PREVIEW_CHARS = 160;
@@ -11,15 +11,15 @@ class Arrangement {
   /** `board`: the root; `columns`: of the cards; `rows`: for one a card; `choice`: for the switch. */
   constructor(board, columns, rows, choice) {
     Object.assign(this, { board, columns, rows, cards: [], shown: 0 });
-    const names = LAYOUTS.map(() => h("span")), name = () => names.forEach((span, index) => { span.textContent = LAYOUTS[index][NARROW.matches ? 2 : 1]; });
-    choice.replaceChildren(...LAYOUTS.map(([id], index) => h("label", {},
+    const names = LAYOUTS.map(() => h("span")), name = () => names.forEach((span, index) => { span.textContent = t(`layout.${LAYOUTS[index]}${NARROW.matches ? ".narrow" : ""}`); });
+    choice.replaceChildren(...LAYOUTS.map((id, index) => h("label", {},
       h("input", { type: "radio", name: "gac-layout", value: id, onchange: () => this.choose(id) }), names[index])));
     NARROW.addEventListener("change", name);
     name();
     let kept = null;
     try { kept = localStorage.getItem(LAYOUT_KEY); } catch { /* storage is forbidden: columns */ }
     this.choice = choice;
-    this.choose(LAYOUTS.some(([id]) => id === kept) ? kept : "columns", false);
+    this.choose(LAYOUTS.includes(kept) ? kept : "columns", false);
     this.watcher = new ResizeObserver(() => this.fit());
     addEventListener("resize", () => this.fit());
     rows.addEventListener("keydown", (event) => this.onKey(event));

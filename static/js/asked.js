@@ -15,27 +15,30 @@ function askedParts(run, ask, keep) {
   const act = (text, title, onclick, extra = "") => h("button", { type: "button", class: `gac-icon ${extra}`, text, title, onclick });
   return [
     h("h2", { dir: "auto", text: run.prompt }),
-    run.is_own ? act("Run again", "Run this prompt again with the same settings", () => ask("rerun", { run: run.id }), "gac-wide") : null,
-    run.is_own ? act("Edit", "Change this prompt and ask again in its place", (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
+    run.is_own ? act(t("run-again"), t("run-again.title"), () => ask("rerun", { run: run.id }), "gac-wide") : null,
+    run.is_own ? act(t("edit"), t("edit.title"), (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
     ...keep,
-    run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: "A run that somebody shares, to be read: nothing here can be changed." }),
-    run.parent ? h("p", { class: "gac-small gac-of-branch" }, run.branch_position === null ? "Asked again in the place of an earlier run. " : `Branched at token ${run.branch_position + 1} of an earlier run. `,
-      act("Open the original", "Show the run that this one branched from", () => ask("open", { run: run.parent }))) : null,
-    h("p", { class: "gac-small gac-ran-with", hidden: true }, `Settings of this run: ${run.settings} `,
-      run.is_own ? act("Compare with the settings below", "Ask the same with the settings that stand under the prompt, and show both ensembles' answers", () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
+    run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
+    run.parent ? h("p", { class: "gac-small gac-of-branch" }, `${branchWords(run)} `,
+      act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent }))) : null,
+    h("p", { class: "gac-small gac-ran-with", hidden: true }, `${t("asked.settings", { settings: saidParts(run.settings) })} `,
+      run.is_own ? act(t("asked.compare"), t("asked.compare.title"), () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
   ].filter(Boolean);
 }
+
+/** What a run made of an earlier one is. */
+const branchWords = (run) => (run.branch_position === null ? t("asked.again") : t("asked.branched", { token: run.branch_position + 1 }));
 
 /** A run made with other settings than those that stand under the prompt says so. */
 function tellSettings(root, run) {
   const line = root.querySelector(".gac-ran-with"), next = document.querySelector(".gac-summary-text")?.textContent;
-  if (line && run) line.hidden = next === run.settings;
+  if (line && run) line.hidden = next === saidParts(run.settings);
 }
 
 /** A field in the prompt's place: Enter asks, Escape leaves it as it was. */
 function editPrompt(button, run, ask) {
   const root = button.closest(".gac-asked"), title = root.querySelector("h2");
-  const field = h("textarea", { class: "gac-edit", rows: "2", "aria-label": "Edit the prompt", dir: "auto" });
+  const field = h("textarea", { class: "gac-edit", rows: "2", "aria-label": t("edit.prompt"), dir: "auto" });
   field.value = run.prompt;
   const end = () => {
     form.replaceWith(title);
@@ -48,8 +51,8 @@ function editPrompt(button, run, ask) {
     ask("revise", { run: run.id, prompt: field.value });
   };
   const form = h("div", { class: "gac-edit-form" }, field,
-    h("button", { type: "button", class: "gac-button", text: "Ask again", onclick: send }),
-    h("button", { type: "button", class: "gac-icon", text: "Cancel", onclick: end }));
+    h("button", { type: "button", class: "gac-button", text: t("ask-again"), onclick: send }),
+    h("button", { type: "button", class: "gac-icon", text: t("cancel"), onclick: end }));
   field.addEventListener("keydown", (event) => {
     if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape") || event.shiftKey) return;
     event.preventDefault();

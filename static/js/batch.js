@@ -11,18 +11,18 @@ async function ask(name, fields = {}) {
   return answerTo(server[name]({ key: visitorKey(), ...fields }));
 }
 
-const say = (text) => { note.textContent = text; };
+const say = (text) => { note.textContent = said(text); };
 
-const names = () => ["Ensemble", ...overview.members];
+const names = () => [t("ensemble"), ...overview.members];
 
 async function open() {
   const reply = await ask("batch_overview");
   if (reply.error) return say(reply.error);
   overview = reply;
   fillFromFile(part("input[type=file]"), form.elements.prompts, overview.max_chars, say);
-  part("thead").replaceChildren(h("tr", {}, h("th", { scope: "col", text: "Prompt" }), h("th", { scope: "col", text: "Ensemble" }),
+  part("thead").replaceChildren(h("tr", {}, h("th", { scope: "col", text: t("batch.prompt") }), h("th", { scope: "col", text: t("ensemble") }),
     ...overview.members.map((name, index) => h("th", { scope: "col" }, memberName(name, index))),
-    h("th", { scope: "col", text: "All" })));
+    h("th", { scope: "col", text: t("batch.all") })));
   await refresh(true);
 }
 
@@ -67,7 +67,7 @@ function showProgress(batch) {
   part(".gac-lab-run").disabled = Boolean(batch) && !batch.is_over;
   if (!batch) return;
   const numDone = batch.rows.filter((row) => row.is_over).length;
-  part(".gac-lab-progress").textContent = batch.is_cancelled ? "Ending" : `${numDone} of ${plural(batch.rows.length, "prompt")}`;
+  part(".gac-lab-progress").textContent = batch.is_cancelled ? t("batch.ending") : t("batch.progress", { done: numDone, n: batch.rows.length });
   part("progress").value = numDone / batch.rows.length;
   cancel.disabled = batch.is_cancelled;
 }

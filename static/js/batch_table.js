@@ -8,13 +8,13 @@ class BatchRow {
 
   /** Not begun, or refused. */
   await(prompt, error) {
-    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: error || "waits" })], prompt);
+    this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("batch.waits") })], prompt);
   }
 
   show(run) {
     this.run = run;
-    const answers = this.names.map((name) => run.answers.find((answer) => answer.name === name)); // some may not have taken part
-    this.draw([...answers.map((answer) => (answer ? this.answer(answer) : h("td"))), this.rest()], run.prompt);
+    const answers = this.names.map((name, index) => answerOf(run, index, name)); // some may not have taken part
+    this.draw([...answers.map((answer, index) => (answer ? this.answer(answer, this.names[index]) : h("td"))), this.rest()], run.prompt);
   }
 
   draw(cells, prompt) {
@@ -22,36 +22,39 @@ class BatchRow {
       h("div", { class: "gac-batch-text", dir: "auto", text: prompt })), ...cells);
   }
 
-  answer({ stream, name, text, reason, detail }) {
+  answer({ stream, text, reason, detail }, name) {
     return h("td", { "data-name": name },
-      h("div", { class: "gac-batch-text", dir: "auto", text: text || (reason ? "(nothing)" : "…") }),
-      reason === "error" ? h("p", { class: "is-error", text: detail || "failed" }) : null,
-      reason ? this.voteButton(stream, name, `${name} best`) : null);
+      h("div", { class: "gac-batch-text", dir: "auto", text: text || (reason ? t("batch.nothing") : "…") }),
+      reason === "error" ? h("p", { class: "is-error", text: said(detail) || t("batch.failed") }) : null,
+      reason ? this.voteButton(stream, name, t("vote.best", { name })) : null);
   }
 
   rest() {
     const isOver = this.run.answers.every((answer) => answer.reason);
     return h("td", { class: "gac-batch-rest" },
-      isOver ? this.voteButton("tie", "Tie", "Tie") : null,
-      isOver ? this.voteButton("all-bad", "All bad", "All bad") : null,
-      h("button", { type: "button", class: "gac-button", text: "Open", "aria-label": `Open prompt ${this.number} in Compare`, onclick: () => this.act("open", this.run) }));
+      isOver ? this.voteButton("tie", t("vote.tie"), t("vote.tie")) : null,
+      isOver ? this.voteButton("all-bad", t("vote.all-bad"), t("vote.all-bad")) : null,
+      h("button", { type: "button", class: "gac-button", text: t("batch.open"), "aria-label": t("batch.open.of", { number: this.number }), onclick: () => this.act("open", this.run) }));
   }
 
   voteButton(outcome, name, label) {
     const isChosen = this.run.outcome === outcome, isVote = !["tie", "all-bad"].includes(outcome);
     return h("button", {
-      type: "button", class: "gac-vote", "aria-pressed": String(isChosen), "aria-label": `Prompt ${this.number}: ${label}`,
-      text: isVote ? (isChosen ? "Best" : "Best?") : name, onclick: () => this.act("vote", this.run, isChosen ? "" : outcome),
+      type: "button", class: "gac-vote", "aria-pressed": String(isChosen), "aria-label": t("batch.vote", { number: this.number, label }),
+      text: isVote ? t(isChosen ? "batch.best" : "batch.best-ask") : name, onclick: () => this.act("vote", this.run, isChosen ? "" : outcome),
     });
   }
 }
+
+/** A column's answer; the first is the ensemble's. */
+const answerOf = (run, index, name) => run.answers.find((answer) => (index ? answer.name === name : answer.stream === "ensemble"));
 
 const cell = (text) => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text); // a spreadsheet computes nothing
 const quoted = (text) => `"${cell(text).replaceAll('"', '""')}"`;
 
 function batchCsv(runs, names) {
   const heading = ["prompt", ...names, "vote"];
-  const lines = runs.map((run) => [run.prompt, ...heading.slice(1, -1).map((name) => run.answers.find((answer) => answer.name === name)?.text ?? ""), run.outcome ?? ""]);
+  const lines = runs.map((run) => [run.prompt, ...names.map((name, index) => answerOf(run, index, name)?.text ?? ""), run.outcome ?? ""]);
   return [heading, ...lines].map((line) => line.map(quoted).join(",")).join("\n");
 }
 

@@ -15,11 +15,11 @@ function candidateBar(candidate, memberIndex, onBranch) {
   })));
   const label = h("bdi", { class: candidate.is_end ? "gac-label is-end" : "gac-label", text: candidate.label });
   const branch = onBranch && !candidate.is_chosen
-    ? h("button", { type: "button", class: "gac-branch", text: "Branch", title: "Branch from here: start a new run with this token",
-        "aria-label": `Branch from here with ${candidate.label}`, onclick: () => onBranch(candidate) })
+    ? h("button", { type: "button", class: "gac-branch", text: t("branch"), title: t("branch.title"),
+        "aria-label": t("branch.with", { token: candidate.label }), onclick: () => onBranch(candidate) })
     : null;
   const kind = candidate.is_chosen ? "is-chosen" : candidate.is_longer ? "is-longer" : null;
-  return h("li", { class: kind, title: candidate.is_longer ? "begins with the token chosen" : null },
+  return h("li", { class: kind, title: candidate.is_longer ? t("candidate.longer") : null },
     label, bar, h("span", { class: "gac-prob", text: probability(candidate.prob) }),
-    h("span", { class: "gac-row-end" }, branch ?? (candidate.is_chosen ? h("span", { class: "gac-tick", text: "chosen" }) : null)));
+    h("span", { class: "gac-row-end" }, branch ?? (candidate.is_chosen ? h("span", { class: "gac-tick", text: t("candidate.chosen") }) : null)));
 }

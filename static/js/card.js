@@ -1,17 +1,12 @@
 // One answer's card: its tokens in a box that scrolls by itself, above it who and how fast, below it what there is to say.
 
-const REASONS = { stop: "", length: "Stopped", abort: "Stopped", error: "Failed" };
 const FOLLOW_PX = 48; // a box scrolled this near its end follows what is written
 const DIGITS_SHOWN = 8; // of a digest
-const PROOF = {
-  true: ["reproducible", "The same models, messages, settings and seed give this digest again"],
-  false: ["not reproducible", "With these members, what else runs may show in the last bits; set Reproducible to On"],
-};
 
 /** Copies `text` and says so on the button for a moment. */
 async function copyBy(button, text, label) {
   await navigator.clipboard.writeText(text);
-  button.textContent = "Copied";
+  button.textContent = t("copied");
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
@@ -25,8 +20,8 @@ class Card {
     this.speed = h("span", { class: "gac-speed" });
     this.note = h("p", { class: "gac-card-note", hidden: true });
     this.proof = h("p", { class: "gac-proof" });
-    this.copyButton = h("button", { type: "button", class: "gac-icon", title: "Copy this answer", text: "Copy", "aria-label": `Copy the answer of ${label}`, onclick: () => copyBy(this.copyButton, stream.text, "Copy") });
-    this.expandButton = h("button", { type: "button", class: "gac-icon", text: "Expand", "aria-label": `Expand the answer of ${label}`, "aria-expanded": "false", onclick: actions.onExpand });
+    this.copyButton = h("button", { type: "button", class: "gac-icon", title: t("card.copy.title"), text: t("copy"), "aria-label": t("card.copy.of", { name: label }), onclick: () => copyBy(this.copyButton, stream.text, t("copy")) });
+    this.expandButton = h("button", { type: "button", class: "gac-icon", text: t("card.expand"), "aria-label": t("card.expand.of", { name: label }), "aria-expanded": "false", onclick: actions.onExpand });
     this.subline = h("div", { class: "gac-subline" }, this.speed);
     this.foot = h("div", { class: "gac-foot" }, this.note, this.proof);
     this.root = h("article", { class: "gac-card", id: `gac-card-${stream.index}`, "data-state": "waiting", "aria-label": label },
@@ -59,7 +54,7 @@ class Card {
     this.flush();
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
     this.tokens.close();
-    const note = [REASONS[end.reason] ?? end.reason, end.detail].filter(Boolean).join(": ");
+    const note = [end.reason === "stop" ? "" : t(`card.ended.${end.reason}`), said(end.detail)].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
     if (end.reason === "length" && end.detail.startsWith("the limit")) this.onLimit?.();
     this.prove(end);
@@ -68,11 +63,11 @@ class Card {
   /** The digest of the answer's steps, whether it can be had again and, of a run again, whether it was. */
   prove({ digest, reproducible, again }) {
     if (digest && this.tokens.count > 0) {
-      const text = `digest ${digest.slice(0, DIGITS_SHOWN)}…`, [word, title] = PROOF[reproducible];
-      const button = h("button", { type: "button", class: "gac-fork", text, title: `Copy the digest of every token and probability: ${digest}`, onclick: () => copyBy(button, digest, text) });
-      this.proof.append(h("span", {}, button, " · ", h("span", { text: word, title })));
+      const text = t("card.digest", { digits: digest.slice(0, DIGITS_SHOWN) }), proof = reproducible ? "card.reproducible" : "card.not-reproducible";
+      const button = h("button", { type: "button", class: "gac-fork", text, title: t("card.digest.title", { digest }), onclick: () => copyBy(button, digest, text) });
+      this.proof.append(h("span", {}, button, " · ", h("span", { text: t(proof), title: t(`${proof}.title`) })));
     }
-    if (again) this.proof.append(h("span", { class: "gac-again", text: again }));
+    if (again) this.proof.append(h("span", { class: "gac-again", text: said(again) }));
   }
 
   say(text, isError = false) {
@@ -84,12 +79,12 @@ class Card {
 
   refresh() {
     const { speed, end, tokens } = this.stream;
-    this.speed.textContent = speed ? `${speed.toFixed(1)} tokens/s` : end ? "" : tokens.length ? "writing" : this.readShare ? `reading ${percent(this.readShare)}` : "waiting";
+    this.speed.textContent = speed ? t("card.speed", { speed: number(speed, 1) }) : end ? "" : tokens.length ? t("card.writing") : this.readShare ? t("card.reading", { share: percent(this.readShare) }) : t("card.waiting");
   }
 
   expand(isOn) {
     this.root.classList.toggle("is-expanded", isOn);
-    this.expandButton.textContent = isOn ? "Shrink" : "Expand";
+    this.expandButton.textContent = t(isOn ? "card.shrink" : "card.expand");
     this.expandButton.setAttribute("aria-expanded", String(isOn));
   }
 }
@@ -106,8 +101,8 @@ class OtherCard extends Card {
   markFork(position) {
     this.forkAt = position;
     this.tokens.markFork(position);
-    this.fork.textContent = position === 0 ? "differs from the start" : `differs from token ${position + 1} on`;
-    this.fork.title = "Show where this answer leaves the ensemble's";
+    this.fork.textContent = position === 0 ? t("card.differs.start") : t("card.differs", { token: position + 1 });
+    this.fork.title = t("card.differs.title");
     this.fork.hidden = false;
   }
 }
@@ -126,23 +121,23 @@ class MemberCard extends OtherCard {
 /** The ensemble's answer of the run with other settings. */
 class BesideCard extends OtherCard {
   constructor(stream, run, painter, actions) {
-    stream.name = "Ensemble before";
+    stream.name = t("ensemble.before");
     super(stream, stream.name, painter, actions);
     this.root.classList.add("gac-beside");
-    this.foot.prepend(h("p", { class: "gac-small" }, "Here: ", h("bdi", { text: run.beside.there || "the same" })));
+    this.foot.prepend(h("p", { class: "gac-small" }, ...rich("card.here", { settings: h("bdi", { text: saidParts(run.beside.there) || t("card.here.same") }) })));
   }
 
   name() {
-    return h("span", { text: "Ensemble before" });
+    return h("span", { text: t("ensemble.before") });
   }
 }
 
 /** What can be done about one answer: have it anew, or let it go on where it ended at its limit. */
 function offerMore(card, run, ask) {
   if (card.stream.key === BESIDE) return;
-  const { key } = card.stream, label = key === "ensemble" ? "the ensemble" : run.members[card.stream.member];
-  const again = h("button", { type: "button", class: "gac-icon gac-anew", text: "↻", title: "Answer anew, this one alone. Where tokens are sampled, with the next seed", "aria-label": `Answer anew: ${label}`,
+  const { key } = card.stream, label = key === "ensemble" ? t("ensemble") : run.members[card.stream.member];
+  const again = h("button", { type: "button", class: "gac-icon gac-anew", text: "↻", title: t("card.anew.title"), "aria-label": t("card.anew", { name: label }),
     onclick: () => ask("regenerate", { stream: key }) });
   card.copyButton.before(again);
-  card.onLimit = () => card.note.append(" ", h("button", { type: "button", class: "gac-button", text: "Continue", title: "Go on with every answer that ended at its limit", onclick: () => ask("extend", {}) }));
+  card.onLimit = () => card.note.append(" ", h("button", { type: "button", class: "gac-button", text: t("card.continue"), title: t("card.continue.title"), onclick: () => ask("extend", {}) }));
 }

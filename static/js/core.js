@@ -45,7 +45,7 @@ function memberName(name, index) {
 }
 
 /** What the server says to a call; an error in words where it says nothing. */
-const answerTo = async (call) => (await call) ?? { error: "The server did not answer. Try again." };
+const answerTo = async (call) => (await call) ?? { error: t("server.silent") };
 
 const REVOKE_MS = 1000;
 
@@ -65,16 +65,16 @@ function writeKept(key, value) {
 }
 
 /** A moment as this browser's language writes it. */
-const moment = (iso) => new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+const moment = (iso) => new Date(iso).toLocaleString(LOCALE, { dateStyle: "medium", timeStyle: "short" });
 
-const percent = (share, digits = 0) => `${(share * 100).toFixed(digits)} %`;
-const seconds = (value) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
-const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+const number = (value, digits = 0) => value.toLocaleString(LOCALE, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const percent = (share, digits = 0) => `${number(share * 100, digits)} %`;
+const seconds = (value) => `${number(value, value < 10 ? 1 : 0)} s`;
 
 /** A short probability: 43 %, 4.3 %, <0.1 %. */
 function probability(value) {
   if (value >= 0.0995) return percent(value);
-  return value >= 0.0005 ? percent(value, 1) : "<0.1 %";
+  return value >= 0.0005 ? percent(value, 1) : `<${percent(0.001, 1)}`;
 }
 
 function parseJson(value, fallback) {
@@ -84,3 +84,5 @@ function parseJson(value, fallback) {
     return fallback;
   }
 }
+
+translate(element);

@@ -9,7 +9,7 @@ const remembered = new Map(); // run and stream -> {label, text}: answers that w
 function remember(board) {
   const { run } = board;
   board.streams.forEach((stream, index) => {
-    const who = board.cards[index].stream.name ?? "Ensemble", id = stream.key === BESIDE ? `${run.beside.run} ensemble` : `${run.id} ${stream.key}`;
+    const who = board.cards[index].stream.name ?? t("ensemble"), id = stream.key === BESIDE ? `${run.beside.run} ensemble` : `${run.id} ${stream.key}`;
     if (!stream.text || (stream.key === BESIDE && remembered.has(id))) return;
     remembered.delete(id);
     remembered.set(id, { who, prompt: run.prompt, text: stream.text, run: stream.key === BESIDE ? run.beside.run : run.id });
@@ -23,24 +23,24 @@ window.gac.forgetAnswers = (runs) => {
 };
 
 function diffButton(board) {
-  return h("button", { type: "button", class: "gac-icon gac-wide", text: "Diff", title: "Compare any two answers word by word", onclick: () => openDiff(board) });
+  return h("button", { type: "button", class: "gac-icon gac-wide", text: t("diff"), title: t("diff.title"), onclick: () => openDiff(board) });
 }
 
 function openDiff(board) {
   const dialog = board.part("diff"), shown = board.run.id;
-  const current = board.streams.map((stream, index) => [`now ${index}`, { who: board.cards[index].stream.name ?? "Ensemble", text: stream.text }]);
+  const current = board.streams.map((stream, index) => [`now ${index}`, { who: board.cards[index].stream.name ?? t("ensemble"), text: stream.text }]);
   const earlier = [...remembered].filter(([, answer]) => answer.run !== shown && answer.run !== board.run.beside?.run).reverse();
   const answers = new Map([...current, ...earlier]);
   const choose = (label, chosen) => {
     const option = ([id, { who, prompt }]) => h("option", { value: id, text: prompt === undefined ? who : `${who}: ${prompt.slice(0, 50)}`, selected: id === chosen });
-    return h("select", { "aria-label": label, onchange: () => draw() }, h("optgroup", { label: "This run" }, ...current.map(option)),
-      earlier.length ? h("optgroup", { label: "Seen before" }, ...earlier.map(option)) : null);
+    return h("select", { "aria-label": label, onchange: () => draw() }, h("optgroup", { label: t("diff.this-run") }, ...current.map(option)),
+      earlier.length ? h("optgroup", { label: t("diff.seen-before") }, ...earlier.map(option)) : null);
   };
-  const left = choose("First answer", "now 0"), right = choose("Second answer", current.length > 1 ? `now ${current.length - 1}` : "now 0");
+  const left = choose(t("diff.first"), "now 0"), right = choose(t("diff.second"), current.length > 1 ? `now ${current.length - 1}` : "now 0");
   const body = h("div", { class: "gac-diff-body" }), said = h("p", { class: "gac-small", role: "status" });
   const draw = () => drawDiff(answers.get(left.value).text, answers.get(right.value).text, body, said);
-  const close = h("button", { type: "button", class: "gac-button", text: "Close", onclick: () => dialog.close() });
-  dialog.replaceChildren(h("header", {}, h("h2", { text: "Two answers" }), close), h("div", { class: "gac-diff-choice" }, left, right), said, body);
+  const close = h("button", { type: "button", class: "gac-button", text: t("close"), onclick: () => dialog.close() });
+  dialog.replaceChildren(h("header", {}, h("h2", { text: t("diff.heading") }), close), h("div", { class: "gac-diff-choice" }, left, right), said, body);
   draw();
   dialog.showModal();
 }
@@ -60,8 +60,8 @@ function partsOf(before, now) {
 }
 
 function drawDiff(before, now, body, said) {
-  const sides = [h("div", { class: "gac-diff-side", dir: "auto", tabindex: "0", role: "group", "aria-label": "First answer" }),
-    h("div", { class: "gac-diff-side", dir: "auto", tabindex: "0", role: "group", "aria-label": "Second answer" })];
+  const sides = [h("div", { class: "gac-diff-side", dir: "auto", tabindex: "0", role: "group", "aria-label": t("diff.first") }),
+    h("div", { class: "gac-diff-side", dir: "auto", tabindex: "0", role: "group", "aria-label": t("diff.second") })];
   const parts = partsOf(wordsOf(before), wordsOf(now));
   const first = parts.findIndex((part) => part.added || part.removed);
   parts.forEach((part, index) => {
@@ -72,6 +72,6 @@ function drawDiff(before, now, body, said) {
   });
   body.replaceChildren(...sides);
   const same = first < 0 ? "" : parts.slice(0, first).map((part) => part.value.join("")).join("");
-  said.textContent = first < 0 ? "The two are the same." : same.trim() ? `The same for ${plural([...same].length, "character")}, then they part.` : "They differ from the start.";
+  said.textContent = first < 0 ? t("diff.same") : same.trim() ? t("diff.same-for", { n: [...same].length }) : t("diff.differ");
   for (const side of sides) side.querySelector(".gac-parting")?.scrollIntoView?.({ block: "nearest" });
 }

@@ -2,7 +2,7 @@
 
 class EnsembleCard extends Card {
   constructor(stream, run, painter, actions) {
-    super(stream, "Ensemble", painter, actions);
+    super(stream, t("ensemble"), painter, actions);
     this.root.classList.add("gac-ensemble");
     this.run = run;
     this.share = h("span", { class: "gac-speed" });
@@ -13,7 +13,7 @@ class EnsembleCard extends Card {
   }
 
   name() {
-    return h("span", { text: "Ensemble" });
+    return h("span", { text: t("ensemble") });
   }
 
   append(token) {
@@ -25,29 +25,29 @@ class EnsembleCard extends Card {
     super.refresh();
     const { numGated, tokens, end } = this.stream, total = tokens.length;
     if (!total) return;
-    this.share.replaceChildren(`${numGated} of ${total} (${percent(numGated / total)}) `, this.ensembled ??= term("ensembled"));
+    this.share.replaceChildren(...rich("card.ensembled", { gated: numGated, total, share: percent(numGated / total), ensembled: this.ensembled ??= term("ensembled", t("ensembled")) }));
     if (!end || this.figures.children.length) return;
     const passes = Object.entries(end.forwards).map(([name, count]) => `${count} ${name}`).join(" + ");
-    const figures = [[term("first token"), seconds(end.ttft_s)], passes ? [term("forward pass", "forward passes"), passes] : null, this.cost(others)];
-    this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", { text: value }))));
+    const figures = [["card.first-token", seconds(end.ttft_s)], passes ? ["card.passes", passes] : null, this.cost(others)];
+    this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
   }
 
   /** Time per token against each member's alone, in the members' order; null until all are over. */
   cost(others) {
     const own = this.stream.end.tokens_per_s, speeds = others.map((stream) => stream.end?.tokens_per_s ?? 0);
     if (!own || speeds.some((speed) => speed <= 0)) return null;
-    const ratios = speeds.map((speed, index) => `${(speed / own).toFixed(1)} × ${others[index].name}`);
-    return ["time per token, against each member alone", ratios.join(", ")];
+    const ratios = speeds.map((speed, index) => `${number(speed / own, 1)} × ${others[index].name}`);
+    return ["card.cost", ratios.join(", ")];
   }
 }
 
 function legend(run) {
   return h("p", { class: "gac-legend" },
-    run.mode === "every-step" ? null : h("span", { class: "gac-legend-gate" }, h("i", { class: "gac-sample", text: "marked" }), " the ", term("gate"), " was unsure and asked the others"),
-    h("span", { class: "gac-legend-winner" }, "colour and line: who ", term("winner", "carried"), " the token"),
-    h("span", { class: "gac-legend-doubt" }, h("i", { text: "sure" }), h("i", { text: "unsure" })),
-    h("span", { class: "gac-legend-open" }, h("i", { class: "gac-sample-open", text: "open" }), " ", term("partial token")),
-    CAN_PAINT ? null : h("span", { text: "This browser cannot mark tokens; any token can still be chosen." }));
+    run.mode === "every-step" ? null : h("span", { class: "gac-legend-gate" }, ...rich(`legend.${run.mode}`, { sample: h("i", { class: "gac-sample", text: t("legend.marked") }) })),
+    h("span", { class: "gac-legend-winner" }, ...rich("legend.winner")),
+    h("span", { class: "gac-legend-doubt" }, h("i", { text: t("legend.sure") }), h("i", { text: t("legend.unsure") })),
+    h("span", { class: "gac-legend-open" }, ...rich("legend.open", { sample: h("i", { class: "gac-sample-open", text: t("legend.open.sample") }) })),
+    CAN_PAINT ? null : h("span", { text: t("legend.cannot-mark") }));
 }
 
 /** The card of a stream; `actions` of `Card`, and onAsk(event, fields). */

@@ -4,20 +4,20 @@
 const PICTURE_WIDTH = 1200, PICTURE_SCALE = 2; // px; pixels per px
 const MAX_PICTURE_PX = 16_000; // browsers draw no canvas that is higher
 
-const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? "Ensemble");
+const titlesOf = (board) => board.cards.map((card) => card.stream.name ?? t("ensemble"));
 
 /** Prompt and answers as Markdown: answers as they were written, which mostly is Markdown. */
 function markdownOf(board) {
   const { run, streams } = board, names = titlesOf(board);
   const asked = run.prompt.split("\n").map((line) => `> ${line}`).join("\n");
-  const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || "(no answer)"}\n\n*${figuresOf(stream)}*`);
-  return `${asked}\n\n*${run.settings}*\n\n${answers.join("\n\n")}\n`;
+  const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || t("export.no-answer")}\n\n*${figuresOf(stream)}*`);
+  return `${asked}\n\n*${saidParts(run.settings)}*\n\n${answers.join("\n\n")}\n`;
 }
 
 function figuresOf({ tokens, numGated, member, end }) {
-  const parts = [plural(tokens.length, "token")];
-  if (member < 0 && tokens.length) parts.push(`${percent(numGated / tokens.length)} ensembled`);
-  if (end) parts.push(seconds(end.seconds), end.digest ? `digest ${end.digest.slice(0, 16)}` : "");
+  const parts = [t("count.tokens", { n: tokens.length })];
+  if (member < 0 && tokens.length) parts.push(t("export.ensembled", { share: percent(numGated / tokens.length) }));
+  if (end) parts.push(seconds(end.seconds), end.digest ? t("export.digest", { digest: end.digest.slice(0, 16) }) : "");
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -25,20 +25,19 @@ function figuresOf({ tokens, numGated, member, end }) {
 function articleOf(board) {
   const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
   return h("article", { class: "run" },
-    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), h("p", { text: run.settings })),
+    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), h("p", { text: saidParts(run.settings) })),
     legendOf(run, view),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
       h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
       h("p", { class: "figures", text: figuresOf(card.stream) }),
       view === "rendered" ? renderedCopy(card) : markedCopy(card, view)))),
-    h("footer", { text: "GaC side by side" }));
+    h("footer", { text: document.title }));
 }
 
 function legendOf(run, view) {
-  const words = { gate: "marked: the gate was unsure and the others were asked; the line tells who carried the token", winner: "colour and line: who carried the token", confidence: "the darker, the less sure" }[view];
-  if (!words) return null;
+  if (!["gate", "winner", "confidence"].includes(view)) return null;
   const who = view === "confidence" ? [] : run.members.map((name, index) => h("span", {}, h("i", { class: `swatch w${index % 6}` }), " ", h("bdi", { text: name }), " "));
-  return h("p", { class: "legend" }, `${words} `, ...who);
+  return h("p", { class: "legend" }, `${t(`export.legend.${view}`)} `, ...who);
 }
 
 function renderedCopy(card) {
@@ -99,5 +98,5 @@ async function pictureOf(board) {
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   context.drawImage(image, 0, 0);
-  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error("the picture is too large"))), "image/png"));
+  return new Promise((done, fail) => canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error(t("export.too-large")))), "image/png"));
 }

@@ -3,16 +3,15 @@
 const part = (selector) => element.querySelector(selector);
 const list = part(".gac-conversations"), note = part(".gac-history-note");
 const more = part("[data-act=more]"), chosen = part("[data-act=delete-chosen]"), dialog = part(".gac-dialog");
-const GONE = "Prompt, answers and traces are gone for good.";
 let round = 0; // a slow answer to an older question is dropped
 const filters = new HistoryFilters(part("form"), () => load());
 
 async function load(offset = 0) {
   const mine = ++round;
-  const reply = (await server.list_conversations({ key: visitorKey(), offset, ...filters.value() })) ?? { error: "The server did not answer." };
+  const reply = await answerTo(server.list_conversations({ key: visitorKey(), offset, ...filters.value() }));
   if (mine !== round) return;
   if (reply.error) {
-    note.textContent = reply.error;
+    note.textContent = said(reply.error);
     return;
   }
   filters.offer(reply.members);
@@ -20,7 +19,7 @@ async function load(offset = 0) {
   if (offset) list.append(...items);
   else list.replaceChildren(...items);
   more.hidden = !reply.has_more;
-  note.textContent = list.children.length ? "" : filters.isAny ? "Your runs will be listed here." : "No run matches.";
+  note.textContent = list.children.length ? "" : t(filters.isAny ? "history.no-match" : "history.empty");
   showChosen();
 }
 
@@ -29,7 +28,7 @@ const chosenIds = () => [...list.querySelectorAll(".gac-choose :checked")].map((
 function showChosen() {
   const count = chosenIds().length;
   chosen.hidden = !count;
-  chosen.textContent = `Delete ${plural(count, "chosen run")}`;
+  chosen.textContent = t("history.delete-chosen", { n: count });
 }
 
 async function go(event, run) {
@@ -41,46 +40,45 @@ async function go(event, run) {
 
 /** Do it, say how it went, and show what is left; `isAll`: more than the runs of these ids may be gone. */
 async function change(call, done = "", ids = [], isAll = false) {
-  const reply = (await call) ?? { error: "The server did not answer." };
+  const reply = await answerTo(call);
   const isShown = ids.some((id) => window.gac.isShowing(id));
   if (!reply.error) for (const id of ids) window.gac.forgetTurn?.(id);
   if (!reply.error && ids.length) window.gac.forgetAnswers?.(isAll ? null : ids);
   await load();
-  note.textContent = reply.error ?? (done || note.textContent);
+  note.textContent = said(reply.error) || done || note.textContent;
   if (!reply.error && isShown) trigger('cleared');
 }
 
 async function removeRuns(ids, title, text) {
-  if (ids.length && (await confirmed(dialog, title, text))) await change(server.delete_runs({ key: visitorKey(), runs: ids }), "Deleted.", ids);
+  if (ids.length && (await confirmed(dialog, title, text))) await change(server.delete_runs({ key: visitorKey(), runs: ids }), t("history.deleted"), ids);
 }
 
 const actions = {
   onOpen: (run) => go('open', run),
   onRerun: (run) => go('rerun', run),
   onChoose: showChosen,
-  onDeleteRun: (run) => removeRuns([run.id], "Delete this run?",
-    "Its prompt, answers and traces are gone for good. Later turns stay; they and their conversation go on without it. A branch, or the run again, is a run of its own."),
+  onDeleteRun: (run) => removeRuns([run.id], t("history.delete-run.title"), t("history.delete-run")),
   async onDelete(conversation) {
-    if (!(await confirmed(dialog, "Delete this conversation?", `${plural(conversation.num_runs, "turn")} and the conversation's name: ${GONE.toLowerCase()}`))) return;
-    await change(server.delete_conversation({ key: visitorKey(), conversation: conversation.id }), "Deleted.", conversation.runs.map((run) => run.id), true);
+    if (!(await confirmed(dialog, t("history.delete-conversation.title"), t("history.delete-conversation", { n: conversation.num_runs })))) return;
+    await change(server.delete_conversation({ key: visitorKey(), conversation: conversation.id }), t("history.deleted"), conversation.runs.map((run) => run.id), true);
   },
   onName: (conversation, name) => change(server.name_conversation({ key: visitorKey(), conversation: conversation.id, name })),
   async onStar(conversation) {
-    const reply = await server.star_conversation({ key: visitorKey(), conversation: conversation.id, is_starred: conversation.is_starred });
-    if (!reply || reply.error) note.textContent = reply?.error ?? "The server did not answer.";
+    const reply = await answerTo(server.star_conversation({ key: visitorKey(), conversation: conversation.id, is_starred: conversation.is_starred }));
+    if (reply.error) note.textContent = said(reply.error);
   },
 };
 
 chosen.addEventListener("click", () => {
   const ids = chosenIds();
-  removeRuns(ids, `Delete ${plural(ids.length, "run")}?`, GONE);
+  removeRuns(ids, t("history.delete-runs.title", { n: ids.length }), t("history.delete-runs"));
 });
 part("[data-act=delete-all]").addEventListener("click", async () => {
-  if (!(await confirmed(dialog, "Delete all your data?", "Every run, trace, vote and name of this browser is gone for good."))) return;
-  const reply = await server.delete_all({ key: visitorKey() });
+  if (!(await confirmed(dialog, t("history.delete-all.title"), t("history.delete-all")))) return;
+  const reply = await answerTo(server.delete_all({ key: visitorKey() }));
   await load();
-  note.textContent = reply?.error ?? "All your data is deleted.";
-  if (reply?.error) return;
+  note.textContent = said(reply.error) || t("history.all-deleted");
+  if (reply.error) return;
   window.gac.forgetAnswers?.(null);
   trigger('cleared');
 });

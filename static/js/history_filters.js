@@ -3,6 +3,9 @@
 const SEARCH_MS = 250;
 const DAY_MS = 24 * 3600 * 1000;
 
+/** A vote in words. */
+const outcomeWords = (outcome) => (outcome.startsWith("member:") ? t("vote.best", { name: outcome.slice(7) }) : t(`outcome.${outcome}`));
+
 class HistoryFilters {
   /** `onChange()` is called when the list has to be asked for anew. */
   constructor(form, onChange) {
@@ -35,9 +38,9 @@ class HistoryFilters {
       select.replaceChildren(...options.map(([id, text]) => h("option", { value: id, text })));
       select.value = options.some(([id]) => id === value) ? value : "";
     };
-    fill(this.fields.member, [["", "any"], ...members.map((name) => [name, name])]);
-    fill(this.fields.outcome, [["", "any"], ["voted", "voted"], ["none", "not voted"], ["ensemble", "ensemble best"],
-      ...members.map((name) => [`member:${name}`, `${name} best`]), ["tie", "tie"], ["all-bad", "all bad"]]);
+    fill(this.fields.member, [["", t("history.any")], ...members.map((name) => [name, name])]);
+    fill(this.fields.outcome, [["", t("history.any")], ["voted", t("history.voted")], ["none", t("history.not-voted")], ["ensemble", outcomeWords("ensemble")],
+      ...members.map((name) => [`member:${name}`, outcomeWords(`member:${name}`)]), ["tie", outcomeWords("tie")], ["all-bad", outcomeWords("all-bad")]]);
   }
 
   /** For the server; days are the visitor's own. */
@@ -51,7 +54,7 @@ class HistoryFilters {
 
   get isAny() {
     const { search, from, to, starred, outcome, mode, member } = this.fields;
-    return ![search, from, to, outcome, mode, member].some((field) => field.value) && !starred.checked;
+    return [search, from, to, outcome, mode, member].some((field) => field.value) || starred.checked;
   }
 }
 

@@ -45,7 +45,7 @@ class Inspector {
     }
     if (this.at !== at) return; // another token was chosen meanwhile
     const scroll = this.root.scrollTop, held = this.root.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
-    this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: reply.error })] : this.body(stream, reply)));
+    this.root.replaceChildren(...(reply.error ? [this.head(position), h("p", { class: "gac-card-note is-error", text: said(reply.error) })] : this.body(stream, reply)));
     this.root.hidden = false;
     this.root.scrollTop = scroll;
     if (held) [...this.root.querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === held)?.focus();
@@ -60,9 +60,9 @@ class Inspector {
   head(position) {
     const move = (step, text, label) => h("button", { type: "button", class: "gac-icon", text, "aria-label": label, onclick: () => this.actions.onMove(step) });
     return h("header", {},
-      h("h3", { text: `Token ${position + 1}` }), h("span", { class: "gac-spacer" }),
-      move(-1, "‹", "Previous token"), move(1, "›", "Next token"),
-      h("button", { type: "button", class: "gac-icon", text: "Close", "data-act": "close", title: "Close (Esc)", onclick: () => this.actions.onClose() }));
+      h("h3", { text: t("token", { token: position + 1 }) }), h("span", { class: "gac-spacer" }),
+      move(-1, "‹", t("inspector.previous")), move(1, "›", t("inspector.next")),
+      h("button", { type: "button", class: "gac-icon", text: t("close"), "data-act": "close", title: t("inspector.close"), onclick: () => this.actions.onClose() }));
   }
 
   body(stream, step) {
@@ -72,12 +72,12 @@ class Inspector {
       this.head(step.position),
       h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.label }),
         h("span", { text: probability(step.prob) })),
-      h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step) : "This member answers alone: nothing was combined." }),
+      h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step) : t("inspector.alone") }),
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
       this.partsOf(step),
       opennessNote(step, stream.tokens[step.position]),
       ...(isCombined ? weightsAt(step, this.memberIndex) : []),
-      h("h4", { text: isCombined ? "Combined" : "What could have come" }),
+      h("h4", { text: t(isCombined ? "inspector.combined" : "inspector.candidates") }),
       candidateBars(step.top, this.memberIndex, branch),
       ...(isCombined ? step.members.map((member) => this.member(member, step, branch)) : step.members.flatMap((member) => [
         isEnsemble ? coverLine(step.covers[member.name], step.position) : null, h("p", { class: "gac-small" }, ...reading(member))])),
@@ -89,16 +89,16 @@ class Inspector {
   partsOf(step) {
     if (this.parts.length < 2) return null;
     const first = this.parts[0].index, last = this.parts.at(-1).index;
-    return h("p", { class: "gac-small gac-parts" }, `One mark for tokens ${first + 1} to ${last + 1}: `,
-      ...this.parts.map(({ index }) => h("button", { type: "button", class: "gac-part", text: String(index + 1), "aria-label": `Inspect token ${index + 1}`,
+    return h("p", { class: "gac-small gac-parts" }, `${t("inspector.parts", { first: first + 1, last: last + 1 })} `,
+      ...this.parts.map(({ index }) => h("button", { type: "button", class: "gac-part", text: String(index + 1), "aria-label": t("inspector.inspect", { token: index + 1 }),
         "aria-current": index === step.position ? "true" : null, onclick: () => this.actions.onChoose(index) })));
   }
 
   member(member, step, branch) {
     const index = this.run.members.indexOf(member.name);
     return h("section", { class: "gac-inspected" },
-      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight" }, term("weight"), ` ${probability(member.weight)}`)),
-      h("p", { class: "gac-small" }, `gave it ${probability(member.prob)}${member.includes_longer ? " with what begins with it" : ""}, its ${ordinal(member.rank)} choice`),
+      h("h4", {}, memberName(member.name, index), h("span", { class: "gac-weight" }, ...rich("inspector.weight", { weight: probability(member.weight) }))),
+      h("p", { class: "gac-small", text: t(member.includes_longer ? "inspector.gave-longer" : "inspector.gave", { prob: probability(member.prob), rank: ordinal(member.rank) }) }),
       candidateBars(member.top, () => index % 6, branch),
       coverLine(step.covers[member.name], step.position),
       h("p", { class: "gac-small" }, ...reading(member)));
@@ -108,39 +108,34 @@ class Inspector {
     const asked = new Set(step.members.map((member) => member.name));
     const rest = this.run.members.filter((name) => this.run.streams.includes(`member:${name}`) && !asked.has(name) && !step.dropped.includes(name));
     const lines = [];
-    if (rest.length) lines.push(`${step.mode === "agreement" ? "Took no part" : "Not asked"}: ${rest.join(", ")}.`);
-    if (step.dropped.length) lines.push(`Lost to a failure: ${step.dropped.join(", ")}.`);
+    if (rest.length) lines.push(t(step.mode === "agreement" ? "inspector.no-part" : "inspector.not-asked", { names: rest.join(", ") }));
+    if (step.dropped.length) lines.push(t("inspector.lost", { names: step.dropped.join(", ") }));
     return lines.length ? h("p", { class: "gac-small", text: lines.join(" ") }) : null;
   }
 }
 
 function verdict(step) {
-  if (step.is_forced) return "Given, not decided here: a branch repeats the answer that it comes from, then takes the token that was picked.";
-  const sure = probability(step.confidence);
-  if (!step.is_ensembled && step.mode === "agreement") return `${step.gate} decided alone: the others wanted the same, or cut the text otherwise here.`;
-  if (!step.is_ensembled) return `${step.gate} was ${sure} sure and decided alone.`;
-  const carried = `${step.winner} carried this token.`;
-  if (step.mode === "agreement") return `The members wanted different tokens, so all took part. ${carried}`;
-  return step.mode === "gate" ? `${step.gate} was only ${sure} sure, below the threshold of ${percent(step.threshold)}, so the others were asked. ${carried}` : `All members were asked. ${carried}`;
+  const { gate, winner, mode } = step, values = { gate, winner, sure: probability(step.confidence), threshold: percent(step.threshold) };
+  if (step.is_forced) return t("verdict.given");
+  return t(`verdict.${mode}${step.is_ensembled ? "" : ".alone"}`, values);
 }
 
 function gauge(step) {
-  return h("div", { class: "gac-gauge", role: "img", "aria-label": `Gate confidence ${percent(step.confidence)}, threshold ${percent(step.threshold)}` },
+  return h("div", { class: "gac-gauge", role: "img", "aria-label": t("inspector.gauge", { confidence: percent(step.confidence), threshold: percent(step.threshold) }) },
     h("i", { style: `width:${(Math.min(1, step.confidence) * 100).toFixed(1)}%` }),
-    h("b", { style: `left:${(Math.min(1, step.threshold) * 100).toFixed(1)}%`, title: `threshold ${percent(step.threshold)}` }));
+    h("b", { style: `left:${(Math.min(1, step.threshold) * 100).toFixed(1)}%`, title: t("inspector.threshold", { threshold: percent(step.threshold) }) }));
 }
 
 /** What a member read for this step: text and terms. */
 function reading(member) {
-  const took = `${member.ms < 10 ? member.ms.toFixed(1) : Math.round(member.ms)} ms`;
-  if (member.num_read === 0) return ["needed no ", term("forward pass")];
-  return [member.num_read > 1 ? `read ${member.num_read} tokens to catch up, ${took}` : `read 1 token, ${took}`];
+  if (member.num_read === 0) return rich("inspector.no-pass");
+  return [t("inspector.read", { n: member.num_read, ms: number(member.ms, member.ms < 10 ? 1 : 0) })];
 }
 
-function ordinal(rank) {
-  const tail = rank % 100 >= 11 && rank % 100 <= 13 ? "th" : { 1: "st", 2: "nd", 3: "rd" }[rank % 10] ?? "th";
-  return rank === 1 ? "first" : `${rank}${tail}`;
-}
+const ORDINAL = new Intl.PluralRules(LANGUAGE, { type: "ordinal" });
+
+/** A rank in words: first, 2nd, 3rd, 4th. */
+const ordinal = (rank) => (rank === 1 ? t("ordinal.first") : t(`ordinal.${ORDINAL.select(rank)}`, { rank }));
 
 /** Puts the panel beside the card that it explains, which keeps the chosen token in sight. */
 function placeBeside(board, card) {

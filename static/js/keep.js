@@ -6,23 +6,23 @@ function keepMenu(board) {
     try {
       note.replaceChildren((await act()) ?? "");
     } catch (error) {
-      note.textContent = `That did not work: ${error?.message || "the browser refused"}.`;
+      note.textContent = t("keep.failed", { why: error?.message || t("keep.refused") });
     }
   } });
   const isLinked = run.is_own && board.root.dataset.sharing === "on";
   // What stands beside the menu where there is room.
   const other = (text, act) => h("button", { type: "button", class: "gac-icon gac-narrow", text, onclick: (event) => { menu.open = false; act(event); } });
   const ask = (event, fields) => board.ask(event, fields);
-  const narrow = [run.is_own ? other("Run again", () => ask("rerun", { run: run.id })) : null,
-    run.is_own ? other("Edit the prompt", (event) => editPrompt(event.target, run, ask)) : null, other("Compare two answers", () => openDiff(board))];
+  const narrow = [run.is_own ? other(t("run-again"), () => ask("rerun", { run: run.id })) : null,
+    run.is_own ? other(t("edit.prompt"), (event) => editPrompt(event.target, run, ask)) : null, other(t("diff.compare"), () => openDiff(board))];
   const menu = h("details", { class: "gac-keep" },
-    h("summary", { class: "gac-icon", text: "More" }),
+    h("summary", { class: "gac-icon", text: t("more") }),
     h("div", { class: "gac-keep-items" },
       ...narrow,
-      item("Copy as Markdown", async () => { await navigator.clipboard.writeText(markdownOf(board)); return "Copied."; }),
-      item("Save as HTML", () => { download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return "Saved."; }),
-      item("Save as PNG", async () => { download(await pictureOf(board), `${fileName(run)}.png`); return "Saved."; }),
-      isLinked ? item("Share by link", () => share(board)) : null,
+      item(t("keep.markdown"), async () => { await navigator.clipboard.writeText(markdownOf(board)); return t("keep.copied"); }),
+      item(t("keep.html"), () => { download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return t("keep.saved"); }),
+      item(t("keep.png"), async () => { download(await pictureOf(board), `${fileName(run)}.png`); return t("keep.saved"); }),
+      isLinked ? item(t("keep.share"), () => share(board)) : null,
       note));
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
@@ -39,8 +39,8 @@ document.addEventListener("click", (event) => {
 });
 
 async function share(board) {
-  const reply = (await server.share_run(board.request({ is_shared: true }))) ?? { error: "The server did not answer." };
-  if (reply.error) return reply.error;
+  const reply = await answerTo(server.share_run(board.request({ is_shared: true })));
+  if (reply.error) return said(reply.error);
   board.run.is_shared = true;
   return linkNote(board);
 }
@@ -49,16 +49,16 @@ function linkNote(board) {
   const address = new URL(location.href);
   address.search = address.hash = "";
   address.searchParams.set(RUN_PARAM, board.run.id);
-  const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": "Link to this run", onfocus: () => link.select() });
+  const link = h("input", { type: "text", class: "gac-link", readonly: true, "aria-label": t("keep.link"), onfocus: () => link.select() });
   link.value = String(address);
-  const copy = h("button", { type: "button", class: "gac-icon", text: "Copy link", onclick: () => copyBy(copy, link.value, "Copy link") });
-  const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: "Stop sharing", onclick: async () => {
-    const reply = (await server.share_run(board.request({ is_shared: false }))) ?? { error: "The server did not answer." };
+  const copy = h("button", { type: "button", class: "gac-icon", text: t("keep.copy-link"), onclick: () => copyBy(copy, link.value, t("keep.copy-link")) });
+  const stop = h("button", { type: "button", class: "gac-icon gac-danger", text: t("keep.stop-sharing"), onclick: async () => {
+    const reply = await answerTo(server.share_run(board.request({ is_shared: false })));
     board.run.is_shared = Boolean(reply.error);
-    note.replaceChildren(reply.error ?? "No longer shared.");
+    note.replaceChildren(said(reply.error) || t("keep.not-shared"));
   } });
-  const note = h("span", { class: "gac-shared" }, "Whoever has this link can read this run, not the turns before it.", link, h("span", {}, copy, stop));
+  const note = h("span", { class: "gac-shared" }, t("keep.who-reads"), link, h("span", {}, copy, stop));
   return note;
 }
 
-const fileName = (run) => `gac-${run.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40).replace(/^-|-$/gu, "") || "run"}`;
+const fileName = (run) => `gac-${run.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 40).replace(/^-|-$/gu, "") || t("keep.file")}`;

@@ -25,7 +25,7 @@ async function open() {
   part(".gac-lab-shut").hidden = overview.may_start;
   part(".gac-lab-browser").textContent = overview.browser;
   studies.replaceChildren(...overview.studies.map((study, index) => h("label", { class: "gac-lab-study" },
-    h("input", { type: "radio", name: "study", value: study.name, checked: index === 0, onchange: choose }), h("span", { text: study.title }))));
+    h("input", { type: "radio", name: "study", value: study.name, checked: index === 0, onchange: choose }), h("span", { text: said(study.title) }))));
   form.elements.questions.value = Math.min(20, overview.max_questions);
   fillFromFile(part(".gac-own input[type=file]"), form.elements.own, overview.max_own_chars, say);
   choose();
@@ -34,11 +34,11 @@ async function open() {
 
 function choose() {
   const study = chosen(), sets = form.elements.set;
-  part(".gac-lab-about").textContent = study.about;
+  part(".gac-lab-about").textContent = said(study.about);
   const before = sets.value;
   const asksNothing = study.needs === "nothing";
   sets.replaceChildren(...study.sets.map((set) => h("option", { value: set.name, text: `${set.name} (${set.count})` })),
-    h("option", { value: overview.own, text: "your own" }));
+    h("option", { value: overview.own, text: t("lab.own") }));
   if ([...sets.options].some((option) => option.value === before)) sets.value = before;
   for (const field of [".gac-lab-set", ".gac-lab-count"]) part(field).hidden = asksNothing;
   form.elements.questions.disabled = asksNothing; // a hidden field must not hold the form up
@@ -47,12 +47,12 @@ function choose() {
 
 function chooseSet() {
   const set = chosen().sets.find(({ name }) => name === form.elements.set.value);
-  part(".gac-lab-protocol").textContent = set?.about ?? "";
+  part(".gac-lab-protocol").textContent = said(set?.about);
   own.hidden = chosen().needs === "nothing" || form.elements.set.value !== overview.own;
 }
 
 function say(text) {
-  note.textContent = text;
+  note.textContent = said(text);
 }
 
 function start(event) {
@@ -101,11 +101,11 @@ function showRunning(study) {
   running.hidden = !study;
   part(".gac-lab-run").disabled = Boolean(study);
   if (!study) return;
-  const what = [study.title, study.set].filter(Boolean).join(" on ");
-  const left = study.seconds_left === null ? "" : `, about ${seconds(study.seconds_left)} left`;
-  const round = study.round > 1 ? `round ${study.round}, ` : "";
-  const progress = study.num_total ? `${round}${study.num_done} of ${plural(study.num_total, "answer")}${left}` : "beginning";
-  part(".gac-lab-progress").textContent = `${what}: ${isCancelled ? "ending" : progress}`;
+  const what = study.set ? t("lab.study-on", { study: said(study.title), set: study.set }) : said(study.title);
+  const left = study.seconds_left === null ? "" : t("lab.left", { time: seconds(study.seconds_left) });
+  const round = study.round > 1 ? t("lab.round", { round: study.round }) : "";
+  const answers = study.num_total ? t("lab.answers", { done: study.num_done, n: study.num_total }) : t("lab.beginning");
+  part(".gac-lab-progress").textContent = `${what}: ${isCancelled ? t("lab.ending") : [round, answers, left].filter(Boolean).join(", ")}`;
   const bar = part("progress");
   if (study.num_total) bar.value = study.num_done / study.num_total;
   else bar.removeAttribute("value");
@@ -119,26 +119,26 @@ function list(results) {
   kept.replaceChildren(...results.map(row));
 }
 
-const titleOf = (name) => overview?.studies.find((study) => study.name === name)?.title ?? name;
+const titleOf = (name) => said(overview?.studies.find((study) => study.name === name)?.title ?? name);
 
 function row(result) {
   const title = `${titleOf(result.study)}: ${result.heading}`, name = result.name || title;
-  const facts = [result.name ? title : null, moment(result.created_at), result.members.join(", "), result.is_mine ? "yours" : "the operator's"];
+  const facts = [result.name ? title : null, moment(result.created_at), result.members.join(", "), t(result.is_mine ? "lab.yours" : "lab.operators")];
   const item = h("li", {},
     h("button", { type: "button", class: "gac-run-open", onclick: () => show(result.id) },
       h("span", { class: "gac-run-prompt", dir: "auto", text: name }),
       h("span", { class: "gac-small", text: facts.filter(Boolean).join(" · ") })));
   if (result.may_edit) {
     item.append(
-      h("button", { type: "button", class: "gac-icon", text: "Rename", "aria-label": `Rename: ${name}`, onclick: () => rename(item, result, name) }),
-      h("button", { type: "button", class: "gac-icon gac-danger", text: "Delete", "aria-label": `Delete: ${name}`, onclick: () => remove(item, result, name) }));
+      h("button", { type: "button", class: "gac-icon", text: t("rename"), "aria-label": t("rename.of", { label: name }), onclick: () => rename(item, result, name) }),
+      h("button", { type: "button", class: "gac-icon gac-danger", text: t("delete"), "aria-label": t("delete.of", { label: name }), onclick: () => remove(item, result, name) }));
   }
   return item;
 }
 
 /** A field in the row's place; Enter keeps the name, Esc does not. */
 function rename(item, result, name) {
-  const field = h("input", { class: "gac-search", value: name, maxlength: 100, "aria-label": "Name" });
+  const field = h("input", { class: "gac-search", value: name, maxlength: 100, "aria-label": t("lab.name") });
   const finish = () => refresh(true);
   field.addEventListener("keydown", async (event) => {
     if (event.key === "Escape") return finish();
@@ -147,7 +147,7 @@ function rename(item, result, name) {
     say(reply.error ?? "");
     await finish();
   });
-  const keep = h("button", { type: "button", class: "gac-button", text: "Keep", onclick: () => field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" })) });
+  const keep = h("button", { type: "button", class: "gac-button", text: t("lab.keep-name"), onclick: () => field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" })) });
   item.replaceChildren(field, keep);
   field.select();
 }
@@ -155,14 +155,14 @@ function rename(item, result, name) {
 /** Asks once more, in the row's place. */
 function remove(item, result, name) {
   const finish = () => refresh(true);
-  const yes = h("button", { type: "button", class: "gac-button gac-danger", text: "Delete", onclick: async () => {
+  const yes = h("button", { type: "button", class: "gac-button gac-danger", text: t("delete"), onclick: async () => {
     const reply = await ask("lab_delete", { result: result.id });
     say(reply.error ?? "");
     if (!reply.error && shown === result.id) show("");
     await finish();
   } });
-  item.replaceChildren(h("span", { class: "gac-run-open", text: `Delete \u201c${name}\u201d for good?` }), yes,
-    h("button", { type: "button", class: "gac-button", text: "Keep it", onclick: finish }));
+  item.replaceChildren(h("span", { class: "gac-run-open", text: t("lab.delete", { name }) }), yes,
+    h("button", { type: "button", class: "gac-button", text: t("keep-it"), onclick: finish }));
   yes.focus();
 }
 

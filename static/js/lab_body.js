@@ -9,14 +9,14 @@ function draw() {
   const words = Object.entries(result.words);
   root.replaceChildren(...[
     ...result.tables.map((found) => table(found, result.members)),
-    words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: "What the names mean" }),
+    words.length ? h("details", { class: "gac-lab-words" }, h("summary", { text: t("lab.names") }),
       h("dl", {}, ...words.map(([name, about]) => h("div", {}, h("dt", { text: name }), h("dd", { text: about }))))) : null,
     result.asked.length ? questionsOf(result) : null,
   ].filter(Boolean));
 }
 
 function table({ title, columns, rows }, members) {
-  return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": title || "Table" }, h("table", {},
+  return h("div", { class: "gac-lab-table", tabindex: "0", role: "region", "aria-label": title || t("lab.table") }, h("table", {},
     title ? h("caption", { text: title }) : null,
     h("thead", {}, h("tr", {}, ...columns.map((text) => h("th", { scope: "col", text })))),
     h("tbody", {}, ...rows.map(([first, ...others]) => h("tr", {},
@@ -35,25 +35,25 @@ function questionsOf({ asked, members }) {
   const show = (onlyMixed) => list.replaceChildren(...asked.filter((one) => !onlyMixed || isMixed(one)).map((one) => question(one, members)));
   show(false);
   return h("section", { class: "gac-lab-asked", "aria-labelledby": "gac-lab-asked-title" },
-    h("h3", { id: "gac-lab-asked-title", text: `Every answer (${plural(asked.length, "question")})` }),
-    h("label", { class: "gac-lab-mixed" }, h("input", { type: "checkbox", onchange: (event) => show(event.target.checked) }), "only where some are right and some are wrong"),
+    h("h3", { id: "gac-lab-asked-title", text: t("lab.every-answer", { n: asked.length }) }),
+    h("label", { class: "gac-lab-mixed" }, h("input", { type: "checkbox", onchange: (event) => show(event.target.checked) }), t("lab.mixed")),
     list);
 }
 
 function question({ prompt, accepted, answers }, members) {
   const numRight = answers.filter((answer) => answer.is_right).length;
   const details = h("details", {},
-    h("summary", {}, h("span", { dir: "auto", text: prompt.split("\n")[0] }), h("span", { class: "gac-small", text: `${numRight} of ${answers.length} right` })));
+    h("summary", {}, h("span", { dir: "auto", text: prompt.split("\n")[0] }), h("span", { class: "gac-small", text: t("lab.num-right", { right: numRight, all: answers.length }) })));
   details.addEventListener("toggle", () => {
     if (!details.open || details.children.length > 1) return;
     details.append(
       h("p", { class: "gac-lab-prompt", dir: "auto", text: prompt }),
-      h("p", { class: "gac-small" }, "Right: ", h("bdi", { text: accepted })),
+      h("p", { class: "gac-small" }, ...rich("lab.accepted", { accepted: h("bdi", { text: accepted }) })),
       h("ul", { class: "gac-lab-answers" }, ...answers.map((answer) => h("li", { class: answer.is_right ? "is-right" : "is-wrong" },
         systemName(answer.system, members),
-        h("b", { text: answer.error ? "failed" : answer.is_right ? "right" : "wrong" }),
+        h("b", { text: t(answer.error ? "lab.failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
         h("span", { class: "gac-lab-said", dir: "auto", text: answer.error || answer.text.trim() || answer.said })))),
-      h("button", { type: "button", class: "gac-button", text: "Ask in Compare", onclick: () => { window.gac.askedInLab = prompt; trigger("ask"); } }));
+      h("button", { type: "button", class: "gac-button", text: t("lab.ask"), onclick: () => { window.gac.askedInLab = prompt; trigger("ask"); } }));
   });
   return h("li", {}, details);
 }

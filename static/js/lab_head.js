@@ -7,27 +7,27 @@ function draw() {
   const result = parseJson(props.value, null);
   root.hidden = !result;
   if (!result) return root.replaceChildren();
-  if (result.error) return root.replaceChildren(h("p", { class: "is-error", role: "alert", text: result.error }));
+  if (result.error) return root.replaceChildren(h("p", { class: "is-error", role: "alert", text: said(result.error) }));
   const when = moment(result.created_at);
-  const said = h("p", { class: "is-error", role: "alert" });
+  const note = h("p", { class: "is-error", role: "alert" });
   root.replaceChildren(
     h("header", {},
       h("h2", { text: result.name || `${window.gac.studyTitle(result.study)}: ${result.heading}` }),
       h("p", { class: "gac-small", text: [window.gac.studyTitle(result.study), result.heading, when, result.members.join(", ")].join(" · ") }),
-      h("div", { class: "gac-lab-exports" }, ...exportsOf(result, said))),
-    said,
+      h("div", { class: "gac-lab-exports" }, ...exportsOf(result, note))),
+    note,
     ...result.remarks.map((remark) => h("p", { text: remark })),
-    result.has_plot ? h("p", { class: "gac-small", text: "Charts: hover for figures, click a name to bring it out, drag to move, Shift and wheel to zoom, double-click to reset." }) : null);
+    result.has_plot ? h("p", { class: "gac-small", text: t("lab.charts") }) : null);
   root.focus({ preventScroll: true });
   root.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 }
 
-function exportsOf(result, said) {
-  const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": `Export as ${text}`, onclick: make });
+function exportsOf(result, note) {
+  const button = (text, make) => h("button", { type: "button", class: "gac-button", text, "aria-label": t("lab.export", { format: text }), onclick: make });
   const saveText = (ending, type, text) => () => download(new Blob([text], { type }), `${result.id}.${ending}`);
   const picture = (finish) => async () => {
     const reply = await answerTo(server.lab_picture({ key: visitorKey(), result: result.id }));
-    said.textContent = reply.error ?? "";
+    note.textContent = said(reply.error);
     if (!reply.error) finish(reply.svg);
   };
   return [

@@ -6,9 +6,9 @@ function fillFromFile(picker, box, maxChars, say) {
     const [file] = picker.files;
     picker.value = ""; // the same file may be chosen again
     if (!file) return;
-    if (file.size > 4 * maxChars) return say(`${file.name} is too large; at most ${maxChars.toLocaleString()} characters are taken.`);
+    if (file.size > 4 * maxChars) return say(t("file.too-large", { file: file.name, most: maxChars }));
     const text = await file.text();
-    if (text.length > maxChars) return say(`${file.name} has ${text.length.toLocaleString()} characters; at most ${maxChars.toLocaleString()} are taken.`);
+    if (text.length > maxChars) return say(t("file.too-long", { file: file.name, count: text.length, most: maxChars }));
     say("");
     box.value = text;
     box.dispatchEvent(new Event("input", { bubbles: true }));

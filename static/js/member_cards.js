@@ -9,11 +9,11 @@ class MembersField extends SettingField {
 
   card(name, index) {
     const isOn = h("input", { type: "checkbox", onchange: () => this.choose() });
-    const isGate = h("input", { type: "radio", name: "gac-set-gate", value: name, "aria-label": `${name} is the gate`, onchange: () => this.onChange(name, "gate") });
+    const isGate = h("input", { type: "radio", name: "gac-set-gate", value: name, "aria-label": t("member.is-gate", { name }), onchange: () => this.onChange(name, "gate") });
     const brief = h("p", { class: "gac-small" }), facts = h("dl", { class: "gac-facts" });
-    const more = h("details", { hidden: true }, h("summary", { text: "Card", "aria-label": `Card of ${name}` }), facts);
+    const more = h("details", { hidden: true }, h("summary", { text: t("member.card"), "aria-label": t("member.card.of", { name }) }), facts);
     const root = h("div", { class: "gac-member", "data-member": name },
-      h("label", { class: "gac-choice" }, isOn, memberName(name, index)), h("label", { class: "gac-choice gac-is-gate" }, isGate, h("span", { text: "Gate" })),
+      h("label", { class: "gac-choice" }, isOn, memberName(name, index)), h("label", { class: "gac-choice gac-is-gate" }, isGate, h("span", { text: t("member.gate") })),
       brief, more);
     return { name, isOn, isGate, brief, facts, more, root };
   }
@@ -47,8 +47,8 @@ class MembersField extends SettingField {
   showFacts() {
     for (const { name, brief, facts, more } of this.cards) {
       const known = window.gac.members?.find((member) => member.name === name)?.facts ?? [];
-      brief.textContent = known.filter(([, , isBrief]) => isBrief).map(([, value]) => value).join(" · ");
-      facts.replaceChildren(...known.map(([label, value]) => h("div", {}, h("dt", { text: label }), h("dd", { text: value }))));
+      brief.textContent = known.filter(([, , isBrief]) => isBrief).map(([, value]) => said(value)).join(" · ");
+      facts.replaceChildren(...known.map(([label, value]) => h("div", {}, h("dt", { text: said(label) }), h("dd", { text: said(value) }))));
       more.hidden = !known.length;
     }
   }
@@ -64,7 +64,7 @@ class MembersField extends SettingField {
   tell(idle, fault, all) {
     super.tell(idle, fault);
     for (const { isOn, isGate } of this.cards) isGate.disabled = Boolean(all.gate) || !isOn.checked;
-    if (all.gate && !fault) this.note.textContent = all.gate.replace("Without effect", "The gate is without effect");
+    if (all.gate && !fault) this.note.textContent = t("member.gate-idle", { why: said(all.gate) });
   }
 }
 

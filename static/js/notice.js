@@ -7,8 +7,8 @@ function draw() {
   line.hidden = !notice;
   // The messages about a prompt go on from the words "The prompt".
   const name = notice?.field.replaceAll("_", " ");
-  const field = name === "prompt" ? "The prompt " : name ? `${name[0].toUpperCase()}${name.slice(1)}: ` : "";
-  line.textContent = notice ? field + notice.message : "";
+  const field = name && name !== "prompt" ? `${name[0].toUpperCase()}${name.slice(1)}: ` : "";
+  line.textContent = notice ? (name === "prompt" ? said(`The prompt ${notice.message}`) : said(field + notice.message)) : "";
   if (!notice) return;
   window.gac.settle();
   if (notice.field !== "prompt") window.gac.showFaults?.();

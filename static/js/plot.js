@@ -8,9 +8,9 @@ const MIN_TICK_PX = 44;
 class ConfidencePlot {
   constructor(threshold, mode, onInspect) {
     Object.assign(this, { threshold, mode, points: [], selected: null, hovered: null, isStale: false });
-    this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": "The gate's confidence at each token" });
+    this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": t("plot.label") });
     this.tip = h("output", { class: "gac-plot-tip", hidden: true });
-    this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, "The ", term("gate"), "'s ", term("confidence"), " at each ", term("token")), this.canvas, this.tip);
+    this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, ...rich("plot.caption")), this.canvas, this.tip);
     this.canvas.addEventListener("click", (event) => this.points.length && onInspect(this.nearest(event)));
     this.canvas.addEventListener("pointermove", (event) => this.hover(event));
     this.canvas.addEventListener("pointerleave", () => this.hover(null));
@@ -64,7 +64,7 @@ class ConfidencePlot {
     this.redraw();
     if (this.hovered === null) return;
     const point = this.points[this.hovered], text = point.isEnd ? "END" : point.text.trim();
-    this.tip.textContent = `${point.index + 1}${text ? ` “${text.slice(0, 20)}”` : ""}: ${probability(point.confidence)}${point.isGated ? ", others asked" : ""}`;
+    this.tip.textContent = `${point.index + 1}${text ? ` ${t("quoted", { text: text.slice(0, 20) })}` : ""}: ${probability(point.confidence)}${point.isGated ? `, ${t("plot.others-asked")}` : ""}`;
     this.tip.style.left = `${Math.max(0, Math.min(this.x(point.index) + 8, this.canvas.clientWidth - this.tip.offsetWidth))}px`;
   }
 
@@ -82,8 +82,7 @@ class ConfidencePlot {
     this.drawThreshold(pen, width, colour);
     this.drawPoints(pen, colour);
     const below = this.points.filter((point) => point.confidence < this.threshold).length;
-    const count = this.mode === "gate" ? `, ${below} below the threshold of ${percent(this.threshold)}` : "";
-    this.canvas.setAttribute("aria-label", `Gate confidence at ${plural(this.points.length, "step")}${count}`);
+    this.canvas.setAttribute("aria-label", t(this.mode === "gate" ? "plot.told" : "plot.told-all", { n: this.points.length, below, threshold: percent(this.threshold) }));
   }
 
   drawAxes(pen, width, colour) {
@@ -97,7 +96,7 @@ class ConfidencePlot {
     const step = TICK_STEPS.find((size) => (size / this.slots) * this.width >= MIN_TICK_PX) ?? TICK_STEPS.at(-1);
     for (let token = step; token <= this.slots; token += step) {
       line(pen, this.x(token - 1), this.y(0), this.x(token - 1), this.y(0) + 3);
-      if (this.x(token - 1) < width - PLOT_RIGHT - 8) pen.fillText(String(token), this.x(token - 1), this.y(0) + 5);
+      if (this.x(token - 1) < width - PLOT_RIGHT - 8) pen.fillText(number(token), this.x(token - 1), this.y(0) + 5);
     }
   }
 
@@ -110,7 +109,7 @@ class ConfidencePlot {
 
   drawThreshold(pen, width, colour) {
     if (this.mode !== "gate") return;
-    const y = this.y(this.threshold), label = `asks below ${percent(this.threshold)}`;
+    const y = this.y(this.threshold), label = t("plot.asks-below", { threshold: percent(this.threshold) });
     [pen.strokeStyle, pen.lineWidth] = [colour("--ink-soft"), 1];
     pen.setLineDash([4, 4]);
     line(pen, PLOT_LEFT, y, width - PLOT_RIGHT, y);

@@ -2,17 +2,17 @@
 
 const PRESETS_KEY = "gac.presets";
 const MAX_NAME_CHARS = 40;
-const DEFAULTS = "Defaults", CHANGED = "Not saved";
+const DEFAULTS = "Defaults"; // no preset's name
 
 class Presets {
   /** `onChoose(changes)`: a preset's settings, as they differ from the defaults; `current()` gives those shown. */
   constructor(root, onChoose, current) {
     Object.assign(this, { root, onChoose, current, own: Object(readKept(PRESETS_KEY, {})) });
-    this.select = h("select", { "aria-label": "Preset", onchange: () => this.choose() });
-    this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: "Name", "aria-label": "Name of the preset", hidden: true });
-    this.saveButton = h("button", { type: "submit", class: "gac-button", text: "Save as…" });
-    this.deleteButton = h("button", { type: "button", class: "gac-button gac-danger", text: "Delete", onclick: () => this.remove() });
-    this.form = h("form", {}, h("label", {}, h("span", { text: "Preset" }), this.select), this.name, this.saveButton, this.deleteButton);
+    this.select = h("select", { "aria-label": t("preset"), onchange: () => this.choose() });
+    this.name = h("input", { type: "text", maxlength: MAX_NAME_CHARS, placeholder: t("preset.name"), "aria-label": t("preset.name.of"), hidden: true });
+    this.saveButton = h("button", { type: "submit", class: "gac-button", text: t("preset.save-as") });
+    this.deleteButton = h("button", { type: "button", class: "gac-button gac-danger", text: t("delete"), onclick: () => this.remove() });
+    this.form = h("form", {}, h("label", {}, h("span", { text: t("preset") }), this.select), this.name, this.saveButton, this.deleteButton);
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
     this.name.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -27,8 +27,8 @@ class Presets {
     const now = JSON.stringify(this.current());
     const all = [[DEFAULTS, {}], ...Object.entries(this.own)];
     const found = all.find(([, changes]) => JSON.stringify(changes) === now)?.[0];
-    this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: CHANGED })]),
-      ...all.map(([name]) => h("option", { value: name, text: name })));
+    this.select.replaceChildren(...(found ? [] : [h("option", { value: "", text: t("preset.changed") })]),
+      ...all.map(([name]) => h("option", { value: name, text: name === DEFAULTS ? t("preset.defaults") : name })));
     this.select.value = found ?? "";
     this.deleteButton.hidden = !found || !(found in this.own);
   }
@@ -39,7 +39,7 @@ class Presets {
 
   askName(isAsked) {
     this.name.hidden = !isAsked;
-    this.saveButton.textContent = isAsked ? "Save" : "Save as…";
+    this.saveButton.textContent = t(isAsked ? "preset.save" : "preset.save-as");
     (isAsked ? this.name : this.saveButton).focus();
   }
 

@@ -26,13 +26,13 @@ class Reading {
   }
 
   words() {
-    return this.first ? `Reading the prompt: ${percent(this.least)}` : "Reading the prompt…";
+    return this.first ? t("status.reading", { share: percent(this.least) }) : t("status.reading-begins");
   }
 
   left() {
     const seen = this.first ? this.least - this.first.share : 0;
     if (seen < MIN_SHARE_SEEN || this.least >= 1) return "";
     const left = (performance.now() - this.first.at) / 1000 / seen * (1 - this.least);
-    return left < 1 ? "" : `about ${Math.round(left)} s left`;
+    return left < 1 ? "" : t("status.left", { seconds: Math.round(left) });
   }
 }

@@ -9,7 +9,7 @@ const LOWEST_HEADING = 6, CARD_HEADING = 3;
 
 class Rendered {
   constructor(label) {
-    this.root = h("div", { class: "gac-rendered", tabindex: "0", role: "group", "aria-label": `${label}: answer, rendered` });
+    this.root = h("div", { class: "gac-rendered", tabindex: "0", role: "group", "aria-label": t("answer.rendered", { name: label }) });
     Object.assign(this, { blocks: [], text: "", at: 0, timer: 0 });
   }
 
@@ -95,7 +95,7 @@ function inline(tokens) {
     else if (token.type === "softbreak") add("\n");
     else if (token.type === "hardbreak") add(h("br"));
     else if (token.type === "code_inline") add(h("code", { text: token.content }));
-    else if (token.type === "image") add(h("span", { class: "gac-address", text: `[image: ${token.content}] (${token.attrGet("src")})` }));
+    else if (token.type === "image") add(h("span", { class: "gac-address", text: `[${t("rendered.image", { alt: token.content })}] (${token.attrGet("src")})` }));
     else if (token.type === "link_open") addresses.push({ address: token.attrGet("href"), isShown: token.markup === "autolink" });
     else if (token.type === "link_close") {
       const { address, isShown } = addresses.pop();
@@ -111,7 +111,7 @@ function inline(tokens) {
 }
 
 function codeBlock(text, language) {
-  const copy = h("button", { type: "button", class: "gac-icon", text: "Copy", "aria-label": "Copy this code", onclick: () => copyBy(copy, text, "Copy") });
-  return h("div", { class: "gac-code" }, h("div", { class: "gac-code-head" }, h("span", { text: language || "code" }), copy),
+  const copy = h("button", { type: "button", class: "gac-icon", text: t("copy"), "aria-label": t("rendered.copy"), onclick: () => copyBy(copy, text, t("copy")) });
+  return h("div", { class: "gac-code" }, h("div", { class: "gac-code-head" }, h("span", { text: language || t("rendered.code") }), copy),
     h("pre", { tabindex: "0", dir: "ltr" }, h("code", { text })));
 }

@@ -10,9 +10,9 @@ class SettingField {
     this.id = `gac-set-${spec.name}`;
     this.note = h("p", { class: "gac-field-note", id: `${this.id}-note`, role: "status" });
     this.controls = this.build();
-    const info = spec.info ? h("p", { class: "gac-small", id: `${this.id}-info`, text: spec.info }) : null;
+    const info = spec.info ? h("p", { class: "gac-small", id: `${this.id}-info`, text: said(spec.info) }) : null;
     this.root = h("fieldset", { class: "gac-field", "data-name": spec.name, "data-kind": spec.kind },
-      this.isGrouped ? h("legend", { text: spec.label }) : h("label", { for: this.id, text: spec.label }),
+      this.isGrouped ? h("legend", { text: said(spec.label) }) : h("label", { for: this.id, text: said(spec.label) }),
       ...this.controls, info, this.note);
     for (const input of this.inputs) input.setAttribute("aria-describedby", [info?.id, this.note.id].filter(Boolean).join(" "));
   }
@@ -28,7 +28,7 @@ class SettingField {
   /** Why it has no effect, or what is wrong, or neither. */
   tell(idle, fault) {
     this.root.disabled = Boolean(idle);
-    this.note.textContent = idle || fault || "";
+    this.note.textContent = said(idle || fault);
     this.note.classList.toggle("is-fault", !idle && Boolean(fault));
     for (const input of this.inputs) input.setAttribute("aria-invalid", String(!idle && Boolean(fault)));
   }
@@ -37,7 +37,7 @@ class SettingField {
 class ChoiceField extends SettingField {
   build() {
     return this.spec.choices.map(([value, text]) => h("label", { class: "gac-choice" },
-      h("input", { type: "radio", name: this.id, value, onchange: () => this.onChange(value) }), h("span", { text })));
+      h("input", { type: "radio", name: this.id, value, onchange: () => this.onChange(value) }), h("span", { text: said(text) })));
   }
 
   get isGrouped() {
@@ -80,7 +80,7 @@ class ShareField extends SettingField {
   }
 
   say(value = this.input.valueAsNumber / 100) {
-    const text = value > 1 ? this.spec.always : `${+(value * 100).toFixed(1)} %`;
+    const text = value > 1 ? said(this.spec.always) : `${(+(value * 100).toFixed(1)).toLocaleString(LOCALE)} %`;
     this.output.textContent = text;
     this.input.setAttribute("aria-valuetext", text);
   }
@@ -88,7 +88,7 @@ class ShareField extends SettingField {
 
 class TextField extends SettingField {
   build() {
-    this.input = h("textarea", { id: this.id, rows: 2, placeholder: "None", dir: "auto", oninput: () => this.onChange(this.input.value) });
+    this.input = h("textarea", { id: this.id, rows: 2, placeholder: t("settings.none"), dir: "auto", oninput: () => this.onChange(this.input.value) });
     return [this.input];
   }
 

@@ -25,8 +25,8 @@ class SettingsPanel {
 
   group(name) {
     const fields = [...this.fields.values()].filter(({ spec }) => spec.group === name).map(({ root }) => root);
-    if (name !== "Advanced") return h("section", {}, h("h3", { text: name }), ...fields);
-    this.advanced = h("details", {}, h("summary", {}, h("h3", { text: name })), ...fields);
+    if (name !== "Advanced") return h("section", {}, h("h3", { text: t(`settings.${name}`) }), ...fields);
+    this.advanced = h("details", {}, h("summary", {}, h("h3", { text: t(`settings.${name}`) })), ...fields);
     return this.advanced;
   }
 

@@ -3,7 +3,6 @@
 const STATUS_MS = 1000; // a screen reader hears the status line at most this often
 const PATIENCE_MS = 8000; // how long a stopped run may take to say that it ended
 const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
-const ENDINGS = { finished: "Finished", aborted: "Stopped", failed: "Failed", interrupted: "Interrupted" };
 
 class StatusLine {
   constructor(root) {
@@ -19,20 +18,20 @@ class StatusLine {
 }
 
 function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
-  if (isBusy) return performance.now() - askedAt > PATIENCE_MS ? "Still waiting for the server…" : "Starting…";
+  if (isBusy) return t(performance.now() - askedAt > PATIENCE_MS ? "status.still-waiting" : "status.starting");
   if (!run) return "";
-  const sinceStart = `${Math.round((performance.now() - startedAt) / 1000)} s`;
-  if (phase.status === "waiting" && isLive) return [`In the queue, ${phase.place} ahead`, sinceStart, ...besideWords(phase)].join(" · ");
-  const tokens = plural(streams.reduce((sum, stream) => sum + stream.tokens.length, 0), "token");
-  if (isLive && streams[0].tokens.length) return `Writing · ${tokens} · ${sinceStart}`;
+  const sinceStart = `${number((performance.now() - startedAt) / 1000)} s`;
+  if (phase.status === "waiting" && isLive) return [t("status.queue", { place: phase.place }), sinceStart, ...besideWords(phase)].join(" · ");
+  const tokens = t("count.tokens", { n: streams.reduce((sum, stream) => sum + stream.tokens.length, 0) });
+  if (isLive && streams[0].tokens.length) return [t("status.writing"), tokens, sinceStart].join(" · ");
   if (isLive) return [reading.words(), sinceStart, reading.left(), ...besideWords(phase)].filter(Boolean).join(" · ");
   const took = Math.max(0, ...streams.map((stream) => stream.end?.seconds ?? 0));
-  return [ENDINGS[done.status] ?? done.status, tokens, took ? seconds(took) : null, { false: "not saved", null: "not saved yet" }[done.saved]].filter(Boolean).join(" · ");
+  return [t(`run.${done.status}`), tokens, took ? seconds(took) : null, done.saved ? null : t(done.saved === false ? "status.not-saved" : "status.not-saved-yet")].filter(Boolean).join(" · ");
 }
 
 /** What else holds the machine. */
 function besideWords({ runs, study }) {
-  return [runs ? `${plural(runs, "other run")} at the same time` : "", study ? `a study of the Lab runs (${study})` : ""].filter(Boolean);
+  return [runs ? t("status.other-runs", { n: runs }) : "", study ? t("status.study", { study: said(study) }) : ""].filter(Boolean);
 }
 
 /** What Enter does now, or that the first run starts, beside the prompt; and whether there is a run at all. */
@@ -41,8 +40,8 @@ function tellPage(board) {
   const { classList } = document.body, hint = document.querySelector(".gac-hint");
   classList.toggle("gac-is-live", isLive);
   classList.toggle("gac-has-run", Boolean(run) || isBusy);
-  const next = classList.contains("gac-shows-earlier") ? "Your next prompt goes on after the last turn" : "";
-  if (hint) hint.textContent = isLive ? "Enter stops this run and asks your next prompt" : run ? next : statusOf(board);
+  const next = classList.contains("gac-shows-earlier") ? t("hint.goes-on") : "";
+  if (hint) hint.textContent = isLive ? t("hint.enter-stops") : run ? next : statusOf(board);
 }
 
 /** The database is busy or away: ask now and then what became of the run. */

@@ -4,10 +4,10 @@ const button = element.querySelector(".gac-summary"), text = element.querySelect
 button.addEventListener("click", () => window.gac.openSettings?.(button));
 
 window.gac.tellSummary = ({ summary, advice, faults }) => {
-  text.textContent = summary;
+  text.textContent = saidParts(summary);
   text.classList.toggle("is-error", Object.keys(faults).length > 0);
   const line = document.querySelector(".gac-advice");
-  line.textContent = advice;
+  line.textContent = said(advice);
   line.hidden = !advice;
 };
 window.gac.checkSettings?.();

@@ -29,10 +29,10 @@ class Tip {
 /** What a token's tip says: how likely it was, and who carried it. */
 function hintOf(stream, index, run, numParts) {
   const token = stream.tokens[index], isEnsemble = stream.member < 0;
-  const part = numParts > 1 ? ` · ${numParts} tokens, one mark` : "";
-  if (token.isForced) return "Repeated from the run that this one branched from";
-  const words = [`${token.isEnd ? "End of the answer" : `Token ${index + 1}`}: ${probability(token.prob)}`];
-  if (isEnsemble && token.isGated) words.push(run.mode === "gate" ? `gate only ${probability(token.confidence)} sure` : "all members combined");
-  if (isEnsemble && token.winner >= 0) words.push(token.isGated ? `carried by ${run.members[token.winner]}` : `${run.members[token.winner]} alone`);
+  const part = numParts > 1 ? ` · ${t("tip.parts", { count: numParts })}` : "";
+  if (token.isForced) return t("tip.repeated");
+  const words = [`${token.isEnd ? t("tip.end") : t("token", { token: index + 1 })}: ${probability(token.prob)}`];
+  if (isEnsemble && token.isGated) words.push(run.mode === "gate" ? t("tip.unsure", { sure: probability(token.confidence) }) : t("tip.combined"));
+  if (isEnsemble && token.winner >= 0) words.push(t(token.isGated ? "tip.carried" : "tip.alone", { name: run.members[token.winner] }));
   return words.join(" · ") + part;
 }

@@ -3,7 +3,7 @@
 class TokenText {
   /** `actions`: {onVisit(index), onInspect(index), onHint(index or null, rect)}: moved to, wanted in full, pointed at. */
   constructor(label, painter, isEnsemble, actions) {
-    this.root = h("div", { class: "gac-text", tabindex: "0", role: "group", "aria-label": `${label}: answer, arrow keys move from token to token` });
+    this.root = h("div", { class: "gac-text", tabindex: "0", role: "group", "aria-label": t("answer.tokens", { name: label }) });
     Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", changed: new Set(), current: null, hovered: null, selected: null });
     this.text = new AnswerText(this.root);
     this.marks = new Marks();
@@ -65,7 +65,7 @@ class TokenText {
     const mark = this.marks.close();
     if (!mark) return;
     const line = this.text.lines.at(-1)?.root ?? this.root;
-    line.append(h("i", { class: "gac-end", "data-i": mainToken(mark).index, "aria-hidden": "true" }));
+    line.append(h("i", { class: "gac-end", "data-word": t("end"), "data-i": mainToken(mark).index, "aria-hidden": "true" }));
   }
 
   markFork(index) {

@@ -1,12 +1,6 @@
 // The views, which say what marks mean, and the way to the next gated token.
 
-const VIEWS = [
-  ["gate", "Gate", "Where the others were asked"],
-  ["winner", "Winner", "Who carried each token"],
-  ["confidence", "Confidence", "How sure each token was"],
-  ["plain", "Plain", "Text only"],
-  ["rendered", "Rendered", "Markdown as it is meant; links and images stay text"],
-];
+const VIEWS = ["gate", "winner", "confidence", "plain", "rendered"];
 
 /** The view that a run opens in. */
 const viewOf = (run) => (run.mode === "every-step" ? "winner" : "gate");
@@ -16,8 +10,8 @@ class Toolbar {
   constructor(views, next, actions) {
     this.views = views;
     this.next = next;
-    views.replaceChildren(...VIEWS.map(([id, name, title]) =>
-      h("label", { title }, h("input", { type: "radio", name: "gac-view", value: id, onchange: () => actions.onView(id) }), h("span", { text: name }))));
+    views.replaceChildren(...VIEWS.map((id) =>
+      h("label", { title: t(`view.${id}.title`) }, h("input", { type: "radio", name: "gac-view", value: id, onchange: () => actions.onView(id) }), h("span", { text: t(`view.${id}`) }))));
     next.addEventListener("click", actions.onNext);
   }
 

@@ -8,7 +8,7 @@ async function open(id) {
   trigger('open', { key: visitorKey(), run: id });
 }
 
-const without = (count) => `${plural(count, "earlier turn")} deleted. The conversation goes on without ${count === 1 ? "it" : "them"}.`;
+const without = (count) => t("turns.deleted", { n: count });
 
 /** A turn was deleted: the list goes on without it, and says so. */
 window.gac.forgetTurn = (id) => {
@@ -23,9 +23,9 @@ function draw() {
   const turns = parseJson(props.value, []);
   list.hidden = !turns.length;
   list.replaceChildren(...turns.map((turn) => turn.deleted ? h("li", { class: "gac-small", text: without(turn.deleted) }) : h("li", {},
-    h("button", { type: "button", title: "Show this turn", "aria-current": turn.is_shown ? "true" : null, onclick: () => open(turn.id) },
+    h("button", { type: "button", title: t("turns.show"), "aria-current": turn.is_shown ? "true" : null, onclick: () => open(turn.id) },
       h("span", { class: "gac-turn-prompt", dir: "auto", text: turn.prompt }),
-      h("span", { class: "gac-turn-answer", dir: "auto", text: turn.answer || "no answer" })))));
+      h("span", { class: "gac-turn-answer", dir: "auto", text: turn.answer || t("turns.no-answer") })))));
   const shown = list.querySelector("[aria-current]");
   document.body.classList.toggle("gac-shows-earlier", Boolean(shown));
   if (shown) list.scrollTop = shown.offsetTop - list.offsetTop;

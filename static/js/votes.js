@@ -11,11 +11,11 @@ class Votes {
   start(run) {
     clearInterval(this.timer);
     const members = run.members.map((name, index) => [`member:${name}`, name, index]);
-    const answers = [["ensemble", "Ensemble", null], ...members].filter(([stream]) => run.streams.includes(stream));
+    const answers = [["ensemble", t("ensemble"), null], ...members].filter(([stream]) => run.streams.includes(stream));
     this.options = [
       ...answers.map(([outcome, name, member], index) => ({ outcome, name, member, key: index < 9 ? String(index + 1) : "" })),
-      { outcome: "tie", name: "Tie", member: null, key: "0" },
-      { outcome: "all-bad", name: "All bad", member: null, key: "x" },
+      { outcome: "tie", name: t("vote.tie"), member: null, key: "0" },
+      { outcome: "all-bad", name: t("vote.all-bad"), member: null, key: "x" },
     ];
     this.outcome = run.outcome;
     this.render();
@@ -25,13 +25,13 @@ class Votes {
     const voted = this.options.find((option) => option.outcome === this.outcome);
     this.root.classList.toggle("is-voted", Boolean(voted));
     if (voted) {
-      this.message = h("span", { role: "status" }, "Your choice: ", h("b", {}, h("bdi", { text: voted.name })));
+      this.message = h("span", { role: "status" }, ...rich("vote.chosen", { name: h("b", {}, h("bdi", { text: voted.name })) }));
       this.undoButton = h("button", { type: "button", class: "gac-button", hidden: true, onclick: () => this.takeBack() });
       this.root.replaceChildren(this.message, this.undoButton);
       return;
     }
     this.root.replaceChildren(
-      h("span", { class: "gac-votes-title" }, "Best answer", h("span", { class: "gac-votes-early", text: " · vote whenever you know, the answers go on" })),
+      h("span", { class: "gac-votes-title" }, t("vote.title"), h("span", { class: "gac-votes-early", text: ` · ${t("vote.early")}` })),
       ...this.options.map((option) => h("button", { type: "button", class: "gac-vote", onclick: () => this.vote(option.outcome) },
         option.member === null ? h("span", { text: option.name }) : memberName(option.name, option.member),
         option.key ? h("kbd", { text: option.key }) : null)));
@@ -62,7 +62,7 @@ class Votes {
     clearInterval(this.timer);
     const tick = () => {
       this.undoButton.hidden = left <= 0;
-      this.undoButton.textContent = `Undo (${left})`;
+      this.undoButton.textContent = t("vote.undo", { left });
       if (left <= 0) clearInterval(this.timer);
       left -= 1;
     };
@@ -83,6 +83,6 @@ class Votes {
 
   complain(text) {
     this.root.querySelector(".gac-votes-error")?.remove();
-    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text }));
+    this.root.append(h("span", { class: "gac-votes-error", role: "alert", text: said(text) }));
   }
 }

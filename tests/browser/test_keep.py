@@ -131,7 +131,7 @@ def test_the_same_prompt_with_other_settings_stands_beside(serve: Server, open_p
     page.page.click("text=Compare with the settings below")
     page.page.wait_for_selector(".gac-beside")
     page.wait_for_end()
-    assert "Here: gate Small · others asked below 50%" in page.text(".gac-beside").replace("\n", " ")
+    assert "Here: gate Small · others asked below 50 %" in page.text(".gac-beside").replace("\n", " ")
     assert page.page.locator(".gac-card").count() == 4
     assert page.text(".gac-beside .gac-text").startswith("Paris is the")
     page.click_token(1, stream=3)

@@ -52,7 +52,7 @@ def test_the_advice_is_told_until_it_is_followed(
     keep_unequal(lab)
     watched = open_page(site, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = watched.page
-    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), {WEAK} lags behind {STRONG} by 50%.')")
+    page.wait_for_selector(f".gac-advice:text('On trivia (40 questions), {WEAK} lags behind {STRONG} by 50 %.')")
     assert page.evaluate(MEASURE) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is not scrolled sideways"
     page.click(".gac-summary")

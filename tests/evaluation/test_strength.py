@@ -19,7 +19,7 @@ from gac_app.evaluation.tasks.questions import Question
 from tests.fakes import config_of
 
 TOLD = (
-    "On trivia (40 questions), b lags behind a by 50%. Such a gap mostly hurts an ensemble: set weights by strength "
+    "On trivia (40 questions), b lags behind a by 50 %. Such a gap mostly hurts an ensemble: set weights by strength "
     "(a 1, b 0.5), or use gate mode with a as the gate."
 )
 
@@ -84,7 +84,7 @@ def test_of_three_members_all_that_lag_are_named_and_no_other() -> None:
     found = told(config(0, 0, 0), benchmark(a=(0.2, 0.001), b=(0.8, 1.0), c=(0.6, 0.04)))
     assert "a lags behind b by 75%, c by 25%." in found
     assert "(a 0.25, b 1, c 0.75), or use gate mode with b" in found
-    assert "b lags behind c by 50%. " in told(config(0, 0, 0), benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0)))
+    assert "b lags behind c by 50 %. " in told(config(0, 0, 0), benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0)))
 
 
 def test_a_gate_that_does_not_lag_is_strong_enough() -> None:
@@ -99,7 +99,7 @@ def test_the_largest_benchmark_that_can_tell_counts_and_the_newest_of_equals() -
     assert told(config(0, 0), UNEQUAL, equal) == ""
     assert told(config(0, 0), UNEQUAL, uncertain) == TOLD
     newer = benchmark(task="sums", a=(0.4, 0.001), b=(0.8, 1.0))
-    assert told(config(0, 0), newer, UNEQUAL).startswith("On sums (40 questions), a lags behind b by 50%.")
+    assert told(config(0, 0), newer, UNEQUAL).startswith("On sums (40 questions), a lags behind b by 50 %.")
 
 
 def test_scores_count_where_no_benchmark_can_tell() -> None:

@@ -46,7 +46,7 @@ def advice(lab: Lab | None) -> str:
 def test_a_result_counts_as_soon_as_it_is_kept(lab: Lab) -> None:
     assert advice(lab) == ""
     lab.results.files.keep(result(), ("b", "a"))
-    assert advice(lab).startswith("On trivia (40 questions), b lags behind a by 50%.")
+    assert advice(lab).startswith("On trivia (40 questions), b lags behind a by 50 %.")
     assert advice(None) == "", "a closed Lab shows nobody its results"
 
 

@@ -139,7 +139,7 @@ def test_every_field_is_known_to_the_settings() -> None:
 
 
 def test_a_summary_says_what_matters() -> None:
-    assert "gate Small · others asked below 50%" in summary_of()
+    assert "gate Small · others asked below 50 %" in summary_of()
     assert "others always asked" in summary_of(threshold=1.01)
     assert "every step combined" in summary_of(mode="every-step")
     assert "temperature 0.7" in summary_of(temperature=0.7)
@@ -154,7 +154,7 @@ def test_the_advice_is_on_the_settings_as_they_are_now(tmp_path: Path) -> None:
     def advice(lab: Lab | None = lab, **values: Any) -> Any:
         return meaning_of(CONFIG, lab, values)["advice"]
 
-    assert advice().startswith("On sums (40 questions), Small lags behind Large by 50%.")
+    assert advice().startswith("On sums (40 questions), Small lags behind Large by 50 %.")
     assert advice(gate="Large") == ""
     assert advice(weights="own", own_weights={"Small": 0.5, "Large": 1}) == ""
     assert advice(threshold=None) == "", "the summary says what is wrong with them"

@@ -91,7 +91,8 @@ def _is_heeded(found: Strengths, config: Config, settings: Settings) -> bool:
 def _in_words(found: Strengths) -> str:
     best = found.strongest
     (first, gap), *others = found.lagging.items()
-    behind = ", ".join([f"{first} lags behind {best} by {gap:.0%}", *(f"{name} by {gap:.0%}" for name, gap in others)])
+    further = [f"{name} by {gap * 100:.0f} %" for name, gap in others]
+    behind = ", ".join([f"{first} lags behind {best} by {gap * 100:.0f} %", *further])
     weights = ", ".join(f"{name} {value / found.by_member[best]:.2g}" for name, value in found.by_member.items())
     return (
         f"{found.source}, {behind}. Such a gap mostly hurts an ensemble: set weights by strength ({weights}), "

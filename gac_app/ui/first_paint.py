@@ -1,0 +1,35 @@
+"""What a browser reads before anything else: the theme and the language that it was told to keep.
+
+Gradio puts a page's own scripts into the document when its own have run, after a first picture was shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+from gradio import routes
+
+from gac_app.ui.assets import STATIC_DIR
+
+_PAGE = "frontend/index.html"
+
+
+def put_first() -> None:
+    """Let Gradio's document begin with `static/first.html`, whatever host serves it."""
+    environment = routes.templates.env
+    if not isinstance(environment.loader, _WithFirst):
+        environment.loader = _WithFirst(environment.loader)
+
+
+class _WithFirst(jinja2.BaseLoader):
+    def __init__(self, loader: jinja2.BaseLoader) -> None:
+        self._loader = loader
+
+    def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
+        source, path, is_fresh = self._loader.get_source(environment, template)
+        if template == _PAGE:
+            first = (STATIC_DIR / "first.html").read_text("utf-8")
+            source = source.replace("<head>", f"<head>{{% raw %}}{first}{{% endraw %}}", 1)
+        return source, path, is_fresh

@@ -1,0 +1,167 @@
+"""The tables of the page's words: every language says all that the page and the server say."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import product
+from typing import Any
+
+import pytest
+
+from gac_app.config import Settings
+from gac_app.services.comparison import Comparison
+from gac_app.services.studies import STUDIES
+from gac_app.ui.assets import STATIC_DIR
+from gac_app.ui.settings_fields import fault_in, fields_of, idle_of
+from gac_app.ui.settings_values import values_of
+from gac_app.ui.wording import comparison_in_words, settings_in_words
+from gac_app.ui.words import WORDS_DIR, tables
+from tests.ui.planted import planted_config
+
+ENGLISH = tables()["en"]
+OTHERS = {name: table for name, table in tables().items() if name != "en"}
+SOURCES = WORDS_DIR.parents[1] / "gac_app"
+SCRIPTS = "\n".join(path.read_text("utf-8") for path in sorted((STATIC_DIR / "js").glob("*.js")))
+TEMPLATES = sorted(STATIC_DIR.glob("*.html"))
+PLURAL = re.compile(r"\.(zero|one|two|few|many|other)$")
+OWN_NAMES = {"GaC", "side by side", "CSV", "JSONL", "n", "Yu, Kuo, Ye, Chang, Li:", ", EMNLP 2024."}  # in any language
+
+each_language = pytest.mark.parametrize("name", OTHERS)
+
+
+def slots_in(words: str) -> list[str]:
+    """Placeholders, and what is marked up as what: they are the same in every language."""
+    return sorted({*re.findall(r"\{\w+\}", words), *re.findall(r"\]\((?:term:[\w-]+|https://[^)]+)\)", words)})
+
+
+def stem(key: str) -> str:
+    return PLURAL.sub("", key) if key.startswith(tuple(numbered())) else key
+
+
+def numbered() -> set[str]:
+    """What has a form for each number."""
+    return {key.removesuffix(".other") for key in ENGLISH if key.removesuffix(".other") + ".one" in ENGLISH}
+
+
+@each_language
+def test_every_word_is_there_in_every_language(name: str) -> None:
+    keys = {stem(key) for key in OTHERS[name] if key != "server"}
+    assert keys == {stem(key) for key in ENGLISH}
+    assert all(words.strip() for key, words in OTHERS[name].items() if key != "server")
+
+
+@each_language
+def test_placeholders_agree(name: str) -> None:
+    for key, words in OTHERS[name].items():
+        if key != "server":
+            assert slots_in(words) == slots_in(ENGLISH.get(key) or ENGLISH[stem(key) + ".other"]), key
+    for english, words in OTHERS[name]["server"].items():
+        assert set(slots_in(words)) <= set(slots_in(english)), english
+
+
+def test_scripts_and_templates_ask_for_words_that_there_are_and_for_all() -> None:
+    templates = "\n".join(path.read_text("utf-8") for path in TEMPLATES)
+    code = "\n".join(path.read_text("utf-8") for path in (SOURCES / "ui").glob("*.py"))
+    asked = set(re.findall(r'\b(?:t|rich|word)\(\s*"([\w.-]+)"', SCRIPTS + code))
+    asked |= set(re.findall(r'data-t="([\w.-]+)"', templates + code))
+    at = re.findall(r'data-t-at="([^"]+)"', templates + code)
+    asked |= {pair.split(":")[1] for pairs in at for pair in pairs.split()}
+    stems = {stem(key) for key in ENGLISH}
+    assert asked <= stems
+    named = asked | set(re.findall(r'"([a-z][\w.-]*)"', SCRIPTS))
+    made = set(re.findall(r"`([a-z][\w-]*\.[\w.-]*)\$\{", SCRIPTS)) | {f"{proof}.title" for proof in named}
+    assert {key for key in stems if key not in named and not key.startswith(tuple(made))} == set()
+
+
+def test_templates_hold_no_words() -> None:
+    for path in TEMPLATES:
+        if path.stem != "first":
+            assert {text for text in TextsOf.file(path) if text not in OWN_NAMES and "Breaking" not in text} == set(), (
+                path
+            )
+
+
+class TextsOf(HTMLParser):
+    """The texts of a template, and those of its attributes that people meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: set[str] = set()
+
+    @classmethod
+    def file(cls, path: Any) -> set[str]:
+        parser = cls()
+        parser.feed(path.read_text("utf-8"))
+        return parser.texts
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.texts |= {value or "" for name, value in attrs if name in ("title", "placeholder", "aria-label", "alt")}
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.add(data.strip())
+
+
+# --- what the server says
+
+CONFIG = planted_config()
+VARIANTS: dict[str, list[Any]] = {
+    "mode": ["gate", "every-step", "agreement"], "threshold": [0.5, 1.01], "temperature": [0, 1],
+    "weights": ["average", "posterior", "own"],
+}  # fmt: skip
+SETTINGS: list[dict[str, Any]] = [
+    {}, {"mode": "every-step"}, {"mode": "agreement", "alignment": "unite"},
+    {"threshold": 1.01, "gate_temperature": 2},
+    {"gate_policy": "eager", "weights": "posterior", "posterior_decay": 0.9},
+    {"weights": "score"}, {"weights": "posterior"},
+    {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "stop": ("a",)},
+    {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},
+    {"reproducible": "off"},
+]  # fmt: skip
+COMPARISONS = [
+    Comparison("equal", 9), Comparison("different", 16, (b" blue", b" sky")), Comparison("different", 2, (b" a", b"")),
+    Comparison("different", 4, (None, b"x")), Comparison("different", 4, (b"x", None)), Comparison("different", 9),
+    Comparison("unknown", 9), Comparison("different", 9, None, 4, 0.0003), Comparison("different", 9, None, 4, 0.0),
+]  # fmt: skip
+
+
+def what_the_server_says() -> set[str]:
+    said = set()
+    for field in fields_of(CONFIG):
+        said |= {field.label, field.info, field.always, fault_in(field), *(text for _, text in field.choices)}
+    values = values_of(CONFIG, CONFIG.settings)
+    for found in product(*VARIANTS.values()):
+        said |= set(idle_of(CONFIG, {**values, **dict(zip(VARIANTS, found, strict=True))}).values())
+    said |= set(idle_of(CONFIG, {**values, "members": ["Small"]}).values())
+    for changes in SETTINGS:
+        said |= set(settings_in_words(Settings(gate="Small", **changes)).split(" · "))
+    said |= {comparison_in_words(comparison) for comparison in COMPARISONS}
+    said |= {text for study in STUDIES for text in (study.title, study.about)}
+    return said - {""}
+
+
+@each_language
+def test_what_the_page_shows_of_the_server_most_is_there_in_every_language(name: str) -> None:
+    patterns = [re.compile(pattern_of(english), re.DOTALL) for english in OTHERS[name]["server"]]
+    assert {
+        text for text in what_the_server_says() if not any(pattern.fullmatch(text) for pattern in patterns)
+    } == set()
+
+
+@each_language
+def test_nothing_is_translated_that_nobody_says(name: str) -> None:
+    code = "\n".join(path.read_text("utf-8") for path in SOURCES.rglob("*.py"))
+    code = re.sub(r'"\n\s*f?"', "", code)  # texts that are written on several lines
+    known = what_the_server_says()
+    for english in OTHERS[name]["server"]:
+        if any(re.fullmatch(pattern_of(english), text, re.DOTALL) for text in known):
+            continue
+        for fragment in re.split(r"\{\w+\}", english):
+            # The page puts the field before some.
+            begun = re.sub(r"^(?:The prompt|[\w ]+:) ", "", fragment)
+            assert begun.strip(" %.,;:()") in code, english
+
+
+def pattern_of(english: str) -> str:
+    return re.sub(r"\\\{\w+\\\}", ".+?", re.escape(english))
