@@ -19,10 +19,10 @@ The vote
 After it
     `reveal(key, battle_id) -> BattleView`: tells the names now; without it they come `UNDO_S` after the vote.
     `view.contestants["left"|"right"]`: who it was (`ContestantView`). `steps(key, battle_id, turn, side, position)`:
-        for the inspector, as `RunService.steps`.
+        for the inspector, as `RunService.steps`; `answer(key, battle_id, turn, side)`: its tokens.
     `remark(key, battle_id, reasons, comment, ballot) -> BattleView`: reasons per side ({"left": [...], "right": [...]},
         of `arena.outcomes.Reason`) and a comment; may be given anew, the last counts.
-    `delete(key, battle_id)`: forgets it with all its text and its vote.
+    `delete(key, battle_id)`: forgets it with all its text and its vote. `own(key)`: the visitor's, as they are stored.
 Values
     `BattleView`, `TurnView`, `SideView`, `ContestantView`: see `services.battle_views`. There are no events: a view is
     the whole state, and `view.phase` says where a battle stands:
@@ -54,7 +54,8 @@ from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
-from gac_app.storage import NewBattle, NewJudgement, Store, clean_text
+from gac_app.services.views import LiveStream
+from gac_app.storage import NewBattle, NewJudgement, Store, StoredBattle, clean_text
 
 logger = logging.getLogger(__name__)
 
@@ -226,10 +227,8 @@ class ArenaService:
             self._write(battle, visitor_key, NewJudgement(position=ballot, kind=Kind.REMARK, body=body), lambda: None)
         return self.look(visitor_key, battle_id)
 
-    def steps(
-        self, visitor_key: str, battle_id: str, turn: int, side: Side, position: int
-    ) -> tuple[Sequence[StepTrace], Settings]:
-        """The steps of one answer, of which there is one at `position`, and its settings; once the names are told."""
+    def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:
+        """One answer with its tokens, and its settings; once the names are told, and while it is in memory."""
         battle = self._find(owner_of(visitor_key), battle_id)
         with battle.lock:
             if not battle.is_told:
@@ -237,10 +236,24 @@ class ArenaService:
             if side not in SIDES or not 0 <= turn < len(battle.turns):
                 raise RequestError("turn", "there is no such answer")
             run = battle.turns[turn]
-            steps = run.streams[side].steps
-            if not 0 <= position < len(steps):
-                raise RequestError("position", "there is no such step")
-            return steps, run.settings_of(side)
+            return run.streams[side], run.settings_of(side)
+
+    def steps(
+        self, visitor_key: str, battle_id: str, turn: int, side: Side, position: int
+    ) -> tuple[Sequence[StepTrace], Settings]:
+        """The steps of one answer, of which there is one at `position`, and its settings; once the names are told."""
+        stream, settings = self.answer(visitor_key, battle_id, turn, side)
+        if not 0 <= position < len(stream.steps):
+            raise RequestError("position", "there is no such step")
+        return stream.steps, settings
+
+    def own(self, visitor_key: str) -> Iterator[StoredBattle]:
+        """A visitor's battles, oldest first, without those that can still be judged: a stored one names both."""
+        owner_of(visitor_key)
+        for stored in self._store.export_battles(visitor_key):
+            battle = self._battles.get(stored.battle_id)
+            if battle is None or battle.is_told or battle.is_skipped:
+                yield stored
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Forget a battle with all its text, in memory and in the database's files."""

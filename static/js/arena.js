@@ -1,0 +1,303 @@
+// The Arena: its component's value -> two cards, the vote, the names. `element`, `server`, `trigger`, `props` and `watch`
+// are Gradio's.
+
+const BATTLE = "gac.battle", CONSENT = "gac.consent"; // what the browser keeps: the battle shown last, and consent
+const LIVE = ["waiting", "answering"], OPEN = [...LIVE, "answered"]; // phases: more is to come; it can be judged
+
+class Arena {
+  constructor(root) {
+    this.root = root;
+    this.part = (name) => root.querySelector(`.gac-${name}`);
+    this.form = this.part("arena-form");
+    this.run = this.state = null;
+    this.isBusy = false;
+    this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
+    this.painter = new Painter();
+    this.tip = new Tip();
+    this.votes = new BattleVotes(this.part("arena-bar"), {
+      onVote: (outcome) => this.call("vote_battle", { outcome }),
+      onUndo: () => this.call("undo_battle"),
+      onReveal: () => this.call("reveal_battle"),
+      onLate: () => this.call("look_battle"),
+      onStop: () => this.call("stop_battle"),
+      onSkip: () => this.call("skip_battle"),
+      onAgain: () => this.again(),
+    });
+    this.reasons = new BattleReasons(this.part("arena-reasons"), async (fields) => (await this.call("remark_battle", fields, true)).error);
+    this.own = new BattleList(this.part("arena-own"), (name, fields = {}) => this.ask(name, fields), {
+      onOpen: (battle) => this.send("follow", { battle }),
+      onDeleted: (battle) => { if (battle === this.run?.id) this.start(null); },
+    });
+    this.inspector = new Inspector(this.part("inspector"), (stream, position) =>
+      server.inspect_answer({ key: visitorKey(), battle: this.run.id, turn: stream.turn, side: SIDES[stream.index], position }), {
+        onBranch() {}, onMove: (step) => this.goTo(this.place.at + step), onChoose: (at) => this.goTo(at), onClose: () => this.close(), onShown: () => this.placeInspector(),
+      });
+    this.listen();
+    this.showViews();
+    this.refresh();
+  }
+
+  listen() {
+    const box = this.form.elements.prompt, consents = this.form.elements.consents;
+    consents.checked = this.root.dataset.public === "on" && readKept(CONSENT, false);
+    consents.addEventListener("change", () => writeKept(CONSENT, consents.checked));
+    this.part("arena-consent").hidden = this.root.dataset.public !== "on";
+    const grow = () => { box.style.height = "auto"; box.style.height = `${box.scrollHeight}px`; };
+    box.addEventListener("input", grow);
+    box.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.form.requestSubmit();
+    });
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit(box.value);
+      grow();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.root.offsetParent && this.inspector.isOpen) this.close();
+    });
+  }
+
+  async ask(name, fields = {}) {
+    return answerTo(server[name]({ key: visitorKey(), ...fields }));
+  }
+
+  /** Do something about the battle that is shown, and show what came of it; the reply. `isQuiet`: errors are the caller's. */
+  async call(name, fields = {}, isQuiet = false) {
+    const { id } = this.run, reply = await this.ask(name, { battle: id, ballot: this.state.ballot, ...fields });
+    if (!isQuiet) this.say(reply.error ?? "");
+    if (this.run?.id === id && reply.state) {
+      this.cards.forEach((card, index) => card.answer.extendTo(reply.texts[index]));
+      this.show(reply.state);
+      // An early vote was taken back: the rest of what came till then is still to be shown.
+      if (name === "undo_battle" && LIVE.includes(reply.state.phase)) this.send("follow", { battle: id });
+    }
+    return reply;
+  }
+
+  // ---- what people ask for
+
+  get isOpen() {
+    return Boolean(this.state) && OPEN.includes(this.state.phase);
+  }
+
+  submit(prompt) {
+    if (this.isBusy || (this.state && LIVE.includes(this.state.phase))) return;
+    if (this.isOpen) this.send("next", { battle: this.run.id, prompt });
+    else this.begin({ prompt, again: "" });
+  }
+
+  /** The battle's prompt, answered by two others; without a vote this one is given up. */
+  async again() {
+    if (this.isBusy) return;
+    if (this.isOpen && (await this.call("skip_battle")).error) return;
+    this.begin({ prompt: this.run.turns[0]?.prompt ?? this.run.prompt, again: this.isKept ? this.run.id : "" });
+  }
+
+  begin(fields) {
+    this.send("start", { ...fields, consents: this.form.elements.consents.checked });
+  }
+
+  send(event, fields) {
+    this.isBusy = true;
+    this.say("");
+    this.refresh();
+    const all = { key: visitorKey(), ...fields };
+    if (event === "start") trigger("start", all);
+    else if (event === "next") trigger("next", all);
+    else trigger("follow", all);
+  }
+
+  // ---- what comes from the server
+
+  feed(value) {
+    const refusal = value.startsWith('{"error"') ? parseJson(value, null) : null;
+    if (!refusal) return this.reader.feed(value);
+    this.isBusy = false;
+    this.say(refusal.error);
+    if (!this.run) writeKept(BATTLE, "");
+    this.refresh();
+  }
+
+  start(run) {
+    const isNext = run && run.id === this.run?.id;
+    Object.assign(this, { run, state: null, place: null, isBusy: false, isKept: true });
+    this.painter.clear();
+    this.tip.hide();
+    this.inspector.clear(null);
+    this.root.dataset.state = run ? "battle" : "empty";
+    this.part("arena-stage").hidden = !run;
+    this.part("arena-about").hidden = Boolean(run);
+    this.votes.show(null);
+    if (!isNext) this.part("arena-reasons").hidden = true;
+    writeKept(BATTLE, run?.id ?? "");
+    if (!run) return this.refresh();
+    this.part("arena-asked").textContent = run.prompt;
+    this.cards = SIDES.map((_, index) => new BattleCard(index, run.turns, run.prompt));
+    this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
+    this.form.elements.prompt.value = "";
+    if (["gate", "winner", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
+    this.showViews();
+  }
+
+  take(line) {
+    if (Array.isArray(line)) this.cards[line[0]].answer.append(line[1]);
+    else if (line.state) this.show(line.state);
+  }
+
+  /** All lines that came are taken: write them. */
+  flush() {
+    if (!this.run || !this.state) return;
+    for (const card of this.cards) {
+      card.show(this.state);
+      card.flush();
+    }
+  }
+
+  show(state) {
+    const before = this.state;
+    // An older state may come later, by another way.
+    if (before && (state.ballot < before.ballot || before.phase === "revealed")) return;
+    if (!before && LIVE.includes(state.phase)) server.seen_battle({ key: visitorKey(), battle: state.id });
+    this.state = state;
+    for (const card of this.cards) card.show(state);
+    this.votes.show(state);
+    const isJudged = ["voted", "revealed"].includes(state.phase);
+    if (isJudged) this.reasons.start(state.id);
+    this.part("arena-reasons").hidden = !isJudged;
+    this.refresh();
+    this.flush();
+    if (state.contestants && !before?.contestants) this.reveal(state.contestants);
+    if (state.contestants || state.phase === "skipped") this.own.refresh();
+  }
+
+  /** The names are told: every answer by its tokens, where the server still has them. */
+  async reveal(contestants) {
+    const { run } = this;
+    const replies = await Promise.all(SIDES.flatMap((side, index) => this.cards[index].answers.map(async (_, turn) =>
+      ({ index, turn, reply: await this.ask("battle_tokens", { battle: run.id, turn, side, member: contestants[index].member ?? "" }) }))));
+    if (this.run !== run) return;
+    this.isKept = replies.every(({ reply }) => !reply.error);
+    if (!this.isKept) {
+      this.part("arena-reasons").hidden = true;
+      return;
+    }
+    const { members } = replies[0].reply;
+    this.inspector.clear({ members, streams: members.map((name) => `member:${name}`), is_own: false });
+    for (const { index, turn, reply } of replies) this.revealAnswer(this.cards[index].answers[turn], index, turn, reply, contestants[index].member);
+    const modes = replies.filter(({ index }) => contestants[index].member === null).map(({ reply }) => reply.mode);
+    if (this.root.dataset.view === "plain" && modes.length) this.setView(modes.some((mode) => mode !== "every-step") ? "gate" : "winner");
+    this.showViews(true);
+  }
+
+  revealAnswer(answer, index, turn, reply, member) {
+    const stream = new Stream(index, `${SIDES[index]} ${turn}`, member === null ? -1 : reply.members.indexOf(member));
+    for (const token of reply.tokens) stream.add([index, ...token]);
+    Object.assign(stream, { end: true, turn, run: reply });
+    answer.reveal(stream, this.painter, {
+      onVisit: (at) => { if (this.inspector.isOpen) this.inspect(answer, stream, at, true); },
+      onInspect: (at) => this.inspect(answer, stream, at),
+      onHint: (at, rect, isSpoken) => {
+        if (at === null) return this.tip.hide();
+        const text = hintOf(stream, at, stream.run, answer.tokens.partsOf(at).length);
+        if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
+        if (isSpoken) this.part("spoken").textContent = `${stream.tokens[at].text} ${text}`;
+      },
+    });
+  }
+
+  // ---- the inspector
+
+  inspect(answer, stream, at, isLater = false) {
+    if (this.root.dataset.view === "rendered") {
+      this.setView("gate");
+      this.showViews(true);
+    }
+    this.place?.answer.tokens.select(null);
+    this.place = { answer, stream, at };
+    answer.tokens.select(at);
+    this.tip.hide();
+    this.inspector.show(stream, at, answer.tokens.partsOf(at), isLater);
+  }
+
+  /** Over the other card, so that the text stays to be seen; on narrow screens it is a sheet. */
+  placeInspector() {
+    const { answer, stream } = this.place, all = this.part("columns").getBoundingClientRect();
+    const card = this.cards[stream.index].root.getBoundingClientRect(), { offsetWidth: width } = this.part("side");
+    this.root.style.setProperty("--side", `${stream.index === 0 ? Math.min(card.right + 4, all.right - width) - all.left : Math.max(0, card.left - all.left - width - 4)}px`);
+    answer.tokens.reveal();
+  }
+
+  goTo(at) {
+    const { answer, stream } = this.place;
+    if (at >= 0 && at < stream.tokens.length) this.inspect(answer, stream, at);
+  }
+
+  close() {
+    const { answer, at } = this.place;
+    this.inspector.close();
+    answer.tokens.select(null);
+    answer.tokens.focus(at);
+    this.place = null;
+  }
+
+  // ---- how it looks
+
+  /** Before the names are told nothing shows tokens. */
+  showViews(isTold = false) {
+    const views = isTold ? VIEWS : ["plain", "rendered"], { view } = this.root.dataset;
+    this.part("arena-views").replaceChildren(...views.map((id) => h("label", { title: t(`view.${id}.title`) },
+      h("input", { type: "radio", name: "gac-arena-view", value: id, checked: id === view, onchange: () => this.setView(id) }), h("span", { text: t(`view.${id}`) }))));
+  }
+
+  setView(view) {
+    this.root.dataset.view = view;
+    this.painter.show(view);
+    for (const card of this.cards ?? []) for (const answer of card.answers) answer.render(true);
+  }
+
+  say(text) {
+    const note = this.part("arena-note");
+    note.textContent = text && sentence(text);
+    note.hidden = !text;
+  }
+
+  refresh() {
+    const { state, form } = this, isLive = Boolean(state) && LIVE.includes(state.phase);
+    const send = form.querySelector("button");
+    send.textContent = t(this.isOpen ? "arena.go-on" : "arena.start");
+    send.disabled = this.isBusy || isLive;
+    form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
+    this.part("arena-hint").textContent = this.isOpen ? t("arena.hint.next") : "";
+    this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
+  }
+
+  words({ phase, place, is_saving: isSaving }) {
+    if (isSaving) return t("arena.saving");
+    if (phase === "waiting") return place ? t("status.queue", { place }) : t("status.starting");
+    return { answering: t("arena.answering"), answered: t("arena.answered"), voted: t("arena.names-soon"), revealed: t("arena.told") }[phase] ?? "";
+  }
+}
+
+const arena = new Arena(element.querySelector(".gac-arena"));
+let isPending = false;
+function update() {
+  if (isPending) return;
+  isPending = true;
+  requestAnimationFrame(() => {
+    isPending = false;
+    arena.feed(props.value ?? "");
+    arena.flush();
+  });
+}
+watch("value", update);
+
+const kept = readKept(BATTLE, "");
+if (typeof kept === "string" && kept) onLoaded(() => { if (!arena.run) arena.send("follow", { battle: kept }); });
+
+Object.assign(window.gac, {
+  /** The tab is chosen: what is painted is its own again. */
+  showArena() { arena.painter.show(arena.root.dataset.view); arena.own.refresh(); },
+  clearArena() { arena.start(null); arena.own.refresh(); },
+});
