@@ -23,6 +23,9 @@ After it
     `remark(key, battle_id, reasons, comment, ballot) -> BattleView`: reasons per side ({"left": [...], "right": [...]},
         of `arena.outcomes.Reason`) and a comment; may be given anew, the last counts.
     `delete(key, battle_id)`: forgets it with all its text and its vote.
+The leaderboard
+    `standings.leaderboard(key, wanted=VoteFilter(), own=, controls_style=) -> Leaderboard` (`arena.leaderboard`), and
+    `standings.choices() -> Choices`: the languages and configurations that a filter may ask for.
 Values
     `BattleView`, `TurnView`, `SideView`, `ContestantView`: see `services.battle_views`. There are no events: a view is
     the whole state, and `view.phase` says where a battle stands:
@@ -54,6 +57,7 @@ from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
+from gac_app.services.standings import Standings
 from gac_app.storage import NewBattle, NewJudgement, Store, clean_text
 
 logger = logging.getLogger(__name__)
@@ -74,6 +78,7 @@ class ArenaService:
 
     def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
         self.contestants = contestants_of(runs.config)
+        self.standings = Standings(store, [one.name for one in self.contestants], runs.config.arena.min_votes)
         self._runs = runs
         self._store = store
         self._rng = rng or random.SystemRandom()
@@ -277,7 +282,8 @@ class ArenaService:
         if len(by_name) < 2:
             raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
         without = [one.name for one in before.pair.values()] if before else []
-        left, right = draw_pair(pair_probs(list(by_name), {}, {}), without, self._rng)
+        probs = pair_probs(list(by_name), *self.standings.for_drawing())
+        left, right = draw_pair(probs, without, self._rng)
         return {"left": by_name[left], "right": by_name[right]}
 
     def _check_rate(self, owner: str) -> None:

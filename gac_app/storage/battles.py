@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Select, and_, delete, or_, select
+from sqlalchemy import Engine, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
@@ -172,6 +172,12 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
     last = {row[1]: tuple(row) for row in session.execute(query)}
     standing = [VoteRow._make(row[1:]) for row in last.values() if row[0] == VOTE]
     return sorted(standing, key=lambda row: (row.created_at, row.battle_id))
+
+
+def votes_version(session: Session) -> tuple[Any, ...]:
+    """Changes with every judgement that comes or goes."""
+    query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
+    return tuple(session.execute(query).one())
 
 
 def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:

@@ -194,6 +194,11 @@ class Store:
         with reading(self._engine) as session:
             return battles.votes(session, visitor_key)
 
+    def votes_version(self) -> tuple[Any, ...]:
+        """What changes with every judgement that comes or goes."""
+        with reading(self._engine) as session:
+            return battles.votes_version(session)
+
     def export_battles(self, visitor_key: str = "") -> Iterator[StoredBattle]:
         """All battles of one visitor or of everybody, oldest first."""
         return battles.export(self._engine, visitor_key)
