@@ -143,7 +143,7 @@ def _ranked(names: Sequence[str], rated_C: Flags, rating_C: Floats, rating_BC: F
     ahead_CC = (rating_BC[:, :, None] > rating_BC[:, None, :]).mean(axis=0) >= _SURE
     ahead_CC &= rated_C[:, None] & rated_C[None, :]
     figures = {}
-    for at in np.flatnonzero(rated_C):
+    for at in map(int, np.flatnonzero(rated_C)):
         figures[names[at]] = {
             "rating": float(rating_C[at]),
             "low": float(low_C[at]),

@@ -45,11 +45,13 @@ class StyleControl:
 
     @property
     def ratings_C(self) -> Floats:
-        return self._elo(self._weights_P[None])[0]
+        elo_C: Floats = self._elo(self._weights_P[None])[0]
+        return elo_C
 
     @property
     def effects_F(self) -> Floats:
-        return self._weights_P[self._num :] * _TO_ELO
+        effects_F: Floats = self._weights_P[self._num :] * _TO_ELO
+        return effects_F
 
     def resampled(self) -> tuple[Floats, Floats]:
         """Ratings `[B, C]` and effects `[B, F]` of resamples of sessions, each by one step from the estimate."""

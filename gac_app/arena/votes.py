@@ -115,7 +115,7 @@ class Votes:
     def where(self, keep_N: Flags) -> Votes:
         """Some of them."""
         columns = {one.name: getattr(self, one.name) for one in fields(self)}
-        kept = {name: column[keep_N] for name, column in columns.items() if isinstance(column, np.ndarray)}
+        kept: dict[str, Any] = {name: one[keep_N] for name, one in columns.items() if isinstance(one, np.ndarray)}
         return replace(self, **kept)
 
     def filtered(self, wanted: VoteFilter) -> Votes:

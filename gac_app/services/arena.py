@@ -54,10 +54,12 @@ from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
 from gac_app.services.battle_views import BattleView, has_something_to_judge, live_view, stored_view
 from gac_app.services.battles import Battle, BattleRun
+from gac_app.services.implied import implied_battles
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.standings import Standings
+from gac_app.services.views import RunView
 from gac_app.storage import NewBattle, NewJudgement, Store, clean_text
 
 logger = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class ArenaService:
         arena = runs.config.arena
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         runs.companions.append(self)
+        runs.on_vote = self._note_compare_vote
 
     # --- before the vote
 
@@ -276,6 +279,12 @@ class ArenaService:
             self._runs.halt(battle.last)
 
     # --- inside
+
+    def _note_compare_vote(self, visitor_key: str, run: RunView) -> None:
+        """Keep what a vote on Compare says of each pair."""
+        config_hash, versions = self._runs.config_hash, self._runs.versions
+        pairs = implied_battles(run, visitor_key, self.contestants, config_hash=config_hash, versions=versions)
+        settle(self._store.imply_battles(visitor_key, run.id, pairs))
 
     def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -153,6 +153,28 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> None:
     if battle.run_id is None:  # else the key is the run's
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
+
+
+def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]) -> None:
+    """What the vote on a run says of its pairs, in the place of what one before it said.
+
+    Args:
+        pairs: battles whose ids are the same for every vote on the run, and the vote on each; its position is not
+            looked at. Empty = the vote was taken back.
+    """
+    for battle in session.scalars(_owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*_whole())):
+        votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
+        if votes[-1:] == [VOTE]:
+            judge(session, visitor_key, battle.id, NewJudgement(position=len(votes), kind=UNDO))
+    session.flush()
+    session.expire_all()
+    for new, vote in pairs:
+        known = session.get(Battle, new.battle_id)
+        if known is None:
+            start(session, new)
+            session.flush()
+        position = len(known.judgements) if known else 0
+        judge(session, visitor_key, new.battle_id, replace(vote, position=position))
 
 
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -179,6 +179,12 @@ class Store:
     def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
         """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
+
+    def imply_battles(
+        self, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]
+    ) -> Future[None]:
+        """Write what the vote on a run says of its pairs, in the place of what it said before."""
+        return self._write(lambda session: battles.imply(session, visitor_key, run_id, pairs))
 
     def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
         """Delete a battle as `delete_run` does a run."""
