@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gac_app.config import Config, ContestantConfig, Settings
+
+_MAX_NAME_CHARS = 80
+# Settings that a member alone goes by.
+_OF_A_MEMBER = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "system_prompt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,24 @@ def contestants_of(config: Config) -> tuple[Contestant, ...]:
     """Those that the operator lists; else each member alone and, of several, every step and the gate."""
     listed = config.arena.contestants or _usual(config)
     return tuple(Contestant(one.name, one.member or None, config.settings_from(one.settings)) for one in listed)
+
+
+def name_of(member: str | None, settings: Settings, contestants: Sequence[Contestant]) -> str:
+    """What the leaderboard calls an answer of Compare: the contestant that decodes alike, or what it was."""
+    for one in contestants:
+        if one.member == member and _decoding(one.settings, member) == _decoding(settings, member):
+            return one.name
+    if member is not None:
+        return member
+    threshold = "" if settings.mode == "every-step" else f" {settings.threshold:g}"
+    weights = settings.weights if isinstance(settings.weights, str) else "own weights"
+    return f"{settings.mode}{threshold}, {weights}"[:_MAX_NAME_CHARS]
+
+
+def _decoding(settings: Settings, member: str | None) -> dict[str, Any]:
+    """What of the settings makes an answer what it is."""
+    ignored = {"seed", "max_new_tokens"} if member is None else set(Settings.model_fields) - _OF_A_MEMBER
+    return settings.model_dump(exclude=ignored)
 
 
 def _usual(config: Config) -> tuple[ContestantConfig, ...]:

@@ -85,5 +85,5 @@ class _Visitor:
 
 
 def _drop_before(times: deque[float], oldest: float) -> None:
-    while times and times[0] < oldest:
+    while times and times[0] <= oldest:
         times.popleft()

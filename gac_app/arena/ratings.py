@@ -60,5 +60,6 @@ def rate(wins_CC: Floats) -> Floats:
         tolerance=1e-8,
         limit=10_000,
     )
-    logs_C: Floats = np.log10(fitted.scores.sort_index().to_numpy())
-    return BASE_RATING + SCALE * (logs_C - logs_C.mean())
+    logs_C = np.log10(fitted.scores.sort_index().to_numpy())
+    elo_C: Floats = BASE_RATING + SCALE * (logs_C - logs_C.mean())
+    return elo_C

@@ -23,6 +23,9 @@ After it
     `remark(key, battle_id, reasons, comment, ballot) -> BattleView`: reasons per side ({"left": [...], "right": [...]},
         of `arena.outcomes.Reason`) and a comment; may be given anew, the last counts.
     `delete(key, battle_id)`: forgets it with all its text and its vote. `own(key)`: the visitor's, as they are stored.
+The leaderboard
+    `standings.leaderboard(key, wanted=VoteFilter(), own=, controls_style=) -> Leaderboard` (`arena.leaderboard`), and
+    `standings.choices() -> Choices`: the languages and configurations that a filter may ask for.
 Values
     `BattleView`, `TurnView`, `SideView`, `ContestantView`: see `services.battle_views`. There are no events: a view is
     the whole state, and `view.phase` says where a battle stands:
@@ -51,10 +54,12 @@ from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
 from gac_app.services.battle_views import BattleView, has_something_to_judge, live_view, stored_view
 from gac_app.services.battles import Battle, BattleRun
+from gac_app.services.implied import implied_battles
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
-from gac_app.services.views import LiveStream
+from gac_app.services.standings import Standings
+from gac_app.services.views import LiveStream, RunView
 from gac_app.storage import NewBattle, NewJudgement, Store, StoredBattle, clean_text
 
 logger = logging.getLogger(__name__)
@@ -75,6 +80,7 @@ class ArenaService:
 
     def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
         self.contestants = contestants_of(runs.config)
+        self.standings = Standings(store, [one.name for one in self.contestants], runs.config.arena.min_votes)
         self._runs = runs
         self._store = store
         self._rng = rng or random.SystemRandom()
@@ -83,6 +89,7 @@ class ArenaService:
         arena = runs.config.arena
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         runs.companions.append(self)
+        runs.on_vote = self._note_compare_vote
 
     # --- before the vote
 
@@ -285,12 +292,19 @@ class ArenaService:
 
     # --- inside
 
+    def _note_compare_vote(self, visitor_key: str, run: RunView) -> None:
+        """Keep what a vote on Compare says of each pair."""
+        config_hash, versions = self._runs.config_hash, self._runs.versions
+        pairs = implied_battles(run, visitor_key, self.contestants, config_hash=config_hash, versions=versions)
+        settle(self._store.imply_battles(visitor_key, run.id, pairs))
+
     def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
             raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
         without = [one.name for one in before.pair.values()] if before else []
-        left, right = draw_pair(pair_probs(list(by_name), {}, {}), without, self._rng)
+        probs = pair_probs(list(by_name), *self.standings.for_drawing())
+        left, right = draw_pair(probs, without, self._rng)
         return {"left": by_name[left], "right": by_name[right]}
 
     def _check_rate(self, owner: str) -> None:

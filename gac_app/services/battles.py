@@ -6,16 +6,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, Progress
-from gac_app.arena.style import FEATURES, style_of
 from gac_app.config import Settings
 from gac_app.decoding.trace.events import FinishReason
-from gac_app.services.views import LiveRun, LiveStream
+from gac_app.services.battle_records import answer_record, side_facts, side_record
+from gac_app.services.views import LiveRun
 from gac_app.storage.records import fed_messages
 
 UNDO_S = 10.0  # for which a vote can be taken back; then the names are told
@@ -149,15 +149,12 @@ class Battle:
     def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """The record of it: everything that was judged, JSON-able."""
         sides = {
-            side: {
-                "contestant": one.name,
-                "member": one.member,
-                "settings": one.settings.model_copy(update={"seed": self.seed}).model_dump(mode="json"),
-            }
+            side: side_record(one.name, one.member, one.settings.model_copy(update={"seed": self.seed}))
             for side, one in self.pair.items()
         }
         turns = [
-            {"prompt": turn.prompt, **{side: _answer(turn.streams[side]) for side in SIDES}} for turn in self.turns
+            {"prompt": turn.prompt, **{side: answer_record(turn.streams[side]) for side in SIDES}}
+            for turn in self.turns
         ]
         return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
 
@@ -170,42 +167,5 @@ class Battle:
             "early": not (is_whole and self.last.over.is_set()),
             "seconds": round(self.last.pace.seconds, 3),
             "shown": dict(shown),
-            **{side: {**_look(streams[side], shown[side]), **_cost(streams[side])} for side in SIDES},
+            **{side: side_facts(streams[side], shown[side]) for side in SIDES},
         }
-
-
-def _answer(stream: LiveStream) -> dict[str, Any]:
-    fed = {"messages": [asdict(message) for message in stream.messages], "text": stream.text}
-    end = stream.finished
-    if end is None:
-        return fed
-    return {
-        **fed,
-        "finish_reason": end.reason.value,
-        "detail": end.detail,
-        "num_tokens": end.num_tokens,
-        "num_ensembled": end.num_ensembled,
-        "num_forwards": sum(usage.num_forwards for usage in end.members.values()),
-        "ttft_s": end.ttft_s,
-        "seconds": end.seconds,
-        "digest": end.digest,
-        "is_reproducible": end.is_reproducible,
-    }
-
-
-def _look(streams: list[LiveStream], num_shown: int) -> dict[str, int]:
-    """The style of all that was shown of a side."""
-    texts = [*(stream.text for stream in streams[:-1]), streams[-1].text[:num_shown]]
-    styles = [style_of(text) for text in texts]
-    return {feature: sum(style[feature] for style in styles) for feature in FEATURES}
-
-
-def _cost(streams: list[LiveStream]) -> dict[str, float]:
-    ends = [stream.finished for stream in streams if stream.finished is not None]
-    num_tokens = sum(end.num_tokens for end in ends) or 1
-    num_forwards = sum(usage.num_forwards for end in ends for usage in end.members.values())
-    seconds = sum(end.seconds for end in ends)
-    return {
-        "ms_per_token": round(1000 * seconds / num_tokens, 3),
-        "passes_per_token": round(num_forwards / num_tokens, 4),
-    }

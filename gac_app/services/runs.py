@@ -61,6 +61,7 @@ class RunService:
     Attributes:
         config_hash, versions: tell what a result was made with.
         companions: told of a visitor who deletes everything, and of the end.
+        on_vote: told of a visitor's run whose vote has come, changed or gone.
         kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
@@ -69,6 +70,7 @@ class RunService:
         self.states = MemberStates(config)
         self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
+        self.on_vote: Callable[[str, RunView], None] = lambda _, run: None
         self._store = store
         self.config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
         self.versions = versions or {}
@@ -376,12 +378,14 @@ class RunService:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
         settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
+        self.on_vote(visitor_key, run)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take the vote on a run back."""
         run = self.find(visitor_key, run_id)
         settle(self._store.undo_vote(visitor_key, run_id))
         run.outcome = None
+        self.on_vote(visitor_key, run)
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
         """Forget a run with all its text: in memory, in the database's files, in what later turns are fed.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Select, and_, delete, or_, select
+from sqlalchemy import Engine, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
@@ -155,6 +155,28 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> None:
     session.execute(delete(Battle).where(Battle.id == battle.id))
 
 
+def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]) -> None:
+    """What the vote on a run says of its pairs, in the place of what one before it said.
+
+    Args:
+        pairs: battles whose ids are the same for every vote on the run, and the vote on each; its position is not
+            looked at. Empty = the vote was taken back.
+    """
+    for battle in session.scalars(_owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*_whole())):
+        votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
+        if votes[-1:] == [VOTE]:
+            judge(session, visitor_key, battle.id, NewJudgement(position=len(votes), kind=UNDO))
+    session.flush()
+    session.expire_all()
+    for new, vote in pairs:
+        known = session.get(Battle, new.battle_id)
+        if known is None:
+            start(session, new)
+            session.flush()
+        position = len(known.judgements) if known else 0
+        judge(session, visitor_key, new.battle_id, replace(vote, position=position))
+
+
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
     """A visitor's battle. Raises NotFoundError, DamagedError."""
     return _stored(_get_owned(session, visitor_key, battle_id))
@@ -172,6 +194,12 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
     last = {row[1]: tuple(row) for row in session.execute(query)}
     standing = [VoteRow._make(row[1:]) for row in last.values() if row[0] == VOTE]
     return sorted(standing, key=lambda row: (row.created_at, row.battle_id))
+
+
+def votes_version(session: Session) -> tuple[Any, ...]:
+    """Changes with every judgement that comes or goes."""
+    query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
+    return tuple(session.execute(query).one())
 
 
 def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:

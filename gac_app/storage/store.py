@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -180,6 +180,12 @@ class Store:
         """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
 
+    def imply_battles(
+        self, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]
+    ) -> Future[None]:
+        """Write what the vote on a run says of its pairs, in the place of what it said before."""
+        return self._write(lambda session: battles.imply(session, visitor_key, run_id, pairs))
+
     def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
         """Delete a battle as `delete_run` does a run."""
         return self._delete(lambda session: battles.remove(session, visitor_key, battle_id))
@@ -193,6 +199,11 @@ class Store:
         """The votes on battles that stand, of one visitor or of everybody, oldest first."""
         with reading(self._engine) as session:
             return battles.votes(session, visitor_key)
+
+    def votes_version(self) -> tuple[Any, ...]:
+        """What changes with every judgement that comes or goes."""
+        with reading(self._engine) as session:
+            return battles.votes_version(session)
 
     def export_battles(self, visitor_key: str = "") -> Iterator[StoredBattle]:
         """All battles of one visitor or of everybody, oldest first."""

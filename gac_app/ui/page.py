@@ -32,7 +32,7 @@ MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and 
 
 
 def build_page(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> gr.Blocks:
-    """The page over `service`, with a Lab tab over `lab` and an Arena over `arena`; mount it with the keyword arguments of `page_assets()`."""
+    """The page over `service`, with a tab each over `lab` and `arena`; mount it with the arguments of `page_assets()`."""
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):

@@ -65,8 +65,8 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
         store.judge_battle(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
     assert store.num_errors == 0
     connection = sqlite3.connect(path)
+    columns = "id, battle_id, position, kind, facts, created_at"
     with pytest.raises(sqlite3.IntegrityError):
-        columns = "id, battle_id, position, kind, facts, created_at"
         connection.execute(f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", (battle.battle_id,))
     connection.close()
 

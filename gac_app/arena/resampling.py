@@ -1,0 +1,40 @@
+"""The bootstrap over visitor sessions: the votes of one person are drawn together, for they are not independent.
+
+`N` votes, `S` sessions, `B` resamples, `K` whatever is summed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from gac_app.arena.votes import Floats, Ints
+
+NUM_RESAMPLES = 200
+_AT_ONCE = 20  # bounds the memory that many sessions take
+_LOW, _HIGH = 0.025, 0.975
+
+
+def resampled_sums(session_N: Ints, values_NK: Floats | sparse.csr_array, seed: int = 0) -> Floats:
+    """The columns' sums in each resample, `[B, K]`; the same seed draws the same sessions."""
+    rng = np.random.default_rng(seed)
+    sessions, index_N = np.unique(session_N, return_inverse=True)
+    num = len(sessions)
+    places = (index_N, np.arange(len(index_N)))
+    sums_SK = sparse.csr_array((np.ones(len(index_N)), places), shape=(num, len(index_N))) @ sparse.csr_array(values_NK)
+    parts = []
+    for _ in range(0, NUM_RESAMPLES, _AT_ONCE):
+        drawn_BS = rng.integers(num, size=(_AT_ONCE, num))
+        count_BS = np.stack([np.bincount(drawn_S, minlength=num) for drawn_S in drawn_BS])
+        parts.append((sums_SK.T @ count_BS.T).T)
+    total_BK: Floats = np.concatenate(parts)
+    return total_BK
+
+
+def interval(values_BK: Floats) -> tuple[Floats, Floats]:
+    """The 95 % percentile interval of what the resamples gave."""
+    low_K, high_K = np.quantile(values_BK, [_LOW, _HIGH], axis=0)
+    return low_K, high_K
