@@ -1,7 +1,7 @@
 """The Arena tab: a prompt, two anonymous answers, a vote, then the names; and the visitor's own battles.
 
-Its value is the text of `battle_lines.BattleLines`, or `{"error", "at"}`; its events `start`, `next`, `follow` carry the
-visitor's key.
+Its value is the text of `battle_lines.BattleLines`, or `{"error", "at"}`; its events `start`, `next`, `follow` carry
+the visitor's key.
 """
 
 from __future__ import annotations

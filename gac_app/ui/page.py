@@ -15,6 +15,7 @@ from gac_app.ui.compare_tab import QUIET, CompareTab
 from gac_app.ui.first_paint import put_first
 from gac_app.ui.history_tab import build_history
 from gac_app.ui.lab_tab import LabTab
+from gac_app.ui.leaderboard_tab import LeaderboardTab
 from gac_app.ui.members import build_member_chips
 from gac_app.ui.settings_panel import build_settings_panel
 from gac_app.ui.words import word
@@ -32,7 +33,7 @@ MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and 
 
 
 def build_page(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> gr.Blocks:
-    """The page over `service`, with a tab each over `lab` and `arena`; mount it with the arguments of `page_assets()`."""
+    """The page over `service`, with a tab each over `lab` and `arena`; to be mounted with `page_assets()`."""
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
@@ -47,7 +48,10 @@ def build_page(service: RunService, lab: Lab | None = None, arena: ArenaService 
             if arena:
                 with gr.Tab(word("tab.arena"), id="arena") as arena_tab:
                     build_arena(arena, service.config.member_names, is_public=service.config.is_public)
+                with gr.Tab(word("tab.leaderboard"), id="leaderboard") as leaderboard_tab:
+                    LeaderboardTab(arena, service.config.arena.min_votes)
                 arena_tab.select(None, js="() => window.gac.showArena?.()", api_visibility="private")
+                leaderboard_tab.select(None, js="() => window.gac.showLeaderboard?.()", api_visibility="private")
             with gr.Tab(word("tab.batch"), id="batch") as batch_tab:
                 batches = Batches(service)
                 batch = build_batch(service, batches)

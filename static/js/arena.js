@@ -2,7 +2,7 @@
 // are Gradio's.
 
 const BATTLE = "gac.battle", CONSENT = "gac.consent"; // what the browser keeps: the battle shown last, and consent
-const LIVE = ["waiting", "answering"], OPEN = [...LIVE, "answered"]; // phases: more is to come; it can be judged
+const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
 
 class Arena {
   constructor(root) {
@@ -79,7 +79,7 @@ class Arena {
   // ---- what people ask for
 
   get isOpen() {
-    return Boolean(this.state) && OPEN.includes(this.state.phase);
+    return Boolean(this.state) && UNJUDGED.includes(this.state.phase);
   }
 
   submit(prompt) {
