@@ -34,7 +34,7 @@ PERIOD_S = 1 / 12  # between two updates
 MAX_LISTED = 100  # of a visitor's own battles
 _SCRIPTS = (
     "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
-    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "arena",
+    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told", "arena",
 )  # fmt: skip
 _STREAMED: dict[str, Any] = {
     "api_visibility": "private",

@@ -12,8 +12,6 @@ class Arena {
     this.run = this.state = null;
     this.isBusy = false;
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
-    this.painter = new Painter();
-    this.tip = new Tip();
     this.votes = new BattleVotes(this.part("arena-bar"), {
       onVote: (outcome) => this.call("vote_battle", { outcome }),
       onUndo: () => this.call("undo_battle"),
@@ -28,10 +26,7 @@ class Arena {
       onOpen: (battle) => this.send("follow", { battle }),
       onDeleted: (battle) => { if (battle === this.run?.id) this.start(null); },
     });
-    this.inspector = new Inspector(this.part("inspector"), (stream, position) =>
-      server.inspect_answer({ key: visitorKey(), battle: this.run.id, turn: stream.turn, side: SIDES[stream.index], position }), {
-        onBranch() {}, onMove: (step) => this.goTo(this.place.at + step), onChoose: (at) => this.goTo(at), onClose: () => this.close(), onShown: () => this.placeInspector(),
-      });
+    this.told = new BattleTold(this);
     this.listen();
     this.showViews();
     this.refresh();
@@ -53,9 +48,6 @@ class Arena {
       event.preventDefault();
       this.submit(box.value);
       grow();
-    });
-    document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.root.offsetParent && this.inspector.isOpen) this.close();
     });
   }
 
@@ -122,10 +114,8 @@ class Arena {
 
   start(run) {
     const isNext = run && run.id === this.run?.id;
-    Object.assign(this, { run, state: null, place: null, isBusy: false, isKept: true });
-    this.painter.clear();
-    this.tip.hide();
-    this.inspector.clear(null);
+    Object.assign(this, { run, state: null, isBusy: false, isKept: true });
+    this.told.clear();
     this.root.dataset.state = run ? "battle" : "empty";
     this.part("arena-stage").hidden = !run;
     this.part("arena-about").hidden = Boolean(run);
@@ -168,78 +158,8 @@ class Arena {
     this.part("arena-reasons").hidden = !isJudged;
     this.refresh();
     this.flush();
-    if (state.contestants && !before?.contestants) this.reveal(state.contestants);
+    if (state.contestants && !before?.contestants) this.told.reveal(state.contestants);
     if (state.contestants || state.phase === "skipped") this.own.refresh();
-  }
-
-  /** The names are told: every answer by its tokens, where the server still has them. */
-  async reveal(contestants) {
-    const { run } = this;
-    const replies = await Promise.all(SIDES.flatMap((side, index) => this.cards[index].answers.map(async (_, turn) =>
-      ({ index, turn, reply: await this.ask("battle_tokens", { battle: run.id, turn, side, member: contestants[index].member ?? "" }) }))));
-    if (this.run !== run) return;
-    this.isKept = replies.every(({ reply }) => !reply.error);
-    if (!this.isKept) {
-      this.part("arena-reasons").hidden = true;
-      return;
-    }
-    const { members } = replies[0].reply;
-    this.inspector.clear({ members, streams: members.map((name) => `member:${name}`), is_own: false });
-    for (const { index, turn, reply } of replies) this.revealAnswer(this.cards[index].answers[turn], index, turn, reply, contestants[index].member);
-    const modes = replies.filter(({ index }) => contestants[index].member === null).map(({ reply }) => reply.mode);
-    if (this.root.dataset.view === "plain" && modes.length) this.setView(modes.some((mode) => mode !== "every-step") ? "gate" : "winner");
-    this.showViews(true);
-  }
-
-  revealAnswer(answer, index, turn, reply, member) {
-    const stream = new Stream(index, `${SIDES[index]} ${turn}`, member === null ? -1 : reply.members.indexOf(member));
-    for (const token of reply.tokens) stream.add([index, ...token]);
-    Object.assign(stream, { end: true, turn, run: reply });
-    answer.reveal(stream, this.painter, {
-      onVisit: (at) => { if (this.inspector.isOpen) this.inspect(answer, stream, at, true); },
-      onInspect: (at) => this.inspect(answer, stream, at),
-      onHint: (at, rect, isSpoken) => {
-        if (at === null) return this.tip.hide();
-        const text = hintOf(stream, at, stream.run, answer.tokens.partsOf(at).length);
-        if (!isSpoken || !this.inspector.isOpen) this.tip.show(text, rect);
-        if (isSpoken) this.part("spoken").textContent = `${stream.tokens[at].text} ${text}`;
-      },
-    });
-  }
-
-  // ---- the inspector
-
-  inspect(answer, stream, at, isLater = false) {
-    if (this.root.dataset.view === "rendered") {
-      this.setView("gate");
-      this.showViews(true);
-    }
-    this.place?.answer.tokens.select(null);
-    this.place = { answer, stream, at };
-    answer.tokens.select(at);
-    this.tip.hide();
-    this.inspector.show(stream, at, answer.tokens.partsOf(at), isLater);
-  }
-
-  /** Over the other card, so that the text stays to be seen; on narrow screens it is a sheet. */
-  placeInspector() {
-    const { answer, stream } = this.place, all = this.part("columns").getBoundingClientRect();
-    const card = this.cards[stream.index].root.getBoundingClientRect(), { offsetWidth: width } = this.part("side");
-    this.root.style.setProperty("--side", `${stream.index === 0 ? Math.min(card.right + 4, all.right - width) - all.left : Math.max(0, card.left - all.left - width - 4)}px`);
-    answer.tokens.reveal();
-  }
-
-  goTo(at) {
-    const { answer, stream } = this.place;
-    if (at >= 0 && at < stream.tokens.length) this.inspect(answer, stream, at);
-  }
-
-  close() {
-    const { answer, at } = this.place;
-    this.inspector.close();
-    answer.tokens.select(null);
-    answer.tokens.focus(at);
-    this.place = null;
   }
 
   // ---- how it looks
@@ -253,7 +173,7 @@ class Arena {
 
   setView(view) {
     this.root.dataset.view = view;
-    this.painter.show(view);
+    this.told.painter.show(view);
     for (const card of this.cards ?? []) for (const answer of card.answers) answer.render(true);
   }
 
@@ -298,6 +218,6 @@ if (typeof kept === "string" && kept) onLoaded(() => { if (!arena.run) arena.sen
 
 Object.assign(window.gac, {
   /** The tab is chosen: what is painted is its own again. */
-  showArena() { arena.painter.show(arena.root.dataset.view); arena.own.refresh(); },
+  showArena() { arena.told.painter.show(arena.root.dataset.view); arena.own.refresh(); },
   clearArena() { arena.start(null); arena.own.refresh(); },
 });
