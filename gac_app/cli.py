@@ -52,6 +52,7 @@ app.command()(sweep.sweep)
 app.command()(snowball.snowball)
 app.command()(fetch.fetch)
 app.command()(export.export)
+app.command("import")(export.import_lines)
 app.add_typer(db.app, name="db")
 
 

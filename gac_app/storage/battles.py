@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +12,13 @@ from sqlalchemy import Engine, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
-from gac_app.storage.changes import own_visitor
+from gac_app.storage.changes import imported_visitor, own_visitor
 from gac_app.storage.engine import reading
 from gac_app.storage.queries import hash_key
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal_json, unseal_json
 from gac_app.storage.tables import Battle, Judgement, Run, VisitorSession
 from gac_app.storage.text import clean_text
 
-IMPORTED = "imported:"  # stands before the pseudonym of a visitor of another database, in the place of a key's hash
 _EXPORT_PAGE = 100
 VOTE, UNDO = "vote", "undo"
 
@@ -223,10 +221,12 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     row = session.get(Battle, battle.battle_id)
     is_new = row is None
     if row is None:
-        key = new_key(session)
+        run = session.get(Run, battle.run_id) if battle.run_id else None
+        key = run.key if run else new_key(session)
         row = Battle(
             id=battle.battle_id,
-            visitor=_imported_visitor(session, battle.visitor),
+            visitor=imported_visitor(session, battle.visitor),
+            run_id=run.id if run else None,
             key_id=key.id,
             origin=battle.origin,
             is_blind=battle.is_blind,
@@ -247,23 +247,6 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     for judgement in added:
         session.add(_imported_judgement(row, judgement, _key_of(row)))
     return is_new or bool(added)
-
-
-def pseudonym(visitor: VisitorSession) -> str:
-    """What an export calls a visitor: the same in every database, and nothing that leads back to the key."""
-    if visitor.key_hash.startswith(IMPORTED):
-        return visitor.key_hash.removeprefix(IMPORTED)
-    return hashlib.sha256(f"export {visitor.key_hash}".encode()).hexdigest()[:16]
-
-
-def _imported_visitor(session: Session, name: str) -> VisitorSession:
-    key_hash = IMPORTED + name
-    visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
-    visitor = visitor or next((one for one in session.scalars(select(VisitorSession)) if pseudonym(one) == name), None)
-    if visitor is None:
-        visitor = VisitorSession(key_hash=key_hash)
-        session.add(visitor)
-    return visitor
 
 
 def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes) -> Judgement:
@@ -316,7 +299,7 @@ def _stored(battle: Battle) -> StoredBattle:
     with damage_named():
         return StoredBattle(
             battle_id=battle.id,
-            visitor=pseudonym(battle.visitor),
+            visitor=battle.visitor.pseudonym,
             run_id=battle.run_id,
             origin=battle.origin,
             is_blind=battle.is_blind,
