@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,6 @@ class Source(StrEnum):
     PEOPLE = "people"
     BLIND = "blind"
     REFERENCE = "reference"
-    SIMULATED = "simulated"
 
 
 FormatOption = Annotated[
@@ -54,7 +53,7 @@ def export(
 
             parts = iter([exports.content(file_format, SOURCES[source.value])])
         try:
-            with output.open("wb") if output else sys.stdout.buffer as out:
+            with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
                 for part in parts:
                     out.write(part)
         except OSError as error:

@@ -46,7 +46,7 @@ def run(config: Config) -> None:
         if is_zero_gpu(os.environ):
             launch_page(services.runs, config, services.lab)
         else:
-            serve_host(create_host(services.runs, config, services.lab), config.server)
+            serve_host(create_host(services.runs, config, services.lab, services.exports), config.server)
     finally:
         services.close()
 

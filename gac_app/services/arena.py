@@ -162,6 +162,15 @@ class ArenaService:
         """End both answers within one step."""
         self._runs.halt(self._find(owner_of(visitor_key), battle_id).last)
 
+    def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
+        """Wait until both answers have ended; whether they have."""
+        return self._find(owner_of(visitor_key), battle_id).last.over.wait(timeout_s)
+
+    def names_for_judges(self, visitor_key: str, battle_id: str) -> tuple[str, str]:
+        """Who is left and who is right, told before the vote: for simulated judges, no surface calls it."""
+        pair = self._find(owner_of(visitor_key), battle_id).pair
+        return pair["left"].name, pair["right"].name
+
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
         """End a battle without a vote."""
         with self._changing(visitor_key, battle_id) as battle:

@@ -36,6 +36,11 @@ class Exports:
         self._store = store
         self._token = token
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may have everything."""
+        return bool(self._token)
+
     def own(self, visitor_key: str, wanted: str) -> tuple[str, bytes]:
         """The name and the content of a file of a visitor's own votes. Raises RequestError."""
         owner_of(visitor_key)

@@ -13,7 +13,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
     from gac_app.arena.leaderboard import Leaderboard
-    from gac_app.arena.votes import VoteFilter, Votes
+    from gac_app.arena.votes import Source, VoteFilter, Votes
 
 _SHARE = 0.1  # of the time, that may be spent on reading votes anew
 
@@ -60,6 +60,14 @@ class Standings:
         votes = votes_of(self._store.votes(visitor_key), self._listed) if own else self._votes()
         found = votes.filtered(wanted or VoteFilter())
         return leaderboard_of(found, self._listed, min_votes=self._min_votes, controls_style=controls_style)
+
+    def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
+        """The leaderboard of one source, for the command line."""
+        from gac_app.arena.leaderboard import leaderboard_of
+        from gac_app.arena.votes import VoteFilter
+
+        votes = self._votes().filtered(VoteFilter(source=source, has_flagged=has_flagged))
+        return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
 
     def choices(self) -> Choices:
         votes = self._votes()

@@ -119,6 +119,16 @@ def start(session: Session, new: NewBattle) -> None:
     )
 
 
+def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
+    """Write a battle that is over with the vote on it; False where it is there already."""
+    if session.get(Battle, new.battle_id) is not None:
+        return False
+    start(session, new)
+    session.flush()
+    judge(session, new.visitor_key, new.battle_id, vote)
+    return True
+
+
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
     """What came of a battle so far. Raises NotFoundError where it was deleted meanwhile."""
     battle = session.get(Battle, battle_id)

@@ -176,6 +176,10 @@ class Store:
         """Write what came of a battle so far."""
         return self._write(lambda session: battles.update(session, battle_id, status, body))
 
+    def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
+        """Write a battle that is over with its vote; whether it was not there yet."""
+        return self._writer.submit(lambda: self._transact(lambda session: battles.add_judged(session, new, vote)))
+
     def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
         """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
