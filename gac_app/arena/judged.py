@@ -93,6 +93,6 @@ def judged(records: Iterable[Record]) -> Iterator[Judged]:
         if votes and votes[-1]["kind"] == Kind.VOTE:
             vote = votes[-1]
             remarks = [row["body"] for row in record.judgements if row["kind"] == Kind.REMARK]
-            remark = remarks[-1] if remarks else {"reasons": {}, "comment": ""}
+            remark: Mapping[str, Any] = remarks[-1] if remarks else {"reasons": {}, "comment": ""}
             outcome = Outcome(vote["outcome"])
             yield Judged(record, outcome, vote["created_at"], vote["facts"], remark["reasons"], remark["comment"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -47,11 +48,11 @@ def export(
     with closing(_store(config)) as store:
         exports = Exports(store)
         if file_format is Format.JSONL:
-            parts = (line.encode() for line in exports.lines())
+            parts: Iterable[bytes] = (line.encode() for line in exports.lines())
         else:
             from gac_app.arena.votes import SOURCES
 
-            parts = iter([exports.content(file_format, SOURCES[source.value])])
+            parts = [exports.content(file_format, SOURCES[source.value])]
         try:
             with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
                 for part in parts:

@@ -66,7 +66,7 @@ class Standings:
         from gac_app.arena.leaderboard import leaderboard_of
         from gac_app.arena.votes import VoteFilter
 
-        votes = self._votes().filtered(VoteFilter(source=source, has_flagged=has_flagged))
+        votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
         return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
 
     def choices(self) -> Choices:
@@ -91,12 +91,12 @@ class Standings:
             self._drawing = votes, num_votes, dict(zip(votes.names, ratings, strict=bool(ratings)))
         return self._drawing[1:]
 
-    def _votes(self) -> Votes:
+    def _votes(self, *, is_fresh: bool = False) -> Votes:
         from gac_app.arena.votes import votes_of
 
         with self._lock:
             version = self._store.votes_version()
-            is_due = time.monotonic() > self._read_at + self._read_s / _SHARE
+            is_due = is_fresh or time.monotonic() > self._read_at + self._read_s / _SHARE
             if self._kept is None or (version != self._version and is_due):
                 started = time.monotonic()
                 self._kept, self._version = votes_of(self._store.votes(), self._listed), version

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Engine, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.changes import imported_visitor, own_visitor
 from gac_app.storage.engine import reading
 from gac_app.storage.queries import hash_key
@@ -21,77 +22,6 @@ from gac_app.storage.text import clean_text
 
 _EXPORT_PAGE = 100
 VOTE, UNDO = "vote", "undo"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewBattle:
-    """A battle about to start.
-
-    Attributes:
-        battle_id: made by the caller (uuid4 hex).
-        visitor_key: only its hash is stored.
-        run_id: the visitor's run whose vote implies it, if one does; then it is sealed with that run's key.
-        left, right: names of the contestants.
-        body: JSON-able; sealed.
-    """
-
-    battle_id: str
-    visitor_key: str
-    left: str
-    right: str
-    body: Mapping[str, Any]
-    origin: str
-    is_blind: bool
-    language: str = ""
-    config_hash: str = ""
-    status: str = "running"
-    run_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJudgement:
-    """A row to append. `position` is how many rows the battle has: whoever counts otherwise is refused."""
-
-    position: int
-    kind: str
-    outcome: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredBattle:
-    """A battle with its judgements in order, as exports tell it; `visitor` is a pseudonym that databases share."""
-
-    battle_id: str
-    visitor: str
-    run_id: str | None
-    origin: str
-    is_blind: bool
-    left: str
-    right: str
-    language: str
-    config_hash: str
-    status: str
-    created_at: str
-    body: Mapping[str, Any]
-    judgements: tuple[Mapping[str, Any], ...]
-
-
-class VoteRow(NamedTuple):
-    """A vote that stands, with nothing sealed."""
-
-    battle_id: str
-    visitor_id: int
-    left: str
-    right: str
-    outcome: str
-    origin: str
-    is_blind: bool
-    language: str
-    config_hash: str
-    created_at: datetime
-    facts: bytes
 
 
 def start(session: Session, new: NewBattle) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from gac_app.storage import battles, changes, history, imports, queries, studies
-from gac_app.storage.battles import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
