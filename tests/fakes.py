@@ -80,7 +80,7 @@ class FakeModel(RandomModel):
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         self.batches.append(len(reads))
         for read in reads:
-            assert 1 <= read.num_logits <= read.sequence.num_pending, "a read of nothing"
+            assert 1 <= read.num_logits <= read.sequence.num_uncomputed, "a read of nothing"
             assert len(read.sequence.ids) <= self.context_length, "more than the context holds"
         time.sleep(self.delay_s)
         return super().read(reads)

@@ -18,9 +18,10 @@ LAYERS["config_file"] = {"errors", "config"}
 LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
-LAYERS["executors"] = LAYERS["storage"] = LAYERS["arena"] = LAYERS["decoding"] | {"decoding"}
-LAYERS["charts"] = set()
-LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts"}
+LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
+LAYERS["charts"] = LAYERS["spreadsheet"] = set()
+LAYERS["arena"] = LAYERS["decoding"] | {"decoding", "spreadsheet"}
+LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"}
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}

@@ -53,7 +53,6 @@ class Origin(StrEnum):
     PEOPLE = "people"
     COMPARE = "compare"  # people too, who saw the names: implied by a vote on a run
     REFERENCE = "reference"  # the known answers of a task
-    SIMULATED = "simulated"
 
 
 def outcome_of(value: object) -> Outcome:

@@ -24,12 +24,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Flags = NDArray[np.bool_]
 
-Source = Literal["blind", "people", "reference", "simulated"]
+Source = Literal["blind", "people", "reference"]
 SOURCES: dict[Source, tuple[Origin, ...]] = {
     "blind": (Origin.PEOPLE,),
     "people": (Origin.PEOPLE, Origin.COMPARE),
     "reference": (Origin.REFERENCE,),
-    "simulated": (Origin.SIMULATED,),
 }
 _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
 

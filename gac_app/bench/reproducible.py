@@ -127,12 +127,12 @@ class _Battery:
     def run(self) -> None:
         """In this process."""
         for job in self._jobs:
-            scope = self._new_scope()
-            text = self._answer(job, scope)
-            self._answer(job, scope)  # what it reads is cached
-            self._branch(job, scope)
-            self._answer(job, scope)
-            self._follow_up(job, scope, text)
+            namespace = self._new_namespace()
+            text = self._answer(job, namespace)
+            self._answer(job, namespace)  # what it reads is cached
+            self._branch(job, namespace)
+            self._answer(job, namespace)
+            self._follow_up(job, namespace, text)
         for num_others in COMPANY:
             self._run_beside(num_others)
 
@@ -147,9 +147,11 @@ class _Battery:
             self._answer(job, "")
             yield job.name, self.found[job.name].digests[0], self.found[job.name].first
 
-    def _answer(self, job: _Job, scope: str, branch: Branch | None = None) -> str:
+    def _answer(self, job: _Job, namespace: str, branch: Branch | None = None) -> str:
         settings = self._ensemble.config.settings_from(job.changes)
-        session = self._ensemble.session(list(job.messages), settings, alone=job.alone, branch=branch, scope=scope)
+        session = self._ensemble.session(
+            list(job.messages), settings, alone=job.alone, branch=branch, namespace=namespace
+        )
         facts, text = [], ""
         for event in session.events():
             if isinstance(event, TokenEvent):
@@ -159,17 +161,17 @@ class _Battery:
                 text = event.text
         return text
 
-    def _branch(self, job: _Job, scope: str) -> None:
+    def _branch(self, job: _Job, namespace: str) -> None:
         """An answer that leaves the job's own, and leaves something else in the caches."""
         first = self.found[job.name].first
         if len(first) > _BRANCH_AT:
-            self._answer(job, scope, Branch(token=bytes.fromhex(first[_BRANCH_AT][0])))
+            self._answer(job, namespace, Branch(token=bytes.fromhex(first[_BRANCH_AT][0])))
 
-    def _follow_up(self, job: _Job, scope: str, text: str) -> None:
+    def _follow_up(self, job: _Job, namespace: str, text: str) -> None:
         """The next turn, with the one before it cached and not."""
         messages = (*job.messages, Message("assistant", text), Message("user", FOLLOW_UP))
         turn = _Job(f"{job.name}, next turn", messages, job.alone, job.changes)
-        for where in (scope, self._new_scope()):
+        for where in (namespace, self._new_namespace()):
             self._answer(turn, where)
             self._ensemble.forget(where)
 
@@ -186,7 +188,7 @@ class _Battery:
             for done in [pool.submit(answer, *each) for each in zip(shuffled, delays_s, strict=True)]:
                 done.result()
 
-    def _new_scope(self) -> str:
+    def _new_namespace(self) -> str:
         self._num_scopes += 1
         return f"bench-{self._num_scopes}"
 

@@ -84,13 +84,13 @@ def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[st
     systems: dict[str, str | None] = {_ENSEMBLE: None, **{name: name for name in config.member_names}}
     with closing(load_ensemble(config)) as ensemble, ThreadPoolExecutor(len(systems)) as pool:
         for number, prompt in enumerate(prompts):
-            scope = f"compare/{number}"
+            namespace = f"compare/{number}"
             under_way = {
-                name: pool.submit(_answer, ensemble, prompt, alone=alone, scope=scope)
+                name: pool.submit(_answer, ensemble, prompt, alone=alone, namespace=namespace)
                 for name, alone in systems.items()
             }
             yield prompt, {name: answer.result() for name, answer in under_way.items()}
-            ensemble.forget(scope)
+            ensemble.forget(namespace)
 
 
 def _answer(ensemble: Ensemble, prompt: str, **how: Any) -> _Answer:

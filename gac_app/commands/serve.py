@@ -46,7 +46,8 @@ def run(config: Config) -> None:
         if is_zero_gpu(os.environ):
             launch_page(services.runs, config, services.lab, services.arena)
         else:
-            serve_host(create_host(services.runs, config, services.lab, services.arena), config.server)
+            host = create_host(services.runs, config, services.lab, services.arena, services.exports)
+            serve_host(host, config.server)
     finally:
         services.close()
 

@@ -62,7 +62,7 @@ class Ensemble:
         *,
         alone: str | None = None,
         raw: bool = False,
-        scope: str = "",
+        namespace: str = "",
     ) -> Generator[Event, None, None]:
         """Decode an answer: token events as they come, then one finished event.
 
@@ -71,12 +71,12 @@ class Ensemble:
             settings: how to decode; None = the configuration's.
             alone: a member's name: it alone answers.
             raw: feed `prompt`, a string, as it is, as the start of a document without a chat template.
-            scope: see `session`.
+            namespace: see `session`.
 
         Raises:
             RequestError: where prompt or settings do not fit.
         """
-        return self.session(prompt, settings, alone=alone, raw=raw, scope=scope).events()
+        return self.session(prompt, settings, alone=alone, raw=raw, namespace=namespace).events()
 
     def session(
         self,
@@ -86,13 +86,12 @@ class Ensemble:
         alone: str | None = None,
         raw: bool = False,
         branch: Branch | None = None,
-        scope: str = "",
+        namespace: str = "",
     ) -> DecodingSession:
         """A session that has not begun; see `generate`. It holds a sequence in each member until its events end.
 
         Args:
-            scope: sessions of one scope, a conversation, need not read again what another of them has read, as long as
-                a member has room to keep it; until `forget`.
+            namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
         """
         settings = settings or self.config.settings
         self.config.check_settings(settings)
@@ -104,7 +103,7 @@ class Ensemble:
         pace = self._pace(members, settings, is_reproducible=is_reproducible)
         new_context = _new_context(members, settings, can_draft=pace is not None)
         return DecodingSession(
-            contexts=_open_all(members, ids, new_context, scope, is_reproducible=is_reproducible),
+            contexts=_open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible),
             union=self.union,
             gate=EveryStep() if alone else make_gate(settings),
             combine=_combine(members, settings),
@@ -125,7 +124,7 @@ class Ensemble:
         *,
         alone: str | None = None,
         raw: bool = False,
-        scope: str = "",
+        namespace: str = "",
     ) -> list[Score]:
         """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
 
@@ -150,7 +149,7 @@ class Ensemble:
         else:
             ids = self._encode(members, self._checked(prompt, settings, raw))
         gate = EveryStep() if alone else make_gate(settings)
-        with closing(PromptForks(members, ids, settings.step_timeout_s, scope)) as forks:
+        with closing(PromptForks(members, ids, settings.step_timeout_s, namespace)) as forks:
             scorer = Scorer(forks, ids_key(ids), gate, lambda: self._weights(settings), self._read_texts)
             score = scorer.by_bytes if settings.alignment == "prefix" and len(members) > 1 else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
@@ -165,10 +164,10 @@ class Ensemble:
             if token and token not in self.union.ids:
                 raise RequestError("branch", "this answer has tokens that the members of today do not know")
 
-    def forget(self, scope: str) -> None:
-        """Let members keep nothing of what sessions of this scope, and of those below it ("a" of "a/b"), have read."""
+    def forget(self, namespace: str) -> None:
+        """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches."""
         for member in self.members.values():
-            member.forget(scope)
+            member.forget(namespace)
 
     def close(self) -> None:
         """Release the members' models."""
@@ -272,14 +271,14 @@ def _open_all(
     members: list[Member],
     ids: list[list[int]],
     new_context: Callable[..., MemberContext],
-    scope: str,
+    namespace: str,
     *,
     is_reproducible: bool,
 ) -> list[MemberContext]:
     contexts: list[MemberContext] = []
     try:
         for member, prompt_ids in zip(members, ids, strict=True):
-            sequence = member.open(prompt_ids, scope, is_reproducible=is_reproducible)
+            sequence = member.open(prompt_ids, namespace, is_reproducible=is_reproducible)
             contexts.append(new_context(member, prompt_ids, sequence))
     except BaseException:
         for context in contexts:

@@ -33,7 +33,7 @@ def take_readings(
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
     """
     started = time.monotonic()
-    counts = [read.sequence.num_pending for read in reads]
+    counts = [read.sequence.num_uncomputed for read in reads]
     with failures_named(model):
         for read in reads:
             model.catch_up(read.sequence)
@@ -87,11 +87,11 @@ def begun_behind(
     return Ahead(ids)
 
 
-def read_part(model: Model, sequence: Sequence, num_ids: int) -> None:
+def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:
     """Read the first `num_ids` of what is pending, without a distribution. Raises MemberError as `take_readings`."""
     with failures_named(model):
         model.catch_up(sequence)
-        model.read_part(sequence, num_ids)
+        model.read_chunk(sequence, num_ids)
 
 
 def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
@@ -99,11 +99,11 @@ def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
     sequence = read.sequence
     found: list[torch.Tensor] = []
     first_wanted = len(sequence.ids) - read.num_logits
-    while num_ids := min(model.fixed_part(sequence), sequence.num_pending):
-        num_wanted = min(num_ids, sequence.num_valid + num_ids - first_wanted)
-        logits_NV = model.read_part(sequence, num_ids, max(1, num_wanted))
+    while num_ids := min(model.fixed_chunk(sequence), sequence.num_uncomputed):
+        num_wanted = min(num_ids, sequence.num_computed + num_ids - first_wanted)
+        logits_NV = model.read_chunk(sequence, num_ids, max(1, num_wanted))
         if num_wanted > 0:
-            found.append(logits_NV.clone() if sequence.num_pending else logits_NV)  # the next pass overwrites them
+            found.append(logits_NV.clone() if sequence.num_uncomputed else logits_NV)  # the next pass overwrites them
     return found[0] if len(found) == 1 else torch.cat(found)
 
 

@@ -34,15 +34,15 @@ class Member(Protocol):
 
     @property
     def is_chunk_exact(self) -> bool:
-        """Whether reading several ids in one pass gives what reading them one by one gives, to float32 rounding."""
+        """Whether several ids in one forward pass give what one by one gives, to float32 rounding."""
 
     @property
     def is_batch_invariant(self) -> bool:
-        """Whether what a sequence gets is, to the last bit, the same whatever else is in the pass."""
+        """Whether logits do not depend, to the last bit, on what else is in the batch."""
 
     @property
     def is_chunk_invariant(self) -> bool:
-        """Whether what a sequence gets is, to the last bit, the same however its ids are cut into passes."""
+        """Whether logits do not depend, to the last bit, on how the ids are cut into chunks."""
 
     @property
     def engine(self) -> str:
@@ -54,25 +54,25 @@ class Member(Protocol):
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt."""
 
-    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
-        """A sequence with `ids`, its prompt, pending. Where no more can be held, this or its first read raises
-        MemberError.
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        """A sequence with `ids`, its prompt, uncomputed. This or its first read raises MemberError where there is no
+        slot.
 
         Args:
-            scope: sequences of one scope may go on from what others of it have read; empty = this one shares nothing.
-            is_reproducible: what it gets may not depend on what else runs or ran, whatever that costs.
+            namespace: sequences of one namespace share their prefixes; empty = this one shares nothing.
+            is_reproducible: its logits must not depend on what else runs or ran, whatever that costs.
         """
 
     def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
-        """Read what is pending. The future raises MemberError where the member fails.
+        """Compute what is uncomputed. The future raises MemberError where the member fails.
 
         Args:
             foreseen: the reading may be a late one, and the member may read on by itself: `Reading.ahead` says so. Else
                 nothing but what is asked for is read.
         """
 
-    def sit_out(self, sequence: Sequence) -> None:
-        """Say that the next step needs no read of this sequence, as far as is known: no shared pass waits for it."""
+    def skip_step(self, sequence: Sequence) -> None:
+        """Say that the next step needs no read of this sequence: no batch waits for it."""
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
@@ -81,10 +81,10 @@ class Member(Protocol):
         """Forget all but the first `length` ids."""
 
     def free(self, sequence: Sequence) -> None:
-        """Give the sequence's memory back, after whatever is still being read for it; with a scope, maybe later."""
+        """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
 
-    def forget(self, scope: str) -> None:
-        """Give back what is kept of this scope and of those below it ("a" of "a/b"); nothing more of them is kept."""
+    def forget(self, namespace: str) -> None:
+        """Drop this namespace, and those below it ("a" of "a/b"), from the prefix cache, now and later."""
 
     def close(self) -> None:
         """Release the model."""
@@ -144,7 +144,7 @@ class ModelMember:
         return self._model.chat_stop_strings
 
     def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
-        """Of a sequence with this prompt: `Sequence.num_fixed`. An invariant model needs no fixed passes."""
+        """Of a sequence with this prompt: `Sequence.num_fixed`. An invariant model needs no fixed chunks."""
         is_invariant = self.is_batch_invariant and self.is_chunk_invariant
         return len(ids) if is_reproducible and not is_invariant else None
 
@@ -155,7 +155,7 @@ class ModelMember:
 class InlineMember(ModelMember):
     """Runs its model in the calling thread: the plainest implementation, for tests and for comparison."""
 
-    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         sequence = self._model.new_sequence()
         sequence.extend(ids)
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
@@ -177,8 +177,8 @@ class InlineMember(ModelMember):
             self._carry_out(Read(read.sequence), reading.ahead.foreseen, reading.ahead.reading)
         future.set_result(reading)
 
-    def sit_out(self, sequence: Sequence) -> None:
-        """No pass is shared."""
+    def skip_step(self, sequence: Sequence) -> None:
+        """Nothing is batched."""
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._model.fork(sequence)
@@ -189,7 +189,7 @@ class InlineMember(ModelMember):
     def free(self, sequence: Sequence) -> None:
         self._model.free(sequence)
 
-    def forget(self, scope: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Nothing is kept."""
 
     def close(self) -> None:

@@ -1,6 +1,4 @@
-"""Members as studies have them: what they read waits while a run is under way, and nothing of it is read any more once
-the study is stopped.
-"""
+"""Members for studies: their forward passes wait while runs decode, and end when the study is stopped."""
 
 from __future__ import annotations
 
@@ -16,15 +14,15 @@ from gac_app.models.base import Sequence
 
 
 class BackgroundMember(ModelMember):
-    """A member whose reads come after those of runs. Model and worker stay those of `member`."""
+    """A member at low priority: runs come first. It shares the model and the worker of `member`."""
 
     def __init__(self, member: ThreadMember) -> None:
         super().__init__(member.model, member.mapping)
         self._member = member
         self._is_stopped = False
 
-    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
-        return self._member.open(ids, scope, is_reproducible=is_reproducible)
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        return self._member.open(ids, namespace, is_reproducible=is_reproducible)
 
     def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
         if self._is_stopped:
@@ -33,8 +31,8 @@ class BackgroundMember(ModelMember):
             return future
         return self._member.read(sequence, num_logits, foreseen, is_background=True)
 
-    def sit_out(self, sequence: Sequence) -> None:
-        self._member.sit_out(sequence)
+    def skip_step(self, sequence: Sequence) -> None:
+        self._member.skip_step(sequence)
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._member.fork(sequence)
@@ -45,11 +43,11 @@ class BackgroundMember(ModelMember):
     def free(self, sequence: Sequence) -> None:
         self._member.free(sequence)
 
-    def forget(self, scope: str) -> None:
-        self._member.forget(scope)
+    def forget(self, namespace: str) -> None:
+        self._member.forget(namespace)
 
     def stop(self) -> None:
-        """Let all reads that wait fail, and those that come."""
+        """Let all pending and future reads fail."""
         self._is_stopped = True
         self._member.drop_background()
 
@@ -58,7 +56,7 @@ class BackgroundMember(ModelMember):
 
 
 def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:
-    """The members of an ensemble for one study, at low priority; and what ends all that these have under way."""
+    """An ensemble of the same members at low priority, for one study, and the function that stops it."""
     members = [BackgroundMember(member) for member in ensemble.members.values() if isinstance(member, ThreadMember)]
 
     def stop() -> None:

@@ -1,4 +1,4 @@
-"""A read that somebody waits for."""
+"""A read in the queue of the batch scheduler."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from gac_app.decoding.distribution.reading import Foreseen, Reading
-from gac_app.executors.shared_prefixes import UNHELD, ScopedSequence
+from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
 from gac_app.models.base import Read, Sequence
 
 
 @dataclass(slots=True, eq=False)
 class ReadCommand:
-    """`num_read` and `seconds` are of the parts of it that are done.
+    """A read and whom to tell.
 
     Attributes:
         foreseen: None = the reading is not late, and nothing is read on.
-        is_background: it comes after those of others (see `Passes`).
+        is_background: all others come first (see `BatchScheduler`).
+        num_read, seconds: of the chunks computed so far.
     """
 
     read: Read
@@ -31,7 +32,7 @@ class ReadCommand:
         return self.read.sequence
 
     @property
-    def new_scope(self) -> str:
-        """Of a sequence that the model does not hold yet; "" where it does, or where it shares nothing."""
+    def new_namespace(self) -> str:
+        """The namespace of a sequence without a slot yet; "" where it has one, or shares nothing."""
         sequence = self.sequence
-        return sequence.scope if isinstance(sequence, ScopedSequence) and sequence.slot == UNHELD else ""
+        return sequence.namespace if isinstance(sequence, NamespacedSequence) and sequence.slot == UNHELD else ""

@@ -1,4 +1,4 @@
-"""A worker thread per member: members run in parallel, and the reads that wait for one share its forward passes.
+"""A worker thread per member. Members compute in parallel; pending reads of one member are batched.
 
 torch, llama.cpp and onnxruntime release the GIL while they compute.
 """
@@ -17,9 +17,9 @@ from typing import Any
 from gac_app.decoding.distribution.reading import Foreseen, Reading
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
-from gac_app.executors.passes import MAX_PATIENCE_S, Passes
+from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
+from gac_app.executors.prefix_cache import UNHELD, Kept, NamespacedSequence
 from gac_app.executors.read_command import ReadCommand
-from gac_app.executors.shared_prefixes import UNHELD, Kept, ScopedSequence
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
@@ -29,7 +29,7 @@ _CALL_TIMEOUT_S = 60.0  # for the short calls, which wait behind a forward pass
 
 @dataclass(frozen=True, slots=True)
 class _CallCommand:
-    """Something short to be done, with a sequence after what was asked for it before."""
+    """A short call. One about a sequence comes after all earlier reads of that sequence."""
 
     function: Callable[[], Any]
     future: Future[Any]
@@ -41,26 +41,26 @@ _CLOSE = _CallCommand(lambda: None, Future())
 
 
 class ThreadMember(ModelMember):
-    """A member whose model is owned by one thread; commands are carried out in the order they came."""
+    """A member whose model is owned by one thread, which takes commands in the order they came."""
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
         self._commands: queue.SimpleQueue[ReadCommand | _CallCommand] = queue.SimpleQueue()
         self._is_closed = False
-        self._passes = Passes(model, mapping)  # the worker's
+        self._scheduler = BatchScheduler(model, mapping)  # the worker's
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
         self._thread.start()
 
     @property
     def kept(self) -> Kept:
-        """What is kept of ended sessions."""
-        return self._passes.prefixes.kept
+        """What the prefix cache keeps of ended sessions."""
+        return self._scheduler.prefix_cache.kept
 
-    def open(self, ids: list[int], scope: str = "", *, is_reproducible: bool = False) -> Sequence:
-        """A sequence with `ids` pending. The model takes it in with the first read, so nobody waits for it here."""
+    def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
+        """A sequence with `ids` uncomputed. It gets its slot with the first read, so this call never waits."""
         num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
-        return ScopedSequence(UNHELD, list(ids), num_fixed=num_fixed, scope=scope)
+        return NamespacedSequence(UNHELD, list(ids), num_fixed=num_fixed, namespace=namespace)
 
     def read(
         self,
@@ -70,38 +70,38 @@ class ThreadMember(ModelMember):
         *,
         is_background: bool = False,
     ) -> Future[Reading]:
-        """See `Member`. In the background, it waits as long as other sequences are read (see `Passes`)."""
+        """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
         command = ReadCommand(Read(sequence, num_logits), Future(), foreseen, is_background)
         self._put(command)
         return command.future
 
-    def sit_out(self, sequence: Sequence) -> None:
-        self._put(_CallCommand(lambda: self._passes.sit_out(sequence), Future()))
+    def skip_step(self, sequence: Sequence) -> None:
+        self._put(_CallCommand(lambda: self._scheduler.skip_step(sequence), Future()))
 
     def fork(self, sequence: Sequence) -> Sequence:
-        forked: Sequence = self._call(lambda: self._passes.prefixes.fork(sequence), sequence)
+        forked: Sequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
         return forked
 
     def rewind(self, sequence: Sequence, length: int) -> None:
         def rewind() -> None:
-            self._passes.prefixes.hold_empty(sequence)
+            self._scheduler.prefix_cache.hold_empty(sequence)
             self._model.rewind(sequence, length)
-            self._passes.prefixes.rewound(sequence)
+            self._scheduler.prefix_cache.rewound(sequence)
 
         self._call(rewind, sequence)
 
     def free(self, sequence: Sequence) -> None:
-        self._put(_CallCommand(lambda: self._passes.prefixes.free(sequence), Future(), sequence, is_last=True))
+        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.free(sequence), Future(), sequence, is_last=True))
 
-    def forget(self, scope: str) -> None:
-        self._put(_CallCommand(lambda: self._passes.prefixes.forget(scope), Future()))
+    def forget(self, namespace: str) -> None:
+        self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace), Future()))
 
     def drop_background(self) -> None:
-        """Let all reads fail that wait in the background."""
-        self._put(_CallCommand(self._passes.drop_background, Future()))
+        """Let all background reads fail that are pending."""
+        self._put(_CallCommand(self._scheduler.drop_background, Future()))
 
     def close(self) -> None:
-        """Finish what was asked, then release the model. A thread that hangs is left to the process's end."""
+        """Finish what was asked, then release the model. A thread that hangs ends with the process."""
         with self._lock:
             if self._is_closed:
                 return
@@ -131,24 +131,24 @@ class ThreadMember(ModelMember):
 
     def _serve(self) -> None:
         while self._take_commands():
-            if not self._passes.is_idle:
-                self._passes.advance()
-        self._passes.drop_background()
-        while not self._passes.is_idle:
-            self._passes.advance()
+            if not self._scheduler.is_idle:
+                self._scheduler.advance()
+        self._scheduler.drop_background()
+        while not self._scheduler.is_idle:
+            self._scheduler.advance()
 
     def _take_commands(self) -> bool:
-        """Take what is asked, in the order it came; whether more may come.
+        """Take commands in the order they came. Returns False once the member is closed.
 
-        Waits where there is nothing to do, and for a moment where more reads could share the next pass.
+        Waits where there is nothing to do, and briefly where more reads could join the next batch.
         """
-        command = self._command_within(self._passes.idle_s())
-        deadline = time.monotonic() + MAX_PATIENCE_S
+        command = self._command_within(self._scheduler.idle_s())
+        deadline = time.monotonic() + MAX_WAIT_S
         while command is not None:
             if command is _CLOSE:
                 return False
             self._carry_out(command)
-            command = self._command_within(max(0.0, min(self._passes.patience_s(), deadline - time.monotonic())))
+            command = self._command_within(max(0.0, min(self._scheduler.max_wait_s(), deadline - time.monotonic())))
         return True
 
     def _command_within(self, seconds: float) -> ReadCommand | _CallCommand | None:
@@ -161,10 +161,10 @@ class ThreadMember(ModelMember):
 
     def _carry_out(self, command: ReadCommand | _CallCommand) -> None:
         if isinstance(command, ReadCommand):
-            self._passes.add(command)
+            self._scheduler.add(command)
             return
         if command.sequence is not None:
-            (self._passes.drop if command.is_last else self._passes.finish)(command.sequence)
+            (self._scheduler.drop if command.is_last else self._scheduler.finish)(command.sequence)
         if command.future.set_running_or_notify_cancel():
             _fulfil(command.future, command.function)
 

@@ -26,50 +26,50 @@ from gac_app.vocab.tokens import MemberVocabulary
 class Sequence:
     """One context inside one model: its ids, of which the first `num_cached` are in the model's KV cache.
 
-    What stands behind them is pending and is read by the next `Model.read`: prefill, one step, and catching up
-    after having been idle are the same call.
+    The ids after them are uncomputed until the next `Model.read`: prefill, one step, and catching up after having been
+    idle are the same call.
     """
 
     slot: int  # the model's own handle
     ids: list[int] = field(default_factory=list)
     num_cached: int = 0
-    num_kept: int | None = None  # of the cached ids, those that still stand after a rewrite; None = all
-    num_fixed: int | None = None  # ids of its prompt, if it is read in fixed passes (see `Model.fixed_part`)
+    num_kept: int | None = None  # of the cached ids, those still valid after a rewrite; None = all
+    num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
 
     @property
-    def pending(self) -> list[int]:
-        return self.ids[self.num_valid :]
+    def uncomputed(self) -> list[int]:
+        return self.ids[self.num_computed :]
 
     @property
-    def num_pending(self) -> int:
-        return len(self.ids) - self.num_valid
+    def num_uncomputed(self) -> int:
+        return len(self.ids) - self.num_computed
 
     @property
-    def num_valid(self) -> int:
-        """How many ids the cache will hold once it is rewound to what a rewrite left of it."""
+    def num_computed(self) -> int:
+        """How many cached ids are valid: all, or those that a rewrite has left."""
         return self.num_cached if self.num_kept is None else self.num_kept
 
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
 
     def rewrite(self, length: int, ids: list[int]) -> None:
-        """Let `ids` stand behind the first `length` ids. The cache follows before the next read (`Model.catch_up`)."""
+        """Replace all after the first `length` ids. The KV cache follows before the next read (`Model.catch_up`)."""
         self.ids[length:] = ids
-        if length < self.num_valid:
+        if length < self.num_computed:
             self.num_kept = length
 
 
 def num_common(ids: SequenceOf[int], others: SequenceOf[int]) -> int:
-    """How many ids two rows of ids have in common at their beginnings."""
+    """Length of the common prefix of two rows of ids."""
     pairs = zip(ids, others, strict=False)
     return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A request to read a sequence's pending ids and return the logits after the last `num_logits` of them.
+    """A request to compute a sequence's uncomputed ids and return the logits after the last `num_logits` of them.
 
-    `num_logits` is at least 1 and at most `sequence.num_pending`.
+    `num_logits` is at least 1 and at most `sequence.num_uncomputed`.
     """
 
     sequence: Sequence
@@ -99,15 +99,15 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
-    is_chunk_exact: bool = False  # several ids in one pass give what one by one gives, to float32 rounding
+    is_chunk_exact: bool = False  # several ids in one forward pass give what one by one gives, to float32 rounding
     about: ModelFacts = ModelFacts()  # what its files say of it
     engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
-    max_shared_ids: int = 1_000_000  # to be read of a sequence, up to which its pass can be shared with others
-    is_batch_invariant: bool = False  # what a sequence gets is, to the last bit, the same whatever else is in the pass
-    is_chunk_invariant: bool = False  # ... and however its ids are cut into passes
-    pass_ids: int = 512  # read of a sequence in one pass; of more, others' passes come in between
-    bytes_per_id: int = 0  # of its cache; 0 = not known
+    max_batched_ids: int = 1_000_000  # uncomputed ids of a sequence, up to which it can be batched with others
+    is_batch_invariant: bool = False  # logits do not depend, to the last bit, on what else is in the batch
+    is_chunk_invariant: bool = False  # ... nor on how the ids are cut into chunks
+    chunk_size: int = 512  # ids of one prefill chunk; steps of other sequences come between chunks
+    bytes_per_id: int = 0  # of the KV cache; 0 = not known
     num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 
     @abstractmethod
@@ -127,7 +127,7 @@ class Model(ABC):
 
     @abstractmethod
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        """Read every sequence's pending ids in one forward pass.
+        """Compute the uncomputed ids of every sequence in one forward pass.
 
         Returns:
             per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call of `read`.
@@ -136,25 +136,24 @@ class Model(ABC):
             MemberError: where the cache is full or the back end fails; the sequences are then unusable.
         """
 
-    def read_part(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
-        """Read the first `num_ids` of a sequence's pending ids; the logits as `read` gives them."""
-        rest = sequence.ids[sequence.num_valid + num_ids :]
-        del sequence.ids[sequence.num_valid + num_ids :]
+    def read_chunk(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
+        """Compute the first `num_ids` uncomputed ids of a sequence; logits as from `read`."""
+        rest = sequence.ids[sequence.num_computed + num_ids :]
+        del sequence.ids[sequence.num_computed + num_ids :]
         try:
             [logits_NV] = self.read([Read(sequence, num_logits)])
         finally:
             sequence.ids += rest
         return logits_NV
 
-    def fixed_part(self, sequence: Sequence) -> int:
-        """How many of a sequence's pending ids the next of its fixed passes reads.
+    def fixed_chunk(self, sequence: Sequence) -> int:
+        """Size of a sequence's next fixed chunk.
 
-        Fixed passes are the same whatever else runs and whatever was cached before: `pass_ids` of the prompt at a time,
-        counted from its first id, then every id by itself. So what a sequence gets is the same where the model is not
-        invariant.
+        Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
+        id, then every id by itself. So logits are reproducible where the model is not batch-invariant.
         """
-        start, num_prompt = sequence.num_valid, sequence.num_fixed or 0
-        end = min(num_prompt, (start // self.pass_ids + 1) * self.pass_ids) if start < num_prompt else start + 1
+        start, num_prompt = sequence.num_computed, sequence.num_fixed or 0
+        end = min(num_prompt, (start // self.chunk_size + 1) * self.chunk_size) if start < num_prompt else start + 1
         return end - start
 
     def take_threads(self) -> None:
@@ -166,7 +165,7 @@ class Model(ABC):
             torch.set_num_threads(self.num_threads)
 
     def catch_up(self, sequence: Sequence) -> None:
-        """Rewind the cache to what a rewrite left of it; must precede the read of a sequence that was rewritten."""
+        """Rewind the KV cache to what a rewrite has left valid; must precede the next read."""
         if sequence.num_kept is not None:
             ids = list(sequence.ids)
             self.rewind(sequence, sequence.num_kept)

@@ -95,7 +95,7 @@ class RandomModel(Model):
 
     def _read_one(self, read: Read) -> torch.Tensor:
         sequence, cached = read.sequence, self._cached[read.sequence.slot]
-        cached += sequence.pending
+        cached += sequence.uncomputed
         sequence.num_cached = len(sequence.ids)
         ends = range(len(cached) - read.num_logits + 1, len(cached) + 1)
         return torch.stack([self._logits_V(cached[:end]) for end in ends])

@@ -34,37 +34,35 @@ Values
 
 from __future__ import annotations
 
-import hmac
 import logging
 import random
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.drawing import draw_pair, pair_probs
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Origin, Side, outcome_of, reasons_of
+from gac_app.arena.outcomes import SIDES, Origin, Side
 from gac_app.config import Settings
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
-from gac_app.services.battle_views import BattleView, has_something_to_judge, live_view, stored_view
+from gac_app.services.battle_views import BattleView, live_view, stored_view
 from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.implied import implied_battles
+from gac_app.services.judging import Judge, refuse_judged
+from gac_app.services.live_battles import LiveBattles
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.standings import Standings
 from gac_app.services.views import LiveStream, RunView
-from gac_app.storage import NewBattle, NewJudgement, Store, StoredBattle, clean_text
+from gac_app.storage import NewBattle, Store, StoredBattle
 
 logger = logging.getLogger(__name__)
 
-KEPT_BATTLES = 128  # in memory; those begun first go, as far as they are over
 MAX_TURNS = 20
 _SEEDS = 2**31
 
@@ -84,10 +82,10 @@ class ArenaService:
         self._runs = runs
         self._store = store
         self._rng = rng or random.SystemRandom()
-        self._battles: OrderedDict[str, Battle] = OrderedDict()
-        self._lock = threading.Lock()
+        self._battles = LiveBattles()
         arena = runs.config.arena
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
+        self._judge = Judge(runs, store, self._battles, self._moderator)
         runs.companions.append(self)
         runs.on_vote = self._note_compare_vote
 
@@ -105,7 +103,7 @@ class ArenaService:
         """
         owner = owner_of(visitor_key)
         self._runs.ready_ensemble()
-        before = self._find(owner, again) if again else None
+        before = self._battles.find(owner, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
             raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
@@ -122,7 +120,7 @@ class ArenaService:
             self._check_rate(owner)
 
             def take() -> None:
-                self._keep(battle)
+                self._battles.add(battle)
                 self._note_failure(battle, self._store.start_battle(self._new(battle, visitor_key)))
 
             self._begin(battle, turn, take)
@@ -131,8 +129,8 @@ class ArenaService:
     def next_turn(self, visitor_key: str, battle_id: str, prompt: str) -> BattleView:
         """Go on with the conversation; both sides keep their places."""
         prompt = checked_prompt(prompt)
-        with self._runs.changing(visitor_key), self._changing(visitor_key, battle_id) as battle:
-            self._refuse_judged(battle)
+        with self._runs.changing(visitor_key), self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            refuse_judged(battle)
             if not battle.last.over.is_set():
                 raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
             if len(battle.turns) >= MAX_TURNS:
@@ -142,9 +140,8 @@ class ArenaService:
 
     def look(self, visitor_key: str, battle_id: str) -> BattleView:
         """A visitor's battle as it stands. Raises NotFoundError for another's as for none."""
-        owner = owner_of(visitor_key)
         try:
-            battle = self._find(owner, battle_id)
+            battle = self._of(visitor_key, battle_id)
         except NotFoundError:
             return stored_view(self._store.load_battle(visitor_key, battle_id))
         with battle.lock:
@@ -152,68 +149,49 @@ class ArenaService:
 
     def following(self, visitor_key: str, battle_id: str) -> AbstractContextManager[None]:
         """A page is sent what comes of a battle until the block ends."""
-        return self._runs.following(self._find(owner_of(visitor_key), battle_id).last)
+        return self._runs.following(self._of(visitor_key, battle_id).last)
 
     def note_seen(self, visitor_key: str, battle_id: str) -> None:
         """A page says that it shows a battle, which then goes on for a while without one."""
-        self._runs.audience.note_seen(self._find(owner_of(visitor_key), battle_id).last)
+        self._runs.audience.note_seen(self._of(visitor_key, battle_id).last)
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
         """End both answers within one step."""
-        self._runs.halt(self._find(owner_of(visitor_key), battle_id).last)
+        self._runs.halt(self._of(visitor_key, battle_id).last)
+
+    def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
+        """Wait until both answers have ended; whether they have."""
+        return self._of(visitor_key, battle_id).last.over.wait(timeout_s)
+
+    def names_for_judges(self, visitor_key: str, battle_id: str) -> tuple[str, str]:
+        """Who is left and who is right, told before the vote: for simulated judges, no surface calls it."""
+        pair = self._of(visitor_key, battle_id).pair
+        return pair["left"].name, pair["right"].name
 
     def skip(self, visitor_key: str, battle_id: str) -> BattleView:
         """End a battle without a vote."""
-        with self._changing(visitor_key, battle_id) as battle:
-            self._refuse_judged(battle)
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            refuse_judged(battle)
             battle.is_skipped = True
             self._runs.halt(battle.last)
+            self._note_failure(battle, self._store.update_battle(battle.id, *self._outcome_of(battle)))
         return self.look(visitor_key, battle_id)
 
     # --- the vote, and after it
 
     def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> BattleView:
         """Judge a battle, and end its answers where they still come. It is written when this returns."""
-        given = outcome_of(outcome)
-        with self._changing(visitor_key, battle_id) as battle:
-            self._refuse_judged(battle)
-            _check_ballot(battle, ballot)
-            shown = battle.num_shown()
-            if not has_something_to_judge(battle, shown):
-                raise RequestError("vote", "there is nothing to judge yet; wait for the first words of both answers")
-            facts = battle.facts(shown)
-            self._runs.halt(battle.last)
-            if battle.is_void:
-                raise RequestError("vote", "one of the two could not answer, so this battle does not count")
-            facts = {**battle.facts(shown), "seconds": facts["seconds"], "early": facts["early"]}
-            facts["flags"] = self._moderator.flags(battle.owner, _judged(battle), facts["seconds"])
-            new = NewJudgement(position=ballot, kind=Kind.VOTE, outcome=given, facts=facts)
-
-            def count() -> None:
-                battle.outcome, battle.shown, battle.voted_at = given, shown, battle.clock()
-
-            self._write(battle, visitor_key, new, count)
+        self._judge.vote(visitor_key, battle_id, outcome, ballot)
         return self.look(visitor_key, battle_id)
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> BattleView:
         """Take a vote back while that is possible."""
-        with self._changing(visitor_key, battle_id) as battle:
-            if battle.outcome is None:
-                raise RequestError("undo", "there is no vote to take back")
-            if battle.is_told:
-                raise RequestError("undo", "the names have been told, so this vote stands")
-            _check_ballot(battle, ballot)
-
-            def forget() -> None:
-                battle.outcome = battle.shown = None
-                self._moderator.undone(battle.owner, _judged(battle))
-
-            self._write(battle, visitor_key, NewJudgement(position=ballot, kind=Kind.UNDO), forget)
+        self._judge.undo(visitor_key, battle_id, ballot)
         return self.look(visitor_key, battle_id)
 
     def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
         """Tell who the two were; from now on the vote stands."""
-        with self._changing(visitor_key, battle_id) as battle:
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
             if battle.outcome is None:
                 raise RequestError("reveal", "the names are told after the vote")
             battle.is_revealed = True
@@ -223,20 +201,12 @@ class ArenaService:
         self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
     ) -> BattleView:
         """Say why, after the vote; the last remark counts."""
-        found = {side: reasons_of(reasons.get(side, ()), side) for side in SIDES}
-        if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
-            raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
-        body = {"reasons": found, "comment": clean_text(comment).strip()}
-        with self._changing(visitor_key, battle_id) as battle:
-            if battle.outcome is None:
-                raise RequestError("reasons", "are taken after the vote")
-            _check_ballot(battle, ballot)
-            self._write(battle, visitor_key, NewJudgement(position=ballot, kind=Kind.REMARK, body=body), lambda: None)
+        self._judge.remark(visitor_key, battle_id, reasons, comment, ballot)
         return self.look(visitor_key, battle_id)
 
     def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:
         """One answer with its tokens, and its settings; once the names are told, and while it is in memory."""
-        battle = self._find(owner_of(visitor_key), battle_id)
+        battle = self._of(visitor_key, battle_id)
         with battle.lock:
             if not battle.is_told:
                 raise RequestError("steps", "are shown after the vote")
@@ -264,30 +234,19 @@ class ArenaService:
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Forget a battle with all its text, in memory and in the database's files."""
-        owner = owner_of(visitor_key)
         with self._runs.changing(visitor_key):
-            with self._lock:
-                battle = self._battles.get(battle_id)
-                if battle and hmac.compare_digest(battle.owner, owner):
-                    del self._battles[battle_id]
-            if battle and battle.owner == owner:
-                self._runs.halt(battle.last)
+            self._take_out(owner_of(visitor_key), battle_id)
             settle(self._store.delete_battle(visitor_key, battle_id))
 
     def forget(self, visitor_key: str) -> None:
         """Keep nothing of a visitor's in memory."""
         owner = owner_of(visitor_key)
-        with self._lock:
-            own = [battle for battle in self._battles.values() if hmac.compare_digest(battle.owner, owner)]
-            for battle in own:
-                del self._battles[battle.id]
-        for battle in own:
-            self._runs.halt(battle.last)
+        self._take_out(owner)
         self._moderator.forget(owner)
 
     def close(self) -> None:
         """Stop what is under way."""
-        for battle in list(self._battles.values()):
+        for battle in self._battles.all():
             self._runs.halt(battle.last)
 
     # --- inside
@@ -332,52 +291,21 @@ class ArenaService:
             on_taken()
 
         def ended() -> None:
-            status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
-            write = self._store.update_battle(battle.id, status, battle.body(self._runs.versions))
-            self._note_failure(battle, write)
+            self._note_failure(battle, self._store.update_battle(battle.id, *self._outcome_of(battle)))
 
         self._runs.carry_out(turn, on_taken=take, on_ended=ended)
 
-    def _keep(self, battle: Battle) -> None:
-        with self._lock:
-            self._battles[battle.id] = battle
-            over = [one.id for one in self._battles.values() if one.last.over.is_set()]
-            for battle_id in over[: max(0, len(self._battles) - KEPT_BATTLES)]:
-                del self._battles[battle_id]
+    def _outcome_of(self, battle: Battle) -> tuple[str, dict[str, Any]]:
+        """What became of it, as storage keeps it: a status, and the whole record."""
+        status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
+        return status, battle.body(self._runs.versions)
 
-    def _find(self, owner: str, battle_id: str) -> Battle:
-        with self._lock:
-            battle = self._battles.get(battle_id)
-        if battle is None or not hmac.compare_digest(battle.owner, owner):
-            raise NotFoundError("there is no such battle")
-        return battle
+    def _take_out(self, owner: str, battle_id: str | None = None) -> None:
+        for battle in self._battles.take_out(owner, battle_id):
+            self._runs.halt(battle.last)
 
-    @contextmanager
-    def _changing(self, visitor_key: str, battle_id: str) -> Iterator[Battle]:
-        """One change of a battle at a time. Raises RequestError while the database has not taken the last one."""
-        battle = self._find(owner_of(visitor_key), battle_id)
-        with battle.lock:
-            if not battle.note_row():
-                raise RequestError("vote", "the database is busy and has not taken the last one yet; please wait")
-            yield battle
-
-    def _refuse_judged(self, battle: Battle) -> None:
-        if battle.is_void:
-            raise RequestError("vote", "one of the two could not answer, so this battle does not count")
-        if battle.is_skipped:
-            raise RequestError("vote", "this battle was skipped")
-        if battle.outcome is not None:
-            told = "the names have been told" if battle.is_told else "take the vote back first"
-            raise RequestError("vote", f"you have judged this battle already; {told}")
-
-    def _write(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> None:
-        """Append a row. What follows of it is true once it is written, be it after this has given up waiting."""
-        write = self._store.judge_battle(visitor_key, battle.id, new)
-        battle.pending = write, then
-        try:
-            settle(write)
-        finally:
-            battle.note_row()
+    def _of(self, visitor_key: str, battle_id: str) -> Battle:
+        return self._battles.find(owner_of(visitor_key), battle_id)
 
     @staticmethod
     def _note_failure(battle: Battle, write: Future[None]) -> None:
@@ -389,14 +317,3 @@ class ArenaService:
                 logger.error("battle %s was not saved: %s", battle.id, what)
 
         write.add_done_callback(note)
-
-
-def _check_ballot(battle: Battle, ballot: int) -> None:
-    if ballot != battle.num_rows:
-        raise RequestError("ballot", "this battle has been judged meanwhile; look at it again")
-
-
-def _judged(battle: Battle) -> str:
-    """What makes a second vote a duplicate."""
-    names = sorted(one.name for one in battle.pair.values())
-    return "\n".join([*names, *(turn.prompt for turn in battle.turns)])

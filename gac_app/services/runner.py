@@ -73,7 +73,7 @@ class Runner:
     def forget(self, owner: str, conversation_id: str = "") -> None:
         """Let the members keep nothing of what they read in a conversation, or in all of an owner's."""
         if self.ensemble is not None:
-            self.ensemble.forget(_scope(owner, conversation_id))
+            self.ensemble.forget(_namespace(owner, conversation_id))
 
     def _carry_out(self, run: LiveRun) -> None:
         run.status = "running"
@@ -98,7 +98,7 @@ class Runner:
                 run.settings_of(key),
                 alone=run.alone_in(key),
                 branch=run.branches.get(key),
-                scope=_scope(run.owner, run.conversation_id),
+                namespace=_namespace(run.owner, run.conversation_id),
             )
             with self._lock:
                 run.sessions.append(session)
@@ -134,7 +134,7 @@ class Runner:
         run.changed()
 
 
-def _scope(owner: str, conversation_id: str) -> str:
+def _namespace(owner: str, conversation_id: str) -> str:
     """What may share a member's cache: turns, streams and branches of one conversation, never two visitors."""
     return f"{owner}/{conversation_id}" if conversation_id else owner
 

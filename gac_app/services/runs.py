@@ -72,7 +72,7 @@ class RunService:
         self.kept: Callable[[], dict[str, Any]] = dict
         self.on_vote: Callable[[str, RunView], None] = lambda _, run: None
         self._store = store
-        self.config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+        self.config_hash = config_hash_of(config)
         self.versions = versions or {}
         self._recorder = Recorder(store, self.config_hash, self.versions)
         self._runner = Runner(config)
@@ -430,6 +430,11 @@ class RunService:
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
+
+
+def config_hash_of(config: Config) -> str:
+    """Tells which configuration a result was made with."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
 
 
 def checked_prompt(prompt: str) -> str:

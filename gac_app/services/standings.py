@@ -13,7 +13,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
     from gac_app.arena.leaderboard import Leaderboard
-    from gac_app.arena.votes import VoteFilter, Votes
+    from gac_app.arena.votes import Source, VoteFilter, Votes
 
 _SHARE = 0.1  # of the time, that may be spent on reading votes anew
 
@@ -61,6 +61,14 @@ class Standings:
         found = votes.filtered(wanted or VoteFilter())
         return leaderboard_of(found, self._listed, min_votes=self._min_votes, controls_style=controls_style)
 
+    def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
+        """The leaderboard of one source, for the command line."""
+        from gac_app.arena.leaderboard import leaderboard_of
+        from gac_app.arena.votes import VoteFilter
+
+        votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
+        return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
+
     def choices(self) -> Choices:
         votes = self._votes()
         return Choices(tuple(sorted(votes.languages)), votes.configs)
@@ -83,12 +91,12 @@ class Standings:
             self._drawing = votes, num_votes, dict(zip(votes.names, ratings, strict=bool(ratings)))
         return self._drawing[1:]
 
-    def _votes(self) -> Votes:
+    def _votes(self, *, is_fresh: bool = False) -> Votes:
         from gac_app.arena.votes import votes_of
 
         with self._lock:
             version = self._store.votes_version()
-            is_due = time.monotonic() > self._read_at + self._read_s / _SHARE
+            is_due = is_fresh or time.monotonic() > self._read_at + self._read_s / _SHARE
             if self._kept is None or (version != self._version and is_due):
                 started = time.monotonic()
                 self._kept, self._version = votes_of(self._store.votes(), self._listed), version

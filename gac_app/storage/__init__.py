@@ -1,6 +1,6 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
-from gac_app.storage.battles import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,

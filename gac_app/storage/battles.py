@@ -2,98 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Engine, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
-from gac_app.storage.changes import own_visitor
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.changes import imported_visitor, own_visitor
 from gac_app.storage.engine import reading
 from gac_app.storage.queries import hash_key
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal_json, unseal_json
 from gac_app.storage.tables import Battle, Judgement, Run, VisitorSession
 from gac_app.storage.text import clean_text
 
-IMPORTED = "imported:"  # stands before the pseudonym of a visitor of another database, in the place of a key's hash
 _EXPORT_PAGE = 100
 VOTE, UNDO = "vote", "undo"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewBattle:
-    """A battle about to start.
-
-    Attributes:
-        battle_id: made by the caller (uuid4 hex).
-        visitor_key: only its hash is stored.
-        run_id: the visitor's run whose vote implies it, if one does; then it is sealed with that run's key.
-        left, right: names of the contestants.
-        body: JSON-able; sealed.
-    """
-
-    battle_id: str
-    visitor_key: str
-    left: str
-    right: str
-    body: Mapping[str, Any]
-    origin: str
-    is_blind: bool
-    language: str = ""
-    config_hash: str = ""
-    status: str = "running"
-    run_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJudgement:
-    """A row to append. `position` is how many rows the battle has: whoever counts otherwise is refused."""
-
-    position: int
-    kind: str
-    outcome: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredBattle:
-    """A battle with its judgements in order, as exports tell it; `visitor` is a pseudonym that databases share."""
-
-    battle_id: str
-    visitor: str
-    run_id: str | None
-    origin: str
-    is_blind: bool
-    left: str
-    right: str
-    language: str
-    config_hash: str
-    status: str
-    created_at: str
-    body: Mapping[str, Any]
-    judgements: tuple[Mapping[str, Any], ...]
-
-
-class VoteRow(NamedTuple):
-    """A vote that stands, with nothing sealed."""
-
-    battle_id: str
-    visitor_id: int
-    left: str
-    right: str
-    outcome: str
-    origin: str
-    is_blind: bool
-    language: str
-    config_hash: str
-    created_at: datetime
-    facts: bytes
 
 
 def start(session: Session, new: NewBattle) -> None:
@@ -119,6 +47,16 @@ def start(session: Session, new: NewBattle) -> None:
             body=seal_json(key.key, new.body),
         )
     )
+
+
+def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
+    """Write a battle that is over with the vote on it; False where it is there already."""
+    if session.get(Battle, new.battle_id) is not None:
+        return False
+    start(session, new)
+    session.flush()
+    judge(session, new.visitor_key, new.battle_id, vote)
+    return True
 
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
@@ -223,10 +161,12 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     row = session.get(Battle, battle.battle_id)
     is_new = row is None
     if row is None:
-        key = new_key(session)
+        run = session.get(Run, battle.run_id) if battle.run_id else None
+        key = run.key if run else new_key(session)
         row = Battle(
             id=battle.battle_id,
-            visitor=_imported_visitor(session, battle.visitor),
+            visitor=imported_visitor(session, battle.visitor),
+            run_id=run.id if run else None,
             key_id=key.id,
             origin=battle.origin,
             is_blind=battle.is_blind,
@@ -247,23 +187,6 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     for judgement in added:
         session.add(_imported_judgement(row, judgement, _key_of(row)))
     return is_new or bool(added)
-
-
-def pseudonym(visitor: VisitorSession) -> str:
-    """What an export calls a visitor: the same in every database, and nothing that leads back to the key."""
-    if visitor.key_hash.startswith(IMPORTED):
-        return visitor.key_hash.removeprefix(IMPORTED)
-    return hashlib.sha256(f"export {visitor.key_hash}".encode()).hexdigest()[:16]
-
-
-def _imported_visitor(session: Session, name: str) -> VisitorSession:
-    key_hash = IMPORTED + name
-    visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
-    visitor = visitor or next((one for one in session.scalars(select(VisitorSession)) if pseudonym(one) == name), None)
-    if visitor is None:
-        visitor = VisitorSession(key_hash=key_hash)
-        session.add(visitor)
-    return visitor
 
 
 def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes) -> Judgement:
@@ -316,7 +239,7 @@ def _stored(battle: Battle) -> StoredBattle:
     with damage_named():
         return StoredBattle(
             battle_id=battle.id,
-            visitor=pseudonym(battle.visitor),
+            visitor=battle.visitor.pseudonym,
             run_id=battle.run_id,
             origin=battle.origin,
             is_blind=battle.is_blind,

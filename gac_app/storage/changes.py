@@ -69,6 +69,16 @@ def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
     return visitor
 
 
+def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
+    """The visitor of another database that exports call so, made where there is none; no key leads to a new one."""
+    visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
+    if visitor is None:
+        visitor = VisitorSession(key_hash=f"imported:{pseudonym}"[:64], pseudonym=pseudonym)
+        session.add(visitor)
+        session.flush()
+    return visitor
+
+
 def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
     key = _key_of(_get_run(session, run_id))
     system = clean_text(record.system)

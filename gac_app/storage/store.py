@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import battles, changes, history, queries, studies
-from gac_app.storage.battles import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage import battles, changes, history, imports, queries, studies
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
@@ -176,6 +176,10 @@ class Store:
         """Write what came of a battle so far."""
         return self._write(lambda session: battles.update(session, battle_id, status, body))
 
+    def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
+        """Write a battle that is over with its vote; whether it was not there yet."""
+        return self._writer.submit(lambda: self._transact(lambda session: battles.add_judged(session, new, vote)))
+
     def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
         """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
@@ -213,8 +217,12 @@ class Store:
         """Add a battle of another database with its judgements; whether anything of it was new."""
         return self._writer.submit(lambda: self._transact(lambda session: battles.import_battle(session, battle)))
 
+    def import_run(self, line: Mapping[str, Any]) -> Future[bool]:
+        """Add a run of another database, as `export` tells it; whether it was new. RequestError where it is none."""
+        return self._writer.submit(lambda: self._transact(lambda session: imports.import_run(session, line)))
+
     def export(self) -> Iterator[dict[str, Any]]:
-        """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a bare number."""
+        """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a random word."""
         return queries.export(self._engine)
 
     def check(self) -> None:

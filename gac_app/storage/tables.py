@@ -80,13 +80,14 @@ class Base(DeclarativeBase):
 
 
 class VisitorSession(Base):
-    """What one browser owns. `id` is its pseudonym in exports and is never given twice."""
+    """What one browser owns. `pseudonym` is what exports call it: random, the same in every database it is moved to."""
 
     __tablename__ = "visitor_session"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    pseudonym: Mapped[str] = mapped_column(ID, default=new_id, server_default="", index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 

@@ -7,18 +7,18 @@ the visitor's key.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from gac_app.arena.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import GacError, without_folders
+from gac_app.services.exports import content_of
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.battle_lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.inspection import describe_step
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from gac_app.storage import StoredBattle
 
 PERIOD_S = 1 / 12  # between two updates
+TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
 MAX_LISTED = 100  # of a visitor's own battles
 _SCRIPTS = (
     "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
-    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told", "arena",
+    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
+    "arena",
 )  # fmt: skip
 _STREAMED: dict[str, Any] = {
     "api_visibility": "private",
@@ -191,8 +193,9 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
     @replying
     def save_battles(fields: Fields) -> Reply:
-        lines = [json.dumps(asdict(battle), ensure_ascii=False) for battle in arena.own(fields.visitor_key)]
-        return {"jsonl": "".join(f"{line}\n" for line in lines)}
+        wanted = Format(fields.choice("format", TEXT_FORMATS))
+        content = content_of(arena.own(fields.visitor_key), wanted)
+        return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
 
     @replying
     def delete_battle(fields: Fields) -> Reply:

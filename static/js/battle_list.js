@@ -1,11 +1,15 @@
 // The visitor's own battles: looked at again, saved, deleted.
 
+const FORMATS = { jsonl: "JSONL", "trl-preference": "TRL preference", "trl-unpaired": "TRL unpaired", lmsys: "LMSYS", "arena-rank": "arena-rank", csv: "CSV" };
+
 class BattleList {
   /** `ask(name, fields)` calls the server; `actions`: {onOpen(id), onDeleted(id)}. */
   constructor(root, ask, actions) {
-    Object.assign(this, { root, ask, actions, list: root.querySelector("ol"), note: root.querySelector("p"), keep: root.querySelector("[data-act=save]") });
+    Object.assign(this, { root, ask, actions, list: root.querySelector("ol"), note: root.querySelector("p"), keep: root.querySelector(".gac-own-save") });
+    this.format = this.keep.querySelector("select");
+    this.format.replaceChildren(...Object.entries(FORMATS).map(([value, text]) => h("option", { value, text })));
     root.addEventListener("toggle", () => this.refresh());
-    this.keep.addEventListener("click", () => this.save());
+    this.keep.querySelector("button").addEventListener("click", () => this.save());
   }
 
   async refresh() {
@@ -45,9 +49,9 @@ class BattleList {
   }
 
   async save() {
-    const reply = await this.ask("save_battles");
+    const reply = await this.ask("save_battles", { format: this.format.value });
     if (reply.error) return this.say(sentence(reply.error));
-    download(new Blob([reply.jsonl], { type: "application/jsonl" }), "battles.jsonl");
+    download(new Blob([reply.content], { type: "text/plain" }), reply.name);
   }
 
   say(text) {

@@ -64,10 +64,9 @@ def test_blind_votes_of_people_only_unless_asked() -> None:
     found = [row("a", "b", "left", visitor) for visitor in range(10)]
     found += [one._replace(origin="compare", outcome="right") for one in found]
     found += [one._replace(origin="reference") for one in found[:3]]
-    found += [one._replace(origin="simulated") for one in found[:2]]
     votes = votes_of(found)
-    sizes = [len(votes.filtered(VoteFilter(source=source))) for source in ("blind", "people", "reference", "simulated")]
-    assert sizes == [10, 20, 3, 2]
+    sizes = [len(votes.filtered(VoteFilter(source=source))) for source in ("blind", "people", "reference")]
+    assert sizes == [10, 20, 3]
 
 
 def test_filters() -> None:

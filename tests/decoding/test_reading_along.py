@@ -171,7 +171,7 @@ def test_whose_next_read_is_not_due_is_not_waited_for(
 ) -> None:
     """Of the members not asked first, each time that they have been asked."""
     told: list[str] = []
-    monkeypatch.setattr(InlineMember, "sit_out", lambda member, _: told.append(member.name))
+    monkeypatch.setattr(InlineMember, "skip_step", lambda member, _: told.append(member.name))
     ensemble = make(1, 2)
     steps, _ = decoded(ensemble, **{"max_new_tokens": 24, **how, "alignment": "paper", "gate_policy": "lazy"})
     num_asked = sum(step.is_ensembled for step in steps[:-1])

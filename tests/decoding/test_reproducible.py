@@ -36,7 +36,7 @@ WAYS: list[dict[str, Any]] = [
 class RoundingModel(RandomModel):
     """Its last digits tell what each id shared its pass with, as a library's rounding does."""
 
-    pass_ids = 8
+    chunk_size = 8
 
     def __init__(self, name: str, seed: int) -> None:
         super().__init__(name, seed)
@@ -46,8 +46,8 @@ class RoundingModel(RandomModel):
         for read in reads:
             sequence = read.sequence
             marks = self._marks.setdefault(sequence.slot, [])
-            del marks[sequence.num_valid :]
-            marks += [(len(reads), sequence.num_pending)] * sequence.num_pending
+            del marks[sequence.num_computed :]
+            marks += [(len(reads), sequence.num_uncomputed)] * sequence.num_uncomputed
         found = []
         for read, logits_NV in zip(reads, super().read(reads), strict=True):
             digest = hashlib.sha256(repr(self._marks[read.sequence.slot]).encode()).digest()
@@ -70,9 +70,11 @@ def threaded() -> Ensemble:
     return ensemble_of([RoundingModel("a", 0), RoundingModel("b", 1)])
 
 
-def finished(ensemble: Ensemble, prompt: str, reproducible: str = "on", scope: str = "", **how: Any) -> FinishedEvent:
+def finished(
+    ensemble: Ensemble, prompt: str, reproducible: str = "on", namespace: str = "", **how: Any
+) -> FinishedEvent:
     settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": reproducible, **how})
-    *_, end = ensemble.generate(prompt, settings, scope=scope)
+    *_, end = ensemble.generate(prompt, settings, namespace=namespace)
     assert isinstance(end, FinishedEvent)
     assert end.is_reproducible == (reproducible == "on")
     return end
@@ -121,8 +123,8 @@ def test_what_is_kept_of_a_conversation_changes_no_digest() -> None:
     with closing(threaded()) as ensemble, closing(threaded()) as other:
         settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": "on", **WAYS[0]})
         for _ in range(3):
-            *_, warm = ensemble.generate(turns, settings, scope="talk")
-            *_, again = ensemble.generate(turns, settings, scope="talk")
+            *_, warm = ensemble.generate(turns, settings, namespace="talk")
+            *_, again = ensemble.generate(turns, settings, namespace="talk")
             *_, cold = other.generate(turns, settings)
             assert isinstance(warm, FinishedEvent)
             assert warm.digest == again.digest == cold.digest  # type: ignore[union-attr]
@@ -131,7 +133,7 @@ def test_what_is_kept_of_a_conversation_changes_no_digest() -> None:
 
 def test_what_is_kept_of_a_conversation_is_used() -> None:
     with closing(threaded()) as ensemble:
-        first, second = (finished(ensemble, PROMPTS[1], scope="talk", **WAYS[0]) for _ in range(2))
+        first, second = (finished(ensemble, PROMPTS[1], namespace="talk", **WAYS[0]) for _ in range(2))
         for name in ensemble.members:
             assert second.members[name].num_tokens_read < first.members[name].num_tokens_read
 
@@ -139,9 +141,9 @@ def test_what_is_kept_of_a_conversation_is_used() -> None:
 def test_a_branch_that_changes_nothing_goes_on_as_before() -> None:
     with closing(threaded()) as ensemble:
         settings = ensemble.config.settings_from({"max_new_tokens": 14, "reproducible": "on", **WAYS[0]})
-        steps = [e.step for e in ensemble.generate(PROMPTS[0], settings, scope="talk") if isinstance(e, TokenEvent)]
+        steps = [e.step for e in ensemble.generate(PROMPTS[0], settings, namespace="talk") if isinstance(e, TokenEvent)]
         branch = Branch(tuple(steps[:5]), steps[5].token)
-        session = ensemble.session(PROMPTS[0], settings, branch=branch, scope="talk")
+        session = ensemble.session(PROMPTS[0], settings, branch=branch, namespace="talk")
         branched = [event.step for event in session.events() if isinstance(event, TokenEvent)]
         assert [(s.token, s.prob, s.top) for s in branched[6:]] == [(s.token, s.prob, s.top) for s in steps[6:]]
 

@@ -140,13 +140,13 @@ def test_scores_of_one_scope_read_their_prompt_once(alignment: str) -> None:
     prompt = "ab" * 50
     num_prompt_ids = len(models[0].encode_raw(prompt))
     with closing(ensemble):
-        first = ensemble.score(prompt, ["abba"], raw=True, scope="x")
+        first = ensemble.score(prompt, ["abba"], raw=True, namespace="x")
         models[0].num_read = 0
-        ensemble.score(prompt, ["baab"], raw=True, scope="x")
+        ensemble.score(prompt, ["baab"], raw=True, namespace="x")
         assert models[0].num_read < num_prompt_ids
-        assert ensemble.score(prompt, ["abba"], raw=True, scope="y") == first
-        ensemble.score(prompt, ["bbbb"], raw=True, scope="y")
-        assert models[0].num_read > num_prompt_ids, "another scope reads it itself"
+        assert ensemble.score(prompt, ["abba"], raw=True, namespace="y") == first
+        ensemble.score(prompt, ["bbbb"], raw=True, namespace="y")
+        assert models[0].num_read > num_prompt_ids, "another namespace reads it itself"
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])

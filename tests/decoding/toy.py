@@ -87,9 +87,9 @@ class ToyModel(RandomModel):
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         for read in reads:
-            assert 1 <= read.num_logits <= read.sequence.num_pending, "a read of nothing"
+            assert 1 <= read.num_logits <= read.sequence.num_uncomputed, "a read of nothing"
             assert len(read.sequence.ids) <= self.context_length, "more than the context holds"
-            self.num_read += read.sequence.num_pending
+            self.num_read += read.sequence.num_uncomputed
         return super().read(reads)
 
     def _logits_V(self, ids: list[int]) -> torch.Tensor:

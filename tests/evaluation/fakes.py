@@ -37,8 +37,8 @@ class FakeEnsemble:
 
     Attributes:
         asked: (prompt, alone, settings) of every call.
-        scopes: of every call.
-        forgotten: scopes that nothing is kept of any more.
+        namespaces: of every call.
+        forgotten: namespaces that nothing is kept of any more.
         most_at_once: how many calls were under way at the same time, at most.
     """
 
@@ -48,17 +48,17 @@ class FakeEnsemble:
     config: Config = CONFIG
     engines: tuple[str, ...] = ()
     asked: list[tuple[str, str | None, Settings]] = field(default_factory=list)
-    scopes: list[str] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _under_way: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def generate(
-        self, prompt: str, settings: Settings, *, alone: str | None, raw: bool, scope: str = ""
+        self, prompt: str, settings: Settings, *, alone: str | None, raw: bool, namespace: str = ""
     ) -> Generator[Event, None, None]:
         assert raw, "few-shot documents take no chat template"
-        self.scopes.append(scope)
+        self.namespaces.append(namespace)
         with self._call(prompt, alone, settings) as key:
             said = self.says[key]
             if isinstance(said, Exception):
@@ -73,17 +73,17 @@ class FakeEnsemble:
         *,
         alone: str | None,
         raw: bool,
-        scope: str = "",
+        namespace: str = "",
     ) -> list[Score]:
         assert raw
-        self.scopes.append(scope)
+        self.namespaces.append(namespace)
         with self._call(prompt, alone, settings):
             lengths = [len(text.encode()) for text in continuations]
             bits = [self.bits[text] * length for text, length in zip(continuations, lengths, strict=True)]
             return [Score(-0.6931471805599453 * b, n, 2, 1) for b, n in zip(bits, lengths, strict=True)]
 
-    def forget(self, scope: str) -> None:
-        self.forgotten.append(scope)
+    def forget(self, namespace: str) -> None:
+        self.forgotten.append(namespace)
 
     @contextmanager
     def _call(self, prompt: str, alone: str | None, settings: Settings) -> Generator[str, None, None]:

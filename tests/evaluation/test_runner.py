@@ -52,11 +52,11 @@ def test_no_more_at_once_than_said(tmp_path: Path, num_parallel: int) -> None:
 def test_systems_read_a_question_once_unless_each_answer_is_to_have_its_own_cost(tmp_path: Path) -> None:
     fake = FakeEnsemble(RIGHT)
     _run(fake, tmp_path / "shared")
-    assert sorted(fake.scopes) == [f"evaluation/nq/{question}" for question in ("fr", "fr", "it", "it", "pl", "pl")]
+    assert sorted(fake.namespaces) == [f"evaluation/nq/{question}" for question in ("fr", "fr", "it", "it", "pl", "pl")]
     assert fake.forgotten == ["evaluation"]
     single = FakeEnsemble(RIGHT)
     _run(single, tmp_path / "single", num_parallel=1)
-    assert set(single.scopes) == {""}
+    assert set(single.namespaces) == {""}
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 
 from gac_app.decoding.distribution.reading import Reading
-from gac_app.executors.passes import Passes
+from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Read, Sequence
 from tests.fakes import FakeModel, mapping_of
@@ -18,8 +18,8 @@ class Desk:
 
     def __init__(self, **fields: object) -> None:
         self.model = FakeModel(**fields)  # type: ignore[arg-type]
-        self.model.pass_ids = 4
-        self.passes = Passes(self.model, mapping_of(self.model))
+        self.model.chunk_size = 4
+        self.scheduler = BatchScheduler(self.model, mapping_of(self.model))
 
     def open(self, text: str) -> Sequence:
         sequence = self.model.new_sequence()
@@ -28,7 +28,7 @@ class Desk:
 
     def ask(self, sequence: Sequence, num_logits: int = 1, *, is_background: bool = False) -> Future[Reading]:
         command = ReadCommand(Read(sequence, num_logits), Future(), is_background=is_background)
-        self.passes.add(command)
+        self.scheduler.add(command)
         return command.future
 
     def read_together(self, sequences: list[Sequence], seconds: dict[int, float]) -> None:
@@ -38,8 +38,8 @@ class Desk:
         self.run()
         for size, cost in seconds.items():
             for _ in range(5):
-                self.passes._costs.note(size, cost)
+                self.scheduler._costs.note(size, cost)
 
     def run(self) -> None:
-        while not self.passes.is_idle:
-            self.passes.advance()
+        while not self.scheduler.is_idle:
+            self.scheduler.advance()

@@ -10,7 +10,7 @@ import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
-from gac_app.executors import passes
+from gac_app.executors import batch_scheduler
 from gac_app.executors.background import in_background
 from tests.executors.desk import LONG, Desk
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
@@ -18,7 +18,7 @@ from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.setattr(passes, "BACKGROUND_S", 1000.0)
+    monkeypatch.setattr(batch_scheduler, "BACKGROUND_S", 1000.0)
     desk = Desk()
     desk.ask(desk.open("study"), is_background=True)  # the first one need not wait: then it is the others' turn
     desk.run()
@@ -33,24 +33,24 @@ def test_it_waits_between_the_steps_of_a_run_and_goes_on_when_that_is_over(desk:
         desk.run()
         assert asked.done()
         assert not study.done(), "also between two steps, when nobody else asks"
-        assert 0 < desk.passes.idle_s() <= 1000
+        assert 0 < desk.scheduler.idle_s() <= 1000
         run.extend([7])
-    desk.passes.drop(run)
-    assert desk.passes.idle_s() == 0
+    desk.scheduler.drop(run)
+    assert desk.scheduler.idle_s() == 0
     desk.run()
     assert study.result().num_read == len(desk.model.encode_raw(text))
-    assert desk.passes.idle_s() == math.inf
+    assert desk.scheduler.idle_s() == math.inf
 
 
 def test_a_long_read_that_has_begun_is_put_aside(desk: Desk) -> None:
     study = desk.ask(desk.open(LONG), is_background=True)
-    desk.passes.advance()
+    desk.scheduler.advance()
     run = desk.open(LONG)
     asked = desk.ask(run)
     desk.run()
     assert asked.done()
     assert not study.done()
-    desk.passes.drop(run)
+    desk.scheduler.drop(run)
     desk.run()
     assert study.done()
 
@@ -60,9 +60,9 @@ def test_every_few_seconds_it_has_a_turn(desk: Desk, monkeypatch: pytest.MonkeyP
     study = desk.ask(desk.open(LONG), is_background=True)
     desk.run()
     num_passes = len(desk.model.batches)
-    now = passes.time.monotonic()
+    now = batch_scheduler.time.monotonic()
     for turn in range(1, 4):
-        monkeypatch.setattr(passes.time, "monotonic", lambda turn=turn: now + 1001 * turn)
+        monkeypatch.setattr(batch_scheduler.time, "monotonic", lambda turn=turn: now + 1001 * turn)
         desk.run()
         assert len(desk.model.batches) == num_passes + turn, "a pass each"
     assert not study.done()
@@ -76,27 +76,27 @@ def test_runs_wait_for_each_other_as_if_it_was_not_there(desk: Desk, text: str) 
     desk.run()
     for size, cost in {1: 1.0, 2: 1.2}.items():
         for _ in range(5):
-            desk.passes._costs.note(size, cost)
+            desk.scheduler._costs.note(size, cost)
     desk.ask(desk.open(text), is_background=True)
     desk.run()
     one.extend([7])
     desk.ask(one)
-    assert desk.passes.patience_s() == pytest.approx(0.4), "half of what a shared pass saves"
+    assert desk.scheduler.max_wait_s() == pytest.approx(0.4), "half of what a shared pass saves"
 
 
 def test_what_somebody_needs_at_once_waits_no_longer(desk: Desk) -> None:
     desk.ask(desk.open("run"))
     sequence = desk.open(LONG)
     study = desk.ask(sequence, is_background=True)
-    desk.passes.finish(sequence)
+    desk.scheduler.finish(sequence)
     assert study.done()
 
 
 @pytest.mark.parametrize("text", ["short", LONG])
 def test_it_is_dropped_and_nothing_else(desk: Desk, text: str) -> None:
     study, run = desk.ask(desk.open(text), is_background=True), desk.ask(desk.open(text))
-    desk.passes.drop_background()
-    with pytest.raises(MemberError, match="given back"):
+    desk.scheduler.drop_background()
+    with pytest.raises(MemberError, match="was freed"):
         study.result(0)
     desk.run()
     assert run.done()

@@ -178,7 +178,7 @@ def test_logits_are_float32_of_the_whole_vocabulary(backend: Backend, sequences:
     (logits_NV,) = backend.model.read([Read(sequence, 3)])
     assert logits_NV.dtype == torch.float32
     assert logits_NV.shape == (3, len(backend.model.vocabulary))
-    assert (sequence.num_pending, sequence.num_cached) == (0, 5)
+    assert (sequence.num_uncomputed, sequence.num_cached) == (0, 5)
 
 
 @pytest.mark.parametrize("cuts", [(1, 2, 3), (5, 6), (20,), (-3,), (-9, -8)])
@@ -209,7 +209,7 @@ def test_pending_ids_can_be_rewound(backend: Backend, sequences: Sequences) -> N
     sequences.read(sequence, ids[:10])
     sequence.extend(list(ids[10:20]))
     backend.model.rewind(sequence, 12)
-    assert (sequence.num_cached, sequence.pending) == (10, list(ids[10:12]))
+    assert (sequence.num_cached, sequence.uncomputed) == (10, list(ids[10:12]))
     assert_near(sequences.read(sequence, ids[12:13]), sequences.fresh(ids[:13]), backend.bound)
 
 
@@ -231,22 +231,22 @@ def test_a_rewritten_tail_is_read_as_in_a_fresh_sequence(
         tail = other[number : number + 6]
         sequence.rewrite(length, list(tail))
         wanted = wanted[:length] + tail
-    num_valid = min(20, *lengths)
-    assert (sequence.ids, sequence.pending) == (list(wanted), list(wanted[num_valid:]))
+    num_computed = min(20, *lengths)
+    assert (sequence.ids, sequence.uncomputed) == (list(wanted), list(wanted[num_computed:]))
 
     backend.model.catch_up(sequence)
 
-    assert (sequence.ids, sequence.num_cached, sequence.num_pending) == (
+    assert (sequence.ids, sequence.num_cached, sequence.num_uncomputed) == (
         list(wanted),
-        num_valid,
-        len(wanted) - num_valid,
+        num_computed,
+        len(wanted) - num_computed,
     )
     found_NV = sequences.read(sequence, (), 3)
-    assert (sequence.num_cached, sequence.num_pending) == (len(wanted), 0)
+    assert (sequence.num_cached, sequence.num_uncomputed) == (len(wanted), 0)
     rewound = sequences.new()
     sequences.read(rewound, ids[:20])
-    backend.model.rewind(rewound, num_valid)
-    assert_near(found_NV, sequences.read(rewound, wanted[num_valid:], 3), FLOAT32)
+    backend.model.rewind(rewound, num_computed)
+    assert_near(found_NV, sequences.read(rewound, wanted[num_computed:], 3), FLOAT32)
     if backend.bound < QUANTISED:  # else the twenty read at once weigh more than the few ids that are left of them
         assert_near(found_NV, sequences.fresh(wanted, 3), backend.bound)
 

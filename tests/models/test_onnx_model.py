@@ -151,11 +151,11 @@ def test_a_sequence_may_grow_to_the_end_beside_others(model: OnnxModel) -> None:
     with pytest.raises(MemberError, match="its cache is full") as caught:
         model.read([Read(patient), Read(greedy)])
     assert caught.value.kind == "context"
-    assert (patient.num_pending, greedy.num_cached) == (5, 200)
+    assert (patient.num_uncomputed, greedy.num_cached) == (5, 200)
 
 
 def test_a_long_read_gives_all_its_distributions(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OnnxModel, "pass_ids", 25)
+    monkeypatch.setattr(OnnxModel, "chunk_size", 25)
     whole_NV = read(model, model.new_sequence(), IDS)
     assert whole_NV.shape == (60, len(model.vocabulary))
     other = model.new_sequence()
@@ -170,7 +170,7 @@ def test_a_failed_pass_leaves_every_cache_as_it_was(model: OnnxModel, monkeypatc
         patch.setattr(OnnxLayers, "_embed", fail)
         with pytest.raises(RuntimeError, match="no memory"):
             model.read([Read(sequence)])
-    assert (sequence.num_cached, sequence.num_pending) == (8, 2)
+    assert (sequence.num_cached, sequence.num_uncomputed) == (8, 2)
     found, other = model.read([Read(sequence)])[0].numpy().copy(), model.new_sequence()
     read(model, other, IDS[:8])
     assert np.array_equal(found, read(model, other, [50, 51], 1))

@@ -75,7 +75,7 @@ def test_the_trial_tells_what_shows_in_the_last_bits(
     read = OnnxModel.read
 
     def troubled(self: OnnxModel, reads: list[Read]) -> list[torch.Tensor]:
-        what = {"": 0, "batch": len(reads), "chunk": reads[0].sequence.num_pending}[trouble]
+        what = {"": 0, "batch": len(reads), "chunk": reads[0].sequence.num_uncomputed}[trouble]
         return [logits_NV * (1 + what * 1e-6) for logits_NV in read(self, reads)]
 
     monkeypatch.setattr(OnnxModel, "read", troubled)

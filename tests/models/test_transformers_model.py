@@ -55,7 +55,7 @@ def test_logits_at_all_positions_are_float32_and_those_of_one_read_after_another
     assert at_once_NV.shape == (len(ids), len(model.vocabulary))
     assert at_once_NV.dtype == torch.float32
     torch.testing.assert_close(at_once_NV, singly_NV, atol=1e-4, rtol=1e-4)
-    assert sequence.num_pending == 0
+    assert sequence.num_uncomputed == 0
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 20])
@@ -76,7 +76,7 @@ def test_rewind_of_pending_ids_leaves_the_cache(model: TransformersModel) -> Non
     read(model, sequence, ids[:10])
     sequence.extend(ids[10:])
     model.rewind(sequence, 12)
-    assert (sequence.num_cached, sequence.pending) == (10, ids[10:12])
+    assert (sequence.num_cached, sequence.uncomputed) == (10, ids[10:12])
     torch.testing.assert_close(model.read([Read(sequence)])[0], fresh(model, ids[:12]), atol=1e-4, rtol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Passes over several sequences: equal to the library's own way on every kind of layer, and as few as possible."""
+"""Forward passes over several sequences: equal to the library's own on every kind of layer, and as few as possible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gac_app.models.hf.passes import SHARED_IDS, Cache, PackedPasses, Passes, SinglePasses, Work
+from gac_app.models.hf.forward_passes import SHARED_IDS, Cache, ForwardPasses, PackedPasses, SinglePasses, Work
 from gac_app.models.hf.probe import passes_for
 from tests.models.tiny_kinds import PACKABLE, build
 
@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, kind: str) -> None:
         self.own = build(kind)
-        self.passes: Passes = passes_for(kind, build(kind))
+        self.passes: ForwardPasses = passes_for(kind, build(kind))
 
     def expected(self, ids: list[int]) -> torch.Tensor:
         with torch.inference_mode():

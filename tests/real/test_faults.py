@@ -108,7 +108,7 @@ def test_where_all_real_members_fail_no_token_is_made_up(default: Ensemble, heal
 
 def test_memory_that_kept_answers_take_is_given_back_where_it_ends(default: Ensemble, healthy: str) -> None:
     member = default.members[CULPRIT]
-    list(default.generate("What is kept of this?", scope="alice/talk"))
+    list(default.generate("What is kept of this?", namespace="alice/talk"))
     member._call(lambda: None)  # type: ignore[attr-defined]
     assert member.kept.num_ids > 0  # type: ignore[attr-defined]
     model = member.model  # type: ignore[attr-defined]

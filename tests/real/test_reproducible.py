@@ -25,9 +25,11 @@ SAME: list[dict[str, Any]] = [  # of the text, as other ways to the same
 ]
 
 
-def answer(ensemble: Ensemble, prompt: str, *, alone: str | None = None, scope: str = "", **how: Any) -> FinishedEvent:
+def answer(
+    ensemble: Ensemble, prompt: str, *, alone: str | None = None, namespace: str = "", **how: Any
+) -> FinishedEvent:
     settings = ensemble.config.settings_from({"max_new_tokens": 12, **how})
-    *_, finished = ensemble.generate([Message("user", prompt)], settings, alone=alone, scope=scope)
+    *_, finished = ensemble.generate([Message("user", prompt)], settings, alone=alone, namespace=namespace)
     assert isinstance(finished, FinishedEvent)
     return finished
 
@@ -59,7 +61,7 @@ def test_an_answer_has_one_digest(ensemble: Ensemble) -> None:
 
 
 def test_a_kept_prompt_changes_no_digest(default: Ensemble) -> None:
-    cold, warm = (answer(default, PROMPTS[0], scope="talk") for _ in range(2))
+    cold, warm = (answer(default, PROMPTS[0], namespace="talk") for _ in range(2))
     default.forget("talk")
     assert cold.digest == warm.digest
     assert sum(usage.num_tokens_read for usage in warm.members.values()) < sum(

@@ -103,15 +103,9 @@ def test_nothing_before_the_names_are_told_names_a_contestant(arena: Arena) -> N
     assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
     assert arena.runs.history(ALICE) == []
     with pytest.raises(NotFoundError):
-        arena.runs.find(ALICE, arena.service._find(view_owner(ALICE), view.id).last.id)
+        arena.runs.find(ALICE, arena.service._of(ALICE, view.id).last.id)
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.steps(ALICE, view.id, 0, "left", 0)
-
-
-def view_owner(key: str) -> str:
-    from gac_app.services.live_runs import owner_of
-
-    return owner_of(key)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -132,7 +126,7 @@ def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> 
 
     voted = arena.service.vote(ALICE, view.id, "right", view.ballot)
 
-    battle = arena.service._find(view_owner(ALICE), view.id)
+    battle = arena.service._of(ALICE, view.id)
     assert battle.last.over.is_set()
     (row,) = arena.store.votes()
     facts = json.loads(row.facts)
@@ -155,7 +149,7 @@ def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pyte
     assert [row.outcome for row in arena.store.votes()] == ["right"]
     assert json.loads(arena.store.votes()[0].facts)["flags"].count("duplicate") == 0
 
-    battle = arena.service._find(view_owner(ALICE), view.id)
+    battle = arena.service._of(ALICE, view.id)
     battle.voted_at -= battles.UNDO_S
     assert arena.service.look(ALICE, view.id).phase == "revealed"
     with pytest.raises(RequestError, match="names have been told"):
@@ -242,7 +236,7 @@ def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> 
     second = arena.until(ALICE, first.id, "answered")
     assert [turn.prompt for turn in second.turns] == ["Name three colours", "And three more"]
     assert second.turns[0] == first.turns[0]
-    battle = arena.service._find(view_owner(ALICE), first.id)
+    battle = arena.service._of(ALICE, first.id)
     assert {side: one.name for side, one in battle.turns[0]._pair.items()} == {
         side: one.name for side, one in battle.turns[1]._pair.items()
     }
@@ -270,9 +264,7 @@ def test_the_next_turn_waits_for_the_answers(house: House) -> None:
 def test_the_same_prompt_by_two_others(arena: Arena) -> None:
     first = arena.answered()
     again = arena.answered(prompt="", again=first.id)
-    pairs = [
-        {one.name for one in arena.service._find(view_owner(ALICE), view.id).pair.values()} for view in (first, again)
-    ]
+    pairs = [{one.name for one in arena.service._of(ALICE, view.id).pair.values()} for view in (first, again)]
     assert again.turns[0].prompt == "Name three colours"
     assert pairs[0] | pairs[1] == NAMES
 

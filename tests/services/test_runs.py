@@ -129,7 +129,7 @@ def test_a_member_switched_off_takes_no_part_and_joins_again_by_the_ensemble_s_a
 def test_the_share_of_the_prompt_read_is_told_by_member(house: House) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang"))]
     for model in models:
-        model.pass_ids = 8
+        model.chunk_size = 8
     service = house.service(models)
     run = service.start(ALICE, "a prompt of quite some tokens, read in parts", SHORT)
     until(lambda: models[1].is_hanging.is_set() and run.streams["member:a"].finished)

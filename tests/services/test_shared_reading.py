@@ -45,8 +45,8 @@ def assert_as_if_unshared(service: RunService, run: LiveRun) -> None:
 def owners_kept(service: RunService) -> set[str]:
     """Whose text members still hold, no run of theirs going on."""
     assert service._runner.ensemble is not None
-    kept = [member._passes.prefixes._kept for member in service._runner.ensemble.members.values()]  # type: ignore[attr-defined]
-    return {sequence.scope.split("/")[0] for sequences in kept for sequence in list(sequences)}
+    kept = [member._scheduler.prefix_cache._kept for member in service._runner.ensemble.members.values()]  # type: ignore[attr-defined]
+    return {sequence.namespace.split("/")[0] for sequences in kept for sequence in list(sequences)}
 
 
 HOW = [

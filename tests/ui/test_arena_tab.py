@@ -87,7 +87,7 @@ def test_vote_undo_reasons_names_and_tokens(tab: Tab) -> None:
     refused = tab.ask("battle_tokens", battle=battle, turn=0, side="left", member="")
     assert refused["error"] == "steps: are shown after the vote"
     assert tab.ask("own_battles") == {"battles": [], "num": 0}  # a stored battle names both
-    assert tab.ask("save_battles") == {"jsonl": ""}
+    assert tab.ask("save_battles", format="jsonl")["content"] == ""
 
     voted = tab.ask("vote_battle", battle=battle, outcome="left", ballot=0)
     assert (voted["state"]["phase"], voted["state"]["contestants"]) == ("voted", None)
@@ -128,7 +128,9 @@ def test_own_battles_are_listed_saved_and_deleted(tab: Tab) -> None:
     tab.ask("reveal_battle", battle=battle)
     [row] = tab.ask("own_battles")["battles"]
     assert (row["id"], row["prompt"], row["turns"], row["outcome"]) == (battle, "Where?", 1, "right")
-    [line] = tab.ask("save_battles")["jsonl"].splitlines()
+    [line] = tab.ask("save_battles", format="jsonl")["content"].splitlines()
+    assert tab.ask("save_battles", format="csv")["name"] == "gac-battles-csv.csv"
+    assert "expected one of" in tab.ask("save_battles", format="parquet")["error"]
     assert json.loads(line)["battle_id"] == battle
     assert tab.ask("own_battles", OTHER_KEY) == {"battles": [], "num": 0}
     assert tab.ask("delete_battle", OTHER_KEY, battle=battle)["error"] == "there is no such battle"

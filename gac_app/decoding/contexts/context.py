@@ -77,7 +77,7 @@ class MemberContext:
     @property
     def share_read(self) -> float:
         """Of the prompt, 0 to 1; may be asked from any thread."""
-        return min(1.0, self._sequence.num_valid / max(1, self.num_prompt_ids))
+        return min(1.0, self._sequence.num_computed / max(1, self.num_prompt_ids))
 
     @property
     def usage(self) -> MemberUsage:
@@ -139,11 +139,11 @@ class MemberContext:
         """As `read_ahead`, of a member that is not asked, and maybe on from there."""
         return self.read_ahead()
 
-    def sit_out(self) -> None:
+    def skip_step(self) -> None:
         """Nothing is to be read for the next step, as far as is known."""
         if self._is_waited_for:
             self._is_waited_for = False
-            self.member.sit_out(self._sequence)
+            self.member.skip_step(self._sequence)
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts."""
@@ -203,9 +203,9 @@ class MemberContext:
         if ahead and ahead is self._ahead:
             return  # the member has begun it of itself
         self._ahead = ahead
-        self._num_ahead = self._sequence.num_pending if ahead else 0
+        self._num_ahead = self._sequence.num_uncomputed if ahead else 0
         if not ahead:
-            self.sit_out()
+            self.skip_step()
 
     def _count(self, reading: Reading) -> None:
         self._is_waited_for = True

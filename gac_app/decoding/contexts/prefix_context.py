@@ -156,7 +156,7 @@ class PrefixContext(MemberContext):
             return ()
         ids = self.member.mapping.feed(self.draft_id)
         self._hold(boundary)
-        return ids if len(ids) == self._sequence.num_pending == 1 and self._has_room_for(ids) else ()
+        return ids if len(ids) == self._sequence.num_uncomputed == 1 and self._has_room_for(ids) else ()
 
     @property
     def _is_at_end(self) -> bool:
@@ -233,7 +233,7 @@ class PrefixContext(MemberContext):
         if not unknown:
             return None
         num_logits = self._num_held - self.num_prompt_ids - unknown[0] + 1
-        if num_logits > self._sequence.num_pending:  # read once, but not for its distribution
+        if num_logits > self._sequence.num_uncomputed:  # read once, but not for its distribution
             self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
         return self._read(num_logits)
 

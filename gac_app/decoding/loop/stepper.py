@@ -151,7 +151,7 @@ class Stepper:
                 time.sleep(0)  # lets the member's thread have the interpreter
             for name in self.alive:
                 if name not in first:
-                    self.contexts[name].sit_out()
+                    self.contexts[name].skip_step()
 
     def close(self) -> None:
         """Free the members' sequences."""

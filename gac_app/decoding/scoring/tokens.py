@@ -48,14 +48,14 @@ class PromptForks:
 
     Args:
         timeout_s: of one read.
-        scope: what another of this scope has read of the prompt is not read again.
+        namespace: of the prefix cache.
     """
 
-    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float, scope: str = "") -> None:
+    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float, namespace: str = "") -> None:
         self.members = members
         self.timeout_s = timeout_s
         self._ids = ids
-        self._scope = scope
+        self._namespace = namespace
         self._read: list[Sequence] = []
 
     @contextmanager
@@ -75,9 +75,11 @@ class PromptForks:
 
     def _read_prompt(self) -> None:
         # The last id is read with what follows: a distribution comes from reading only.
-        self._read = [member.open(own[:-1], self._scope) for member, own in zip(self.members, self._ids, strict=True)]
-        pairs = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
-        for member, reading in [(member, member.read(sequence)) for member, sequence in pairs]:
+        self._read = [
+            member.open(own[:-1], self._namespace) for member, own in zip(self.members, self._ids, strict=True)
+        ]
+        held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
+        for member, reading in [(member, member.read(sequence)) for member, sequence in held]:
             awaited(member, reading, self.timeout_s)
 
     def close(self) -> None:
@@ -135,9 +137,9 @@ def _read_chunk(
     asked = []
     for member, sequence in zip(forks.members, sequences, strict=True):
         spelt = [member.mapping.feed(token_id) for token_id in chunk]
-        ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_pending - 1))
+        ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_uncomputed - 1))
         sequence.extend([own for ids in spelt[:-1] for own in ids])
-        asked.append((member, member.read(sequence, num_logits=sequence.num_pending), ends, sequence, spelt[-1]))
+        asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
     rows = []
     for member, future, ends, sequence, last in asked:
         reading = awaited(member, future, forks.timeout_s)

@@ -40,8 +40,8 @@ class DraftContext(DraftingContext):
         return len(self._known) >= min(self.num_wanted, len(self._ends))
 
     @property
-    def num_pending(self) -> int:
-        return self._sequence.num_pending
+    def num_uncomputed(self) -> int:
+        return self._sequence.num_uncomputed
 
     def has_room_for(self, token_id: int) -> bool:
         return self._ends[-1] + len(self.member.mapping.feed(token_id)) <= self.member.context_length

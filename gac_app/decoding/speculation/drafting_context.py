@@ -36,7 +36,7 @@ class DraftingContext(MemberContext):
 
     @property
     @abstractmethod
-    def num_pending(self) -> int:
+    def num_uncomputed(self) -> int:
         """Ids to read, drafted ones included."""
 
     @abstractmethod

@@ -41,9 +41,9 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         return len(places) - bool(places[-1].unread) >= min(self.num_wanted, len(self._drafted) + 1)
 
     @property
-    def num_pending(self) -> int:
+    def num_uncomputed(self) -> int:
         boundary, ahead, num_rows = self._ahead_of_need()
-        return max(num_rows, self.num_prompt_ids + boundary.num_ids + len(ahead) - self._sequence.num_valid)
+        return max(num_rows, self.num_prompt_ids + boundary.num_ids + len(ahead) - self._sequence.num_computed)
 
     def has_room_for(self, token_id: int) -> bool:
         ahead = b"".join([*self._drafted, self.member.mapping.union.token(token_id)])

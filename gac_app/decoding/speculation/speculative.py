@@ -145,7 +145,7 @@ class Speculation:
 
     def _read(self, contexts: list[DraftingContext], timeout_s: float, stopped: threading.Event) -> Gathered:
         """Ask these members; who fails on a draft is asked again without it."""
-        unread = {context.name: context.num_pending for context in contexts if not context.is_read}
+        unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
         expected, errors = gather(contexts, timeout_s, stopped)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
@@ -213,7 +213,7 @@ class Speculation:
                 survival *= self._pace.acceptance(guess.confidence)
                 num_settled += survival
         share_asked = (self._num_verified + 1) / (self._num_fed + 1) if self._is_gated else 1.0
-        num_ids = max(context.num_pending for context in self._alive.values() if not context.is_known)
+        num_ids = max(context.num_uncomputed for context in self._alive.values() if not context.is_known)
         return self._pace.goes_on(survival, num_settled, share_asked, num_ids)
 
     def _forget(self) -> None:

@@ -28,7 +28,7 @@ def answer(
     system: System,
     candidates: Sequence[Answer] = (),
     *,
-    scope: str = "",
+    namespace: str = "",
 ) -> Answer:
     """The system's answer, judged. Where a member fails, or prompt or choices do not fit, its `error` says so.
 
@@ -37,7 +37,7 @@ def answer(
 
     Args:
         candidates: the answers of the system's candidates, where it has any.
-        scope: of the question: what one of its systems has read of the prompt the others need not read again.
+        namespace: of the question in the prefix cache, which its systems share.
     """
     settings = system.settings(
         ensemble.config,
@@ -50,16 +50,16 @@ def answer(
         if system.rule:
             return choose(ensemble, task, question, system.rule, candidates)
         if task.kind == "choice":
-            return _chosen(ensemble, task, question, system, settings, scope)
-        return _written(ensemble, task, question, system, settings, scope)
+            return _chosen(ensemble, task, question, system, settings, namespace)
+        return _written(ensemble, task, question, system, settings, namespace)
     except (MemberError, RequestError, VocabularyError) as error:
         return Answer(question.id, error=str(error))
 
 
 def _written(
-    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, scope: str
+    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, namespace: str
 ) -> Answer:
-    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, scope=scope)
+    events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, namespace=namespace)
     with closing(events):
         finished = next(event for event in events if isinstance(event, FinishedEvent))
     said = extracted(finished.text, task.extract)
@@ -80,10 +80,10 @@ def _written(
 
 
 def _chosen(
-    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, scope: str
+    ensemble: Ensemble, task: Task, question: Question, system: System, settings: Settings, namespace: str
 ) -> Answer:
     prompt, choices = task.prompt(question), task.continuations(question)
-    scores = ensemble.score(prompt, choices, settings, alone=system.alone, raw=True, scope=scope)
+    scores = ensemble.score(prompt, choices, settings, alone=system.alone, raw=True, namespace=namespace)
     index = min(range(len(scores)), key=lambda i: scores[i].bits_per_byte)
     return Answer(
         question.id,

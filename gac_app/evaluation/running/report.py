@@ -18,8 +18,8 @@ class SystemReport:
     Attributes:
         share_ensembled: of the steps decoded or scored.
         ms_per_token: generation: of the steps after the first; choice: of the positions scored. None if unknown.
-        seconds_per_answer, member_seconds_per_answer: of the clock, and of forward passes over all members. Passes that
-            several answers shared count for each, so figures to publish come from one answer at a time.
+        seconds_per_answer, member_seconds_per_answer: of the clock, and of forward passes over all members. Forward
+            passes that several answers shared count for each, so figures to publish come from one answer at a time.
     """
 
     system: System

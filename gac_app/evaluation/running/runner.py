@@ -17,7 +17,7 @@ from gac_app.evaluation.tasks.task import Task
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
-_SCOPE = "evaluation"
+_NAMESPACE = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ def evaluate(
 
     def given_by(system: System, question: Question) -> Answer:
         candidates = [found(one, question) for one in system.candidates]
-        scope = f"{_SCOPE}/{task.name}/{question.id}" if num_parallel > 1 else ""
-        return answer(ensemble, task, question, system, candidates, scope=scope)
+        namespace = f"{_NAMESPACE}/{task.name}/{question.id}" if num_parallel > 1 else ""
+        return answer(ensemble, task, question, system, candidates, namespace=namespace)
 
     num_new = 0
     pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
@@ -87,7 +87,7 @@ def evaluate(
                 on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
     finally:
         pool.shutdown(cancel_futures=True)
-        ensemble.forget(_SCOPE)
+        ensemble.forget(_NAMESPACE)
     return {system: [found(system, question) for question in questions] for system in journals}
 
 

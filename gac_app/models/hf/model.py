@@ -12,8 +12,8 @@ import torch
 from gac_app.errors import MemberError, ModelLoadError, VocabularyError
 from gac_app.models.base import Model, ModelFacts, Read, Sequence
 from gac_app.models.chat import ChatFormat, encode_fragments
+from gac_app.models.hf.forward_passes import Cache, Work
 from gac_app.models.hf.packed_linear import pack
-from gac_app.models.hf.passes import Cache, Work
 from gac_app.models.hf.probe import passes_for
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
@@ -88,7 +88,7 @@ class TransformersModel(Model):
         self.take_threads()
         pack(model)
         self._passes = passes_for(name, model)
-        self.max_shared_ids = self._passes.max_shared_ids
+        self.max_batched_ids = self._passes.max_batched_ids
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -119,7 +119,7 @@ class TransformersModel(Model):
         for read in reads:
             self._check_length(read.sequence)
         self.take_threads()
-        works = [Work(self._caches[read.sequence.slot], read.sequence.pending, read.num_logits) for read in reads]
+        works = [Work(self._caches[read.sequence.slot], read.sequence.uncomputed, read.num_logits) for read in reads]
         try:
             with torch.inference_mode():
                 logits = self._passes.run(works)

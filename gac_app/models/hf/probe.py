@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gac_app.models.hf.attention import ATTENTION, register
-from gac_app.models.hf.passes import PackedPasses, Passes, SinglePasses, Work
+from gac_app.models.hf.forward_passes import ForwardPasses, PackedPasses, SinglePasses, Work
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _PROBE_IDS = ((1, 2, 3), (4,))  # of two sequences, each read twice
 _PROBE_BOUND = 0.3
 
 
-def passes_for(name: str, model: Any) -> Passes:
+def passes_for(name: str, model: Any) -> ForwardPasses:
     """The passes of a model, which from then on has the attention that they need.
 
     What this model's code does with a cache or a mask is not known from outside, so packing is trusted only after a

@@ -49,8 +49,8 @@ class LlamaCppModel(GgufModel):
         ModelLoadError: where the file cannot be loaded.
     """
 
-    max_shared_ids = 1  # longer reads have their batches to themselves (see `_chunks`)
-    pass_ids = 128
+    max_batched_ids = 1  # longer reads have their batches to themselves (see `_chunks`)
+    chunk_size = 128
 
     def __init__(
         self,

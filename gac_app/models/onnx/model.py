@@ -35,8 +35,8 @@ class OnnxModel(GgufModel):
 
     engine = "onnxruntime cpu"
     device = torch.device("cpu")
-    max_shared_ids = MOST_SHARED  # longer reads have passes to themselves (see `OnnxLayers.read`)
-    pass_ids = 128
+    max_batched_ids = MOST_SHARED  # longer reads have passes to themselves (see `OnnxLayers.read`)
+    chunk_size = 128
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class OnnxModel(GgufModel):
         self.take_threads()
         if any(len(read.sequence.ids) > self.context_length for read in reads):
             raise self._full()
-        steps = [read for read in reads if read.sequence.num_pending <= MOST_SHARED]
+        steps = [read for read in reads if read.sequence.num_uncomputed <= MOST_SHARED]
         found = {id(read): self._read_apart(read) for read in reads if read not in steps}
         if steps:
             steps.sort(key=lambda read: read.sequence.slot)
@@ -86,8 +86,8 @@ class OnnxModel(GgufModel):
         whole = _span(read)
         num_unwanted = len(whole.ids) - read.num_logits
         parts = []
-        for start in range(0, len(whole.ids), self.pass_ids):
-            ids = whole.ids[start : start + self.pass_ids]
+        for start in range(0, len(whole.ids), self.chunk_size):
+            ids = whole.ids[start : start + self.chunk_size]
             num_logits = min(len(ids), max(0, start + len(ids) - num_unwanted))
             parts.append(self._layers.read([Span(whole.slot, whole.start + start, ids, num_logits)]).copy())
         return np.concatenate(parts)

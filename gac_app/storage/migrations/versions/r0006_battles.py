@@ -1,4 +1,6 @@
-"""Battles of the arena and their judgements."""
+"""Battles of the arena and their judgements; visitors have a pseudonym that databases share."""
+
+import uuid
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +12,14 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column(
+        "visitor_session", sa.Column("pseudonym", sa.String(length=32), server_default="", nullable=False)
+    )
+    connection = op.get_bind()
+    for (visitor_id,) in connection.execute(sa.text("SELECT id FROM visitor_session")).all():
+        name = sa.text("UPDATE visitor_session SET pseudonym = :name WHERE id = :id")
+        connection.execute(name, {"name": uuid.uuid4().hex, "id": visitor_id})
+    op.create_index(op.f("ix_visitor_session_pseudonym"), "visitor_session", ["pseudonym"])
     op.create_table(
         "battle",
         sa.Column("id", sa.String(length=32), nullable=False),

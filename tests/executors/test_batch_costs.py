@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.executors import pass_costs
-from gac_app.executors.pass_costs import PassCosts
+from gac_app.executors import batch_costs
+from gac_app.executors.batch_costs import BatchCosts
 
 
-def learned(seconds: dict[int, float]) -> PassCosts:
-    costs = PassCosts()
+def learned(seconds: dict[int, float]) -> BatchCosts:
+    costs = BatchCosts()
     for size, cost in seconds.items():
         for _ in range(5):
             costs.note(size, cost)
@@ -17,7 +17,7 @@ def learned(seconds: dict[int, float]) -> PassCosts:
 
 
 def test_what_is_not_known_is_tried_together() -> None:
-    assert PassCosts().sizes(6) == [6]
+    assert BatchCosts().sizes(6) == [6]
     assert learned({1: 1.0}).sizes(6) == [6]
     assert learned({1: 1.0, 2: 1.5}).sizes(2) == [2]
 
@@ -44,7 +44,7 @@ def test_what_a_pass_together_gains() -> None:
     assert costs.gain(1, 1) == 0, "they are read in passes of their own"
     assert costs.gain(3, 1) == 7
     assert costs.gain(2, 2) == 7
-    assert PassCosts().gain(2, 2) == 0
+    assert BatchCosts().gain(2, 2) == 0
 
 
 def test_a_single_slow_pass_changes_nothing() -> None:
@@ -55,8 +55,8 @@ def test_a_single_slow_pass_changes_nothing() -> None:
 
 def test_what_was_too_dear_is_tried_again_and_taken_when_it_has_become_cheap() -> None:
     costs = learned({1: 10, 2: 25})
-    tried = [costs.sizes(2) for _ in range(2 * pass_costs._AGAIN)]
+    tried = [costs.sizes(2) for _ in range(2 * batch_costs._AGAIN)]
     assert tried.count([2]) == 2
-    for _ in range(pass_costs._PLANNED):
+    for _ in range(batch_costs._PLANNED):
         costs.note(2, 11)
     assert costs.sizes(2) == [2]

@@ -21,9 +21,9 @@ def alone(text: str, num_logits: int = 1) -> Reading:
 def test_a_long_read_leaves_room_for_short_ones_and_gives_the_same() -> None:
     desk = Desk()
     long = desk.ask(desk.open(LONG), 3)
-    desk.passes.advance()
+    desk.scheduler.advance()
     short = desk.ask(desk.open("short"))
-    desk.passes.advance()
+    desk.scheduler.advance()
 
     assert short.done()
     assert not long.done()
@@ -37,7 +37,7 @@ def test_several_long_reads_take_turns() -> None:
     desk = Desk()
     longest, shorter = desk.ask(desk.open(LONG * 4)), desk.ask(desk.open(LONG))
     while not shorter.done():
-        desk.passes.advance()
+        desk.scheduler.advance()
 
     assert not longest.done()
     desk.run()
@@ -49,23 +49,23 @@ def test_what_is_asked_of_a_sequence_is_done_before_something_else_is_done_with_
     sequence = desk.open(LONG)
     reading = desk.ask(sequence)
 
-    desk.passes.finish(sequence)
+    desk.scheduler.finish(sequence)
 
     assert reading.done()
-    assert desk.passes.is_idle
+    assert desk.scheduler.is_idle
 
 
 def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
     desk = Desk()
     sequence, other = desk.open(LONG), desk.open("short")
     reading, of_other = desk.ask(sequence), desk.ask(other)
-    desk.passes.advance()
+    desk.scheduler.advance()
 
-    desk.passes.drop(sequence)
+    desk.scheduler.drop(sequence)
 
-    assert desk.passes.is_idle
+    assert desk.scheduler.is_idle
     assert of_other.result().num_read > 0
-    with pytest.raises(MemberError, match="a: the sequence was given back"):
+    with pytest.raises(MemberError, match="a: the sequence was freed"):
         reading.result()
 
 
@@ -97,11 +97,11 @@ def test_steps_share_a_pass_only_where_that_pays() -> None:
 
 def test_reads_longer_than_the_model_can_share_have_passes_of_their_own_and_steps_come_in_between() -> None:
     desk = Desk()
-    desk.model.max_shared_ids, desk.model.pass_ids = 3, 100
+    desk.model.max_batched_ids, desk.model.chunk_size = 3, 100
     stepping = [desk.open(text) for text in ("one", "two")]
     step, other_step = (desk.ask(sequence) for sequence in stepping)
     longer, another = desk.ask(desk.open("longer")), desk.ask(desk.open("another"))
-    desk.passes.advance()
+    desk.scheduler.advance()
     assert step.done()
     assert other_step.done()
     assert longer.done()
@@ -109,7 +109,7 @@ def test_reads_longer_than_the_model_can_share_have_passes_of_their_own_and_step
 
     stepping[0].extend([65])
     next_step = desk.ask(stepping[0])
-    desk.passes.advance()
+    desk.scheduler.advance()
     assert next_step.done()
     assert another.done()
     assert desk.model.batches == [2, 1, 1, 1]
@@ -117,7 +117,7 @@ def test_reads_longer_than_the_model_can_share_have_passes_of_their_own_and_step
 
 def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    desk.model.pass_ids = 100
+    desk.model.chunk_size = 100
     told: list[int] = []
     readings = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
     own_probs = VocabMapping.own_probs
@@ -135,16 +135,16 @@ def test_whoever_has_read_is_told_before_the_others_distributions_are_made(monke
 
 def test_a_pass_waits_for_those_of_the_last_one_as_long_as_sharing_it_gains() -> None:
     desk = Desk()
-    desk.model.pass_ids = 100
+    desk.model.chunk_size = 100
     sequences = [desk.open(text) for text in ("one", "two", "three")]
     desk.read_together(sequences, {1: 4.0, 2: 5.0, 3: 6.0})
-    assert desk.passes.patience_s() == 0, "nobody has asked"
+    assert desk.scheduler.max_wait_s() == 0, "nobody has asked"
 
     for sequence in sequences:
         sequence.extend([65])
     desk.ask(sequences[0])
-    assert desk.passes.patience_s() == 0.5 * (4 + 5 - 6)
+    assert desk.scheduler.max_wait_s() == 0.5 * (4 + 5 - 6)
     desk.ask(sequences[1])
-    assert desk.passes.patience_s() == 0.5 * (5 + 4 - 6)
-    desk.passes.sit_out(sequences[2])
-    assert desk.passes.patience_s() == 0, "all that are expected are there"
+    assert desk.scheduler.max_wait_s() == 0.5 * (5 + 4 - 6)
+    desk.scheduler.skip_step(sequences[2])
+    assert desk.scheduler.max_wait_s() == 0, "all that are expected are there"

@@ -40,14 +40,14 @@ class Work:
     num_logits: int
 
 
-class Passes(Protocol):
+class ForwardPasses(Protocol):
     """Runs the model. What failed leaves every cache with a length that is true.
 
     Attributes:
-        max_shared_ids: ids of a read up to which it shares a pass with others.
+        max_batched_ids: ids of a read up to which it shares a pass with others.
     """
 
-    max_shared_ids: int
+    max_batched_ids: int
 
     def new_cache(self) -> Cache: ...
 
@@ -58,7 +58,7 @@ class Passes(Protocol):
 class PackedPasses:
     """Short reads share one pass, longer ones have one each; nothing is padded."""
 
-    max_shared_ids = SHARED_IDS
+    max_batched_ids = SHARED_IDS
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -115,7 +115,7 @@ class PackedPasses:
 class SinglePasses:
     """One read after the other, with the library's own cache, in which every layer keeps all positions."""
 
-    max_shared_ids = 0
+    max_batched_ids = 0
 
     def __init__(self, model: Any) -> None:
         self._model = model

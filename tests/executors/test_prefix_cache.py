@@ -1,4 +1,4 @@
-"""Sequences of one scope read what they have in common once, and expect what they would have expected anyway."""
+"""Sequences of one namespace read what they have in common once, and expect what they would have expected anyway."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.distribution.reading import Reading
 from gac_app.errors import MemberError
-from gac_app.executors.shared_prefixes import MAX_KEPT, MIN_SHARED, Kept, opening_of
+from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_prefix_of
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read, Sequence
 from gac_app.models.message import Message
@@ -34,7 +34,7 @@ class CountingModel(FakeModel):
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         for read in reads:
-            self.num_read += read.sequence.num_pending
+            self.num_read += read.sequence.num_uncomputed
             assert self._cached[read.sequence.slot] == read.sequence.ids[: read.sequence.num_cached]
         return super().read(reads)
 
@@ -50,7 +50,7 @@ class OpeningModel(CountingModel):
         return [*OPENING, *(70 + len(message.content) for message in messages)]
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        self.parts += [read.sequence.num_pending for read in reads]
+        self.parts += [read.sequence.num_uncomputed for read in reads]
         return super().read(reads)
 
 
@@ -65,8 +65,8 @@ class Desk:
     def read(self, sequence: Sequence, num_logits: int = 1) -> Reading:
         return self.member.read(sequence, num_logits).result(WAIT_S)
 
-    def opened(self, ids: list[int], scope: str = SCOPE) -> tuple[Sequence, Reading]:
-        sequence = self.member.open(ids, scope)
+    def opened(self, ids: list[int], namespace: str = SCOPE) -> tuple[Sequence, Reading]:
+        sequence = self.member.open(ids, namespace)
         return sequence, self.read(sequence)
 
     def fail(self, sequence: Sequence) -> None:
@@ -134,10 +134,10 @@ def test_several_positions_are_had_from_a_reading_that_has_them(desk: Desk) -> N
     assert desk.model.num_read == len(PROMPT) + 3
 
 
-@pytest.mark.parametrize("scope", ["", "alice/another", "bob/talk", "alice"])
-def test_nothing_is_shared_across_scopes(desk: Desk, scope: str) -> None:
+@pytest.mark.parametrize("namespace", ["", "alice/another", "bob/talk", "alice"])
+def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
     desk.member.free(desk.opened(PROMPT)[0])
-    desk.opened(PROMPT, scope)
+    desk.opened(PROMPT, namespace)
     assert desk.model.num_read == 2 * len(PROMPT)
 
 
@@ -189,11 +189,11 @@ def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
 def test_of_an_answer_that_has_ended_only_the_first_distribution_is_kept() -> None:
     ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)])
     settings = ensemble.config.settings.model_copy(update={"max_new_tokens": 60})
-    list(ensemble.generate("Name three colours", settings, alone="a", scope=SCOPE))
+    list(ensemble.generate("Name three colours", settings, alone="a", namespace=SCOPE))
     member = ensemble.members["a"]
     assert isinstance(member, ThreadMember)
     member._call(lambda: None)
-    [kept] = member._passes.prefixes._kept
+    [kept] = member._scheduler.prefix_cache._kept
     assert kept.first is not None
     assert kept.first.ahead is None, "from which all others could be reached"
     ensemble.close()
@@ -226,7 +226,7 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
     desk.member.free(live)
     desk.settle()
     assert desk.model.num_held == num_held
-    assert {kept.scope for kept in desk.member._passes.prefixes._kept} == {SCOPE, "bob/talk"} - (
+    assert {kept.namespace for kept in desk.member._scheduler.prefix_cache._kept} == {SCOPE, "bob/talk"} - (
         {SCOPE} if forgotten in (SCOPE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
     )
 
@@ -294,12 +294,12 @@ def opened(desk: Desk) -> Iterator[Desk]:
     desk.member.close()
 
 
-@pytest.mark.parametrize("scope", ["", "bob/talk"])
-def test_the_opening_is_shared_across_scopes_and_nothing_behind_it(opened: Desk, scope: str) -> None:
+@pytest.mark.parametrize("namespace", ["", "bob/talk"])
+def test_the_opening_is_shared_across_scopes_and_nothing_behind_it(opened: Desk, namespace: str) -> None:
     model = opened.model
     assert isinstance(model, OpeningModel)
     _, first = opened.opened(PROMPT)
-    _, second = opened.opened(PROMPT, scope)
+    _, second = opened.opened(PROMPT, namespace)
 
     rest = len(PROMPT) - len(OPENING)
     assert model.parts == [len(PROMPT), rest]
@@ -312,8 +312,8 @@ def test_the_opening_outlasts_the_sessions(opened: Desk) -> None:
         opened.member.free(opened.opened(PROMPT, "")[0])
         opened.settle()
         assert opened.model.num_held == 1
-    [kept] = opened.member._passes.prefixes._kept
-    assert (kept.scope, kept.held, opened.model._cached[kept.slot]) == ("", OPENING, OPENING)
+    [kept] = opened.member._scheduler.prefix_cache._kept
+    assert (kept.namespace, kept.held, opened.model._cached[kept.slot]) == ("", OPENING, OPENING)
     assert opened.model.num_read == len(OPENING) + 3 * (len(PROMPT) - len(OPENING))
 
 
@@ -336,10 +336,10 @@ def test_where_there_is_no_room_for_a_copy_the_opening_is_read_again() -> None:
 
 def test_what_is_soon_read_is_no_opening() -> None:
     model = OpeningModel("a", 1)
-    assert opening_of(model) == OPENING
+    assert chat_prefix_of(model) == OPENING
     model.device = torch.device("cuda")
-    assert opening_of(model) == []
-    assert opening_of(FakeModel("a", 1)) == []
+    assert chat_prefix_of(model) == []
+    assert chat_prefix_of(FakeModel("a", 1)) == []
 
 
 @hypothesis_settings(max_examples=40, deadline=None)

@@ -1,21 +1,21 @@
-"""What a forward pass over several sequences costs on this machine, and how waiting steps are best cut into passes.
+"""What a batch of steps costs on this machine, and how pending steps are best divided into batches.
 
 On a GPU, and wherever reading the weights takes the time, more steps cost little more. Where a library's kernels for a
-few columns are poor, two steps in one pass can cost more than two passes (llama.cpp's Q8_0 on AVX2: 2.5 times one).
+few columns are poor, a batch of two steps can cost more than two batches (llama.cpp's Q8_0 on AVX2: 2.5 times one).
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-_REMEMBERED = 5  # passes of each size, of which the fastest counts: what else the machine does only adds to it
-_TRIED = 2  # passes of a size from which its cost is believed
-_AGAIN = 256  # cuts after which all are read together once, in case it has changed
-_PLANNED = 32  # passes for which the best sizes are not worked out again
+_REMEMBERED = 5  # batches of each size, of which the fastest counts: other load only adds to it
+_TRIED = 2  # batches of a size from which its cost is believed
+_AGAIN = 256  # divisions after which all steps go in one batch once, in case costs have changed
+_PLANNED = 32  # batches between two calculations of the best sizes
 
 
-class PassCosts:
-    """Learns from passes over single steps."""
+class BatchCosts:
+    """Learns from batches of single steps."""
 
     def __init__(self) -> None:
         self._seconds: dict[int, deque[float]] = {}  # by number of steps
@@ -24,7 +24,7 @@ class PassCosts:
         self._plans: dict[int, list[int]] = {}  # by number of steps
 
     def note(self, num_steps: int, seconds: float) -> None:
-        """A pass over so many steps took this long."""
+        """A batch of so many steps took this long."""
         noted = self._seconds.setdefault(num_steps, deque(maxlen=_REMEMBERED))
         noted.append(seconds)
         self._num_noted += 1
@@ -32,12 +32,12 @@ class PassCosts:
             self._plans.clear()
 
     def sizes(self, num_steps: int) -> list[int]:
-        """Sizes of the passes that together are expected to be the soonest done with so many steps, largest first."""
+        """Batch sizes that are expected to finish so many steps soonest, largest first."""
         self._num_cut += num_steps > 1
         return [num_steps] if self._num_cut % _AGAIN == 0 else self._best(num_steps)
 
     def gain(self, num_steps: int, num_more: int) -> float:
-        """Seconds that passes for all of them take less than those for the steps and then those for the more."""
+        """Seconds saved by batching all of them over computing `num_steps` first and `num_more` after."""
         if not self._is_known(1):
             return 0.0
         return self._total(num_steps) + self._total(num_more) - self._total(num_steps + num_more)
@@ -64,5 +64,5 @@ class PassCosts:
         return len(self._seconds.get(size, ())) >= _TRIED
 
     def _cost(self, size: int) -> float:
-        """Seconds; a size that was hardly seen costs what one step does, so that it is tried."""
+        """Seconds. A size hardly seen yet costs what one step does, so that it is tried."""
         return min(self._seconds[size if self._is_known(size) else 1])
