@@ -38,6 +38,7 @@ class Recorder:
                 member_names=run.member_names,
                 parent_run_id=run.parent_run_id,
                 branch_position=run.branch_position,
+                swap=run.swap,
                 repeats_run_id=run.repeats_run_id,
                 seeds=run.seeds,
                 turn_ids=tuple(turn.run_id for turn in run.turns),

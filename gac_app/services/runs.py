@@ -193,7 +193,8 @@ class RunService:
             branch = Branch(tuple(steps[:position]), listed[token_id])
             ensemble.check_branch(branch)
             settings = self.config.settings_from(parent.settings.model_dump())
-            origin = Origin(parent, position, branches=dict.fromkeys(parent.streams, branch), seeds=parent.seeds)
+            swap, branches = (step.token, listed[token_id]), dict.fromkeys(parent.streams, branch)
+            origin = Origin(parent, position, swap, branches=branches, seeds=parent.seeds)
             return self.ask(visitor_key, parent.prompt, settings, origin, client=client)
 
     def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:

@@ -13,7 +13,7 @@ from gac_app.config import Settings
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.storage.records import ENSEMBLE as ENSEMBLE
-from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
+from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.text import clean_text
 from gac_app.storage.traces import LazySequence, StoredEvents
 
@@ -90,6 +90,7 @@ class RunView:
     outcome: str | None = None
     parent_run_id: str | None = None
     branch_position: int | None = None
+    swap: Swap | None = None  # of a branch: the token before, and the one that was picked instead
     repeats_run_id: str | None = None
     turns: tuple[Turn, ...] = ()  # of its conversation, those that it goes on from
     num_deleted_turns: int = 0  # of these, how many were deleted since
@@ -122,6 +123,7 @@ class Origin:
 
     Attributes:
         branch_position: the step at which it leaves the ensemble's answer, if that is what it does.
+        swap: the token there before, and the one that was picked instead.
         branches: by stream, what its answer begins with.
         kept: by stream, answers that are taken over.
         seeds: by stream, where they are not the settings'.
@@ -129,6 +131,7 @@ class Origin:
 
     parent: RunView
     branch_position: int | None = None
+    swap: Swap | None = None
     branches: Mapping[str, Branch] = field(default_factory=dict)
     kept: Mapping[str, LiveStream] = field(default_factory=dict)
     seeds: Mapping[str, int] = field(default_factory=dict)
@@ -169,6 +172,7 @@ class LiveRun(RunView):
             turns=origin.parent.turns if origin else turns,
             parent_run_id=origin.parent.id if origin else None,
             branch_position=origin.branch_position if origin else None,
+            swap=origin.swap if origin else None,
             seeds=dict(origin.seeds) if origin else {},
             repeats_run_id=repeats_run_id,
         )
@@ -236,6 +240,7 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
         outcome=run.outcome,
         parent_run_id=run.parent_run_id,
         branch_position=run.branch_position,
+        swap=run.swap,
         repeats_run_id=run.repeats_run_id,
         turns=run.turns,
         num_deleted_turns=run.num_deleted_turns,

@@ -28,6 +28,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
         "versions": new.versions,
         "turn_ids": new.turn_ids,
         "seeds": new.seeds,
+        "swap": new.swap and [token.hex() for token in new.swap],
     }
     session.add(
         Run(

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from gac_app.errors import DamagedError
 from gac_app.storage.queries import owned
 from gac_app.storage.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
+from gac_app.storage.rows import swap_of
 from gac_app.storage.sealing import damage_named, unseal, unseal_json
 from gac_app.storage.tables import Answer, Conversation, Run, RunKey, Vote
 from gac_app.storage.text import clean_text
@@ -147,6 +148,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
         num_tokens=row.num_tokens or 0,
         num_ensembled=row.num_ensembled or 0,
         branch_position=row.branch_position,
+        swap=swap_of(content),
         is_shared=row.is_shared,
     )
 

@@ -25,6 +25,8 @@ class RunStatus(StrEnum):
 
 ENSEMBLE = "ensemble"  # its stream's key
 
+Swap = tuple[bytes, bytes]  # what a branch swapped: the token before, and the one that was picked instead
+
 
 def stream_key(system: str, is_ensemble: bool) -> str:
     """Which of a run's streams a system answers in."""
@@ -39,6 +41,7 @@ class NewRun:
         run_id, conversation_id: made by the caller (uuid4 hex); a conversation begins with its first run.
         visitor_key: the unguessable key that the browser keeps; only its hash is stored.
         parent_run_id, branch_position: the run and the step it branched from, if it did.
+        swap: the token of that step before, and the one that a branch took instead.
         repeats_run_id: the run that it is once more, if it is; that one may be deleted.
         turn_ids: the earlier runs of the conversation that it goes on from, in order.
         seeds: by stream, of those sampled with another than the settings'.
@@ -52,6 +55,7 @@ class NewRun:
     member_names: tuple[str, ...]
     parent_run_id: str | None = None
     branch_position: int | None = None
+    swap: Swap | None = None
     repeats_run_id: str | None = None
     turn_ids: tuple[str, ...] = ()
     seeds: dict[str, int] = field(default_factory=dict)
@@ -147,6 +151,7 @@ class RunSummary:
     conversation_id: str
     position: int  # in the conversation, from 0
     branch_position: int | None  # the step at which it branched from another run, if it did
+    swap: Swap | None
     prompt: str
     mode: str
     member_names: tuple[str, ...]
@@ -212,6 +217,7 @@ class StoredRun:
     position: int
     parent_run_id: str | None
     branch_position: int | None
+    swap: Swap | None
     repeats_run_id: str | None
     turns: tuple[Turn, ...]
     num_deleted_turns: int

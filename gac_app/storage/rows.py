@@ -11,7 +11,7 @@ from typing import Any
 
 from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import usage_from_json
-from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Turn, fed_messages, stream_key
+from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.sealing import damage_named, seal, unseal, unseal_json
 from gac_app.storage.tables import Answer, Run
 from gac_app.storage.traces import StoredEvents, pack_events, unpack_json
@@ -23,10 +23,17 @@ def seal_events(key: bytes, events: Sequence[TokenEvent]) -> bytes:
 
 
 def content_of(run: Run) -> dict[str, Any]:
-    """What a run's body holds: prompt, settings, member_names, versions, turn_ids."""
+    """What a run's body holds: prompt, settings, member_names, versions, turn_ids, seeds, swap."""
     with damage_named():
         content: dict[str, Any] = unseal_json(run.key.key, run.body)
         return content
+
+
+def swap_of(content: Mapping[str, Any]) -> Swap | None:
+    """What a branch swapped; None for other runs, and for branches of earlier versions."""
+    with damage_named():
+        before, now = content.get("swap") or (None, None)
+        return None if before is None else (bytes.fromhex(before), bytes.fromhex(now))
 
 
 def turn_of(run: Run) -> Turn:
@@ -46,6 +53,7 @@ def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
             position=run.position,
             parent_run_id=run.parent_run_id,
             branch_position=run.branch_position,
+            swap=swap_of(content),
             repeats_run_id=run.repeats_run_id,
             turns=found,
             num_deleted_turns=len(content["turn_ids"]) - len(found),
@@ -74,6 +82,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "position": run.position,
             "parent_run_id": run.parent_run_id,
             "branch_position": run.branch_position,
+            "swap": content.get("swap"),
             "repeats_run_id": run.repeats_run_id,
             "turn_ids": content["turn_ids"],
             "seeds": content.get("seeds", {}),

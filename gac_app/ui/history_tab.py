@@ -11,6 +11,7 @@ from gac_app.storage import HistoryFilter
 from gac_app.storage.history import SORTS
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
+from gac_app.ui.spelling import label_of
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
@@ -104,5 +105,6 @@ def _row(summary: RunSummary) -> Reply:
         "num_tokens": summary.num_tokens,
         "num_ensembled": summary.num_ensembled,
         "branch_position": summary.branch_position,
+        "swap": summary.swap and [label_of(token) for token in summary.swap],
         "is_shared": summary.is_shared,
     }

@@ -23,6 +23,7 @@ from gac_app.services.comparison import compare_streams
 from gac_app.services.views import ENSEMBLE, LiveRun, is_over
 from gac_app.ui.forks import Fork, GrowingText
 from gac_app.ui.requests import page_json
+from gac_app.ui.spelling import label_of
 from gac_app.ui.wording import beside_in_words, comparison_in_words, settings_in_words
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class RunLines:
             "age_s": round(time.monotonic() - run.came_at, 1) if isinstance(run, LiveRun) else 0,
             "parent": run.parent_run_id,
             "branch_position": run.branch_position,
+            "swap": run.swap and [label_of(token) for token in run.swap],
             "is_again": self._before is not None,
             "seeds": run.seeds,
             "beside": self._beside and beside_in_words(self._beside.id, self._beside.settings, settings),

@@ -4,7 +4,7 @@
 const LAYOUT_KEY = "gac.layout";
 const LAYOUTS = ["columns", "stacked"];
 const NARROW = matchMedia("(max-width: 999px)");
-const MIN_STAGE = 220; // px
+const MIN_STAGE = 220, MIN_NARROW_STAGE = 340; // px; where one card is shown, its foot takes several lines
 const PREVIEW_CHARS = 160;
 
 class Arrangement {
@@ -37,7 +37,7 @@ class Arrangement {
     if (!this.board.offsetParent || !this.cards.length) return;
     const top = this.columns.getBoundingClientRect().top + scrollY;
     const below = document.querySelector("#gac-dock")?.offsetHeight ?? 0, votes = this.board.querySelector(".gac-votes").offsetHeight;
-    const room = Math.max(MIN_STAGE, Math.floor(innerHeight - top - below - votes - 22));
+    const room = Math.max(NARROW.matches ? MIN_NARROW_STAGE : MIN_STAGE, Math.floor(innerHeight - top - below - votes - 22));
     this.board.style.setProperty("--stage", `${room}px`);
   }
 

@@ -19,15 +19,20 @@ function askedParts(run, ask, keep) {
     run.is_own ? act(t("edit"), t("edit.title"), (event) => editPrompt(event.target, run, ask), "gac-wide") : null,
     ...keep,
     run.is_own ? null : h("p", { class: "gac-small gac-of-branch", text: t("asked.shared") }),
-    run.parent ? h("p", { class: "gac-small gac-of-branch" }, `${branchWords(run)} `,
-      act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent }))) : null,
+    run.parent || run.swap ? h("p", { class: "gac-small gac-of-branch" }, h("span", { text: `${branchWords(run)} ` }),
+      run.parent ? act(t("asked.original"), t("asked.original.title"), () => ask("open", { run: run.parent })) : null) : null,
     h("p", { class: "gac-small gac-ran-with", hidden: true }, `${t("asked.settings", { settings: saidParts(run.settings) })} `,
       run.is_own ? act(t("asked.compare"), t("asked.compare.title"), () => ask("revise", { run: run.id, prompt: run.prompt })) : null),
   ].filter(Boolean);
 }
 
-/** What a run made of an earlier one is. */
-const branchWords = (run) => (run.branch_position === null ? t("asked.again") : t("asked.branched", { token: run.branch_position + 1 }));
+/** What a run is that was made from an earlier one: a branch, which swapped a token, or the prompt asked again. */
+function branchWords({ branch_position: position, swap }) {
+  if (position === null) return t("asked.again");
+  return swap ? t("asked.branched.swapped", { token: position + 1, ...swapped(swap) }) : t("asked.branched", { token: position + 1 });
+}
+
+const swapped = ([before, now]) => ({ before: t("quoted", { text: before }), now: t("quoted", { text: now }) });
 
 /** A run made with other settings than those that stand under the prompt says so. */
 function tellSettings(root, run) {

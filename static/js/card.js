@@ -28,6 +28,7 @@ class Card {
       h("header", {}, h("h3", {}, this.name()), h("span", { class: "gac-spacer" }), this.copyButton, this.expandButton),
       this.subline, this.body, this.foot);
     this.isFollowing = true;
+    this.swapAt = Infinity; // where a branch swapped a token
     this.body.addEventListener("scroll", () => {
       this.isFollowing = this.body.scrollHeight - this.body.scrollTop - this.body.clientHeight < FOLLOW_PX;
     }, { passive: true });
@@ -41,6 +42,10 @@ class Card {
   /** Write what came; once a frame. */
   flush() {
     this.tokens.flush();
+    if (this.swapAt < this.tokens.count) {
+      this.tokens.markSwap(this.swapAt);
+      this.swapAt = Infinity; // once
+    }
     this.render();
     if (this.isFollowing && this.root.dataset.state === "streaming") this.body.scrollTop = this.body.scrollHeight;
   }

@@ -1,5 +1,7 @@
 // The ensemble's card: a member's, with a legend, the gate's confidence and what the ensemble cost.
 
+const FIGURES_PX = 230; // what plot and figures take, with some air
+
 class EnsembleCard extends Card {
   constructor(stream, run, painter, actions) {
     super(stream, t("ensemble"), painter, actions);
@@ -26,10 +28,14 @@ class EnsembleCard extends Card {
     const { numGated, tokens, end } = this.stream, total = tokens.length;
     if (!total) return;
     this.share.replaceChildren(...rich("card.ensembled", { gated: numGated, total, share: percent(numGated / total), ensembled: this.ensembled ??= term("ensembled", t("ensembled")) }));
-    if (!end || this.figures.children.length) return;
+    if (!end || this.hasCost) return;
+    const cost = this.cost(others); // known once all are over
+    if (this.figures.children.length && !cost) return;
+    this.hasCost = Boolean(cost);
     const passes = Object.entries(end.forwards).map(([name, count]) => `${count} ${name}`).join(" + ");
-    const figures = [["card.first-token", seconds(end.ttft_s)], passes ? ["card.passes", passes] : null, this.cost(others)];
+    const figures = [["card.first-token", seconds(end.ttft_s)], passes ? ["card.passes", passes] : null, cost];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
+    this.root.classList.toggle("has-room", this.tokens.root.offsetHeight + FIGURES_PX <= this.body.clientHeight);
   }
 
   /** Time per token against each member's alone, in the members' order; null until all are over. */
@@ -54,6 +60,7 @@ function legend(run) {
 function newCard(stream, run, painter, actions) {
   const kind = stream.key === BESIDE ? BesideCard : stream.member < 0 ? EnsembleCard : MemberCard;
   const card = new kind(stream, run, painter, actions);
+  if (run.swap && stream.key !== BESIDE) card.swapAt = run.branch_position;
   if (run.is_own) offerMore(card, run, actions.onAsk);
   return card;
 }

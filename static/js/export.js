@@ -11,8 +11,11 @@ function markdownOf(board) {
   const { run, streams } = board, names = titlesOf(board);
   const asked = run.prompt.split("\n").map((line) => `> ${line}`).join("\n");
   const answers = streams.map((stream, index) => `## ${names[index]}\n\n${stream.text.trim() || t("export.no-answer")}\n\n*${figuresOf(stream)}*`);
-  return `${asked}\n\n*${saidParts(run.settings)}*\n\n${answers.join("\n\n")}\n`;
+  return `${asked}\n\n*${originOf(run).join("*\n\n*")}*\n\n${answers.join("\n\n")}\n`;
 }
+
+/** Its settings, and what it comes from. */
+const originOf = (run) => [saidParts(run.settings), ...(run.parent || run.swap ? [branchWords(run)] : [])];
 
 function figuresOf({ tokens, numGated, member, end }) {
   const parts = [t("count.tokens", { n: tokens.length })];
@@ -25,12 +28,12 @@ function figuresOf({ tokens, numGated, member, end }) {
 function articleOf(board) {
   const { run, cards, root } = board, view = root.dataset.view, names = titlesOf(board);
   return h("article", { class: "run" },
-    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), h("p", { text: saidParts(run.settings) })),
+    h("header", {}, h("h1", { dir: "auto", text: run.prompt }), ...originOf(run).map((text) => h("p", { text }))),
     legendOf(run, view),
     h("div", { class: "answers" }, ...cards.map((card, index) => h("section", { class: index ? "answer" : "answer ensemble" },
       h("h2", {}, card.stream.member < 0 ? null : h("i", { class: `swatch w${card.stream.member % 6}` }), h("bdi", { text: names[index] })),
       h("p", { class: "figures", text: figuresOf(card.stream) }),
-      view === "rendered" ? renderedCopy(card) : markedCopy(card, view)))),
+      view === "rendered" ? renderedCopy(card) : markedCopy(card, view, run)))),
     h("footer", { text: document.title }));
 }
 
@@ -49,14 +52,15 @@ function renderedCopy(card) {
 }
 
 /** The answer's lines, what looks alike as one span; marks end where characters do, so that none is cut. */
-function markedCopy(card, view) {
-  const { marks, text, isEnsemble } = card.tokens, kinds = KINDS_OF_VIEW[view], root = h("div", { class: "text" });
+function markedCopy(card, view, run) {
+  const { marks, text, isEnsemble } = card.tokens, isSwapped = ({ tokens }) => run.swap && card.stream.key !== BESIDE && tokens.some(({ index }) => index === run.branch_position);
+  const kinds = KINDS_OF_VIEW[view], root = h("div", { class: "text" });
   let at = 0;
   for (const line of text.lines) {
     const end = line.start + line.node.length, element = h("div", { class: line.root.classList.contains("is-code") ? "line code" : "line", dir: line.root.dir });
     let last = null;
     while (at < marks.all.length && !marks.all[at].isEnd && marks.all[at].start < end) {
-      const mark = marks.all[at], names = namesOf(mark, isEnsemble), look = kinds.map((kind) => names[kind]).filter(Boolean).join(" ");
+      const mark = marks.all[at], names = namesOf(mark, isEnsemble), look = [...kinds.map((kind) => names[kind]), isSwapped(mark) && "swapped"].filter(Boolean).join(" ");
       const part = marks.text.slice(Math.max(mark.start, line.start), Math.min(mark.end, end));
       if (last?.className === look) last.append(part);
       else element.append(last = look ? h("span", { class: look, text: part }) : h("span", { text: part }));

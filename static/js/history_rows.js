@@ -35,7 +35,7 @@ function runItem(run, more, actions) {
     moment(run.created_at),
     run.status === "finished" ? null : t(`run.${run.status}`),
     run.mode === "gate" ? null : t(`mode.${run.mode}`),
-    run.branch_position === null ? null : t("history.branch", { token: run.branch_position + 1 }),
+    run.branch_position === null ? null : branchFact(run),
     run.num_tokens ? t("history.tokens", { n: run.num_tokens, ensembled: run.num_ensembled }) : null,
     outcome,
     run.is_shared ? t("history.shared") : null,
@@ -49,6 +49,11 @@ function runItem(run, more, actions) {
     ...more,
     iconButton(t("run-again"), t("run-again.of", { label }), () => actions.onRerun(run)),
     iconButton(t("delete"), t("delete.of", { label }), () => actions.onDeleteRun(run), "gac-danger"));
+}
+
+function branchFact({ branch_position: position, swap }) {
+  const [before, now] = (swap ?? []).map((text) => t("quoted", { text }));
+  return t(swap ? "history.branch.swapped" : "history.branch", { token: position + 1, before, now });
 }
 
 /** A field in the button's place. Enter or leaving it keeps the name, Escape the old one. */

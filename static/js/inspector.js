@@ -72,7 +72,7 @@ class Inspector {
       this.head(step.position),
       h("p", { class: "gac-chosen" }, h("bdi", { class: step.is_end ? "gac-label is-end" : "gac-label", text: step.label }),
         h("span", { text: probability(step.prob) })),
-      h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step) : t("inspector.alone") }),
+      h("p", { class: "gac-verdict", text: isEnsemble ? verdict(step, this.run) : t("inspector.alone") }),
       isEnsemble && step.mode === "gate" ? gauge(step) : null,
       this.partsOf(step),
       opennessNote(step, stream.tokens[step.position]),
@@ -114,9 +114,9 @@ class Inspector {
   }
 }
 
-function verdict(step) {
+function verdict(step, run) {
   const { gate, winner, mode } = step, values = { gate, winner, sure: probability(step.confidence), threshold: percent(step.threshold) };
-  if (step.is_forced) return t("verdict.given");
+  if (step.is_forced) return run.swap && step.position === run.branch_position ? `${t("tip.swapped", swapped(run.swap))}.` : t("verdict.given");
   return t(`verdict.${mode}${step.is_ensembled ? "" : ".alone"}`, values);
 }
 

@@ -2,13 +2,18 @@
 
 const line = element.querySelector(".gac-notice");
 
+/** A message goes on from "The prompt", or stands after the name of its field. */
+function wordsOf(name, message) {
+  if (!name) return said(message);
+  if (name === "prompt") return said(`The prompt ${message}`);
+  const field = name[0].toUpperCase() + name.slice(1), whole = `${field}: ${message}`;
+  return said(whole) === whole ? `${said(field)}: ${said(message)}` : said(whole);
+}
+
 function draw() {
   const notice = parseJson(props.value, null);
   line.hidden = !notice;
-  // The messages about a prompt go on from the words "The prompt".
-  const name = notice?.field.replaceAll("_", " ");
-  const field = name && name !== "prompt" ? `${name[0].toUpperCase()}${name.slice(1)}: ` : "";
-  line.textContent = notice ? (name === "prompt" ? said(`The prompt ${notice.message}`) : said(field + notice.message)) : "";
+  line.textContent = notice ? wordsOf(notice.field.replaceAll("_", " "), notice.message) : "";
   if (!notice) return;
   window.gac.settle();
   if (notice.field !== "prompt") window.gac.showFaults?.();

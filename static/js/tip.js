@@ -30,7 +30,7 @@ class Tip {
 function hintOf(stream, index, run, numParts) {
   const token = stream.tokens[index], isEnsemble = stream.member < 0;
   const part = numParts > 1 ? ` · ${t("tip.parts", { count: numParts })}` : "";
-  if (token.isForced) return t("tip.repeated");
+  if (token.isForced) return run.swap && index === run.branch_position ? t("tip.swapped", swapped(run.swap)) : t("tip.repeated");
   const words = [`${token.isEnd ? t("tip.end") : t("token", { token: index + 1 })}: ${probability(token.prob)}`];
   if (isEnsemble && token.isGated) words.push(run.mode === "gate" ? t("tip.unsure", { sure: probability(token.confidence) }) : t("tip.combined"));
   if (isEnsemble && token.winner >= 0) words.push(t(token.isGated ? "tip.carried" : "tip.alone", { name: run.members[token.winner] }));

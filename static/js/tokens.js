@@ -74,6 +74,13 @@ class TokenText {
     if (mark) this.overlay.set("fork", "fork", mark);
   }
 
+  /** The token that a branch took instead of another. */
+  markSwap(index) {
+    this.flush();
+    const mark = this.marks.byToken[index];
+    if (mark) this.overlay.set("swap", "ring", mark, { "data-kind": "swap" });
+  }
+
   // ---- where a token is
 
   markAt(event) {

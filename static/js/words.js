@@ -51,15 +51,16 @@ function said(text) {
     [new RegExp(`^${english.replace(/[.*+?^$()|[\]\\]/gu, "\\$&").replace(/\{(\w+)\}/gu, "(?<$1>.+?)")}$`, "su"), words]);
   for (const [pattern, words] of said.patterns) {
     const values = pattern.exec(text)?.groups;
-    if (values) return words.replace(/\{(\w+)\}/gu, (_, name) => (said(values[name]) === values[name] ? saidNumber(values[name]) : said(values[name])));
+    if (values) return words.replace(/\{(\w+)\}/gu, (_, name) => saidValue(values[name], exactly));
   }
   return text;
 }
 
-/** The server's numbers are English: 8,000 and 0.3. */
-function saidNumber(text) {
-  const [, digits, unit] = /^(-?[\d,]*\d(?:\.\d+)?)(| ?%)$/u.exec(text) ?? [];
-  return digits === undefined ? text : Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { maximumFractionDigits: 20 }) + unit;
+/** What stands in a sentence of the server: its words, a list of them, an English number such as 8,000, or a name. */
+function saidValue(text, exactly) {
+  const parts = text.split(/, | and /u), [, digits, unit] = /^(-?[\d,]*\d(?:\.\d+)?)(| ?%)$/u.exec(text) ?? [];
+  if (parts.length > 1 && parts.every(exactly)) return new Intl.ListFormat(LOCALE).format(parts.map(exactly));
+  return digits === undefined ? said(text) : Number(digits.replaceAll(",", "")).toLocaleString(LOCALE, { maximumFractionDigits: 20 }) + unit;
 }
 
 /** A line of parts with dots between. */

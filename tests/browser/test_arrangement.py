@@ -176,3 +176,33 @@ def test_headings_are_in_order(serve: Server, open_page: Opener) -> None:
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(b <= a + 1 for a, b in pairwise(levels))
+
+
+@pytest.mark.parametrize(("pieces", "has_room"), [(("A", " short", " answer.", ""), True), (LONG, False)])
+def test_a_short_window_shows_plot_and_figures_where_the_answer_leaves_room(
+    serve: Server, open_page: Opener, pieces: tuple[str, ...], has_room: bool
+) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=pieces)), viewport={"width": 1366, "height": 768})
+    page.ask("hello")
+    page.page.wait_for_selector(".gac-figures dd", state="attached")
+    assert page.page.is_visible(".gac-plot canvas") == page.page.is_visible(".gac-figures dd") == has_room
+    body, text = boxes(page, ".gac-ensemble .gac-body")[0], boxes(page, ".gac-ensemble .gac-text")[0]
+    assert not has_room or text[3] <= body[3], "none of the text is hidden for it"
+
+
+def test_the_cost_is_told_when_a_member_ends_last(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble(pieces=("Short", ".", ""), alone=LONG[:60], pause_s=0.02)
+    page = open_page(serve(ensemble))
+    page.ask("hello")
+    page.page.wait_for_selector(".gac-figures dt:has-text('time per token')")
+
+
+def test_a_phone_keeps_room_for_the_text_of_a_branch_that_ended_at_its_limit(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport={"width": 390, "height": 844})
+    page.ask("hello")
+    page.click_token(1)
+    page.page.locator(".gac-branch").first.click()
+    page.page.wait_for_selector(".gac-of-branch")
+    page.wait_for_end()
+    [(_, top, _, bottom)] = boxes(page, ".gac-ensemble .gac-body")
+    assert bottom - top >= 110

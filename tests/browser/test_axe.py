@@ -1,4 +1,4 @@
-"""What axe-core finds on the Compare tab: nothing serious or moderate."""
+"""What axe-core finds on Compare, with its menus and dialogs, History and About: nothing serious or moderate."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     page.ask("hello")
     page.ask("and then?")
     assert findings(page) == []
+    page.page.click(".gac-keep summary")
+    assert findings(page) == []
+    page.page.click(".gac-asked button:visible:text-matches('^(Diff|Compare two answers)$')")
+    page.page.wait_for_selector(".gac-diff[open]")
+    assert findings(page) == []
+    page.page.keyboard.press("Escape")
     page.click_token(1)
     page.page.wait_for_selector(".gac-inspector .gac-bars")
     assert findings(page) == []
@@ -45,4 +51,27 @@ def test_axe_has_nothing_to_say_of_the_compare_tab(serve: Server, open_page: Ope
     page.page.click(".gac-settings summary:has-text('Advanced')")
     page.page.fill("#gac-set-max_new_tokens", "")
     page.page.wait_for_selector(".gac-field-note.is-fault")
+    assert findings(page) == []
+    page.page.click(".gac-settings [data-act=close]")
+    assert findings(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_has_nothing_to_say_of_history_and_about(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
+    page = open_page(serve(), viewport={"width": width, "height": 900}, color_scheme="light")
+    page.page.select_option("select[name=theme]", scheme)
+    with_axe(page)
+    page.ask("hello")
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-run-prompt")
+    page.page.click("[data-act=filters]")
+    page.page.check(".gac-choose input")
+    assert findings(page) == []
+    page.page.click("[data-act=delete-all]")
+    page.page.wait_for_selector(".gac-dialog[open]")
+    assert findings(page) == []
+    page.page.keyboard.press("Escape")
+    page.page.click("role=tab[name=About]")
+    page.page.wait_for_selector(".gac-about")
     assert findings(page) == []

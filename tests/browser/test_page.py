@@ -89,6 +89,36 @@ def test_branch_votes_and_undo(serve: Server, open_page: Opener) -> None:
     page.page.wait_for_selector("text=Your choice: All bad")
 
 
+def test_a_branch_says_which_token_was_swapped_and_for_what(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve(), permissions=["clipboard-read", "clipboard-write"])
+    page.ask("hello")
+    page.click_token(1)
+    page.page.click(".gac-branch >> nth=0")
+    words = "token 2 of an earlier run: “␣instead” instead of “␣is”."
+    page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
+    page.wait_for_end()
+    assert page.page.locator('.gac-ring[data-kind="swap"]').count() == 3, "in every answer"
+    page.page.hover("h1")
+    page.page.mouse.move(*page.place_of(1))
+    page.page.wait_for_selector("#gac-tip:has-text('Swapped in at the branch: “␣instead” instead of “␣is”')")
+    page.click_token(1)
+    page.page.wait_for_selector(".gac-verdict:has-text('instead of “␣is”')")
+    page.page.keyboard.press("Escape")
+    page.page.click(".gac-keep summary")
+    page.page.click("text=Copy as Markdown")
+    page.page.wait_for_selector(".gac-keep-note:has-text('Copied')")
+    assert words in page.page.evaluate("navigator.clipboard.readText()")
+    with page.page.expect_download() as download:
+        page.page.click("text=Save as HTML")
+    saved = download.value.path().read_text("utf-8")
+    assert words in saved
+    assert saved.count(' swapped"') + saved.count('"swapped"') == 3
+    page.page.click("role=tab[name=History]")
+    page.page.wait_for_selector(".gac-small:has-text('branch at token 2: “␣instead” instead of “␣is”')")
+    page.page.click(".gac-run-open >> nth=1")
+    page.page.wait_for_selector(f".gac-of-branch:has-text('{words}')")
+
+
 def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("hello", and_wait=False)
@@ -214,7 +244,7 @@ def test_a_deleted_turn_leaves_the_list_and_the_page_says_so(serve: Server, open
     page.page.click("role=button[name='Delete: delete me']")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
-    assert page.text(".gac-turns") == "1 earlier turn deleted. The conversation goes on without it."
+    assert page.text(".gac-turns") == "1 earlier turn was deleted. The conversation goes on without it."
     page.ask("and on")
     assert "delete me" not in page.text("body")
     assert "keep me" in page.text(".gac-turns")

@@ -33,6 +33,8 @@ def test_the_prefix_is_replayed_and_the_alternative_taken_in_every_stream(house:
     branched = ended(service.branch(ALICE, parent.id, POSITION, token_id))
 
     assert (branched.parent_run_id, branched.branch_position) == (parent.id, POSITION)
+    assert branched.swap == (parent.streams["ensemble"].steps[POSITION].token, token)
+    assert service.find(ALICE, branched.id).swap == branched.swap
     assert (branched.prompt, branched.settings) == (parent.prompt, parent.settings)
     assert branched.conversation_id == parent.conversation_id
     assert list(branched.streams) == list(parent.streams)

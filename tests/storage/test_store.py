@@ -75,12 +75,20 @@ def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
 def test_a_conversation_is_ordered_and_branches_know_their_parent(store: Store) -> None:
     first = new_run("one")
     second = new_run("two", conversation_id=first.conversation_id)
-    branch = new_run("three", conversation_id=first.conversation_id, parent_run_id=first.run_id, branch_position=4)
+    branch = new_run(
+        "three",
+        conversation_id=first.conversation_id,
+        parent_run_id=first.run_id,
+        branch_position=4,
+        swap=(b"a", b"\xff"),
+    )
     for run in (first, second, branch):
         store.start_run(run).result()
     stored = store.conversation_runs(ALICE, first.conversation_id)
     assert [(run.prompt, run.position) for run in stored] == [("one", 0), ("two", 1), ("three", 2)]
     assert (stored[2].parent_run_id, stored[2].branch_position) == (first.run_id, 4)
+    assert [run.swap for run in stored] == [None, None, (b"a", b"\xff")]
+    assert {summary.swap for summary in store.list_runs(ALICE)} == {None, (b"a", b"\xff")}
     branches = {summary.prompt: summary.branch_position for summary in store.list_runs(ALICE)}
     assert branches == {"one": None, "two": None, "three": 4}
 
