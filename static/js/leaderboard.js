@@ -8,8 +8,8 @@ const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
 const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
 
 function ask() {
-  const { source, turns, length, language, config, from, to, own, has_flagged: flagged, controls_style: style } = form.elements;
-  const [, least, most] = LENGTH.exec(length.value);
+  const { source, turns, chars, language, config, from, to, own, has_flagged: flagged, controls_style: style } = form.elements;
+  const [, least, most] = LENGTH.exec(chars.value);
   root.setAttribute("aria-busy", "true");
   trigger("wanted", {
     key: visitorKey(), source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
