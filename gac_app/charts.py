@@ -31,6 +31,7 @@ _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
 _PADDING = 8  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # what another name of the legend is chosen over
 _MAX_FILL = 0.55  # of a heat map's cell: text on it keeps its contrast in both themes
+_NAME_ROOM = 1.3  # of the dearest one's cost, so that its name fits beside it
 ZOOM = "wheel![event.shiftKey]"  # a wheel alone scrolls the page
 
 
@@ -90,13 +91,13 @@ def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[flo
     return [finished(chart, title, told, height=22 * len(rows))]
 
 
-def rated_costs(title: str, cost_label: str, points: Sequence[Rated]) -> Spec:
+def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
     """Ratings with their intervals over what they cost, each with its name."""
     import altair as alt
 
     rows = [asdict(point) for point in points]
     rating = alt.Scale(zero=False, padding=_PADDING, nice=False)
-    cost = alt.Scale(zero=True, padding=_PADDING, nice=True)
+    cost = alt.Scale(domain=[0, _NAME_ROOM * max(point.cost for point in points) or 1], nice=False)
     tips = [alt.Tooltip("name:N"), alt.Tooltip("cost:Q", title=cost_label, format=",.3~g")]
     tips += [alt.Tooltip(f"{field}:Q", format=",.0f") for field in ("rating", "low", "high")]
     base = alt.Chart(alt.InlineData(rows)).encode(x=alt.X("cost:Q", title=cost_label, scale=cost), tooltip=tips)
@@ -108,7 +109,7 @@ def rated_costs(title: str, cost_label: str, points: Sequence[Rated]) -> Spec:
     told = "; ".join(
         f"{one.name}: {one.rating:.0f} ({one.low:.0f} to {one.high:.0f}) at {one.cost:.3g}" for one in points
     )
-    return finished(chart, title, f"rating over {cost_label}. {told}.")
+    return finished(chart, "", f"rating over {cost_label}. {told}.")
 
 
 def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) -> Spec:

@@ -86,7 +86,7 @@ def charts(board: Leaderboard) -> list[Spec]:
     for field, label in _COSTS:
         points = [found for one in board.standings if (found := _rated(one, field))]
         if len(points) > 1:
-            plots.append(rated_costs("" if plots else "Rating over cost", label, points))
+            plots.append(rated_costs(label, points))
     return plots
 
 
