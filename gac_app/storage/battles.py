@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, and_, delete, func, or_, select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy import Engine, Select, and_, delete, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
 from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
@@ -124,14 +124,16 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
     """All votes that stand, of one visitor or of everybody, in the order in which they were given."""
     columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
     more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
-    query = select(Judgement.kind, *columns, *more).join(Battle, Battle.id == Judgement.battle_id)
-    query = query.where(Judgement.kind.in_((VOTE, UNDO))).order_by(Judgement.battle_id, Judgement.position)
+    later = aliased(Judgement)
+    is_undone = exists().where(
+        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == UNDO
+    )
+    query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
+    query = query.where(Judgement.kind == VOTE, ~is_undone).order_by(Judgement.created_at, Judgement.battle_id)
     if visitor_key:
         mine = VisitorSession.key_hash == hash_key(visitor_key)
         query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(mine)
-    last = {row[1]: tuple(row) for row in session.execute(query)}
-    standing = [VoteRow._make(row[1:]) for row in last.values() if row[0] == VOTE]
-    return sorted(standing, key=lambda row: (row.created_at, row.battle_id))
+    return list(map(VoteRow._make, session.execute(query)))
 
 
 def votes_version(session: Session) -> tuple[Any, ...]:

@@ -21,6 +21,17 @@ def test_the_example_of_arena_rank() -> None:
     assert found == pytest.approx(published - published.mean() + 1000, abs=1)
 
 
+def test_ratings_are_those_of_arena_rank() -> None:
+    """What `arena-rank` 0.1.1 gives for the same votes, moved to a mean of 1000."""
+    counted = (
+        *(("a", "b", "left", 14), ("a", "b", "right", 9), ("a", "b", "tie", 3), ("a", "c", "left", 11)),
+        *(("c", "a", "left", 4), ("b", "c", "left", 13), ("b", "c", "both-bad", 5), ("c", "d", "right", 8)),
+        *(("d", "c", "right", 6), ("a", "d", "left", 10), ("d", "b", "left", 7), ("b", "d", "tie", 4)),
+    )
+    votes = votes_of([row(left, right, outcome) for left, right, outcome, num in counted for _ in range(num)], "abcd")
+    assert rate(votes.wins_CC()) == pytest.approx([1133.968, 1022.633, 863.588, 979.811], abs=0.01)
+
+
 def test_one_pair_is_rated_by_its_odds() -> None:
     """Of ten battles a wins six and ties two, so its odds are 7 to 3."""
     votes = votes_of([*rows(("a", "b", 6), ("b", "a", 2)), row("a", "b", "tie"), row("b", "a", "both-bad")])
