@@ -156,7 +156,8 @@ def stored_view(battle: StoredBattle) -> BattleView:
     """A battle of before the last restart: it can only be looked at."""
     votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
     outcome = votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else None
-    phase: Phase = "revealed" if outcome else "void" if battle.status == "void" else "interrupted"
+    phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
+    phase = "revealed" if outcome else phase
     return BattleView(
         id=battle.battle_id,
         phase=phase,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -17,7 +18,7 @@ from gac_app.arena.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace.events import TokenEvent
-from gac_app.errors import GacError, without_folders
+from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.battle_lines import LIVE, BattleLines, state_of, texts_of
@@ -75,13 +76,17 @@ class ArenaHandlers:
         self._arena = arena
 
     async def start(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Begin a battle, or one of two others with the prompt of `again`."""
+        """Begin a battle; with `again`, the id of an earlier one with this prompt, of two others."""
         client = client_here()
 
         def begin(fields: Fields) -> BattleView:
             prompt, again = fields.text("prompt", MAX_PROMPT_CHARS), fields.text("again")
             consents = fields.flag("consents")
-            return self._arena.start(fields.visitor_key, prompt, client=client, consents=consents, again=again)
+            start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
+            try:
+                return start(again=again)
+            except NotFoundError:  # not in memory any more
+                return start()
 
         async for value in self._stream(event, begin):
             yield value

@@ -2,6 +2,7 @@
 // are Gradio's.
 
 const BATTLE = "gac.battle", CONSENT = "gac.consent"; // what the browser keeps: the battle shown last, and consent
+const SAVING_MS = 1500;
 const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
 
 class Arena {
@@ -57,8 +58,14 @@ class Arena {
 
   /** Do something about the battle that is shown, and show what came of it; the reply. `isQuiet`: errors are the caller's. */
   async call(name, fields = {}, isQuiet = false) {
+    if (!isQuiet && this.isCalling) return {};
+    this.isCalling ||= !isQuiet;
     const { id } = this.run, reply = await this.ask(name, { battle: id, ballot: this.state.ballot, ...fields });
-    if (!isQuiet) this.say(reply.error ?? "");
+    if (!isQuiet) {
+      this.isCalling = false;
+      this.say(reply.error ?? "");
+      if (reply.error) this.catchUp(id);
+    }
     if (this.run?.id === id && reply.state) {
       this.cards.forEach((card, index) => card.answer.extendTo(reply.texts[index]));
       this.show(reply.state);
@@ -66,6 +73,14 @@ class Arena {
       if (name === "undo_battle" && LIVE.includes(reply.state.phase)) this.send("follow", { battle: id });
     }
     return reply;
+  }
+
+  /** Something was refused: see how the battle stands, and wait for a database that is busy. */
+  async catchUp(battle) {
+    const reply = await this.ask("look_battle", { battle });
+    if (this.run?.id !== battle || !reply.state) return;
+    this.show(reply.state);
+    if (reply.state.is_saving) setTimeout(() => this.catchUp(battle), SAVING_MS);
   }
 
   // ---- what people ask for
@@ -84,7 +99,7 @@ class Arena {
   async again() {
     if (this.isBusy) return;
     if (this.isOpen && (await this.call("skip_battle")).error) return;
-    this.begin({ prompt: this.run.turns[0]?.prompt ?? this.run.prompt, again: this.isKept ? this.run.id : "" });
+    this.begin({ prompt: this.run.turns[0]?.prompt ?? this.run.prompt, again: this.run.id });
   }
 
   begin(fields) {
@@ -94,6 +109,7 @@ class Arena {
   send(event, fields) {
     this.isBusy = true;
     this.say("");
+    this.reasons.flush();
     this.refresh();
     const all = { key: visitorKey(), ...fields };
     if (event === "start") trigger("start", all);
@@ -114,7 +130,7 @@ class Arena {
 
   start(run) {
     const isNext = run && run.id === this.run?.id;
-    Object.assign(this, { run, state: null, isBusy: false, isKept: true });
+    Object.assign(this, { run, state: null, isBusy: false });
     this.told.clear();
     this.root.dataset.state = run ? "battle" : "empty";
     this.part("arena-stage").hidden = !run;

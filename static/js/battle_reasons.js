@@ -27,8 +27,14 @@ class BattleReasons {
       h("label", { class: "gac-arena-comment" }, h("span", { text: t("arena.comment") }), h("textarea", { name: "comment", rows: "1", maxlength: "2000" })), this.note);
   }
 
+  /** Send what has not been sent yet: another battle is about to take this one's place. */
+  flush() {
+    if (this.timer) this.save();
+  }
+
   async save() {
     clearTimeout(this.timer);
+    this.timer = 0;
     const chosen = (side) => [...this.root.querySelectorAll(`[name=${side}]:checked`)].map((box) => box.value);
     const wanted = { left: chosen("left"), right: chosen("right"), comment: this.root.elements.comment.value };
     if (JSON.stringify(wanted) === this.saved) return;

@@ -54,12 +54,14 @@ class BattleVotes {
 
   countDown(words, left) {
     const until = performance.now() + 1000 * left;
-    const tick = () => {
+    let isAsking = false;
+    const tick = async () => {
       const rest = Math.ceil((until - performance.now()) / 1000);
       words.textContent = t("arena.undo", { left: Math.max(0, rest) });
-      if (rest > 0) return;
-      clearInterval(this.timer);
-      this.actions.onLate();
+      if (rest > 0 || isAsking) return;
+      isAsking = true; // until the names come, which draws this anew
+      await this.actions.onLate();
+      isAsking = false;
     };
     this.timer = setInterval(tick, 250);
     tick();
