@@ -162,3 +162,15 @@ def test_a_battle_with_a_side_that_fails_is_void_and_says_so(make: Callable[...,
             break
     assert state["message"] == "One of the two could not answer, so this battle does not count."
     assert "zyxone" in json.dumps(state["contestants"])
+
+
+def test_a_skipped_battle_is_told_as_skipped_after_a_restart_and_its_prompt_may_be_asked_again(
+    tab: Tab, make: Callable[..., Tab]
+) -> None:
+    battle = tab.battle()
+    assert tab.ask("skip_battle", battle=battle)["state"]["phase"] == "skipped"
+    assert tab.planted.store.flush()
+    later = make()
+    assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
+    begun = later.follow("start", prompt="Where?", again=battle, consents=False)
+    assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"
