@@ -69,7 +69,7 @@ def planted_arena(folder: Path, ensemble: PlantedEnsemble | None = None, *, publ
         {"name": "zyxthree", "settings": {"mode": "every-step"}},
         {"name": "zyxfour", "settings": {"mode": "gate"}},
     ]
-    fields = {"arena": {"contestants": contestants, "min_votes": 2}, "public": public}
+    fields = {"arena": {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0}, "public": public}
     config = planted_config()
     store = Store(f"sqlite:///{folder / 'runs.sqlite3'}")
     service = _ready(RunService(config.model_validate({**config.model_dump(), **fields}), store), ensemble)
