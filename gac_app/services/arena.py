@@ -78,12 +78,13 @@ class ArenaService:
 
     def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
         self.contestants = contestants_of(runs.config)
-        self.standings = Standings(store, [one.name for one in self.contestants], runs.config.arena.min_votes)
         self._runs = runs
         self._store = store
         self._rng = rng or random.SystemRandom()
         self._battles = LiveBattles()
         arena = runs.config.arena
+        listed = [one.name for one in self.contestants]
+        self.standings = Standings(store, listed, arena.min_votes, self._battles.untold)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self._battles, self._moderator)
         runs.companions.append(self)

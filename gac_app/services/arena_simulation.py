@@ -37,4 +37,5 @@ def simulate(
         left, right = (strengths[name] for name in arena.names_for_judges(key, battle_id))
         outcome = Outcome.LEFT if rng.random() < win_probability(left, right) else Outcome.RIGHT
         arena.vote(key, battle_id, outcome, ballot=0)
+        arena.reveal(key, battle_id)
         on_vote(number + 1)

@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gac_app.arena.exports import written
@@ -13,6 +14,7 @@ from gac_app.arena.formats import Format
 from gac_app.arena.judged import judged
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.battles import UNDO_S
 from gac_app.services.live_runs import owner_of
 from gac_app.storage import Store, StoredBattle
 
@@ -42,9 +44,9 @@ class Exports:
         return bool(self._token)
 
     def own(self, visitor_key: str, wanted: str) -> tuple[str, bytes]:
-        """The name and the content of a file of a visitor's own votes. Raises RequestError."""
+        """The name and the content of a file of a visitor's own votes, as far as they stand. Raises RequestError."""
         owner_of(visitor_key)
-        return self._file(wanted, visitor_key, tuple(Origin))
+        return self._file(wanted, visitor_key, (Origin.PEOPLE, Origin.COMPARE))
 
     def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
         """A file of everybody's votes. NotFoundError without the operator's token, as if there were none."""
@@ -59,9 +61,10 @@ class Exports:
 
     def content(self, wanted: Format, origins: Iterable[Origin], visitor_key: str = "") -> bytes:
         """A file of votes, those of some origins."""
-        return content_of(
-            (one for one in self._store.export_battles(visitor_key) if one.origin in set(origins)), wanted
-        )
+        battles = (one for one in self._store.export_battles(visitor_key) if one.origin in set(origins))
+        if visitor_key:  # who still may vote must not read the names here
+            battles = (one for one in battles if one.origin == Origin.COMPARE or _is_told(one))
+        return content_of(battles, wanted)
 
     def bring(self, lines: Iterable[str]) -> Imported:
         """Add what lines of JSON say and this database does not know. Raises RequestError, naming the line."""
@@ -92,6 +95,14 @@ def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
     if wanted is Format.JSONL:
         return "".join(map(_line, battles)).encode()
     return written(judged(battles), wanted)
+
+
+def _is_told(battle: StoredBattle) -> bool:
+    """Whether its vote can no longer be taken back."""
+    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
+    if not votes or votes[-1]["kind"] != Kind.VOTE:
+        return False
+    return datetime.now(UTC) - datetime.fromisoformat(votes[-1]["created_at"]) > timedelta(seconds=UNDO_S)
 
 
 def _line(battle: StoredBattle) -> str:

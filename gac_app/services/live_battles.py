@@ -54,6 +54,10 @@ class LiveBattles:
         with self._lock:
             return list(self._battles.values())
 
+    def untold(self) -> frozenset[str]:
+        """The ids of those whose vote may still be taken back: whatever tells of it would tell the names."""
+        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.pending))
+
     def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:
         """An owner's battle of that id, or all of theirs, which nobody finds any more."""
         with self._lock:

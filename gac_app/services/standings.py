@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,20 @@ class Standings:
     Args:
         listed: today's contestants.
         min_votes: a contestant with fewer is not rated.
+        untold: gives the ids of battles whose votes may still be taken back, and do not count before.
     """
 
-    def __init__(self, store: Store, listed: Sequence[str], min_votes: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        listed: Sequence[str],
+        min_votes: int,
+        untold: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
         self._store = store
         self._listed = tuple(listed)
         self._min_votes = min_votes
+        self._untold = untold
         self._kept: Votes | None = None
         self._version: tuple[Any, ...] = ()
         self._read_at = self._read_s = 0.0
@@ -54,10 +62,10 @@ class Standings:
             controls_style: with the look of the answers taken out.
         """
         from gac_app.arena.leaderboard import leaderboard_of
-        from gac_app.arena.votes import VoteFilter, votes_of
+        from gac_app.arena.votes import VoteFilter
 
         owner_of(visitor_key)
-        votes = votes_of(self._store.votes(visitor_key), self._listed) if own else self._votes()
+        votes = self._read(self._untold(), visitor_key) if own else self._votes()
         found = votes.filtered(wanted or VoteFilter())
         return leaderboard_of(found, self._listed, min_votes=self._min_votes, controls_style=controls_style)
 
@@ -92,14 +100,19 @@ class Standings:
         return self._drawing[1:]
 
     def _votes(self, *, is_fresh: bool = False) -> Votes:
-        from gac_app.arena.votes import votes_of
-
         with self._lock:
-            version = self._store.votes_version()
+            untold = self._untold()
+            version = (*self._store.votes_version(), untold)
             is_due = is_fresh or time.monotonic() > self._read_at + self._read_s / _SHARE
             if self._kept is None or (version != self._version and is_due):
                 started = time.monotonic()
-                self._kept, self._version = votes_of(self._store.votes(), self._listed), version
+                self._kept, self._version = self._read(untold), version
                 self._read_at = time.monotonic()
                 self._read_s = self._read_at - started
             return self._kept
+
+    def _read(self, untold: frozenset[str], visitor_key: str = "") -> Votes:
+        from gac_app.arena.votes import votes_of
+
+        rows = self._store.votes(visitor_key)
+        return votes_of((row for row in rows if row.battle_id not in untold), self._listed)

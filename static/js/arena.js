@@ -2,6 +2,7 @@
 // are Gradio's.
 
 const BATTLE = "gac.battle", CONSENT = "gac.consent"; // what the browser keeps: the battle shown last, and consent
+const PHONE = matchMedia("(max-width: 640px)");
 const SAVING_MS = 1500;
 const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
 
@@ -145,6 +146,7 @@ class Arena {
     this.form.elements.prompt.value = "";
     if (["gate", "winner", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
     this.showViews();
+    if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
   }
 
   take(line) {

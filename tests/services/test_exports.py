@@ -17,6 +17,27 @@ from tests.services.test_arena import Arena
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
 
+@pytest.fixture(autouse=True)
+def _names_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vote stands as soon as it is given."""
+    monkeypatch.setattr("gac_app.services.exports.UNDO_S", 0.0)
+
+
+def test_a_visitor_s_own_file_names_nobody_whose_vote_can_be_taken_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.services.exports.UNDO_S", 10.0)
+    arena = Arena(house)
+    exports = Exports(arena.store)
+    view = arena.answered()
+    for _ in range(2):
+        assert [exports.own(ALICE, wanted)[1] for wanted in ("jsonl", "arena-rank")] == [b"", b""]
+        arena.service.vote(ALICE, view.id, "left", view.ballot) if not arena.store.votes() else None
+    arena.service.reveal(ALICE, view.id)
+    monkeypatch.setattr("gac_app.services.exports.UNDO_S", 0.0)
+    assert len(exports.own(ALICE, "arena-rank")[1].splitlines()) == 1
+
+
 def judged_arena(house: House) -> Arena:
     """Two visitors' battles and a run with its vote, texts that are hard to move."""
     arena = Arena(house)
