@@ -1,6 +1,6 @@
 // The ensemble's card: a member's, with a legend, the gate's confidence and what the ensemble cost.
 
-const FIGURES_PX = 230; // what plot and figures take, with some air
+const FIGURES_PX = 100, PLOT_PX = 125; // what they take, with some air
 
 class EnsembleCard extends Card {
   constructor(stream, run, painter, actions) {
@@ -35,7 +35,8 @@ class EnsembleCard extends Card {
     const passes = Object.entries(end.forwards).map(([name, count]) => `${count} ${name}`).join(" + ");
     const figures = [["card.first-token", seconds(end.ttft_s)], passes ? ["card.passes", passes] : null, cost];
     this.figures.replaceChildren(...figures.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, ...rich(name)), h("dd", { text: value }))));
-    this.root.classList.toggle("has-room", this.tokens.root.offsetHeight + FIGURES_PX <= this.body.clientHeight);
+    const spare = this.body.clientHeight - this.tokens.root.offsetHeight; // of a short window
+    if (spare > FIGURES_PX) this.root.dataset.room = spare > FIGURES_PX + PLOT_PX ? "all" : "figures";
   }
 
   /** Time per token against each member's alone, in the members' order; null until all are over. */
