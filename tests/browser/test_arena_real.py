@@ -13,6 +13,7 @@ from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
+from tests.browser.test_leaderboard import wait_for_record
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 
@@ -86,7 +87,7 @@ def test_a_blind_battle_with_an_early_vote_moves_the_leaderboard(site: Site, ope
     page.keyboard.press("Escape")
 
     page.click("button[role=tab]:has-text('Leaderboard')")
-    page.wait_for_selector(f".gac-rank-table tr[data-name='{winner}']:has-text('1 / 0 / 0 / 0')")
+    wait_for_record(page, winner, "1 / 0 / 0 / 0")
 
 
 def test_two_turns_by_keyboard_alone_on_a_phone(site: Site, open_page: Opener) -> None:
