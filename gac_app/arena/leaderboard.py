@@ -129,22 +129,22 @@ def _figures(
     if controls_style:
         control = StyleControl(votes)
         rating_BC, effect_BF = control.resampled()
-        found = zip(control.effects_F, *interval(effect_BF), strict=True)
+        found = zip(control.effects_F, *interval(effect_BF, control.effects_F, votes.session_N), strict=True)
         effects = {name: Estimate(*map(float, one)) for name, one in zip(FEATURES, found, strict=True)}
-        return _ranked(votes.names, rated_C, control.ratings_C, rating_BC), effects
+        return _ranked(votes, rated_C, control.ratings_C, rating_BC), effects
     num = len(votes.names)
     wins_BK = resampled_sums(votes.session_N, votes.wins_NK())
     rating_BC = np.array([rate(wins_K.reshape(num, num)) for wins_K in wins_BK])
-    return _ranked(votes.names, rated_C, rate(votes.wins_CC()), rating_BC), {}
+    return _ranked(votes, rated_C, rate(votes.wins_CC()), rating_BC), {}
 
 
-def _ranked(names: Sequence[str], rated_C: Flags, rating_C: Floats, rating_BC: Floats) -> dict[str, dict[str, Any]]:
-    low_C, high_C = interval(rating_BC)
+def _ranked(votes: Votes, rated_C: Flags, rating_C: Floats, rating_BC: Floats) -> dict[str, dict[str, Any]]:
+    low_C, high_C = interval(rating_BC, rating_C, votes.session_N)
     ahead_CC = (rating_BC[:, :, None] > rating_BC[:, None, :]).mean(axis=0) >= _SURE
     ahead_CC &= rated_C[:, None] & rated_C[None, :]
     figures = {}
     for at in map(int, np.flatnonzero(rated_C)):
-        figures[names[at]] = {
+        figures[votes.names[at]] = {
             "rating": float(rating_C[at]),
             "low": float(low_C[at]),
             "high": float(high_C[at]),
@@ -196,5 +196,7 @@ def _left_bias(votes: Votes) -> Estimate | None:
         return None
     counted_N2 = np.stack([left_N, decided_N], axis=1).astype(np.float64)
     left_B, decided_B = resampled_sums(votes.session_N, counted_N2).T
-    low, high = interval(left_B[decided_B > 0] / decided_B[decided_B > 0])
-    return Estimate(float(left_N.sum() / decided_N.sum()), float(low), float(high))
+    share = float(left_N.sum() / decided_N.sum())
+    shares_B1 = (left_B / np.maximum(decided_B, 1))[decided_B > 0, None]
+    low_1, high_1 = interval(shares_B1, np.array([share]), votes.session_N)
+    return Estimate(share, float(low_1[0]), float(high_1[0]))

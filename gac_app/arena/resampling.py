@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
+from scipy.stats import norm, t
 
 if TYPE_CHECKING:
     from gac_app.arena.votes import Floats, Ints
@@ -34,8 +35,16 @@ def resampled_sums(session_N: Ints, values_NK: Floats | sparse.csr_array, seed: 
     return total_BK
 
 
-def interval(values_BK: Floats) -> tuple[Floats, Floats]:
-    """The 95 % percentile interval of what the resamples gave."""
+def interval(values_BK: Floats, estimate_K: Floats, session_N: Ints) -> tuple[Floats, Floats]:
+    """The 95 % percentile interval of what the resamples gave, wider where few sessions gave most of the votes.
+
+    So many equal sessions would tell as much: n^2 / sum(n_s^2). Their Student quantile, over the normal one, stretches
+    the interval about the estimate.
+    """
     # As many resamples are beyond an end as its share says; the usual method would leave more out, of a few hundred.
-    low_K, high_K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
+    ends_2K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
+    sizes_S = np.unique(session_N, return_counts=True)[1]
+    num_equal = sizes_S.sum() ** 2 / (sizes_S**2).sum()
+    stretch = t.ppf(_HIGH, max(1.0, num_equal - 1)) / norm.ppf(_HIGH)
+    low_K, high_K = estimate_K + stretch * (ends_2K - estimate_K)
     return low_K, high_K

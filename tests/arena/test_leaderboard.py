@@ -192,5 +192,5 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 def test_where_one_person_votes_300_times_sessions_hold_and_votes_do_not() -> None:
     by_session, by_vote = (covered(ONE_ZEALOT, 1.0, by_vote=by_vote) for by_vote in (False, True))
     print(f"one visitor with 300 votes, 340 with 5: by session {by_session:.3f}, by vote {by_vote:.3f}")
-    assert by_session >= 0.92
+    assert 0.93 <= by_session <= 0.97
     assert by_vote < 0.90
