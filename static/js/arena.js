@@ -3,16 +3,14 @@
 
 const BATTLE = "gac.battle", CONSENT = "gac.consent"; // what the browser keeps: the battle shown last, and consent
 const PHONE = matchMedia("(max-width: 640px)");
-const SAVING_MS = 1500;
+const SAVING_MS = 1500, SILENT_MS = 20_000;
 const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
 
 class Arena {
   constructor(root) {
-    this.root = root;
+    Object.assign(this, { root, run: null, state: null, isBusy: false });
     this.part = (name) => root.querySelector(`.gac-${name}`);
     this.form = this.part("arena-form");
-    this.run = this.state = null;
-    this.isBusy = false;
     this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
     this.votes = new BattleVotes(this.part("arena-bar"), {
       onVote: (outcome) => this.call("vote_battle", { outcome }),
@@ -112,10 +110,20 @@ class Arena {
     this.say("");
     this.reasons.flush();
     this.refresh();
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.giveUp(), SILENT_MS);
     const all = { key: visitorKey(), ...fields };
     if (event === "start") trigger("start", all);
     else if (event === "next") trigger("next", all);
     else trigger("follow", all);
+  }
+
+  /** Nothing came: the host refused, or is gone. */
+  giveUp() {
+    if (!this.isBusy) return;
+    this.isBusy = false;
+    this.say(t("server.silent"));
+    this.refresh();
   }
 
   // ---- what comes from the server

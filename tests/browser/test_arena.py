@@ -297,3 +297,17 @@ def test_axe_has_nothing_to_say_of_the_arena(
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
     assert findings(watched) == []
+
+
+def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page = open_page(serve_arena()).page
+    page.clock.install()
+    to_arena(page)
+    page.route("**/queue/join*", lambda route: None)  # never answered
+    page.fill(BOX, "Where?")
+    page.click(".gac-arena-send")
+    page.wait_for_selector(".gac-arena .gac-status:has-text('Starting')", state="attached")
+    assert page.is_disabled(".gac-arena-send")
+    page.clock.fast_forward(21_000)
+    page.wait_for_selector(".gac-arena-note:text-is('The server did not answer. Try again.')")
+    assert page.is_enabled(".gac-arena-send")
