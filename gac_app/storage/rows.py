@@ -33,7 +33,7 @@ def swap_of(content: Mapping[str, Any]) -> Swap | None:
     """What a branch swapped; None for other runs, and for branches of earlier versions."""
     with damage_named():
         before, now = content.get("swap") or (None, None)
-        return None if before is None else (bytes.fromhex(before), bytes.fromhex(now))
+        return None if before is None or now is None else (bytes.fromhex(before), bytes.fromhex(now))
 
 
 def turn_of(run: Run) -> Turn:
