@@ -32,8 +32,10 @@ def content_of(run: Run) -> dict[str, Any]:
 def swap_of(content: Mapping[str, Any]) -> Swap | None:
     """What a branch swapped; None for other runs, and for branches of earlier versions."""
     with damage_named():
-        before, now = content.get("swap") or (None, None)
-        return None if before is None or now is None else (bytes.fromhex(before), bytes.fromhex(now))
+        if not (swap := content.get("swap")):
+            return None
+        before, now = swap
+        return bytes.fromhex(before), bytes.fromhex(now)
 
 
 def turn_of(run: Run) -> Turn:
@@ -77,7 +79,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
     with damage_named():
         return {
             "run_id": run.id,
-            "visitor": run.conversation.visitor.pseudonym,
+            "visitor": run.conversation.visitor_id,
             "conversation_id": run.conversation_id,
             "position": run.position,
             "parent_run_id": run.parent_run_id,
