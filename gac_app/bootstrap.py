@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config, MemberConfig
-from gac_app.environment import cache_dir, database_url, evaluation_dir, read_config
+from gac_app.environment import cache_dir, database_url, evaluation_dir, operator_token, read_config
 from gac_app.errors import GacError
+from gac_app.services.arena import ArenaService
+from gac_app.services.exports import Exports
 from gac_app.services.lab import Lab
 from gac_app.services.members import MemberStates, facts_of
 from gac_app.services.runs import RunService
@@ -34,10 +36,12 @@ _VERSIONED = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "toke
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the page is served from. `lab` is None where the configuration has it closed."""
+    """What the page is served from. `lab` and `arena` are None where the configuration has them closed."""
 
     runs: RunService
     lab: Lab | None
+    arena: ArenaService | None
+    exports: Exports
 
     def close(self) -> None:
         """Stop what runs, write what is to be written, release the models."""
@@ -57,7 +61,8 @@ def build_services(config: Config) -> Services:
     service = RunService(config, store, _versions())
     lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
-    return Services(service, lab)
+    arena = ArenaService(service, store) if config.arena.is_open else None
+    return Services(service, lab, arena, Exports(store, operator_token(os.environ)))
 
 
 def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:

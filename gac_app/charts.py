@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
@@ -31,6 +31,7 @@ _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
 _PADDING = 8  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # what another name of the legend is chosen over
 _MAX_FILL = 0.55  # of a heat map's cell: text on it keeps its contrast in both themes
+_NAME_ROOM = 1.3  # of the dearest one's cost, so that its name fits beside it
 ZOOM = "wheel![event.shiftKey]"  # a wheel alone scrolls the page
 
 
@@ -51,6 +52,17 @@ class Panel:
     y_label: str
     series: Mapping[str, Series]
     end: float | None = None  # of both axes; None = as far as the points go
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A rating with its 95 % interval, and what it costs."""
+
+    name: str
+    cost: float
+    rating: float
+    low: float
+    high: float
 
 
 def line_charts(title: str, panels: Sequence[Panel]) -> list[Spec]:
@@ -77,6 +89,27 @@ def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[flo
     chart += base.mark_text(color=INK, fontSize=12).encode(text=alt.Text("share:Q", format=".1%"))
     told = "; ".join(f"{row}: {', '.join(f'{share:.1%}' for share in shares)}" for row, shares in rows.items())
     return [finished(chart, title, told, height=22 * len(rows))]
+
+
+def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
+    """Ratings with their intervals over what they cost, each with its name."""
+    import altair as alt
+
+    rows = [asdict(point) for point in points]
+    rating = alt.Scale(zero=False, padding=_PADDING, nice=False)
+    cost = alt.Scale(domain=[0, _NAME_ROOM * max(point.cost for point in points) or 1], nice=False)
+    tips = [alt.Tooltip("name:N"), alt.Tooltip("cost:Q", title=cost_label, format=",.3~g")]
+    tips += [alt.Tooltip(f"{field}:Q", format=",.0f") for field in ("rating", "low", "high")]
+    base = alt.Chart(alt.InlineData(rows)).encode(x=alt.X("cost:Q", title=cost_label, scale=cost), tooltip=tips)
+    low = alt.Y("low:Q", title="rating", scale=rating)
+    chart = base.mark_rule(color=SOFT, strokeWidth=2).encode(y=low, y2="high:Q")
+    chart += base.mark_point(color=INK, filled=True, size=70, opacity=1).encode(y=alt.Y("rating:Q", scale=rating))
+    name = base.mark_text(color=INK, align="left", dx=8, dy=-8, fontSize=12, limit=160)
+    chart += name.encode(y=alt.Y("rating:Q", scale=rating), text="name:N")
+    told = "; ".join(
+        f"{one.name}: {one.rating:.0f} ({one.low:.0f} to {one.high:.0f}) at {one.cost:.3g}" for one in points
+    )
+    return finished(chart, "", f"rating over {cost_label}. {told}.")
 
 
 def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) -> Spec:

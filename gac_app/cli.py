@@ -12,6 +12,7 @@ from typing import TextIO
 import typer
 
 from gac_app.commands import (
+    arena,
     bench,
     calibrate,
     compare,
@@ -52,6 +53,8 @@ app.command()(sweep.sweep)
 app.command()(snowball.snowball)
 app.command()(fetch.fetch)
 app.command()(export.export)
+app.command("import")(export.import_lines)
+app.add_typer(arena.app, name="arena")
 app.add_typer(db.app, name="db")
 
 

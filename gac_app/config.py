@@ -242,6 +242,24 @@ class LabConfig(Frozen):
     questions: dict[str, Path] = {}  # task -> a file of questions, beside the built-in ones
 
 
+class ContestantConfig(Frozen):
+    """Who battles in the arena: one member alone, or the ensemble with settings of its own."""
+
+    name: str = Field(min_length=1, max_length=80)
+    member: str = ""  # that answers alone; "" = the ensemble
+    settings: dict[str, Any] = {}  # those that differ from the configuration's
+
+
+class ArenaConfig(Frozen):
+    """The page's arena: blind battles between contestants, and their leaderboard."""
+
+    is_open: bool = True  # whether there is one
+    contestants: tuple[ContestantConfig, ...] = ()  # empty = each member alone, every step, and the gate
+    min_votes: int = Field(20, ge=1, le=1_000_000)  # of every contestant, before the leaderboard ranks
+    max_per_hour: int = Field(120, ge=1, le=100_000)  # battles that one visitor starts
+    min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote that comes sooner after the answers begin is flagged
+
+
 class Config(Frozen):
     """A whole configuration; see `configs/` for commented examples."""
 
@@ -249,6 +267,8 @@ class Config(Frozen):
     settings: Settings = Settings()
     server: ServerConfig = ServerConfig()
     lab: LabConfig = LabConfig()
+    arena: ArenaConfig = ArenaConfig()
+    public: bool | None = None  # whether strangers come; None = where it listens to all, or has names of its own
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page
@@ -278,6 +298,7 @@ class Config(Frozen):
             self.check_settings(self.settings)
         except RequestError as error:
             raise ValueError(f"settings.{error}") from None
+        self._check_contestants()
         return self
 
     def knowing_rules(self, check_rules: Callable[[Settings], None]) -> Self:
@@ -285,11 +306,30 @@ class Config(Frozen):
         knowing = self.model_copy()
         knowing._check_rules = check_rules
         knowing.check_settings(knowing.settings)
+        for contestant in knowing.arena.contestants:
+            knowing.settings_from(contestant.settings)
         return knowing
+
+    def _check_contestants(self) -> None:
+        names = [contestant.name for contestant in self.arena.contestants]
+        for position, contestant in enumerate(self.arena.contestants):
+            path = f"arena.contestants.{position}"
+            if names.count(contestant.name) > 1:
+                raise ValueError(f"{path}.name: {contestant.name!r} is used twice; names must differ")
+            if contestant.member and contestant.member not in self.member_names:
+                raise ValueError(f"{path}.member: {contestant.member!r} is not a member; expected {self._listed()}")
+            try:
+                self.settings_from(contestant.settings)
+            except RequestError as error:
+                raise ValueError(f"{path}.settings.{error}") from None
+        if len(names) == 1:
+            raise ValueError("arena.contestants: expected at least two, or none for the usual ones")
 
     @property
     def is_public(self) -> bool:
-        """Whether others than this machine's users are expected: it listens to all, or has other names."""
+        """Whether others than this machine's users are expected: as said, or by where it listens and its names."""
+        if self.public is not None:
+            return self.public
         local = ServerConfig.model_fields["trusted_hosts"].default
         return self.server.host not in _LOOPBACK or not set(self.server.trusted_hosts) <= set(local)
 

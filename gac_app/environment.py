@@ -65,6 +65,11 @@ def is_zero_gpu(environ: Mapping[str, str]) -> bool:
     return environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
 
 
+def operator_token(environ: Mapping[str, str]) -> str:
+    """With which the operator gets everybody's votes from the page; "" = nobody does."""
+    return environ.get("GAC_OPERATOR_TOKEN", "")
+
+
 def cache_dir(config: Config) -> Path:
     """Where fetched models and derived files lie; not made here."""
     return config.cache_dir or platformdirs.user_cache_path("gac")

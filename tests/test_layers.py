@@ -20,9 +20,10 @@ LAYERS["vocab"] = {"errors", "config"}
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
 LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
-LAYERS["charts"] = set()
-LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts"}
-LAYERS["services"] = LAYERS["evaluation"] | {"storage", "evaluation"}
+LAYERS["charts"] = LAYERS["spreadsheet"] = set()
+LAYERS["arena"] = LAYERS["decoding"] | {"decoding", "spreadsheet"}
+LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"}
+LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
 LAYERS["environment"] = {"errors", "config", "config_file", "plugins", "models", "decoding"}
@@ -47,6 +48,8 @@ HEAVY: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "playwright": {"bench"},
     "typer": {"commands", "cli"},
+    "evalica": {"arena"},
+    "py3langid": {"arena"},
     "wordfreq": {"evaluation"},
     "sacrebleu": {"evaluation"},
     "altair": {"charts"},

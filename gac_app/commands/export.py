@@ -1,45 +1,79 @@
-"""`export`: everything that is stored, one run a line."""
+"""`export`: everything that is stored, or the votes in a form that others read; `import`: back again."""
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterable
 from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gac_app.arena.formats import Format
 from gac_app.commands.options import ConfigOption, load
 from gac_app.environment import database_url
 
+if TYPE_CHECKING:
+    from gac_app.storage import Store
 
-class Format(StrEnum):
-    """What can be written."""
 
-    JSONL = "jsonl"
+class Source(StrEnum):
+    """Whose votes."""
+
+    PEOPLE = "people"
+    BLIND = "blind"
+    REFERENCE = "reference"
+
+
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        help="jsonl: everything, to be imported again. The others: votes alone, for trainers, arenas and tables.",
+    ),
+]
 
 
 def export(
-    file_format: Annotated[Format, typer.Option("--format", help="One JSON object a line.")] = Format.JSONL,
+    file_format: FormatOption = Format.JSONL,
+    source: Annotated[Source, typer.Option(help="Whose votes; jsonl has all of them.")] = Source.PEOPLE,
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write all stored runs with answers, steps and votes; visitors appear as numbers, never by their keys."""
+    """Write what is stored; visitors appear under random words, never by their keys."""
+    from gac_app.services.exports import Exports
+
+    with closing(_store(config)) as store:
+        exports = Exports(store)
+        if file_format is Format.JSONL:
+            parts: Iterable[bytes] = (line.encode() for line in exports.lines())
+        else:
+            from gac_app.arena.votes import SOURCES
+
+            parts = [exports.content(file_format, SOURCES[source.value])]
+        try:
+            with output.open("wb") if output else nullcontext(sys.stdout.buffer) as out:
+                for part in parts:
+                    out.write(part)
+        except OSError as error:
+            raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
+
+
+def import_lines(
+    file: Annotated[Path, typer.Argument(help="JSON Lines, as `export` writes them.", exists=True, dir_okay=False)],
+    config: ConfigOption = None,
+) -> None:
+    """Add what a file says and the database does not know; the same file twice changes nothing."""
+    from gac_app.services.exports import Exports
+
+    with closing(_store(config)) as store, file.open(encoding="utf-8") as lines:
+        done = Exports(store).bring(lines)
+    typer.echo(f"{done.num_new:,} new, {done.num_known:,} known already")
+
+
+def _store(config: Path | None) -> Store:
     from gac_app.storage import Store
 
-    # JSON Lines is the only format yet, so `file_format` has nothing to decide.
-    with (
-        closing(Store(database_url(load(config)), is_owner=False)) as store,
-        _opened(output) if output else nullcontext(sys.stdout) as lines,
-    ):
-        for run in store.export():
-            lines.write(json.dumps(run) + "\n")
-
-
-def _opened(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"{path}: {error.strerror}", param_hint="--output") from None
+    return Store(database_url(load(config)), is_owner=False)

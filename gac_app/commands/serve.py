@@ -44,9 +44,10 @@ def run(config: Config) -> None:
     try:
         report_members(services.runs)
         if is_zero_gpu(os.environ):
-            launch_page(services.runs, config, services.lab)
+            launch_page(services.runs, config, services.lab, services.arena)
         else:
-            serve_host(create_host(services.runs, config, services.lab), config.server)
+            host = create_host(services.runs, config, services.lab, services.arena, services.exports)
+            serve_host(host, config.server)
     finally:
         services.close()
 

@@ -16,11 +16,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from gac_app.config import Config, ServerConfig
 from gac_app.server.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.event_door import Doorkeeper, EventDoor
+from gac_app.server.export_route import export_route
 from gac_app.server.health import health_routes
 
 if TYPE_CHECKING:  # heavy, and here only names
     import gradio
 
+    from gac_app.services.arena import ArenaService
+    from gac_app.services.exports import Exports
     from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService
 
@@ -30,25 +33,34 @@ MAX_BODY_BYTES = 1_000_000  # of any request; most routes take less, see `event_
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
 
 
-def create_host(service: RunService, config: Config, lab: Lab | None = None) -> FastAPI:
+def create_host(
+    service: RunService,
+    config: Config,
+    lab: Lab | None = None,
+    arena: ArenaService | None = None,
+    exports: Exports | None = None,
+) -> FastAPI:
     """The application to serve. Its page works at once; the members may still be loading.
 
     Args:
         service: answers the page's calls and the health routes; closed when the host shuts down.
         config: its `server` part says which hosts and origins are let in.
-        lab: of the page; None = it has none.
+        lab, arena: of the page; None = it has none.
+        exports: of all votes, where the operator has set a token.
     """
     page = import_page()
     host = bare_host(service, config.server)
-    mount_page(host, page.build_page(service, lab), page.page_assets())
+    if exports and exports.is_open:
+        host.include_router(export_route(exports))
+    mount_page(host, page.build_page(service, lab, arena), page.page_assets())
     return host
 
 
-def launch_page(service: RunService, config: Config, lab: Lab | None = None) -> None:
+def launch_page(service: RunService, config: Config, lab: Lab | None = None, arena: ArenaService | None = None) -> None:
     """Let Gradio serve the page by itself, as ZeroGPU Spaces need it; without health routes. Returns when stopped."""
     page = import_page()
     address = {"server_name": config.server.host, "server_port": config.server.port}
-    page.build_page(service, lab).launch(**address, **_CLOSED, **page.page_assets())
+    page.build_page(service, lab, arena).launch(**address, **_CLOSED, **page.page_assets())
 
 
 def bare_host(service: RunService, config: ServerConfig) -> FastAPI:

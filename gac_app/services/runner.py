@@ -12,8 +12,7 @@ from gac_app.config import Config
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
-from gac_app.services.recorder import Recorder
-from gac_app.services.views import LiveRun, LiveStream, StreamView, alone_in, run_status
+from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -22,16 +21,14 @@ logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """Decodes runs in turn, records them, and stops them.
+    """Decodes runs in turn, and stops them.
 
     Args:
-        recorder: writes what happened.
         config: how many runs at once, and how many the members have room for.
     """
 
-    def __init__(self, recorder: Recorder, config: Config) -> None:
+    def __init__(self, config: Config) -> None:
         self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before
-        self._recorder = recorder
         server = config.server
         num_held = 2 * (server.max_running + config.lab.is_open)
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
@@ -40,15 +37,15 @@ class Runner:
         )
         self._lock = threading.Lock()
 
-    def put(self, run: LiveRun, visitor_key: str, on_taken: Callable[[], None]) -> None:
-        """Start a run, or let it wait. Raises BusyError, before anything of it is kept, where too many wait."""
+    def put(self, run: LiveRun, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
+        """Start a run, or let it wait. Raises BusyError, before anything of it is kept, where too many wait.
 
-        def take() -> None:
-            on_taken()
-            # Now, so that the row is there when the run's answers come.
-            self._recorder.started(run, visitor_key)
-
-        displaced = self._queue.put(run, take)
+        Args:
+            on_taken: called before it can begin.
+            on_ended: called when all its streams have ended, before `over` is set.
+        """
+        run.on_ended = on_ended
+        displaced = self._queue.put(run, on_taken)
         if displaced is not None:
             self._end_waiting(displaced, "the queue was full, and others had their turn first; please try again")
 
@@ -98,8 +95,8 @@ class Runner:
             assert self.ensemble is not None  # noqa: S101 (no run starts before)
             session = self.ensemble.session(
                 stream.messages,
-                run.settings.model_copy(update={"seed": run.seeds.get(key, run.settings.seed)}),
-                alone=alone_in(key),
+                run.settings_of(key),
+                alone=run.alone_in(key),
                 branch=run.branches.get(key),
                 namespace=_namespace(run.owner, run.conversation_id),
             )
@@ -132,7 +129,7 @@ class Runner:
         with self._lock:
             run.sessions.clear()
         run.status = run_status(list(run.streams.values()))
-        self._recorder.finished(run)
+        run.on_ended()
         run.over.set()
         run.changed()
 

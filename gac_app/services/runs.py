@@ -60,7 +60,9 @@ class RunService:
         versions: of the packages that decide a result; stored with each run.
 
     Attributes:
+        config_hash, versions: tell what a result was made with.
         companions: told of a visitor who deletes everything, and of the end.
+        on_vote: told of a visitor's run whose vote has come, changed or gone.
         kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
@@ -69,9 +71,12 @@ class RunService:
         self.states = MemberStates(config)
         self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
+        self.on_vote: Callable[[str, RunView], None] = lambda _, run: None
         self._store = store
-        config_hash = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
-        self._runner = Runner(Recorder(store, config_hash, versions or {}), config)
+        self.config_hash = config_hash_of(config)
+        self.versions = versions or {}
+        self._recorder = Recorder(store, self.config_hash, self.versions)
+        self._runner = Runner(config)
         self._runs = LiveRuns()
         self.audience = Audience(self._runner.stop)
         self.revisions = Revisions(self)
@@ -135,7 +140,7 @@ class RunService:
         """
         owner = owner_of(visitor_key)
         self.ready_ensemble()
-        prompt = _checked_prompt(prompt)
+        prompt = checked_prompt(prompt)
         settings = self.config.settings_from(changes)
         with self._runs.changing(owner):
             run = LiveRun(
@@ -157,7 +162,7 @@ class RunService:
         is_part = bool(origin.kept or origin.branches)  # what comes anew goes on from the parent's own answers
         run = LiveRun(
             owner=owner_of(visitor_key),
-            prompt=_checked_prompt(prompt),
+            prompt=checked_prompt(prompt),
             settings=settings,
             keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams or not is_part],
             member_names=self.config.member_names,
@@ -205,11 +210,25 @@ class RunService:
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client
+
+        def take() -> None:
+            self._runs.add(run)
+            # Now, so that the row is there when the run's answers come.
+            self._recorder.started(run, visitor_key)
+
+        self.carry_out(run, on_taken=take, on_ended=lambda: self._recorder.finished(run))
+        return run
+
+    def carry_out(self, run: LiveRun, *, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
+        """Decode a run in its turn, be it another service's; see `Runner.put`. Raises RequestError, BusyError."""
         for key, stream in run.streams.items():
             if stream.finished is None:
-                self.ready_ensemble().check_prompt(stream.messages, run.settings, alone=alone_in(key))
-        self._runner.put(run, visitor_key, on_taken=lambda: self._runs.add(run))
-        return run
+                self.ready_ensemble().check_prompt(stream.messages, run.settings_of(key), alone=run.alone_in(key))
+        self._runner.put(run, on_taken, on_ended)
+
+    def halt(self, run: LiveRun) -> None:
+        """End a run within one step, whoever owns it, and wait until it has."""
+        self._runner.stop_all([run], END_TIMEOUT_S)
 
     def _stream_keys(self, settings: Settings) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
@@ -361,12 +380,14 @@ class RunService:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
         settle(self._store.vote(visitor_key, run_id, outcome))
         run.outcome = outcome
+        self.on_vote(visitor_key, run)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take the vote on a run back."""
         run = self.find(visitor_key, run_id)
         settle(self._store.undo_vote(visitor_key, run_id))
         run.outcome = None
+        self.on_vote(visitor_key, run)
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
         """Forget a run with all its text: in memory, in the database's files, in what later turns are fed.
@@ -413,7 +434,12 @@ class RunService:
             settle(self._store.delete_visitor(visitor_key))
 
 
-def _checked_prompt(prompt: str) -> str:
+def config_hash_of(config: Config) -> str:
+    """Tells which configuration a result was made with."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+
+
+def checked_prompt(prompt: str) -> str:
     if not isinstance(prompt, str):
         raise RequestError("prompt", "expected text")
     if len(prompt) > MAX_PROMPT_CHARS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -179,6 +179,7 @@ class LiveRun(RunView):
         self.owner = owner
         self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
+        self.on_ended: Callable[[], None] = lambda: None  # the runner's: called before `over` is set
         self.sessions: list[DecodingSession] = []  # that are open; the runner's
         self.branches = dict(origin.branches) if origin else {}
         self.is_stopping = threading.Event()  # sessions that open from now on end at once
@@ -187,6 +188,14 @@ class LiveRun(RunView):
         self._num_changes = 0
         self._num_seen = 0
         self.feed(settings.system_prompt)
+
+    def alone_in(self, stream: str) -> str | None:
+        """The member that answers alone in a stream; None where the ensemble does."""
+        return alone_in(stream)
+
+    def settings_of(self, stream: str) -> Settings:
+        """What a stream decodes with."""
+        return self.settings.model_copy(update={"seed": self.seeds.get(stream, self.settings.seed)})
 
     def forget_turn(self, run_id: str) -> None:
         """Keep nothing of an earlier turn, if this run, which is over, goes on from it."""

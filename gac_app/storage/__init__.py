@@ -1,5 +1,6 @@
-"""Runs, answers, traces and votes in a database; every row belongs to one visitor."""
+"""Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,
@@ -19,13 +20,17 @@ __all__ = [
     "AnswerRecord",
     "ConversationSummary",
     "HistoryFilter",
+    "NewBattle",
+    "NewJudgement",
     "NewRun",
     "RunStatus",
     "RunSummary",
     "Store",
+    "StoredBattle",
     "StoredRun",
     "StoredStudy",
     "Turn",
+    "VoteRow",
     "clean_text",
     "current_revision",
     "upgrade",

@@ -11,7 +11,7 @@ from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key,
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_text
 
 
@@ -67,6 +67,16 @@ def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
     if visitor is None:
         visitor = VisitorSession(key_hash=key_hash)
         session.add(visitor)
+    return visitor
+
+
+def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
+    """The visitor of another database that exports call so, made where there is none; no key leads to a new one."""
+    visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
+    if visitor is None:
+        visitor = VisitorSession(key_hash=f"imported:{pseudonym}"[:64], pseudonym=pseudonym)
+        session.add(visitor)
+        session.flush()
     return visitor
 
 
@@ -162,5 +172,6 @@ def delete_visitor(session: Session, visitor_key: str) -> None:
     is_visitor = VisitorSession.key_hash == hash_key(visitor_key)
     visitor_id = select(VisitorSession.id).where(is_visitor).scalar_subquery()
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
-    destroy_keys(session, select(Study.key_id).where(Study.visitor_id == visitor_id))
+    for table in (Study, Battle):
+        destroy_keys(session, select(table.key_id).where(table.visitor_id == visitor_id))
     session.execute(delete(VisitorSession).where(is_visitor))

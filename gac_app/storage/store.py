@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import changes, history, queries, studies
+from gac_app.storage import battles, changes, history, imports, queries, studies
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
@@ -168,8 +169,60 @@ class Store:
         with reading(self._engine) as session:
             return studies.load(session, visitor_key, study_id)
 
+    def start_battle(self, new: NewBattle) -> Future[None]:
+        return self._write(lambda session: battles.start(session, new))
+
+    def update_battle(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
+        """Write what came of a battle so far."""
+        return self._write(lambda session: battles.update(session, battle_id, status, body))
+
+    def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
+        """Write a battle that is over with its vote; whether it was not there yet."""
+        return self._writer.submit(lambda: self._transact(lambda session: battles.add_judged(session, new, vote)))
+
+    def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
+        """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
+        return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
+
+    def imply_battles(
+        self, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]
+    ) -> Future[None]:
+        """Write what the vote on a run says of its pairs, in the place of what it said before."""
+        return self._write(lambda session: battles.imply(session, visitor_key, run_id, pairs))
+
+    def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
+        """Delete a battle as `delete_run` does a run."""
+        return self._delete(lambda session: battles.remove(session, visitor_key, battle_id))
+
+    def load_battle(self, visitor_key: str, battle_id: str) -> StoredBattle:
+        """A visitor's battle. Raises NotFoundError, DamagedError."""
+        with reading(self._engine) as session:
+            return battles.load(session, visitor_key, battle_id)
+
+    def votes(self, visitor_key: str = "") -> list[VoteRow]:
+        """The votes on battles that stand, of one visitor or of everybody, oldest first."""
+        with reading(self._engine) as session:
+            return battles.votes(session, visitor_key)
+
+    def votes_version(self) -> tuple[Any, ...]:
+        """What changes with every judgement that comes or goes."""
+        with reading(self._engine) as session:
+            return battles.votes_version(session)
+
+    def export_battles(self, visitor_key: str = "") -> Iterator[StoredBattle]:
+        """All battles of one visitor or of everybody, oldest first."""
+        return battles.export(self._engine, visitor_key)
+
+    def import_battle(self, battle: StoredBattle) -> Future[bool]:
+        """Add a battle of another database with its judgements; whether anything of it was new."""
+        return self._writer.submit(lambda: self._transact(lambda session: battles.import_battle(session, battle)))
+
+    def import_run(self, line: Mapping[str, Any]) -> Future[bool]:
+        """Add a run of another database, as `export` tells it; whether it was new. RequestError where it is none."""
+        return self._writer.submit(lambda: self._transact(lambda session: imports.import_run(session, line)))
+
     def export(self) -> Iterator[dict[str, Any]]:
-        """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a bare number."""
+        """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a random word."""
         return queries.export(self._engine)
 
     def check(self) -> None:
@@ -194,6 +247,6 @@ class Store:
     def _delete(self, work: Callable[[Session], None]) -> Future[None]:
         return self._writer.submit(lambda: self._transact(work), lambda: scrub(self._engine))
 
-    def _transact(self, work: Callable[[Session], None]) -> None:
+    def _transact(self, work: Callable[[Session], T]) -> T:
         with writing(self._engine) as session:
-            work(session)
+            return work(session)

@@ -80,13 +80,14 @@ class Base(DeclarativeBase):
 
 
 class VisitorSession(Base):
-    """What one browser owns. `id` is its pseudonym in exports and is never given twice."""
+    """What one browser owns. `pseudonym` is what exports call it: random, the same in every database it is moved to."""
 
     __tablename__ = "visitor_session"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    pseudonym: Mapped[str] = mapped_column(ID, default=new_id, server_default="", index=True)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
 
@@ -210,4 +211,51 @@ class Study(Base):
     key_id: Mapped[int]
     head: Mapped[bytes] = mapped_column(LargeBinary)
     body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class Battle(Base):
+    """Two contestants that answered the same prompts. `left` and `right` are their names.
+
+    `body` is sealed JSON: what each side was, was fed and answered, turn by turn. A battle that a vote on a run implies
+    is sealed with the key of that run, and goes with it.
+    """
+
+    __tablename__ = "battle"
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
+    key_id: Mapped[int]
+    origin: Mapped[str] = mapped_column(String(16))
+    is_blind: Mapped[bool]
+    left: Mapped[str] = mapped_column(String(80))
+    right: Mapped[str] = mapped_column(String(80))
+    language: Mapped[str] = mapped_column(String(8))
+    config_hash: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+    visitor: Mapped[VisitorSession] = relationship()
+    key: Mapped[RunKey] = relationship(primaryjoin=lambda: foreign(Battle.key_id) == RunKey.id, viewonly=True)
+    judgements: Mapped[list[Judgement]] = relationship(viewonly=True, order_by=lambda: Judgement.position)
+
+
+class Judgement(Base):
+    """A vote on a battle, its being taken back, or a remark; rows are only ever appended, and the last ones count.
+
+    `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, sealed JSON.
+    """
+
+    __tablename__ = "judgement"
+    __table_args__ = (UniqueConstraint("battle_id", "position"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    battle_id: Mapped[str] = mapped_column(ForeignKey("battle.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))
+    outcome: Mapped[str] = mapped_column(String(16), server_default="")
+    facts: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

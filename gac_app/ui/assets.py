@@ -29,6 +29,7 @@ _STYLES = (
     "lists",
     "lab",
     "batch",
+    "arena",
 )
 
 

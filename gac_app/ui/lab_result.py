@@ -35,7 +35,7 @@ class ResultView:
 
         with gr.Column(elem_id="gac-lab-shown"):
             self._head = self._part("lab_head", [lab_picture])
-            with gr.Row(elem_id="gac-lab-plots"):
+            with gr.Row(elem_id="gac-lab-plots", elem_classes="gac-plots"):
                 self._plots = [
                     gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in range(MAX_PLOTS)
                 ]

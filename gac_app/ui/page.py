@@ -8,17 +8,20 @@ import gradio as gr
 
 from gac_app.services.batches import Batches
 from gac_app.ui.about_tab import build_about
+from gac_app.ui.arena_tab import build_arena
 from gac_app.ui.assets import markup_of, page_assets, script_of
 from gac_app.ui.batch_tab import build_batch, start_batch
 from gac_app.ui.compare_tab import QUIET, CompareTab
 from gac_app.ui.first_paint import put_first
 from gac_app.ui.history_tab import build_history
 from gac_app.ui.lab_tab import LabTab
+from gac_app.ui.leaderboard_tab import LeaderboardTab
 from gac_app.ui.members import build_member_chips
 from gac_app.ui.settings_panel import build_settings_panel
 from gac_app.ui.words import word
 
 if TYPE_CHECKING:
+    from gac_app.services.arena import ArenaService
     from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService
 
@@ -29,8 +32,8 @@ _TELL_LOADED = "() => { window.gac.isLoaded = true; document.dispatchEvent(new E
 MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and refuses
 
 
-def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
-    """The page over `service`, with a Lab tab over `lab`; mount it with the keyword arguments of `page_assets()`."""
+def build_page(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> gr.Blocks:
+    """The page over `service`, with a tab each over `lab` and `arena`; to be mounted with `page_assets()`."""
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
@@ -39,8 +42,16 @@ def build_page(service: RunService, lab: Lab | None = None) -> gr.Blocks:
             _build_look()
         build_settings_panel(service.config, lab)
         with gr.Tabs(elem_id="gac-tabs") as tabs:
-            with gr.Tab(word("tab.compare"), id="compare"):
+            with gr.Tab(word("tab.compare"), id="compare") as compare_tab:
                 compare = CompareTab(service, lab)
+            compare_tab.select(None, js="() => window.gac.showCompare?.()", api_visibility="private")
+            if arena:
+                with gr.Tab(word("tab.arena"), id="arena") as arena_tab:
+                    build_arena(arena, service.config.member_names, is_public=service.config.is_public)
+                with gr.Tab(word("tab.leaderboard"), id="leaderboard") as leaderboard_tab:
+                    LeaderboardTab(arena, service.config.arena.min_votes)
+                arena_tab.select(None, js="() => window.gac.showArena?.()", api_visibility="private")
+                leaderboard_tab.select(None, js="() => window.gac.showLeaderboard?.()", api_visibility="private")
             with gr.Tab(word("tab.batch"), id="batch") as batch_tab:
                 batches = Batches(service)
                 batch = build_batch(service, batches)

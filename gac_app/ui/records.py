@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
@@ -129,15 +129,9 @@ class RunLines:
             if isinstance(event, FinishedEvent):
                 lines.append({"end": [index, {**_figures(event), "again": self._again(self._keys[index])}]})
             else:
-                lines.append(self._token(index, event))
+                is_ensemble = self._keys[index] in (ENSEMBLE, BESIDE)
+                lines.append([index, *token_record(event, self._run.member_names, is_ensemble)])
         return lines
-
-    def _token(self, index: int, event: TokenEvent) -> list[Any]:
-        step, names = event.step, self._run.member_names
-        flags = GATED * (step.is_ensembled and self._keys[index] in (ENSEMBLE, BESIDE)) | END * (not step.token)
-        flags |= FORCED * step.is_forced | OPEN * step.is_open
-        winner = names.index(step.winner) if step.winner in names else -1
-        return [index, event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
 
     def _again(self, key: str) -> str:
         before, now = self._before.streams.get(key) if self._before else None, self._streams[key]
@@ -152,6 +146,19 @@ class RunLines:
                 del self._forks[index]
                 lines.append({"fork": [index, position]})
         return lines
+
+
+def token_record(event: TokenEvent, names: Sequence[str], is_ensemble: bool) -> list[Any]:
+    """What the page's scripts need of a token: text, flags, winner, prob, confidence.
+
+    Args:
+        names: of the members; the winner is told by its place among them.
+    """
+    step = event.step
+    flags = GATED * (step.is_ensembled and is_ensemble) | END * (not step.token)
+    flags |= FORCED * step.is_forced | OPEN * step.is_open
+    winner = names.index(step.winner) if step.winner in names else -1
+    return [event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
 
 
 def _figures(event: FinishedEvent) -> dict[str, Any]:

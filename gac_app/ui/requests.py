@@ -10,8 +10,10 @@ from functools import wraps
 from typing import Any, NoReturn
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from gac_app.errors import GacError, RequestError, without_folders
+from gac_app.services.shares import client_of
 
 MAX_SEARCH_CHARS = 500
 VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
@@ -103,6 +105,19 @@ class Fields:
 
 def _refuse_time(name: str) -> NoReturn:
     raise RequestError(name, "expected a date and time with its zone")
+
+
+async def is_heard() -> bool:
+    """Whether somebody listens to the event that is being handled, as far as the host knows."""
+    request = LocalContext.request.get(None)
+    heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
+    return heard is None or await heard()
+
+
+def client_here() -> str:
+    """What stands for the client whose event is being handled."""
+    request = LocalContext.request.get(None)
+    return client_of(request.client.host) if request and request.client else ""
 
 
 def page_json(value: Any, **options: Any) -> str:

@@ -8,14 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.context import LocalContext
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
-from gac_app.services.shares import client_of
 from gac_app.services.views import is_over
 from gac_app.ui.records import RunLines
-from gac_app.ui.requests import IS_HEARD, Fields, page_json, visitor_key_of
+from gac_app.ui.requests import Fields, client_here, is_heard, page_json, visitor_key_of
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
 
@@ -40,7 +38,7 @@ def _following(
     """
 
     async def handler(self: RunHandlers, event: gr.EventData) -> AsyncIterator[Updates]:
-        client = _client()
+        client = client_here()
 
         def started() -> tuple[str, RunView]:
             fields = Fields(event._data)
@@ -65,7 +63,7 @@ class RunHandlers:
     ) -> AsyncIterator[Updates]:
         """Answer a prompt with what the settings panel holds; nothing = the defaults."""
 
-        client = _client()
+        client = client_here()
 
         def start() -> tuple[str, RunView]:
             visitor_key = visitor_key_of(key)
@@ -117,7 +115,7 @@ class RunHandlers:
             yield updates
 
     async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
-        if not await _is_heard():
+        if not await is_heard():
             return
         try:
             key, run = await asyncio.to_thread(start)
@@ -148,19 +146,6 @@ class RunHandlers:
             return self._service.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
             return []
-
-
-async def _is_heard() -> bool:
-    """Whether somebody listens to the event that is being handled, as far as the host knows."""
-    request = LocalContext.request.get(None)
-    is_heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
-    return is_heard is None or await is_heard()
-
-
-def _client() -> str:
-    """What stands for the client whose event is being handled."""
-    request = LocalContext.request.get(None)
-    return client_of(request.client.host) if request and request.client else ""
 
 
 async def _ticks(run: RunView) -> AsyncIterator[None]:

@@ -26,6 +26,7 @@ Object.assign(window.gac, {
   clear: () => board.clear(),
   expect: () => board.expect(),
   settle: () => { board.isBusy = false; showInAddress(board.run?.id); board.refresh(true); },
+  showCompare: () => board.painter.show(board.root.dataset.view), // another tab may have painted in another view
   isShowing: (runId) => board.run?.id === runId,
   /** Before a prompt's run: a blank one ends nothing, and the focus stays in the box. */
   async beforeRun(prompt) {

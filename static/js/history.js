@@ -80,6 +80,7 @@ part("[data-act=delete-all]").addEventListener("click", async () => {
   note.textContent = said(reply.error) || t("history.all-deleted");
   if (reply.error) return;
   window.gac.forgetAnswers?.(null);
+  window.gac.clearArena?.();
   trigger('cleared');
 });
 more.addEventListener("click", () => load(list.children.length));

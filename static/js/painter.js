@@ -8,9 +8,10 @@ const KINDS_OF_VIEW = { gate: ["gate", "open", "forced"], winner: ["winner", "op
 
 class Painter {
   constructor() {
-    Object.assign(this, { kinds: {}, view: "gate" });
+    // The names are the page's: what several boards paint is kept under them together, and each takes away its own.
+    Object.assign(this, { kinds: (window.gac.highlights ??= {}), runs: new Set(), view: "gate" });
     if (CAN_PAINT) {
-      this.hovered = new Highlight();
+      this.hovered = CSS.highlights.get("gac-hover") ?? new Highlight();
       CSS.highlights.set("gac-hover", this.hovered);
     }
   }
@@ -27,6 +28,7 @@ class Painter {
       if (run.range) run.highlight.delete(run.range);
       run.range = run.start < run.end ? new StaticRange(text.boundaries(run.start, run.end)) : null;
       if (run.range) run.highlight.add(run.range);
+      this.runs.add(run);
     }
   }
 
@@ -70,7 +72,8 @@ class Painter {
 
   clear() {
     this.hover(null);
-    for (const known of Object.values(this.kinds)) for (const highlight of Object.values(known)) highlight.clear();
+    for (const { highlight, range } of this.runs) if (range) highlight.delete(range);
+    this.runs.clear();
   }
 }
 

@@ -4,8 +4,8 @@ const TIP_GAP = 6, TIP_MARGIN = 8; // px
 
 class Tip {
   constructor() {
-    document.querySelector("#gac-tip")?.remove();
-    this.root = h("div", { id: "gac-tip", role: "tooltip", hidden: true });
+    // One for the page, whoever shows it.
+    this.root = document.querySelector("#gac-tip") ?? h("div", { id: "gac-tip", role: "tooltip", hidden: true });
     (document.querySelector(".gradio-container") ?? document.body).append(this.root);
     document.addEventListener("scroll", () => this.hide(), { capture: true, passive: true });
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.hide(), { capture: true });

@@ -17,6 +17,7 @@ import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from gac_app.server.host import create_host
+from gac_app.services.arena import ArenaService
 from gac_app.services.lab import Lab
 from gac_app.services.runs import RunService
 from tests.ui.planted import MEMBERS, PlantedEnsemble, planted_service
@@ -37,12 +38,12 @@ class Site:
 
 
 @contextmanager
-def served(service: RunService, lab: Lab | None = None) -> Iterator[Site]:
+def served(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> Iterator[Site]:
     """Serve a service's page on a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    host = create_host(service, service.config, lab)
+    host = create_host(service, service.config, lab, arena)
     server = uvicorn.Server(uvicorn.Config(host, host="127.0.0.1", port=port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -14,11 +14,12 @@ import pytest
 from gac_app.storage import RunStatus, Store
 from tests.storage.samples import ALICE, answer, new_run
 
-NUM_ROUNDS = 5
+KINDS = ("started", "answered", "finished", "voted")
 WRITE_FOR_EVER = """
 import sys
 from gac_app.storage import RunStatus, Store
-from tests.storage.samples import answer, new_run
+from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.test_battles import VOTE, new_battle
 
 store = Store(sys.argv[1])
 print("open", flush=True)
@@ -30,6 +31,10 @@ while True:
     print("answered", run.run_id, flush=True)
     store.finish_run(run.run_id, RunStatus.FINISHED).result()
     print("finished", run.run_id, flush=True)
+    battle = new_battle()
+    store.start_battle(battle)
+    store.judge_battle(ALICE, battle.battle_id, VOTE).result()
+    print("voted", battle.battle_id, flush=True)
 """
 
 
@@ -41,7 +46,7 @@ def acknowledged_until_killed(url: str, after_s: float) -> dict[str, set[str]]:
     time.sleep(after_s)
     writer.kill()
     reported, _ = writer.communicate()
-    ids: dict[str, set[str]] = {"started": set(), "answered": set(), "finished": set()}
+    ids: dict[str, set[str]] = {kind: set() for kind in KINDS}
     whole_lines, _, _ = reported.rpartition("\n")  # the writer may have died in the middle of the last one
     for line in whole_lines.splitlines():
         kind, run_id = line.split()
@@ -50,9 +55,10 @@ def acknowledged_until_killed(url: str, after_s: float) -> dict[str, set[str]]:
 
 
 @pytest.mark.process
-def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path) -> None:
-    seen: dict[str, set[str]] = {"started": set(), "answered": set(), "finished": set()}
-    for _ in range(NUM_ROUNDS):
+@pytest.mark.parametrize("num_rounds", [5, pytest.param(20, marks=pytest.mark.long)])
+def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_rounds: int) -> None:
+    seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for _ in range(num_rounds):
         for kind, ids in acknowledged_until_killed(url, random.uniform(0.05, 0.3)).items():
             seen[kind] |= ids
         store = Store(url)
@@ -60,13 +66,15 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path) -> Non
         assert seen["started"] <= runs.keys()
         assert all(runs[run_id].num_answers == 1 for run_id in seen["answered"])
         assert all(runs[run_id].status == RunStatus.FINISHED for run_id in seen["finished"])
+        assert seen["voted"] <= {row.battle_id for row in store.votes()}
         assert {summary.status for summary in runs.values()} <= {RunStatus.FINISHED, RunStatus.INTERRUPTED}
         store.close()
         connection = sqlite3.connect(path)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         connection.close()
-    assert len(seen["finished"]) > NUM_ROUNDS
+    assert len(seen["finished"]) > num_rounds / 2
+    assert seen["voted"]
 
 
 def test_running_runs_of_a_dead_process_are_interrupted_but_a_command_s_neighbour_is_not(url: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gac_app.config import Config, MemberConfig, Settings
 from gac_app.decoding.loop.session import Branch
@@ -21,6 +22,7 @@ from gac_app.decoding.trace.events import (
     TokenEvent,
 )
 from gac_app.errors import MemberError
+from gac_app.services.arena import ArenaService
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 
@@ -41,10 +43,37 @@ def planted_service(
 ) -> RunService:
     """A real service with its own database, ready to answer."""
     service = RunService(planted_config(members, **server), Store(f"sqlite:///{folder / 'runs.sqlite3'}"))
-    for name in members:
+    return _ready(service, ensemble)
+
+
+def _ready(service: RunService, ensemble: PlantedEnsemble | None) -> RunService:
+    for name in service.config.member_names:
         service.states.set(name, "ready")
     service.use(ensemble or PlantedEnsemble())  # type: ignore[arg-type]
     return service
+
+
+class Planted(NamedTuple):
+    """An arena, what it works through, and where it keeps battles."""
+
+    runs: RunService
+    store: Store
+    arena: ArenaService
+
+
+def planted_arena(folder: Path, ensemble: PlantedEnsemble | None = None, *, public: bool = False) -> Planted:
+    """Four contestants with names that nothing else says, over a real service with its own database."""
+    contestants = [
+        {"name": "zyxone", "member": "Small"},
+        {"name": "zyxtwo", "member": "Large"},
+        {"name": "zyxthree", "settings": {"mode": "every-step"}},
+        {"name": "zyxfour", "settings": {"mode": "gate"}},
+    ]
+    fields = {"arena": {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0}, "public": public}
+    config = planted_config()
+    store = Store(f"sqlite:///{folder / 'runs.sqlite3'}")
+    service = _ready(RunService(config.model_validate({**config.model_dump(), **fields}), store), ensemble)
+    return Planted(service, store, ArenaService(service, store, random.Random(1)))
 
 
 class PlantedEnsemble:

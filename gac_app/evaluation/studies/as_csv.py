@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from gac_app.evaluation.studies.result import NOT_KNOWN, Table
+from gac_app.spreadsheet import harmless
 
 _N = r"([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
 # How a column's cells may be written, and what its numbers are beside its own name. Shares become 0 to 1.
@@ -29,7 +30,7 @@ def to_csv(tables: Sequence[Table]) -> str:
         if number:
             writer.writerow([])
         if table.title:
-            writer.writerow([_harmless(table.title)])
+            writer.writerow([harmless(table.title)])
         columns = [
             column
             for index, name in enumerate(table.columns)
@@ -47,16 +48,11 @@ def _columns(name: str, cells: Sequence[str]) -> list[list[str]]:
         if sum(map(bool, matches)) == len(known):
             heading = name.removesuffix(" (95 %)")
             return [
-                [_harmless(heading + ending), *(_number(match[group], factor) if match else "" for match in matches)]
+                [harmless(heading + ending), *(_number(match[group], factor) if match else "" for match in matches)]
                 for group, (ending, factor) in enumerate(zip(endings, factors, strict=True), start=1)
             ]
-    return [[_harmless(cell) for cell in (name, *cells)]]
+    return [[harmless(cell) for cell in (name, *cells)]]
 
 
 def _number(text: str, factor: float) -> str:
     return f"{float(text.replace(',', '')) * factor:.10g}"
-
-
-def _harmless(cell: str) -> str:
-    """What a spreadsheet would compute gets an apostrophe."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

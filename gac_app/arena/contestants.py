@@ -1,0 +1,64 @@
+"""Who battles: members alone, and the ensemble with settings of the operator's choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gac_app.config import Config, ContestantConfig, Settings
+
+_MAX_NAME_CHARS = 80
+# Settings that a member alone goes by.
+_OF_A_MEMBER = {"temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "system_prompt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One that answers in battles.
+
+    Attributes:
+        name: what the leaderboard calls it; votes are kept under it.
+        member: that answers alone; None = the ensemble.
+        settings: whole ones, not only what differs.
+    """
+
+    name: str
+    member: str | None
+    settings: Settings
+
+
+def contestants_of(config: Config) -> tuple[Contestant, ...]:
+    """Those that the operator lists; else each member alone and, of several, every step and the gate."""
+    listed = config.arena.contestants or _usual(config)
+    return tuple(Contestant(one.name, one.member or None, config.settings_from(one.settings)) for one in listed)
+
+
+def name_of(member: str | None, settings: Settings, contestants: Sequence[Contestant]) -> str:
+    """What the leaderboard calls an answer of Compare: the contestant that decodes alike, or what it was."""
+    for one in contestants:
+        if one.member == member and _decoding(one.settings, member) == _decoding(settings, member):
+            return one.name
+    if member is not None:
+        return member
+    threshold = "" if settings.mode == "every-step" else f" {settings.threshold:g}"
+    weights = settings.weights if isinstance(settings.weights, str) else "own weights"
+    return f"{settings.mode}{threshold}, {weights}"[:_MAX_NAME_CHARS]
+
+
+def _decoding(settings: Settings, member: str | None) -> dict[str, Any]:
+    """What of the settings makes an answer what it is."""
+    ignored = {"seed", "max_new_tokens"} if member is None else set(Settings.model_fields) - _OF_A_MEMBER
+    return settings.model_dump(exclude=ignored)
+
+
+def _usual(config: Config) -> tuple[ContestantConfig, ...]:
+    alone = [ContestantConfig(name=name, member=name) for name in config.member_names]
+    together = [("every step", "every-step"), ("gate", "gate")] if len(alone) > 1 else []
+    # A member may be called what an ensemble is called.
+    taken = set(config.member_names)
+    ensembles = [
+        ContestantConfig(name=f"ensemble, {name}" if name in taken else name, settings={"mode": mode})
+        for name, mode in together
+    ]
+    return (*alone, *ensembles)

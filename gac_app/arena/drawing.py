@@ -1,0 +1,49 @@
+"""Who meets whom next: the pair whose vote tells most, with a floor for every pair."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
+
+from gac_app.arena.ratings import win_probability
+
+FLOOR = 0.2  # the share of draws in which all pairs are alike
+
+Pair = tuple[str, str]
+
+
+def pair_probs(
+    names: Sequence[str], num_votes: Mapping[frozenset[str], int], ratings: Mapping[str, float]
+) -> dict[Pair, float]:
+    """How likely each pair is drawn; they sum to 1.
+
+    A vote's outcome has the variance p(1 - p); averaged over the n votes that a pair has it is p(1 - p)/n, and one more
+    vote lowers that the more, the fewer there are and the closer the two.
+
+    Args:
+        num_votes: of pairs, missing = none.
+        ratings: Elo, missing = as good as the mean.
+    """
+    pairs = list(combinations(names, 2))
+    mean = sum(ratings.values()) / len(ratings) if ratings else 0.0
+    gains = []
+    for left, right in pairs:
+        prob = win_probability(ratings.get(left, mean), ratings.get(right, mean))
+        num = num_votes.get(frozenset((left, right)), 0) + 1
+        gains.append(prob * (1 - prob) / (num * (num + 1)))
+    total = sum(gains)
+    return {pair: FLOOR / len(pairs) + (1 - FLOOR) * gain / total for pair, gain in zip(pairs, gains, strict=True)}
+
+
+def draw_pair(probs: Mapping[Pair, float], without: Collection[str], rng: random.Random) -> Pair:
+    """A pair, its sides shuffled.
+
+    Args:
+        without: contestants that shall not come again, as far as there are others.
+    """
+    fresh = {pair: prob for pair, prob in probs.items() if not set(pair) & set(without)}
+    other = {pair: prob for pair, prob in probs.items() if set(pair) != set(without)}
+    allowed = fresh or other or probs
+    left, right = rng.choices(list(allowed), list(allowed.values()))[0]
+    return (left, right) if rng.random() < 0.5 else (right, left)

@@ -1,0 +1,98 @@
+"""A battle and the vote on it, read from the record: what exports make their rows of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gac_app.arena.outcomes import SIDES, Kind, Outcome, Side
+
+Message = dict[str, str]
+
+
+class Record(Protocol):
+    """A battle with its judgements, as storage gives it."""
+
+    @property
+    def battle_id(self) -> str: ...
+    @property
+    def visitor(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def is_blind(self) -> bool: ...
+    @property
+    def left(self) -> str: ...
+    @property
+    def right(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def config_hash(self) -> str: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+    @property
+    def judgements(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A battle with a vote that stands.
+
+    Attributes:
+        facts: of the vote; see `services.battles.Battle.facts`.
+        reasons: by side.
+    """
+
+    record: Record
+    outcome: Outcome
+    voted_at: str  # ISO 8601
+    facts: Mapping[str, Any]
+    reasons: Mapping[str, Sequence[str]]
+    comment: str
+
+    @property
+    def winner(self) -> Side | None:
+        return {Outcome.LEFT: SIDES[0], Outcome.RIGHT: SIDES[1]}.get(self.outcome)
+
+    @property
+    def first_prompt(self) -> list[Message]:
+        """What both sides were asked first; with the system prompt where they had the same one."""
+        asked = [self._fed(0, side) for side in SIDES]
+        same = [one for one in asked[0] if one["role"] != "system" or one in asked[1]]
+        return list(same)
+
+    def said(self, side: Side) -> list[Message]:
+        """A side's part of the conversation behind the first prompt, as far as it was shown when the vote came."""
+        turns = self.record.body["turns"][: self.facts.get("turn", 1)] if "shown" in self.facts else []
+        turns = turns or self.record.body["turns"]
+        messages: list[Message] = []
+        for number, turn in enumerate(turns):
+            if number:
+                messages.append({"role": "user", "content": turn["prompt"]})
+            text = turn[side]["text"]
+            is_last = number == len(turns) - 1
+            shown = self.facts.get("shown", {}).get(side) if is_last else None
+            messages.append({"role": "assistant", "content": text if shown is None else text[:shown]})
+        return messages
+
+    def conversation(self, side: Side) -> list[Message]:
+        """The whole conversation of a side, its own system prompt included."""
+        return [*self._fed(0, side), *self.said(side)]
+
+    def _fed(self, turn: int, side: Side) -> list[Message]:
+        fed: list[Message] = self.record.body["turns"][turn][side]["messages"]
+        return fed
+
+
+def judged(records: Iterable[Record]) -> Iterator[Judged]:
+    """The battles with a vote that stands."""
+    for record in records:
+        votes = [row for row in record.judgements if row["kind"] != Kind.REMARK]
+        if votes and votes[-1]["kind"] == Kind.VOTE:
+            vote = votes[-1]
+            remarks = [row["body"] for row in record.judgements if row["kind"] == Kind.REMARK]
+            remark: Mapping[str, Any] = remarks[-1] if remarks else {"reasons": {}, "comment": ""}
+            outcome = Outcome(vote["outcome"])
+            yield Judged(record, outcome, vote["created_at"], vote["facts"], remark["reasons"], remark["comment"])

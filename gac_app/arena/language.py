@@ -1,0 +1,28 @@
+"""The language of a prompt, by py3langid."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+UNKNOWN = "und"  # ISO 639's word for it
+_MIN_LETTERS = 8
+_MIN_PROB = 0.35  # among some hundred languages
+_MAX_CHARS = 2_000  # that are looked at
+
+
+def language_of(text: str) -> str:
+    """An ISO 639 code of two or three letters; `UNKNOWN` where too little tells."""
+    text = text[:_MAX_CHARS]
+    if sum(map(str.isalpha, text)) < _MIN_LETTERS and text.isascii():
+        return UNKNOWN
+    code, prob = _identifier().classify(text)
+    return str(code) if prob >= _MIN_PROB else UNKNOWN
+
+
+@cache
+def _identifier() -> Any:
+    """Half a second the first time."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -1,0 +1,202 @@
+"""The leaderboard: ratings of votes with 95 % intervals, ranks, and what else the votes say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gac_app.arena.outcomes import Outcome
+from gac_app.arena.ratings import is_connected, rate
+from gac_app.arena.resampling import interval, resampled_sums
+from gac_app.arena.style import FEATURES
+from gac_app.arena.style_control import StyleControl
+
+if TYPE_CHECKING:
+    from gac_app.arena.votes import Flags, Floats, Votes
+
+_SURE = 0.975  # of the resamples, in which one has to be ahead of another to rank before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One contestant's line. What is None is not known: too few votes, or no costs.
+
+    Attributes:
+        low, high: of the rating, 95 %.
+        rank, rank_low, rank_high: by rating; the best and the worst rank that the votes allow.
+        is_listed: it is among today's contestants.
+    """
+
+    name: str
+    is_listed: bool
+    num_votes: int
+    num_wins: int
+    num_ties: int
+    num_both_bad: int
+    num_losses: int
+    rating: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    ms_per_token: float | None = None
+    passes_per_token: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaderboard:
+    """What the votes say.
+
+    Attributes:
+        standings: the best first; then those with too few votes.
+        problem: why nothing is rated; "" where something is.
+        wins, meetings: of `names`, row against column: wins (a tie is half a one) and votes.
+        left_bias: the share of decided votes that went to the left side; fair is 0.5. None without any.
+        style_effects: feature -> Elo that one standard deviation more of it is worth; empty without style control.
+    """
+
+    standings: tuple[Standing, ...]
+    problem: str
+    num_votes: int
+    num_sessions: int
+    num_ties: int
+    num_both_bad: int
+    left_bias: Estimate | None
+    names: tuple[str, ...]
+    wins: tuple[tuple[float, ...], ...]
+    meetings: tuple[tuple[int, ...], ...]
+    style_effects: dict[str, Estimate]
+
+
+def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, controls_style: bool = False) -> Leaderboard:
+    """Rate votes that were filtered.
+
+    Args:
+        listed: today's contestants; others that votes name keep their lines.
+        min_votes: a contestant with fewer is not rated.
+    """
+    wins_CC = votes.wins_CC()
+    meetings_CC = wins_CC + wins_CC.T
+    rated_C = meetings_CC.sum(axis=1) >= min_votes
+    met_C = meetings_CC.sum(axis=1) > 0
+    problem = _problem(votes, meetings_CC, rated_C, min_votes)
+    figures: dict[str, dict[str, Any]] = {}
+    effects: dict[str, Estimate] = {}
+    if not problem:
+        figures, effects = _figures(_met_alone(votes, met_C), rated_C[met_C], controls_style)
+    lines = [_line(votes, code, listed, figures.get(name, {})) for code, name in enumerate(votes.names)]
+    return Leaderboard(
+        standings=tuple(sorted(lines, key=lambda line: (line.rating is None, -(line.rating or 0), line.name))),
+        problem=problem,
+        num_votes=len(votes),
+        num_sessions=len(np.unique(votes.visitor_N)),
+        num_ties=int((votes.outcome_N == list(Outcome).index(Outcome.TIE)).sum()),
+        num_both_bad=int((votes.outcome_N == list(Outcome).index(Outcome.BOTH_BAD)).sum()),
+        left_bias=_left_bias(votes),
+        names=votes.names,
+        wins=tuple(tuple(map(float, row)) for row in wins_CC),
+        meetings=tuple(tuple(map(int, row)) for row in meetings_CC),
+        style_effects=effects,
+    )
+
+
+def _problem(votes: Votes, meetings_CC: Floats, rated_C: Flags, min_votes: int) -> str:
+    met = meetings_CC.sum(axis=1) > 0
+    if rated_C.sum() < 2:
+        return f"Not enough votes: at least two contestants need {min_votes} each; there are {len(votes):,} in all."
+    if not is_connected(meetings_CC[met][:, met]):
+        return "Not enough votes: some contestants have not met the others yet, be it by way of third ones."
+    return ""
+
+
+def _figures(
+    votes: Votes, rated_C: Flags, controls_style: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, Estimate]]:
+    """By name, what a rated contestant's line says of its rating; and by feature, the effects of style."""
+    if controls_style:
+        control = StyleControl(votes)
+        rating_BC, effect_BF = control.resampled()
+        found = zip(control.effects_F, *interval(effect_BF, control.effects_F, votes.session_N), strict=True)
+        effects = {name: Estimate(*map(float, one)) for name, one in zip(FEATURES, found, strict=True)}
+        return _ranked(votes, rated_C, control.ratings_C, rating_BC), effects
+    num = len(votes.names)
+    wins_BK = resampled_sums(votes.session_N, votes.wins_NK())
+    rating_BC = np.array([rate(wins_K.reshape(num, num)) for wins_K in wins_BK])
+    return _ranked(votes, rated_C, rate(votes.wins_CC()), rating_BC), {}
+
+
+def _ranked(votes: Votes, rated_C: Flags, rating_C: Floats, rating_BC: Floats) -> dict[str, dict[str, Any]]:
+    low_C, high_C = interval(rating_BC, rating_C, votes.session_N)
+    ahead_CC = (rating_BC[:, :, None] > rating_BC[:, None, :]).mean(axis=0) >= _SURE
+    ahead_CC &= rated_C[:, None] & rated_C[None, :]
+    figures = {}
+    for at in map(int, np.flatnonzero(rated_C)):
+        figures[votes.names[at]] = {
+            "rating": float(rating_C[at]),
+            "low": float(low_C[at]),
+            "high": float(high_C[at]),
+            "rank": 1 + int((rating_C[rated_C] > rating_C[at]).sum()),
+            "rank_low": 1 + int(ahead_CC[:, at].sum()),
+            "rank_high": int(rated_C.sum()) - int(ahead_CC[at].sum()),
+        }
+    return figures
+
+
+def _met_alone(votes: Votes, met_C: Flags) -> Votes:
+    """The same votes, without contestants that have none."""
+    names = tuple(name for name, has_met in zip(votes.names, met_C, strict=True) if has_met)
+    return replace(votes, names=names, sides_N2=(np.cumsum(met_C) - 1)[votes.sides_N2])
+
+
+def _line(votes: Votes, at: int, listed: Sequence[str], figures: dict[str, Any]) -> Standing:
+    is_side_N2 = votes.sides_N2 == at
+    on_left_N, on_right_N = is_side_N2[:, 0], is_side_N2[:, 1]
+    left, right, tie, bad = (votes.outcome_N == code for code in range(len(Outcome)))
+    plays_N = on_left_N | on_right_N
+    cost_K2 = votes.cost_N22[is_side_N2]
+    costs = [float(one) if np.isfinite(one) else None for one in _means(cost_K2)]
+    return Standing(
+        name=votes.names[at],
+        is_listed=votes.names[at] in listed,
+        num_votes=int(plays_N.sum()),
+        num_wins=int((on_left_N & left).sum() + (on_right_N & right).sum()),
+        num_ties=int((plays_N & tie).sum()),
+        num_both_bad=int((plays_N & bad).sum()),
+        num_losses=int((on_left_N & right).sum() + (on_right_N & left).sum()),
+        ms_per_token=costs[0],
+        passes_per_token=costs[1],
+        **figures,
+    )
+
+
+def _means(cost_K2: Floats) -> Floats:
+    known_K2 = np.isfinite(cost_K2)
+    sums_2 = np.where(known_K2, cost_K2, 0.0).sum(axis=0)
+    means_2: Floats = np.divide(sums_2, known_K2.sum(axis=0), out=np.full(2, np.nan), where=known_K2.any(axis=0))
+    return means_2
+
+
+def _left_bias(votes: Votes) -> Estimate | None:
+    left_N, right_N = (votes.outcome_N == code for code in (0, 1))
+    decided_N = left_N | right_N
+    if not decided_N.any():
+        return None
+    counted_N2 = np.stack([left_N, decided_N], axis=1).astype(np.float64)
+    left_B, decided_B = resampled_sums(votes.session_N, counted_N2).T
+    share = float(left_N.sum() / decided_N.sum())
+    shares_B1 = (left_B / np.maximum(decided_B, 1))[decided_B > 0, None]
+    low_1, high_1 = interval(shares_B1, np.array([share]), votes.session_N)
+    return Estimate(share, float(low_1[0]), float(high_1[0]))

@@ -1,0 +1,55 @@
+"""Both sides of a battle are shown at one pace, so that speed gives nobody away.
+
+The pace is the slower side's, smoothed. So a side is not shown in the steps of its own tokens, and an answer that was
+there long ago goes on as slowly behind the end of the other one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+MIN_RATE = 30.0  # characters a second, about twice as fast as people read
+_MIN_SAMPLE = 40  # characters, fewer of which tell no rate
+_SMOOTH = 0.95  # of the slower side's rate, so that the pace seldom has to wait for it
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a side is: characters so far, and whether more may come."""
+
+    num_chars: int
+    is_over: bool
+
+
+class Pace:
+    """How many characters of each side may be shown. Nothing until both have begun, then ever more."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun_at: float | None = None  # when both had begun
+        self._counted_at = 0.0
+        self._rate = 0.0
+        self._num_shown = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Since something could be seen."""
+        return 0.0 if self._begun_at is None else self._clock() - self._begun_at
+
+    def advance(self, sides: Sequence[Progress]) -> int:
+        """The characters of each side that may be shown now."""
+        now = self._clock()
+        if self._begun_at is None:
+            if not all(side.num_chars or side.is_over for side in sides):
+                return 0
+            self._begun_at = self._counted_at = now
+        under_way = [side.num_chars for side in sides if not side.is_over]
+        if under_way and now > self._begun_at and min(under_way) >= _MIN_SAMPLE:
+            self._rate = _SMOOTH * min(under_way) / (now - self._begun_at)
+        longest = max(side.num_chars for side in sides)
+        wanted = self._num_shown + max(self._rate, MIN_RATE) * (now - self._counted_at)
+        self._counted_at = now
+        self._num_shown = max(self._num_shown, min(wanted, *under_way, longest))
+        return int(self._num_shown)

@@ -1,0 +1,37 @@
+"""`/export`: everybody's votes, for the operator alone; without a token in the environment there is no such route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Header, Query
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse, Response
+
+from gac_app.errors import NotFoundError, RequestError
+
+if TYPE_CHECKING:
+    from gac_app.services.exports import Exports
+
+_BEARER = "Bearer "
+
+
+def export_route(exports: Exports) -> APIRouter:
+    """`GET /export?format=trl-preference` with the operator's token as a bearer: a file of votes."""
+    router = APIRouter()
+
+    @router.get("/export")
+    async def export(
+        wanted: Annotated[str, Query(alias="format")] = "jsonl", authorization: Annotated[str, Header()] = ""
+    ) -> Response:
+        try:
+            token = authorization.removeprefix(_BEARER)
+            name, content = await run_in_threadpool(exports.everything, token, wanted)
+        except NotFoundError:
+            return PlainTextResponse("this needs the operator's token", 401, {"WWW-Authenticate": "Bearer"})
+        except RequestError as error:
+            return PlainTextResponse(str(error), 400)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(content, media_type="application/octet-stream", headers=headers)
+
+    return router

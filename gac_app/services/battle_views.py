@@ -1,0 +1,189 @@
+"""A battle as the page sees it. Nothing here names a contestant before the names may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gac_app.arena.outcomes import SIDES, Kind, Side
+from gac_app.decoding.trace.events import FinishReason
+from gac_app.services.battles import Battle, BattleRun
+from gac_app.services.views import WAITING
+from gac_app.storage import StoredBattle
+
+Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
+
+VOID = "One of the two could not answer, so this battle does not count."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideView:
+    """What is to be seen of one answer. `is_cut`: it ended at the limit of tokens."""
+
+    text: str = ""
+    is_over: bool = False
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnView:
+    prompt: str
+    left: SideView
+    right: SideView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContestantView:
+    """Who a side was, and what its answers really took; of all turns."""
+
+    name: str
+    member: str | None  # that answered alone; None = the ensemble
+    settings: Mapping[str, Any]
+    seconds: float
+    num_tokens: int
+    num_ensembled: int
+    num_forwards: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BattleView:
+    """A battle at one moment.
+
+    Attributes:
+        phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
+            failed), "skipped", "interrupted" (the server was restarted before a vote).
+        turns: oldest first; there is at least one.
+        queue_place: runs before this one, 0 = none.
+        ballot: to be handed back with a vote, an undo or a remark; each takes a new one.
+        may_vote: whether a vote would be taken now.
+        undo_left_s: how long the vote can be taken back.
+        is_saving: the database has not yet taken what was judged last.
+        message: what is to be said to the visitor; mostly empty.
+        contestants: by side, once nothing can be voted any more; None before.
+    """
+
+    id: str
+    phase: Phase
+    turns: tuple[TurnView, ...]
+    queue_place: int = 0
+    ballot: int = 0
+    may_vote: bool = False
+    outcome: str | None = None
+    undo_left_s: float = 0.0
+    is_saving: bool = False
+    message: str = ""
+    contestants: Mapping[Side, ContestantView] | None = None
+
+
+def live_view(battle: Battle) -> BattleView:
+    """To be called while nothing else changes the battle."""
+    is_saved = battle.note_row()
+    shown = battle.num_shown()
+    last = _turn_view(battle.last, shown, is_judged=battle.shown is not None)
+    phase = _phase(battle, last)
+    return BattleView(
+        id=battle.id,
+        phase=phase,
+        turns=(*(_turn_view(turn) for turn in battle.turns[:-1]), last),
+        queue_place=battle.last.queue_place,
+        ballot=battle.num_rows,
+        may_vote=is_saved and phase in ("answering", "answered") and has_something_to_judge(battle, shown),
+        outcome=battle.outcome,
+        undo_left_s=battle.undo_left_s,
+        is_saving=not is_saved,
+        message=_message(battle, phase),
+        contestants={side: _told(battle, side) for side in SIDES} if battle.is_told else None,
+    )
+
+
+def has_something_to_judge(battle: Battle, shown: Mapping[Side, int]) -> bool:
+    """Whether each side shows something, or has ended by itself without a word."""
+    ends = {side: battle.last.streams[side].finished for side in SIDES}
+    by_itself = (FinishReason.STOP, FinishReason.LENGTH)
+    return all(shown[side] > 0 or ((end := ends[side]) and end.reason in by_itself) for side in SIDES)
+
+
+def _phase(battle: Battle, last: TurnView) -> Phase:
+    if battle.is_void:
+        return "void"
+    if battle.is_skipped:
+        return "skipped"
+    if battle.outcome is not None:
+        return "revealed" if battle.is_told else "voted"
+    if battle.last.status == WAITING:
+        return "waiting"
+    return "answered" if last.left.is_over and last.right.is_over else "answering"
+
+
+def _message(battle: Battle, phase: Phase) -> str:
+    if phase == "void":
+        return VOID
+    # What a session says of its end may name members; what the queue says does not.
+    ends = [battle.last.streams[side].finished for side in SIDES]
+    if all(end and end.reason is FinishReason.ABORT and not end.num_tokens for end in ends):
+        return "This battle did not begin: it was stopped, or others had their turn first. Please try again."
+    return ""
+
+
+def _turn_view(turn: BattleRun, shown: Mapping[Side, int] | None = None, *, is_judged: bool = False) -> TurnView:
+    views = {}
+    for side in SIDES:
+        stream = turn.streams[side]
+        text, end = stream.text, stream.finished
+        num = len(text) if shown is None else shown[side]
+        is_over = is_judged or (end is not None and num >= len(text))
+        is_cut = is_over and end is not None and end.reason is FinishReason.LENGTH and num >= len(text)
+        views[side] = SideView(text=text[:num], is_over=is_over, is_cut=is_cut)
+    return TurnView(prompt=turn.prompt, left=views["left"], right=views["right"])
+
+
+def _told(battle: Battle, side: Side) -> ContestantView:
+    one = battle.pair[side]
+    ends = [end for turn in battle.turns if (end := turn.streams[side].finished)]
+    return ContestantView(
+        name=one.name,
+        member=one.member,
+        settings=one.settings.model_dump(mode="json"),
+        seconds=sum(end.seconds for end in ends),
+        num_tokens=sum(end.num_tokens for end in ends),
+        num_ensembled=sum(end.num_ensembled for end in ends),
+        num_forwards=sum(usage.num_forwards for end in ends for usage in end.members.values()),
+    )
+
+
+def stored_view(battle: StoredBattle) -> BattleView:
+    """A battle of before the last restart: it can only be looked at."""
+    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
+    outcome = votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else None
+    phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
+    phase = "revealed" if outcome else phase
+    return BattleView(
+        id=battle.battle_id,
+        phase=phase,
+        turns=tuple(
+            TurnView(prompt=turn["prompt"], left=_stored_side(turn["left"]), right=_stored_side(turn["right"]))
+            for turn in battle.body["turns"]
+        ),
+        ballot=len(battle.judgements),
+        outcome=outcome,
+        message={"void": VOID, "interrupted": "The server was restarted before a vote."}.get(phase, ""),
+        contestants={side: _stored_contestant(battle, side) for side in SIDES} if outcome else None,
+    )
+
+
+def _stored_side(answer: Mapping[str, Any]) -> SideView:
+    return SideView(text=answer["text"], is_over=True, is_cut=answer.get("finish_reason") == FinishReason.LENGTH)
+
+
+def _stored_contestant(battle: StoredBattle, side: Side) -> ContestantView:
+    who = battle.body["sides"][side]
+    answers = [turn[side] for turn in battle.body["turns"]]
+    sums = {name: sum(one.get(name, 0) for one in answers) for name in ("num_tokens", "num_ensembled", "num_forwards")}
+    return ContestantView(
+        name=who["contestant"],
+        member=who["member"],
+        settings=who["settings"],
+        seconds=sum(one.get("seconds", 0.0) for one in answers),
+        **sums,
+    )

@@ -1,0 +1,171 @@
+"""A battle under way: two contestants, the turns that both answered, and what was judged of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from gac_app.arena.contestants import Contestant
+from gac_app.arena.outcomes import SIDES, Outcome, Side
+from gac_app.arena.pacing import Pace, Progress
+from gac_app.config import Settings
+from gac_app.decoding.trace.events import FinishReason
+from gac_app.services.battle_records import answer_record, side_facts, side_record
+from gac_app.services.views import LiveRun
+from gac_app.storage.records import fed_messages
+
+UNDO_S = 10.0  # for which a vote can be taken back; then the names are told
+
+
+class BattleRun(LiveRun):
+    """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
+
+    def __init__(
+        self, *, owner: str, prompt: str, pair: Mapping[Side, Contestant], seed: int, battle: Battle | None = None
+    ) -> None:
+        self._pair, self._seed = pair, seed
+        self.pace = Pace()
+        super().__init__(
+            owner=owner,
+            prompt=prompt,
+            settings=pair["left"].settings,
+            keys=SIDES,
+            member_names=(),
+            turns=tuple(turn.as_turn() for turn in battle.turns) if battle else (),
+            conversation_id=battle.id if battle else None,
+        )
+
+    def alone_in(self, stream: str) -> str | None:
+        return self._pair[_side(stream)].member
+
+    def settings_of(self, stream: str) -> Settings:
+        return self._pair[_side(stream)].settings.model_copy(update={"seed": self._seed})
+
+    def feed(self, system_prompt: str) -> None:
+        """Each side with its own history, and the system prompt of its contestant."""
+        for key, stream in self.streams.items():
+            own = self._pair[_side(key)].settings.system_prompt
+            stream.messages = fed_messages(key, self.prompt, own, self.turns)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a side could not answer, so that there is nothing to compare."""
+        return any(one.finished and one.finished.reason is FinishReason.ERROR for one in self.streams.values())
+
+    def num_shown(self) -> dict[Side, int]:
+        """Characters of each side that may be shown now."""
+        streams = [self.streams[side] for side in SIDES]
+        progress = [Progress(len(stream.text), stream.finished is not None) for stream in streams]
+        most = self.pace.advance(progress)
+        return {side: min(most, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}
+
+
+def _side(stream: str) -> Side:
+    return "left" if stream == "left" else "right"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Battle:
+    """Two contestants and what they answered. Its owner's key never leaves the service.
+
+    Attributes:
+        pair: who is on which side; told to nobody before `is_told`.
+        turns: one run each; the last may be under way.
+        num_rows: judgements written so far; whoever judges has to know it, so that nothing counts twice.
+        shown: characters of each side of the last turn that were to be seen when the vote came; None before.
+        pending: a row that the database has not taken yet, and what becomes true once it has.
+    """
+
+    owner: str
+    pair: dict[Side, Contestant]
+    seed: int
+    language: str
+    has_consent: bool
+    client: str
+    id: str = ""
+    turns: list[BattleRun] = field(default_factory=list)
+    num_rows: int = 0
+    outcome: Outcome | None = None
+    voted_at: float = 0.0
+    is_revealed: bool = False
+    is_skipped: bool = False
+    shown: dict[Side, int] | None = None
+    pending: tuple[Future[None], Callable[[], None]] | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def last(self) -> BattleRun:
+        return self.turns[-1]
+
+    @property
+    def is_void(self) -> bool:
+        return any(turn.has_failed for turn in self.turns)
+
+    @property
+    def undo_left_s(self) -> float:
+        """How long the vote can still be taken back."""
+        if self.outcome is None or self.is_revealed:
+            return 0.0
+        return max(0.0, UNDO_S - (self.clock() - self.voted_at))
+
+    @property
+    def is_told(self) -> bool:
+        """Whether names may be told: nothing can be voted any more."""
+        return self.is_void or (self.outcome is not None and self.undo_left_s == 0.0)
+
+    def num_shown(self) -> dict[Side, int]:
+        """Characters of the last turn's sides that are to be seen: at most those that were judged."""
+        return self.shown or self.last.num_shown()
+
+    def begin_turn(self, prompt: str) -> BattleRun:
+        """The next turn, not put into the queue yet."""
+        turn = BattleRun(
+            owner=self.owner, prompt=prompt, pair=self.pair, seed=self.seed, battle=self if self.id else None
+        )
+        self.id = self.id or turn.conversation_id
+        turn.client = self.client
+        return turn
+
+    def note_row(self) -> bool:
+        """Look whether the database has taken the row that waits; False while it has not said."""
+        if self.pending is None:
+            return True
+        write, then = self.pending
+        if not write.done():
+            return False
+        self.pending = None
+        if write.exception() is None:
+            self.num_rows += 1
+            then()
+        return True
+
+    # --- what is kept
+
+    def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
+        """The record of it: everything that was judged, JSON-able."""
+        sides = {
+            side: side_record(one.name, one.member, one.settings.model_copy(update={"seed": self.seed}))
+            for side, one in self.pair.items()
+        }
+        turns = [
+            {"prompt": turn.prompt, **{side: answer_record(turn.streams[side]) for side in SIDES}}
+            for turn in self.turns
+        ]
+        return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
+
+    def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
+        """What a vote keeps in the clear: numbers alone."""
+        streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
+        is_whole = all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
+        return {
+            "turn": len(self.turns),
+            "early": not (is_whole and self.last.over.is_set()),
+            "seconds": round(self.last.pace.seconds, 3),
+            "shown": dict(shown),
+            **{side: side_facts(streams[side], shown[side]) for side in SIDES},
+        }

@@ -1,0 +1,119 @@
+"""Votes and runs to take away, and to bring along: a visitor's own, or everything for the operator."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gac_app.arena.exports import written
+from gac_app.arena.formats import Format
+from gac_app.arena.judged import judged
+from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.battles import UNDO_S
+from gac_app.services.live_runs import owner_of
+from gac_app.storage import Store, StoredBattle
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of an import, in lines."""
+
+    num_new: int
+    num_known: int
+
+
+class Exports:
+    """Writes files of what is stored, and reads JSON Lines back.
+
+    Args:
+        token: the operator's; "" = nobody gets everything from the page.
+    """
+
+    def __init__(self, store: Store, token: str = "") -> None:
+        self._store = store
+        self._token = token
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may have everything."""
+        return bool(self._token)
+
+    def own(self, visitor_key: str, wanted: str) -> tuple[str, bytes]:
+        """The name and the content of a file of a visitor's own votes, as far as they stand. Raises RequestError."""
+        owner_of(visitor_key)
+        return self._file(wanted, visitor_key, (Origin.PEOPLE, Origin.COMPARE))
+
+    def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
+        """A file of everybody's votes. NotFoundError without the operator's token, as if there were none."""
+        if not self._token or not hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace")):
+            raise NotFoundError("there is no such export")
+        return self._file(wanted, "", (Origin.PEOPLE, Origin.COMPARE))
+
+    def lines(self) -> Iterator[str]:
+        """All runs, then all battles, a JSON object each with its end of line."""
+        yield from (json.dumps(run) + "\n" for run in self._store.export())
+        yield from map(_line, self._store.export_battles())
+
+    def content(self, wanted: Format, origins: Iterable[Origin], visitor_key: str = "") -> bytes:
+        """A file of votes, those of some origins."""
+        battles = (one for one in self._store.export_battles(visitor_key) if one.origin in set(origins))
+        if visitor_key:  # who still may vote must not read the names here
+            battles = (one for one in battles if one.origin == Origin.COMPARE or _is_told(one))
+        return content_of(battles, wanted)
+
+    def bring(self, lines: Iterable[str]) -> Imported:
+        """Add what lines of JSON say and this database does not know. Raises RequestError, naming the line."""
+        news = [self._bring_line(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+        return Imported(sum(news), len(news) - sum(news))
+
+    def _bring_line(self, number: int, text: str) -> bool:
+        try:
+            line: dict[str, Any] = json.loads(text)
+            if "battle_id" in line:
+                return self._store.import_battle(_battle(line)).result()
+            return self._store.import_run(line).result()
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise RequestError(f"line {number}", "is no run and no battle as `export` writes them") from None
+        except RequestError as error:
+            raise RequestError(f"line {number}", error.message) from None
+
+    def _file(self, wanted: str, visitor_key: str, origins: Iterable[Origin]) -> tuple[str, bytes]:
+        try:
+            chosen = Format(wanted)
+        except ValueError:
+            raise RequestError("format", f"expected one of {', '.join(Format)}") from None
+        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, origins, visitor_key)
+
+
+def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
+    """A file of battles."""
+    if wanted is Format.JSONL:
+        return "".join(map(_line, battles)).encode()
+    return written(judged(battles), wanted)
+
+
+def _is_told(battle: StoredBattle) -> bool:
+    """Whether its vote can no longer be taken back."""
+    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
+    if not votes or votes[-1]["kind"] != Kind.VOTE:
+        return False
+    return datetime.now(UTC) - datetime.fromisoformat(votes[-1]["created_at"]) > timedelta(seconds=UNDO_S)
+
+
+def _line(battle: StoredBattle) -> str:
+    return json.dumps(asdict(battle)) + "\n"
+
+
+def _battle(line: dict[str, Any]) -> StoredBattle:
+    """Raises ValueError, LookupError or TypeError where something of it would break what reads it."""
+    Origin(line["origin"])
+    for row in line["judgements"]:
+        if Kind(row["kind"]) is Kind.VOTE:
+            Outcome(row["outcome"])
+            dict(row["facts"])
+    return StoredBattle(**{**line, "judgements": tuple(line["judgements"])})

@@ -1,0 +1,66 @@
+"""What a vote on Compare says of each pair of answers: battles that were not blind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from gac_app.arena.contestants import Contestant, name_of
+from gac_app.arena.language import language_of
+from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.services.battle_records import answer_record, side_facts, side_record
+from gac_app.services.views import RunView, alone_in, is_over
+from gac_app.storage import NewBattle, NewJudgement
+
+_ALL = {"tie": Outcome.TIE, "all-bad": Outcome.BOTH_BAD}
+
+
+def implied_outcomes(outcome: str | None, streams: Sequence[str]) -> dict[tuple[str, str], Outcome]:
+    """By pair of streams: the best one beats every other; a tie, or all bad, holds for every pair.
+
+    Of those that the best one beats nothing is known among each other.
+    """
+    if outcome is None:
+        return {}
+    if outcome in _ALL:
+        return dict.fromkeys(combinations(streams, 2), _ALL[outcome])
+    pairs = [pair for pair in combinations(streams, 2) if outcome in pair]
+    return {pair: Outcome.LEFT if pair[0] == outcome else Outcome.RIGHT for pair in pairs}
+
+
+def implied_battles(
+    run: RunView, visitor_key: str, contestants: Sequence[Contestant], *, config_hash: str, versions: Mapping[str, str]
+) -> list[tuple[NewBattle, NewJudgement]]:
+    """The battles that the vote on a run implies, with their votes."""
+    language = language_of(run.prompt)
+    found = []
+    for pair, outcome in implied_outcomes(run.outcome, list(run.streams)).items():
+        sides = dict(zip(("left", "right"), pair, strict=True))
+        streams = {side: run.streams[key] for side, key in sides.items()}
+        names = {side: name_of(alone_in(key), run.settings, contestants) for side, key in sides.items()}
+        records = {side: side_record(names[side], alone_in(key), run.settings) for side, key in sides.items()}
+        turn = {"prompt": run.prompt, **{side: answer_record(stream) for side, stream in streams.items()}}
+        battle = NewBattle(
+            battle_id=hashlib.blake2b(f"{run.id} {pair}".encode(), digest_size=16).hexdigest(),
+            visitor_key=visitor_key,
+            run_id=run.id,
+            left=names["left"],
+            right=names["right"],
+            body={"sides": records, "turns": [turn], "versions": dict(versions), "consent": False},
+            origin=Origin.COMPARE,
+            is_blind=False,
+            language=language,
+            config_hash=config_hash,
+            status="answered",
+        )
+        shown = {side: len(stream.text) for side, stream in streams.items()}
+        facts = {
+            "turn": len(run.turns) + 1,
+            "early": not is_over(run),
+            "shown": shown,
+            **{side: side_facts([stream], shown[side]) for side, stream in streams.items()},
+            "flags": [],
+        }
+        found.append((battle, NewJudgement(position=0, kind=Kind.VOTE, outcome=outcome, facts=facts)))
+    return found

@@ -1,0 +1,114 @@
+"""Judging a battle: what is refused, what is written, and what becomes true once it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+
+from gac_app.arena.moderation import Moderator
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, outcome_of, reasons_of
+from gac_app.errors import RequestError
+from gac_app.services.battle_views import has_something_to_judge
+from gac_app.services.battles import Battle
+from gac_app.services.live_battles import LiveBattles
+from gac_app.services.live_runs import owner_of
+from gac_app.services.runs import RunService
+from gac_app.services.settling import settle
+from gac_app.storage import NewJudgement, Store, clean_text
+
+_FAILED = "one of the two could not answer, so this battle does not count"
+
+
+class Judge:
+    """Takes votes, undoes them, and takes remarks. What it returns from is in the database.
+
+    Where the database is slow a StorageError says so, and the row counts as soon as it is written; until then nothing
+    else is taken.
+    """
+
+    def __init__(self, runs: RunService, store: Store, battles: LiveBattles, moderator: Moderator) -> None:
+        self._runs, self._store = runs, store
+        self._battles, self._moderator = battles, moderator
+
+    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> None:
+        """Judge a battle, and end its answers where they still come."""
+        given = outcome_of(outcome)
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            refuse_judged(battle)
+            _check_ballot(battle, ballot)
+            shown = battle.num_shown()
+            if not has_something_to_judge(battle, shown):
+                raise RequestError("vote", "there is nothing to judge yet; wait for the first words of both answers")
+            seen = battle.facts(shown)
+            self._runs.halt(battle.last)
+            if battle.is_void:
+                raise RequestError("vote", _FAILED)
+            facts = {**battle.facts(shown), "seconds": seen["seconds"], "early": seen["early"]}
+            facts["flags"] = self._moderator.flags(battle.owner, _judged(battle), facts["seconds"])
+
+            def count() -> None:
+                battle.outcome, battle.shown, battle.voted_at = given, shown, battle.clock()
+
+            row = NewJudgement(position=ballot, kind=Kind.VOTE, outcome=given, facts=facts)
+            write = self._submit(battle, visitor_key, row, count)
+        settle(write)
+
+    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
+        """Take a vote back while that is possible."""
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            if battle.outcome is None:
+                raise RequestError("undo", "there is no vote to take back")
+            if battle.is_told:
+                raise RequestError("undo", "the names have been told, so this vote stands")
+            _check_ballot(battle, ballot)
+
+            def forget() -> None:
+                battle.outcome = battle.shown = None
+                self._moderator.undone(battle.owner, _judged(battle))
+
+            write = self._submit(battle, visitor_key, NewJudgement(position=ballot, kind=Kind.UNDO), forget)
+        settle(write)
+
+    def remark(
+        self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
+    ) -> None:
+        """Say why; the last remark counts."""
+        found = {side: reasons_of(reasons.get(side, ()), side) for side in SIDES}
+        if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
+            raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
+        body = {"reasons": found, "comment": clean_text(comment).strip()}
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            if battle.outcome is None:
+                raise RequestError("reasons", "are taken after the vote")
+            _check_ballot(battle, ballot)
+            row = NewJudgement(position=ballot, kind=Kind.REMARK, body=body)
+            write = self._submit(battle, visitor_key, row, lambda: None)
+        settle(write)
+
+    def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
+        """Append a row; to be waited for outside of the battle's lock, so that it can be looked at meanwhile."""
+        write = self._store.judge_battle(visitor_key, battle.id, new)
+        battle.pending = write, then
+        return write
+
+
+def refuse_judged(battle: Battle) -> None:
+    """Raise RequestError where a vote, or anything before it, comes too late."""
+    if battle.is_void:
+        raise RequestError("vote", _FAILED)
+    if battle.is_skipped:
+        raise RequestError("vote", "this battle was skipped")
+    if battle.outcome is not None:
+        told = "the names have been told" if battle.is_told else "take the vote back first"
+        raise RequestError("vote", f"you have judged this battle already; {told}")
+
+
+def _check_ballot(battle: Battle, ballot: int) -> None:
+    if ballot != battle.num_rows:
+        raise RequestError("ballot", "this battle has been judged meanwhile; look at it again")
+
+
+def _judged(battle: Battle) -> str:
+    """What makes a second vote a duplicate."""
+    names = sorted(one.name for one in battle.pair.values())
+    return "\n".join([*names, *(turn.prompt for turn in battle.turns)])

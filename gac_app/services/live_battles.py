@@ -1,0 +1,68 @@
+"""The battles in memory, each to be had by its owner alone."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.battles import Battle
+
+KEPT_BATTLES = 128  # those begun first go, as far as they are over
+
+
+class LiveBattles:
+    """Battles of this process, oldest first."""
+
+    def __init__(self) -> None:
+        self._battles: OrderedDict[str, Battle] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, battle: Battle) -> None:
+        with self._lock:
+            self._battles[battle.id] = battle
+            over = [one.id for one in self._battles.values() if one.last.over.is_set()]
+            for battle_id in over[: max(0, len(self._battles) - KEPT_BATTLES)]:
+                del self._battles[battle_id]
+
+    def find(self, owner: str, battle_id: str) -> Battle:
+        """Raises NotFoundError for another's battle as for none."""
+        with self._lock:
+            battle = self._battles.get(battle_id)
+        if battle is None or not hmac.compare_digest(battle.owner, owner):
+            raise NotFoundError("there is no such battle")
+        return battle
+
+    @contextmanager
+    def changing(self, owner: str, battle_id: str) -> Iterator[Battle]:
+        """One change of a battle at a time. Raises RequestError while the database has not taken the last one."""
+        battle = self.find(owner, battle_id)
+        with battle.lock:
+            if not battle.note_row():
+                raise RequestError("vote", "the database is busy and has not taken the last one yet; please wait")
+            yield battle
+
+    def get(self, battle_id: str) -> Battle | None:
+        """Whosever it is: for the server itself."""
+        with self._lock:
+            return self._battles.get(battle_id)
+
+    def all(self) -> list[Battle]:
+        with self._lock:
+            return list(self._battles.values())
+
+    def untold(self) -> frozenset[str]:
+        """The ids of those whose vote may still be taken back: whatever tells of it would tell the names."""
+        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.pending))
+
+    def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:
+        """An owner's battle of that id, or all of theirs, which nobody finds any more."""
+        with self._lock:
+            own = [one for one in self._battles.values() if hmac.compare_digest(one.owner, owner)]
+            found = [one for one in own if battle_id in (None, one.id)]
+            for battle in found:
+                del self._battles[battle.id]
+        return found

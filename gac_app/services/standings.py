@@ -1,0 +1,118 @@
+"""The leaderboard over the stored votes, which are read again when they have changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gac_app.services.live_runs import owner_of
+from gac_app.storage import Store
+
+if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
+    from gac_app.arena.leaderboard import Leaderboard
+    from gac_app.arena.votes import Source, VoteFilter, Votes
+
+_SHARE = 0.1  # of the time, that may be spent on reading votes anew
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What there is to filter by."""
+
+    languages: tuple[str, ...]
+    configs: tuple[str, ...]
+
+
+class Standings:
+    """Votes as columns, kept until they change; many votes are not read again at every new one.
+
+    Args:
+        listed: today's contestants.
+        min_votes: a contestant with fewer is not rated.
+        untold: gives the ids of battles whose votes may still be taken back, and do not count before.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        listed: Sequence[str],
+        min_votes: int,
+        untold: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        self._store = store
+        self._listed = tuple(listed)
+        self._min_votes = min_votes
+        self._untold = untold
+        self._kept: Votes | None = None
+        self._version: tuple[Any, ...] = ()
+        self._read_at = self._read_s = 0.0
+        self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
+        self._lock = threading.Lock()
+
+    def leaderboard(
+        self, visitor_key: str, wanted: VoteFilter | None = None, *, own: bool = False, controls_style: bool = False
+    ) -> Leaderboard:
+        """Everybody's votes rated, blind ones of people unless `wanted` says otherwise.
+
+        Args:
+            own: the visitor's own votes alone.
+            controls_style: with the look of the answers taken out.
+        """
+        from gac_app.arena.leaderboard import leaderboard_of
+        from gac_app.arena.votes import VoteFilter
+
+        owner_of(visitor_key)
+        votes = self._read(self._untold(), visitor_key) if own else self._votes()
+        found = votes.filtered(wanted or VoteFilter())
+        return leaderboard_of(found, self._listed, min_votes=self._min_votes, controls_style=controls_style)
+
+    def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
+        """The leaderboard of one source, for the command line."""
+        from gac_app.arena.leaderboard import leaderboard_of
+        from gac_app.arena.votes import VoteFilter
+
+        votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
+        return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
+
+    def choices(self) -> Choices:
+        votes = self._votes()
+        return Choices(tuple(sorted(votes.languages)), votes.configs)
+
+    def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
+        """The blind votes of every pair, and ratings as far as they can be told."""
+        from gac_app.arena.ratings import is_connected, rate
+        from gac_app.arena.votes import VoteFilter
+
+        votes = self._votes()
+        if self._drawing is None or self._drawing[0] is not votes:
+            wins_CC = votes.filtered(VoteFilter(has_flagged=True)).wins_CC()
+            meetings_CC = wins_CC + wins_CC.T
+            num_votes = {
+                frozenset((left, right)): int(meetings_CC[row, column])
+                for row, left in enumerate(votes.names)
+                for column, right in enumerate(votes.names[:row])
+            }
+            ratings = rate(wins_CC).tolist() if is_connected(meetings_CC) else []
+            self._drawing = votes, num_votes, dict(zip(votes.names, ratings, strict=bool(ratings)))
+        return self._drawing[1:]
+
+    def _votes(self, *, is_fresh: bool = False) -> Votes:
+        with self._lock:
+            untold = self._untold()
+            version = (*self._store.votes_version(), untold)
+            is_due = is_fresh or time.monotonic() > self._read_at + self._read_s / _SHARE
+            if self._kept is None or (version != self._version and is_due):
+                started = time.monotonic()
+                self._kept, self._version = self._read(untold), version
+                self._read_at = time.monotonic()
+                self._read_s = self._read_at - started
+            return self._kept
+
+    def _read(self, untold: frozenset[str], visitor_key: str = "") -> Votes:
+        from gac_app.arena.votes import votes_of
+
+        rows = self._store.votes(visitor_key)
+        return votes_of((row for row in rows if row.battle_id not in untold), self._listed)

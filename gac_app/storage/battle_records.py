@@ -1,0 +1,79 @@
+"""The values of battles that go into the store and come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBattle:
+    """A battle about to start.
+
+    Attributes:
+        battle_id: made by the caller (uuid4 hex).
+        visitor_key: only its hash is stored.
+        run_id: the visitor's run whose vote implies it, if one does; then it is sealed with that run's key.
+        left, right: names of the contestants.
+        body: JSON-able; sealed.
+    """
+
+    battle_id: str
+    visitor_key: str
+    left: str
+    right: str
+    body: Mapping[str, Any]
+    origin: str
+    is_blind: bool
+    language: str = ""
+    config_hash: str = ""
+    status: str = "running"
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJudgement:
+    """A row to append. `position` is how many rows the battle has: whoever counts otherwise is refused."""
+
+    position: int
+    kind: str
+    outcome: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBattle:
+    """A battle with its judgements in order, as exports tell it; `visitor` is a pseudonym that databases share."""
+
+    battle_id: str
+    visitor: str
+    run_id: str | None
+    origin: str
+    is_blind: bool
+    left: str
+    right: str
+    language: str
+    config_hash: str
+    status: str
+    created_at: str
+    body: Mapping[str, Any]
+    judgements: tuple[Mapping[str, Any], ...]
+
+
+class VoteRow(NamedTuple):
+    """A vote that stands, with nothing sealed."""
+
+    battle_id: str
+    visitor_id: int
+    left: str
+    right: str
+    outcome: str
+    origin: str
+    is_blind: bool
+    language: str
+    config_hash: str
+    created_at: datetime
+    facts: bytes

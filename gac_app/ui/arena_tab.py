@@ -1,0 +1,234 @@
+"""The Arena tab: a prompt, two anonymous answers, a vote, then the names; and the visitor's own battles.
+
+Its value is the text of `battle_lines.BattleLines`, or `{"error", "at"}`; its events `start`, `next`, `follow` carry
+the visitor's key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.arena.formats import Format
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.decoding.trace.events import TokenEvent
+from gac_app.errors import GacError, NotFoundError, without_folders
+from gac_app.services.exports import content_of
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.battle_lines import LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.inspection import describe_step
+from gac_app.ui.records import token_record
+from gac_app.ui.requests import Fields, Reply, client_here, is_heard, page_json, replying
+
+if TYPE_CHECKING:
+    from gac_app.services.arena import ArenaService
+    from gac_app.services.battle_views import BattleView
+    from gac_app.storage import StoredBattle
+
+PERIOD_S = 1 / 12  # between two updates
+TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
+MAX_LISTED = 100  # of a visitor's own battles
+_SCRIPTS = (
+    "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
+    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
+    "arena",
+)  # fmt: skip
+_STREAMED: dict[str, Any] = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "concurrency_id": "runs",  # the service has a queue of its own: in Gradio's none waits
+    "concurrency_limit": None,
+    "trigger_mode": "multiple",
+}
+
+
+def build_arena(arena: ArenaService, member_names: tuple[str, ...], *, is_public: bool) -> gr.HTML:
+    """The tab's one component.
+
+    Args:
+        is_public: consent is asked for, before anything is kept.
+    """
+    page = gr.HTML(
+        value="",
+        html_template=markup_of("arena").replace('data-public="off"', f'data-public="{"on" if is_public else "off"}"'),
+        js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it",)),
+        server_functions=arena_functions(arena, member_names),
+        apply_default_css=False,
+        elem_id="gac-arena",
+    )
+    handlers = ArenaHandlers(arena)
+    page.start(handlers.start, outputs=page, **_STREAMED)
+    page.next(handlers.next, outputs=page, **_STREAMED)
+    page.follow(handlers.follow, outputs=page, **_STREAMED)
+    return page
+
+
+class ArenaHandlers:
+    """Gradio event handlers that stream a battle; errors become the value."""
+
+    def __init__(self, arena: ArenaService) -> None:
+        self._arena = arena
+
+    async def start(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Begin a battle; with `again`, the id of an earlier one with this prompt, of two others."""
+        client = client_here()
+
+        def begin(fields: Fields) -> BattleView:
+            prompt, again = fields.text("prompt", MAX_PROMPT_CHARS), fields.text("again")
+            consents = fields.flag("consents")
+            start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
+            try:
+                return start(again=again)
+            except NotFoundError:  # not in memory any more
+                return start()
+
+        async for value in self._stream(event, begin):
+            yield value
+
+    async def next(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Go on with the conversation of a battle."""
+
+        def begin(fields: Fields) -> BattleView:
+            prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+            return self._arena.next_turn(fields.visitor_key, fields.text("battle"), prompt)
+
+        async for value in self._stream(event, begin):
+            yield value
+
+    async def follow(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Show a battle as it stands, or goes on."""
+
+        def find(fields: Fields) -> BattleView:
+            return self._arena.look(fields.visitor_key, fields.text("battle"))
+
+        async for value in self._stream(event, find):
+            yield value
+
+    async def _stream(self, event: gr.EventData, begin: Callable[[Fields], BattleView]) -> AsyncIterator[str]:
+        if not await is_heard():
+            return
+        try:
+            fields = Fields(event._data)
+            view = await asyncio.to_thread(begin, fields)
+            lines = BattleLines(view)
+            yield lines.value(view)
+            if view.phase in LIVE:
+                # The block ends too when the page closes.
+                with self._arena.following(fields.visitor_key, view.id):
+                    while view.phase in LIVE:
+                        await asyncio.sleep(PERIOD_S)
+                        view = await asyncio.to_thread(self._arena.look, fields.visitor_key, view.id)
+                        yield lines.value(view)
+        except GacError as error:
+            yield _refusal(error)
+
+
+def _refusal(error: GacError) -> str:
+    # The clock makes two equal ones differ, so that the second is shown too.
+    return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
+
+
+def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:
+    """What the script asks for, by the functions' names."""
+
+    @replying
+    def look_battle(fields: Fields) -> Reply:
+        return _seen(arena.look(fields.visitor_key, fields.text("battle")))
+
+    @replying
+    def seen_battle(fields: Fields) -> Reply:
+        arena.note_seen(fields.visitor_key, fields.text("battle"))
+        return {}
+
+    @replying
+    def stop_battle(fields: Fields) -> Reply:
+        arena.stop(fields.visitor_key, fields.text("battle"))
+        return {}
+
+    @replying
+    def skip_battle(fields: Fields) -> Reply:
+        return _seen(arena.skip(fields.visitor_key, fields.text("battle")))
+
+    @replying
+    def vote_battle(fields: Fields) -> Reply:
+        battle, ballot = fields.text("battle"), fields.number("ballot")
+        return _seen(arena.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
+
+    @replying
+    def undo_battle(fields: Fields) -> Reply:
+        return _seen(arena.undo(fields.visitor_key, fields.text("battle"), fields.number("ballot")))
+
+    @replying
+    def reveal_battle(fields: Fields) -> Reply:
+        return _seen(arena.reveal(fields.visitor_key, fields.text("battle")))
+
+    @replying
+    def remark_battle(fields: Fields) -> Reply:
+        reasons = {side: fields.texts(side, len(Reason)) for side in SIDES}
+        comment, ballot = fields.text("comment", MAX_COMMENT_CHARS), fields.number("ballot")
+        return _seen(arena.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
+
+    @replying
+    def battle_tokens(fields: Fields) -> Reply:
+        side = _side(fields)
+        stream, settings = arena.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
+        is_alone = bool(fields.text("member"))
+        tokens = [
+            token_record(event, member_names, not is_alone) for event in stream.events if isinstance(event, TokenEvent)
+        ]
+        run = {name: getattr(settings, name) for name in ("mode", "gate", "threshold")}
+        return {"tokens": tokens, "members": list(member_names), **run}
+
+    @replying
+    def inspect_answer(fields: Fields) -> Reply:
+        battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
+        steps, settings = arena.steps(fields.visitor_key, battle, turn, _side(fields), position)
+        return describe_step(steps, position, settings)
+
+    @replying
+    def own_battles(fields: Fields) -> Reply:
+        battles = [_row(battle) for battle in arena.own(fields.visitor_key)]
+        return {"battles": battles[: -MAX_LISTED - 1 : -1], "num": len(battles)}
+
+    @replying
+    def save_battles(fields: Fields) -> Reply:
+        wanted = Format(fields.choice("format", TEXT_FORMATS))
+        content = content_of(arena.own(fields.visitor_key), wanted)
+        return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
+
+    @replying
+    def delete_battle(fields: Fields) -> Reply:
+        arena.delete(fields.visitor_key, fields.text("battle"))
+        return {}
+
+    return [
+        look_battle, seen_battle, stop_battle, skip_battle, vote_battle, undo_battle, reveal_battle, remark_battle,
+        battle_tokens, inspect_answer, own_battles, save_battles, delete_battle,
+    ]  # fmt: skip
+
+
+def _side(fields: Fields) -> Side:
+    return "left" if fields.choice("side", SIDES) == "left" else "right"
+
+
+def _seen(view: BattleView) -> Reply:
+    return {"state": state_of(view), "texts": texts_of(view)}
+
+
+def _row(battle: StoredBattle) -> Reply:
+    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
+    return {
+        "id": battle.battle_id,
+        "prompt": battle.body["turns"][0]["prompt"] if battle.body["turns"] else "",
+        "turns": len(battle.body["turns"]),
+        "created_at": battle.created_at,
+        "names": [battle.left, battle.right],
+        "outcome": votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else "",
+        "is_blind": battle.is_blind,
+    }

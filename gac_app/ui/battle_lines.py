@@ -1,0 +1,104 @@
+r"""A battle -> the lines that the Arena's script reads (static/js/stream.js takes them apart).
+
+One JSON value a line, append-only:
+
+    {"run": {"id", "nonce", "prompt", "turns": [{"prompt", "left", "right"}]}}     first; starts the cards afresh
+    [side, text]                                                                   what is new; 0 = left, 1 = right
+    {"state": {...}}                                                               whenever something of it changed
+
+Nothing here names a contestant before the view does.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gac_app.arena.outcomes import SIDES
+from gac_app.config import Settings
+from gac_app.ui.requests import page_json
+from gac_app.ui.wording import settings_in_words
+
+if TYPE_CHECKING:
+    from gac_app.services.battle_views import BattleView, ContestantView
+
+LIVE = ("waiting", "answering")  # phases of which more is to come
+
+
+class BattleLines:
+    """The lines of a battle's last turn, growing with it."""
+
+    def __init__(self, view: BattleView) -> None:
+        self._num_sent = [0, 0]
+        self._state = ""
+        earlier = [
+            {"prompt": turn.prompt, "left": turn.left.text, "right": turn.right.text} for turn in view.turns[:-1]
+        ]
+        header = {"id": view.id, "nonce": secrets.token_hex(4), "prompt": view.turns[-1].prompt, "turns": earlier}
+        self._text = _line({"run": header})
+
+    def value(self, view: BattleView) -> str:
+        """All lines up to `view`, which is of the same turn."""
+        for index, text in enumerate(texts_of(view)):
+            new = text[self._num_sent[index] :]
+            if new:
+                self._num_sent[index] = len(text)
+                self._text += _line([index, new])
+        state = json.dumps(state_of(view), sort_keys=True)
+        if state != self._state:
+            self._state = state
+            self._text += _line({"state": state_of(view)})
+        return self._text
+
+
+def texts_of(view: BattleView) -> list[str]:
+    """What is to be seen of the last turn: left, right."""
+    last = view.turns[-1]
+    return [last.left.text, last.right.text]
+
+
+def state_of(view: BattleView) -> dict[str, Any]:
+    """Everything of a battle but its text."""
+    last = view.turns[-1]
+    told = view.contestants
+    return {
+        "id": view.id,
+        "phase": view.phase,
+        "place": view.queue_place,
+        "ballot": view.ballot,
+        "may_vote": view.may_vote,
+        "outcome": view.outcome,
+        "undo_left_s": round(view.undo_left_s, 1),
+        "is_saving": view.is_saving,
+        "message": view.message,
+        "is_over": [last.left.is_over, last.right.is_over],
+        "is_cut": [last.left.is_cut, last.right.is_cut],
+        "contestants": [_contestant(told[side]) for side in SIDES] if told else None,
+    }
+
+
+def _contestant(one: ContestantView) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "member": one.member,
+        "settings": "" if one.member else _settings(one),
+        "seconds": one.seconds,
+        "tokens": one.num_tokens,
+        "ensembled": one.num_ensembled,
+        "forwards": one.num_forwards,
+    }
+
+
+def _settings(one: ContestantView) -> str:
+    """In words; those of an older version may have none."""
+    try:
+        return settings_in_words(Settings.model_validate(one.settings))
+    except ValidationError:
+        return ""
+
+
+def _line(value: Any) -> str:
+    return page_json(value, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -1,0 +1,105 @@
+"""The Leaderboard tab: what the votes say of the contestants, filtered, with what they cost.
+
+Nothing is computed before the tab is looked at: its script sends `wanted`, and gets the standings and two charts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, get_args
+
+import gradio as gr
+from gradio.components.plot import PlotData
+
+from gac_app.charts import Rated, Spec, rated_costs
+from gac_app.errors import GacError, without_folders
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.requests import Fields, Reply, page_json
+
+if TYPE_CHECKING:
+    from gac_app.arena.leaderboard import Leaderboard, Standing
+    from gac_app.arena.votes import VoteFilter
+    from gac_app.services.arena import ArenaService
+
+TURNS = ("", "one", "several")
+_COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class LeaderboardTab:
+    """Builds the tab inside the current Blocks."""
+
+    def __init__(self, arena: ArenaService, min_votes: int) -> None:
+        self._arena, self._min_votes = arena, min_votes
+        board = gr.HTML(
+            value="",
+            html_template=markup_of("leaderboard"),
+            js_on_load=script_of("leaderboard"),
+            apply_default_css=False,
+            elem_id="gac-leaderboard",
+        )
+        with gr.Row(elem_id="gac-rated-plots", elem_classes="gac-plots"):
+            plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in _COSTS]
+        board.wanted(self.show, outputs=[board, *plots], **_QUIET)
+
+    def show(self, event: gr.EventData) -> list[Any]:
+        """The outputs: the standings of the votes that were asked for, or an error."""
+        try:
+            fields = Fields(event._data)
+            standings = self._arena.standings
+            board = standings.leaderboard(
+                fields.visitor_key,
+                filter_of(fields),
+                own=fields.flag("own"),
+                controls_style=fields.flag("controls_style"),
+            )
+            choices = standings.choices()
+        except GacError as error:
+            return [page_json({"error": without_folders(str(error))}), *[gr.skip() for _ in _COSTS]]
+        told = {"min_votes": self._min_votes, "languages": choices.languages, "configs": choices.configs}
+        drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]
+        hidden = [gr.Plot(value=None, visible=False) for _ in _COSTS[len(drawn) :]]
+        return [page_json({**_board(board), **told}), *drawn, *hidden]
+
+
+def filter_of(fields: Fields) -> VoteFilter:
+    """Which votes were asked for. Raises RequestError."""
+    from gac_app.arena.votes import Source, VoteFilter
+
+    return VoteFilter(
+        source=fields.choice("source", get_args(Source)),  # type: ignore[arg-type]
+        language=fields.text("language"),
+        min_chars=fields.number("min_chars"),
+        max_chars=fields.number("max_chars"),
+        turns=fields.choice("turns", TURNS),  # type: ignore[arg-type]
+        since=fields.time("since"),
+        before=fields.time("before"),
+        config_hash=fields.text("config"),
+        has_flagged=fields.flag("has_flagged"),
+    )
+
+
+def charts(board: Leaderboard) -> list[Spec]:
+    """Rating over cost, of those that have both; none for fewer than two."""
+    plots = []
+    for field, label in _COSTS:
+        points = [found for one in board.standings if (found := _rated(one, field))]
+        if len(points) > 1:
+            plots.append(rated_costs(label, points))
+    return plots
+
+
+def _rated(one: Standing, cost: str) -> Rated | None:
+    value = getattr(one, cost)
+    if value is None or one.rating is None or one.low is None or one.high is None:
+        return None
+    return Rated(one.name, value, one.rating, one.low, one.high)
+
+
+def _board(board: Leaderboard) -> Reply:
+    return {
+        **asdict(board),
+        "standings": [asdict(one) for one in board.standings],
+        "left_bias": board.left_bias and asdict(board.left_bias),
+    }

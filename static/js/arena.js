@@ -1,0 +1,249 @@
+// The Arena: its component's value -> two cards, the vote, the names. `element`, `server`, `trigger`, `props` and `watch`
+// are Gradio's.
+
+const BATTLE = "gac.battle", CONSENT = "gac.consent"; // what the browser keeps: the battle shown last, and consent
+const PHONE = matchMedia("(max-width: 640px)");
+const SAVING_MS = 1500, SILENT_MS = 20_000;
+const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
+
+class Arena {
+  constructor(root) {
+    Object.assign(this, { root, run: null, state: null, isBusy: false });
+    this.part = (name) => root.querySelector(`.gac-${name}`);
+    this.form = this.part("arena-form");
+    this.reader = new StreamReader((run) => this.start(run), (line) => this.take(line));
+    this.votes = new BattleVotes(this.part("arena-bar"), {
+      onVote: (outcome) => this.call("vote_battle", { outcome }),
+      onUndo: () => this.call("undo_battle"),
+      onReveal: () => this.call("reveal_battle"),
+      onLate: () => this.call("look_battle"),
+      onStop: () => this.call("stop_battle"),
+      onSkip: () => this.call("skip_battle"),
+      onAgain: () => this.again(),
+    });
+    this.reasons = new BattleReasons(this.part("arena-reasons"), async (fields) => (await this.call("remark_battle", fields, true)).error);
+    this.own = new BattleList(this.part("arena-own"), (name, fields = {}) => this.ask(name, fields), {
+      onOpen: (battle) => this.send("follow", { battle }),
+      onDeleted: (battle) => { if (battle === this.run?.id) this.start(null); },
+    });
+    this.told = new BattleTold(this);
+    this.listen();
+    this.showViews();
+    this.refresh();
+  }
+
+  listen() {
+    const box = this.form.elements.prompt, consents = this.form.elements.consents;
+    consents.checked = this.root.dataset.public === "on" && readKept(CONSENT, false);
+    consents.addEventListener("change", () => writeKept(CONSENT, consents.checked));
+    this.part("arena-consent").hidden = this.root.dataset.public !== "on";
+    const grow = () => { box.style.height = "auto"; box.style.height = `${box.scrollHeight}px`; };
+    box.addEventListener("input", grow);
+    box.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.form.requestSubmit();
+    });
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit(box.value);
+      grow();
+    });
+  }
+
+  async ask(name, fields = {}) {
+    return answerTo(server[name]({ key: visitorKey(), ...fields }));
+  }
+
+  /** Do something about the battle that is shown, and show what came of it; the reply. `isQuiet`: errors are the caller's. */
+  async call(name, fields = {}, isQuiet = false) {
+    if (!isQuiet && this.isCalling) return {};
+    this.isCalling ||= !isQuiet;
+    const { id } = this.run, reply = await this.ask(name, { battle: id, ballot: this.state.ballot, ...fields });
+    if (!isQuiet) {
+      this.isCalling = false;
+      this.say(reply.error ?? "");
+      if (reply.error) this.catchUp(id);
+    }
+    if (this.run?.id === id && reply.state) {
+      this.cards.forEach((card, index) => card.answer.extendTo(reply.texts[index]));
+      this.show(reply.state);
+      // An early vote was taken back: the rest of what came till then is still to be shown.
+      if (name === "undo_battle" && LIVE.includes(reply.state.phase)) this.send("follow", { battle: id });
+    }
+    return reply;
+  }
+
+  /** Something was refused: see how the battle stands, and wait for a database that is busy. */
+  async catchUp(battle) {
+    const reply = await this.ask("look_battle", { battle });
+    if (this.run?.id !== battle || !reply.state) return;
+    this.show(reply.state);
+    if (reply.state.is_saving) setTimeout(() => this.catchUp(battle), SAVING_MS);
+  }
+
+  // ---- what people ask for
+
+  get isOpen() {
+    return Boolean(this.state) && UNJUDGED.includes(this.state.phase);
+  }
+
+  submit(prompt) {
+    if (this.isBusy || (this.state && LIVE.includes(this.state.phase))) return;
+    if (this.isOpen) this.send("next", { battle: this.run.id, prompt });
+    else this.begin({ prompt, again: "" });
+  }
+
+  /** The battle's prompt, answered by two others; without a vote this one is given up. */
+  async again() {
+    if (this.isBusy) return;
+    if (this.isOpen && (await this.call("skip_battle")).error) return;
+    this.begin({ prompt: this.run.turns[0]?.prompt ?? this.run.prompt, again: this.run.id });
+  }
+
+  begin(fields) {
+    this.send("start", { ...fields, consents: this.form.elements.consents.checked });
+  }
+
+  send(event, fields) {
+    this.isBusy = true;
+    this.say("");
+    this.reasons.flush();
+    this.refresh();
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.giveUp(), SILENT_MS);
+    const all = { key: visitorKey(), ...fields };
+    if (event === "start") trigger("start", all);
+    else if (event === "next") trigger("next", all);
+    else trigger("follow", all);
+  }
+
+  /** Nothing came: the host refused, or is gone. */
+  giveUp() {
+    if (!this.isBusy) return;
+    this.isBusy = false;
+    this.say(t("server.silent"));
+    this.refresh();
+  }
+
+  // ---- what comes from the server
+
+  feed(value) {
+    const refusal = value.startsWith('{"error"') ? parseJson(value, null) : null;
+    if (!refusal) return this.reader.feed(value);
+    this.isBusy = false;
+    this.say(refusal.error);
+    if (!this.run) writeKept(BATTLE, "");
+    this.refresh();
+  }
+
+  start(run) {
+    const isNext = run && run.id === this.run?.id;
+    Object.assign(this, { run, state: null, isBusy: false });
+    this.told.clear();
+    this.root.dataset.state = run ? "battle" : "empty";
+    this.part("arena-stage").hidden = !run;
+    this.part("arena-about").hidden = Boolean(run);
+    this.votes.show(null);
+    if (!isNext) this.part("arena-reasons").hidden = true;
+    writeKept(BATTLE, run?.id ?? "");
+    if (!run) return this.refresh();
+    this.part("arena-asked").textContent = run.prompt;
+    this.cards = SIDES.map((_, index) => new BattleCard(index, run.turns, run.prompt));
+    this.part("arena-cards").replaceChildren(...this.cards.map((card) => card.root));
+    this.form.elements.prompt.value = "";
+    if (["gate", "winner", "confidence"].includes(this.root.dataset.view)) this.setView("plain");
+    this.showViews();
+    if (PHONE.matches && !run.turns.length) this.part("arena-asked").scrollIntoView(); // both cards in sight
+  }
+
+  take(line) {
+    if (Array.isArray(line)) this.cards[line[0]].answer.append(line[1]);
+    else if (line.state) this.show(line.state);
+  }
+
+  /** All lines that came are taken: write them. */
+  flush() {
+    if (!this.run || !this.state) return;
+    for (const card of this.cards) {
+      card.show(this.state);
+      card.flush();
+    }
+  }
+
+  show(state) {
+    const before = this.state;
+    // An older state may come later, by another way.
+    if (before && (state.ballot < before.ballot || before.phase === "revealed")) return;
+    if (!before && LIVE.includes(state.phase)) server.seen_battle({ key: visitorKey(), battle: state.id });
+    this.state = state;
+    for (const card of this.cards) card.show(state);
+    this.votes.show(state);
+    const isJudged = ["voted", "revealed"].includes(state.phase);
+    if (isJudged) this.reasons.start(state.id);
+    this.part("arena-reasons").hidden = !isJudged;
+    this.refresh();
+    this.flush();
+    if (state.contestants && !before?.contestants) this.told.reveal(state.contestants);
+    if (state.contestants || state.phase === "skipped") this.own.refresh();
+  }
+
+  // ---- how it looks
+
+  /** Before the names are told nothing shows tokens. */
+  showViews(isTold = false) {
+    const views = isTold ? VIEWS : ["plain", "rendered"], { view } = this.root.dataset;
+    this.part("arena-views").replaceChildren(...views.map((id) => h("label", { title: t(`view.${id}.title`) },
+      h("input", { type: "radio", name: "gac-arena-view", value: id, checked: id === view, onchange: () => this.setView(id) }), h("span", { text: t(`view.${id}`) }))));
+  }
+
+  setView(view) {
+    this.root.dataset.view = view;
+    this.told.painter.show(view);
+    for (const card of this.cards ?? []) for (const answer of card.answers) answer.render(true);
+  }
+
+  say(text) {
+    const note = this.part("arena-note");
+    note.textContent = text && sentence(text);
+    note.hidden = !text;
+  }
+
+  refresh() {
+    const { state, form } = this, isLive = Boolean(state) && LIVE.includes(state.phase);
+    const send = form.querySelector("button");
+    send.textContent = t(this.isOpen ? "arena.go-on" : "arena.start");
+    send.disabled = this.isBusy || isLive;
+    form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
+    this.part("arena-hint").textContent = this.isOpen ? t("arena.hint.next") : "";
+    this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
+  }
+
+  words({ phase, place, is_saving: isSaving }) {
+    if (isSaving) return t("arena.saving");
+    if (phase === "waiting") return place ? t("status.queue", { place }) : t("status.starting");
+    return { answering: t("arena.answering"), answered: t("arena.answered"), voted: t("arena.names-soon"), revealed: t("arena.told") }[phase] ?? "";
+  }
+}
+
+const arena = new Arena(element.querySelector(".gac-arena"));
+let isPending = false;
+function update() {
+  if (isPending) return;
+  isPending = true;
+  requestAnimationFrame(() => {
+    isPending = false;
+    arena.feed(props.value ?? "");
+    arena.flush();
+  });
+}
+watch("value", update);
+
+const kept = readKept(BATTLE, "");
+if (typeof kept === "string" && kept) onLoaded(() => { if (!arena.run) arena.send("follow", { battle: kept }); });
+
+Object.assign(window.gac, {
+  /** The tab is chosen: what is painted is its own again. */
+  showArena() { arena.told.painter.show(arena.root.dataset.view); arena.own.refresh(); },
+  clearArena() { arena.start(null); arena.own.refresh(); },
+});

@@ -1,0 +1,108 @@
+// The Leaderboard: asks for the standings when it is looked at or a filter changes, and draws them.
+
+const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
+const part = (name) => root.querySelector(`.gac-rank-${name}`);
+const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000;
+
+const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
+const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
+
+function ask() {
+  const { source, turns, chars, language, config, from, to, own, has_flagged: flagged, controls_style: style } = form.elements;
+  const [, least, most] = LENGTH.exec(chars.value);
+  root.setAttribute("aria-busy", "true");
+  trigger("wanted", {
+    key: visitorKey(), source: source.value, turns: turns.value, min_chars: Number(least), max_chars: Number(most), language: language.value,
+    config: config.value, since: startOf(from.value), before: endOf(to.value), own: own.checked, has_flagged: flagged.checked, controls_style: style.checked,
+  });
+}
+
+/** Offer what votes have, and keep the choice. */
+function offer(name, values, label = (value) => value) {
+  const field = form.elements[name], before = field.value, [any] = field.options;
+  field.replaceChildren(any, ...values.map((value) => h("option", { value, text: label(value) })));
+  field.value = [...field.options].some((option) => option.value === before) ? before : "";
+  field.closest("label").hidden = values.length < 2;
+}
+
+const languageName = (code) => { try { return new Intl.DisplayNames([LOCALE], { type: "language" }).of(code) ?? code; } catch { return code; } };
+
+function draw() {
+  const board = parseJson(props.value, null);
+  if (!board) return;
+  root.removeAttribute("aria-busy");
+  if (board.error) {
+    part("note").textContent = said(board.error);
+    return;
+  }
+  offer("language", board.languages.filter(Boolean), languageName);
+  offer("config", board.configs);
+  const counts = [t("rank.votes.n", { n: board.num_votes }), t("rank.sessions.n", { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
+  part("note").replaceChildren(...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
+  part("table").hidden = !board.standings.length;
+  part("table").replaceChildren(standingsOf(board));
+  part("more").replaceChildren(...[biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+}
+
+function standingsOf({ standings, min_votes: minVotes, problem }) {
+  const rated = standings.filter((one) => one.rating !== null);
+  const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
+  const columns = ["rank.rank", "rank.name", "rank.rating", "rank.interval", "rank.votes", "rank.record", "rank.passes", "rank.ms"];
+  return h("table", {},
+    h("thead", {}, h("tr", {}, ...columns.map((key) => h("th", { scope: "col", text: t(key) })))),
+    h("tbody", {}, ...standings.map((one) => {
+      const lacks = Math.max(0, minVotes - one.num_votes);
+      const shown = one.rating === null ? [h("td", { class: "gac-small", colspan: 2, text: lacks ? t("rank.lacks", { n: lacks }) : problem ? t("rank.waits") : "" })]
+        : [h("td", {}, h("b", { text: number(one.rating) })), h("td", {}, intervalBar(one, low, high))];
+      return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
+        h("td", { text: one.rank === null ? "" : one.rank_low === one.rank_high ? `${one.rank}` : `${one.rank} (${one.rank_low}–${one.rank_high})` }),
+        h("th", { scope: "row" }, h("bdi", { text: one.name }), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
+        ...shown, h("td", { text: number(one.num_votes) }),
+        h("td", { text: `${one.num_wins} / ${one.num_ties} / ${one.num_losses} / ${one.num_both_bad}` }),
+        h("td", { text: one.passes_per_token === null ? "" : number(one.passes_per_token, 2) }),
+        h("td", { text: one.ms_per_token === null ? "" : number(one.ms_per_token, 1) }));
+    })));
+}
+
+/** A 95 % interval on the scale of all, and in figures. */
+function intervalBar(one, low, high) {
+  const place = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50).toFixed(1);
+  return h("span", { class: "gac-interval" },
+    h("span", { class: "gac-interval-bar", "aria-hidden": "true" },
+      h("i", { style: `left:${place(one.low)}%;right:${(100 - place(one.high)).toFixed(1)}%` }), h("b", { style: `left:${place(one.rating)}%` })),
+    h("span", { text: `${number(one.low)} – ${number(one.high)}` }));
+}
+
+function biasOf({ left_bias: bias }) {
+  if (!bias) return null;
+  const isFair = bias.low <= 0.5 && bias.high >= 0.5;
+  return h("p", {}, t("rank.bias", { share: percent(bias.value), low: percent(bias.low), high: percent(bias.high) }), " ", t(isFair ? "rank.bias.fair" : "rank.bias.unfair"));
+}
+
+function effectsOf({ style_effects: effects }) {
+  const rows = Object.entries(effects);
+  if (!rows.length) return null;
+  const told = rows.map(([name, { value, low, high }]) => t("rank.effect", { name: t(`feature.${name}`), value: number(value), low: number(low), high: number(high) }));
+  return h("p", { text: `${t("rank.effects")} ${told.join(" · ")}` });
+}
+
+/** How often row won against column, of their votes. */
+function matrixOf({ names, wins, meetings }) {
+  const met = names.map((_, at) => at).filter((at) => meetings[at].some(Boolean));
+  if (met.length < 2) return null;
+  const cell = (row, column) => {
+    const num = meetings[row][column], share = num ? wins[row][column] / num : 0;
+    if (!num) return h("td", { text: row === column ? "" : "–" });
+    const title = t("rank.matrix.cell", { row: names[row], column: names[column], wins: number(wins[row][column], 1), n: num });
+    return h("td", { title, style: `--share:${(100 * share).toFixed(0)}%` }, h("span", { text: percent(share) }), h("small", { text: ` ${number(num)}` }));
+  };
+  return h("details", { open: true }, h("summary", { text: t("rank.matrix") }),
+    h("div", { class: "gac-lab-table gac-rank-matrix", tabindex: "0", role: "region", "aria-label": t("rank.matrix") }, h("table", {},
+      h("thead", {}, h("tr", {}, h("td"), ...met.map((at) => h("th", { scope: "col" }, h("bdi", { text: names[at] }))))),
+      h("tbody", {}, ...met.map((row) => h("tr", {}, h("th", { scope: "row" }, h("bdi", { text: names[row] })), ...met.map((column) => cell(row, column))))))));
+}
+
+form.addEventListener("change", ask);
+form.addEventListener("submit", (event) => event.preventDefault());
+watch("value", draw);
+window.gac.showLeaderboard = () => ask();

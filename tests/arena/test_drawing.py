@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import combinations
+
+import pytest
+
+from gac_app.arena.drawing import FLOOR, draw_pair, pair_probs
+
+NAMES = ["a", "b", "c", "d"]
+
+
+def test_pairs_are_alike_where_nothing_is_known() -> None:
+    probs = pair_probs(NAMES, {}, {})
+    assert probs == pytest.approx(dict.fromkeys(combinations(NAMES, 2), 1 / 6))
+
+
+def test_few_votes_and_close_ratings_come_first_and_every_pair_has_its_floor() -> None:
+    num_votes = {frozenset(pair): 50 for pair in combinations(NAMES, 2)} | {frozenset("ab"): 5}
+    probs = pair_probs(NAMES, num_votes, {"a": 1000, "b": 1000, "c": 1010, "d": 1800})
+    assert max(probs, key=probs.__getitem__) == ("a", "b")
+    assert probs["a", "c"] > probs["a", "d"]
+    assert min(probs.values()) >= FLOOR / 6
+    assert sum(probs.values()) == pytest.approx(1)
+
+
+def test_the_draw_evens_the_votes_out() -> None:
+    rng = random.Random(1)
+    num_votes: Counter[frozenset[str]] = Counter({frozenset("ab"): 30})
+    for _ in range(300):
+        num_votes[frozenset(draw_pair(pair_probs(NAMES, num_votes, {}), (), rng))] += 1
+    assert min(num_votes.values()) > 40
+
+
+def test_others_come_where_there_are_some() -> None:
+    rng = random.Random(1)
+    probs = pair_probs(NAMES, {}, {})
+    assert {frozenset(draw_pair(probs, "ab", rng)) for _ in range(50)} == {frozenset("cd")}
+    three = pair_probs(NAMES[:3], {}, {})
+    assert {frozenset(draw_pair(three, "ab", rng)) for _ in range(50)} == {frozenset("ac"), frozenset("bc")}
+    two = pair_probs(NAMES[:2], {}, {})
+    assert {draw_pair(two, "ab", rng) for _ in range(50)} == {("a", "b"), ("b", "a")}

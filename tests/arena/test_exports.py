@@ -1,0 +1,146 @@
+"""Every form is what its readers expect: TRL's own checks, `datasets`, a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.arena.exports import written
+from gac_app.arena.formats import Format
+from gac_app.arena.judged import Judged, judged
+from gac_app.storage import StoredBattle
+
+AT = "2026-01-01T12:00:00+00:00"
+OUTCOMES = ("left", "right", "tie", "both-bad")
+
+
+def answered(text: str, *fed: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in fed], "text": text}
+
+
+def battle(outcome: str = "left", *, shown: int = 100, comment: str = "", **changes: Any) -> StoredBattle:
+    """Two turns with a system prompt; the vote came when `shown` characters of the last were to be seen."""
+    system = ("system", "Be brief.")
+    turns = [
+        {
+            "prompt": "=1+1?",
+            "left": answered("two", system, ("user", "=1+1?")),
+            "right": answered("zwei", system, ("user", "=1+1?")),
+        },
+        {
+            "prompt": "Sure?",
+            "left": answered("Yes, it is.", system, ("user", "=1+1?"), ("assistant", "two"), ("user", "Sure?")),
+            "right": answered("@maybe", system, ("user", "=1+1?"), ("assistant", "zwei"), ("user", "Sure?")),
+        },
+    ]
+    facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": ["fast"]}
+    facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
+    rows: list[dict[str, Any]] = [
+        {"id": "1", "position": 0, "kind": "vote", "outcome": outcome, "facts": facts, "body": None, "created_at": AT}
+    ]
+    if comment:
+        body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
+        rows.append({**rows[0], "id": "2", "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body})
+    fields: dict[str, Any] = {
+        "battle_id": f"b-{outcome}",
+        "visitor": "v",
+        "run_id": None,
+        "origin": "people",
+        "is_blind": True,
+        "left": "Smol",
+        "right": "gate",
+        "language": "en",
+        "config_hash": "c",
+        "status": "answered",
+        "created_at": AT,
+        "body": {"turns": turns},
+        "judgements": tuple(rows),
+    }
+    return StoredBattle(**{**fields, **changes})
+
+
+def votes(*battles: StoredBattle) -> list[Judged]:
+    return list(judged(battles))
+
+
+def lines(data: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+def test_only_votes_that_stand_are_exported() -> None:
+    whole = battle()
+    undo = {**whole.judgements[0], "kind": "undo", "outcome": "", "position": 1}
+    taken_back = battle(judgements=(*whole.judgements, undo))
+    assert [vote.outcome for vote in votes(battle("tie"), taken_back, battle(judgements=()))] == ["tie"]
+
+
+def test_a_preference_has_the_same_first_prompt_and_each_side_s_conversation_as_shown() -> None:
+    (row,) = lines(written(votes(battle("right", shown=4)), Format.TRL_PREFERENCE))
+    assert row == {
+        "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "=1+1?"}],
+        "chosen": [
+            {"role": "assistant", "content": "zwei"},
+            {"role": "user", "content": "Sure?"},
+            {"role": "assistant", "content": "@may"},
+        ],
+        "rejected": [
+            {"role": "assistant", "content": "two"},
+            {"role": "user", "content": "Sure?"},
+            {"role": "assistant", "content": "Yes,"},
+        ],
+    }
+    assert written(votes(battle("tie"), battle("both-bad")), Format.TRL_PREFERENCE) == b""
+
+
+def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
+    data = written(votes(*map(battle, OUTCOMES)), Format.TRL_UNPAIRED)
+    assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]
+
+
+@pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])
+def test_trl_takes_it(wanted: Format, tmp_path: Path) -> None:
+    data_utils = pytest.importorskip("trl.data_utils")
+    datasets = pytest.importorskip("datasets")
+    path = tmp_path / "votes.jsonl"
+    path.write_bytes(written(votes(*map(battle, OUTCOMES)), wanted))
+    loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(loaded) == (2 if wanted is Format.TRL_PREFERENCE else 8)
+    assert all(map(data_utils.is_conversational, loaded))
+
+
+def test_lmsys_and_arena_rank_have_their_columns() -> None:
+    rows = json.loads(written(votes(*map(battle, OUTCOMES)), Format.LMSYS))
+    assert [row["winner"] for row in rows] == ["model_a", "model_b", "tie", "tie (bothbad)"]
+    roles = [message["role"] for message in rows[0]["conversation_b"]]
+    assert roles == ["system", "user", "assistant", "user", "assistant"]
+    assert (rows[0]["model_a"], rows[0]["anony"], rows[0]["turn"], rows[0]["tstamp"]) == ("Smol", True, 2, 1767268800.0)
+    ranked = lines(written(votes(*map(battle, OUTCOMES)), Format.ARENA_RANK))
+    assert [row["winner"] for row in ranked] == ["model_a", "model_b", "tie", "both_bad"]
+    assert set(ranked[0]) >= {"model_a", "model_b", "winner"}
+
+
+def test_csv_computes_nothing_in_a_spreadsheet() -> None:
+    found = votes(battle(comment="=HYPERLINK()"), battle("right", left="+evil", config_hash="-1"))
+    first, second = csv.DictReader(io.StringIO(written(found, Format.CSV).decode()))
+    assert (first["prompt"], first["right_text"], first["comment"]) == ("Sure?", "'@maybe", "'=HYPERLINK()")
+    assert (second["left"], second["config_hash"], second["left_ms_per_token"]) == ("'+evil", "'-1", "1.5")
+    assert (first["left_reasons"], first["flags"], first["outcome"]) == ("clear", "fast", "left")
+
+
+def test_parquet_is_read_back(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    path = tmp_path / "votes.parquet"
+    path.write_bytes(written(votes(*map(battle, OUTCOMES)), Format.PARQUET))
+    loaded = datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded["outcome"][:] == list(OUTCOMES)
+    assert loaded["left_text"][0] == "Yes, it is."
+
+
+@pytest.mark.parametrize("wanted", [one for one in Format if one is not Format.JSONL])
+def test_without_votes_there_is_an_empty_file(wanted: Format) -> None:
+    assert written([], wanted) is not None

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gac_app.arena.leaderboard import Leaderboard, leaderboard_of
+from gac_app.arena.votes import VoteFilter, votes_of
+from tests.arena.samples import AT, row, rows, simulated, true_ratings
+
+STRENGTHS = (0.0, 0.3, 0.6, 1.2)
+ONE_EACH = [1] * 2000
+ONE_ZEALOT = [300, *[5] * 340]
+
+
+def board(found: list[Any], listed: str = "abc", **options: Any) -> Leaderboard:
+    return leaderboard_of(votes_of(found, listed), listed, **{"min_votes": 5, **options})
+
+
+def test_lines_ranks_and_counts() -> None:
+    found = rows(("a", "b", 60), ("b", "a", 20), ("b", "c", 60), ("c", "b", 20), ("a", "c", 70), ("c", "a", 10))
+    found += [row("a", "b", "tie", 900), row("c", "a", "both-bad", 901)]
+    whole = board(found)
+    assert whole.problem == ""
+    assert [line.name for line in whole.standings] == ["a", "b", "c"]
+    first = whole.standings[0]
+    counts = (first.num_votes, first.num_wins, first.num_losses, first.num_ties, first.num_both_bad)
+    assert counts == (162, 130, 30, 1, 1)
+    assert first.low is not None
+    assert first.low < first.rating < first.high  # type: ignore[operator]
+    assert [(line.rank, line.rank_low, line.rank_high) for line in whole.standings] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+    assert (whole.num_votes, whole.num_sessions, whole.num_ties, whole.num_both_bad) == (242, 242, 1, 1)
+    assert whole.wins[0] == (0.0, 60.5, 70.5)
+    assert whole.meetings[0] == (0, 81, 81)
+
+
+def test_close_contestants_share_their_ranks() -> None:
+    found = rows(("a", "b", 31), ("b", "a", 30), ("a", "c", 60), ("c", "a", 5), ("b", "c", 60), ("c", "b", 5))
+    assert [(line.rank_low, line.rank_high) for line in board(found).standings] == [(1, 2), (1, 2), (3, 3)]
+
+
+def test_not_enough_votes() -> None:
+    few = board(rows(("a", "b", 2), ("b", "a", 2)))
+    assert "at least two contestants need 5 each" in few.problem
+    assert {line.rating for line in few.standings} == {None}
+    apart = board(rows(("a", "b", 6), ("b", "a", 6), ("c", "d", 6), ("d", "c", 6)), "abcd")
+    assert "have not met" in apart.problem
+    assert board([]).problem
+
+
+def test_a_newcomer_is_listed_unrated_and_who_has_left_stays() -> None:
+    found = rows(("a", "x", 30), ("x", "a", 20), ("b", "a", 2))
+    whole = board(found)
+    lines = {line.name: line for line in whole.standings}
+    assert (lines["x"].is_listed, lines["x"].rating is not None) == (False, True)
+    assert (lines["b"].num_votes, lines["b"].rating) == (2, None)
+    assert (lines["c"].num_votes, lines["c"].rating) == (0, None)
+
+
+def test_blind_votes_of_people_only_unless_asked() -> None:
+    found = [row("a", "b", "left", visitor) for visitor in range(10)]
+    found += [one._replace(origin="compare", outcome="right") for one in found]
+    found += [one._replace(origin="reference") for one in found[:3]]
+    votes = votes_of(found)
+    sizes = [len(votes.filtered(VoteFilter(source=source))) for source in ("blind", "people", "reference")]
+    assert sizes == [10, 20, 3]
+
+
+def test_filters() -> None:
+    plain = row("a", "b", turn=1, left={"chars": 100}, right={"chars": 900})
+    votes = votes_of(
+        [
+            plain,
+            row("a", "b", turn=3, left={"chars": 3000}, right={"chars": 10}),
+            row("a", "b", flags=["fast"]),
+            plain._replace(language="de"),
+            plain._replace(config_hash="d"),
+            plain._replace(created_at=AT + timedelta(days=1)),
+        ]
+    )
+    for wanted, num in (
+        (VoteFilter(), 5),
+        (VoteFilter(has_flagged=True), 6),
+        (VoteFilter(language="de"), 1),
+        (VoteFilter(language="fr"), 0),
+        (VoteFilter(config_hash="d"), 1),
+        (VoteFilter(turns="several"), 1),
+        (VoteFilter(turns="one"), 4),
+        (VoteFilter(min_chars=1000), 1),
+        (VoteFilter(max_chars=1000), 4),
+        (VoteFilter(since=AT + timedelta(hours=1)), 1),
+        (VoteFilter(before=AT + timedelta(hours=1)), 4),
+    ):
+        assert len(votes.filtered(wanted)) == num, wanted
+
+
+def test_the_bias_of_sides_has_an_interval() -> None:
+    fair = board(rows(("a", "b", 200), ("b", "a", 200))).left_bias
+    assert fair is not None
+    assert fair.low < 0.5 < fair.high
+    swayed = board(
+        [row("a", "b", "left", at) for at in range(160)] + [row("b", "a", "right", 200 + at) for at in range(40)]
+    )
+    assert swayed.left_bias is not None
+    assert swayed.left_bias.value == 0.8
+    assert swayed.left_bias.low > 0.7
+    assert board([row("a", "b", "tie")]).left_bias is None
+
+
+def test_costs_stand_beside_ratings() -> None:
+    cheap, dear = {"ms_per_token": 10, "passes_per_token": 1}, {"ms_per_token": 30, "passes_per_token": 2}
+    found = [row("a", "b", "left", at, left=cheap, right=dear) for at in range(6)]
+    found += [row("b", "a", "left", 10 + at, left=dear) for at in range(6)]
+    lines = {line.name: (line.ms_per_token, line.passes_per_token) for line in board(found, "ab").standings}
+    assert lines == {"a": (10, 1), "b": (30, 2)}
+
+
+def test_style_control_takes_length_out() -> None:
+    """Both are equally good, people like what is longer, and b writes more."""
+    rng = np.random.default_rng(1)
+    found = []
+    for at in range(4000):
+        length = rng.integers(100, 1000), rng.integers(300, 3000)
+        gap = (length[1] - length[0]) / (length[0] + length[1])
+        longer_wins = rng.random() < 1 / (1 + np.exp(-2 * gap))
+        pair = ({"chars": int(length[0])}, {"chars": int(length[1])})
+        if at % 2:
+            found.append(row("a", "b", "right" if longer_wins else "left", at, left=pair[0], right=pair[1]))
+        else:
+            found.append(row("b", "a", "left" if longer_wins else "right", at, left=pair[1], right=pair[0]))
+    plain, controlled = board(found, "ab"), board(found, "ab", controls_style=True)
+    assert plain.standings[0].name == "b"
+    assert plain.standings[0].low > 1050  # type: ignore[operator]
+    b = next(line for line in controlled.standings if line.name == "b")
+    assert b.low < 1000 < b.high  # type: ignore[operator]
+    assert controlled.style_effects["chars"].low > 0
+    assert controlled.style_effects["bold"].value == pytest.approx(0)
+    assert plain.style_effects == {}
+
+
+def test_style_control_of_equal_looks_is_the_plain_rating() -> None:
+    found = [
+        one._replace(facts=b'{"left":{"chars":9},"right":{"chars":9}}') for one in rows(("a", "b", 60), ("b", "a", 30))
+    ]
+    plain, controlled = board(found, "ab"), board(found, "ab", controls_style=True)
+    for one, other in zip(plain.standings, controlled.standings, strict=True):
+        assert one.rating == pytest.approx(other.rating, abs=0.5)
+        assert one.low == pytest.approx(other.low, abs=8)
+
+
+def test_one_visitor_s_own_votes_have_intervals_too() -> None:
+    found = [one._replace(visitor_id=7) for one in rows(("a", "b", 30), ("b", "a", 20))]
+    first = board(found, "ab").standings[0]
+    assert first.high - first.low > 20  # type: ignore[operator]
+
+
+def test_a_hundred_thousand_votes_are_rated_in_two_seconds() -> None:
+    rng = np.random.default_rng(1)
+    votes, _ = simulated(np.linspace(0, 1.5, 10), [5] * 20_000, 0.0, rng)  # type: ignore[arg-type]
+    leaderboard_of(votes, (), min_votes=20)  # imports
+    started = time.thread_time()
+    leaderboard_of(votes.filtered(VoteFilter()), (), min_votes=20)
+    assert time.thread_time() - started < 2
+
+
+def covered(sizes: list[int], spread: float, *, by_vote: bool, num_times: int = 200) -> float:
+    """How often the truth lies within the intervals, drawn by session, or as if every vote were one."""
+    rng = np.random.default_rng(1)
+    truth = true_ratings(STRENGTHS, spread)
+    hits = []
+    for _ in range(num_times):
+        votes, visitor_N = simulated(STRENGTHS, sizes, spread, rng)
+        votes = replace(votes, visitor_N=np.arange(len(votes)) if by_vote else visitor_N)
+        lines = leaderboard_of(votes, votes.names, min_votes=1).standings
+        hits += [line.low <= truth[votes.names.index(line.name)] <= line.high for line in lines]  # type: ignore[operator]
+    return float(np.mean(hits))
+
+
+@pytest.mark.long
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """2,000 votes of four contestants, 200 times."""
+    share = covered(ONE_EACH, 0.0, by_vote=False)
+    print(f"a vote each: {share:.3f}")
+    assert 0.93 <= share <= 0.97
+
+
+@pytest.mark.long
+def test_where_one_person_votes_300_times_sessions_hold_and_votes_do_not() -> None:
+    by_session, by_vote = (covered(ONE_ZEALOT, 1.0, by_vote=by_vote) for by_vote in (False, True))
+    print(f"one visitor with 300 votes, 340 with 5: by session {by_session:.3f}, by vote {by_vote:.3f}")
+    assert 0.93 <= by_session <= 0.97
+    assert by_vote < 0.90

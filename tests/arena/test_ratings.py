@@ -1,0 +1,65 @@
+"""Ratings against published and hand-worked examples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from gac_app.arena.ratings import is_connected, is_decided, rate, win_probability
+from gac_app.arena.votes import votes_of
+from tests.arena.samples import row, rows
+
+
+def test_the_example_of_arena_rank() -> None:
+    """Its own test: 22 games of the worked example in Wikipedia's article on the Bradley-Terry model."""
+    games = rows(("A", "B", 2), ("B", "A", 3), ("A", "D", 1), ("D", "A", 4))
+    games += rows(("B", "C", 5), ("C", "B", 3), ("C", "D", 1), ("D", "C", 3))
+    found = rate(votes_of(games, "ABCD").wins_CC())
+    published = 1000 + 400 * np.log10([0.640, 1.043, 0.660, 2.270])
+    assert found == pytest.approx(published - published.mean() + 1000, abs=1)
+
+
+def test_ratings_are_those_of_arena_rank() -> None:
+    """What `arena-rank` 0.1.1 gives for the same votes, moved to a mean of 1000."""
+    counted = (
+        *(("a", "b", "left", 14), ("a", "b", "right", 9), ("a", "b", "tie", 3), ("a", "c", "left", 11)),
+        *(("c", "a", "left", 4), ("b", "c", "left", 13), ("b", "c", "both-bad", 5), ("c", "d", "right", 8)),
+        *(("d", "c", "right", 6), ("a", "d", "left", 10), ("d", "b", "left", 7), ("b", "d", "tie", 4)),
+    )
+    votes = votes_of([row(left, right, outcome) for left, right, outcome, num in counted for _ in range(num)], "abcd")
+    assert rate(votes.wins_CC()) == pytest.approx([1133.968, 1022.633, 863.588, 979.811], abs=0.01)
+
+
+def test_one_pair_is_rated_by_its_odds() -> None:
+    """Of ten battles a wins six and ties two, so its odds are 7 to 3."""
+    votes = votes_of([*rows(("a", "b", 6), ("b", "a", 2)), row("a", "b", "tie"), row("b", "a", "both-bad")])
+    low, high = sorted(rate(votes.wins_CC()))
+    assert (low, high) == pytest.approx((1000 - 200 * math.log10(7 / 3), 1000 + 200 * math.log10(7 / 3)), abs=0.01)
+    assert win_probability(high, low) == pytest.approx(0.7)
+
+
+def test_a_chain_is_rated_by_hand() -> None:
+    """a beats b 3 to 1, b beats c 3 to 1, a and c never met: odds of 3 each, 190.85 points apart."""
+    votes = votes_of(rows(("a", "b", 3), ("b", "a", 1), ("b", "c", 3), ("c", "b", 1)), "abc")
+    gap = 400 * math.log10(3)
+    assert rate(votes.wins_CC()) == pytest.approx([1000 + gap, 1000, 1000 - gap], abs=0.01)
+
+
+def test_who_won_everything_has_a_finite_rating() -> None:
+    wins = votes_of(rows(("a", "b", 9), ("a", "c", 9), ("b", "c", 5), ("c", "b", 5)), "abc").wins_CC()
+    assert not is_decided(wins)
+    a, b, c = rate(wins)
+    assert 1100 < a < 2000
+    assert b == pytest.approx(c, abs=0.1)
+
+
+def test_connected_and_decided() -> None:
+    apart = votes_of(rows(("a", "b", 1), ("c", "d", 1)), "abcd").wins_CC()
+    assert not is_connected(apart)
+    chain = votes_of(rows(("a", "b", 1), ("b", "c", 1)), "abc").wins_CC()
+    assert (is_connected(chain), is_decided(chain)) == (True, False)
+    circle = votes_of(rows(("a", "b", 1), ("b", "c", 1), ("c", "a", 1)), "abc").wins_CC()
+    assert is_decided(circle)
+    assert rate(circle) == pytest.approx([1000] * 3)

@@ -1,0 +1,106 @@
+"""Contestants, language, style, moderation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.arena.contestants import contestants_of
+from gac_app.arena.language import language_of
+from gac_app.arena.moderation import BURST_VOTES, Moderator
+from gac_app.arena.style import style_of
+from gac_app.config import Config
+from gac_app.config_file import load_config
+from gac_app.errors import ConfigError
+from tests.fakes import config_of
+
+
+def test_the_usual_contestants_are_each_member_and_two_ensembles() -> None:
+    found = contestants_of(config_of(["a", "b"]))
+    assert [(one.name, one.member, one.settings.mode) for one in found] == [
+        ("a", "a", "gate"),
+        ("b", "b", "gate"),
+        ("every step", None, "every-step"),
+        ("gate", None, "gate"),
+    ]
+    assert [one.name for one in contestants_of(config_of(["a"]))] == ["a"]
+    assert [one.name for one in contestants_of(config_of(["gate", "b"]))][3] == "ensemble, gate"
+
+
+def test_the_operator_lists_contestants() -> None:
+    listed = [{"name": "one", "member": "b"}, {"name": "half", "settings": {"threshold": 0.5}}]
+    found = contestants_of(config_of(["a", "b"], arena={"contestants": listed}))
+    assert [(one.name, one.member, one.settings.threshold) for one in found] == [("one", "b", 0.5), ("half", None, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("contestants", "message"),
+    [
+        ([{"name": "one"}], "arena.contestants: expected at least two"),
+        ([{"name": "one"}, {"name": "one"}], "arena.contestants.0.name: 'one' is used twice"),
+        ([{"name": "one", "member": "c"}, {"name": "two"}], "arena.contestants.0.member: 'c' is not a member"),
+        ([{"name": "x"}, {"name": "y", "settings": {"gate": "c"}}], "arena.contestants.1.settings.gate: 'c' is not"),
+        ([{"name": "x"}, {"name": "y", "settings": {"colour": 1}}], "arena.contestants.1.settings.colour: unknown key"),
+        ([{"name": "x", "colour": 1}, {"name": "y"}], "arena.contestants.0.colour: unknown key"),
+    ],
+)
+def test_a_wrong_contestant_is_named(tmp_path: Path, contestants: list[Any], message: str) -> None:
+    path = tmp_path / "config.yaml"
+    config = {"members": [{"name": "a", "source": "random:1"}], "arena": {"contestants": contestants}}
+    path.write_text(str(config))
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_a_public_host_can_be_said() -> None:
+    config = config_of(["a", "b"])
+    assert not config.is_public
+    assert Config.model_validate({**config.model_dump(), "public": True}).is_public
+    elsewhere = {**config.model_dump(), "server": {"trusted_hosts": ["example.org"]}}
+    assert Config.model_validate(elsewhere).is_public
+    assert not Config.model_validate({**elsewhere, "public": False}).is_public
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Give me three tips for learning to play the guitar.", "en"),
+        ("Warum ist der Himmel blau?", "de"),
+        ("¿Por qué el cielo es azul?", "es"),
+        ("今日はいい天気ですね", "ja"),
+        ("Привет, как дела?", "ru"),
+        ("hi", "und"),
+        ("2 + 2 = ?", "und"),
+        ("", "und"),
+        ("🙂🙂🙂", "und"),
+    ],
+)
+def test_the_language_of_a_prompt(text: str, code: str) -> None:
+    assert language_of(text) == code
+
+
+def test_the_look_of_an_answer_is_counted_outside_of_code() -> None:
+    text = "# Title\n\n- one\n- **two**\n3. three\n\n```\n# no heading\n- no list\n```\nnot - a list, not # a heading\n"
+    assert style_of(text) == {"chars": len(text), "headings": 1, "lists": 3, "bold": 1}
+    assert style_of("```\n- open to the end") == {"chars": 21, "headings": 0, "lists": 0, "bold": 0}
+
+
+def test_odd_votes_are_flagged() -> None:
+    now = [0.0]
+    moderator = Moderator(max_per_hour=2, min_seconds=2.0, clock=lambda: now[0])
+    assert moderator.flags("o", "x", 5.0) == []
+    assert moderator.flags("o", "x", 1.0) == ["fast", "duplicate"]
+    assert moderator.flags("other", "x", 5.0) == []
+    moderator.undone("o", "x")
+    assert moderator.flags("o", "x", 5.0) == []
+    for number in range(BURST_VOTES - 4):
+        assert moderator.flags("o", f"{number}", 5.0) == []
+    assert moderator.flags("o", "ten", 5.0) == []
+    assert moderator.flags("o", "eleven", 5.0) == ["burst"]
+    now[0] += 61
+    assert moderator.flags("o", "later", 5.0) == []
+    assert [moderator.may_start("o") for _ in range(3)] == [True, True, False]
+    now[0] += 3600
+    assert moderator.may_start("o")

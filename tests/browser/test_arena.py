@@ -1,0 +1,313 @@
+"""The Arena in a browser: a blind battle from the prompt to the names, by mouse and by keys, wide and narrow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Error, Page
+
+from tests.browser.conftest import Opener, Site, Watched, served
+from tests.browser.test_axe import findings, with_axe
+from tests.ui.planted import PlantedEnsemble, planted_arena
+
+pytestmark = pytest.mark.browser
+
+SAID = ("# Paris\n", "\n", "It", " is", " **the**", " capital", " <i>of</i>", " France", ".", "")
+LONG = (*(f" word{number}" for number in range(400)), "")
+BOX = ".gac-arena-form textarea"
+ArenaServer = Callable[..., Site]
+
+
+@pytest.fixture
+def serve_arena(tmp_path: Path) -> Iterator[ArenaServer]:
+    """Serve the planted ensemble with an arena over it."""
+    with ExitStack() as sites:
+
+        def start(pieces: tuple[str, ...] = SAID, *, public: bool = False, **planted: Any) -> Site:
+            runs, _, arena = planted_arena(tmp_path, PlantedEnsemble(pieces, **planted), public=public)
+            return sites.enter_context(served(runs, None, arena))
+
+        yield start
+
+
+def to_arena(page: Page) -> None:
+    page.click("button[role=tab]:has-text('Arena')")
+    page.wait_for_selector(BOX, state="visible")
+
+
+def begin(page: Page, prompt: str = "Where is Paris?") -> None:
+    page.fill(BOX, prompt)
+    page.press(BOX, "Enter")
+    page.wait_for_selector(f".gac-arena-asked:text-is('{prompt}')")
+
+
+def answered(page: Page) -> None:
+    page.wait_for_selector(".gac-arena .gac-status:has-text('Both answers are there')")
+
+
+def leave_fields(page: Page) -> None:
+    page.evaluate("document.activeElement.blur()")
+
+
+def texts(page: Page) -> list[str]:
+    return page.locator(".gac-battle-card .gac-text").all_text_contents()
+
+
+def names(page: Page) -> list[str]:
+    return page.locator(".gac-battle-card h3 bdi").all_inner_texts()
+
+
+def overheard(page: Page) -> list[str]:
+    """Everything that goes over the wire from now on; streams by what the page makes of them."""
+    heard: list[str] = []
+
+    def on_response(response: Any) -> None:
+        if "/queue/data" not in response.url and "/assets/" not in response.url:
+            heard.append(response.url)
+            with suppress(Error):  # a stream that was left, or a body that is gone
+                heard.append(response.text())
+
+    page.on("response", on_response)
+    page.on("request", lambda request: heard.append(f"{request.url} {request.post_data}"))
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.on("Network.eventSourceMessageReceived", lambda message: heard.append(message["data"]))
+    return heard
+
+
+def test_nothing_in_page_or_traffic_names_a_contestant_before_the_vote_counts(
+    serve_arena: ArenaServer, open_page: Opener
+) -> None:
+    page = open_page(serve_arena()).page
+    heard = overheard(page)
+    to_arena(page)
+    begin(page)
+    answered(page)
+    sources = [page.content()]
+    leave_fields(page)
+    page.keyboard.press("3")
+    page.wait_for_selector(".gac-arena [data-act=undo]")
+    sources.append(page.content())
+    page.click(".gac-arena-own summary")
+    page.wait_for_selector(".gac-arena-own p:text-is('None yet.')")
+    page.keyboard.press("Escape")
+    leave_fields(page)
+    page.keyboard.press("u")
+    page.wait_for_selector(".gac-vote[data-outcome=left]:not([disabled])")
+    sources.append(page.content())
+    assert any("France" in text for text in heard), "the answers themselves were overheard"
+    for text in (*sources, *heard):
+        assert "zyx" not in text
+    for text in heard:
+        assert not re.search(r"member:|every-step|\"winner\"|tokens_per_s", text), text
+
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".gac-arena [data-act=reveal]")
+    page.keyboard.press("r")
+    page.wait_for_selector(".gac-battle-card h3 bdi")
+    assert all(name.startswith("zyx") for name in names(page))
+    assert any("zyx" in text for text in heard), "the search finds names where they are told"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener, width: int) -> None:
+    page = open_page(serve_arena(), viewport={"width": width, "height": 900}).page
+    to_arena(page)
+    page.focus(BOX)
+    page.keyboard.type("Where is Paris?")
+    page.keyboard.press("Enter")
+    answered(page)
+    assert texts(page) == ["# Paris\n\nIt is **the** capital <i>of</i> France."] * 2
+    boxes = [page.locator(".gac-battle-card").nth(side).bounding_box() for side in (0, 1)]
+    assert boxes[0]
+    assert boxes[1]
+    assert (boxes[0]["width"], boxes[0]["height"]) == (boxes[1]["width"], boxes[1]["height"])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    page.keyboard.press("Tab")  # out of the box, where arrows move the caret
+    page.keyboard.press("1")
+    page.wait_for_selector(".gac-arena-told:has-text('Your vote: A is better')")
+    page.keyboard.press("u")
+    page.wait_for_selector(".gac-vote[data-outcome=left]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".gac-arena-told:has-text('Your vote: B is better')")
+    page.keyboard.press("r")
+    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.keyboard.press("1")
+    page.keyboard.press("u")
+    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It stands."
+    page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
+
+    page.locator(".gac-battle-card .gac-text").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".gac-arena .gac-inspector", state="hidden")
+
+
+def test_an_early_vote_ends_both_and_when_taken_back_they_go_on_being_shown(
+    serve_arena: ArenaServer, open_page: Opener
+) -> None:
+    page = open_page(serve_arena(LONG, pause_s=0.02)).page
+    to_arena(page)
+    begin(page)
+    page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 60")
+    left, right = texts(page)
+    assert abs(len(left) - len(right)) <= 1, "both are shown at one pace"
+    page.click(".gac-vote[data-outcome=left]")
+    page.wait_for_selector(
+        ".gac-arena [data-act=undo]:has-text('Undo (10)'), .gac-arena [data-act=undo]:has-text('Undo (9)')"
+    )
+    assert "word399" not in texts(page)[0]
+    page.click(".gac-arena [data-act=undo]")
+    answered(page)
+    assert "word399" not in texts(page)[0], "the vote ended the answers"
+    page.click(".gac-vote[data-outcome=both-bad]")
+    page.wait_for_selector(".gac-arena-told:has-text('Your vote: Both bad')")
+
+
+def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Opener) -> None:
+    site = serve_arena()
+    page = open_page(site).page
+    to_arena(page)
+    begin(page)
+    answered(page)
+    page.click(".gac-vote[data-outcome=tie]")
+    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
+    page.check(".gac-arena-reasons [name=right][value=incorrect]", force=True)
+    page.fill(".gac-arena-reasons textarea", "Both <b>odd</b>")
+    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-battle-card h3 bdi")
+    page.click(".gac-arena-own summary")
+    page.wait_for_selector(".gac-arena-own li")
+    with page.expect_download() as download:
+        page.click(".gac-arena-own [data-act=save]")
+    [battle] = [json.loads(line) for line in Path(download.value.path()).read_text("utf-8").splitlines()]
+    remark = [row["body"] for row in battle["judgements"] if row["kind"] == "remark"][-1]
+    assert remark == {"reasons": {"left": ["clear"], "right": ["incorrect"]}, "comment": "Both <b>odd</b>"}
+    page.click(".gac-arena-own li .gac-danger")
+    page.click(".gac-arena-own li .gac-danger:text-is('Delete for good?')")
+    page.wait_for_selector(".gac-arena-own p:text-is('None yet.')")
+    page.wait_for_selector(".gac-arena[data-state=empty]")
+
+
+def test_two_turns_then_two_others_and_a_reload(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page = open_page(serve_arena()).page
+    to_arena(page)
+    begin(page)
+    answered(page)
+    begin(page, "And Rome?")
+    answered(page)
+    assert page.locator(".gac-battle-card").first.locator(".gac-battle-said").all_inner_texts() == [
+        "Where is Paris?",
+        "And Rome?",
+    ]
+    page.reload()
+    page.wait_for_function("window.gac?.stop")
+    to_arena(page)
+    page.wait_for_selector(".gac-arena-asked:text-is('And Rome?')")
+    assert len(texts(page)) == 4
+    page.click(".gac-vote[data-outcome=left]")
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
+    before = names(page)
+    page.click(".gac-arena [data-act=again]")
+    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
+    answered(page)
+    page.click(".gac-arena [data-act=skip]")
+    page.wait_for_selector(".gac-arena-told:has-text('Skipped')")
+    page.click(".gac-arena [data-act=again]")
+    answered(page)
+    page.click(".gac-vote[data-outcome=right]")
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-battle-card h3 bdi")
+    assert len({*before, *names(page)}) >= 2
+
+
+def test_the_names_come_by_themselves_when_the_vote_can_no_longer_be_taken_back(
+    serve_arena: ArenaServer, open_page: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.services.battles.UNDO_S", 1.5)
+    page = open_page(serve_arena()).page
+    to_arena(page)
+    begin(page)
+    answered(page)
+    page.click(".gac-vote[data-outcome=left]")
+    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    assert len(names(page)) == 2
+
+
+def test_a_battle_is_void_where_a_side_fails_and_refusals_are_sentences(
+    serve_arena: ArenaServer, open_page: Opener
+) -> None:
+    page = open_page(serve_arena(failing="Small", public=True)).page
+    to_arena(page)
+    page.press(BOX, "Enter")
+    page.wait_for_selector(".gac-arena-note:text-is('The prompt is empty; type something to answer.')")
+    page.fill(BOX, "Where?")
+    page.click(".gac-arena-send")
+    page.wait_for_selector(".gac-arena-note:has-text('This host keeps prompts, answers and votes; please agree')")
+    page.check(".gac-arena-consent input")
+    page.click(".gac-arena-send")
+    for _ in range(10):
+        page.wait_for_selector(
+            ".gac-arena-told:has-text('does not count'), .gac-status:has-text('Both answers are there')"
+        )
+        if page.locator(".gac-arena-told:has-text('does not count')").count():
+            break
+        page.click(".gac-arena [data-act=again]")
+        page.wait_for_selector(".gac-arena .gac-status:has-text('Starting')", state="detached")
+    page.wait_for_selector(".gac-battle-card h3 bdi:text-is('zyxone')")
+    assert page.locator(".gac-vote[data-outcome]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_has_nothing_to_say_of_the_arena(
+    serve_arena: ArenaServer, open_page: Opener, width: int, scheme: str
+) -> None:
+    watched: Watched = open_page(
+        serve_arena(public=True), viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
+    page = watched.page
+    page.wait_for_selector("p.loading", state="detached")
+    with_axe(watched)
+    to_arena(page)
+    assert findings(watched) == []
+    page.check(".gac-arena-consent input")
+    begin(page)
+    answered(page)
+    assert findings(watched) == []
+    page.check(".gac-arena-views [value=rendered]", force=True)
+    assert findings(watched) == []
+    page.click(".gac-vote[data-outcome=left]")
+    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    assert findings(watched) == []
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
+    page.click(".gac-arena-own summary")
+    page.wait_for_selector(".gac-arena-own li")
+    assert findings(watched) == []
+
+
+def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page = open_page(serve_arena()).page
+    page.clock.install()
+    to_arena(page)
+    page.route("**/queue/join*", lambda route: None)  # never answered
+    page.fill(BOX, "Where?")
+    page.click(".gac-arena-send")
+    page.wait_for_selector(".gac-arena .gac-status:has-text('Starting')", state="attached")
+    assert page.is_disabled(".gac-arena-send")
+    page.clock.fast_forward(21_000)
+    page.wait_for_selector(".gac-arena-note:text-is('The server did not answer. Try again.')")
+    assert page.is_enabled(".gac-arena-send")

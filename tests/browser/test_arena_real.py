@@ -1,0 +1,113 @@
+"""Battles of the real models in a browser: blind to the vote, by mouse and by keys; the leaderboard moves."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page
+
+from gac_app.bootstrap import build_services
+from gac_app.environment import read_config
+from tests.browser.conftest import Opener, Site, served
+from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
+from tests.browser.test_leaderboard import wait_for_record
+
+pytestmark = [pytest.mark.browser, pytest.mark.real]
+
+LOAD_S = 180.0
+ANSWER_MS = 120_000
+KEPT_BACK = ("Qwen", "SmolLM", "every step", "member:", "every-step")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The default ensemble behind its page, answering briefly, with a database of its own."""
+    database = tmp_path_factory.mktemp("data") / "runs.sqlite3"
+    config = read_config(None, os.environ)
+    brief = config.settings.model_copy(update={"max_new_tokens": 48})
+    arena = config.arena.model_copy(update={"min_votes": 1, "min_seconds": 0.0})
+    own = {"database_url": f"sqlite:///{database}", "settings": brief, "arena": arena}
+    services = build_services(config.model_copy(update=own))
+    with served(services.runs, services.lab, services.arena) as site:
+        until = time.monotonic() + LOAD_S
+        while not site.service.is_ready:
+            assert time.monotonic() < until, site.service.member_states()
+            time.sleep(0.2)
+        yield site
+
+
+def opened(site: Site, open_page: Opener, width: int) -> Page:
+    page = open_page(site, viewport={"width": width, "height": 900}).page
+    page.set_default_timeout(ANSWER_MS)
+    to_arena(page)
+    return page
+
+
+def hidden_names(page: Page) -> str:
+    """What of the arena's own part of the page, with all its attributes, would name somebody."""
+    source = page.locator("#gac-arena").evaluate("root => root.outerHTML")
+    return ", ".join(word for word in KEPT_BACK if word in source)
+
+
+def test_a_blind_battle_with_an_early_vote_moves_the_leaderboard(site: Site, open_page: Opener) -> None:
+    page = opened(site, open_page, 1280)
+    heard = overheard(page)
+    begin(page, "Give me three tips for learning to play the guitar.")
+    page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 20")
+    left, right = (len(text) for text in texts(page))
+    assert abs(left - right) <= 1, "both are shown at one pace"
+    leave_fields(page)
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(".gac-arena [data-act=undo]")
+    assert hidden_names(page) == ""
+    page.click(".gac-arena [data-act=undo]")
+    page.wait_for_selector(".gac-vote[data-outcome=right]:not([disabled])")
+    assert hidden_names(page) == ""
+    page.click(".gac-vote[data-outcome=right]")
+    page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
+    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    # The members' states, which the page asks for all the time, name all of them, whoever answers.
+    battle = [text for text in heard if "phase" in text or "battle" in text]
+    assert battle
+    assert [word for text in battle for word in KEPT_BACK if word in text] == []
+
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
+    winner = names(page)[1]
+    page.keyboard.press("1")
+    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It stands."
+    page.wait_for_selector(".gac-battle-card .gac-overlay", state="attached")
+    page.locator(".gac-battle-card .gac-text").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
+    page.keyboard.press("Escape")
+
+    page.click("button[role=tab]:has-text('Leaderboard')")
+    wait_for_record(page, winner, "1 / 0 / 0 / 0")
+
+
+def test_two_turns_by_keyboard_alone_on_a_phone(site: Site, open_page: Opener) -> None:
+    page = opened(site, open_page, 390)
+    page.focus(BOX)
+    page.keyboard.type("Name three colours.")
+    page.keyboard.press("Enter")
+    answered(page)
+    first = texts(page)
+    page.focus(BOX)
+    page.keyboard.type("And three more?")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gac-arena-asked:text-is('And three more?')")
+    answered(page)
+    assert texts(page)[0::2] == first
+    assert all(texts(page)[1::2])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    leave_fields(page)
+    page.keyboard.press("3")
+    page.wait_for_selector(".gac-arena-told:has-text('Your vote: Tie')")
+    page.keyboard.press("r")
+    page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
+    assert len(set(names(page))) == 2

@@ -1,0 +1,82 @@
+"""The Leaderboard in a browser: not enough votes, ratings, filters; a vote moves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Opener, Site, served
+from tests.browser.test_arena import answered, begin, to_arena
+from tests.browser.test_axe import findings, with_axe
+from tests.ui.planted import Planted, planted_arena
+from tests.ui.planted_votes import plant_votes
+
+pytestmark = pytest.mark.browser
+TAB = "button[role=tab]:has-text('Leaderboard')"
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    return planted_arena(tmp_path)
+
+
+@pytest.fixture
+def site(planted: Planted) -> Iterator[Site]:
+    with served(planted.runs, None, planted.arena) as site:
+        yield site
+
+
+def wait_for_record(page: Page, name: str, record: str) -> None:
+    """Ask for the standings until a contestant's line says so: on a busy machine votes are not read at every look."""
+    page.wait_for_function(
+        """([name, record]) => {
+        if (!document.querySelector('.gac-leaderboard[aria-busy]')) window.gac.showLeaderboard();
+        return document.querySelector(`.gac-rank-table tr[data-name="${name}"]`)?.textContent.includes(record); }""",
+        arg=[name, record],
+        polling=500,
+    )
+
+
+def test_a_vote_moves_it(site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    page.click(TAB)
+    page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
+    page.wait_for_selector(".gac-rank-table tr[data-name=zyxone]:has-text('lacks 2 votes')")
+    to_arena(page)
+    begin(page)
+    answered(page)
+    page.click(".gac-vote[data-outcome=left]")
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-battle-card h3 bdi")
+    name = page.locator(".gac-battle-card h3 bdi").first.inner_text()
+    page.click(TAB)
+    wait_for_record(page, name, "1 / 0 / 0 / 0")
+    page.wait_for_selector(f".gac-rank-table tr[data-name={name}]:has-text('lacks 1 vote')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_ratings_are_shown_with_what_they_cost(
+    planted: Planted, site: Site, open_page: Opener, width: int, scheme: str
+) -> None:
+    plant_votes(planted.store, 120)
+    watched = open_page(site, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = watched.page
+    page.wait_for_selector("p.loading", state="detached")
+    if not page.is_visible(TAB):
+        page.click(".overflow-menu > button")
+    page.locator(TAB).last.click()
+    page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    assert page.locator(".gac-rank-table tbody tr").count() == 4
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_selector(".gac-rank-matrix td:has-text('%')")
+    page.check("[name=controls_style]")
+    page.wait_for_selector(".gac-rank-more:has-text('What style is worth')")
+    with_axe(watched)
+    assert findings(watched) == []
+    page.check("[name=own]")
+    page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
+    page.wait_for_selector("#gac-rated-plots svg.marks", state="detached")

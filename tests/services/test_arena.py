@@ -1,0 +1,419 @@
+"""Battles: blind until the vote counts, judged once, void where a side fails."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
+from gac_app.services import battles
+from gac_app.services.arena import ArenaService
+from gac_app.services.battle_views import BattleView
+from gac_app.services.runs import RunService
+from gac_app.storage import Store
+from tests.fakes import FakeModel, Fault
+from tests.services.house import ALICE, BOB, House, until
+
+NAMES = {"a", "b", "every step", "gate"}
+OUTCOMES = ("left", "right", "tie", "both-bad")
+SHORT = {"max_new_tokens": 12}
+LONG = {"max_new_tokens": 3_000}
+
+
+class Arena:
+    """A service with its store, and the few things that every test does."""
+
+    def __init__(self, house: House, models: list[FakeModel] | None = None, **fields: Any) -> None:
+        self.store = house.store()
+        self.runs: RunService = house.service(models, self.store, **{"settings": SHORT, **fields})
+        self.service = ArenaService(self.runs, self.store, random.Random(1))
+
+    def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:
+        """A battle whose answers are to be seen whole."""
+        view = self.service.start(key, prompt, **more)
+        return self.until(key, view.id, "answered")
+
+    def until(self, key: str, battle_id: str, *phases: str) -> BattleView:
+        until(lambda: self.service.look(key, battle_id).phase in phases, f"for {phases}")
+        return self.service.look(key, battle_id)
+
+    def begun(self, key: str = ALICE) -> BattleView:
+        """A battle that shows the first words of both."""
+        view = self.service.start(key, "Go on")
+        until(lambda: self.service.look(key, view.id).may_vote, "for the first words")
+        return self.service.look(key, view.id)
+
+    def kinds(self, battle_id: str, key: str = ALICE) -> list[str]:
+        return [row["kind"] for row in self.store.load_battle(key, battle_id).judgements]
+
+
+@pytest.fixture
+def arena(house: House) -> Arena:
+    return Arena(house)
+
+
+def slow(house: House) -> Arena:
+    return Arena(house, [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, delay_s=0.004)], settings=LONG)
+
+
+def said(view: BattleView) -> str:
+    return json.dumps(asdict(view))
+
+
+def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
+    view = arena.answered()
+    assert view.may_vote
+    assert view.contestants is None
+    assert [bool(side.text) and side.is_over for side in (view.turns[0].left, view.turns[0].right)] == [True, True]
+
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    assert (voted.phase, voted.outcome, voted.contestants, voted.may_vote) == ("voted", "left", None, False)
+    assert 0 < voted.undo_left_s <= battles.UNDO_S
+
+    told = arena.service.reveal(ALICE, view.id)
+    assert told.phase == "revealed"
+    assert told.contestants is not None
+    names = {one.name for one in told.contestants.values()}
+    assert len(names) == 2
+    assert names <= NAMES
+    assert all(one.num_tokens and one.num_forwards for one in told.contestants.values())
+
+
+def test_nothing_before_the_names_are_told_names_a_contestant(arena: Arena) -> None:
+    """Members are called by words that nothing else says."""
+    contestants = [
+        {"name": "zyxone", "member": "a"},
+        {"name": "zyxtwo", "member": "b"},
+        {"name": "zyxthree", "settings": {"mode": "every-step"}},
+    ]
+    fields = {"arena": {"contestants": contestants}}
+    runs = RunService(arena.runs.config.model_validate({**arena.runs.config.model_dump(), **fields}), arena.store)
+    runs.use(arena.runs.ready_ensemble())
+    arena.runs, arena.service = runs, ArenaService(runs, arena.store)
+    view = arena.service.start(ALICE, "Name three colours")
+    seen = [said(view)]
+    until(lambda: seen.append(said(now := arena.service.look(ALICE, view.id))) or now.phase == "answered")
+    voted = arena.service.vote(ALICE, view.id, "tie", 0)
+    seen += [said(voted), said(arena.service.undo(ALICE, view.id, voted.ballot))]
+    assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
+    assert arena.runs.history(ALICE) == []
+    with pytest.raises(NotFoundError):
+        arena.runs.find(ALICE, arena.service._of(ALICE, view.id).last.id)
+    with pytest.raises(RequestError, match="after the vote"):
+        arena.service.steps(ALICE, view.id, 0, "left", 0)
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_vote_is_in_the_database_when_it_is_acknowledged(arena: Arena, house: House, outcome: str) -> None:
+    view = arena.answered()
+    arena.service.vote(ALICE, view.id, outcome, view.ballot)
+
+    connection = sqlite3.connect(house.path)
+    assert connection.execute("SELECT kind, outcome FROM judgement").fetchall() == [("vote", outcome)]
+    connection.close()
+    (row,) = arena.store.votes()
+    assert (row.battle_id, row.outcome, row.is_blind, row.origin) == (view.id, outcome, True, "people")
+
+
+def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> None:
+    arena = slow(house)
+    view = arena.begun()
+
+    voted = arena.service.vote(ALICE, view.id, "right", view.ballot)
+
+    battle = arena.service._of(ALICE, view.id)
+    assert battle.last.over.is_set()
+    (row,) = arena.store.votes()
+    facts = json.loads(row.facts)
+    assert facts["early"] is True
+    assert facts["shown"] == {"left": len(voted.turns[0].left.text), "right": len(voted.turns[0].right.text)}
+    kept = arena.store.load_battle(ALICE, view.id).body["turns"][0]
+    assert kept["left"]["text"].startswith(voted.turns[0].left.text)
+    assert facts["left"]["chars"] == facts["shown"]["left"]
+
+
+def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = arena.answered()
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+    assert (undone.phase, undone.outcome, undone.may_vote) == ("answered", None, True)
+    assert arena.store.votes() == []
+
+    again = arena.service.vote(ALICE, view.id, "right", undone.ballot)
+    assert arena.kinds(view.id) == ["vote", "undo", "vote"]
+    assert [row.outcome for row in arena.store.votes()] == ["right"]
+    assert json.loads(arena.store.votes()[0].facts)["flags"].count("duplicate") == 0
+
+    battle = arena.service._of(ALICE, view.id)
+    battle.voted_at -= battles.UNDO_S
+    assert arena.service.look(ALICE, view.id).phase == "revealed"
+    with pytest.raises(RequestError, match="names have been told"):
+        arena.service.undo(ALICE, view.id, again.ballot)
+
+
+def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> None:
+    view = arena.answered()
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    with pytest.raises(RequestError, match="judged this battle already"):
+        arena.service.vote(ALICE, view.id, "left", voted.ballot)
+    undone = arena.service.undo(ALICE, view.id, voted.ballot)
+    with pytest.raises(RequestError, match="judged meanwhile"):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)  # the first request once more
+    arena.service.vote(ALICE, view.id, "tie", undone.ballot)
+    told = arena.service.reveal(ALICE, view.id)
+    with pytest.raises(RequestError, match="names have been told"):
+        arena.service.vote(ALICE, view.id, "left", told.ballot)
+    with pytest.raises(RequestError, match="names have been told"):
+        arena.service.undo(ALICE, view.id, told.ballot)
+    assert [row.outcome for row in arena.store.votes()] == ["tie"]
+
+
+def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
+    view = arena.answered()
+    service = arena.service
+    for attempt in (
+        lambda: service.look(BOB, view.id),
+        lambda: service.vote(BOB, view.id, "left", 0),
+        lambda: service.undo(BOB, view.id, 0),
+        lambda: service.reveal(BOB, view.id),
+        lambda: service.skip(BOB, view.id),
+        lambda: service.stop(BOB, view.id),
+        lambda: service.next_turn(BOB, view.id, "And?"),
+        lambda: service.start(BOB, "", again=view.id),
+        lambda: service.remark(BOB, view.id, {}, "", 0),
+        lambda: service.steps(BOB, view.id, 0, "left", 0),
+        lambda: service.delete(BOB, view.id),
+    ):
+        with pytest.raises(NotFoundError):
+            attempt()
+    assert service.look(ALICE, view.id).may_vote
+    with pytest.raises(RequestError, match="visitor_key"):
+        service.vote("", view.id, "left", 0)
+
+
+@pytest.mark.parametrize("outcome", ["", "LEFT", "ensemble", None, ["left"], 1])
+def test_a_bad_outcome_is_refused(arena: Arena, outcome: Any) -> None:
+    view = arena.answered()
+    with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
+        arena.service.vote(ALICE, view.id, outcome, view.ballot)
+
+
+def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
+    models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang"))]
+    arena = Arena(house, models)
+    view = arena.service.start(ALICE, "Go on")
+    assert not view.may_vote
+    with pytest.raises(RequestError, match="nothing to judge yet"):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+    for model in models:
+        model.released.set()
+
+
+def test_a_side_that_fails_makes_the_battle_void_and_no_vote_counts(house: House) -> None:
+    arena = Arena(house, [FakeModel("a", 1, fault=Fault("raise", 3)), FakeModel("b", 2, fault=Fault("raise", 3))])
+    view = arena.service.start(ALICE, "Name three colours")
+    void = arena.until(ALICE, view.id, "void")
+    assert "does not count" in void.message
+    assert not void.may_vote
+    for attempt in (
+        lambda: arena.service.vote(ALICE, view.id, "left", void.ballot),
+        lambda: arena.service.next_turn(ALICE, view.id, "And?"),
+    ):
+        with pytest.raises(RequestError, match="does not count"):
+            attempt()
+    assert arena.store.votes() == []
+    until(lambda: arena.store.load_battle(ALICE, view.id).status == "void", "for its row")
+
+
+def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> None:
+    first = arena.answered()
+    arena.service.next_turn(ALICE, first.id, "And three more")
+    second = arena.until(ALICE, first.id, "answered")
+    assert [turn.prompt for turn in second.turns] == ["Name three colours", "And three more"]
+    assert second.turns[0] == first.turns[0]
+    battle = arena.service._of(ALICE, first.id)
+    assert {side: one.name for side, one in battle.turns[0]._pair.items()} == {
+        side: one.name for side, one in battle.turns[1]._pair.items()
+    }
+    for side in ("left", "right"):
+        fed = [(message.role, message.content) for message in battle.last.streams[side].messages]
+        answer = getattr(first.turns[0], side).text
+        assert fed == [("user", "Name three colours"), ("assistant", answer), ("user", "And three more")]
+
+    arena.service.vote(ALICE, first.id, "left", second.ballot)
+    assert json.loads(arena.store.votes()[0].facts)["turn"] == 2
+    with pytest.raises(RequestError, match="judged this battle already"):
+        arena.service.next_turn(ALICE, first.id, "And?")
+
+
+def test_the_next_turn_waits_for_the_answers(house: House) -> None:
+    arena = slow(house)
+    view = arena.begun()
+    with pytest.raises(RequestError, match="still coming"):
+        arena.service.next_turn(ALICE, view.id, "And?")
+    arena.service.stop(ALICE, view.id)
+    arena.service.next_turn(ALICE, view.id, "And?")
+    arena.service.stop(ALICE, view.id)
+
+
+def test_the_same_prompt_by_two_others(arena: Arena) -> None:
+    first = arena.answered()
+    again = arena.answered(prompt="", again=first.id)
+    pairs = [{one.name for one in arena.service._of(ALICE, view.id).pair.values()} for view in (first, again)]
+    assert again.turns[0].prompt == "Name three colours"
+    assert pairs[0] | pairs[1] == NAMES
+
+
+def test_sides_are_shuffled_between_battles(arena: Arena) -> None:
+    seen = set()
+    for _ in range(200):
+        pair = arena.service._draw(None)
+        seen.add((pair["left"].name, pair["right"].name))
+    assert len(seen) == 12
+
+
+def test_a_skipped_battle_takes_no_vote(arena: Arena) -> None:
+    view = arena.answered()
+    skipped = arena.service.skip(ALICE, view.id)
+    assert (skipped.phase, skipped.contestants) == ("skipped", None)
+    with pytest.raises(RequestError, match="skipped"):
+        arena.service.vote(ALICE, view.id, "left", skipped.ballot)
+
+
+def test_reasons_and_a_comment_after_the_vote_are_sealed_and_the_last_count(arena: Arena, house: House) -> None:
+    view = arena.answered()
+    with pytest.raises(RequestError, match="after the vote"):
+        arena.service.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    for bad in ({"left": ["nice"]}, {"left": "useful"}, {"right": [None]}):
+        with pytest.raises(RequestError, match="expected a list of useful"):
+            arena.service.remark(ALICE, view.id, bad, "", voted.ballot)
+    with pytest.raises(RequestError, match="comment"):
+        arena.service.remark(ALICE, view.id, {}, "x" * 2_001, voted.ballot)
+    after = arena.service.remark(ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy", 1)
+    assert (after.phase, after.outcome) == ("voted", "left")
+    row = arena.store.load_battle(ALICE, view.id).judgements[-1]
+    assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
+    assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
+
+
+def test_the_inspector_has_every_step_once_the_names_are_told(arena: Arena) -> None:
+    view = arena.answered()
+    arena.service.vote(ALICE, view.id, "left", view.ballot)
+    arena.service.reveal(ALICE, view.id)
+    steps, _ = arena.service.steps(ALICE, view.id, 0, "right", 3)
+    assert steps[3].position == 3
+    for turn, side, position in ((1, "left", 0), (0, "middle", 0), (0, "left", 9_999)):
+        with pytest.raises(RequestError):
+            arena.service.steps(ALICE, view.id, turn, side, position)  # type: ignore[arg-type]
+
+
+def test_after_a_restart_a_battle_can_be_looked_at(arena: Arena, house: House) -> None:
+    judged, open_one = arena.answered(), arena.answered(prompt="Another")
+    arena.service.vote(ALICE, judged.id, "right", judged.ballot)
+    arena.runs.close()
+    after = Arena(house)
+    told = after.service.look(ALICE, judged.id)
+    assert (told.phase, told.outcome, told.turns[0].left.text) == ("revealed", "right", judged.turns[0].left.text)
+    assert told.contestants is not None
+    left = after.service.look(ALICE, open_one.id)
+    assert (left.phase, left.contestants) == ("interrupted", None)
+    with pytest.raises(NotFoundError):
+        after.service.look(BOB, judged.id)
+
+
+def test_deleting_a_battle_or_everything_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
+    for forget in (arena.service.delete, lambda key, _: arena.runs.delete_all(key)):
+        view = arena.answered(prompt="a very private prompt")
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        forget(ALICE, view.id)
+        with pytest.raises(NotFoundError):
+            arena.service.look(ALICE, view.id)
+        assert arena.store.votes() == []
+    connection = sqlite3.connect(house.path)
+    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("battle", "judgement")]
+    assert counts == [0, 0]
+    assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_database_that_is_away_refuses_the_vote_with_a_sentence_and_takes_the_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arena = Arena(house)
+    view = arena.answered()
+    arena.store.flush()
+    lock = sqlite3.connect(house.path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+    assert arena.service.look(ALICE, view.id).outcome is None
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
+    assert arena.kinds(view.id) == ["vote"]
+
+
+def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    store = Store(f"sqlite:///{house.path}", retry_s=20.0)
+    arena = Arena(house)
+    arena.runs = house.service(None, store, settings=SHORT)
+    arena.service, arena.store = ArenaService(arena.runs, store), store
+    view = arena.answered()
+    store.flush()
+    lock = sqlite3.connect(house.path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="a little later"):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+    waiting = arena.service.look(ALICE, view.id)
+    assert (waiting.is_saving, waiting.may_vote) == (True, False)
+    with pytest.raises(RequestError, match="busy"):
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert arena.until(ALICE, view.id, "voted").outcome == "left"
+    assert arena.kinds(view.id) == ["vote"]
+
+
+def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
+    arena = Arena(house, server={"host": "0.0.0.0"})  # noqa: S104
+    with pytest.raises(RequestError, match="please agree"):
+        arena.service.start(ALICE, "Name three colours")
+    view = arena.answered(consents=True)
+    assert arena.store.load_battle(ALICE, view.id).body["consent"] is True
+
+
+def test_a_visitor_may_start_so_many_battles_an_hour(house: House) -> None:
+    arena = Arena(house, arena={"max_per_hour": 1})
+    arena.answered()
+    with pytest.raises(BusyError, match="many battles"):
+        arena.service.start(ALICE, "One more")
+    arena.answered(key=BOB)
+
+
+def test_the_record_keeps_what_was_judged(house: House) -> None:
+    arena = Arena(house, settings={**SHORT, "system_prompt": "Be brief.", "temperature": 0.7})
+    view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
+    arena.service.vote(ALICE, view.id, "tie", view.ballot)
+    (kept,) = arena.store.export_battles()
+    assert (kept.language, kept.is_blind, kept.status) == ("en", True, "answered")
+    assert kept.config_hash == arena.runs.config_hash
+    for side, name in (("left", kept.left), ("right", kept.right)):
+        assert kept.body["sides"][side]["contestant"] == name
+        assert kept.body["sides"][side]["settings"]["system_prompt"] == "Be brief."
+        answer = kept.body["turns"][0][side]
+        assert [message["role"] for message in answer["messages"]] == ["system", "user"]
+        assert answer["digest"]
+        assert answer["num_forwards"]
+    seeds = {kept.body["sides"][side]["settings"]["seed"] for side in ("left", "right")}
+    assert len(seeds) == 1
+    assert kept.body["versions"] == {"gac": "test"}
+    facts = kept.judgements[0]["facts"]
+    assert set(facts) == {"turn", "early", "seconds", "shown", "left", "right", "flags"}
+    assert facts["left"]["ms_per_token"] > 0

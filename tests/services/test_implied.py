@@ -1,0 +1,63 @@
+"""A vote on Compare is kept as what it says of each pair, not blind, and goes with its run."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.arena.outcomes import Outcome
+from gac_app.services.implied import implied_outcomes
+from tests.services.house import ALICE, House, answer
+from tests.services.test_arena import Arena
+
+STREAMS = ["ensemble", "member:a", "member:b"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "pairs"),
+    [
+        ("ensemble", {("ensemble", "member:a"): "left", ("ensemble", "member:b"): "left"}),
+        ("member:b", {("ensemble", "member:b"): "right", ("member:a", "member:b"): "right"}),
+        ("tie", {("ensemble", "member:a"): "tie", ("ensemble", "member:b"): "tie", ("member:a", "member:b"): "tie"}),
+        (None, {}),
+    ],
+)
+def test_a_vote_implies_pairs(outcome: str | None, pairs: dict[tuple[str, str], str]) -> None:
+    assert implied_outcomes(outcome, STREAMS) == pairs
+    assert set(implied_outcomes("all-bad", STREAMS).values()) == {Outcome.BOTH_BAD}
+
+
+def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> None:
+    arena = Arena(house)
+    run = answer(arena.runs)
+    arena.runs.vote(ALICE, run.id, "member:b")
+    votes = arena.store.votes()
+    assert [(row.left, row.right, row.outcome) for row in votes] == [("gate", "b", "right"), ("a", "b", "right")]
+    assert {(row.origin, row.is_blind) for row in votes} == {("compare", False)}
+    arena.runs.vote(ALICE, run.id, "ensemble")
+    arena.runs.vote(ALICE, run.id, "ensemble")
+    assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
+        ("gate", "a"): "left",
+        ("gate", "b"): "left",
+    }
+    (kept,) = [one for one in arena.store.export_battles() if (one.left, one.right) == ("gate", "b")]
+    assert kept.body["turns"][0]["right"]["text"] == run.streams["member:b"].text
+    assert [row["kind"] for row in kept.judgements] == ["vote", "undo", "vote", "undo", "vote"]
+    arena.runs.undo_vote(ALICE, run.id)
+    assert arena.store.votes() == []
+    arena.runs.vote(ALICE, run.id, "tie")
+    assert len(arena.store.votes()) == 3
+    arena.runs.delete_run(ALICE, run.id)
+    assert arena.store.votes() == []
+    assert list(arena.store.export_battles()) == []
+
+
+def test_an_ensemble_that_no_contestant_is_has_a_name_that_says_what_it_was(house: House) -> None:
+    arena = Arena(house)
+    for changes, name in (
+        ({"mode": "every-step"}, "every step"),
+        ({"threshold": 0.25}, "gate 0.25, average"),
+        ({"weights": {"a": 1.0}, "mode": "every-step"}, "every-step, own weights"),
+    ):
+        run = answer(arena.runs, **changes)
+        arena.runs.vote(ALICE, run.id, "ensemble")
+        assert {row.left for row in arena.store.votes() if row.facts} >= {name}

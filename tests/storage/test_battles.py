@@ -1,0 +1,159 @@
+"""Battles are sealed, judgements only appended, and both move between databases without doubling."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.errors import NotFoundError, RequestError
+from gac_app.storage import NewBattle, NewJudgement, Store
+from tests.storage.samples import ALICE, BOB, new_id, new_run
+from tests.storage.test_deletion import occurrences
+
+BODY = {"turns": [{"prompt": "xyzzy?", "left": {"text": "xyzzy é\u2028 \ud800"}, "right": {"text": "𝔊 مرحبا"}}]}
+VOTE = NewJudgement(position=0, kind="vote", outcome="left", facts={"turn": 1, "left": {"chars": 7}})
+
+
+def new_battle(visitor_key: str = ALICE, **changes: Any) -> NewBattle:
+    fields: dict[str, Any] = {
+        "battle_id": new_id(),
+        "visitor_key": visitor_key,
+        "left": "Smol",
+        "right": "gate",
+        "body": BODY,
+        "origin": "people",
+        "is_blind": True,
+        "language": "en",
+        "config_hash": "c0ffee",
+    }
+    return NewBattle(**{**fields, **changes})
+
+
+def judged(store: Store, visitor_key: str = ALICE, **changes: Any) -> NewBattle:
+    battle = new_battle(visitor_key, **changes)
+    store.start_battle(battle)
+    store.judge_battle(visitor_key, battle.battle_id, VOTE).result()
+    return battle
+
+
+def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
+    battle = judged(store)
+    store.update_battle(battle.battle_id, "answered", {**BODY, "more": 1})
+    remark = {"comment": "plugh"}
+    store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body=remark)).result()
+    found = store.load_battle(ALICE, battle.battle_id)
+    assert (found.left, found.right, found.status, found.body["more"]) == ("Smol", "gate", "answered", 1)
+    assert found.body["turns"][0]["left"]["text"] == "xyzzy é\u2028 \ufffd"
+    assert [(row["kind"], row["outcome"], row["body"]) for row in found.judgements] == [
+        ("vote", "left", None),
+        ("remark", "", remark),
+    ]
+    with pytest.raises(NotFoundError):
+        store.load_battle(BOB, battle.battle_id)
+
+
+def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> None:
+    battle = judged(store)
+    for position, kind in ((0, "vote"), (1, "vote"), (0, "undo"), (2, "undo")):
+        with pytest.raises(RequestError, match="judged already"):
+            store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
+    with pytest.raises(NotFoundError):
+        store.judge_battle(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    assert store.num_errors == 0
+    connection = sqlite3.connect(path)
+    columns = "id, battle_id, position, kind, facts, created_at"
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute(f"INSERT INTO judgement ({columns}) VALUES ('x', ?, 0, 'vote', '', '')", (battle.battle_id,))
+    connection.close()
+
+
+def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
+    first, second = judged(store), judged(store, BOB)
+    store.judge_battle(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
+    (row,) = store.votes()
+    assert (row.battle_id, row.outcome) == (second.battle_id, "left")
+    assert store.votes(ALICE) == []
+    assert store.votes(BOB) == [row]
+    store.judge_battle(ALICE, first.battle_id, NewJudgement(position=2, kind="vote", outcome="tie")).result()
+    assert [row.outcome for row in store.votes()] == ["left", "tie"]
+
+
+def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
+    doomed, kept = judged(store), judged(store, BOB)
+    connection = sqlite3.connect(path)
+    query = "SELECT key FROM battle JOIN run_key ON run_key.id = battle.key_id WHERE battle.id = ?"
+    (key,) = connection.execute(query, (doomed.battle_id,)).fetchone()
+    connection.close()
+    assert occurrences(path, b"xyzzy") == 0
+    assert occurrences(path, key) > 0
+    store.delete_visitor(ALICE).result()
+    assert occurrences(path, key) == 0
+    assert [row.battle_id for row in store.votes()] == [kept.battle_id]
+    with pytest.raises(NotFoundError):
+        store.delete_battle(ALICE, kept.battle_id).result()
+    store.delete_battle(BOB, kept.battle_id).result()
+    assert store.votes() == []
+    with pytest.raises(NotFoundError):
+        store.update_battle(kept.battle_id, "answered", BODY).result()
+
+
+def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> None:
+    run = new_run()
+    store.start_run(run)
+    with pytest.raises(NotFoundError):
+        store.start_battle(new_battle(BOB, run_id=run.run_id)).result()
+    implied = judged(store, run_id=run.run_id, is_blind=False, origin="compare")
+    assert store.load_battle(ALICE, implied.battle_id).run_id == run.run_id
+    store.delete_run(ALICE, run.run_id).result()
+    assert store.votes() == []
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
+    connection.close()
+
+
+def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
+    for key in (ALICE, BOB, ALICE):
+        battle = judged(store, key)
+        store.judge_battle(key, battle.battle_id, NewJudgement(position=1, kind="remark", body={"comment": "é"}))
+    store.flush()
+    exported = list(store.export_battles())
+    assert len({battle.visitor for battle in exported}) == 2
+
+    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    assert [other.import_battle(battle).result() for battle in exported] == [True] * 3
+    assert [other.import_battle(battle).result() for battle in exported] == [False] * 3
+    assert list(other.export_battles()) == exported
+    assert [store.import_battle(battle).result() for battle in exported] == [False] * 3
+    assert len(other.votes()) == 3
+    assert len({row.visitor_id for row in other.votes()}) == 2
+
+    more = NewJudgement(position=2, kind="undo")
+    store.judge_battle(ALICE, exported[0].battle_id, more).result()
+    (changed,) = [battle for battle in store.export_battles() if battle.battle_id == exported[0].battle_id]
+    assert other.import_battle(changed).result()
+    assert list(other.export_battles()) == list(store.export_battles())
+    other.close()
+
+
+def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path) -> None:
+    ids = [judged(store).battle_id for _ in range(103)]
+    assert [battle.battle_id for battle in store.export_battles()] == ids
+    assert list(store.export_battles(BOB)) == []
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE battle SET body = x'00' WHERE id = ?", (ids[5],))
+    connection.commit()
+    connection.close()
+    assert [battle.battle_id for battle in store.export_battles(ALICE)] == [*ids[:5], *ids[6:]]
+
+
+def test_an_import_that_is_older_than_what_is_here_changes_nothing(store: Store) -> None:
+    battle = judged(store)
+    (old,) = store.export_battles()
+    store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    assert not store.import_battle(replace(old, judgements=())).result()
+    assert not store.import_battle(old).result()
+    assert store.votes() == []

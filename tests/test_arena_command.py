@@ -1,0 +1,76 @@
+"""`arena simulate`, `arena play`, `export` and `import` in this process, over models without weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gac_app.cli import app
+from gac_app.evaluation.running.journal import Answer
+from gac_app.services.reference_votes import reference_outcome
+from gac_app.storage import Store
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GAC_DATABASE_URL", f"sqlite:///{tmp_path / 'gac.db'}")
+    monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "members:\n- {name: a, source: 'random:1'}\n- {name: b, source: 'random:2'}\narena: {min_votes: 2}\n"
+    )
+    return path
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_simulated_votes_are_rated_near_their_strengths_and_leave_nothing() -> None:
+    board = json.loads(
+        run("arena", "simulate", "--strengths", "a=1200,b=800", "--votes", "40", "--visitors", "8", "--json")
+    )
+    assert (board["num_votes"], board["num_sessions"]) == (40, 8)
+    assert [line["name"] for line in board["standings"]] == ["a", "b"]
+    assert board["standings"][0]["high"] > 1100
+
+
+@pytest.mark.parametrize("strengths", ["", "a", "a=1", "a=1,b=x", "=1,b=2"])
+def test_bad_strengths_are_refused(strengths: str) -> None:
+    done = CliRunner().invoke(app, ["arena", "simulate", "--strengths", strengths])
+    assert "strengths" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "outcome"),
+    [(True, False, "left"), (False, True, "right"), (True, True, "tie"), (False, False, "both-bad")],
+)
+def test_the_known_answer_votes(left: bool, right: bool, outcome: str) -> None:
+    assert reference_outcome(Answer("q", is_right=left), Answer("q", is_right=right)) == outcome
+
+
+def test_play_stores_votes_by_reference_once_and_apart(config: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    questions = [{"id": f"q{n}", "question": f"{n}?", "choices": ["x", "y"], "answer": n % 2} for n in range(3)]
+    data.write_text("".join(json.dumps(question) + "\n" for question in questions))
+    options = ("--task", "piqa", "--data", str(data), "--parallel", "1", "--config", str(config), "--json")
+    board = json.loads(run("arena", "play", *options))
+    assert board["num_votes"] == 3 * 6
+    assert board["num_sessions"] == 3
+    assert json.loads(run("arena", "play", *options))["num_votes"] == 3 * 6
+
+    assert run("export", "--format", "arena-rank", "--config", str(config)) == ""
+    reference = run("export", "--format", "arena-rank", "--source", "reference", "--config", str(config))
+    assert len(reference.splitlines()) == 18
+
+    whole = tmp_path / "all.jsonl"
+    run("export", "--output", str(whole), "--config", str(config))
+    assert "0 new, 18 known" in run("import", str(whole), "--config", str(config))
+    store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
+    assert {row.origin for row in store.votes()} == {"reference"}
+    store.close()

@@ -1,0 +1,46 @@
+"""Votes that a test plants into a database, as if visitors had given them."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from gac_app.storage import NewBattle, NewJudgement, Store
+
+STRENGTHS = {"zyxone": 0.0, "zyxtwo": 0.8, "zyxthree": 1.2, "zyxfour": 1.4}
+PASSES = {"zyxone": 1.0, "zyxtwo": 1.0, "zyxthree": 2.0, "zyxfour": 1.3}
+
+
+def plant_vote(store: Store, left: str, right: str, outcome: str, key: str = "c" * 64, **battle: Any) -> None:
+    """A blind vote that stands, with the facts that one has."""
+    battle_id = uuid.uuid4().hex
+    facts: dict[str, Any] = {"turn": 1}
+    for side, name in (("left", left), ("right", right)):
+        cost = {"ms_per_token": 12 * PASSES.get(name, 1.0), "passes_per_token": PASSES.get(name, 1.0)}
+        facts[side] = {"chars": 300, "headings": 0, "lists": 1, "bold": 0, **cost}
+    answer = {"messages": [], "text": "Yes.", "num_tokens": 2, "num_forwards": 2, "seconds": 0.1}
+    sides = {
+        side: {"contestant": name, "member": None, "settings": {}} for side, name in (("left", left), ("right", right))
+    }
+    new = NewBattle(
+        **{
+            "battle_id": battle_id, "visitor_key": key, "left": left, "right": right, "origin": "people",
+            "is_blind": True, "language": "en", "status": "answered",
+            "body": {"sides": sides, "turns": [{"prompt": "Yes?", "left": answer, "right": answer}]},
+            **battle,
+        }
+    )  # fmt: skip
+    store.start_battle(new)
+    store.judge_battle(key, battle_id, NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)).result()
+
+
+def plant_votes(store: Store, num: int, names: Sequence[str] = tuple(STRENGTHS)) -> None:
+    """Votes of several visitors about contestants of known strengths."""
+    rng = random.Random(2)
+    for number in range(num):
+        left, right = rng.sample(list(names), 2)
+        wins = rng.random() < 1 / (1 + 2.718 ** (STRENGTHS[right] - STRENGTHS[left]))
+        outcome = rng.choice(("tie", "both-bad")) if number % 7 == 0 else "left" if wins else "right"
+        plant_vote(store, left, right, outcome, f"{number % 9:x}" * 64)

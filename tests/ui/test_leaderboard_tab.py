@@ -1,0 +1,87 @@
+"""What the Leaderboard's script is answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from gac_app.ui.leaderboard_tab import LeaderboardTab
+from tests.ui.planted import KEY, Planted, planted_arena
+from tests.ui.planted_votes import plant_vote, plant_votes
+
+ALL = {
+    "source": "blind", "turns": "", "min_chars": 0, "max_chars": 0, "language": "", "config": "", "since": "",
+    "before": "", "own": False, "has_flagged": False, "controls_style": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Iterator[Planted]:
+    planted = planted_arena(tmp_path)
+    yield planted
+    planted.runs.close()
+
+
+@pytest.fixture
+def ask(planted: Planted) -> Callable[..., tuple[dict[str, Any], list[Any]]]:
+    """The board and the charts of what is asked for."""
+    with gr.Blocks():
+        tab = LeaderboardTab(planted.arena, 20)
+
+    def asked(**changes: Any) -> tuple[dict[str, Any], list[Any]]:
+        event = gr.EventData(None, {"key": KEY, **ALL, **changes})
+        board, *plots = tab.show(event)
+        return json.loads(board), plots
+
+    return asked
+
+
+def test_without_enough_votes_it_says_what_is_missing(
+    planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]]
+) -> None:
+    plant_vote(planted.store, "zyxone", "zyxtwo", "left")
+    board, plots = ask()
+    assert board["problem"].startswith("Not enough votes: at least two contestants need")
+    assert {one["name"]: one["num_votes"] for one in board["standings"]} == {
+        "zyxone": 1, "zyxtwo": 1, "zyxthree": 0, "zyxfour": 0,
+    }  # fmt: skip
+    assert [plot.visible for plot in plots] == [False, False]
+
+
+def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]]) -> None:
+    plant_votes(planted.store, 300)
+    board, plots = ask()
+    assert (board["problem"], board["num_votes"], board["min_votes"]) == ("", 300, 20)
+    assert board["standings"][-1]["name"] == "zyxone"
+    assert all(one["low"] < one["rating"] < one["high"] for one in board["standings"])
+    assert board["left_bias"]["low"] < 0.5 < board["left_bias"]["high"]
+    drawn = [json.loads(plot.value.plot if hasattr(plot.value, "plot") else plot.value["plot"]) for plot in plots]
+    assert "zyxfour" in drawn[0]["description"]
+    assert "ms per token" in drawn[1]["description"]
+    styled, _ = ask(controls_style=True)
+    assert set(styled["style_effects"]) == {"chars", "headings", "lists", "bold"}
+    assert ask(own=True)[0]["num_votes"] == 0
+    assert ask(max_chars=200)[0]["num_votes"] == 0
+    assert ask(turns="several")[0]["num_votes"] == 0
+    assert ask(before="2020-01-01T00:00:00Z")[0]["num_votes"] == 0
+    assert ask(source="reference")[0]["num_votes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"source": "mine"}, "source: expected one of"),
+        ({"since": "yesterday"}, "since: expected a date"),
+        ({"min_chars": -1}, "min_chars: expected a whole number"),
+        ({"own": 1}, "own: expected true or false"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    ask: Callable[..., tuple[dict[str, Any], list[Any]]], change: dict[str, Any], error: str
+) -> None:
+    assert ask(**change)[0]["error"].startswith(error)
