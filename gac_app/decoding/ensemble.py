@@ -14,19 +14,27 @@ from gac_app.decoding.contexts.lone_context import LoneContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, ids_key, rules_key
 from gac_app.decoding.scoring.tokens import PromptForks, Score
 from gac_app.decoding.speculation.draft_context import DraftContext
+from gac_app.decoding.speculation.drafter import Drafter
+from gac_app.decoding.speculation.drafting_context import DraftingContext
+from gac_app.decoding.speculation.in_turn import InTurnDrafter
+from gac_app.decoding.speculation.overlapped import OverlappedDrafter
 from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.speculation.prefix_draft_context import PrefixDraftContext
 from gac_app.decoding.trace.events import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary
+
+Schedule = tuple[Callable[..., MemberContext], Callable[[list[MemberContext], AnswerRules], Drafter]]
 
 
 class Ensemble:
@@ -101,22 +109,18 @@ class Ensemble:
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
-        is_reproducible = _is_reproducible(members, settings)
-        pace = self._pace(members, settings, is_reproducible=is_reproducible)
-        new_context = _new_context(members, settings, can_draft=pace is not None)
-        return DecodingSession(
-            contexts=_open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible),
-            union=self.union,
-            gate=Gate() if alone else make_gate(settings),
-            combiner=_combiner(members, settings),
-            weights=self._weights(settings, members, prompt),
-            settings=settings,
-            stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
-            branch=branch,
-            pace=pace,
-            drafts_favourites=settings.speculation == "auto" and not pace and self.are_apart,
-            is_reproducible=is_reproducible,
+        rules = AnswerRules(
+            settings,
+            Gate() if alone else make_gate(settings),
+            _combiner(members, settings),
+            self._weights(settings, members, prompt),
+            Sampler(settings),
         )
+        is_reproducible = _is_reproducible(members, settings)
+        new_context, new_drafter = self._schedule(members, settings, is_reproducible=is_reproducible)
+        contexts = _open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible)
+        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
+        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
     def score(
         self,
@@ -190,29 +194,28 @@ class Ensemble:
             scores = {m.name: self.score("", [text], plain, alone=m.name, raw=True)[0] for m in members}
         return {name: score.bits_per_byte for name, score in scores.items()}
 
-    def _pace(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Pace | None:
-        """What is known of drafting in turn with these members; None where they do not.
+    def _schedule(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Schedule:
+        """How these members draft, if they do.
 
-        `auto` decides by the clock, so it drafts only where that cannot be told from the text.
+        By `auto` they do only where that cannot be told from the text; in turn only where they do not overlapped.
         """
-        can_draft = len(members) > 1 and settings.gate_policy == "lazy"
-        if is_reproducible:  # a draft is read in passes of several ids
-            can_draft = can_draft and all(member.is_chunk_invariant for member in members)
-        is_wanted = settings.speculation == "on" or (
-            settings.speculation == "auto"
-            and all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
-            and not self._drafts_favourites(members, settings)
-        )
-        if not can_draft or not is_wanted:
-            return None
-        how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
-        return self._paces.setdefault((*how, *(member.name for member in members)), Pace())
-
-    def _drafts_favourites(self, members: list[Member], settings: Settings) -> bool:
-        """Whether the fastest member drafts while it would wait for the others: sooner than drafting in turn."""
-        can_draft = settings.takes_favourite and settings.alignment == "prefix" and not settings.asks_lazily
+        is_prefix = settings.alignment == "prefix"
+        if len(members) == 1:
+            # It has nobody to agree with, so that it decodes as the paper says, and as its own library does.
+            max_ahead = settings.max_new_tokens if settings.is_greedy else 0
+            return partial(LoneContext, num_favourites=max_ahead), _plain
+        is_auto = settings.speculation == "auto"
         is_invariant = all(member.is_chunk_invariant for member in members)
-        return self.are_apart and can_draft and is_invariant
+        is_exact = all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
+        can_overlap = is_auto and is_prefix and self.are_apart
+        is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
+        is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
+        if is_wanted and settings.gate_policy == "lazy" and (is_invariant or not is_reproducible):
+            how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
+            pace = self._paces.setdefault((*how, *(member.name for member in members)), Pace())
+            return PrefixDraftContext if is_prefix else DraftContext, partial(_in_turn, pace=pace)
+        new_context = PrefixContext if is_prefix else MemberContext
+        return new_context, _overlapped if can_overlap else _plain
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first if it takes part."""
@@ -265,13 +268,16 @@ def _document_start(member: Member) -> list[int]:
     return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
 
 
-def _new_context(members: list[Member], settings: Settings, *, can_draft: bool) -> Callable[..., MemberContext]:
-    """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
-    if len(members) == 1:
-        return partial(LoneContext, num_favourites=settings.max_new_tokens if settings.takes_favourite else 0)
-    if settings.alignment == "prefix":
-        return PrefixDraftContext if can_draft else PrefixContext
-    return DraftContext if can_draft else MemberContext
+def _plain(contexts: list[MemberContext], rules: AnswerRules) -> Drafter:
+    return Drafter(rules.settings.step_timeout_s)
+
+
+def _overlapped(contexts: list[MemberContext], rules: AnswerRules) -> Drafter:
+    return OverlappedDrafter(rules.settings.step_timeout_s)
+
+
+def _in_turn(contexts: list[MemberContext], rules: AnswerRules, pace: Pace) -> Drafter:
+    return InTurnDrafter([context for context in contexts if isinstance(context, DraftingContext)], rules, pace)
 
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:

@@ -78,9 +78,9 @@ def begun_behind(
     reading: Reading, sequence: Sequence, foreseen: Foreseen | None, mapping: VocabMapping
 ) -> Ahead | None:
     """The pass that a member begins by itself behind a reading, its ids put behind the sequence; None = it does not."""
-    if foreseen is None or not foreseen.is_met_by(reading.last_favourite):
+    if foreseen is None or not foreseen.is_met_by(reading.last_argmax):
         return None
-    ids = mapping.feed(reading.last_favourite)
+    ids = mapping.feed(reading.last_argmax)
     if not ids:  # END
         return None
     sequence.extend(list(ids))

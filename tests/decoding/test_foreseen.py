@@ -33,7 +33,7 @@ def always() -> AbstractContextManager[object]:
 
 def never() -> AbstractContextManager[object]:
     """Let them read nothing without being asked."""
-    return patch.object(Foreseen, "is_met_by", lambda self, favourite_id: False)
+    return patch.object(Foreseen, "is_met_by", lambda self, argmax_id: False)
 
 
 def twins(**fields: Any) -> list[FakeModel]:

@@ -71,7 +71,7 @@ def test_a_late_reading_is_as_it_was_when_it_was_read() -> None:
     logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
     assert torch.equal(late.probs_NU, expected_NU)
     assert torch.equal(now.probs_NU, expected_NU)
-    assert late.last_favourite == now.last_favourite == int(expected_NU[0].argmax())
+    assert late.last_argmax == now.last_argmax == int(expected_NU[0].argmax())
     assert late.again(1).rows[0].top == now.rows[0].top
     assert late.again(1).num_read == 0
 

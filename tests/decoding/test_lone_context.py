@@ -33,7 +33,7 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on nothing is read before the session asks."""
-    monkeypatch.setattr(Foreseen, "is_met_by", lambda self, favourite_id: False)
+    monkeypatch.setattr(Foreseen, "is_met_by", lambda self, argmax_id: False)
 
 
 @pytest.mark.parametrize("how", [{}, {"max_new_tokens": 1}, {"max_new_tokens": 2}, {"stop": ["e"]}, {"temperature": 1}])
@@ -89,8 +89,8 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
             assert expectation
             num_passes.append(len(model.batches))
             assert context.written == text
-            text += member.mapping.union.tokens[expectation.favourite_id]
-            context.feed(expectation.favourite_id)
+            text += member.mapping.union.tokens[expectation.argmax_id]
+            context.feed(expectation.argmax_id)
             assert context.written == text
         context.close()
     assert num_passes == [2, 2, 4, 4]

@@ -58,7 +58,7 @@ def _beginnings(expected: Iterable[Expectation], union: UnionVocabulary) -> list
 
 def _wanted(expectation: Expectation) -> list[int]:
     """A member's favourites, as far as they count."""
-    return [token_id for token_id, prob in expectation.favourites(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
+    return [token_id for token_id, prob in expectation.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
 
 
 def begun(row: TokenDistribution, ids: range) -> float:

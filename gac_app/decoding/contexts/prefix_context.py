@@ -17,13 +17,13 @@ class PrefixContext(MemberContext):
     """A context whose member may be inside one of its own tokens when another member's ends (see `covers`).
 
     Attributes:
-        draft_id: what may be fed behind that which is pending (see `favourite_drafts`); None again where it is not what
+        draft_id: the draft token behind what is uncomputed (see `overlapped`); None again where it is not what
             `read_ahead` then reads along.
-        num_favourites: tokens that `read_along` may read behind all that was fed.
+        max_draft: tokens that `read_along` may read behind all that was fed.
     """
 
     draft_id: int | None = None
-    num_favourites = 0
+    max_draft = 0
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
@@ -58,18 +58,18 @@ class PrefixContext(MemberContext):
 
     def read_along(self) -> Future[Reading] | None:
         ahead = self.read_ahead()
-        if ahead and self.num_favourites and ahead.done() and not ahead.exception():
+        if ahead and self.max_draft and ahead.done() and not ahead.exception():
             self._ahead = None
             self._keep(ahead.result())
             ahead = self.read_ahead()
-        if not ahead and self.num_favourites:
-            self.read_favourites(self.num_favourites)
+        if not ahead and self.max_draft:
+            self.draft_on(self.max_draft)
         return ahead
 
-    def read_favourites(self, num: int) -> None:
-        """Let the member read on by its own favourites: at most `num` tokens, nothing of which was fed."""
+    def draft_on(self, num: int) -> None:
+        """Let the member read on along its own argmax tokens: at most `num`, nothing of which was fed."""
         if not self._begun and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
-            self._begun = self._begin_favourite(row.top[0][0])
+            self._begun = self._draft_token(row.top[0][0])
         last = self._begun
         for _ in range(num - 1):
             if not last or (last.reading.done() and last.reading.exception()):
@@ -78,9 +78,9 @@ class PrefixContext(MemberContext):
                 last.foreseen.is_favourite = len(self._sequence.ids) < self.member.context_length
                 return
             reading = last.reading.result()
-            reading.ahead = last = reading.ahead or self._begin_favourite(reading.last_favourite)
+            reading.ahead = last = reading.ahead or self._draft_token(reading.last_argmax)
 
-    def next_favourite(self) -> int | None:
+    def next_argmax(self) -> int | None:
         """The likeliest token behind all that was fed, where the member has read that of itself; None = not known.
 
         Where it has read something else of itself, it begins to read what is pending.
@@ -90,7 +90,7 @@ class PrefixContext(MemberContext):
         ahead = self.read_ahead()
         if not ahead or not ahead.done() or ahead.exception() or not self._has_read_all:
             return None
-        return ahead.result().last_favourite
+        return ahead.result().last_argmax
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         was_ahead, self._ahead = self._ahead is not None, None
@@ -242,9 +242,9 @@ class PrefixContext(MemberContext):
         end = self._num_held - self.num_prompt_ids
         return [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
 
-    def _begin_favourite(self, favourite_id: int) -> Ahead | None:
+    def _draft_token(self, token_id: int) -> Ahead | None:
         """A pass over a token that was not fed, behind those that are over; None where there is nothing to read."""
-        ids, foreseen = self.member.mapping.feed(favourite_id), Foreseen()
+        ids, foreseen = self.member.mapping.feed(token_id), Foreseen()
         if not ids or len(self._sequence.ids) + len(ids) > self.member.context_length:
             return None
         self._sequence.extend(list(ids))

@@ -36,9 +36,9 @@ class Foreseen:
     def is_known(self) -> bool:
         return self.is_favourite or self.token_id is not None
 
-    def is_met_by(self, favourite_id: int) -> bool:
+    def is_met_by(self, argmax_id: int) -> bool:
         """Whether a member with this favourite may read it."""
-        return self.is_favourite or self.token_id == favourite_id
+        return self.is_favourite or self.token_id == argmax_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Reading:
         return torch.stack([row.probs_U for row in self.rows])
 
     @property
-    def last_favourite(self) -> int:
+    def last_argmax(self) -> int:
         """The likeliest token at the last position."""
         return self.rows[-1].top[0][0] if self._favourite is None else self._favourite
 

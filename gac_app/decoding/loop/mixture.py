@@ -57,10 +57,13 @@ class Mixture:
         return next(iter(self.expected.values()))
 
     @property
-    def favourite_id(self) -> int:
+    def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        told = self._leading.favourite_id if self._leading else None
+        told = self._leading.argmax_id if self._leading else None
         return argmax(self.probs_U) if told is None else told
+
+    def is_contested(self, token_id: int) -> bool:
+        return any(token_id == ids.start for ids in self._contested)
 
     def prob_of(self, token_id: int) -> float:
         told = self._leading.prob_of(token_id) if self._leading else None

@@ -79,7 +79,7 @@ def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrac
         weight=mixture.weights[name],
         prob=mixture.member_prob_of(name, decision.token_id),
         rank=mixture.member_rank_of(name, decision.token_id),
-        top=_candidates(expectation.favourites(TOP_K), union),
+        top=_candidates(expectation.top_k(TOP_K), union),
         num_read=expectation.num_read,
         seconds=expectation.seconds,
     )

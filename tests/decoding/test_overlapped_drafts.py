@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.speculation import favourite_drafts
+from gac_app.decoding.speculation import overlapped
 from gac_app.decoding.trace.events import FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read, Sequence
@@ -36,7 +36,7 @@ def drafting() -> Iterator[None]:
     """Back ends in whose answers no cut into passes shows, and members of which one counts as fast enough."""
     with (
         patch.object(Model, "is_chunk_invariant", True),
-        patch.object(favourite_drafts, "_MUCH_FASTER", 0.0),
+        patch.object(overlapped, "_MUCH_FASTER", 0.0),
     ):
         yield
 
@@ -160,13 +160,13 @@ def test_whoever_reads_along_drafts_for_a_slower_gate() -> None:
 def passes_begun() -> Iterator[list[int]]:
     """The favourites that members began to read while others were waited for."""
     found: list[int] = []
-    begin = favourite_drafts.PrefixContext._begin_favourite
+    begin = overlapped.PrefixContext._draft_token
 
-    def noted(self: favourite_drafts.PrefixContext, favourite_id: int) -> Any:
-        found.append(favourite_id)
-        return begin(self, favourite_id)
+    def noted(self: overlapped.PrefixContext, argmax_id: int) -> Any:
+        found.append(argmax_id)
+        return begin(self, argmax_id)
 
-    with patch.object(favourite_drafts.PrefixContext, "_begin_favourite", noted):
+    with patch.object(overlapped.PrefixContext, "_draft_token", noted):
         yield found
 
 
@@ -175,7 +175,7 @@ def not_exact() -> AbstractContextManager[object]:
 
 
 def not_faster() -> AbstractContextManager[object]:
-    return patch.object(favourite_drafts, "_MUCH_FASTER", 1e9)
+    return patch.object(overlapped, "_MUCH_FASTER", 1e9)
 
 
 @pytest.mark.parametrize(
