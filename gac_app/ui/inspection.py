@@ -48,8 +48,8 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
 
 def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Settings) -> str | None:
     """What moves the weights at a step: the "text" so far, the "stretch" that the members cut otherwise, or nothing."""
-    rule = weight_rules.entry(settings.weights).rule() if settings.weights in weight_rules else None
-    if rule and rule.memory is not None:
+    name = settings.weights
+    if isinstance(name, str) and name in weight_rules and weight_rules.entry(name).rule().memory is not None:
         return "text"
     before = steps[position - 1] if position else None  # one that the gate decides alone ends a stretch
     return "stretch" if before and before.is_ensembled and before.is_open else None
@@ -77,7 +77,7 @@ def _candidate(item: Candidate, step: StepTrace) -> dict[str, Any]:
 
 
 def _parts(item: Candidate, step: StepTrace, settings: Settings) -> list[dict[str, Any]]:
-    parts = []
+    parts: list[dict[str, Any]] = []
     for trace in step.members:
         prob = _prob_of(item, trace, step)
         if prob is not None:
