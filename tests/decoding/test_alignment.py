@@ -25,8 +25,8 @@ from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
 from gac_app.decoding.rules.contracts import weight_rule_of
 from gac_app.decoding.rules.gate import make_gate
-from gac_app.decoding.rules.shipped.averaging import Mean
 from gac_app.decoding.rules.sampling import Sampler
+from gac_app.decoding.rules.shipped.averaging import Mean
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.events import StepTrace, TokenEvent

@@ -26,8 +26,8 @@ from gac_app.decoding.rules import combine_rules, gate_rules, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
-from gac_app.decoding.rules.shipped.averaging import Geometric
 from gac_app.decoding.rules.sampling import Sampler
+from gac_app.decoding.rules.shipped.averaging import Geometric
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
