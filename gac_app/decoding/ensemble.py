@@ -10,7 +10,6 @@ from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.lone_context import LoneContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
@@ -202,8 +201,8 @@ class Ensemble:
         is_prefix = settings.alignment == "prefix"
         if len(members) == 1:
             # It has nobody to agree with, so that it decodes as the paper says, and as its own library does.
-            max_ahead = settings.max_new_tokens if settings.is_greedy else 0
-            return partial(LoneContext, num_favourites=max_ahead), _plain
+            num_greedy = settings.max_new_tokens if settings.is_greedy else 0
+            return partial(MemberContext, num_greedy=num_greedy), _plain
         is_auto = settings.speculation == "auto"
         is_invariant = all(member.is_chunk_invariant for member in members)
         is_exact = all(member.is_chunk_exact or member.is_chunk_invariant for member in members)

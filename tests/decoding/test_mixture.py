@@ -1,4 +1,4 @@
-"""The favourite is that of the whole distribution, which is made only where the members' favourites do not tell it."""
+"""The argmax is that of the whole distribution, which is made only where the members' top tokens do not tell it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def ranges(lengths: list[int], size: int) -> list[range]:
     return [range(i, i + length) for i, length in zip(starts, lengths, strict=True) if i + length <= size]
 
 
-def test_a_clear_favourite_is_told_by_the_members_favourites() -> None:
+def test_a_clear_argmax_is_told_by_the_members_top_tokens() -> None:
     counted = Counted()
     sure, other = torch.full((100,), 0.001), torch.full((100,), 0.01)
     sure[7] = 0.9
@@ -88,7 +88,7 @@ def test_a_clear_favourite_is_told_by_the_members_favourites() -> None:
     assert counted.num == 1, "made once"
 
 
-def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all() -> None:
+def test_a_token_that_is_no_argmax_may_be_that_of_all() -> None:
     counted = Counted()
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
@@ -108,7 +108,7 @@ def test_a_contested_token_has_the_probability_of_what_goes_to_it() -> None:
     assert counted.num == 0
 
 
-def test_one_that_is_nobodys_favourite_is_not_left_out_of_the_largest() -> None:
+def test_one_that_is_no_argmax_is_not_left_out_of_the_largest() -> None:
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
     expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}

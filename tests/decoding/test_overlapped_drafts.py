@@ -1,4 +1,4 @@
-"""Drafts by favourites change which pass reads what, and nothing else: every step is what it is without them."""
+"""Drafts change which pass reads what, and nothing else: every step is what it is without them."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_whoever_reads_along_drafts_for_a_slower_gate() -> None:
 
 @contextmanager
 def passes_begun() -> Iterator[list[int]]:
-    """The favourites that members began to read while others were waited for."""
+    """The draft tokens that members began to read while others were waited for."""
     found: list[int] = []
     begin = overlapped.PrefixContext._draft_token
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gac_app.decoding.distribution.expectation import Expectation, ReadExpectation
-from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
+from gac_app.decoding.distribution.reading import Draft, DraftCondition, Reading
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace.events import MemberUsage
 from gac_app.errors import MemberError
@@ -25,16 +25,18 @@ class SessionStopped(Exception):  # noqa: N818 (no error: somebody asked for it)
 
 
 class MemberContext:
-    """The sequence that one session keeps in one member. A member that is not asked keeps its ids pending, or reads
+    """The sequence that one session keeps in one member. A member that is not asked keeps its ids uncomputed, or reads
     them ahead: a pass that nobody waits for, and that `ask` finds. The sequence stays as it is while one is under way.
 
-    A member that knows what will be taken reads it without being asked (`foresee`). Where something else is fed, that
-    pass is waited for as any other is, then forgotten.
+    A member may draft: read its argmax token before it is fed (`may_draft`, `num_greedy`). Where that token is fed, the
+    draft is accepted. Else its pass is waited for as any other is, then dropped.
 
     Args:
         member: whose context this is.
         prompt_ids: the prompt in the member's own ids.
-        sequence: one that holds `prompt_ids` already, the last of them pending at least; None = a new one.
+        sequence: one that holds `prompt_ids` already, the last of them uncomputed at least; None = a new one.
+        num_greedy: tokens that the answer may have, each of which is this member's argmax; 0 = any may be chosen. The
+            member then drafts one token behind each pass, and the session hears of the one while the next is under way.
 
     Attributes:
         likely: pieces that may come next, as another member sees it; None = not known. Only a context whose member may
@@ -43,17 +45,20 @@ class MemberContext:
 
     likely: list[bytes] | None = None
 
-    def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
+    def __init__(
+        self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None, *, num_greedy: int = 0
+    ) -> None:
         self.member = member
+        self._num_greedy = num_greedy
         self.num_prompt_ids = len(prompt_ids)
         self._sequence = sequence or member.open(prompt_ids)
         self._num_held = len(self._sequence.ids)  # of these; the member may have put others behind them
         self._fed: list[int] = []  # not in the sequence yet
         self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
         self._num_ahead = 0  # ids that it reads
-        self._foreseen = Foreseen()  # of the pass asked for last
-        self._begun: Ahead | None = None  # what the member reads of itself, nothing of which was fed
-        self._is_in_vain = False  # something else was fed
+        self._draft_if = DraftCondition()  # of the pass asked for last
+        self._draft: Draft | None = None  # nothing of which was fed
+        self._is_rejected = False  # something else was fed
         self._is_waited_for = False  # with passes that others share
         self._num_forwards = 0
         self._num_tokens_read = 0
@@ -84,7 +89,7 @@ class MemberContext:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
     def ask(self) -> Future[Reading] | None:
-        """Read whatever is pending; None where nothing needs to be read. What was read ahead comes first."""
+        """Read whatever is uncomputed; None where nothing needs to be read. What was read ahead comes first."""
         if self._ahead:
             return self._ahead
         self._sequence.extend(self._fed)
@@ -92,10 +97,10 @@ class MemberContext:
         self._num_held = len(self._sequence.ids)
         return self._read()
 
-    def foresee(self, token_id: int) -> None:
-        """Behind the pass under way this token will be taken, if it is the member's own favourite as well."""
+    def may_draft(self, token_id: int) -> None:
+        """Let the member read this token behind the pass under way, if it is its own argmax as well."""
         if self._num_held + len(self._fed) + len(self.member.mapping.feed(token_id)) <= self.member.context_length:
-            self._foreseen.token_id = token_id
+            self._draft_if.token_id = token_id
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         """What follows from the reading that was asked for; None where there is more to ask."""
@@ -103,9 +108,9 @@ class MemberContext:
             raise RuntimeError("this context always reads")
         self._count(reading)
         self._ahead = None
-        self._note_begun(reading)
+        self._note_draft(reading)
         if self._fed:
-            self._abandon_begun()
+            self._reject_draft()
             return None
         return ReadExpectation(reading)
 
@@ -116,15 +121,18 @@ class MemberContext:
             is_open: the tokens of some members go on beyond it; this kind of context lets all end there.
         """
         ids = self.member.mapping.feed(token_id)
-        if self._begun and self._begun.ids == ids and not self._is_in_vain:
-            self._go_on(self._begun)
+        self._num_greedy -= 1
+        if self._draft and self._draft.ids == ids and not self._is_rejected:
+            self._accept(self._draft)
         else:
             self._fed += ids
-            self._abandon_begun()
+            self._reject_draft()
+        if self._ahead and not self._is_rejected:
+            self._draft_if.is_any = self._may_read_any
         return self._pieces(ids)
 
     def read_ahead(self) -> Future[Reading] | None:
-        """Begin to read what is pending, unless a pass is under way; the last pass begun, if `ask` would find one.
+        """Begin to read what is uncomputed, unless a pass is under way; the last pass begun, if `ask` would find one.
 
         A pass that failed stays, for `ask` to find.
         """
@@ -147,8 +155,8 @@ class MemberContext:
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts."""
-        self._foreseen.token_id, self._foreseen.is_favourite = None, False
-        self._abandon_begun()
+        self._draft_if.token_id, self._draft_if.is_any = None, False
+        self._reject_draft()
         while self._ahead and not self._ahead.cancel():
             if not self._ahead.done():
                 self._num_forwards += 1
@@ -158,50 +166,55 @@ class MemberContext:
                 break
             reading = self._ahead.result()
             self._count(reading)
-            self._ahead = reading.ahead.reading if reading.ahead else None
+            self._ahead = reading.draft.reading if reading.draft else None
         self._ahead = None
         self.member.free(self._sequence)
 
     def _read(self, num_logits: int = 1) -> Future[Reading]:
-        self._foreseen = self._foresight()
-        return self.member.read(self._sequence, num_logits, self._foreseen)
+        self._draft_if = self._draft_condition()
+        return self.member.read(self._sequence, num_logits, self._draft_if)
 
-    def _foresight(self) -> Foreseen:
-        """What is known before a pass."""
-        return Foreseen()
+    def _draft_condition(self) -> DraftCondition:
+        """Under which the member drafts behind the pass to be asked for."""
+        return DraftCondition(is_any=self._may_read_any)
 
-    def _note_begun(self, reading: Reading) -> None:
-        """A pass is over: whether the member has begun another behind it; if it was in vain, so is that."""
-        was_in_vain, self._is_in_vain = self._is_in_vain, False
-        self._begun = reading.ahead
-        if was_in_vain and self._begun:
-            self._abandon_begun()
-        elif was_in_vain:
-            self._forget_begun()
+    @property
+    def _may_read_any(self) -> bool:
+        """Whether there is room behind the pass that is asked for or under way, and a step that needs the next one."""
+        return self._num_greedy > 1 and self._num_held < self.member.context_length
 
-    def _go_on(self, begun: Ahead) -> None:
-        """What the member has begun is what it was to read."""
-        self._ahead, self._num_ahead, self._foreseen = begun.reading, len(begun.ids), begun.foreseen
-        self._num_held += len(begun.ids)
-        self._begun = None
+    def _note_draft(self, reading: Reading) -> None:
+        """A pass is over: whether the member drafts behind it; behind a rejected draft that is rejected, too."""
+        was_rejected, self._is_rejected = self._is_rejected, False
+        self._draft = reading.draft
+        if was_rejected and self._draft:
+            self._reject_draft()
+        elif was_rejected:
+            self._drop_draft()
 
-    def _abandon_begun(self) -> None:
-        """What the member has begun, if anything, is not what it was to read."""
-        if not self._begun or self._is_in_vain:
+    def _accept(self, draft: Draft) -> None:
+        """The draft is what the member was to read."""
+        self._ahead, self._num_ahead, self._draft_if = draft.reading, len(draft.ids), draft.draft_if
+        self._num_held += len(draft.ids)
+        self._draft = None
+
+    def _reject_draft(self) -> None:
+        """The draft, if there is one, is not what the member was to read."""
+        if not self._draft or self._is_rejected:
             return
-        self._begun.foreseen.is_favourite = False
-        if self._begun.reading.cancel():
-            self._forget_begun()
+        self._draft.draft_if.is_any = False
+        if self._draft.reading.cancel():
+            self._drop_draft()
         else:
-            self._ahead, self._num_ahead, self._is_in_vain = self._begun.reading, len(self._begun.ids), True
+            self._ahead, self._num_ahead, self._is_rejected = self._draft.reading, len(self._draft.ids), True
 
-    def _forget_begun(self) -> None:
+    def _drop_draft(self) -> None:
         self._sequence.rewrite(self._num_held, [])
-        self._begun, self._is_in_vain = None, False
+        self._draft, self._is_rejected = None, False
 
     def _begin(self, ahead: Future[Reading] | None) -> None:
         if ahead and ahead is self._ahead:
-            return  # the member has begun it of itself
+            return  # an accepted draft
         self._ahead = ahead
         self._num_ahead = self._sequence.num_uncomputed if ahead else 0
         if not ahead:

@@ -51,7 +51,7 @@ class KnownExpectation(Expectation):
 
 
 class ReadExpectation(Expectation):
-    """What a reading says at its last position. Of a late one only the favourite is there until more is looked at."""
+    """What a reading says at its last position. Of a lazy one only the argmax is there until more is looked at."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading

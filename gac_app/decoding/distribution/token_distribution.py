@@ -1,7 +1,7 @@
 """A member's next-token distribution, over the union.
 
 Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
-them, `K` favourites.
+them, `K` the likeliest.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class TokenDistribution:
 
     @cached_property
     def top(self) -> Top:
-        """The favourites: `NUM_TOP`, or as many as there are tokens. Some may have no probability."""
+        """The likeliest tokens: `NUM_TOP`, or as many as there are. Some may have no probability."""
         if self._find_top:
             return self._find_top()
         if not self.is_on_cpu:
@@ -158,7 +158,7 @@ class OwnDistribution(TokenDistribution):
     def top(self) -> Top:
         ids = largest(self._probs_V, NUM_TOP)
         places = self._mapping.places(ids)
-        # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
+        # Of so small a vocabulary that improbable tokens are in it, too, some may have no place.
         return super().top if places is None else list(zip(places.tolist(), self._probs_V[ids].tolist(), strict=True))
 
     @property
@@ -178,7 +178,7 @@ class OwnDistribution(TokenDistribution):
 
 
 def rows_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
-    """The distributions of several positions. The first look at favourites fetches those of all from the device."""
+    """The distributions of several positions. The first look at `top` fetches those of all from the device."""
     top_NK = top_k(probs_NU, NUM_TOP)
     find_tops = cache(lambda: _pairs(*top_NK))
 

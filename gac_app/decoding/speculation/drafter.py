@@ -29,7 +29,7 @@ class Drafter:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._can_foresee = False  # what all members like best is taken, and all read it for the next step
+        self._can_draft = False  # what all members like best is taken, and all read it for the next step
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         """Those of `first` are asked, then maybe the `others`.
@@ -37,7 +37,7 @@ class Drafter:
         Args:
             num_left: steps that may follow in which, as in this one, the argmax is taken; 0 = another token may be.
         """
-        self._can_foresee = num_left > 0 and not others
+        self._can_draft = num_left > 0 and not others
 
     def gather(
         self,
@@ -59,9 +59,9 @@ class Drafter:
 
         def meanwhile(expected: dict[str, Expectation], awaited: list[MemberContext]) -> None:
             argmaxes = {expectation.argmax_id for expectation in expected.values()}
-            if self._can_foresee and len(argmaxes) == 1:
+            if self._can_draft and len(argmaxes) == 1:
                 for context in awaited:
-                    context.foresee(*argmaxes)
+                    context.may_draft(*argmaxes)
             if look:
                 look(expected)
 

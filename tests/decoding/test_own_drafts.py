@@ -1,4 +1,4 @@
-"""A member that knows what will be taken reads it without being asked; answers are as if it had waited."""
+"""A member drafts the token that all like best; answers are as if it had waited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.reading import Foreseen
+from gac_app.decoding.distribution.reading import DraftCondition
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -27,13 +27,13 @@ SOME = hypothesis_settings(max_examples=40, deadline=None)
 
 
 def always() -> AbstractContextManager[object]:
-    """Let members read their favourite behind every pass that they were asked for, whatever is foreseen."""
-    return patch.object(MemberContext, "_foresight", lambda self: Foreseen(is_favourite=True))
+    """Let members draft behind every pass that they were asked for, under any condition."""
+    return patch.object(MemberContext, "_draft_condition", lambda self: DraftCondition(is_any=True))
 
 
 def never() -> AbstractContextManager[object]:
     """Let them read nothing without being asked."""
-    return patch.object(Foreseen, "is_met_by", lambda self, argmax_id: False)
+    return patch.object(DraftCondition, "is_met_by", lambda self, argmax_id: False)
 
 
 def twins(**fields: Any) -> list[FakeModel]:
@@ -49,7 +49,7 @@ def twins(**fields: Any) -> list[FakeModel]:
     temperature=st.sampled_from([0.0, 1.0]),
     how=st.sampled_from([{}, {"mode": "gate", "threshold": 0.4}, {"mode": "gate", "gate_policy": "eager"}]),
 )
-def test_favourites_read_in_vain_change_nothing(
+def test_rejected_drafts_change_nothing(
     alignment: str, seed: int, num: int, temperature: float, how: dict[str, Any]
 ) -> None:
     """Of members that cut at every place otherwise."""
@@ -89,7 +89,7 @@ def test_what_all_like_best_is_read_without_being_asked_and_nothing_else(alignme
     "how",
     [{"temperature": 1.0}, {"mode": "gate", "threshold": 1.0}, {"repetition_penalty": 1.3}, {"max_new_tokens": 1}],
 )
-def test_nothing_is_foreseen_where_another_token_may_be_taken(how: dict[str, Any]) -> None:
+def test_nothing_is_drafted_where_another_token_may_be_taken(how: dict[str, Any]) -> None:
     with closing(ensemble_of(twins())) as ensemble, counted() as found:
         decoded(ensemble, **how)
     assert not found
