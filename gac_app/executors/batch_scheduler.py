@@ -260,15 +260,15 @@ class BatchScheduler:
 
     def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
         self.prefix_cache.note(command.sequence, length, reading)
-        reading.draft = draft_behind(reading, command.sequence, command.draft_if, self._mapping)
+        reading.draft = draft_behind(reading, command.sequence, command.may_draft, self._mapping)
         if draft := reading.draft:
-            self.add(ReadCommand(Read(command.sequence), draft.reading, draft.draft_if, command.is_background))
+            self.add(ReadCommand(Read(command.sequence), draft.reading, draft.may_draft, command.is_background))
         command.future.set_result(_whole(command, reading))
 
 
 def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[Reading]:
-    reads, draft_if = [command.read for command in commands], [command.draft_if for command in commands]
-    return take_readings(model, mapping, reads, draft_if)
+    reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
+    return take_readings(model, mapping, reads, may_draft)
 
 
 def _let_go(error: BaseException | None) -> None:

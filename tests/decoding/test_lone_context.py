@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.reading import DraftCondition
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -33,7 +32,7 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on nothing is read before the session asks."""
-    monkeypatch.setattr(DraftCondition, "is_met_by", lambda self, argmax_id: False)
+    monkeypatch.setattr(MemberContext, "_can_draft", False)
 
 
 @pytest.mark.parametrize("how", [{}, {"max_new_tokens": 1}, {"max_new_tokens": 2}, {"stop": ["e"]}, {"temperature": 1}])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.distribution.reading import DraftCondition, Reading
+from gac_app.decoding.distribution.reading import MayDraft, Reading
 from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
@@ -57,7 +57,7 @@ def test_a_reading_knows_its_top_tokens(vocabularies: list[MemberVocabulary], se
         mapping = VocabMapping(vocab, union)
         logits_V = torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
         probs_U = mapping.project(logits_V.clone().unsqueeze(0))[0]
-        reading = Reading(mapping, logits_V.unsqueeze(0), 1, DraftCondition(is_any=is_lazy))
+        reading = Reading(mapping, logits_V.unsqueeze(0), 1, MayDraft(is_on=is_lazy))
         ids, probs = zip(*reading.rows[0].top, strict=True)
         assert list(probs) == probs_U[list(ids)].tolist()
         assert list(probs) == probs_U.sort(descending=True).values[: len(probs)].tolist()

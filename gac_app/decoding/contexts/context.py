@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gac_app.decoding.distribution.expectation import Expectation, ReadExpectation
-from gac_app.decoding.distribution.reading import Draft, DraftCondition, Reading
+from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace.events import MemberUsage
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
+
+Look = Callable[[dict[str, Expectation]], None]
 
 _POLL_S = 0.1  # how often a wait looks whether the session was stopped
 
@@ -28,8 +30,8 @@ class MemberContext:
     """The sequence that one session keeps in one member. A member that is not asked keeps its ids uncomputed, or reads
     them ahead: a pass that nobody waits for, and that `ask` finds. The sequence stays as it is while one is under way.
 
-    A member may draft: read its argmax token before it is fed (`may_draft`, `num_greedy`). Where that token is fed, the
-    draft is accepted. Else its pass is waited for as any other is, then dropped.
+    A member may draft: read its argmax token before it is fed. Where that token is fed, the draft is accepted. Else its
+    pass is waited for as any other is, then dropped.
 
     Args:
         member: whose context this is.
@@ -56,7 +58,7 @@ class MemberContext:
         self._fed: list[int] = []  # not in the sequence yet
         self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
         self._num_ahead = 0  # ids that it reads
-        self._draft_if = DraftCondition()  # of the pass asked for last
+        self._may_draft = MayDraft()  # of the pass asked for last
         self._draft: Draft | None = None  # nothing of which was fed
         self._is_rejected = False  # something else was fed
         self._is_waited_for = False  # with passes that others share
@@ -97,11 +99,6 @@ class MemberContext:
         self._num_held = len(self._sequence.ids)
         return self._read()
 
-    def may_draft(self, token_id: int) -> None:
-        """Let the member read this token behind the pass under way, if it is its own argmax as well."""
-        if self._num_held + len(self._fed) + len(self.member.mapping.feed(token_id)) <= self.member.context_length:
-            self._draft_if.token_id = token_id
-
     def expect(self, reading: Reading | None) -> Expectation | None:
         """What follows from the reading that was asked for; None where there is more to ask."""
         if reading is None:
@@ -128,7 +125,7 @@ class MemberContext:
             self._fed += ids
             self._reject_draft()
         if self._ahead and not self._is_rejected:
-            self._draft_if.is_any = self._may_read_any
+            self._may_draft.is_on = self._can_draft
         return self._pieces(ids)
 
     def read_ahead(self) -> Future[Reading] | None:
@@ -155,7 +152,7 @@ class MemberContext:
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts."""
-        self._draft_if.token_id, self._draft_if.is_any = None, False
+        self._may_draft.is_on = False
         self._reject_draft()
         while self._ahead and not self._ahead.cancel():
             if not self._ahead.done():
@@ -171,15 +168,11 @@ class MemberContext:
         self.member.free(self._sequence)
 
     def _read(self, num_logits: int = 1) -> Future[Reading]:
-        self._draft_if = self._draft_condition()
-        return self.member.read(self._sequence, num_logits, self._draft_if)
-
-    def _draft_condition(self) -> DraftCondition:
-        """Under which the member drafts behind the pass to be asked for."""
-        return DraftCondition(is_any=self._may_read_any)
+        self._may_draft = MayDraft(self._can_draft)
+        return self.member.read(self._sequence, num_logits, self._may_draft)
 
     @property
-    def _may_read_any(self) -> bool:
+    def _can_draft(self) -> bool:
         """Whether there is room behind the pass that is asked for or under way, and a step that needs the next one."""
         return self._num_greedy > 1 and self._num_held < self.member.context_length
 
@@ -194,7 +187,7 @@ class MemberContext:
 
     def _accept(self, draft: Draft) -> None:
         """The draft is what the member was to read."""
-        self._ahead, self._num_ahead, self._draft_if = draft.reading, len(draft.ids), draft.draft_if
+        self._ahead, self._num_ahead, self._may_draft = draft.reading, len(draft.ids), draft.may_draft
         self._num_held += len(draft.ids)
         self._draft = None
 
@@ -202,7 +195,7 @@ class MemberContext:
         """The draft, if there is one, is not what the member was to read."""
         if not self._draft or self._is_rejected:
             return
-        self._draft.draft_if.is_any = False
+        self._draft.may_draft.is_on = False
         if self._draft.reading.cancel():
             self._drop_draft()
         else:
@@ -266,13 +259,13 @@ def gather(
     timeout_s: float,
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
-    meanwhile: Callable[[dict[str, Expectation], list[MemberContext]], None] | None = None,
+    look: Look | None = None,
 ) -> tuple[dict[str, Expectation], list[MemberError]]:
     """Ask all `contexts` at once; what they expect by member name, and what failed.
 
     Args:
         idle: contexts of members that are not asked, but read along as long as the others are waited for.
-        meanwhile: called with what is expected so far, where others are still to be waited for, and with these.
+        look: shown what is expected so far where others are still to be waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -291,8 +284,8 @@ def gather(
                 expectation = context.expect(waiting.result(future, context.name) if future else None)
                 future = None if expectation else context.ask()
             expected[context.name] = expectation
-            if meanwhile and index < len(by_time) - 1:
-                meanwhile(expected, [context for context, _ in by_time[index + 1 :]])
+            if look and index < len(by_time) - 1:
+                look(expected)
         except MemberError as error:
             errors[context.name] = error
     names = [context.name for context, _ in asked]

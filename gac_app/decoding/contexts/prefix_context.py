@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from gac_app.decoding.alignment.covers import Boundary, Covers
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
-from gac_app.decoding.distribution.reading import Draft, DraftCondition, Reading
+from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.models.base import Sequence, num_common
@@ -52,10 +52,6 @@ class PrefixContext(MemberContext):
             return None
         return self._reach(unread[-1], (), len(unread))
 
-    def may_draft(self, token_id: int) -> None:
-        if self._is_at_end and self._has_room_for(self.member.mapping.feed(token_id)):
-            self._draft_if.token_id = token_id
-
     def read_along(self) -> Future[Reading] | None:
         ahead = self.read_ahead()
         if ahead and self.max_draft and ahead.done() and not ahead.exception():
@@ -75,7 +71,7 @@ class PrefixContext(MemberContext):
             if not last or (last.reading.done() and last.reading.exception()):
                 return
             if not last.reading.done():
-                last.draft_if.is_any = len(self._sequence.ids) < self.member.context_length
+                last.may_draft.is_on = len(self._sequence.ids) < self.member.context_length
                 return
             reading = last.reading.result()
             reading.draft = last = reading.draft or self._draft_token(reading.last_argmax)
@@ -244,11 +240,11 @@ class PrefixContext(MemberContext):
 
     def _draft_token(self, token_id: int) -> Draft | None:
         """A pass over a token that was not fed, behind those that are over; None where there is nothing to read."""
-        ids, draft_if = self.member.mapping.feed(token_id), DraftCondition()
+        ids, may_draft = self.member.mapping.feed(token_id), MayDraft()
         if not ids or len(self._sequence.ids) + len(ids) > self.member.context_length:
             return None
         self._sequence.extend(list(ids))
-        return Draft(ids, self.member.read(self._sequence, 1, draft_if), draft_if)
+        return Draft(ids, self.member.read(self._sequence, 1, may_draft), may_draft)
 
     def _keep(self, reading: Reading) -> bool:
         """Whether it says what was to be known, and is no rejected draft."""

@@ -18,26 +18,13 @@ from gac_app.vocab.mapping import FloatV, VocabMapping
 
 
 @dataclass(slots=True)
-class DraftCondition:
-    """When a member may read its argmax token behind a pass, before it is fed.
+class MayDraft:
+    """Whether a member may read its argmax token behind a pass, before it is fed.
 
     The session writes it while the pass is under way; the member looks at it as soon as the pass is over.
-
-    Attributes:
-        token_id: where its argmax is this one, in the union.
-        is_any: whichever its argmax is.
     """
 
-    token_id: int | None = None
-    is_any: bool = False
-
-    @property
-    def is_set(self) -> bool:
-        return self.is_any or self.token_id is not None
-
-    def is_met_by(self, argmax_id: int) -> bool:
-        """Whether a member with this argmax may read it."""
-        return self.is_any or self.token_id == argmax_id
+    is_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +33,7 @@ class Draft:
 
     ids: tuple[int, ...]
     reading: Future[Reading] = field(default_factory=Future)
-    draft_if: DraftCondition = field(default_factory=DraftCondition)
+    may_draft: MayDraft = field(default_factory=MayDraft)
 
 
 class Reading:
@@ -63,18 +50,16 @@ class Reading:
     __slots__ = ("_argmax_id", "_lazy_V", "_mapping", "_rows", "draft", "num_read", "seconds")
 
     def __init__(
-        self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, draft_if: DraftCondition | None = None
+        self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
     ) -> None:
-        """`logits_NV` are in the member's own ids. On a CPU they are projected lazily where `draft_if` is met, as
-        far as the logits tell."""
+        """`logits_NV` are in the member's own ids. On a CPU, where it may draft behind them, they
+        are projected lazily, as long as the logits tell the argmax."""
         self.num_read = num_read
         self.seconds = 0.0
         self.draft: Draft | None = None
         self._mapping = mapping
-        can_be_lazy = draft_if and draft_if.is_set and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
-        argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
-        is_lazy = draft_if and argmax_id is not None and draft_if.is_met_by(argmax_id)
-        self._argmax_id = argmax_id if is_lazy else None
+        can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
+        self._argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
         self._lazy_V = None if self._argmax_id is None else logits_NV.numpy()[0].copy()
         self._rows = _in_union(mapping, logits_NV) if self._argmax_id is None else None
 

@@ -9,15 +9,14 @@ they share a device. The drafter here drafts nothing: it asks for what a step ne
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts.context import MemberContext, gather
+from gac_app.decoding.contexts.context import Look, MemberContext, gather
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.errors import MemberError
 
 Gathered = tuple[dict[str, Expectation], list[MemberError]]
-Look = Callable[[dict[str, Expectation]], None]
 
 
 class Drafter:
@@ -29,7 +28,6 @@ class Drafter:
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._can_draft = False  # what all members like best is taken, and all read it for the next step
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         """Those of `first` are asked, then maybe the `others`.
@@ -37,7 +35,6 @@ class Drafter:
         Args:
             num_left: steps that may follow in which, as in this one, the argmax is taken; 0 = another token may be.
         """
-        self._can_draft = num_left > 0 and not others
 
     def gather(
         self,
@@ -56,16 +53,7 @@ class Drafter:
         Raises:
             SessionStopped: as soon as `stopped` is set.
         """
-
-        def meanwhile(expected: dict[str, Expectation], awaited: list[MemberContext]) -> None:
-            argmaxes = {expectation.argmax_id for expectation in expected.values()}
-            if self._can_draft and len(argmaxes) == 1:
-                for context in awaited:
-                    context.may_draft(*argmaxes)
-            if look:
-                look(expected)
-
-        return gather(contexts, self._timeout_s, stopped, idle, meanwhile)
+        return gather(contexts, self._timeout_s, stopped, idle, look)
 
     def expects(self, token_id: int) -> bool:
         """Whether this was a draft token that others have read."""

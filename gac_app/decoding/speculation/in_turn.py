@@ -26,10 +26,10 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from functools import partial
 
-from gac_app.decoding.contexts.context import MemberContext, gather
+from gac_app.decoding.contexts.context import Look, MemberContext, gather
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation.drafter import Drafter, Gathered, Look
+from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.decoding.speculation.pace import Pace
 from gac_app.errors import MemberError

@@ -17,10 +17,10 @@ import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts.context import MemberContext, gather
+from gac_app.decoding.contexts.context import Look, MemberContext, gather
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.speculation.drafter import Drafter, Gathered, Look
+from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads behind those fed
 _MUCH_FASTER = 1.5  # times as fast as any other it has to be: a recovered token may find it busy with a rejected one
@@ -38,7 +38,6 @@ class OverlappedDrafter(Drafter):
         self._answered: set[str] = set()  # who is done with this step
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
-        super().begin_step(first, others, num_left)
         self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
         self._answered.clear()
         self._contexts = [context for context in (*first, *others) if isinstance(context, PrefixContext)]
@@ -65,7 +64,7 @@ class OverlappedDrafter(Drafter):
         if not self._drafting:
             return super().gather(contexts, stopped, idle, look)
 
-        def meanwhile(expected: dict[str, Expectation], _: list[MemberContext]) -> None:
+        def meanwhile(expected: dict[str, Expectation]) -> None:
             self._draft_on(expected)
             if look:
                 look(expected)
