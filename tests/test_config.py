@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gac_app.config import Config, MemberConfig, Settings
+from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
+from tests.fakes import config_of
 
 CONFIG = Config.model_validate(
     {"members": [{"name": n, "source": "random:0", "score": s} for n, s in (("a", 1), ("b", 3))]}
@@ -106,3 +108,19 @@ def test_a_source_that_cannot_work_is_refused_in_one_line(source: Any, message: 
     with pytest.raises(ValidationError, match=message) as caught:
         MemberConfig(name="a", source=source)
     assert [error["loc"] for error in caught.value.errors()] == [("source",)]
+
+
+def test_another_rule_starts_from_its_own_parameters() -> None:
+    config = config_of(["a", "b"], {"combine": "power", "combine_params": {"exponent": 3}, "weights": "posterior"})
+    assert config.settings_from({"temperature": 1}).combine_params == {"exponent": 3}
+    assert config.settings_from({"combine": "core"}).combine_params == {}
+    assert config.settings_from({"combine": "power"}).combine_params == {"exponent": 3}
+    assert config.settings_from({"posterior_decay": 0.5}).weight_params == {"decay": 0.5}
+    assert config.settings_from({"weights": "average", "posterior_decay": 0.5}).weight_params == {}
+
+
+def test_rules_are_checked_where_they_are_known() -> None:
+    config = config_of(["a", "b"], {})
+    assert config.settings_from({"combine": "best"}).combine == "best"
+    with pytest.raises(RequestError, match="'best' is no combine rule"):
+        config.knowing_rules(check_rules).settings_from({"combine": "best"})

@@ -161,3 +161,19 @@ def test_a_member_switched_off_takes_no_part(serve: Server, open_page: Opener) -
     assert page.page.locator(".gac-card h3").all_inner_texts() == ["Ensemble", "Large"]
     assert page.page.locator(".gac-card h3 .gac-swatch").get_attribute("data-w") == "1", "its own colour"
     assert "Small" not in page.text(".gac-votes")
+
+
+def test_a_rule_shows_its_parameters_where_it_is_chosen(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    exponent = page.page.get_by_label("Exponent")
+    assert not exponent.is_visible()
+    page.page.get_by_label("Power mean").check()
+    exponent.wait_for(state="visible")
+    exponent.fill("3")
+    summed_up(page, "power mean, exponent 3")
+    exponent.fill("99")
+    page.page.wait_for_selector(".gac-field-note.is-fault:has-text('from -20 to 20')")
+    page.page.get_by_label("Geometric mean").check()
+    exponent.wait_for(state="hidden")
+    summed_up(page, "geometric mean")

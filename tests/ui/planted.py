@@ -76,7 +76,7 @@ class PlantedEnsemble:
         *,
         alone: str | None = None,
         branch: Branch | None = None,
-        scope: str = "",
+        namespace: str = "",
     ) -> PlantedSession:
         pieces = list(self.pieces if alone is None else self.alone)
         if branch is not None:
@@ -90,7 +90,7 @@ class PlantedEnsemble:
     def check_branch(self, branch: Branch) -> None:
         """Takes any branch."""
 
-    def forget(self, scope: str) -> None:
+    def forget(self, namespace: str) -> None:
         """Keeps nothing."""
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ class Combiner:
             raise RuleError(rule.rule_name, f"{type(error).__name__}: {error}") from error
         if not 0 < total < math.inf:
             raise RuleError(rule.rule_name, "gave no distribution over the union: numbers of at least 0, not all 0")
-        return combined_U / total
+        return (combined_U / total).float()
 
     def _for(self, names: tuple[str, ...]) -> CombineRule:
         if names not in self._by_names:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 _LEAST = 1e-30  # what stands for 0, of which there is no logarithm
+_FEW = 8  # members whose product is a float64 number
 
 
 @combine_rules.register("mean", "Mean", "The weighted mean of the members' probabilities, as in the paper.")
@@ -29,6 +30,8 @@ class Geometric(CombineRule):
     """q ~ prod_m p_m ^ w_m (Hinton 2002; f-ensembles, arXiv 2603.05432). What one rules out, all do."""
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+        if len(probs_MU) <= _FEW and bool((weights_M == weights_M[0]).all()):  # quicker than by logarithms
+            return probs_MU.double().clamp_min_(_LEAST).prod(0) ** (1 / len(probs_MU))
         log_U = (probs_MU.clamp_min(_LEAST).log_() * weights_M[:, None]).sum(0)
         return (log_U - log_U.max()).exp_()
 
@@ -48,7 +51,8 @@ class Power(CombineRule):
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         if abs(self.exponent) < 1e-3:
             return Geometric()(probs_MU, weights_M)
-        # In logarithms: powers of small float32 numbers would be 0 or infinite.
-        log_MU = probs_MU.clamp_min(_LEAST).log_() * self.exponent + weights_M.clamp_min(_LEAST).log()[:, None]
-        log_U = log_MU.logsumexp(0) / self.exponent
-        return (log_U - log_U.max()).exp_()
+        # Relative to the largest, or the smallest: powers of small float32 numbers would be 0 or infinite.
+        probs_MU = probs_MU.clamp_min(_LEAST)
+        base_U = probs_MU.amax(0) if self.exponent > 0 else probs_MU.amin(0)
+        powers_U = ((probs_MU / base_U) ** self.exponent * weights_M[:, None]).sum(0)
+        return base_U * powers_U ** (1 / self.exponent)

@@ -1,4 +1,7 @@
-"""Contrastive decoding (arXiv 2210.15097): what an expert says and an amateur does not."""
+"""Contrastive decoding (arXiv 2210.15097): what an expert says and an amateur does not.
+
+Shape suffixes: `M` members, `U` the union vocabulary, `K` the plausible tokens.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,11 @@ class Contrastive(CombineRule):
     )
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-        expert_U, others_M = probs_MU[0], weights_M[1:]
-        plausible_U = expert_U >= self.plausibility * expert_U.max()
-        amateurs_U = (probs_MU[1:] * (others_M / others_M.sum().clamp_min(_LEAST))[:, None]).sum(0)
-        liked_U = amateurs_U.clamp_min(_LEAST).where(amateurs_U > 0, expert_U)
-        log_U = expert_U.clamp_min(1e-30).log() - self.strength * liked_U.clamp_min(_LEAST).log_()
-        return (log_U - log_U[plausible_U].max()).exp_().where(plausible_U, log_U.new_zeros(()))
+        ids_K = (probs_MU[0] >= self.plausibility * probs_MU[0].max()).nonzero().flatten()
+        expert_K, others_M = probs_MU[0, ids_K], weights_M[1:]
+        amateurs_K = (probs_MU[1:, ids_K] * (others_M / others_M.sum().clamp_min(_LEAST))[:, None]).sum(0)
+        liked_K = amateurs_K.clamp_min(_LEAST).where(amateurs_K > 0, expert_K)
+        log_K = expert_K.log() - self.strength * liked_K.log()
+        combined_U = probs_MU.new_zeros(probs_MU.shape[1])
+        combined_U[ids_K] = (log_K - log_K.max()).exp()
+        return combined_U

@@ -1,6 +1,6 @@
 """CoRE (arXiv 2510.13855): what members disagree on counts less, and so does a member that is unsure or alone.
 
-Shape suffixes: `M` members, `U` the union vocabulary.
+Shape suffixes: `M` members, `U` the union vocabulary, `K` the tokens in play.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from gac_app.decoding.rules.contracts import CombineRule, combine_rules
 if TYPE_CHECKING:
     import torch
 
-_IN_PLAY = 1e-3  # probability from which a token counts for a member's consistency
+_IN_PLAY = 1e-3  # probability of a token on which members can be said to differ
 _LEAST_ENTROPY = 1e-3  # nats; a member that is quite sure does not count without bound
 
 
 @combine_rules.register("core", "CoRE", "Damps tokens on which members disagree, and members that are unsure or alone.")
 class Core(CombineRule):
-    """With the plain average a and the disparity d_m = |p_m - a| of a token, its consistency is
+    """Of the tokens V to which some member gives 0.001 or more, with the plain average a and a member's disparity
+    d_m = |p_m - a|, the consistency is, with the steepness b,
 
-        s_m = (exp(-b d_m) - exp(-b)) / (1 - exp(-b)),  with the steepness b,
+        s_m = (exp(-b d_m) - exp(-b)) / (1 - exp(-b)),
 
-    1 where members agree and 0 where one is certain of what others rule out. With the entropy H_m and the tokens V_m
-    to which m or another gives 0.001 or more,
+    1 where members agree and 0 where one is certain of what others rule out; of all other tokens it is 1. With H_m the
+    entropy over V,
 
-        q ~ sum_m w_m c_m s_m p_m,    c_m = (sum of s_m over V_m) / H_m.
+        q ~ sum_m w_m c_m s_m p_m,    c_m = (sum of s_m over V) / H_m.
 
-    The paper takes each member's ten likeliest tokens for V_m, and leaves the main model's own tokens undamped.
+    The paper takes each member's ten likeliest tokens for V, and leaves the main model's own tokens undamped.
     """
 
     steepness: float = Field(
@@ -42,10 +43,13 @@ class Core(CombineRule):
     )
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-        least = math.exp(-self.steepness)
-        mean_U = probs_MU.mean(0)
-        consistency_MU = ((probs_MU - mean_U).abs_().mul_(-self.steepness).exp_() - least) / (1 - least)
-        in_play_U = probs_MU.amax(0) >= _IN_PLAY
-        entropy_M = -(probs_MU * probs_MU.clamp_min(1e-30).log_()).sum(1)
-        trust_M = (consistency_MU * in_play_U).sum(1) / entropy_M.clamp_min(_LEAST_ENTROPY)
-        return (consistency_MU * probs_MU * (weights_M * trust_M)[:, None]).sum(0)
+        ids_K = (probs_MU.amax(0) >= _IN_PLAY).nonzero().flatten()
+        probs_MK, least = probs_MU[:, ids_K], math.exp(-self.steepness)
+        disparity_MK = (probs_MK - probs_MK.mean(0)).abs()
+        consistency_MK = ((-self.steepness * disparity_MK).exp() - least) / (1 - least)
+        shares_MK = probs_MK / probs_MK.sum(1, keepdim=True).clamp_min(1e-30)
+        entropy_M = -(shares_MK * shares_MK.clamp_min(1e-30).log()).sum(1)
+        trusted_M1 = (weights_M * consistency_MK.sum(1) / entropy_M.clamp_min(_LEAST_ENTROPY))[:, None]
+        combined_U = (probs_MU * trusted_M1).sum(0)
+        combined_U[ids_K] = (probs_MK * consistency_MK * trusted_M1).sum(0)
+        return combined_U
