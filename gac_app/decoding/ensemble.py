@@ -10,7 +10,6 @@ from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules.answer import AnswerRules
@@ -21,19 +20,11 @@ from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, ids_key, rules_key
 from gac_app.decoding.scoring.tokens import PromptForks, Score
-from gac_app.decoding.speculation.draft_context import DraftContext
-from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.speculation.drafting_context import DraftingContext
-from gac_app.decoding.speculation.in_turn import InTurnDrafter
-from gac_app.decoding.speculation.overlapped import OverlappedDrafter
-from gac_app.decoding.speculation.pace import Pace
-from gac_app.decoding.speculation.prefix_draft_context import PrefixDraftContext
+from gac_app.decoding.speculation.schedule import Schedules
 from gac_app.decoding.trace.events import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary
-
-Schedule = tuple[Callable[..., MemberContext], Callable[[list[MemberContext], AnswerRules], Drafter]]
 
 
 class Ensemble:
@@ -52,7 +43,7 @@ class Ensemble:
         self.members = {member.name: member for member in members}
         self.config = config
         self.are_apart = are_apart
-        self._paces: dict[tuple[str, ...], Pace] = {}
+        self._schedules = Schedules()
         self._read_texts = ReadTexts()
         self._reading_prompt = threading.Lock()
 
@@ -116,10 +107,12 @@ class Ensemble:
             Sampler(settings),
         )
         is_reproducible = _is_reproducible(members, settings)
-        new_context, new_drafter = self._schedule(members, settings, is_reproducible=is_reproducible)
-        contexts = _open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible)
+        schedule = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
+        contexts = _open_all(members, ids, schedule.new_context, namespace, is_reproducible=is_reproducible)
         stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
-        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
+        return DecodingSession(
+            contexts, rules, schedule.new_drafter(contexts, rules), stop_strings, branch, is_reproducible
+        )
 
     def score(
         self,
@@ -193,29 +186,6 @@ class Ensemble:
             scores = {m.name: self.score("", [text], plain, alone=m.name, raw=True)[0] for m in members}
         return {name: score.bits_per_byte for name, score in scores.items()}
 
-    def _schedule(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Schedule:
-        """How these members draft, if they do.
-
-        By `auto` they do only where that cannot be told from the text; in turn only where they do not overlapped.
-        """
-        is_prefix = settings.alignment == "prefix"
-        if len(members) == 1:
-            # It has nobody to agree with, so that it decodes as the paper says, and as its own library does.
-            num_greedy = settings.max_new_tokens if settings.is_greedy else 0
-            return partial(MemberContext, num_greedy=num_greedy), _plain
-        is_auto = settings.speculation == "auto"
-        is_invariant = all(member.is_chunk_invariant for member in members)
-        is_exact = all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
-        can_overlap = is_auto and is_prefix and self.are_apart
-        is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
-        is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
-        if is_wanted and settings.gate_policy == "lazy" and (is_invariant or not is_reproducible):
-            how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
-            pace = self._paces.setdefault((*how, *(member.name for member in members)), Pace())
-            return PrefixDraftContext if is_prefix else DraftContext, partial(_in_turn, pace=pace)
-        new_context = PrefixContext if is_prefix else MemberContext
-        return new_context, _overlapped if can_overlap else _plain
-
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first if it takes part."""
         if alone is not None:
@@ -265,18 +235,6 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
 def _document_start(member: Member) -> list[int]:
     """What stands before a document: the member's BOS, else the token that ends the document before."""
     return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
-
-
-def _plain(contexts: list[MemberContext], rules: AnswerRules) -> Drafter:
-    return Drafter(rules.settings.step_timeout_s)
-
-
-def _overlapped(contexts: list[MemberContext], rules: AnswerRules) -> Drafter:
-    return OverlappedDrafter(rules.settings.step_timeout_s)
-
-
-def _in_turn(contexts: list[MemberContext], rules: AnswerRules, pace: Pace) -> Drafter:
-    return InTurnDrafter([context for context in contexts if isinstance(context, DraftingContext)], rules, pace)
 
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
