@@ -26,6 +26,8 @@ from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary
 
+_PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
+
 
 class Ensemble:
     """Members that share one union vocabulary.
@@ -180,7 +182,8 @@ class Ensemble:
         return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
 
     def _prompt_bits(self, settings: Settings, members: list[Member], text: str) -> dict[str, float]:
-        """Bits per byte that a prompt's text costs each member alone, at the start of a document."""
+        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end."""
+        text = text[-_PROMPT_CHARS_READ:]
         plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
         with self._reading_prompt:  # one at a time: it holds sequences that no limit has planned for
             scores = {m.name: self.score("", [text], plain, alone=m.name, raw=True)[0] for m in members}

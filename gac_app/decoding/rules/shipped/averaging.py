@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 _LEAST = 1e-30  # what stands for 0, of which there is no logarithm
-_FEW = 8  # members whose product is a float64 number
 
 
 @combine_rules.register("mean", "Mean", "The weighted mean of the members' probabilities, as in the paper.")
@@ -30,10 +29,10 @@ class Geometric(CombineRule):
     """q ~ prod_m p_m ^ w_m (Hinton 2002; f-ensembles, arXiv 2603.05432). What one rules out, all do."""
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-        if len(probs_MU) <= _FEW and bool((weights_M == weights_M[0]).all()):  # quicker than by logarithms
-            return probs_MU.double().clamp_min_(_LEAST).prod(0) ** (1 / len(probs_MU))
-        log_U = (probs_MU.clamp_min(_LEAST).log_() * weights_M[:, None]).sum(0)
-        return (log_U - log_U.max()).exp_()
+        product_U = probs_MU.new_ones(())
+        for probs_U, weight in zip(probs_MU, weights_M.tolist(), strict=True):
+            product_U = probs_U.clamp_min(_LEAST).pow_(weight).mul_(product_U)
+        return product_U
 
 
 @combine_rules.register("power", "Power mean", "Between the members' minimum, the mean and their maximum.")
@@ -52,7 +51,17 @@ class Power(CombineRule):
         if abs(self.exponent) < 1e-3:
             return Geometric()(probs_MU, weights_M)
         # Relative to the largest, or the smallest: powers of small float32 numbers would be 0 or infinite.
-        probs_MU = probs_MU.clamp_min(_LEAST)
-        base_U = probs_MU.amax(0) if self.exponent > 0 else probs_MU.amin(0)
-        powers_U = ((probs_MU / base_U) ** self.exponent * weights_M[:, None]).sum(0)
-        return base_U * powers_U ** (1 / self.exponent)
+        base_U = (probs_MU.amax(0) if self.exponent > 0 else probs_MU.amin(0)).clamp_min_(_LEAST)
+        powers_U = probs_MU.new_zeros(probs_MU.shape[1])
+        for probs_U, weight in zip(probs_MU, weights_M.tolist(), strict=True):
+            powers_U.add_(probs_U.clamp_min(_LEAST).div_(base_U).pow_(self.exponent), alpha=weight)
+        return powers_U.pow_(1 / self.exponent).mul_(base_U)
+
+
+def weighted_sum(probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+    """sum_m w_m p_m, [U], without a copy of all members' probabilities."""
+    first, *others = weights_M.tolist()
+    sum_U = probs_MU[0] * first
+    for probs_U, weight in zip(probs_MU[1:], others, strict=True):
+        sum_U.add_(probs_U, alpha=weight)
+    return sum_U

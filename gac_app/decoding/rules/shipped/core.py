@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from gac_app.decoding.rules.contracts import CombineRule, combine_rules
+from gac_app.decoding.rules.shipped.averaging import weighted_sum
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class Core(CombineRule):
         consistency_MK = ((-self.steepness * disparity_MK).exp() - least) / (1 - least)
         shares_MK = probs_MK / probs_MK.sum(1, keepdim=True).clamp_min(1e-30)
         entropy_M = -(shares_MK * shares_MK.clamp_min(1e-30).log()).sum(1)
-        trusted_M1 = (weights_M * consistency_MK.sum(1) / entropy_M.clamp_min(_LEAST_ENTROPY))[:, None]
-        combined_U = (probs_MU * trusted_M1).sum(0)
-        combined_U[ids_K] = (probs_MK * consistency_MK * trusted_M1).sum(0)
+        trusted_M = weights_M * consistency_MK.sum(1) / entropy_M.clamp_min(_LEAST_ENTROPY)
+        combined_U = weighted_sum(probs_MU, trusted_M)
+        combined_U[ids_K] = weighted_sum(probs_MK * consistency_MK, trusted_M)
         return combined_U

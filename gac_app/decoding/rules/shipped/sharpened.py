@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from gac_app.decoding.rules.contracts import CombineRule, combine_rules
+from gac_app.decoding.rules.shipped.averaging import weighted_sum
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,6 @@ class Sharpened(CombineRule):
     )
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
-        mean_U = (probs_MU * weights_M[:, None]).sum(0)
+        mean_U = weighted_sum(probs_MU, weights_M)
         most = mean_U.max()
-        return mean_U if most >= self.below else (mean_U / most) ** (1 / self.temperature)
+        return mean_U if most >= self.below else mean_U.div_(most).pow_(1 / self.temperature)

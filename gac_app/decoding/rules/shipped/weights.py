@@ -43,7 +43,8 @@ class Posterior(WeightRule):
 )
 class PromptPerplexity(WeightRule):
     """w_m ~ prior_m exp(-L_m / t) (PackLLM-sim, arXiv 2404.11531), with L_m the nats per byte that the prompt's text
-    costs m. The paper takes nats per token, which members of different vocabularies cannot be compared by.
+    costs m, of a long one its end. The paper takes nats per token, by which members of different vocabularies cannot be
+    compared.
     """
 
     needs_prompt: ClassVar[bool] = True
