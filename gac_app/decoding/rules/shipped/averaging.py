@@ -61,7 +61,7 @@ class Power(CombineRule):
 def weighted_sum(probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
     """sum_m w_m p_m, [U], without a copy of all members' probabilities."""
     first, *others = weights_M.tolist()
-    sum_U = probs_MU[0] * first
+    sum_U: torch.Tensor = probs_MU[0] * first
     for probs_U, weight in zip(probs_MU[1:], others, strict=True):
         sum_U.add_(probs_U, alpha=weight)
     return sum_U
