@@ -132,7 +132,7 @@ class Settings(Frozen):
         return weights
 
     @property
-    def takes_favourite(self) -> bool:
+    def is_greedy(self) -> bool:
         """Whether the token taken is always the likeliest one."""
         return self.temperature == 0 and self.repetition_penalty == 1
 

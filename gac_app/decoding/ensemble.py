@@ -10,19 +10,17 @@ from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.lone_context import LoneContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, ids_key, rules_key
 from gac_app.decoding.scoring.tokens import PromptForks, Score
-from gac_app.decoding.speculation.draft_context import DraftContext
-from gac_app.decoding.speculation.pace import Pace
-from gac_app.decoding.speculation.prefix_draft_context import PrefixDraftContext
+from gac_app.decoding.speculation.schedule import Schedules
 from gac_app.decoding.trace.events import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
@@ -47,7 +45,7 @@ class Ensemble:
         self.members = {member.name: member for member in members}
         self.config = config
         self.are_apart = are_apart
-        self._paces: dict[tuple[str, ...], Pace] = {}
+        self._schedules = Schedules()
         self._read_texts = ReadTexts()
         self._reading_prompt = threading.Lock()
 
@@ -103,21 +101,19 @@ class Ensemble:
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        rules = AnswerRules(
+            settings,
+            Gate() if alone else make_gate(settings),
+            _combiner(members, settings),
+            self._weights(settings, members, prompt),
+            Sampler(settings),
+        )
         is_reproducible = _is_reproducible(members, settings)
-        pace = self._pace(members, settings, is_reproducible=is_reproducible)
-        new_context = _new_context(members, settings, can_draft=pace is not None)
+        schedule = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
+        contexts = _open_all(members, ids, schedule.new_context, namespace, is_reproducible=is_reproducible)
+        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
         return DecodingSession(
-            contexts=_open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible),
-            union=self.union,
-            gate=Gate() if alone else make_gate(settings),
-            combiner=_combiner(members, settings),
-            weights=self._weights(settings, members, prompt),
-            settings=settings,
-            stop_strings=tuple(dict.fromkeys((*settings.stop, *chat_stops))),
-            branch=branch,
-            pace=pace,
-            drafts_favourites=settings.speculation == "auto" and not pace and self.are_apart,
-            is_reproducible=is_reproducible,
+            contexts, rules, schedule.new_drafter(contexts, rules), stop_strings, branch, is_reproducible
         )
 
     def score(
@@ -193,30 +189,6 @@ class Ensemble:
             scores = {m.name: self.score("", [text], plain, alone=m.name, raw=True)[0] for m in members}
         return {name: score.bits_per_byte for name, score in scores.items()}
 
-    def _pace(self, members: list[Member], settings: Settings, *, is_reproducible: bool) -> Pace | None:
-        """What is known of drafting in turn with these members; None where they do not.
-
-        `auto` decides by the clock, so it drafts only where that cannot be told from the text.
-        """
-        can_draft = len(members) > 1 and settings.gate_policy == "lazy"
-        if is_reproducible:  # a draft is read in passes of several ids
-            can_draft = can_draft and all(member.is_chunk_invariant for member in members)
-        is_wanted = settings.speculation == "on" or (
-            settings.speculation == "auto"
-            and all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
-            and not self._drafts_favourites(members, settings)
-        )
-        if not can_draft or not is_wanted:
-            return None
-        how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
-        return self._paces.setdefault((*how, *(member.name for member in members)), Pace())
-
-    def _drafts_favourites(self, members: list[Member], settings: Settings) -> bool:
-        """Whether the fastest member drafts while it would wait for the others: sooner than drafting in turn."""
-        can_draft = settings.takes_favourite and settings.alignment == "prefix" and not settings.asks_lazily
-        is_invariant = all(member.is_chunk_invariant for member in members)
-        return self.are_apart and can_draft and is_invariant
-
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first if it takes part."""
         if alone is not None:
@@ -266,15 +238,6 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
 def _document_start(member: Member) -> list[int]:
     """What stands before a document: the member's BOS, else the token that ends the document before."""
     return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
-
-
-def _new_context(members: list[Member], settings: Settings, *, can_draft: bool) -> Callable[..., MemberContext]:
-    """One member has nobody to agree with, so that it decodes as the paper says, and as its own library does."""
-    if len(members) == 1:
-        return partial(LoneContext, num_favourites=settings.max_new_tokens if settings.takes_favourite else 0)
-    if settings.alignment == "prefix":
-        return PrefixDraftContext if can_draft else PrefixContext
-    return DraftContext if can_draft else MemberContext
 
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:

@@ -13,21 +13,21 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
+from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
 
 def take_readings(
-    model: Model, mapping: VocabMapping, reads: list[Read], foreseen: SequenceOf[Foreseen | None]
+    model: Model, mapping: VocabMapping, reads: list[Read], may_draft: SequenceOf[MayDraft | None]
 ) -> Iterator[Reading]:
     """One forward pass for all `reads`, then, one after the other, each read's distributions mapped into the union.
 
     On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
 
     Args:
-        foreseen: per read; None = its reading may not be late.
+        may_draft: per read; None = its member drafts nothing behind it.
 
     Raises:
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
@@ -40,7 +40,7 @@ def take_readings(
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while others use what they were given
-    for reading in _readings(model, mapping, zip(logits, counts, foreseen, strict=True)):
+    for reading in _readings(model, mapping, zip(logits, counts, may_draft, strict=True)):
         handed_over = time.monotonic()
         reading.seconds = handed_over - started - elsewhere_s
         yield reading
@@ -48,12 +48,12 @@ def take_readings(
 
 
 def _readings(
-    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, Foreseen | None]]
+    model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, MayDraft | None]]
 ) -> Iterator[Reading]:
     if model.device.type == "cpu":
-        for logits_NV, count, foreseen in parts:
+        for logits_NV, count, may_draft in parts:
             try:  # not `failures_named`, whose context managers take a tenth of what a step adds
-                reading = Reading(mapping, logits_NV, count, foreseen)
+                reading = Reading(mapping, logits_NV, count, may_draft)
                 _check(model, reading)
             except GacError:
                 raise
@@ -74,17 +74,17 @@ def _check(model: Model, reading: Reading) -> None:
         raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
 
 
-def begun_behind(
-    reading: Reading, sequence: Sequence, foreseen: Foreseen | None, mapping: VocabMapping
-) -> Ahead | None:
+def draft_behind(
+    reading: Reading, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
+) -> Draft | None:
     """The pass that a member begins by itself behind a reading, its ids put behind the sequence; None = it does not."""
-    if foreseen is None or not foreseen.is_met_by(reading.last_favourite):
+    if may_draft is None or not may_draft.is_on:
         return None
-    ids = mapping.feed(reading.last_favourite)
+    ids = mapping.feed(reading.last_argmax)
     if not ids:  # END
         return None
     sequence.extend(list(ids))
-    return Ahead(ids)
+    return Draft(ids)
 
 
 def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from typing import Protocol
 
-from gac_app.decoding.distribution.reading import Foreseen, Reading
-from gac_app.decoding.forward import begun_behind, take_readings
+from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.forward import draft_behind, take_readings
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
@@ -63,12 +63,11 @@ class Member(Protocol):
             is_reproducible: its logits must not depend on what else runs or ran, whatever that costs.
         """
 
-    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[Reading]:
         """Compute what is uncomputed. The future raises MemberError where the member fails.
 
         Args:
-            foreseen: the reading may be a late one, and the member may read on by itself: `Reading.ahead` says so. Else
-                nothing but what is asked for is read.
+            may_draft: whether the member may go on to read its argmax token; `Reading.draft` says whether it did.
         """
 
     def skip_step(self, sequence: Sequence) -> None:
@@ -161,20 +160,20 @@ class InlineMember(ModelMember):
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
 
-    def read(self, sequence: Sequence, num_logits: int = 1, foreseen: Foreseen | None = None) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[Reading]:
         future: Future[Reading] = Future()
-        self._carry_out(Read(sequence, num_logits), foreseen, future)
+        self._carry_out(Read(sequence, num_logits), may_draft, future)
         return future
 
-    def _carry_out(self, read: Read, foreseen: Foreseen | None, future: Future[Reading]) -> None:
+    def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[Reading]) -> None:
         try:
-            reading = next(take_readings(self._model, self._mapping, [read], [foreseen]))
+            reading = next(take_readings(self._model, self._mapping, [read], [may_draft]))
         except MemberError as error:
             future.set_exception(error)
             return
-        reading.ahead = begun_behind(reading, read.sequence, foreseen, self._mapping)
-        if reading.ahead:
-            self._carry_out(Read(read.sequence), reading.ahead.foreseen, reading.ahead.reading)
+        reading.draft = draft_behind(reading, read.sequence, may_draft, self._mapping)
+        if reading.draft:
+            self._carry_out(Read(read.sequence), reading.draft.may_draft, reading.draft.reading)
         future.set_result(reading)
 
     def skip_step(self, sequence: Sequence) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.forward import begun_behind, read_chunk, take_readings
+from gac_app.decoding.forward import draft_behind, read_chunk, take_readings
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
@@ -260,15 +260,15 @@ class BatchScheduler:
 
     def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
         self.prefix_cache.note(command.sequence, length, reading)
-        reading.ahead = begun_behind(reading, command.sequence, command.foreseen, self._mapping)
-        if ahead := reading.ahead:
-            self.add(ReadCommand(Read(command.sequence), ahead.reading, ahead.foreseen, command.is_background))
+        reading.draft = draft_behind(reading, command.sequence, command.may_draft, self._mapping)
+        if draft := reading.draft:
+            self.add(ReadCommand(Read(command.sequence), draft.reading, draft.may_draft, command.is_background))
         command.future.set_result(_whole(command, reading))
 
 
 def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[Reading]:
-    reads, foreseen = [command.read for command in commands], [command.foreseen for command in commands]
-    return take_readings(model, mapping, reads, foreseen)
+    reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
+    return take_readings(model, mapping, reads, may_draft)
 
 
 def _let_go(error: BaseException | None) -> None:

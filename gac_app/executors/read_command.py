@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.distribution.reading import Foreseen, Reading
+from gac_app.decoding.distribution.reading import MayDraft, Reading
 from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
 from gac_app.models.base import Read, Sequence
 
@@ -15,14 +15,14 @@ class ReadCommand:
     """A read and whom to tell.
 
     Attributes:
-        foreseen: None = the reading is not late, and nothing is read on.
+        may_draft: see `Member.read`.
         is_background: all others come first (see `BatchScheduler`).
         num_read, seconds: of the chunks computed so far.
     """
 
     read: Read
     future: Future[Reading]
-    foreseen: Foreseen | None = None
+    may_draft: MayDraft | None = None
     is_background: bool = False
     num_read: int = 0
     seconds: float = 0.0

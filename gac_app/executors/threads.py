@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.decoding.distribution.reading import Foreseen, Reading
+from gac_app.decoding.distribution.reading import MayDraft, Reading
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
@@ -66,13 +66,14 @@ class ThreadMember(ModelMember):
         self,
         sequence: Sequence,
         num_logits: int = 1,
-        foreseen: Foreseen | None = None,
+        may_draft: MayDraft | None = None,
         *,
         is_background: bool = False,
     ) -> Future[Reading]:
         """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
-        command = ReadCommand(Read(sequence, num_logits), Future(), foreseen, is_background)
+        command = ReadCommand(Read(sequence, num_logits), Future(), may_draft, is_background)
         self._put(command)
+        time.sleep(0)  # lets the worker have the interpreter
         return command.future
 
     def skip_step(self, sequence: Sequence) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.reading import Ahead
+from gac_app.decoding.distribution.reading import Draft
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
@@ -31,14 +31,14 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 
 @contextmanager
-def counted() -> Iterator[list[Ahead]]:
+def counted() -> Iterator[list[Draft]]:
     """The passes that members began by themselves and that were what they had to read."""
-    found: list[Ahead] = []
-    go_on = MemberContext._go_on
+    found: list[Draft] = []
+    go_on = MemberContext._accept
 
-    def noted(self: MemberContext, begun: Ahead) -> None:
+    def noted(self: MemberContext, begun: Draft) -> None:
         found.append(begun)
         go_on(self, begun)
 
-    with patch.object(MemberContext, "_go_on", noted):
+    with patch.object(MemberContext, "_accept", noted):
         yield found

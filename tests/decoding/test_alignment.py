@@ -21,12 +21,14 @@ from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
 from gac_app.decoding.rules.contracts import weight_rule_of
 from gac_app.decoding.rules.gate import make_gate
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.shipped.averaging import Mean
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
+from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
 from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.vocab.union import UnionVocabulary
@@ -135,13 +137,9 @@ def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num:
     weights = StepWeights(ensemble.config.weights(settings), weight_rule_of(settings))
     stepper = Stepper(
         contexts,
-        ensemble.union,
-        make_gate(settings),
-        Combiner(Mean()),
-        weights,
-        settings,
+        AnswerRules(settings, make_gate(settings), Combiner(Mean()), weights, Sampler(settings)),
+        Drafter(settings.step_timeout_s),
         threading.Event(),
-        FavouriteDrafts([]),
     )
     draw = torch.Generator().manual_seed(seed)
 

@@ -42,16 +42,16 @@ LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 
 
 @pytest.fixture(autouse=True)
-def favourites_are_those_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a context expects, its favourites, which the gate looks at, are those of its distribution."""
+def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a context expects, its likeliest tokens, which the gate looks at, are those of its distribution."""
     expect = PrefixContext.expect
 
     def checked(self: PrefixContext, reading: Reading | None) -> Expectation | None:
         found = expect(self, reading)
         if found:
             ids, probs = zip(*found.row.top, strict=True)
-            favourites = found.row.probs_U.topk(len(ids)).values.tolist()
-            assert list(probs) == found.row.probs_U[list(ids)].tolist() == favourites
+            largest = found.row.probs_U.topk(len(ids)).values.tolist()
+            assert list(probs) == found.row.probs_U[list(ids)].tolist() == largest
         return found
 
     monkeypatch.setattr(PrefixContext, "expect", checked)

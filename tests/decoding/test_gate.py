@@ -57,7 +57,7 @@ def steps_of(ensemble: object, **how: object) -> list[StepTrace]:
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 @pytest.mark.parametrize("speculation", ["off", "on"])
-def test_members_take_part_where_their_favourites_differ_at_a_place_that_all_share(
+def test_members_take_part_where_their_argmaxes_differ_at_a_place_that_all_share(
     alignment: str, speculation: str
 ) -> None:
     num_ensembled = num_stable = 0

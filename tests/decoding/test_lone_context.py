@@ -1,4 +1,4 @@
-"""A member alone reads its favourite before the session has taken it; the answer is as if it had not."""
+"""A member alone reads its argmax token before the session has taken it; the answer is as if it had not."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from gac_app.decoding.contexts.lone_context import LoneContext
-from gac_app.decoding.distribution.reading import Foreseen
+from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -33,7 +32,7 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on nothing is read before the session asks."""
-    monkeypatch.setattr(Foreseen, "is_met_by", lambda self, favourite_id: False)
+    monkeypatch.setattr(MemberContext, "_can_draft", False)
 
 
 @pytest.mark.parametrize("how", [{}, {"max_new_tokens": 1}, {"max_new_tokens": 2}, {"stop": ["e"]}, {"temperature": 1}])
@@ -82,15 +81,15 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
     model = FakeModel()
     with closing(ensemble_of([model], config_of([model.name]), InlineMember)) as ensemble:
         member = ensemble.members[model.name]
-        context = LoneContext(member, [1, 2], member.open([1, 2]), num_favourites=4)
+        context = MemberContext(member, [1, 2], member.open([1, 2]), num_greedy=4)
         num_passes, text = [], b""
         for _ in range(4):
             expectation = context.expect(context.ask().result())
             assert expectation
             num_passes.append(len(model.batches))
             assert context.written == text
-            text += member.mapping.union.tokens[expectation.favourite_id]
-            context.feed(expectation.favourite_id)
+            text += member.mapping.union.tokens[expectation.argmax_id]
+            context.feed(expectation.argmax_id)
             assert context.written == text
         context.close()
     assert num_passes == [2, 2, 4, 4]

@@ -1,4 +1,4 @@
-"""The favourite is that of the whole distribution, which is made only where the members' favourites do not tell it."""
+"""The argmax is that of the whole distribution, which is made only where the members' top tokens do not tell it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_all_that_is_told_is_so_of_the_whole(
     weights = torch.softmax(logits[:, 0], 0).tolist()
     expected = {f"m{i}": expectation(probs_U) for i, probs_U in enumerate(rows)}
     mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()), ranges(lengths, size))
-    found, largest = mixture.favourite_id, mixture.largest(5)
+    found, largest = mixture.argmax_id, mixture.largest(5)
     assert mixture.probs_U[found] >= mixture.probs_U.max() * (1 - 1e-6)
     values = mixture.probs_U.sort(descending=True).values
     assert [prob for _, prob in largest] == pytest.approx(values[: len(largest)].tolist(), rel=1e-6)
@@ -77,23 +77,23 @@ def ranges(lengths: list[int], size: int) -> list[range]:
     return [range(i, i + length) for i, length in zip(starts, lengths, strict=True) if i + length <= size]
 
 
-def test_a_clear_favourite_is_told_by_the_members_favourites() -> None:
+def test_a_clear_argmax_is_told_by_the_members_top_tokens() -> None:
     counted = Counted()
     sure, other = torch.full((100,), 0.001), torch.full((100,), 0.01)
     sure[7] = 0.9
     mixture = Mixture({"a": expectation(sure), "b": expectation(other)}, {"a": 0.5, "b": 0.5}, counted)
-    assert (mixture.favourite_id, counted.num) == (7, 0)
+    assert (mixture.argmax_id, counted.num) == (7, 0)
     assert float(mixture.probs_U[7]) == pytest.approx(0.455)
     assert float(mixture.probs_U[8]) == pytest.approx(0.0055)
     assert counted.num == 1, "made once"
 
 
-def test_a_token_that_is_nobody_s_favourite_may_be_that_of_all() -> None:
+def test_a_token_that_is_no_argmax_may_be_that_of_all() -> None:
     counted = Counted()
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
     expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
-    assert Mixture(expected, {"a": 0.5, "b": 0.5}, counted).favourite_id == 9
+    assert Mixture(expected, {"a": 0.5, "b": 0.5}, counted).argmax_id == 9
     assert counted.num == 1
 
 
@@ -102,13 +102,13 @@ def test_a_contested_token_has_the_probability_of_what_goes_to_it() -> None:
     probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
     expected = {"a": expectation(probs_U), "b": expectation(probs_U)}
     mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted, [range(2, 4)])
-    assert mixture.favourite_id == 2
+    assert mixture.argmax_id == 2
     assert mixture.prob_of(2) == pytest.approx(0.6)
     assert (mixture.member_prob_of("a", 2), mixture.member_rank_of("a", 1)) == (pytest.approx(0.6), 2)
     assert counted.num == 0
 
 
-def test_one_that_is_nobodys_favourite_is_not_left_out_of_the_largest() -> None:
+def test_one_that_is_no_argmax_is_not_left_out_of_the_largest() -> None:
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
     expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
@@ -122,6 +122,6 @@ def test_a_rule_that_is_not_linear_combines_what_each_member_gives_to_contested_
     mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, Combiner(Geometric()), [range(1, 3)])
     first, second = (0.2 * 0.6) ** 0.5, (0.8 * 0.4) ** 0.5
     assert mixture.probs_U.tolist() == pytest.approx([first / (first + second), second / (first + second), 0])
-    assert mixture.favourite_id == 1
+    assert mixture.argmax_id == 1
     assert mixture.member_prob_of("a", 1) == pytest.approx(0.8)
     assert mixture.largest(2)[0] == (1, pytest.approx(second / (first + second)))

@@ -55,11 +55,11 @@ def test_a_draft_ends_before_a_length_that_takes_much_longer_to_verify() -> None
     assert length_of(pace_of(0.02, {2: 0.1, 3: 0.1, 4: 0.2}), 0.95) == 2
 
 
-def test_acceptance_is_learnt_for_guesses_of_like_confidence() -> None:
+def test_acceptance_is_learnt_for_draft_tokens_of_like_confidence() -> None:
     pace = Pace()
     assert pace.acceptance(0.9) > pace.acceptance(0.2)
     for _ in range(200):
-        pace.note_guess(0.85, is_accepted=False)
+        pace.note_draft_token(0.85, is_accepted=False)
     assert pace.acceptance(0.9) < 0.1
     assert pace.acceptance(0.5) == pytest.approx(0.5), "others are as they were"
     assert 0 <= pace.acceptance(1.0) <= 1
@@ -68,7 +68,7 @@ def test_acceptance_is_learnt_for_guesses_of_like_confidence() -> None:
 def learn(pace: Pace, name: str, seconds: float, agreement: list[bool]) -> None:
     pace.note_plain_pass(name, seconds)
     for is_chosen in agreement:
-        pace.note_favourite(name, is_chosen=is_chosen)
+        pace.note_argmax(name, is_chosen=is_chosen)
 
 
 def test_of_members_that_agree_alike_the_fastest_drafts() -> None:

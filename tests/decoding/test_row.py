@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.distribution.reading import Foreseen, Reading
+from gac_app.decoding.distribution.reading import MayDraft, Reading
 from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
@@ -51,14 +51,14 @@ def test_where_more_is_looked_up_than_there_is_all_is_put_in_order() -> None:
 
 
 @given(members, st.integers(0, 2**32), st.booleans())
-def test_a_reading_knows_its_favourites(vocabularies: list[MemberVocabulary], seed: int, is_late: bool) -> None:
+def test_a_reading_knows_its_top_tokens(vocabularies: list[MemberVocabulary], seed: int, is_lazy: bool) -> None:
     """Of a small vocabulary they are more than have a probability."""
     union = UnionVocabulary.build(vocabularies)
     for vocab in vocabularies:
         mapping = VocabMapping(vocab, union)
         logits_V = torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
         probs_U = mapping.project(logits_V.clone().unsqueeze(0))[0]
-        reading = Reading(mapping, logits_V.unsqueeze(0), 1, Foreseen(is_favourite=is_late))
+        reading = Reading(mapping, logits_V.unsqueeze(0), 1, MayDraft(is_on=is_lazy))
         ids, probs = zip(*reading.rows[0].top, strict=True)
         assert list(probs) == probs_U[list(ids)].tolist()
         assert list(probs) == probs_U.sort(descending=True).values[: len(probs)].tolist()

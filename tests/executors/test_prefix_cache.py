@@ -195,7 +195,7 @@ def test_of_an_ended_answer_the_first_distribution_is_kept() -> None:
     member._call(lambda: None)
     [kept] = member._scheduler.prefix_cache._kept
     assert kept.first is not None
-    assert kept.first.ahead is None, "from which all others could be reached"
+    assert kept.first.draft is None, "from which all others could be reached"
     ensemble.close()
 
 

@@ -25,7 +25,7 @@ from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
 _ENDS = 0.9  # share from which it surely does
-_NUM_LOOKED_AT = 8  # of a member's favourites
+_NUM_LOOKED_AT = 8  # of a member's likeliest tokens
 _WORTH_A_LOOK = 0.001  # probability from which one is looked at
 _ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not cut alike
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
@@ -57,8 +57,8 @@ def _beginnings(expected: Iterable[Expectation], union: UnionVocabulary) -> list
 
 
 def _wanted(expectation: Expectation) -> list[int]:
-    """A member's favourites, as far as they count."""
-    return [token_id for token_id, prob in expectation.favourites(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
+    """A member's likeliest tokens, as far as they count."""
+    return [token_id for token_id, prob in expectation.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
 
 
 def begun(row: TokenDistribution, ids: range) -> float:

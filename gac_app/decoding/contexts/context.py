@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gac_app.decoding.distribution.expectation import Expectation, ReadExpectation
-from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
+from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace.events import MemberUsage
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
+
+Look = Callable[[dict[str, Expectation]], None]
 
 _POLL_S = 0.1  # how often a wait looks whether the session was stopped
 
@@ -25,16 +27,18 @@ class SessionStopped(Exception):  # noqa: N818 (no error: somebody asked for it)
 
 
 class MemberContext:
-    """The sequence that one session keeps in one member. A member that is not asked keeps its ids pending, or reads
+    """The sequence that one session keeps in one member. A member that is not asked keeps its ids uncomputed, or reads
     them ahead: a pass that nobody waits for, and that `ask` finds. The sequence stays as it is while one is under way.
 
-    A member that knows what will be taken reads it without being asked (`foresee`). Where something else is fed, that
-    pass is waited for as any other is, then forgotten.
+    A member may draft: read its argmax token before it is fed. Where that token is fed, the draft is accepted. Else its
+    pass is waited for as any other is, then dropped.
 
     Args:
         member: whose context this is.
         prompt_ids: the prompt in the member's own ids.
-        sequence: one that holds `prompt_ids` already, the last of them pending at least; None = a new one.
+        sequence: one that holds `prompt_ids` already, the last of them uncomputed at least; None = a new one.
+        num_greedy: tokens that the answer may have, each of which is this member's argmax; 0 = any may be chosen. The
+            member then drafts one token behind each pass, and the session hears of the one while the next is under way.
 
     Attributes:
         likely: pieces that may come next, as another member sees it; None = not known. Only a context whose member may
@@ -43,17 +47,20 @@ class MemberContext:
 
     likely: list[bytes] | None = None
 
-    def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
+    def __init__(
+        self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None, *, num_greedy: int = 0
+    ) -> None:
         self.member = member
+        self._num_greedy = num_greedy
         self.num_prompt_ids = len(prompt_ids)
         self._sequence = sequence or member.open(prompt_ids)
         self._num_held = len(self._sequence.ids)  # of these; the member may have put others behind them
         self._fed: list[int] = []  # not in the sequence yet
         self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
         self._num_ahead = 0  # ids that it reads
-        self._foreseen = Foreseen()  # of the pass asked for last
-        self._begun: Ahead | None = None  # what the member reads of itself, nothing of which was fed
-        self._is_in_vain = False  # something else was fed
+        self._may_draft = MayDraft()  # of the pass asked for last
+        self._draft: Draft | None = None  # nothing of which was fed
+        self._is_rejected = False  # something else was fed
         self._is_waited_for = False  # with passes that others share
         self._num_forwards = 0
         self._num_tokens_read = 0
@@ -84,7 +91,7 @@ class MemberContext:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
     def ask(self) -> Future[Reading] | None:
-        """Read whatever is pending; None where nothing needs to be read. What was read ahead comes first."""
+        """Read whatever is uncomputed; None where nothing needs to be read. What was read ahead comes first."""
         if self._ahead:
             return self._ahead
         self._sequence.extend(self._fed)
@@ -92,20 +99,15 @@ class MemberContext:
         self._num_held = len(self._sequence.ids)
         return self._read()
 
-    def foresee(self, token_id: int) -> None:
-        """Behind the pass under way this token will be taken, if it is the member's own favourite as well."""
-        if self._num_held + len(self._fed) + len(self.member.mapping.feed(token_id)) <= self.member.context_length:
-            self._foreseen.token_id = token_id
-
     def expect(self, reading: Reading | None) -> Expectation | None:
         """What follows from the reading that was asked for; None where there is more to ask."""
         if reading is None:
             raise RuntimeError("this context always reads")
         self._count(reading)
         self._ahead = None
-        self._note_begun(reading)
+        self._note_draft(reading)
         if self._fed:
-            self._abandon_begun()
+            self._reject_draft()
             return None
         return ReadExpectation(reading)
 
@@ -116,15 +118,18 @@ class MemberContext:
             is_open: the tokens of some members go on beyond it; this kind of context lets all end there.
         """
         ids = self.member.mapping.feed(token_id)
-        if self._begun and self._begun.ids == ids and not self._is_in_vain:
-            self._go_on(self._begun)
+        self._num_greedy -= 1
+        if self._draft and self._draft.ids == ids and not self._is_rejected:
+            self._accept(self._draft)
         else:
             self._fed += ids
-            self._abandon_begun()
+            self._reject_draft()
+        if self._ahead and not self._is_rejected:
+            self._may_draft.is_on = self._can_draft
         return self._pieces(ids)
 
     def read_ahead(self) -> Future[Reading] | None:
-        """Begin to read what is pending, unless a pass is under way; the last pass begun, if `ask` would find one.
+        """Begin to read what is uncomputed, unless a pass is under way; the last pass begun, if `ask` would find one.
 
         A pass that failed stays, for `ask` to find.
         """
@@ -147,8 +152,8 @@ class MemberContext:
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts."""
-        self._foreseen.token_id, self._foreseen.is_favourite = None, False
-        self._abandon_begun()
+        self._may_draft.is_on = False
+        self._reject_draft()
         while self._ahead and not self._ahead.cancel():
             if not self._ahead.done():
                 self._num_forwards += 1
@@ -158,50 +163,51 @@ class MemberContext:
                 break
             reading = self._ahead.result()
             self._count(reading)
-            self._ahead = reading.ahead.reading if reading.ahead else None
+            self._ahead = reading.draft.reading if reading.draft else None
         self._ahead = None
         self.member.free(self._sequence)
 
     def _read(self, num_logits: int = 1) -> Future[Reading]:
-        self._foreseen = self._foresight()
-        return self.member.read(self._sequence, num_logits, self._foreseen)
+        self._may_draft = MayDraft(self._can_draft)
+        return self.member.read(self._sequence, num_logits, self._may_draft)
 
-    def _foresight(self) -> Foreseen:
-        """What is known before a pass."""
-        return Foreseen()
+    @property
+    def _can_draft(self) -> bool:
+        """Whether there is room behind the pass that is asked for or under way, and a step that needs the next one."""
+        return self._num_greedy > 1 and self._num_held < self.member.context_length
 
-    def _note_begun(self, reading: Reading) -> None:
-        """A pass is over: whether the member has begun another behind it; if it was in vain, so is that."""
-        was_in_vain, self._is_in_vain = self._is_in_vain, False
-        self._begun = reading.ahead
-        if was_in_vain and self._begun:
-            self._abandon_begun()
-        elif was_in_vain:
-            self._forget_begun()
+    def _note_draft(self, reading: Reading) -> None:
+        """A pass is over: whether the member drafts behind it; behind a rejected draft that is rejected, too."""
+        was_rejected, self._is_rejected = self._is_rejected, False
+        self._draft = reading.draft
+        if was_rejected and self._draft:
+            self._reject_draft()
+        elif was_rejected:
+            self._drop_draft()
 
-    def _go_on(self, begun: Ahead) -> None:
-        """What the member has begun is what it was to read."""
-        self._ahead, self._num_ahead, self._foreseen = begun.reading, len(begun.ids), begun.foreseen
-        self._num_held += len(begun.ids)
-        self._begun = None
+    def _accept(self, draft: Draft) -> None:
+        """The draft is what the member was to read."""
+        self._ahead, self._num_ahead, self._may_draft = draft.reading, len(draft.ids), draft.may_draft
+        self._num_held += len(draft.ids)
+        self._draft = None
 
-    def _abandon_begun(self) -> None:
-        """What the member has begun, if anything, is not what it was to read."""
-        if not self._begun or self._is_in_vain:
+    def _reject_draft(self) -> None:
+        """The draft, if there is one, is not what the member was to read."""
+        if not self._draft or self._is_rejected:
             return
-        self._begun.foreseen.is_favourite = False
-        if self._begun.reading.cancel():
-            self._forget_begun()
+        self._draft.may_draft.is_on = False
+        if self._draft.reading.cancel():
+            self._drop_draft()
         else:
-            self._ahead, self._num_ahead, self._is_in_vain = self._begun.reading, len(self._begun.ids), True
+            self._ahead, self._num_ahead, self._is_rejected = self._draft.reading, len(self._draft.ids), True
 
-    def _forget_begun(self) -> None:
+    def _drop_draft(self) -> None:
         self._sequence.rewrite(self._num_held, [])
-        self._begun, self._is_in_vain = None, False
+        self._draft, self._is_rejected = None, False
 
     def _begin(self, ahead: Future[Reading] | None) -> None:
         if ahead and ahead is self._ahead:
-            return  # the member has begun it of itself
+            return  # an accepted draft
         self._ahead = ahead
         self._num_ahead = self._sequence.num_uncomputed if ahead else 0
         if not ahead:
@@ -253,13 +259,13 @@ def gather(
     timeout_s: float,
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
-    meanwhile: Callable[[dict[str, Expectation], list[MemberContext]], None] | None = None,
+    look: Look | None = None,
 ) -> tuple[dict[str, Expectation], list[MemberError]]:
     """Ask all `contexts` at once; what they expect by member name, and what failed.
 
     Args:
         idle: contexts of members that are not asked, but read along as long as the others are waited for.
-        meanwhile: called with what is expected so far, where others are still to be waited for, and with these.
+        look: shown what is expected so far where others are still to be waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -278,8 +284,8 @@ def gather(
                 expectation = context.expect(waiting.result(future, context.name) if future else None)
                 future = None if expectation else context.ask()
             expected[context.name] = expectation
-            if meanwhile and index < len(by_time) - 1:
-                meanwhile(expected, [context for context, _ in by_time[index + 1 :]])
+            if look and index < len(by_time) - 1:
+                look(expected)
         except MemberError as error:
             errors[context.name] = error
     names = [context.name for context, _ in asked]

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from gac_app.decoding.alignment.covers import Boundary, Covers
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
-from gac_app.decoding.distribution.reading import Ahead, Foreseen, Reading
+from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.models.base import Sequence, num_common
@@ -17,13 +17,13 @@ class PrefixContext(MemberContext):
     """A context whose member may be inside one of its own tokens when another member's ends (see `covers`).
 
     Attributes:
-        draft_id: what may be fed behind that which is pending (see `favourite_drafts`); None again where it is not what
+        draft_id: the draft token behind what is uncomputed (see `overlapped`); None again where it is not what
             `read_ahead` then reads along.
-        num_favourites: tokens that `read_along` may read behind all that was fed.
+        max_draft: tokens that `read_along` may read behind all that was fed.
     """
 
     draft_id: int | None = None
-    num_favourites = 0
+    max_draft = 0
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
@@ -52,45 +52,41 @@ class PrefixContext(MemberContext):
             return None
         return self._reach(unread[-1], (), len(unread))
 
-    def foresee(self, token_id: int) -> None:
-        if self._is_at_end and self._has_room_for(self.member.mapping.feed(token_id)):
-            self._foreseen.token_id = token_id
-
     def read_along(self) -> Future[Reading] | None:
         ahead = self.read_ahead()
-        if ahead and self.num_favourites and ahead.done() and not ahead.exception():
+        if ahead and self.max_draft and ahead.done() and not ahead.exception():
             self._ahead = None
             self._keep(ahead.result())
             ahead = self.read_ahead()
-        if not ahead and self.num_favourites:
-            self.read_favourites(self.num_favourites)
+        if not ahead and self.max_draft:
+            self.draft_on(self.max_draft)
         return ahead
 
-    def read_favourites(self, num: int) -> None:
-        """Let the member read on by its own favourites: at most `num` tokens, nothing of which was fed."""
-        if not self._begun and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
-            self._begun = self._begin_favourite(row.top[0][0])
-        last = self._begun
+    def draft_on(self, num: int) -> None:
+        """Let the member read on along its own argmax tokens: at most `num`, nothing of which was fed."""
+        if not self._draft and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
+            self._draft = self._draft_token(row.top[0][0])
+        last = self._draft
         for _ in range(num - 1):
             if not last or (last.reading.done() and last.reading.exception()):
                 return
             if not last.reading.done():
-                last.foreseen.is_favourite = len(self._sequence.ids) < self.member.context_length
+                last.may_draft.is_on = len(self._sequence.ids) < self.member.context_length
                 return
             reading = last.reading.result()
-            reading.ahead = last = reading.ahead or self._begin_favourite(reading.last_favourite)
+            reading.draft = last = reading.draft or self._draft_token(reading.last_argmax)
 
-    def next_favourite(self) -> int | None:
+    def next_argmax(self) -> int | None:
         """The likeliest token behind all that was fed, where the member has read that of itself; None = not known.
 
         Where it has read something else of itself, it begins to read what is pending.
         """
-        if not self._begun or self._is_in_vain:
+        if not self._draft or self._is_rejected:
             return None
         ahead = self.read_ahead()
         if not ahead or not ahead.done() or ahead.exception() or not self._has_read_all:
             return None
-        return ahead.result().last_favourite
+        return ahead.result().last_argmax
 
     def expect(self, reading: Reading | None) -> Expectation | None:
         was_ahead, self._ahead = self._ahead is not None, None
@@ -130,7 +126,7 @@ class PrefixContext(MemberContext):
 
     def read_ahead(self) -> Future[Reading] | None:
         if self._ahead:
-            is_what_is_due = not self._missed and not self._is_in_vain
+            is_what_is_due = not self._missed and not self._is_rejected
             if is_what_is_due or not self._ahead.done() or self._ahead.exception():
                 return self._ahead
             reading, self._ahead = self._ahead.result(), None
@@ -152,7 +148,7 @@ class PrefixContext(MemberContext):
 
     def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
         """The draft in the member's ids, where it is one and the pass that is due is over one other."""
-        if self.draft_id is None or self._begun or not self._is_at_end or not self._covers.unread:
+        if self.draft_id is None or self._draft or not self._is_at_end or not self._covers.unread:
             return ()
         ids = self.member.mapping.feed(self.draft_id)
         self._hold(boundary)
@@ -167,7 +163,7 @@ class PrefixContext(MemberContext):
     def _has_read_all(self) -> bool:
         """Whether a pass was made, or is under way, over all that was fed, as it is known or seems to be spelled."""
         boundary, ids, rest = self._covers.spelling(bytes(self._missed))
-        if self._is_in_vain or self._rest or rest or not (self._missed or self._is_at_end):
+        if self._is_rejected or self._rest or rest or not (self._missed or self._is_at_end):
             return False
         base, _, held = self._path(boundary)
         return self._held(base)[: self._num_held - self.num_prompt_ids - base.num_ids] == [*held, *ids]
@@ -187,17 +183,17 @@ class PrefixContext(MemberContext):
 
     def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_rows: int) -> Future[Reading] | None:
         """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
-        if self._begun:
+        if self._draft:
             base, new, ids = self._path(boundary)
             ids += ahead
             held, num_held = self._held(base), self._num_held - self.num_prompt_ids - base.num_ids
             if held[:num_held] == ids and not self._unknown_rows(num_rows):
                 return None
-            if held[: num_held + len(self._begun.ids)] == ids:
-                self._go_on(self._begun)
+            if held[: num_held + len(self._draft.ids)] == ids:
+                self._accept(self._draft)
                 self._chain[base.depth + 1 :] = new
             else:
-                self._abandon_begun()
+                self._reject_draft()
             if self._ahead:
                 return self._ahead
         self._hold(boundary, ahead)
@@ -242,19 +238,19 @@ class PrefixContext(MemberContext):
         end = self._num_held - self.num_prompt_ids
         return [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
 
-    def _begin_favourite(self, favourite_id: int) -> Ahead | None:
+    def _draft_token(self, token_id: int) -> Draft | None:
         """A pass over a token that was not fed, behind those that are over; None where there is nothing to read."""
-        ids, foreseen = self.member.mapping.feed(favourite_id), Foreseen()
+        ids, may_draft = self.member.mapping.feed(token_id), MayDraft()
         if not ids or len(self._sequence.ids) + len(ids) > self.member.context_length:
             return None
         self._sequence.extend(list(ids))
-        return Ahead(ids, self.member.read(self._sequence, 1, foreseen), foreseen)
+        return Draft(ids, self.member.read(self._sequence, 1, may_draft), may_draft)
 
     def _keep(self, reading: Reading) -> bool:
-        """Whether it says what was to be known, and not what the member has read in vain."""
+        """Whether it says what was to be known, and is no rejected draft."""
         self._count(reading)
-        is_wanted = not self._is_in_vain
-        self._note_begun(reading)
+        is_wanted = not self._is_rejected
+        self._note_draft(reading)
         if not is_wanted:
             return False
         end = self._num_held - self.num_prompt_ids

@@ -25,11 +25,11 @@ class Expectation(Protocol):
         """Of the forward pass, shared with what was batched into it."""
 
     @property
-    def favourite_id(self) -> int:
+    def argmax_id(self) -> int:
         """The likeliest token."""
         return self.row.top[0][0]
 
-    def favourites(self, num: int) -> list[tuple[int, float]]:
+    def top_k(self, num: int) -> list[tuple[int, float]]:
         """Its `num` likeliest tokens that have a probability, with it, likeliest first; as many as are known."""
         return [pair for pair in self.row.top[:num] if pair[1] > 0]
 
@@ -51,14 +51,14 @@ class KnownExpectation(Expectation):
 
 
 class ReadExpectation(Expectation):
-    """What a reading says at its last position. Of a late one only the favourite is there until more is looked at."""
+    """What a reading says at its last position. Of a lazy one only the argmax is there until more is looked at."""
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
 
     @property
-    def favourite_id(self) -> int:
-        return self._reading.last_favourite
+    def argmax_id(self) -> int:
+        return self._reading.last_argmax
 
     @property
     def row(self) -> TokenDistribution:

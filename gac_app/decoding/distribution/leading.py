@@ -20,7 +20,7 @@ class Leading:
         self.most_beside = most_beside
 
     @property
-    def favourite_id(self) -> int | None:
+    def argmax_id(self) -> int | None:
         """The likeliest token; None where that is not clear."""
         best = max(self.probs, key=self.probs.__getitem__)
         rivals = (prob for token_id, prob in self.probs.items() if token_id != best)

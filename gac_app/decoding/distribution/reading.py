@@ -18,74 +18,57 @@ from gac_app.vocab.mapping import FloatV, VocabMapping
 
 
 @dataclass(slots=True)
-class Foreseen:
-    """What is known, while a pass is under way, of the token that will be taken behind it.
+class MayDraft:
+    """Whether a member may read its argmax token behind a pass, before it is fed.
 
-    The session writes it, the member looks at it as soon as the pass is over: where its own favourite is that token, it
-    reads it without being asked.
-
-    Attributes:
-        token_id: in the union; None = nothing is known.
-        is_favourite: it is the member's favourite, whichever that is.
+    The session writes it while the pass is under way; the member looks at it as soon as the pass is over.
     """
 
-    token_id: int | None = None
-    is_favourite: bool = False
-
-    @property
-    def is_known(self) -> bool:
-        return self.is_favourite or self.token_id is not None
-
-    def is_met_by(self, favourite_id: int) -> bool:
-        """Whether a member with this favourite may read it."""
-        return self.is_favourite or self.token_id == favourite_id
+    is_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
-    """A pass that a member has begun without being asked: `ids` are behind its sequence now."""
+class Draft:
+    """A token that a member reads before it is fed: `ids` are behind its sequence now."""
 
     ids: tuple[int, ...]
     reading: Future[Reading] = field(default_factory=Future)
-    foreseen: Foreseen = field(default_factory=Foreseen)
+    may_draft: MayDraft = field(default_factory=MayDraft)
 
 
 class Reading:
     """A member's next-token distributions after one read, in the union.
 
-    A late one is put there only when it is looked at, by whoever looks: a member that reads on by its favourite does so
-    first.
+    Where the member drafts behind it, only its argmax is told at once. The rest is projected lazily, on first access.
 
     Attributes:
         num_read: ids read for it.
         seconds: of the forward pass, shared with what was batched into it.
-        ahead: what the member has begun to read behind it; None = nothing.
+        draft: what the member reads behind it before it is fed; None = nothing.
     """
 
-    __slots__ = ("_favourite", "_late_V", "_mapping", "_rows", "ahead", "num_read", "seconds")
+    __slots__ = ("_argmax_id", "_lazy_V", "_mapping", "_rows", "draft", "num_read", "seconds")
 
     def __init__(
-        self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, foreseen: Foreseen | None = None
+        self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
     ) -> None:
-        """`logits_NV` are in the member's own ids. One on a CPU whose favourite is foreseen is late, as far as that can
-        be told from the logits."""
+        """`logits_NV` are in the member's own ids. On a CPU, where it may draft behind them, they
+        are projected lazily, as long as the logits tell the argmax."""
         self.num_read = num_read
         self.seconds = 0.0
-        self.ahead: Ahead | None = None
+        self.draft: Draft | None = None
         self._mapping = mapping
-        can_be_late = foreseen and foreseen.is_known and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
-        favourite = mapping.likeliest(logits_NV.numpy()[0]) if can_be_late else None
-        is_late = foreseen and favourite is not None and foreseen.is_met_by(favourite)
-        self._favourite = favourite if is_late else None
-        self._late_V = None if self._favourite is None else logits_NV.numpy()[0].copy()
-        self._rows = _in_union(mapping, logits_NV) if self._favourite is None else None
+        can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
+        self._argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
+        self._lazy_V = None if self._argmax_id is None else logits_NV.numpy()[0].copy()
+        self._rows = _in_union(mapping, logits_NV) if self._argmax_id is None else None
 
     @property
     def rows(self) -> SequenceOf[TokenDistribution]:
         """The distributions, by position."""
         if self._rows is None:
-            assert self._late_V is not None  # noqa: S101 (it is late)
-            self._rows = [_own_row(self._mapping, self._late_V)]
+            assert self._lazy_V is not None  # noqa: S101 (it is lazy)
+            self._rows = [_own_row(self._mapping, self._lazy_V)]
         return self._rows
 
     @property
@@ -94,19 +77,19 @@ class Reading:
         return torch.stack([row.probs_U for row in self.rows])
 
     @property
-    def last_favourite(self) -> int:
+    def last_argmax(self) -> int:
         """The likeliest token at the last position."""
-        return self.rows[-1].top[0][0] if self._favourite is None else self._favourite
+        return self.rows[-1].top[0][0] if self._argmax_id is None else self._argmax_id
 
     @property
     def is_finite(self) -> bool:
         """Whether its logits are numbers. The first look at one, so a GPU's late errors come up here."""
-        return self._favourite is not None or all(math.isfinite(row.top[0][1]) for row in self.rows)
+        return self._argmax_id is not None or all(math.isfinite(row.top[0][1]) for row in self.rows)
 
     def again(self, num_positions: int) -> Reading:
         """The last `num_positions` for somebody else, who does not pay for them."""
         reading = copy(self)
-        reading.num_read, reading.seconds, reading.ahead = 0, 0.0, None
+        reading.num_read, reading.seconds, reading.draft = 0, 0.0, None
         reading._rows = self.rows[len(self.rows) - num_positions :]
         return reading
 

@@ -1,7 +1,7 @@
 """A member's next-token distribution, over the union.
 
 Shape suffixes: `U` the union vocabulary, `V` a member's own, `C` a few of the union's ids, `B` ranges of
-them, `K` favourites.
+them, `K` the likeliest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
 from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
 
-NUM_FAVOURITES = 16  # so many of each member mostly tell what they favour together
+NUM_TOP = 16  # so many of each member mostly tell what they favour together
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
 Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
@@ -50,13 +50,13 @@ class TokenDistribution:
 
     @cached_property
     def top(self) -> Top:
-        """The favourites: `NUM_FAVOURITES`, or as many as there are tokens. Some may have no probability."""
+        """The likeliest tokens: `NUM_TOP`, or as many as there are. Some may have no probability."""
         if self._find_top:
             return self._find_top()
         if not self.is_on_cpu:
-            return _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_FAVOURITES))[0]
+            return _pairs(*top_k(self.probs_U.unsqueeze(0), NUM_TOP))[0]
         probs = self.probs_U.numpy()
-        ids = largest(probs, NUM_FAVOURITES)
+        ids = largest(probs, NUM_TOP)
         return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
 
     @cached_property
@@ -156,9 +156,9 @@ class OwnDistribution(TokenDistribution):
 
     @cached_property
     def top(self) -> Top:
-        ids = largest(self._probs_V, NUM_FAVOURITES)
+        ids = largest(self._probs_V, NUM_TOP)
         places = self._mapping.places(ids)
-        # Of so small a vocabulary that improbable tokens are favourites, too, some may have no place.
+        # Of so small a vocabulary that improbable tokens are in it, too, some may have no place.
         return super().top if places is None else list(zip(places.tolist(), self._probs_V[ids].tolist(), strict=True))
 
     @property
@@ -178,8 +178,8 @@ class OwnDistribution(TokenDistribution):
 
 
 def rows_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
-    """The distributions of several positions. The first look at favourites fetches those of all from the device."""
-    top_NK = top_k(probs_NU, NUM_FAVOURITES)
+    """The distributions of several positions. The first look at `top` fetches those of all from the device."""
+    top_NK = top_k(probs_NU, NUM_TOP)
     find_tops = cache(lambda: _pairs(*top_NK))
 
     def find_top(position: int) -> Top:

@@ -57,21 +57,24 @@ class Mixture:
         return next(iter(self.expected.values()))
 
     @property
-    def favourite_id(self) -> int:
+    def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        told = self._leading.favourite_id if self._leading else None
+        told = self._leading.argmax_id if self._leading else None
         return argmax(self.probs_U) if told is None else told
+
+    def is_contested(self, token_id: int) -> bool:
+        return any(token_id == ids.start for ids in self._contested)
 
     def prob_of(self, token_id: int) -> float:
         told = self._leading.prob_of(token_id) if self._leading else None
         return float(self.probs_U[token_id]) if told is None else told
 
     def largest(self, k: int) -> list[tuple[int, float]]:
-        """The `k` likeliest tokens that have a probability, with it, likeliest first; no more than all favourites."""
-        k = min(k, len(self._favourites))
+        """The `k` likeliest tokens that have a probability, with it, likeliest first; as many as are in a `top`."""
+        k = min(k, len(self._top_ids))
         told = self._leading.largest(k) if self._leading else None
         if told is None:
-            _, ids_K = top_k_knowing(self.probs_U, k, list(self._favourites))
+            _, ids_K = top_k_knowing(self.probs_U, k, list(self._top_ids))
             told = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
         return told
 
@@ -98,7 +101,7 @@ class Mixture:
 
     @cached_property
     def _leading(self) -> Leading | None:
-        """None where the members' favourites tell nothing, or looking at single values is dear: on a GPU."""
+        """None where the members' top tokens tell nothing, or looking at single values is dear: on a GPU."""
         if not self._combiner.is_linear or not self._members:
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
@@ -123,13 +126,13 @@ class Mixture:
         return found
 
     @cached_property
-    def _favourites(self) -> set[int]:
+    def _top_ids(self) -> set[int]:
         return {token_id for expectation in self.expected.values() for token_id, _ in expectation.row.top}
 
     @cached_property
     def _candidates(self) -> list[int]:
-        """Ascending: the favourites of all members and the contested tokens, but none that goes to one of these."""
+        """Ascending: the top tokens of all members and the contested tokens, but none that goes to one of these."""
         apart = {
-            token_id for token_id in self._favourites if not any(token_id in contested for contested in self._contested)
+            token_id for token_id in self._top_ids if not any(token_id in contested for contested in self._contested)
         }
         return sorted(apart | {contested.start for contested in self._contested})

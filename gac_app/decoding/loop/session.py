@@ -7,25 +7,16 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-from gac_app.config import Settings
 from gac_app.decoding.contexts.context import MemberContext, SessionStopped
-from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
-from gac_app.decoding.loop.tracing import trace_of
-from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.gate import Gate
-from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.speculation.drafting_context import DraftingContext
-from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
-from gac_app.decoding.speculation.pace import Pace
-from gac_app.decoding.speculation.speculative import Speculation
+from gac_app.decoding.loop.tracing import Decision, trace_of
+from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
-from gac_app.vocab.union import UnionVocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +50,25 @@ class DecodingSession:
 
     Args:
         contexts: of the members taking part, the gate first; the session closes them.
-        weights: of the members, at each step.
+        drafter: asks the members; fits the kind of their contexts.
         stop_strings: end the answer and are never shown.
-        pace: what is known of drafting with these members, whose contexts draft then (see `Speculation`); None = they
-            do not.
-        drafts_favourites: the fastest member may read on by its favourites (see `FavouriteDrafts`).
         is_reproducible: what members say does not depend on what else runs or ran.
     """
 
     def __init__(
         self,
         contexts: list[MemberContext],
-        union: UnionVocabulary,
-        gate: Gate,
-        combiner: Combiner,
-        weights: StepWeights,
-        settings: Settings,
+        rules: AnswerRules,
+        drafter: Drafter,
         stop_strings: tuple[str, ...] = (),
         branch: Branch | None = None,
-        pace: Pace | None = None,
-        drafts_favourites: bool = False,
         is_reproducible: bool = False,
     ) -> None:
         self._stopped = threading.Event()
-        self._sampler = Sampler(settings)
-        drafting = [context for context in contexts if isinstance(context, DraftingContext)]
-        speculation = (
-            Speculation(drafting, union, gate, combiner, weights, self._sampler, settings, pace) if pace else None
-        )
-        drafts = FavouriteDrafts(c for c in contexts if drafts_favourites and isinstance(c, PrefixContext))
-        self._stepper = Stepper(contexts, union, gate, combiner, weights, settings, self._stopped, drafts, speculation)
-        self._union = union
-        self._settings = settings
+        self._stepper = Stepper(contexts, rules, drafter, self._stopped)
+        self._sampler = rules.sampler
+        self._union = contexts[0].member.mapping.union
+        self._settings = rules.settings
         self._branch = branch or Branch()
         self._text = TextStream(stop_strings)
         self._clock = _Clock()
@@ -133,28 +111,25 @@ class DecodingSession:
 
     # --- one step
 
+    @one_torch_thread()
     def _step(self) -> list[TokenEvent]:
         """Decide and feed a token; returns the events that may be shown."""
-        with one_torch_thread():
-            return self._show(self._decided())
-
-    def _decided(self) -> StepTrace:
-        is_forced = self._branch.token is not None and self._num_tokens == len(self._branch.steps)
-        if is_forced:
-            token_id = self._id_of(self._branch.token or b"")
-            decision = self._stepper.decide(lambda _: token_id)
-            self._sampler.note(token_id)
-        else:
-            decision = self._stepper.decide(
-                self._sampler.choose,
-                takes_favourite=self._settings.takes_favourite,
-                num_left=self._settings.max_new_tokens - self._num_tokens - 1,
-            )
+        decision, is_forced = self._decide()
         spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
         if self._reason is None:
             self._stepper.read_on()
         position = self._num_tokens - 1
-        return trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced)
+        return self._show(trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced))
+
+    def _decide(self) -> tuple[Decision, bool]:
+        """What the step decides, and whether the branch had decided it."""
+        if self._branch.token is None or self._num_tokens != len(self._branch.steps):
+            num_left = self._settings.max_new_tokens - self._num_tokens - 1
+            return self._stepper.decide(num_left=num_left), False
+        token_id = self._id_of(self._branch.token)
+        decision = self._stepper.decide(lambda _: token_id)
+        self._sampler.note(token_id)
+        return decision, True
 
     def _replay(self, step: StepTrace) -> list[TokenEvent]:
         """Feed the token of a step of another answer."""

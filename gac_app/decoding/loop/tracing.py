@@ -1,4 +1,4 @@
-"""From what a step decided to the `StepTrace` that is kept of it: ranks, favourites, who carried the token."""
+"""From what a step decided to the `StepTrace` that is kept of it: ranks, top tokens, who carried the token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
 from gac_app.vocab.union import UnionVocabulary
 
-TOP_K = 8  # favourites shown
+TOP_K = 8  # tokens shown of a distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrac
         weight=mixture.weights[name],
         prob=mixture.member_prob_of(name, decision.token_id),
         rank=mixture.member_rank_of(name, decision.token_id),
-        top=_candidates(expectation.favourites(TOP_K), union),
+        top=_candidates(expectation.top_k(TOP_K), union),
         num_read=expectation.num_read,
         seconds=expectation.seconds,
     )
 
 
-def _candidates(favourites: list[tuple[int, float]], union: UnionVocabulary) -> tuple[Candidate, ...]:
-    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in favourites)
+def _candidates(top: list[tuple[int, float]], union: UnionVocabulary) -> tuple[Candidate, ...]:
+    return tuple(Candidate(token_id, union.token(token_id), prob) for token_id, prob in top)

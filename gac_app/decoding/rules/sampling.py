@@ -22,7 +22,7 @@ class Sampler:
 
     The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. Every token has a random
     number of its own at every draw (the Gumbel-max rule), so that draws from distributions that are alike mostly agree:
-    what one member would draw is a good guess at what all would draw together (`speculative`).
+    what one member would draw is mostly what all would draw together (see `in_turn`).
     """
 
     def __init__(self, settings: Settings) -> None:

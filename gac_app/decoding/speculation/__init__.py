@@ -1,1 +1,1 @@
-"""Drafts, and what verifies them. Knows not how steps follow one another."""
+"""Drafts, and what verifies them. Does not know how steps follow one another."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 _NUM_BINS = 5  # of confidence
-_PRIOR = 4  # guesses that a bin starts with, accepted as often as they are confident
+_PRIOR = 4  # draft tokens that a bin starts with, accepted as often as they are confident
 _MEMORY = 64  # of what a rate is a mean; then what is older counts half
 _PLAIN_LOOK, _DRAFTED_LOOK = 4, 16  # tokens by which a way of decoding is judged
 _LOOK_AGAIN = 128  # tokens after which the other way is tried anew
@@ -46,7 +46,7 @@ class Pace:
     draft: Rate = field(default_factory=Rate)
     _verify: dict[int, Rate] = field(default_factory=dict)  # by ids read: seconds of a pass of all others
     _passes: dict[str, Rate] = field(default_factory=dict)  # by member: seconds, in plain steps
-    _agreement: dict[str, Rate] = field(default_factory=dict)  # by member: share of its favourites that were chosen
+    _agreement: dict[str, Rate] = field(default_factory=dict)  # by member: share of its argmaxes that were chosen
     _accepted: list[Rate] = field(default_factory=lambda: [Rate() for _ in range(_NUM_BINS + 1)])  # by confidence
     _num_since_look: int = 0
 
@@ -73,7 +73,7 @@ class Pace:
         """A member's pass of a plain step, at which all read at once."""
         self._passes.setdefault(name, Rate()).note(seconds)
 
-    def note_favourite(self, name: str, *, is_chosen: bool) -> None:
+    def note_argmax(self, name: str, *, is_chosen: bool) -> None:
         """Whether what a member would have chosen itself was chosen."""
         self._agreement.setdefault(name, Rate()).note(is_chosen)
 
@@ -81,7 +81,7 @@ class Pace:
         """All others than the drafting member took this long to read up to `num_ids` ids each."""
         self._verify.setdefault(num_ids, Rate()).note(seconds)
 
-    def note_guess(self, confidence: float, *, is_accepted: bool) -> None:
+    def note_draft_token(self, confidence: float, *, is_accepted: bool) -> None:
         self._accepted[int(confidence * _NUM_BINS)].note(is_accepted)
 
     def best_drafter(self, names: list[str]) -> str:
@@ -98,7 +98,7 @@ class Pace:
         return min((length * own + others) / num for length, num in zip(_LENGTHS, num_tokens, strict=True))
 
     def acceptance(self, confidence: float) -> float:
-        """The share of guesses this confident that were accepted."""
+        """The share of draft tokens this confident that were accepted."""
         seen = self._accepted[int(confidence * _NUM_BINS)]
         return (seen.total + _PRIOR * confidence) / (seen.num + _PRIOR)
 

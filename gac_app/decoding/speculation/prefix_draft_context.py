@@ -1,6 +1,6 @@
 """A context that drafts and reads the answer's bytes by its member's own tokens: alignment "prefix".
 
-A draft is read ahead as far as it can be foreseen how the member will cut it: where its distributions are known, as it
+A draft is read ahead as far as it is known how the member will cut it: where its distributions are known, as it
 is told to cut each drafted token, and behind that as its tokeniser cuts the rest. What it then has to read for a step
 mostly stands there already; where it does not, the cache follows and the member reads as without a draft.
 """

@@ -31,8 +31,8 @@ class MemberTrace:
     member: str
     weight: float  # normalised over the members taking part
     prob: float  # it gave the chosen token
-    rank: int  # of the chosen token in its distribution, 1 = its favourite
-    top: tuple[Candidate, ...]  # its favourites, best first
+    rank: int  # of the chosen token in its distribution, 1 = its argmax
+    top: tuple[Candidate, ...]  # its likeliest tokens, best first
     num_read: int  # ids read for this step: 1 when up to date, more when it caught up
     seconds: float  # of its forward pass, shared with whatever was batched into it
 
@@ -58,7 +58,7 @@ class StepTrace:
     is_shared: bool = True  # all members' surely end with it
     evidence: dict[str, float] = field(default_factory=dict)  # where it is open: what each member gave to its bytes
     is_forced: bool = False  # given by a branch, not chosen
-    is_drafted: bool = False  # guessed ahead by one member and verified with others in one pass
+    is_drafted: bool = False  # a draft token of one member, verified by others with more in one pass
 
 
 @dataclass(frozen=True, slots=True)

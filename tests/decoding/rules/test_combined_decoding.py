@@ -23,11 +23,13 @@ from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.rules import combine_rules, gate_rules, weight_rules
+from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
+from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.shipped.averaging import Geometric
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.speculation.favourite_drafts import FavouriteDrafts
+from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.errors import RequestError
 from gac_app.vocab.union import UnionVocabulary
@@ -81,8 +83,8 @@ def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: f
     contexts: list[MemberContext] = [PrefixContext(m, m.encode("ab")) for m in ensemble.members.values()]
     given_weights = StepWeights(dict(zip(ensemble.members, weights, strict=True)))
     settings, stopped, draw = ensemble.config.settings, threading.Event(), torch.Generator().manual_seed(seed)
-    combiner, drafts = Combiner(Geometric()), FavouriteDrafts([])
-    with closing(Stepper(contexts, union, Gate(), combiner, given_weights, settings, stopped, drafts)) as stepper:
+    rules = AnswerRules(settings, Gate(), Combiner(Geometric()), given_weights, Sampler(settings))
+    with closing(Stepper(contexts, rules, Drafter(settings.step_timeout_s), stopped)) as stepper:
         is_shared, num_compared = True, 0  # all members are at the end of a token of theirs
         for _ in range(8):
             found: list[torch.Tensor] = []

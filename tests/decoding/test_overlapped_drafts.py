@@ -1,4 +1,4 @@
-"""Drafts by favourites change which pass reads what, and nothing else: every step is what it is without them."""
+"""Drafts change which pass reads what, and nothing else: every step is what it is without them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.speculation import favourite_drafts
+from gac_app.decoding.speculation import overlapped
 from gac_app.decoding.trace.events import FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Model, Read, Sequence
@@ -42,7 +42,7 @@ def exact() -> Iterator[None]:
 @pytest.fixture
 def anybody() -> Iterator[None]:
     """However fast a member is, it may be the one that drafts."""
-    with patch.object(favourite_drafts, "_MUCH_FASTER", 0.0):
+    with patch.object(overlapped, "_MUCH_FASTER", 0.0):
         yield
 
 

@@ -1,4 +1,4 @@
-"""A member that knows what will be taken reads it without being asked; answers are as if it had waited."""
+"""Members that draft along their own argmax tokens: answers are as if they had waited."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.reading import Foreseen
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors.threads import ThreadMember
-from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts
+from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -27,13 +26,13 @@ SOME = hypothesis_settings(max_examples=40, deadline=None)
 
 
 def always() -> AbstractContextManager[object]:
-    """Let members read their favourite behind every pass that they were asked for, whatever is foreseen."""
-    return patch.object(MemberContext, "_foresight", lambda self: Foreseen(is_favourite=True))
+    """Let members draft behind every pass that they were asked for, under any condition."""
+    return patch.object(MemberContext, "_can_draft", True)
 
 
 def never() -> AbstractContextManager[object]:
     """Let them read nothing without being asked."""
-    return patch.object(Foreseen, "is_met_by", lambda self, favourite_id: False)
+    return patch.object(MemberContext, "_can_draft", False)
 
 
 def twins(**fields: Any) -> list[FakeModel]:
@@ -50,7 +49,7 @@ def twins(**fields: Any) -> list[FakeModel]:
     temperature=st.sampled_from([0.0, 1.0]),
     how=st.sampled_from([{}, {"mode": "gate", "threshold": 0.4}, {"mode": "gate", "gate_policy": "eager"}]),
 )
-def test_favourites_read_in_vain_change_nothing(
+def test_rejected_drafts_change_nothing(
     alignment: str, seed: int, num: int, temperature: float, how: dict[str, Any]
 ) -> None:
     """Of members that cut at every place otherwise."""
@@ -75,26 +74,6 @@ def test_nor_in_threads_of_their_own(seed: int, alignment: str) -> None:
             assert facts(*decoded(ensemble, alignment=alignment)) == expected
         assert facts(*decoded(ensemble, alignment=alignment)) == expected
     assert [model.num_held for model in models] == [0, 0]
-
-
-@pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_what_all_like_best_is_read_without_being_asked_and_nothing_else(alignment: str) -> None:
-    """The last token is read by nobody."""
-    models = twins(delay_s=0.005)
-    with closing(ensemble_of(models)) as ensemble, counted() as found:
-        steps, finished = decoded(ensemble, alignment=alignment)
-    assert len(found) >= len(steps) // 2
-    assert all(usage.num_forwards == len(steps) for usage in finished.members.values())
-
-
-@pytest.mark.parametrize(
-    "how",
-    [{"temperature": 1.0}, {"mode": "gate", "threshold": 1.0}, {"repetition_penalty": 1.3}, {"max_new_tokens": 1}],
-)
-def test_nothing_is_foreseen_where_another_token_may_be_taken(how: dict[str, Any]) -> None:
-    with closing(ensemble_of(twins())) as ensemble, counted() as found:
-        decoded(ensemble, **how)
-    assert not found
 
 
 def test_a_branch_that_takes_another_token_goes_on_from_it() -> None:

@@ -1,19 +1,19 @@
-"""Speculative ensembling: one member drafts ahead and the others verify several places of its draft in one pass.
+"""Drafting in turn: one member drafts ahead, then the others verify several places of its draft in one pass.
 
 The drafting member (the gate where there is one, else the one whose drafts pay best) reads on behind the answer along
-*guesses*: what would be chosen from the distributions that are known there. The others then read the whole draft at
-once, each in its own ids. The steps that follow find their distributions ready and choose from the combined ones as
-ever: a guess that is chosen is *accepted*; where another token is chosen, the *recovered* one, the draft behind it is
-forgotten. A draft that is accepted to its end leaves the others knowing one place more, and what they would choose
-there (the *bonus* token) is the first guess of the next draft: members verify each other in turn.
+*draft tokens*: what would be chosen from the distributions that are known there. The others then read the whole draft
+at once, each in its own ids. The steps that follow find their distributions ready and choose from the combined ones as
+ever: a draft token that is chosen is *accepted*; where another token is chosen, the *recovered* one, the draft behind
+it is dropped. A draft that is accepted to its end leaves the others knowing one place more, and what they would choose
+there, the *bonus token*, is the first of the next draft: members verify each other in turn.
 
 So a step never chooses from anything but the distribution that plain decoding has, by the same rule and with the same
-random numbers, and the text is the same, sampled or not. A guess is drawn with the random numbers of its place, so that
-it is accepted nearly as often as by rejection sampling (arXiv 2211.17192; on the default members 80 % to 82 % at
-temperature 0.7, 73 % to 76 % at 1), whose text would depend on how far was drafted, hence on the clock. Speculation
-over members of equal vocabularies: arXiv 2502.01662.
+random numbers, and the text is the same, sampled or not. A draft token is drawn with the random numbers of its place,
+so that it is accepted nearly as often as by rejection sampling (arXiv 2211.17192; on the default members 80 % to 82 %
+at temperature 0.7, 73 % to 76 % at 1), whose text would depend on how far was drafted, hence on the clock. Drafts over
+members of equal vocabularies: arXiv 2502.01662.
 
-By the alignment "prefix" a step may choose a piece that some members cut otherwise than was foreseen; these then read
+By the alignment "prefix" a step may choose a piece that some members cut otherwise than the draft did; these then read
 for it as without a draft.
 """
 
@@ -22,27 +22,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from functools import partial
 
-from gac_app.config import Settings
-from gac_app.decoding.contexts.context import MemberContext, gather
+from gac_app.decoding.contexts.context import Look, MemberContext, gather
 from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.gate import Gate
-from gac_app.decoding.rules.sampling import Sampler
-from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.decoding.speculation.pace import Pace
 from gac_app.errors import MemberError
-from gac_app.vocab.union import UnionVocabulary
-
-Gathered = tuple[dict[str, Expectation], list[MemberError]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Guess:
-    """A drafted token.
+class _DraftToken:
+    """A token read ahead of its choice.
 
     Attributes:
         confidence: the probability that those who knew the place gave it.
@@ -54,76 +49,65 @@ class _Guess:
     is_certain: bool
 
 
-class Speculation:
-    """Stands between one answer's steps and its members: asks them ahead of need, in an order that saves passes.
+class InTurnDrafter(Drafter):
+    """Asks members ahead of need, in an order that saves passes.
 
     Args:
         contexts: of all members, the gate first.
-        weights, gate, combiner: the session's.
-        sampler: the session's; copies of it guess.
         pace: what is known of costs and acceptance, shared with other sessions.
     """
 
-    def __init__(
-        self,
-        contexts: Iterable[DraftingContext],
-        union: UnionVocabulary,
-        gate: Gate,
-        combiner: Combiner,
-        weights: StepWeights,
-        sampler: Sampler,
-        settings: Settings,
-        pace: Pace,
-    ) -> None:
+    def __init__(self, contexts: Iterable[DraftingContext], rules: AnswerRules, pace: Pace) -> None:
+        super().__init__(rules.settings.step_timeout_s)
         self._alive = {context.name: context for context in contexts}
-        self._union = union
-        self._gate = gate
-        self._combiner = combiner
-        self._weights = weights
-        self._sampler = sampler
-        self._guesser = sampler
-        self._settings = settings
+        self._union = next(iter(self._alive.values())).member.mapping.union
+        self._rules = rules
+        self._sampler = rules.sampler  # a copy of it, which chooses draft tokens
         self._pace = pace
-        self._draft: list[_Guess] = []
+        self._draft: list[_DraftToken] = []
         self._is_drafting = False
         self._num_fed = 0
         self._num_verified = 0  # steps at which others than the gate were asked
         self._step = _Step()
 
     def expects(self, token_id: int) -> bool:
-        """Whether the next token was drafted and is this one."""
         return bool(self._draft) and self._draft[0].token_id == token_id
 
     def feed(self, token_id: int) -> None:
-        """A token was decided, and fed to the contexts."""
         if self._draft:
-            guess, is_accepted = self._draft[0], self.expects(token_id)
-            if not guess.is_certain:
-                self._pace.note_guess(guess.confidence, is_accepted=is_accepted)
+            token, is_accepted = self._draft[0], self.expects(token_id)
+            if not token.is_certain:
+                self._pace.note_draft_token(token.confidence, is_accepted=is_accepted)
             self._draft = self._draft[1:] if is_accepted else []
-        if len(self._step.favourites) > 1:
-            for name, favourite in self._step.favourites.items():
-                self._pace.note_favourite(name, is_chosen=favourite == token_id)
+        if len(self._step.argmaxes) > 1:
+            for name, argmax_id in self._step.argmaxes.items():
+                self._pace.note_argmax(name, is_chosen=argmax_id == token_id)
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical:
             self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting)
         self._step = _Step()
         self._is_drafting = self._pace.is_measured and (
-            self._settings.speculation == "on" or self._pace.is_worth_drafting()
+            self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
         )
 
-    def gather(self, contexts: Iterable[MemberContext], timeout_s: float, stopped: threading.Event) -> Gathered:
-        """What these members expect at the next step, as `context.gather` gives it; more may be read ahead."""
+    def gather(
+        self,
+        contexts: SequenceOf[MemberContext],
+        stopped: threading.Event,
+        idle: SequenceOf[MemberContext] = (),
+        look: Look | None = None,
+    ) -> Gathered:
+        """As a drafter does; more may be read ahead of need. Nobody is idle."""
         asked = [self._alive[context.name] for context in contexts]
-        self._step.is_verified |= any(context is not self._drafter for context in asked)
+        self._step.is_verified |= any(context is not self._drafting for context in asked)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
-        read = partial(self._read, timeout_s=timeout_s, stopped=stopped)
+        read = partial(self._read, stopped=stopped)
         errors: list[MemberError] = []
         if self._is_drafting:
-            drafter = self._drafter
+            drafter = self._drafting
             if drafter in asked and not drafter.is_known:
-                self._guess()  # the bonus token, where the others know the place already
+                self._lengthen()  # the bonus token, where the others know the place already
                 errors = read([drafter])[1]
             if not errors and not all(context.is_known for context in asked):
                 errors = self._draft_on(drafter, read)
@@ -131,26 +115,29 @@ class Speculation:
         expected, more = read([context for context in asked if context.name not in failed])
         for error in (*errors, *more):
             del self._alive[error.member]
-        self._step.favourites |= {name: e.favourite_id for name, e in expected.items()}
+        self._step.argmaxes |= {name: e.argmax_id for name, e in expected.items()}
         return expected, errors + more
+
+    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+        """Nothing: what is read next is decided when it is asked for."""
 
     @property
     def _is_gated(self) -> bool:
-        return len(self._gate.asked_first(list(self._alive))) < len(self._alive)
+        return len(self._rules.gate.asked_first(list(self._alive))) < len(self._alive)
 
     @property
-    def _drafter(self) -> DraftingContext:
+    def _drafting(self) -> DraftingContext:
         names = list(self._alive)
         return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
-    def _read(self, contexts: list[DraftingContext], timeout_s: float, stopped: threading.Event) -> Gathered:
+    def _read(self, contexts: list[DraftingContext], stopped: threading.Event) -> Gathered:
         """Ask these members; who fails on a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
-        expected, errors = gather(contexts, timeout_s, stopped)
+        expected, errors = gather(contexts, self._timeout_s, stopped)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
             self._forget()
-            found, failed = gather([self._alive[name] for name in again], timeout_s, stopped)
+            found, failed = gather([self._alive[name] for name in again], self._timeout_s, stopped)
             errors = [error for error in errors if error.member not in again] + failed
             expected |= found
             expected = {context.name: expected[context.name] for context in contexts if context.name in expected}
@@ -161,7 +148,7 @@ class Speculation:
         return expected, errors
 
     def _note_passes(self, unread: dict[str, int], expected: dict[str, Expectation], seconds: float) -> None:
-        if self._drafter.name not in unread:
+        if self._drafting.name not in unread:
             self._pace.note_verifying(max(unread.values()), seconds)
         elif len(unread) == 1:
             self._pace.draft.note(seconds)
@@ -175,7 +162,7 @@ class Speculation:
         self, drafter: DraftingContext, read: Callable[[list[DraftingContext]], Gathered]
     ) -> list[MemberError]:
         """Lengthen the draft while that pays; the others, who lack the next place, read it then."""
-        while self._guess() and self._is_worth_reading():
+        while self._lengthen() and self._is_worth_reading():
             drafter.num_wanted = len(self._draft) + 1
             _, errors = read([drafter])
             drafter.num_wanted = 1
@@ -183,35 +170,35 @@ class Speculation:
                 return errors
         return []
 
-    def _guess(self) -> bool:
+    def _lengthen(self) -> bool:
         """Lengthen the draft by what would be chosen at its end by those who know the place, if there are any."""
         place = len(self._draft)
         known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
-        if not known or self._num_fed + place + 1 >= self._settings.max_new_tokens:
+        if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:
             return False
-        shares = self._combiner.shares(self._weights.of(list(known), lambda name: known[name].row))
-        probs_U = self._combiner({name: e.row.probs_U for name, e in known.items()}, shares)
+        shares = self._rules.shares({name: e.row for name, e in known.items()})
+        probs_U = self._rules.combiner({name: e.row.probs_U for name, e in known.items()}, shares)
         if not place:
-            self._guesser = self._sampler.fork()
-        token_id = self._guesser.choose(probs_U)
+            self._sampler = self._rules.sampler.fork()
+        token_id = self._sampler.choose(probs_U)
         if token_id == self._union.end_id or not all(c.has_room_for(token_id) for c in self._alive.values()):
             return False
         gate = known.get(next(iter(self._alive)))
         is_certain = self._is_gated and gate is not None and not self._opens(gate)
-        self._draft.append(_Guess(token_id, min(1.0, float(probs_U[token_id])), is_certain))
+        self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))
         for context in self._alive.values():
             context.draft(token_id)
         return True
 
     def _opens(self, gate: Expectation) -> bool:
-        return self._gate.decide([self._gate.view(gate.row)], is_stable=True).is_open
+        return self._rules.gate.decide([self._rules.gate.view(gate.row)], is_stable=True).is_open
 
     def _is_worth_reading(self) -> bool:
         """Whether the drafting member should read the draft's last token now, so that the draft can grow."""
         survival, num_settled = 1.0, 1.0
-        for guess in self._draft:
-            if not guess.is_certain:
-                survival *= self._pace.acceptance(guess.confidence)
+        for token in self._draft:
+            if not token.is_certain:
+                survival *= self._pace.acceptance(token.confidence)
                 num_settled += survival
         share_asked = (self._num_verified + 1) / (self._num_fed + 1) if self._is_gated else 1.0
         num_ids = max(context.num_uncomputed for context in self._alive.values() if not context.is_known)
@@ -228,6 +215,6 @@ class _Step:
     """What is noted of the step under way."""
 
     seconds: float = 0.0  # waited for members
-    favourites: dict[str, int] = field(default_factory=dict)  # by member that takes part
+    argmaxes: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
     is_typical: bool = True  # nobody reads a whole prompt

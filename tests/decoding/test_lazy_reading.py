@@ -1,4 +1,4 @@
-"""A member alone is read on by its favourite before its distribution is put into the union; nothing else changes."""
+"""A member alone drafts its argmax token before its distribution is put into the union; nothing else changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.decoding.distribution.reading import Foreseen, Reading
+from gac_app.decoding.distribution.reading import MayDraft, Reading
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -34,11 +34,11 @@ def facts(steps: list[StepTrace]) -> list[Any]:
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"repetition_penalty": 1.3}, {"alignment": "prefix"}])
 @pytest.mark.parametrize("seed", range(6))
-def test_steps_are_the_same_late_or_not(seed: int, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    late = steps_alone(make(seed, seed + 1), **how)
+def test_steps_are_the_same_lazy_or_not(seed: int, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy = steps_alone(make(seed, seed + 1), **how)
     monkeypatch.setattr(VocabMapping, "likeliest", lambda self, logits_V: None)
-    assert facts(steps_alone(make(seed, seed + 1), **how)) == facts(late)
-    assert len(late) > 1
+    assert facts(steps_alone(make(seed, seed + 1), **how)) == facts(lazy)
+    assert len(lazy) > 1
 
 
 def test_the_next_pass_begins_before_the_softmax() -> None:
@@ -64,25 +64,25 @@ def test_the_next_pass_begins_before_the_softmax() -> None:
     assert order.count("pass") == order.count("softmax") == len(steps)
 
 
-def test_a_late_reading_is_as_it_was_when_it_was_read() -> None:
+def test_a_lazy_reading_is_as_it_was_when_it_was_read() -> None:
     model = FakeModel()
     mapping = mapping_of(model)
     logits_NV = torch.randn(1, len(mapping.vocabulary), generator=torch.Generator().manual_seed(1))
     expected_NU = mapping.project(logits_NV)
-    late, now = Reading(mapping, logits_NV, 1, Foreseen(is_favourite=True)), Reading(mapping, logits_NV, 1)
+    lazy, now = Reading(mapping, logits_NV, 1, MayDraft(is_on=True)), Reading(mapping, logits_NV, 1)
     logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
-    assert torch.equal(late.probs_NU, expected_NU)
+    assert torch.equal(lazy.probs_NU, expected_NU)
     assert torch.equal(now.probs_NU, expected_NU)
-    assert late.last_favourite == now.last_favourite == int(expected_NU[0].argmax())
-    assert late.again(1).rows[0].top == now.rows[0].top
-    assert late.again(1).num_read == 0
+    assert lazy.last_argmax == now.last_argmax == int(expected_NU[0].argmax())
+    assert lazy.again(1).rows[0].top == now.rows[0].top
+    assert lazy.again(1).num_read == 0
 
 
-def test_one_of_several_positions_is_not_late() -> None:
+def test_one_of_several_positions_is_not_lazy() -> None:
     mapping = mapping_of(FakeModel())
     logits_NV = torch.zeros(2, len(mapping.vocabulary))
     logits_NV[0, 0] = torch.nan
-    assert not Reading(mapping, logits_NV, 2, Foreseen(is_favourite=True)).is_finite
+    assert not Reading(mapping, logits_NV, 2, MayDraft(is_on=True)).is_finite
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf"])

@@ -166,7 +166,7 @@ def test_an_answer_may_end_within_a_draft() -> None:
 
 
 def twins(member: type[InlineMember] | type[ThreadMember] = InlineMember, **faults: Fault) -> Ensemble:
-    """Members that agree on everything, so that every guess is accepted."""
+    """Members that agree on everything, so that every draft token is accepted."""
     models = [FakeModel(name, seed=7, fault=faults.get(name)) for name in ("a", "b", "c")]
     return ensemble_of(models, config_of([model.name for model in models]), member)
 
@@ -286,7 +286,7 @@ def test_sampled_tokens_have_the_mixtures_distribution() -> None:
     chi_squared = sum((counts[token] - number) ** 2 / number for token, number in expected.items())
     assert set(counts) == set(expected)
     assert chi_squared < 13.8, "less likely than 1 in 1,000"
-    assert 0.2 < sum(step.is_drafted for step in steps) / len(steps) < 0.95, "some guesses are rejected"
+    assert 0.2 < sum(step.is_drafted for step in steps) / len(steps) < 0.95, "some draft tokens are rejected"
 
 
 @pytest.mark.parametrize(

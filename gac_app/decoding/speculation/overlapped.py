@@ -1,0 +1,97 @@
+"""Drafts that nobody waits for: the fastest member reads on along its own argmax tokens while the others compute.
+
+Where all members are asked at every step, or read along with a slower gate, and the likeliest token is taken, the
+fastest one would wait for the slowest at each. Instead it reads its argmax as if that were chosen, and the next one
+behind it. Where the argmax *is* chosen, it mostly knows its next one when the step ends. The others then read the
+chosen token and, in the same forward pass, this draft token: where it is accepted, they have no pass to make for the
+step behind.
+
+A pass over two ids takes little more than one, and gives to the last bit what two would where a back end says so
+(`Member.is_chunk_invariant`), so that the answer is the same as without drafts. None is made that delays the members'
+next pass.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
+
+from gac_app.decoding.contexts.context import Look, MemberContext, gather
+from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.speculation.drafter import Drafter, Gathered
+
+_MAX_DRAFT = 2  # tokens that the drafting member reads behind those fed
+_MUCH_FASTER = 1.5  # times as fast as any other it has to be: a recovered token may find it busy with a rejected one
+
+
+class OverlappedDrafter(Drafter):
+    """Lets a member draft while it would wait for the others. Its contexts are `PrefixContext`s."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(timeout_s)
+        self._contexts: list[PrefixContext] = []  # of all members
+        self._drafting: PrefixContext | None = None
+        self._max_draft = 0
+        self._can_offer = False
+        self._answered: set[str] = set()  # who is done with this step
+
+    def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
+        self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
+        self._answered.clear()
+        self._contexts = [context for context in (*first, *others) if isinstance(context, PrefixContext)]
+        for context in self._contexts:
+            context.max_draft = 0
+        if num_left and len(self._contexts) > 1:
+            fastest, *slower = sorted(self._contexts, key=_pass_s)
+            reads_along = fastest not in first
+            is_for_others = reads_along or not others
+            self._can_offer = is_for_others and num_left > 1
+            is_useful = not is_for_others or all(other.takes_drafts for other in slower if other in first)
+            is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
+            if is_useful and is_faster and fastest.usage.num_forwards:
+                self._drafting = fastest
+                fastest.max_draft = self._max_draft if reads_along else 0
+
+    def gather(
+        self,
+        contexts: SequenceOf[MemberContext],
+        stopped: threading.Event,
+        idle: SequenceOf[MemberContext] = (),
+        look: Look | None = None,
+    ) -> Gathered:
+        if not self._drafting:
+            return super().gather(contexts, stopped, idle, look)
+
+        def meanwhile(expected: dict[str, Expectation]) -> None:
+            self._draft_on(expected)
+            if look:
+                look(expected)
+
+        if contexts:
+            self._draft_on(())
+        expected, errors = gather(contexts, self._timeout_s, stopped, idle, meanwhile)
+        self._answered.update(expected)
+        return expected, errors
+
+    def expects(self, token_id: int) -> bool:
+        return any(context.draft_id == token_id for context in self._contexts)
+
+    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+        """As a drafter does; the others read the draft token, if there is one, with what they have to read."""
+        draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
+        for context in self._contexts:
+            context.draft_id = None if context is self._drafting else draft_id
+        super().read_on(first, others)
+
+    def _draft_on(self, answered: Iterable[str]) -> None:
+        """Let the drafting member read on, if it is done with this step, while others are waited for."""
+        self._answered.update(answered)
+        if self._drafting and self._drafting.name in self._answered:
+            self._drafting.draft_on(self._max_draft)
+
+
+def _pass_s(context: PrefixContext) -> float:
+    """Seconds of a pass, a mean."""
+    return context.usage.seconds / max(1, context.usage.num_forwards)

@@ -1,0 +1,73 @@
+"""Who drafts when: decided once for an answer, from its members and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from functools import partial
+
+from gac_app.config import Settings
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.member import Member
+from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.speculation.draft_context import DraftContext
+from gac_app.decoding.speculation.drafter import Drafter
+from gac_app.decoding.speculation.drafting_context import DraftingContext
+from gac_app.decoding.speculation.in_turn import InTurnDrafter
+from gac_app.decoding.speculation.overlapped import OverlappedDrafter
+from gac_app.decoding.speculation.pace import Pace
+from gac_app.decoding.speculation.prefix_draft_context import PrefixDraftContext
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A kind of context, of (member, ids of the prompt, sequence), and the drafter that fits it."""
+
+    new_context: Callable[..., MemberContext]
+    new_drafter: Callable[[list[MemberContext], AnswerRules], Drafter]
+
+
+class Schedules:
+    """Those of the answers of one ensemble, and what drafting in turn has cost there so far."""
+
+    def __init__(self) -> None:
+        self._paces: dict[tuple[str, ...], Pace] = {}
+
+    def of(
+        self, members: SequenceOf[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
+    ) -> Schedule:
+        """By `auto` members draft only where the text cannot tell, and in turn only where they cannot overlap.
+
+        Args:
+            are_apart: no member computes where another does.
+            is_reproducible: logits must not depend on what else runs or ran.
+        """
+        if len(members) == 1:
+            # It has nobody to agree with, so that it decodes as the paper says, and as its own library does.
+            num_greedy = settings.max_new_tokens if settings.is_greedy else 0
+            return Schedule(partial(MemberContext, num_greedy=num_greedy), _plain)
+        is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"
+        is_invariant = all(member.is_chunk_invariant for member in members)
+        is_exact = all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
+        can_overlap = is_auto and is_prefix and are_apart
+        is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
+        is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
+        if is_wanted and settings.gate_policy == "lazy" and (is_invariant or not is_reproducible):
+            how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
+            pace = self._paces.setdefault((*how, *(member.name for member in members)), Pace())
+            return Schedule(PrefixDraftContext if is_prefix else DraftContext, partial(_in_turn, pace=pace))
+        return Schedule(PrefixContext if is_prefix else MemberContext, _overlapped if can_overlap else _plain)
+
+
+def _plain(_: list[MemberContext], rules: AnswerRules) -> Drafter:
+    return Drafter(rules.settings.step_timeout_s)
+
+
+def _overlapped(_: list[MemberContext], rules: AnswerRules) -> Drafter:
+    return OverlappedDrafter(rules.settings.step_timeout_s)
+
+
+def _in_turn(contexts: list[MemberContext], rules: AnswerRules, pace: Pace) -> Drafter:
+    return InTurnDrafter([context for context in contexts if isinstance(context, DraftingContext)], rules, pace)
