@@ -31,7 +31,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def test_simulated_votes_are_rated_near_their_strengths_and_leave_nothing() -> None:
+def test_simulated_votes_are_rated_near_their_strengths() -> None:
     board = json.loads(
         run("arena", "simulate", "--strengths", "a=1200,b=800", "--votes", "40", "--visitors", "8", "--json")
     )

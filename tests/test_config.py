@@ -67,7 +67,7 @@ def test_weights_are_normalised_once() -> None:
     assert weights({"b": 4}) == {"a": 0, "b": 1}
 
 
-def test_the_first_member_is_the_gate_by_default_and_settings_are_values() -> None:
+def test_the_first_member_is_the_gate_by_default() -> None:
     assert CONFIG.settings.gate == "a"
     assert CONFIG.settings_from({}) == CONFIG.settings
     with pytest.raises(ValueError, match="frozen"):
@@ -84,7 +84,7 @@ def test_the_first_member_is_the_gate_by_default_and_settings_are_values() -> No
         (["hub:org/a", ["pypi:p==1#a", "part2"]], (("hub:org/a",), ("pypi:p==1#a", "part2"))),
     ],
 )
-def test_a_source_is_a_list_of_mirrors_and_a_mirror_a_list_of_parts(source: Any, mirrors: Any) -> None:
+def test_a_source_is_a_list_of_mirrors_of_parts(source: Any, mirrors: Any) -> None:
     member = MemberConfig(name="a", source=source)
     assert member.mirrors == mirrors
     assert not member.is_random

@@ -37,7 +37,7 @@ def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: 
     assert "Traceback" not in done.stderr
 
 
-def test_a_line_holds_weights_probabilities_and_how_the_token_was_read(config: str) -> None:
+def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
     arguments = ["--mode", "every-step", "--weights", "posterior", "--max-new-tokens", "6", "--json"]
     done = _gac("generate", "hi", "--config", config, "--alignment", "prefix", *arguments)
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,7 @@ def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
     assert any(token["drafted"] for token in drafted[:-1])
 
 
-def test_a_digest_is_one_line_after_the_answer_and_the_answer_stays_clean(config: str) -> None:
+def test_a_digest_is_one_line_after_the_answer(config: str) -> None:
     plain, *proven = (
         _gac("generate", "hi", "--config", config, "--max-new-tokens", "6", *more)
         for more in ([], *(["--digest", "--reproducible", how] for how in ("on", "off")))

@@ -170,7 +170,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
     @replying
     def remark_battle(fields: Fields) -> Reply:
-        reasons = {side: fields.texts(side, len(Reason)) for side in SIDES}
+        reasons: dict[str, list[str]] = {side: fields.texts(side, len(Reason)) for side in SIDES}
         comment, ballot = fields.text("comment", MAX_COMMENT_CHARS), fields.number("ballot")
         return _seen(arena.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
 

@@ -16,7 +16,7 @@ def test_pairs_are_alike_where_nothing_is_known() -> None:
     assert probs == pytest.approx(dict.fromkeys(combinations(NAMES, 2), 1 / 6))
 
 
-def test_few_votes_and_close_ratings_come_first_and_every_pair_has_its_floor() -> None:
+def test_few_votes_and_close_ratings_come_first() -> None:
     num_votes = {frozenset(pair): 50 for pair in combinations(NAMES, 2)} | {frozenset("ab"): 5}
     probs = pair_probs(NAMES, num_votes, {"a": 1000, "b": 1000, "c": 1010, "d": 1800})
     assert max(probs, key=probs.__getitem__) == ("a", "b")

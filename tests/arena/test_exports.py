@@ -79,7 +79,7 @@ def test_only_votes_that_stand_are_exported() -> None:
     assert [vote.outcome for vote in votes(battle("tie"), taken_back, battle(judgements=()))] == ["tie"]
 
 
-def test_a_preference_has_the_same_first_prompt_and_each_side_s_conversation_as_shown() -> None:
+def test_a_preference_has_each_side_as_shown() -> None:
     (row,) = lines(written(votes(battle("right", shown=4)), Format.TRL_PREFERENCE))
     assert row == {
         "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "=1+1?"}],

@@ -189,7 +189,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 
 @pytest.mark.long
-def test_where_one_person_votes_300_times_sessions_hold_and_votes_do_not() -> None:
+def test_one_who_votes_300_times_counts_as_one_session() -> None:
     by_session, by_vote = (covered(ONE_ZEALOT, 1.0, by_vote=by_vote) for by_vote in (False, True))
     print(f"one visitor with 300 votes, 340 with 5: by session {by_session:.3f}, by vote {by_vote:.3f}")
     assert 0.93 <= by_session <= 0.97

@@ -34,14 +34,14 @@ def watched(rates: tuple[float, float], lengths: tuple[int, int], ttfts: tuple[f
     return shown
 
 
-def test_nothing_is_shown_before_both_have_begun_and_then_as_much_of_each() -> None:
+def test_both_begin_together_and_show_as_much() -> None:
     shown = watched((200, 40), (2000, 2000), (0.2, 3.0))
     assert all(left == right for left, right in shown)
     assert shown[29] == (0, 0)
     assert shown[100][0] > 200
 
 
-def test_a_fast_answer_goes_on_as_slowly_behind_the_end_of_the_slow_one() -> None:
+def test_a_fast_answer_stays_slow_after_the_other_ends() -> None:
     shown = watched((500, 50), (3000, 400), (0.2, 0.2))
     steps = [after[0] - before[0] for before, after in pairwise(shown)]
     before_the_end = [step for (_, right), step in zip(shown, steps, strict=False) if 200 < right < 400]

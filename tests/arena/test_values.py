@@ -17,7 +17,7 @@ from gac_app.errors import ConfigError
 from tests.fakes import config_of
 
 
-def test_the_usual_contestants_are_each_member_and_two_ensembles() -> None:
+def test_usual_contestants_are_members_and_two_ensembles() -> None:
     found = contestants_of(config_of(["a", "b"]))
     assert [(one.name, one.member, one.settings.mode) for one in found] == [
         ("a", "a", "gate"),

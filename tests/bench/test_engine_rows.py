@@ -76,9 +76,7 @@ def test_what_needs_llama_cpp_says_so(measure: object, bench_of: BenchOf) -> Non
         measure(bench_of([FakeModel("a")]))  # type: ignore[operator]
 
 
-def test_one_core_is_measured_where_processes_can_be_kept_on_one(
-    monkeypatch: pytest.MonkeyPatch, bench_of: BenchOf
-) -> None:
+def test_one_core_is_measured_where_it_can_be_kept(monkeypatch: pytest.MonkeyPatch, bench_of: BenchOf) -> None:
     monkeypatch.delattr("os.sched_setaffinity", raising=False)
     with pytest.raises(NotMeasured, match="one core"):
         one_core.measure(bench_of([FakeModel("a")]))

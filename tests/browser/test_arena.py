@@ -81,9 +81,7 @@ def overheard(page: Page) -> list[str]:
     return heard
 
 
-def test_nothing_in_page_or_traffic_names_a_contestant_before_the_vote_counts(
-    serve_arena: ArenaServer, open_page: Opener
-) -> None:
+def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena()).page
     heard = overheard(page)
     to_arena(page)
@@ -152,9 +150,7 @@ def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener,
     page.wait_for_selector(".gac-arena .gac-inspector", state="hidden")
 
 
-def test_an_early_vote_ends_both_and_when_taken_back_they_go_on_being_shown(
-    serve_arena: ArenaServer, open_page: Opener
-) -> None:
+def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(LONG, pause_s=0.02)).page
     to_arena(page)
     begin(page)
@@ -233,7 +229,7 @@ def test_two_turns_then_two_others_and_a_reload(serve_arena: ArenaServer, open_p
     assert len({*before, *names(page)}) >= 2
 
 
-def test_the_names_come_by_themselves_when_the_vote_can_no_longer_be_taken_back(
+def test_the_names_come_when_the_vote_is_final(
     serve_arena: ArenaServer, open_page: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gac_app.services.battles.UNDO_S", 1.5)
@@ -246,9 +242,7 @@ def test_the_names_come_by_themselves_when_the_vote_can_no_longer_be_taken_back(
     assert len(names(page)) == 2
 
 
-def test_a_battle_is_void_where_a_side_fails_and_refusals_are_sentences(
-    serve_arena: ArenaServer, open_page: Opener
-) -> None:
+def test_a_failed_side_voids_and_refusals_are_sentences(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena(failing="Small", public=True)).page
     to_arena(page)
     page.press(BOX, "Enter")

@@ -52,7 +52,7 @@ def hidden_names(page: Page) -> str:
     return ", ".join(word for word in KEPT_BACK if word in source)
 
 
-def test_a_blind_battle_with_an_early_vote_moves_the_leaderboard(site: Site, open_page: Opener) -> None:
+def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> None:
     page = opened(site, open_page, 1280)
     heard = overheard(page)
     begin(page, "Give me three tips for learning to play the guitar.")

@@ -186,7 +186,7 @@ def test_headings_are_in_order(serve: Server, open_page: Opener) -> None:
         (LONG, 768, []),
     ],
 )
-def test_a_short_window_shows_figures_and_plot_where_the_answer_leaves_room(
+def test_a_short_window_shows_figures_where_there_is_room(
     serve: Server, open_page: Opener, pieces: tuple[str, ...], height: int, shown: list[str]
 ) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=pieces)), viewport={"width": 1366, "height": height})
@@ -205,7 +205,7 @@ def test_the_cost_is_told_when_a_member_ends_last(serve: Server, open_page: Open
     page.page.wait_for_selector(".gac-figures dt:has-text('time per token')")
 
 
-def test_a_phone_keeps_room_for_the_text_of_a_branch_that_ended_at_its_limit(serve: Server, open_page: Opener) -> None:
+def test_a_phone_keeps_room_for_the_text_of_a_branch(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG)), viewport={"width": 390, "height": 844})
     page.ask("hello")
     page.click_token(1)

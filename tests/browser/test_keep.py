@@ -73,7 +73,7 @@ def test_a_picture_is_saved(serve: Server, open_page: Opener, tmp_path: Path) ->
     assert len(set(data)) > 200, "more than a blank"
 
 
-def test_a_shared_run_is_read_by_others_and_no_longer_when_its_owner_says_so(serve: Server, open_page: Opener) -> None:
+def test_a_shared_run_is_read_until_its_owner_unshares_it(serve: Server, open_page: Opener) -> None:
     site = serve()
     owner = open_page(site)
     owner.ask("a secret turn")

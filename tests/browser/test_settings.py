@@ -27,9 +27,7 @@ def note_of(page: Watched, name: str) -> str:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_panel_has_a_button_with_a_name_and_closed_takes_no_focus(
-    serve: Server, open_page: Opener, width: int
-) -> None:
+def test_the_panel_has_a_named_button_and_closed_no_focus(serve: Server, open_page: Opener, width: int) -> None:
     page = open_page(serve(), viewport={"width": width, "height": 844})
     button = page.page.get_by_role("button", name="Settings")
     assert button.is_visible()
@@ -73,7 +71,7 @@ def test_a_threshold_reads_in_per_cent_and_always(serve: Server, open_page: Open
     summed_up(page, "others always asked")
 
 
-def test_all_bad_fields_are_told_at_once_and_a_cleared_number_is_not_zero(serve: Server, open_page: Opener) -> None:
+def test_all_bad_fields_are_told_at_once(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     opened(page)
     page.page.fill("#gac-set-temperature", "")

@@ -55,7 +55,7 @@ def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("bracketed")
-def test_every_word_of_compare_batch_and_history_is_in_the_table(serve: Server, open_page: Opener) -> None:
+def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_page: Opener) -> None:
     page = open_page(serve())
     page.page.wait_for_selector("p.loading", state="detached")
     page.page.wait_for_selector(".gac-summary-text:text('⟦gate')")
@@ -140,7 +140,7 @@ def test_the_chosen_language_stays(serve: Server, open_page: Opener) -> None:
 
 
 @pytest.mark.usefixtures("bracketed")
-def test_every_word_of_the_lab_is_in_the_table_but_those_of_results(site: Site, open_page: Opener) -> None:
+def test_all_words_of_the_lab_but_results_are_listed(site: Site, open_page: Opener) -> None:
     page = open_page(site)
     page.page.click("role=tab[name=⟦Lab⟧]")
     page.page.wait_for_selector(".gac-lab-study")

@@ -66,7 +66,7 @@ def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights
     ],
     ids=["three spaces and four", "a byte and its character", "both end", "both go on", "not heard", "end"],
 )
-def test_a_token_is_contested_where_one_ends_behind_it_and_another_goes_on(
+def test_a_token_is_contested_where_one_ends_and_one_goes_on(
     one: dict[bytes, float], other: dict[bytes, float], tokens: list[bytes]
 ) -> None:
     assert contested_tokens(one, other, EQUAL) == tokens
@@ -102,9 +102,7 @@ NESTED = UnionVocabulary([b"a", b"aa", b"aab", b"ab", b"abab", b"b", b"ba", b"bb
 
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(expectations=st.lists(rows(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
-def test_contested_ranges_never_overlap_and_what_is_chosen_from_sums_to_one(
-    expectations: list[Expectation], share: float
-) -> None:
+def test_contested_ranges_never_overlap_and_sum_to_one(expectations: list[Expectation], share: float) -> None:
     expected = {f"m{i}": e for i, e in enumerate(expectations)}
     rest = (1 - share) / (len(expected) - 1)
     weights = {name: share if name == "m0" else rest for name in expected}
@@ -130,7 +128,7 @@ def test_contested_ranges_never_overlap_and_what_is_chosen_from_sums_to_one(
     num=st.integers(2, 4),
     how=st.sampled_from([{"mode": "every-step"}, {"mode": "gate", "threshold": 0.5}, {"weights": "posterior"}]),
 )
-def test_every_step_is_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
+def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
     ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
     settings = ensemble.config.settings
     contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
@@ -176,7 +174,7 @@ def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float
 
 @FEW
 @given(seed=st.integers(0, 500))
-def test_members_of_one_vocabulary_decode_as_the_paper_says_up_to_the_first_open_token(seed: int) -> None:
+def test_equal_vocabularies_decode_as_in_the_paper_at_first(seed: int) -> None:
     """One vocabulary is not one way to cut: members may disagree where a token ends all the same."""
     models = [RandomModel(name, seed=number, vocabulary=make_vocabulary(7)) for number, name in enumerate("ab", seed)]
     ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
@@ -190,14 +188,14 @@ def test_members_of_one_vocabulary_decode_as_the_paper_says_up_to_the_first_open
         assert len(paper) == len(prefix)
 
 
-def test_with_a_vocabulary_without_beginnings_no_token_is_ever_open() -> None:
+def test_without_common_beginnings_no_token_is_partial() -> None:
     ensemble = toy_ensemble(toys(5, 3, num_words=0))
     paper, prefix = (decoded(ensemble, "ab", alignment=alignment) for alignment in ("paper", "prefix"))
     assert [(s.token, s.prob, s.is_open, s.spellings) for s in prefix] == [(s.token, s.prob, False, {}) for s in paper]
     assert len(paper) == 16
 
 
-def test_agreeing_members_of_different_vocabularies_write_what_both_want() -> None:
+def test_agreeing_members_write_what_both_want() -> None:
     """The case that the alignment is for: apart, "   " and "    " lose to "x", which neither wants most."""
     ensemble = ensemble_of(
         [FixedModel("a", {b" ": 0.6, b"x": 0.4}), FixedModel("b", {b"    ": 0.55, b"x": 0.45})], member=InlineMember

@@ -164,7 +164,7 @@ def test_contexts_of_members_with_many_words_are_true(
     temperature=st.sampled_from([0.0, 1.0]),
     how=HOW,
 )
-def test_contexts_of_members_that_disagree_at_every_cut_are_true(
+def test_contexts_that_disagree_at_every_cut_are_true(
     seed: int, num: int, temperature: float, how: dict[str, Any]
 ) -> None:
     ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8))
@@ -184,9 +184,7 @@ def test_a_full_context_ends_the_answer_and_is_never_overrun(
 
 
 @pytest.mark.parametrize(("seed", "context_length", "threshold"), OVERRUN)
-def test_a_spelling_that_grew_longer_than_the_tokens_it_replaces_overruns_no_context(
-    seed: int, context_length: int, threshold: float
-) -> None:
+def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, threshold: float) -> None:
     ensemble = toy_ensemble(toys(seed, 3, LETTERS, num_words=8), context_length=context_length)
     session = session_of(
         ensemble, "ab é", threshold=threshold, temperature=1.0, seed=seed, max_new_tokens=40, mode="gate"

@@ -57,9 +57,7 @@ def steps_of(ensemble: object, **how: object) -> list[StepTrace]:
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
 @pytest.mark.parametrize("speculation", ["off", "on"])
-def test_members_take_part_where_their_argmaxes_differ_at_a_place_that_all_share(
-    alignment: str, speculation: str
-) -> None:
+def test_members_take_part_where_their_argmaxes_differ(alignment: str, speculation: str) -> None:
     num_ensembled = num_stable = 0
     for seed in range(12):
         how = {"mode": "agreement", "alignment": alignment, "speculation": speculation}
@@ -88,7 +86,7 @@ def test_members_that_agree_leave_the_gate_to_itself() -> None:
 
 
 @pytest.mark.slow
-def test_a_member_that_took_no_part_may_be_inside_its_token_and_comes_back() -> None:
+def test_a_member_inside_its_token_comes_back() -> None:
     num_back = 0
     for seed in range(30):
         for num in (2, 3):
@@ -112,7 +110,7 @@ def test_a_gate_s_temperature_divides_its_logits(temperature: float) -> None:
     assert scaled.probs_U.tolist() == pytest.approx(torch.softmax(logits / temperature, 0).tolist())
 
 
-def test_a_warm_gate_asks_more_often_and_shows_the_confidence_it_decided_by() -> None:
+def test_a_warm_gate_asks_more_often_and_shows_why() -> None:
     ensembled = []
     for temperature in (0.5, 1.0, 3.0):
         how = {"mode": "gate", "threshold": 0.6, "gate_temperature": temperature}

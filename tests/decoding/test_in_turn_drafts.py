@@ -193,9 +193,7 @@ def test_a_gates_helpers_read_several_unsure_places_in_one_pass(alignment: str) 
 
 @FEW
 @given(seeds=SEEDS, threshold=st.floats(0.1, 0.9), alignment=ALIGNMENT)
-def test_a_gates_helpers_never_need_more_passes_than_without_drafts(
-    seeds: list[int], threshold: float, alignment: str
-) -> None:
+def test_helpers_never_need_more_passes_with_drafts(seeds: list[int], threshold: float, alignment: str) -> None:
     ensemble = make(*seeds, sharpness=4.0)
     _, plain = decode(ensemble, "off", mode="gate", threshold=threshold, alignment=alignment)
     for _ in range(2):
@@ -240,9 +238,7 @@ def test_a_pass_that_fails_on_a_draft_is_made_again_without_it(failure: str, ali
 @pytest.mark.parametrize("culprit", ["a", "b", "c"])
 @pytest.mark.parametrize("how", [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.99}])
 @pytest.mark.parametrize("kind", ["nan", "raise"])
-def test_a_member_that_fails_for_good_is_dropped_and_the_rest_goes_on(
-    culprit: str, how: dict[str, object], kind: str
-) -> None:
+def test_a_member_that_fails_for_good_is_dropped(culprit: str, how: dict[str, object], kind: str) -> None:
     ensemble = twins(**{culprit: Fault(kind, from_read=3)})  # type: ignore[arg-type]
     steps, end = decode(ensemble, "on", on_member_failure="drop", **how)  # type: ignore[arg-type]
     assert end.reason is FinishReason.LENGTH

@@ -97,7 +97,7 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("from_read", [0, 1, 3])
-def test_a_pass_that_fails_ends_the_answer_where_it_is_asked_for(from_read: int) -> None:
+def test_a_failing_pass_ends_the_answer_where_it_is_asked_for(from_read: int) -> None:
     model = FakeModel(fault=Fault("raise", from_read))
     with closing(ensemble_of([model], config_of([model.name]))) as ensemble:
         steps, finished = answer(ensemble)

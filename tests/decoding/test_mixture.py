@@ -97,7 +97,7 @@ def test_a_token_that_is_no_argmax_may_be_that_of_all() -> None:
     assert counted.num == 1
 
 
-def test_a_contested_token_has_the_probability_of_what_goes_to_it() -> None:
+def test_a_contested_token_has_what_goes_to_it() -> None:
     counted = Counted()
     probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
     expected = {"a": expectation(probs_U), "b": expectation(probs_U)}
@@ -115,7 +115,7 @@ def test_one_that_is_no_argmax_is_not_left_out_of_the_largest() -> None:
     assert Mixture(expected, {"a": 0.5, "b": 0.5}).largest(2) == [(9, pytest.approx(0.4)), (0, pytest.approx(0.3))]
 
 
-def test_a_rule_that_is_not_linear_combines_what_each_member_gives_to_contested_tokens() -> None:
+def test_a_nonlinear_rule_combines_contested_tokens() -> None:
     """Worked by hand: 0.2 and 0.8 of one, 0.6 and 0.4 of the other, once the last two tokens are one."""
     one, other = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.6, 0.1, 0.3])
     expected = {"a": expectation(one), "b": expectation(other)}

@@ -90,7 +90,7 @@ def test_a_branch_that_takes_another_token_goes_on_from_it() -> None:
 
 @pytest.mark.parametrize("member", [InlineMember, ThreadMember])
 @pytest.mark.parametrize("from_read", [1, 2, 3])
-def test_a_pass_that_fails_ends_the_answer_where_it_is_asked_for(from_read: int, member: Any) -> None:
+def test_a_failing_pass_ends_the_answer_where_it_is_asked_for(from_read: int, member: Any) -> None:
     models = twins(fault=Fault("raise", from_read))
     with closing(ensemble_of(models, config_of(["a", "b"]), member)) as ensemble:
         steps, finished = decoded(ensemble)

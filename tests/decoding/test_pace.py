@@ -50,12 +50,12 @@ def test_drafts_are_the_longer_the_cheaper_they_are() -> None:
     assert lengths[0] < lengths[-1]
 
 
-def test_a_draft_ends_before_a_length_that_takes_much_longer_to_verify() -> None:
+def test_a_draft_ends_before_a_length_that_is_dear() -> None:
     assert length_of(pace_of(0.02, {2: 0.1, 3: 0.1}), 0.95) > 2
     assert length_of(pace_of(0.02, {2: 0.1, 3: 0.1, 4: 0.2}), 0.95) == 2
 
 
-def test_acceptance_is_learnt_for_draft_tokens_of_like_confidence() -> None:
+def test_acceptance_is_learnt_by_confidence() -> None:
     pace = Pace()
     assert pace.acceptance(0.9) > pace.acceptance(0.2)
     for _ in range(200):

@@ -42,7 +42,7 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist(), "and after all was looked at"
 
 
-def test_where_more_is_looked_up_than_there_is_all_is_put_in_order() -> None:
+def test_more_than_there_is_gives_all_in_order() -> None:
     vocab = vocabulary([b"a", b"b", b"c", b"d"])
     own, whole = rows_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)
     nested = [range(4), range(1, 4), range(1, 2)]

@@ -64,7 +64,7 @@ def test_draws_follow_the_filtered_distribution(changes: dict[str, Any]) -> None
 
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), top_p=st.sampled_from([0.3, 0.9, 1.0]), min_p=st.sampled_from([0.0, 0.2]))
-def test_a_large_vocabulary_gives_the_same_candidates_as_a_full_sort(seed: int, top_p: float, min_p: float) -> None:
+def test_candidates_are_those_of_a_full_sort(seed: int, top_p: float, min_p: float) -> None:
     logits = torch.randn(5000, generator=torch.Generator().manual_seed(seed)) * 2
     probs = torch.softmax(logits, 0)
     settings = Settings(temperature=1.0, top_p=top_p, min_p=min_p)
@@ -74,7 +74,7 @@ def test_a_large_vocabulary_gives_the_same_candidates_as_a_full_sort(seed: int, 
     assert bool((probs_C.diff() <= 0).all())
 
 
-def test_random_numbers_of_ids_are_exponential_and_independent_of_each_other_and_of_the_draw() -> None:
+def test_random_numbers_are_exponential_and_independent() -> None:
     numbers = np.stack([exponentials(seed=1, draw=draw, ids=np.arange(2000)) for draw in range(200)])
     for k in (1, 2):  # moments of Exp(1)
         assert float((numbers**k).mean()) == pytest.approx(k, rel=0.02)
@@ -87,7 +87,7 @@ def test_random_numbers_of_ids_are_exponential_and_independent_of_each_other_and
     assert exponentials(seed=2, draw=5, ids=some).tolist() != numbers[5, some].tolist()
 
 
-def test_distributions_that_are_alike_are_mostly_drawn_from_alike() -> None:
+def test_like_distributions_are_mostly_drawn_from_alike() -> None:
     probs = torch.tensor([0.4, 0.3, 0.2, 0.1])
     other = torch.tensor([0.3, 0.4, 0.1, 0.2])  # total variation 0.2
     pairs = [Sampler(Settings(temperature=1.0, seed=seed)) for seed in range(2000)]
@@ -109,7 +109,7 @@ def test_temperature_zero_takes_the_best() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"temperature": 0.01}, {"temperature": 0.01, "top_p": 1e-6}])
-def test_the_lowest_temperatures_take_the_best_of_many_unlikely_tokens(changes: dict[str, Any]) -> None:
+def test_the_lowest_temperatures_take_the_best(changes: dict[str, Any]) -> None:
     probs_U = torch.full((10_000,), 1e-4)
     probs_U[4321] = 3e-4
     sampler = Sampler(Settings(**changes))

@@ -33,13 +33,13 @@ def learn(weights: StepWeights, probs: dict[str, float], *, is_shared: bool) -> 
     weights.note({name: math.log(max(prob, 1e-30)) for name, prob in probs.items()}, is_shared=is_shared)
 
 
-def test_fixed_weights_are_the_given_ones_until_a_token_stays_open() -> None:
+def test_fixed_weights_are_given_until_a_token_is_partial() -> None:
     weights = StepWeights(GIVEN)
     learn(weights, {"a": 0.5, "b": 0.1}, is_shared=True)
     assert weights.of(["a", "b"]) == GIVEN
 
 
-def test_fixed_weights_follow_the_evidence_within_a_stretch_and_forget_it_at_its_end() -> None:
+def test_fixed_weights_follow_evidence_within_a_stretch_only() -> None:
     weights = StepWeights(GIVEN)
     learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
     assert weights.of(["a", "b"]) == pytest.approx({"a": 0.15 / 0.225, "b": 0.075 / 0.225})
@@ -49,7 +49,7 @@ def test_fixed_weights_follow_the_evidence_within_a_stretch_and_forget_it_at_its
     assert weights.of(["a", "b"]) == GIVEN
 
 
-def test_a_member_that_decides_alone_ends_a_stretch_and_proves_nothing() -> None:
+def test_a_member_that_decides_alone_proves_nothing() -> None:
     fixed, posterior = StepWeights(GIVEN), StepWeights(GIVEN, Posterior())
     for weights in (fixed, posterior):
         learn(weights, {"a": 0.6, "b": 0.1}, is_shared=False)
@@ -99,7 +99,7 @@ def test_members_whose_weights_are_all_zero_count_the_same() -> None:
     alignment=st.sampled_from(["paper", "prefix"]),
     threshold=st.sampled_from([1.01, 0.4]),
 )
-def test_a_trace_shows_the_posterior_that_follows_from_its_probabilities(
+def test_a_trace_shows_the_posterior_of_its_probabilities(
     seed: int, num: int, decay: float, alignment: str, threshold: float
 ) -> None:
     how: dict[str, Any] = {"weights": "posterior", "posterior_decay": decay, "alignment": alignment}
@@ -137,9 +137,7 @@ def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: in
     text=st.text("ab", min_size=1, max_size=12),
     alignment=st.sampled_from(["paper", "prefix"]),
 )
-def test_over_common_steps_the_posterior_costs_at_most_a_bit_more_than_the_better_of_two(
-    seed: int, text: str, alignment: str
-) -> None:
+def test_the_posterior_costs_a_bit_more_than_the_better_at_most(seed: int, text: str, alignment: str) -> None:
     """The chain rule of a mixture: its probability of the text is the weighted mean of the members'."""
     members = toys(seed, 2, num_words=0)
     steps = [toy.probs(b"ab" + text[:i].encode())[text[i].encode()] for toy in members for i in range(len(text))]
@@ -155,7 +153,7 @@ def test_over_common_steps_the_posterior_costs_at_most_a_bit_more_than_the_bette
 
 @pytest.mark.parametrize("weights", ["average", "posterior"])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_branch_weighs_members_as_the_answer_did_from_which_it_comes(weights: str, seed: int) -> None:
+def test_a_branch_weighs_members_as_its_answer_did(weights: str, seed: int) -> None:
     ensemble = make(1, 2, mode="every-step", weights=weights, alignment="prefix")
     original = steps_of(ensemble, temperature=1.5, seed=seed)
     for place, step in enumerate(original):
@@ -163,7 +161,7 @@ def test_a_branch_weighs_members_as_the_answer_did_from_which_it_comes(weights: 
         assert [m.weight for m in again[place].members] == pytest.approx([m.weight for m in step.members], abs=1e-4)
 
 
-def test_a_replayed_answer_has_taught_the_posterior_what_the_decoded_one_did() -> None:
+def test_a_replayed_answer_teaches_the_posterior_the_same() -> None:
     ensemble = make(1, 2, mode="every-step", weights="posterior", alignment="paper")
     original = steps_of(ensemble)
     again = steps_of(ensemble, Branch(tuple(original[:6]), original[6].token))

@@ -75,7 +75,7 @@ def test_small_or_uncertain_gaps_are_not_told(lagging: tuple[float, float]) -> N
     assert told(config(0, 0), benchmark(a=(0.8, 1.0), b=lagging)) == ""
 
 
-def test_a_gap_in_a_small_sample_is_told_once_it_is_more_than_noise() -> None:
+def test_a_gap_is_told_once_it_is_more_than_noise() -> None:
     """Answers to six questions can tell, five cannot (McNemar: 2 / 2^6 against 2 / 2^5)."""
     assert [bool(_remarks("x" * n, "." * n)) for n in (5, 6)] == [False, True]
 
@@ -94,7 +94,7 @@ def test_a_gate_that_does_not_lag_is_strong_enough() -> None:
     assert told(config(0, 0, 0), three, weights={"a": 1, "b": 1, "c": 2}) == ""
 
 
-def test_the_largest_benchmark_that_can_tell_counts_and_the_newest_of_equals() -> None:
+def test_the_largest_then_newest_benchmark_counts() -> None:
     equal, uncertain = benchmark(400, a=(0.8, 1.0), b=(0.8, 1.0)), benchmark(400, a=(0.8, 1.0), b=(0.4, 0.5))
     assert told(config(0, 0), UNEQUAL, equal) == ""
     assert told(config(0, 0), UNEQUAL, uncertain) == TOLD
@@ -121,7 +121,7 @@ def test_scores_count_where_no_benchmark_can_tell() -> None:
     ],
     ids=["one member alone", "nothing right", "answers missing"],
 )
-def test_a_benchmark_that_does_not_show_every_member_tells_nothing(data: dict[str, Any]) -> None:
+def test_a_benchmark_without_every_member_tells_nothing(data: dict[str, Any]) -> None:
     assert told(config(0, 0), data) == ""
 
 

@@ -32,7 +32,7 @@ def test_a_grid_covers_the_simplex(num_weights: int, resolution: int) -> None:
     assert all(sum(point) == pytest.approx(1) and min(point) >= 0 for point in points)
 
 
-def test_halves_share_the_domains_and_stay_as_questions_are_added() -> None:
+def test_halves_share_the_domains_and_stay_as_sets_grow() -> None:
     questions = [Question(id=f"{d}{n}", question="?", answers=("x",), domain=d) for d in "pqr" for n in range(6)]
     development, held_out = halves(first_of_each_domain(questions, 12))
     assert {question.domain for question in development} == {question.domain for question in held_out} == set("pqr")
@@ -60,7 +60,7 @@ class Oracle:
         return found
 
 
-def test_each_method_has_its_weights_and_is_checked_on_the_other_half() -> None:
+def test_each_method_is_checked_on_the_other_half() -> None:
     oracle = Oracle({"alone:a": 0.6, "alone:b": 0.2, "every-step": 0.5, "every-step+w=0.8:0.2": 0.9})
     report = sweep_weights(cast(Ensemble, PlainScores()), oracle, "nq", QUESTIONS)
     found = {name: method.weights for name, method in report.methods.items()}
@@ -113,7 +113,7 @@ def test_two_members_are_tried_in_tenths_all_at_once() -> None:
     }
 
 
-def test_three_members_are_tried_on_a_grid_and_one_member_is_asked_alone() -> None:
+def test_three_members_are_tried_on_a_grid() -> None:
     oracle = Oracle({"every-step+w=0:0.25:0.75+paper": 0.4})
     search = WeightSearch(config_of(["a", "b", "c"]), oracle, QUESTIONS, "paper")
     assert search.best() == (0, 0.25, 0.75)

@@ -56,7 +56,7 @@ def assert_equal(one: Reading, other: Reading) -> None:
     assert one.num_read == other.num_read
 
 
-def test_reads_that_wait_share_one_pass_and_give_what_each_alone_gives(make: Make) -> None:
+def test_waiting_reads_share_a_pass_and_give_the_same(make: Make) -> None:
     model = hanging_model()
     member = make(model)
     first = busy(member, model)
@@ -73,7 +73,7 @@ def test_reads_that_wait_share_one_pass_and_give_what_each_alone_gives(make: Mak
         assert_equal(reading, inline.read(open_text(inline, text)).result())
 
 
-def test_several_positions_fork_and_rewind_are_those_of_the_plain_member(make: Make) -> None:
+def test_positions_forks_and_rewinds_are_the_plain_members(make: Make) -> None:
     member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
     for one in (member, inline):
         assert one.name == "a"
@@ -90,7 +90,7 @@ def test_several_positions_fork_and_rewind_are_those_of_the_plain_member(make: M
         assert_equal(member.read(sequence).result(WAIT_S), inline.read(other).result())
 
 
-def test_a_sequence_can_be_forked_and_rewound_before_its_first_read(make: Make) -> None:
+def test_a_sequence_can_be_forked_before_its_first_read(make: Make) -> None:
     member, inline = make(FakeModel()), InlineMember(FakeModel(), mapping_of(FakeModel()))
     ids = member.encode("the model votes")
     sequence = member.open(ids)
@@ -139,9 +139,7 @@ def test_the_worker_survives_whatever_a_model_raises(make: Make) -> None:
     assert member.read(open_text(member, "good")).result(WAIT_S).num_read > 0
 
 
-def test_an_error_that_comes_up_late_ends_the_read_and_not_the_worker(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_late_error_ends_the_read_and_not_the_worker(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU's errors come up where a number is first looked at."""
 
     def fail(*_: object) -> NoReturn:
@@ -171,7 +169,7 @@ def test_a_cancelled_read_is_skipped(make: Make) -> None:
     assert sequences[0].num_cached == 0
 
 
-def test_one_sequence_more_than_the_model_holds_fails_its_own_read_only(make: Make) -> None:
+def test_a_sequence_too_many_fails_its_own_read_only(make: Make) -> None:
     model = FakeModel(max_sequences=1)
     member = make(model)
     first, second = open_text(member, "first"), open_text(member, "second")
@@ -187,7 +185,7 @@ def test_one_sequence_more_than_the_model_holds_fails_its_own_read_only(make: Ma
     assert model.num_held == 1
 
 
-def test_a_sequence_is_freed_after_the_read_that_was_asked_before(make: Make) -> None:
+def test_a_sequence_is_freed_after_its_read(make: Make) -> None:
     model = hanging_model()
     member = make(model)
     busy(member, model)
@@ -223,7 +221,7 @@ def test_opening_and_freeing_do_not_wait_for_a_busy_member(make: Make) -> None:
     assert not model.released.is_set()
 
 
-def test_a_call_that_a_hanging_member_does_not_answer_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_to_a_hanging_member_is_given_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_CALL_TIMEOUT_S", 0.05)
     model = hanging_model()
     member = make(model)

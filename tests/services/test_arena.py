@@ -214,7 +214,7 @@ def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
         model.released.set()
 
 
-def test_a_side_that_fails_makes_the_battle_void_and_no_vote_counts(house: House) -> None:
+def test_a_failed_side_makes_the_battle_void(house: House) -> None:
     arena = Arena(house, [FakeModel("a", 1, fault=Fault("raise", 3)), FakeModel("b", 2, fault=Fault("raise", 3))])
     view = arena.service.start(ALICE, "Name three colours")
     void = arena.until(ALICE, view.id, "void")
@@ -285,7 +285,7 @@ def test_a_skipped_battle_takes_no_vote(arena: Arena) -> None:
         arena.service.vote(ALICE, view.id, "left", skipped.ballot)
 
 
-def test_reasons_and_a_comment_after_the_vote_are_sealed_and_the_last_count(arena: Arena, house: House) -> None:
+def test_reasons_are_sealed_and_the_last_count(arena: Arena, house: House) -> None:
     view = arena.answered()
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.remark(ALICE, view.id, {"left": ["useful"]}, "xyzzy", view.ballot)
@@ -327,7 +327,7 @@ def test_after_a_restart_a_battle_can_be_looked_at(arena: Arena, house: House) -
         after.service.look(BOB, judged.id)
 
 
-def test_deleting_a_battle_or_everything_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
+def test_deleting_a_battle_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
     for forget in (arena.service.delete, lambda key, _: arena.runs.delete_all(key)):
         view = arena.answered(prompt="a very private prompt")
         arena.service.vote(ALICE, view.id, "left", view.ballot)
@@ -342,9 +342,7 @@ def test_deleting_a_battle_or_everything_leaves_no_text_and_no_vote(arena: Arena
     connection.close()
 
 
-def test_a_database_that_is_away_refuses_the_vote_with_a_sentence_and_takes_the_next(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = Arena(house)
     view = arena.answered()
     arena.store.flush()

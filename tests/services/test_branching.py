@@ -24,7 +24,7 @@ def alternative(run: LiveRun, position: int = POSITION) -> tuple[int, bytes]:
     return other.token_id, other.token
 
 
-def test_the_prefix_is_replayed_and_the_alternative_taken_in_every_stream(house: House) -> None:
+def test_every_stream_replays_and_takes_the_alternative(house: House) -> None:
     service = house.service()
     parent = answer(service)
     token_id, token = alternative(parent)
@@ -160,7 +160,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     house.close()
 
 
-def test_an_answer_with_tokens_that_today_s_members_lack_is_not_branched(house: House) -> None:
+def test_an_answer_with_unknown_tokens_is_not_branched(house: House) -> None:
     other = FakeModel("a", 3)
     words = set(make_vocabulary(0).token_bytes) - set(other.vocabulary.token_bytes)
     lacked = min(word for word in words if word)

@@ -23,9 +23,7 @@ def _names_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.services.exports.UNDO_S", 0.0)
 
 
-def test_a_visitor_s_own_file_names_nobody_whose_vote_can_be_taken_back(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_own_file_tells_no_name_before_the_reveal(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gac_app.services.exports.UNDO_S", 10.0)
     arena = Arena(house)
     exports = Exports(arena.store)

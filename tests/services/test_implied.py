@@ -51,7 +51,7 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     assert list(arena.store.export_battles()) == []
 
 
-def test_an_ensemble_that_no_contestant_is_has_a_name_that_says_what_it_was(house: House) -> None:
+def test_an_ensemble_outside_the_contestants_has_a_name(house: House) -> None:
     arena = Arena(house)
     for changes, name in (
         ({"mode": "every-step"}, "every step"),

@@ -6,7 +6,7 @@ from tests.services.house import ALICE, SHORT, House, answer, ended
 from tests.storage.samples import new_run
 
 
-def test_a_run_stored_before_alignments_could_be_chosen_was_the_papers_and_runs_again_as_such(house: House) -> None:
+def test_a_run_without_an_alignment_was_the_papers(house: House) -> None:
     service = house.service()
     settings = service.config.settings.model_dump(mode="json") | SHORT | {"weights": {"a": 3.0, "b": 1.0}}
     del settings["alignment"]
@@ -34,7 +34,7 @@ def test_a_run_keeps_the_alignment_it_was_made_with(house: House) -> None:
     ]
 
 
-def test_a_run_stored_when_unite_was_an_alignment_opens_and_runs_again(house: House) -> None:
+def test_a_run_with_unite_as_alignment_opens_and_runs_again(house: House) -> None:
     service = house.service()
     new = ("combine", "combine_params", "gate_rule", "gate_params", "weight_params")
     settings = {k: v for k, v in service.config.settings.model_dump(mode="json").items() if k not in new} | SHORT

@@ -150,7 +150,7 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
     assert [battle.battle_id for battle in store.export_battles(ALICE)] == [*ids[:5], *ids[6:]]
 
 
-def test_an_import_that_is_older_than_what_is_here_changes_nothing(store: Store) -> None:
+def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
     (old,) = store.export_battles()
     store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()

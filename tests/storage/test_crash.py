@@ -77,7 +77,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
     assert seen["voted"]
 
 
-def test_running_runs_of_a_dead_process_are_interrupted_but_a_command_s_neighbour_is_not(url: str) -> None:
+def test_running_runs_of_a_dead_process_are_interrupted(url: str) -> None:
     server = Store(url)
     run = new_run()
     server.start_run(run).result()

@@ -47,7 +47,7 @@ def test_a_deleted_visitor_s_pseudonym_is_not_given_again(store: Store) -> None:
     assert second["visitor"] != first["visitor"]
 
 
-def test_an_export_of_many_pages_is_in_order_and_lets_writers_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_export_is_in_order_and_lets_writers_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "_EXPORT_PAGE", 3)
     runs = [new_run(f"prompt {number}") for number in range(10)]
     for run in runs:

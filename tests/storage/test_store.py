@@ -72,7 +72,7 @@ def test_an_answer_saved_again_replaces_the_first(store: Store) -> None:
     assert [stored.text for stored in store.load_run(ALICE, run.run_id).answers] == ["whole"]
 
 
-def test_a_conversation_is_ordered_and_branches_know_their_parent(store: Store) -> None:
+def test_a_conversation_is_ordered_and_branches_have_parents(store: Store) -> None:
     first = new_run("one")
     second = new_run("two", conversation_id=first.conversation_id)
     branch = new_run(
@@ -157,7 +157,7 @@ def test_another_s_run_looks_like_one_that_never_was(store: Store) -> None:
     assert store.num_errors == 0
 
 
-def test_nobody_writes_into_another_s_conversation_or_branches_from_it(store: Store) -> None:
+def test_nobody_writes_into_anothers_conversation(store: Store) -> None:
     run = new_run()
     store.start_run(run).result()
     for intruder in (

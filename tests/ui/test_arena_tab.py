@@ -68,7 +68,7 @@ def tab(make: Callable[..., Tab]) -> Tab:
     return make()
 
 
-def test_a_battle_is_streamed_in_lines_that_only_grow_and_name_nobody(tab: Tab) -> None:
+def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
     values = tab.follow("start", prompt="Where?", again="", consents=False)
     for before, after in pairwise(values):
         assert after.startswith(before)
@@ -164,9 +164,7 @@ def test_a_battle_with_a_side_that_fails_is_void_and_says_so(make: Callable[...,
     assert "zyxone" in json.dumps(state["contestants"])
 
 
-def test_a_skipped_battle_is_told_as_skipped_after_a_restart_and_its_prompt_may_be_asked_again(
-    tab: Tab, make: Callable[..., Tab]
-) -> None:
+def test_a_skipped_battle_is_told_as_such_after_a_restart(tab: Tab, make: Callable[..., Tab]) -> None:
     battle = tab.battle()
     assert tab.ask("skip_battle", battle=battle)["state"]["phase"] == "skipped"
     assert tab.planted.store.flush()

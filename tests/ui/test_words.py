@@ -60,7 +60,7 @@ def test_placeholders_agree(name: str) -> None:
         assert set(slots_in(words)) <= set(slots_in(english)), english
 
 
-def test_scripts_and_templates_ask_for_words_that_there_are_and_for_all() -> None:
+def test_scripts_and_templates_ask_for_all_words_there_are() -> None:
     templates = "\n".join(path.read_text("utf-8") for path in TEMPLATES)
     code = "\n".join(path.read_text("utf-8") for path in (SOURCES / "ui").glob("*.py"))
     asked = set(re.findall(r'\b(?:t|rich|word)\(\s*"([\w.-]+)"', SCRIPTS + code))
@@ -142,7 +142,7 @@ def what_the_server_says() -> set[str]:
 
 
 @each_language
-def test_what_the_page_shows_of_the_server_most_is_there_in_every_language(name: str) -> None:
+def test_frequent_server_words_are_there_in_every_language(name: str) -> None:
     patterns = [re.compile(pattern_of(english), re.DOTALL) for english in OTHERS[name]["server"]]
     assert {
         text for text in what_the_server_says() if not any(pattern.fullmatch(text) for pattern in patterns)
