@@ -133,7 +133,7 @@ def test_members_of_unequal_strength_are_told(folder: Path) -> None:
     text = text.replace("random:1'", "random:1', score: 60") + "settings: {mode: every-step}\n"
     config.write_text(text, encoding="utf-8")
     arguments = [*_colours(folder), "--limit", "2", "--systems", "every-step"]
-    told = "By score, b lags behind a by 25%."
+    told = "By score, b lags behind a by 25 %."
     assert told in _call(folder, *arguments).stdout
     config.write_text(text.replace("every-step", "gate"), encoding="utf-8")
     assert told not in _call(folder, *arguments).stdout

@@ -82,7 +82,7 @@ def test_a_gap_is_told_once_it_is_more_than_noise() -> None:
 
 def test_of_three_members_all_that_lag_are_named_and_no_other() -> None:
     found = told(config(0, 0, 0), benchmark(a=(0.2, 0.001), b=(0.8, 1.0), c=(0.6, 0.04)))
-    assert "a lags behind b by 75%, c by 25%." in found
+    assert "a lags behind b by 75 %, c by 25 %." in found
     assert "(a 0.25, b 1, c 0.75), or use gate mode with b" in found
     assert "b lags behind c by 50 %. " in told(config(0, 0, 0), benchmark(a=(0.75, 0.4), b=(0.4, 0.001), c=(0.8, 1.0)))
 
@@ -103,7 +103,7 @@ def test_the_largest_then_newest_benchmark_counts() -> None:
 
 
 def test_scores_count_where_no_benchmark_can_tell() -> None:
-    by_score = "By score, b lags behind a by 25%. "
+    by_score = "By score, b lags behind a by 25 %. "
     assert told(config(80, 60)).startswith(by_score)
     assert told(config(80, 60), benchmark(a=(0.5, 0.6), b=(0.8, 1.0))).startswith(by_score)
     assert told(config(80, 60), benchmark(a=(0.8, 1.0), b=(0.79, 0.9))) == ""
