@@ -18,7 +18,7 @@ from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weigh
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, ids_key, rules_key
+from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, prompt_key, rules_key
 from gac_app.decoding.scoring.tokens import PromptForks, Score
 from gac_app.decoding.speculation.schedule import Schedules
 from gac_app.decoding.trace.events import Event
@@ -145,8 +145,10 @@ class Ensemble:
             ids = self._encode(members, self._checked(prompt, settings, raw))
         gate = Gate() if alone else make_gate(settings)
         mix = Mix(_combiner(members, settings), partial(self._weights, settings, members, prompt), rules_key(settings))
-        with closing(PromptForks(members, ids, settings.step_timeout_s, namespace)) as forks:
-            scorer = Scorer(forks, ids_key(ids), gate, mix, self._read_texts)
+        is_fixed = _is_reproducible(members, settings)
+        forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
+        with closing(forks):
+            scorer = Scorer(forks, prompt_key(ids, is_reproducible=is_fixed), gate, mix, self._read_texts)
             is_of_bytes = settings.alignment == "prefix" and len(members) > 1 and not mix.needs_distributions
             score = scorer.by_bytes if is_of_bytes else scorer.by_pieces
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]

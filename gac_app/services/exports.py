@@ -6,7 +6,6 @@ import hmac
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gac_app.arena.exports import written
@@ -14,8 +13,6 @@ from gac_app.arena.formats import Format
 from gac_app.arena.judged import judged
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.battles import UNDO_S
-from gac_app.services.live_runs import owner_of
 from gac_app.storage import Store, StoredBattle
 
 
@@ -43,28 +40,24 @@ class Exports:
         """Whether somebody may have everything."""
         return bool(self._token)
 
-    def own(self, visitor_key: str, wanted: str) -> tuple[str, bytes]:
-        """The name and the content of a file of a visitor's own votes, as far as they stand. Raises RequestError."""
-        owner_of(visitor_key)
-        return self._file(wanted, visitor_key, (Origin.PEOPLE, Origin.COMPARE))
-
     def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
         """A file of everybody's votes. NotFoundError without the operator's token, as if there were none."""
         if not self._token or not hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace")):
             raise NotFoundError("there is no such export")
-        return self._file(wanted, "", (Origin.PEOPLE, Origin.COMPARE))
+        try:
+            chosen = Format(wanted)
+        except ValueError:
+            raise RequestError("format", f"expected one of {', '.join(Format)}") from None
+        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, (Origin.PEOPLE, Origin.COMPARE))
 
     def lines(self) -> Iterator[str]:
         """All runs, then all battles, a JSON object each with its end of line."""
         yield from (json.dumps(run) + "\n" for run in self._store.export())
         yield from map(_line, self._store.export_battles())
 
-    def content(self, wanted: Format, origins: Iterable[Origin], visitor_key: str = "") -> bytes:
+    def content(self, wanted: Format, origins: Iterable[Origin]) -> bytes:
         """A file of votes, those of some origins."""
-        battles = (one for one in self._store.export_battles(visitor_key) if one.origin in set(origins))
-        if visitor_key:  # who still may vote must not read the names here
-            battles = (one for one in battles if one.origin == Origin.COMPARE or _is_told(one))
-        return content_of(battles, wanted)
+        return content_of((one for one in self._store.export_battles() if one.origin in set(origins)), wanted)
 
     def bring(self, lines: Iterable[str]) -> Imported:
         """Add what lines of JSON say and this database does not know. Raises RequestError, naming the line."""
@@ -82,27 +75,12 @@ class Exports:
         except RequestError as error:
             raise RequestError(f"line {number}", error.message) from None
 
-    def _file(self, wanted: str, visitor_key: str, origins: Iterable[Origin]) -> tuple[str, bytes]:
-        try:
-            chosen = Format(wanted)
-        except ValueError:
-            raise RequestError("format", f"expected one of {', '.join(Format)}") from None
-        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, origins, visitor_key)
-
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
     """A file of battles."""
     if wanted is Format.JSONL:
         return "".join(map(_line, battles)).encode()
     return written(judged(battles), wanted)
-
-
-def _is_told(battle: StoredBattle) -> bool:
-    """Whether its vote can no longer be taken back."""
-    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
-    if not votes or votes[-1]["kind"] != Kind.VOTE:
-        return False
-    return datetime.now(UTC) - datetime.fromisoformat(votes[-1]["created_at"]) > timedelta(seconds=UNDO_S)
 
 
 def _line(battle: StoredBattle) -> str:

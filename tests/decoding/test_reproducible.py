@@ -56,7 +56,7 @@ class RoundingModel(RandomModel):
 
     def fork(self, sequence: Sequence) -> Sequence:
         forked = super().fork(sequence)
-        self._marks[forked.slot] = list(self._marks[sequence.slot])
+        self._marks[forked.slot] = list(self._marks.get(sequence.slot, []))
         return forked
 
 
@@ -97,6 +97,31 @@ def test_company_changes_no_digest() -> None:
 def test_company_shows_where_nobody_asks_for_more() -> None:
     alone, together = digests_beside_others("off")
     assert alone != together
+
+
+def scores_beside_others(reproducible: str, alignment: str) -> tuple[list[float], list[float]]:
+    """Of all texts in ensembles of their own, one after the other, and at the same time."""
+
+    def score(ensemble: Ensemble, prompt: str) -> list[float]:
+        settings = ensemble.config.settings_from({"reproducible": reproducible, "alignment": alignment})
+        texts = [" a token and a word", " by the vote together"]
+        return [found.log_prob for found in ensemble.score(prompt, texts, settings, raw=True)]
+
+    with closing(threaded()) as ensemble:
+        alone = [score(ensemble, prompt) for prompt in PROMPTS]
+    with closing(threaded()) as ensemble, ThreadPoolExecutor(len(PROMPTS)) as pool:
+        together = list(pool.map(lambda prompt: score(ensemble, prompt), PROMPTS))
+    return [prob for found in alone for prob in found], [prob for found in together for prob in found]
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_company_changes_no_score(alignment: str) -> None:
+    alone, together = scores_beside_others("on", alignment)
+    assert alone == together
+
+
+def test_company_shows_in_scores_where_nobody_asks_for_more() -> None:
+    assert any(alone != together for alone, together in (scores_beside_others("off", "prefix") for _ in range(20)))
 
 
 def test_threads_and_calls_give_the_same(ensemble: Ensemble) -> None:

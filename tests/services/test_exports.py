@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gac_app.arena.formats import Format
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.exports import Exports, Imported
+from gac_app.services.exports import Exports, Imported, content_of
 from gac_app.storage import Store
 from tests.services.house import ALICE, BOB, House, answer
 from tests.services.test_arena import Arena
@@ -17,23 +18,15 @@ from tests.services.test_arena import Arena
 HARD = 'é\u2028\u0000 "quoted" 👩‍👩‍👧 \ud83d مرحبا\r\n\ttab'
 
 
-@pytest.fixture(autouse=True)
-def _names_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A vote stands as soon as it is given."""
-    monkeypatch.setattr("gac_app.services.exports.UNDO_S", 0.0)
-
-
-def test_an_own_file_tells_no_name_before_the_reveal(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.exports.UNDO_S", 10.0)
+def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
     arena = Arena(house)
-    exports = Exports(arena.store)
     view = arena.answered()
     for _ in range(2):
-        assert [exports.own(ALICE, wanted)[1] for wanted in ("jsonl", "arena-rank")] == [b"", b""]
-        arena.service.vote(ALICE, view.id, "left", view.ballot) if not arena.store.votes() else None
+        assert list(arena.service.own(ALICE)) == []
+        if not arena.store.votes():
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
     arena.service.reveal(ALICE, view.id)
-    monkeypatch.setattr("gac_app.services.exports.UNDO_S", 0.0)
-    assert len(exports.own(ALICE, "arena-rank")[1].splitlines()) == 1
+    assert len(content_of(arena.service.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
 
 
 def judged_arena(house: House) -> Arena:
@@ -62,19 +55,14 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_
 
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
-    exports = Exports(arena.store)
-    name, content = exports.own(BOB, "jsonl")
-    (line,) = content.decode().splitlines()
-    assert name == "gac-votes-jsonl.jsonl"
+    assert list(arena.service.own(BOB)) == []
+    for battle in arena.store.export_battles():
+        with suppress(NotFoundError):
+            arena.service.reveal(BOB, battle.battle_id)
+    (line,) = content_of(arena.service.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
-    assert len(exports.own(ALICE, "csv")[1].decode().splitlines()) > 4
-    for wanted in Format:
-        assert exports.own(BOB, wanted)[0].startswith(f"gac-votes-{wanted}.")
-    for bad in ("", "exe", "../../etc", None):
-        with pytest.raises(RequestError, match="expected one of jsonl"):
-            exports.own(ALICE, bad)  # type: ignore[arg-type]
     with pytest.raises(RequestError):
-        exports.own("", "jsonl")
+        list(arena.service.own(""))
 
 
 def test_everything_is_the_operator_s_alone(house: House) -> None:
@@ -82,8 +70,15 @@ def test_everything_is_the_operator_s_alone(house: House) -> None:
     for exports, token in ((Exports(store), ""), (Exports(store), "x"), (Exports(store, "secret"), "secre")):
         with pytest.raises(NotFoundError):
             exports.everything(token, "jsonl")
-    _, content = Exports(store, "secret").everything("secret", "jsonl")
+    exports = Exports(store, "secret")
+    name, content = exports.everything("secret", "jsonl")
+    assert name == "gac-votes-jsonl.jsonl"
     assert len(content.decode().splitlines()) == 5
+    for wanted in Format:
+        assert exports.everything("secret", wanted)[0].startswith(f"gac-votes-{wanted}.")
+    for bad in ("", "exe", "../../etc", None):
+        with pytest.raises(RequestError, match="expected one of jsonl"):
+            exports.everything("secret", bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ _MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hund
 _OWN_BYTES = 20  # that an entry counts by itself
 
 
-def ids_key(ids: list[list[int]]) -> bytes:
-    """Tells a prompt, in the ids of each member, from others: a digest, as a prompt may be long."""
-    return hashlib.sha256(repr(ids).encode()).digest()
+def prompt_key(ids: list[list[int]], *, is_reproducible: bool) -> bytes:
+    """Tells a prompt, in the ids of each member, and how it is read from others: a digest, as a prompt may be long."""
+    return hashlib.sha256(repr((ids, is_reproducible)).encode()).digest()
 
 
 class ReadTexts:

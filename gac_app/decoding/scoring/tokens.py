@@ -49,13 +49,23 @@ class PromptForks:
     Args:
         timeout_s: of one read.
         namespace: of the prefix cache.
+        is_reproducible: logits must not depend on what else runs or ran.
     """
 
-    def __init__(self, members: list[Member], ids: list[list[int]], timeout_s: float, namespace: str = "") -> None:
+    def __init__(
+        self,
+        members: list[Member],
+        ids: list[list[int]],
+        timeout_s: float,
+        namespace: str = "",
+        *,
+        is_reproducible: bool = False,
+    ) -> None:
         self.members = members
         self.timeout_s = timeout_s
         self._ids = ids
         self._namespace = namespace
+        self._is_reproducible = is_reproducible
         self._read: list[Sequence] = []
 
     @contextmanager
@@ -67,6 +77,7 @@ class PromptForks:
         try:
             for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
                 forked.append(member.fork(sequence))
+                forked[-1].num_fixed = sequence.num_fixed
                 forked[-1].extend(own[-1:])
             yield forked
         finally:
@@ -76,7 +87,8 @@ class PromptForks:
     def _read_prompt(self) -> None:
         # The last id is read with what follows: a distribution comes from reading only.
         self._read = [
-            member.open(own[:-1], self._namespace) for member, own in zip(self.members, self._ids, strict=True)
+            member.open(own[:-1], self._namespace, is_reproducible=self._is_reproducible)
+            for member, own in zip(self.members, self._ids, strict=True)
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
         for member, reading in [(member, member.read(sequence)) for member, sequence in held]:
