@@ -102,15 +102,17 @@ def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
     assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]
 
 
+@pytest.mark.slow  # the import takes seconds
 @pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])
 def test_trl_takes_it(wanted: Format, tmp_path: Path) -> None:
-    data_utils = pytest.importorskip("trl.data_utils")
-    datasets = pytest.importorskip("datasets")
+    import datasets
+    from trl.data_utils import is_conversational
+
     path = tmp_path / "votes.jsonl"
     path.write_bytes(written(votes(*map(battle, OUTCOMES)), wanted))
     loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
     assert len(loaded) == (2 if wanted is Format.TRL_PREFERENCE else 8)
-    assert all(map(data_utils.is_conversational, loaded))
+    assert all(map(is_conversational, loaded))
 
 
 def test_lmsys_and_arena_rank_have_their_columns() -> None:
@@ -132,8 +134,10 @@ def test_csv_computes_nothing_in_a_spreadsheet() -> None:
     assert (first["left_reasons"], first["flags"], first["outcome"]) == ("clear", "fast", "left")
 
 
+@pytest.mark.slow
 def test_parquet_is_read_back(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     path = tmp_path / "votes.parquet"
     path.write_bytes(written(votes(*map(battle, OUTCOMES)), Format.PARQUET))
     loaded = datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
