@@ -67,6 +67,7 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
     page.wait_for_selector(".gac-vote[data-outcome=right]:not([disabled])")
     assert hidden_names(page) == ""
     page.click(".gac-vote[data-outcome=right]")
+    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
     page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
     # The members' states, which the page asks for all the time, name all of them, whoever answers.

@@ -118,6 +118,7 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
     assert page.text(".gac-card.is-shown h3") == "Large"
     page.page.keyboard.press("ArrowUp")
     assert page.text(".gac-card.is-shown h3") == "Small"
+    page.page.evaluate("scrollTo(0, document.body.scrollHeight)")  # a card keeps room for its text
     parts = [
         *boxes(page, ".gac-card"),
         *boxes(page, ".gac-rows"),
@@ -135,6 +136,8 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
 
 def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page.page.wait_for_selector("#gac-prompt textarea")
+    page.page.wait_for_selector(".gac-empty")
     assert boxes(page, "#gac-prompt")[0][1] < boxes(page, ".gac-empty")[0][1]
     page.ask("hello", and_wait=False)
     assert page.page.evaluate("document.activeElement.matches('#gac-prompt textarea')")

@@ -41,7 +41,7 @@ def run_calibration(page: Page, questions: int = 4) -> None:
     page.click(".gac-lab-study:has-text('Calibration')")
     page.fill("[name=questions]", str(questions))
     page.click(".gac-lab-run")
-    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
+    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')", timeout=60_000)
     page.wait_for_selector("#gac-lab-plots svg.marks")
 
 

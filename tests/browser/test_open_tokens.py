@@ -56,8 +56,8 @@ def test_open_tokens_are_marked_and_explained(serve: Server, open_page: Opener) 
 
     first = inspect(page, 0)
     assert "part of the character 日" in first
-    assert "Open:" in first
-    assert "is inside a longer token of its own, 日本, whole at token 3" in first
+    assert "some member writes more than this as one token" in first
+    assert "is inside a longer token of its own, 日本, which is whole at token 3" in first
     assert "needed no forward pass" in first
     assert page.page.locator(".gac-inspector .is-chosen .gac-tick").count() == 3  # in every list, though no favourite
     bars = page.page.eval_on_selector_all(".gac-weights i", "bars => bars.map(bar => bar.style.width)")
@@ -99,7 +99,7 @@ def test_a_run_made_with_other_settings_says_which(serve: Server, open_page: Ope
     page.ask("hello")
     assert not page.page.is_visible(".gac-ran-with")
     page.page.click(".gac-summary")
-    page.page.get_by_label("Posterior: whoever").check()
+    page.page.get_by_label("Posterior: the member").check()
     page.page.click(".gac-settings summary:has-text('Advanced')")
     page.page.get_by_label("Paper: only equal tokens").check()
     page.page.get_by_label("Stop strings").fill("END\n\\n\\n")
