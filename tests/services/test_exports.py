@@ -108,7 +108,7 @@ def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
 @pytest.mark.parametrize(
     "facts", [3, {"turn": "two"}, {"left": [1]}, {"left": {"chars": "7"}}, {"right": {"chars": None}}, {"flags": [1]}]
 )
-def test_a_vote_that_no_leaderboard_could_add_up_is_not_imported(house: House, facts: object) -> None:
+def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, facts: object) -> None:
     arena = judged_arena(house)
     line = json.loads(next(line for line in Exports(arena.store).lines() if "battle_id" in line))
     line["battle_id"] = "another"
