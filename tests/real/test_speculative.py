@@ -58,6 +58,10 @@ def test_quantised_differs_at_near_ties_only(quantised: Ensemble, prompt: str, h
     assert len(plain) == len(steps)
 
 
-def test_auto_does_not_draft_where_chunks_are_read_otherwise(quantised: Ensemble) -> None:
+def test_auto_does_not_draft_where_chunks_are_read_otherwise(
+    quantised: Ensemble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for member in quantised.members.values():
+        monkeypatch.setattr(member.model, "is_chunk_invariant", False)  # type: ignore[attr-defined]
     steps, _ = run(quantised, PROMPTS[0], "auto", mode="every-step")
     assert not any(step.is_drafted for step in steps)

@@ -1,1 +1,1 @@
-"""One member's part in a session: what it has read, what it is to read. Knows no other member."""
+"""One member's part in a session: what it has read, and what it still has to read. Knows no other member."""

@@ -19,30 +19,30 @@ from gac_app.models.base import Sequence
 
 Look = Callable[[dict[str, Expectation]], None]
 
-_POLL_S = 0.1  # how often a wait looks whether the session was stopped
+_POLL_S = 0.1  # how often a wait checks whether the session was stopped
 
 
-class SessionStopped(Exception):  # noqa: N818 (no error: somebody asked for it)
+class SessionStopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
     """The session was stopped while it waited for a member."""
 
 
 class MemberContext:
-    """The sequence that one session keeps in one member. A member that is not asked keeps its ids uncomputed, or reads
-    them ahead: a pass that nobody waits for, and that `ask` finds. The sequence stays as it is while one is under way.
+    """The sequence that one session keeps in one member. A member that is not asked leaves its ids uncomputed or reads
+    them ahead, in a pass that nobody waits for until `ask` finds it. The sequence does not change during a pass.
 
-    A member may draft: read its argmax token before it is fed. Where that token is fed, the draft is accepted. Else its
-    pass is waited for as any other is, then dropped.
+    A member may draft: read its argmax token before it is fed. If that token is fed, the draft is accepted. Else its
+    pass is waited for like any other, then dropped.
 
     Args:
         member: whose context this is.
         prompt_ids: the prompt in the member's own ids.
-        sequence: one that holds `prompt_ids` already, the last of them uncomputed at least; None = a new one.
-        num_greedy: tokens that the answer may have, each of which is this member's argmax; 0 = any may be chosen. The
-            member then drafts one token behind each pass, and the session hears of the one while the next is under way.
+        sequence: one that already holds `prompt_ids`, with at least the last uncomputed; None = a new one.
+        num_greedy: how many tokens the answer may have, each of them this member's argmax; 0 = any token may be chosen.
+            If greedy, the member drafts one token after each pass: the session handles a token while the next is read.
 
     Attributes:
-        likely: pieces that may come next, as another member sees it; None = not known. Only a context whose member may
-            be inside a token asks.
+        likely: pieces that may come next, according to another member; None = not known. Only a context whose member
+            may be inside a token uses it.
     """
 
     likely: list[bytes] | None = None
@@ -54,12 +54,12 @@ class MemberContext:
         self._num_greedy = num_greedy
         self.num_prompt_ids = len(prompt_ids)
         self._sequence = sequence or member.open(prompt_ids)
-        self._num_held = len(self._sequence.ids)  # of these; the member may have put others behind them
+        self._num_held = len(self._sequence.ids)  # of its ids; draft ids may follow, which were not fed
         self._fed: list[int] = []  # not in the sequence yet
-        self._ahead: Future[Reading] | None = None  # reads what nobody has asked for
+        self._ahead: Future[Reading] | None = None  # the pass that reads ahead
         self._num_ahead = 0  # ids that it reads
-        self._may_draft = MayDraft()  # of the pass asked for last
-        self._draft: Draft | None = None  # nothing of which was fed
+        self._may_draft = MayDraft()  # for the last pass asked for
+        self._draft: Draft | None = None  # none of its ids has been fed
         self._is_rejected = False  # something else was fed
         self._is_waited_for = False  # with passes that others share
         self._num_forwards = 0
@@ -72,7 +72,7 @@ class MemberContext:
 
     @property
     def is_full(self) -> bool:
-        """Whether the ids no longer fit the member, so that it cannot be asked."""
+        """Whether the ids no longer fit the member's context, so that it cannot be asked."""
         return self._num_held + len(self._fed) > self.member.context_length
 
     @property
@@ -83,7 +83,7 @@ class MemberContext:
 
     @property
     def share_read(self) -> float:
-        """Of the prompt, 0 to 1; may be asked from any thread."""
+        """Of the prompt, 0 to 1; safe to call from any thread."""
         return min(1.0, self._sequence.num_computed / max(1, self.num_prompt_ids))
 
     @property
@@ -91,7 +91,7 @@ class MemberContext:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
     def ask(self) -> Future[Reading] | None:
-        """Read whatever is uncomputed; None where nothing needs to be read. What was read ahead comes first."""
+        """Read whatever is uncomputed; None if there is nothing to read. A pass that reads ahead comes first."""
         if self._ahead:
             return self._ahead
         self._sequence.extend(self._fed)
@@ -100,7 +100,7 @@ class MemberContext:
         return self._read()
 
     def expect(self, reading: Reading | None) -> Expectation | None:
-        """What follows from the reading that was asked for; None where there is more to ask."""
+        """The expectation from the reading that was asked for; None if more has to be asked."""
         if reading is None:
             raise RuntimeError("this context always reads")
         self._count(reading)
@@ -115,7 +115,7 @@ class MemberContext:
         """Append a union token; returns the pieces by which the member spells it.
 
         Args:
-            is_open: the tokens of some members go on beyond it; this kind of context lets all end there.
+            is_open: some member's token goes on beyond it; this kind of context ignores that.
         """
         ids = self.member.mapping.feed(token_id)
         self._num_greedy -= 1
@@ -129,9 +129,9 @@ class MemberContext:
         return self._pieces(ids)
 
     def read_ahead(self) -> Future[Reading] | None:
-        """Begin to read what is uncomputed, unless a pass is under way; the last pass begun, if `ask` would find one.
+        """Begin to read what is uncomputed, unless a pass is under way. Returns the pass that `ask` would find.
 
-        A pass that failed stays, for `ask` to find.
+        A pass that failed stays, so that `ask` finds it.
         """
         if self._ahead:
             if not self._ahead.done() or self._ahead.exception() or not self._fed:
@@ -141,17 +141,17 @@ class MemberContext:
         return self._ahead
 
     def read_along(self) -> Future[Reading] | None:
-        """As `read_ahead`, of a member that is not asked, and maybe on from there."""
+        """As `read_ahead`, for a member that is not asked; it may read further."""
         return self.read_ahead()
 
     def skip_step(self) -> None:
-        """Nothing is to be read for the next step, as far as is known."""
+        """Tell the member that, as far as is known, the next step needs no read."""
         if self._is_waited_for:
             self._is_waited_for = False
             self.member.skip_step(self._sequence)
 
     def close(self) -> None:
-        """Free the sequence. A pass under way is not waited for, but counts."""
+        """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
         self._may_draft.is_on = False
         self._reject_draft()
         while self._ahead and not self._ahead.cancel():
@@ -173,11 +173,11 @@ class MemberContext:
 
     @property
     def _can_draft(self) -> bool:
-        """Whether there is room behind the pass that is asked for or under way, and a step that needs the next one."""
+        """Whether there is room after the current pass, and a step that needs the next one."""
         return self._num_greedy > 1 and self._num_held < self.member.context_length
 
     def _note_draft(self, reading: Reading) -> None:
-        """A pass is over: whether the member drafts behind it; behind a rejected draft that is rejected, too."""
+        """A pass is over: note the draft after it. A draft after a rejected draft is rejected, too."""
         was_rejected, self._is_rejected = self._is_rejected, False
         self._draft = reading.draft
         if was_rejected and self._draft:
@@ -215,7 +215,7 @@ class MemberContext:
 
     def _count(self, reading: Reading) -> None:
         self._is_waited_for = True
-        self._num_forwards += reading.num_read > 0  # none where another's reading was had
+        self._num_forwards += reading.num_read > 0  # none if another sequence's reading was reused
         self._num_tokens_read += reading.num_read
         self._seconds += reading.seconds
 
@@ -225,7 +225,7 @@ class MemberContext:
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """What ends a wait, and who reads along meanwhile: in passes of their own that nobody waits for."""
+    """What ends a wait, and which contexts read along meanwhile, in passes that nobody waits for."""
 
     deadline: float
     stopped: threading.Event
@@ -245,7 +245,7 @@ class _Wait:
         return future.result()
 
     def _wait(self, future: Future[Reading]) -> None:
-        """For a moment, or until the future is done; the idle ones go on reading."""
+        """Wait a moment, or until the future is done; idle contexts go on reading."""
         if self.idle:
             ahead = [under_way for context in self.idle if (under_way := context.read_along())]
             wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
@@ -261,11 +261,11 @@ def gather(
     idle: SequenceOf[MemberContext] = (),
     look: Look | None = None,
 ) -> tuple[dict[str, Expectation], list[MemberError]]:
-    """Ask all `contexts` at once; what they expect by member name, and what failed.
+    """Ask all `contexts` at once; returns their expectations by member name, and the errors.
 
     Args:
-        idle: contexts of members that are not asked, but read along as long as the others are waited for.
-        look: shown what is expected so far where others are still to be waited for.
+        idle: contexts of members that are not asked, but read along while the others are waited for.
+        look: called with the expectations so far while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.

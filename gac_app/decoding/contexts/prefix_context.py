@@ -1,4 +1,4 @@
-"""The context of a member that reads the answer's bytes by its own tokens, whatever pieces others cut them into."""
+"""The context of a member that reads the answer's bytes as its own tokens, whatever pieces others cut them into."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class PrefixContext(MemberContext):
     """A context whose member may be inside one of its own tokens when another member's ends (see `covers`).
 
     Attributes:
-        draft_id: the draft token behind what is uncomputed (see `overlapped`); None again where it is not what
-            `read_ahead` then reads along.
-        max_draft: tokens that `read_along` may read behind all that was fed.
+        draft_id: the draft token after what is uncomputed (see `overlapped`); reset to None if `read_ahead` does not
+            read it along.
+        max_draft: tokens that `read_along` may read beyond all that was fed.
     """
 
     draft_id: int | None = None
@@ -28,11 +28,11 @@ class PrefixContext(MemberContext):
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
         self._covers = Covers(member.mapping)
-        self._chain = [self._covers.last]  # those whose ids the sequence holds, from the prompt's end on
-        self._missed = bytearray()  # fed since the member was asked last
-        self._rest = b""  # the end of what it has read by now that is no whole character
-        self._rows: dict[int, TokenDistribution] = {}  # ids behind the prompt -> what the model says there
-        self._expected: Expectation | None = None  # what `expect` gave, until a token is fed
+        self._chain = [self._covers.last]  # boundaries whose ids the sequence holds, from the prompt's end on
+        self._missed = bytearray()  # bytes fed since the member was last asked
+        self._rest = b""  # the incomplete character at the end of what was missed
+        self._rows: dict[int, TokenDistribution] = {}  # number of ids after the prompt -> the distribution there
+        self._expected: Expectation | None = None  # what `expect` returned, until a token is fed
 
     @property
     def is_full(self) -> bool:
@@ -63,7 +63,7 @@ class PrefixContext(MemberContext):
         return ahead
 
     def draft_on(self, num: int) -> None:
-        """Let the member read on along its own argmax tokens: at most `num`, nothing of which was fed."""
+        """Let the member read ahead along its own argmax tokens: at most `num` beyond what was fed."""
         if not self._draft and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
             self._draft = self._draft_token(row.top[0][0])
         last = self._draft
@@ -77,9 +77,9 @@ class PrefixContext(MemberContext):
             reading.draft = last = reading.draft or self._draft_token(reading.last_argmax)
 
     def next_argmax(self) -> int | None:
-        """The likeliest token behind all that was fed, where the member has read that of itself; None = not known.
+        """The likeliest token after all that was fed, if the member has drafted just that; None = not known.
 
-        Where it has read something else of itself, it begins to read what is pending.
+        If it has drafted something else, it begins to read what is pending.
         """
         if not self._draft or self._is_rejected:
             return None
@@ -92,7 +92,7 @@ class PrefixContext(MemberContext):
         was_ahead, self._ahead = self._ahead is not None, None
         is_kept = reading is None or self._keep(reading)
         if not is_kept or (was_ahead and self._missed):
-            return None  # it was fed something else than was read ahead, or more
+            return None  # what was fed is not what was read ahead, or more
         if unread := self._covers.unread:
             self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
         if self._rest:
@@ -105,7 +105,7 @@ class PrefixContext(MemberContext):
         return self._expected
 
     def _expectation(self, covers: Covers, reading: Reading | None = None) -> Expectation:
-        """What follows behind covers of which all boundaries are read, with what `reading` cost."""
+        """The expectation at covers whose boundaries are all read, with the cost of `reading`."""
         num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
         return KnownExpectation(covers.row(), num_read, seconds)
 
@@ -113,8 +113,8 @@ class PrefixContext(MemberContext):
         """Append a union token.
 
         Returns:
-            The pieces behind the boundary before: more bytes than the token has where it is read as a part of a longer
-            one; none where the member is inside a token now.
+            The pieces since the boundary before: more bytes than the token has if it is read as part of a longer one;
+            none if the member is now inside a token.
         """
         token = self.member.mapping.union.token(token_id)
         if not self._expected or not token:
@@ -147,7 +147,7 @@ class PrefixContext(MemberContext):
         return self.member.is_chunk_invariant
 
     def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
-        """The draft in the member's ids, where it is one and the pass that is due is over one other."""
+        """The draft token as the member's id, if it is a single id and the pass that is due reads one other id."""
         if self.draft_id is None or self._draft or not self._is_at_end or not self._covers.unread:
             return ()
         ids = self.member.mapping.feed(self.draft_id)
@@ -161,7 +161,7 @@ class PrefixContext(MemberContext):
 
     @property
     def _has_read_all(self) -> bool:
-        """Whether a pass was made, or is under way, over all that was fed, as it is known or seems to be spelled."""
+        """Whether a pass over all that was fed is done or under way, spelt as far as known, else as it seems."""
         boundary, ids, rest = self._covers.spelling(bytes(self._missed))
         if self._is_rejected or self._rest or rest or not (self._missed or self._is_at_end):
             return False
@@ -177,7 +177,7 @@ class PrefixContext(MemberContext):
         return self.member.context_length - self.num_prompt_ids
 
     def _leap(self) -> None:
-        """Take up what was missed, but for an end that is no whole character."""
+        """Put what was missed into the covers, except an incomplete character at its end."""
         self._rest = self._covers.leap(bytes(self._missed), self.likely)
         self._missed.clear()
 
@@ -200,7 +200,7 @@ class PrefixContext(MemberContext):
         return self._read_rows(num_rows)
 
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
-        """Let the sequence be the ids up to `boundary` and those of `ahead`. What it has read of them stays read."""
+        """Make the sequence the ids up to `boundary`, then `ahead`. What it has read of them stays read."""
         base, new, ids = self._path(boundary)
         del self._chain[base.depth + 1 :]
         self._chain += new
@@ -212,7 +212,7 @@ class PrefixContext(MemberContext):
         self._num_held = len(self._sequence.ids)
 
     def _path(self, boundary: Boundary) -> tuple[Boundary, list[Boundary], list[int]]:
-        """The last boundary of the chain on the way to this one, those behind that, and the ids behind it."""
+        """The last boundary of the chain on the way to this one, the boundaries after it, and the ids after it."""
         new: list[Boundary] = []
         while boundary.parent and boundary not in self._chain[boundary.depth : boundary.depth + 1]:
             new.insert(0, boundary)
@@ -220,26 +220,26 @@ class PrefixContext(MemberContext):
         return boundary, new, [own for added in new for own in added.ids]
 
     def _held(self, boundary: Boundary) -> list[int]:
-        """The sequence's ids behind a boundary of the chain."""
+        """The sequence's ids after a boundary of the chain."""
         return self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
 
     def _read_rows(self, num_rows: int) -> Future[Reading] | None:
-        """Read until the distributions at the sequence's last places are known; None where they are."""
+        """Read until the distributions at the sequence's last places are known; None if they are."""
         unknown = self._unknown_rows(num_rows)
         if not unknown:
             return None
         num_logits = self._num_held - self.num_prompt_ids - unknown[0] + 1
-        if num_logits > self._sequence.num_uncomputed:  # read once, but not for its distribution
+        if num_logits > self._sequence.num_uncomputed:  # already computed, but without its distribution
             self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
         return self._read(num_logits)
 
     def _unknown_rows(self, num_rows: int) -> list[int]:
-        """Of the last places held, those whose distributions are not known, in ids behind the prompt."""
+        """Those of the last places held whose distributions are not known, counted in ids after the prompt."""
         end = self._num_held - self.num_prompt_ids
         return [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
 
     def _draft_token(self, token_id: int) -> Draft | None:
-        """A pass over a token that was not fed, behind those that are over; None where there is nothing to read."""
+        """Begin a pass over a token that was not fed, after the finished passes; None if there is nothing to read."""
         ids, may_draft = self.member.mapping.feed(token_id), MayDraft()
         if not ids or len(self._sequence.ids) + len(ids) > self.member.context_length:
             return None
@@ -247,7 +247,7 @@ class PrefixContext(MemberContext):
         return Draft(ids, self.member.read(self._sequence, 1, may_draft), may_draft)
 
     def _keep(self, reading: Reading) -> bool:
-        """Whether it says what was to be known, and is no rejected draft."""
+        """Keep a reading's rows; returns False if it was of a rejected draft."""
         self._count(reading)
         is_wanted = not self._is_rejected
         self._note_draft(reading)
@@ -261,5 +261,5 @@ class PrefixContext(MemberContext):
         return True
 
     def _first_wanted(self, end: int) -> int:
-        """The first place, in ids behind the prompt, of which the row may be needed, now that `end` ids are read."""
+        """The first place, in ids after the prompt, whose row may still be needed, now that `end` ids are read."""
         return end - 1

@@ -1,7 +1,7 @@
-"""What the members of a step expect together, computed no sooner than it is looked at.
+"""The combined distribution of a step, computed only when something looks at it.
 
-By a linear rule, what a step chooses and what its trace tells is mostly known from the members' top-k (see `leading`).
-The whole distribution is made for sampling, for any other rule, and where the top-k leave a doubt.
+With a linear rule, the members' top-k mostly suffice for what a step chooses and its trace tells (see `leading`). The
+whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt.
 
 Shape suffix: `U` the union vocabulary.
 """
@@ -22,12 +22,12 @@ from gac_app.decoding.rules.shipped.averaging import Mean
 
 
 class Mixture:
-    """The combined distribution of a step; of one member, its own.
+    """The combined distribution of a step; for one member, its own.
 
     Args:
         expected: of the members that take part, the gate first.
-        weights: summing to 1; by a linear rule its shares.
-        combiner: makes one distribution of theirs.
+        weights: summing to 1; for a linear rule, its shares.
+        combiner: makes one distribution of the members'.
         contested: each contested token's id and those of all that begin with it, whose probability goes to it, member
             by member before they are combined. None of these ranges overlap.
     """
@@ -47,7 +47,7 @@ class Mixture:
 
     @cached_property
     def probs_U(self) -> torch.Tensor:
-        if self._combiner.is_linear:  # what is gathered of a mean is the mean of what is gathered
+        if self._combiner.is_linear:  # merging the mean gives the mean of what is merged
             probs = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
             return merge(self._combiner(probs, self.weights), self._contested)
         return self._combiner({name: self._aligned(name) for name in self.expected}, self.weights)
@@ -70,7 +70,7 @@ class Mixture:
         return float(self.probs_U[token_id]) if told is None else told
 
     def largest(self, k: int) -> list[tuple[int, float]]:
-        """The `k` likeliest tokens that have a probability, with it, likeliest first; as many as are in a `top`."""
+        """The `k` likeliest tokens with their probabilities (above 0), likeliest first; at most those in some `top`."""
         k = min(k, len(self._top_ids))
         told = self._leading.largest(k) if self._leading else None
         if told is None:
@@ -79,21 +79,21 @@ class Mixture:
         return told
 
     def member_prob_of(self, name: str, token_id: int) -> float:
-        """What a member gives to the token, with all that goes to it."""
+        """A member's probability of the token, including what merges into it."""
         told = self._members[name].prob_of(token_id) if self._members else None
         if told is None and not self._contested:
             return self.expected[name].row.prob_of(token_id)
         return float(self._aligned(name)[token_id]) if told is None else told
 
     def member_rank_of(self, name: str, token_id: int) -> int:
-        """How many tokens the member holds for likelier, plus 1."""
+        """How many tokens are likelier to the member, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
         if told is None and not self._contested:
             return self.expected[name].rank_of(token_id)
         return rank_of(token_id, self._aligned(name)) if told is None else told
 
     def _aligned(self, name: str) -> torch.Tensor:
-        """A member's distribution with what goes to contested tokens, [U]."""
+        """A member's distribution after merging into contested tokens, [U]."""
         if name not in self._aligned_by_name:
             probs_U = self.expected[name].row.probs_U
             self._aligned_by_name[name] = merge(probs_U.clone(), self._contested) if self._contested else probs_U
@@ -101,7 +101,7 @@ class Mixture:
 
     @cached_property
     def _leading(self) -> Leading | None:
-        """None where the members' top tokens tell nothing, or looking at single values is dear: on a GPU."""
+        """None if the rule is not linear, or on a GPU, where looking at single values is expensive."""
         if not self._combiner.is_linear or not self._members:
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
@@ -131,7 +131,7 @@ class Mixture:
 
     @cached_property
     def _candidates(self) -> list[int]:
-        """Ascending: the top tokens of all members and the contested tokens, but none that goes to one of these."""
+        """Ascending: the top tokens of all members and the contested tokens, without those that merge into one."""
         apart = {
             token_id for token_id in self._top_ids if not any(token_id in contested for contested in self._contested)
         }

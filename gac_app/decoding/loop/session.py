@@ -21,7 +21,7 @@ from gac_app.errors import MemberError, RuleError
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """What an answer begins with instead of being decoded: steps to replay, then a token to take."""
+    """How an answer begins without decoding: steps to replay, then a token to take."""
 
     steps: tuple[StepTrace, ...] = ()
     token: bytes | None = None
@@ -52,7 +52,7 @@ class DecodingSession:
         contexts: of the members taking part, the gate first; the session closes them.
         drafter: asks the members; fits the kind of their contexts.
         stop_strings: end the answer and are never shown.
-        is_reproducible: what members say does not depend on what else runs or ran.
+        is_reproducible: the members' distributions do not depend on what else runs or ran.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DecodingSession:
         return self._stepper.contexts
 
     def shares_read(self) -> dict[str, float]:
-        """How much of the prompt each member has read, 0 to 1, by name; may be asked from any thread."""
+        """How much of the prompt each member has read, 0 to 1, by name; safe to call from any thread."""
         return {name: context.share_read for name, context in self.contexts.items()}
 
     def stop(self) -> None:
@@ -122,7 +122,7 @@ class DecodingSession:
         return self._show(trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced))
 
     def _decide(self) -> tuple[Decision, bool]:
-        """What the step decides, and whether the branch had decided it."""
+        """The step's decision, and whether the branch forced it."""
         if self._branch.token is None or self._num_tokens != len(self._branch.steps):
             num_left = self._settings.max_new_tokens - self._num_tokens - 1
             return self._stepper.decide(num_left=num_left), False
@@ -144,7 +144,7 @@ class DecodingSession:
         return self._text.show(step)
 
     def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
-        """Feed a token to every member, and see whether it ends the answer."""
+        """Feed a token to every member, and find out whether it ends the answer."""
         spellings = self._stepper.feed(token_id)
         self._clock.note_token()
         self._num_tokens += 1

@@ -24,13 +24,13 @@ from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.trace.events import StepTrace
 
 _LIKELY = 0.01  # probability from which one of the gate's top tokens is a likely next piece
-_LEAST_PROB = 1e-30  # of which there is a logarithm
+_LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 
 Choose = Callable[[torch.Tensor], int]  # probabilities over the union, [U] -> union id
 
 
 class Stepper:
-    """Takes the members of one answer from token to token. Knows nothing of texts, limits or reasons to finish.
+    """Takes the members of one answer from token to token. Knows nothing of text, limits or reasons to finish.
 
     Args:
         contexts: of the members taking part, the gate first; `close` closes them.
@@ -89,7 +89,7 @@ class Stepper:
         )
 
     def feed(self, token_id: int) -> dict[str, tuple[bytes, ...]]:
-        """Feed a decided token to every member; returns the pieces of those that do not read it as it is."""
+        """Feed a decided token to every member; returns, by name, the pieces of those that spell it otherwise."""
         fed = {name: self.contexts[name].feed(token_id, is_open=name in self._open) for name in self.alive}
         self._open = {}
         self._drafter.feed(token_id)
@@ -99,11 +99,11 @@ class Stepper:
         return spellings
 
     def read_on(self) -> None:
-        """Let the members begin what the next step is sure to need."""
+        """Let the members start the reads that the next step is sure to need."""
         self._drafter.read_on(*self._in_order_asked())
 
     def recall(self, step: StepTrace) -> None:
-        """Learn from a step of another session what `decide` learnt from it there."""
+        """Update the weights by a step of another session, as `decide` did there."""
         given = {member.member: member.prob for member in step.members}
         self._note({**given, **step.evidence}, is_shared=step.is_shared)
 
@@ -115,19 +115,19 @@ class Stepper:
     # --- asking
 
     def _decide_alone(self, choose: Choose, *, is_greedy: bool) -> Decision:
-        """Let the only member decide. What it expects besides its argmax is looked at by whoever traces the step."""
+        """Let the only member decide. All but its argmax is computed only when the step is traced."""
         [(name, expectation)] = self._collect(list(self.contexts.values())).items()
         token_id = expectation.argmax_id if is_greedy else choose(expectation.row.probs_U)
         return Decision(token_id, Mixture({name: expectation}, {name: 1.0}))
 
     def _in_order_asked(self) -> tuple[list[MemberContext], list[MemberContext]]:
-        """Those that the gate needs to decide, and the others."""
+        """The members whose distributions the gate's decision needs, and the others."""
         first = self._rules.gate.asked_first(self.alive)
         others = [name for name in self.alive if name not in first]
         return [self.contexts[name] for name in first], [self.contexts[name] for name in others]
 
     def _ask(self) -> tuple[dict[str, Expectation], GateDecision]:
-        """What the members asked at this step expect, the gate first, and whether all take part or the gate alone."""
+        """The expectations of the members asked at this step, the gate first, and the gate's decision."""
         expected: dict[str, Expectation] = {}
         while True:
             first, others = self._in_order_asked()
@@ -144,7 +144,7 @@ class Stepper:
             return expected, decision
 
     def _tell_what_is_likely(self, gate: Expectation) -> None:
-        """Those that were not asked so far may have to know how the gate goes on."""
+        """Tell every context which pieces the gate finds likely: one not asked so far may need it."""
         tokens = [self._union.token(token_id) for token_id, prob in gate.top_k(TOP_K) if prob >= _LIKELY]
         for context in self.contexts.values():
             context.likely = [token for token in tokens if token]
@@ -152,10 +152,10 @@ class Stepper:
     def _collect(
         self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()
     ) -> dict[str, Expectation]:
-        """Ask these; members that fail are dropped if the settings say so, else the session ends.
+        """Ask these members. One that fails is dropped if the settings say so, else the session ends.
 
         Args:
-            idle: they read what is uncomputed while the others are waited for.
+            idle: read what they have uncomputed while the others are waited for.
         """
         expected, errors = self._drafter.gather(contexts, self._stopped, idle, self._look_ahead)
         for error in errors:
@@ -168,7 +168,7 @@ class Stepper:
     # --- combining, by what the alignment makes of distributions
 
     def _look_ahead(self, expected: dict[str, Expectation]) -> None:
-        """Do what can be done with what some expect while others are waited for."""
+        """Prepare what the first expectations allow while others are waited for."""
         *_, last = expected.values()
         # On a CPU, where looking at single values is no wait for a device.
         if self._is_aligned and last.row.is_on_cpu:
@@ -183,11 +183,11 @@ class Stepper:
     def _inside(
         self, token_id: int, asked: dict[str, Expectation], gate: GateDecision, *, is_contested: bool
     ) -> dict[str, float]:
-        """The members that may be inside a token of theirs behind the one chosen -> what they gave to its bytes."""
+        """The members that may be inside a longer token after the one chosen, with their probability of its bytes."""
         if not self._is_aligned or token_id == self._union.end_id:
             return {}
         ids = self._union.extensions(self._union.tokens[token_id])
-        alone = "" if len(asked) > 1 and gate.is_open else next(iter(asked))  # it has chosen by its own tokens
+        alone = "" if len(asked) > 1 and gate.is_open else next(iter(asked))  # it chose one of its own tokens
         return {
             name: begun(e.row, ids)
             for name, e in asked.items()

@@ -1,4 +1,4 @@
-"""How many threads torch uses for what a session itself computes."""
+"""How many threads torch uses for a session's own computations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """One, in the calling thread, while this is open: the cores are the members', which compute meanwhile.
+    """Let torch use one thread for the calling thread: the members need the cores meanwhile.
 
-    A vocabulary's mean takes one core a fifth of a millisecond; with a second thread it waits for a busy core.
+    The mean over a vocabulary takes one core 0.2 ms; with a second thread it would wait for a busy core.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

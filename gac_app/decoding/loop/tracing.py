@@ -19,9 +19,9 @@ class Decision:
     Attributes:
         gate_confidence: None = the largest probability it gave.
         dropped: members lost so far.
-        evidence: what each member gave to the token, or to its bytes where its own token may go on.
-        is_open: the tokens of some members may go on beyond the one chosen.
-        is_shared: all members' tokens surely end with it.
+        evidence: each member's probability of the token, or of its bytes where its own token may go on.
+        is_open: some member's token may go on beyond the one chosen.
+        is_shared: every member's token surely ends there.
     """
 
     token_id: int

@@ -15,7 +15,7 @@ from gac_app.decoding.rules.weights import StepWeights
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """Who is asked at a step, how their distributions become one, and what is taken from it."""
+    """Who is asked at a step, how their distributions are combined, and how a token is chosen from the result."""
 
     settings: Settings
     gate: Gate
@@ -24,5 +24,5 @@ class AnswerRules:
     sampler: Sampler
 
     def shares(self, distributions: Mapping[str, TokenDistribution]) -> dict[str, float]:
-        """What each member that takes part counts, by name. Raises RuleError where the weight rule fails."""
+        """The weight of each member that takes part, by name. Raises RuleError if the weight rule fails."""
         return self.combiner.shares(self.weights.of(list(distributions), distributions.__getitem__))

@@ -33,20 +33,20 @@ class Combiner:
         return self._rule.is_linear
 
     def shares(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """What the members taking part count: by a linear rule its shares, else their weights."""
+        """The weights of the members taking part: a linear rule's shares, else the weights as they are."""
         if isinstance(self._rule, LinearRule) and len(weights) > 1:
             return dict(zip(weights, self._rule.shares(list(weights.values())), strict=True))
         return dict(weights)
 
     def __call__(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
-        """One distribution, [U], on the first one's device; of one member, its own.
+        """One distribution, [U], on the device of the first; for one member, its own.
 
         Args:
             probs: aligned, by member name, the gate first.
             shares: as `shares` gives them.
 
         Raises:
-            RuleError: the rule fails, or gives what is no distribution.
+            RuleError: the rule fails, or its result is no distribution.
         """
         if len(probs) == 1:
             return next(iter(probs.values()))

@@ -1,4 +1,4 @@
-"""What a rule of each kind has to say, and the registries of those there are.
+"""What a rule of each kind has to provide, and the registries of rules.
 
 A rule of one's own is a subclass of `CombineRule`, `GateRule` or `WeightRule` under a registry's decorator: see
 `docs/extending.md`. Shape suffixes: `M` members, the gate first; `U` the union vocabulary.
@@ -24,8 +24,8 @@ class CombineRule(Rule):
     """Makes one distribution of several.
 
     Attributes:
-        is_linear: the result is a sum of what members give, each times a share of its own: subclass `LinearRule`.
-        can_score: every text has a probability that says something; else texts cannot be scored by this rule.
+        is_linear: the result is a weighted sum of the members' distributions: subclass `LinearRule`.
+        can_score: the rule gives every text a meaningful probability; else it cannot score texts.
     """
 
     is_linear: ClassVar[bool] = False
@@ -49,12 +49,12 @@ class CombineRule(Rule):
 
 
 class LinearRule(CombineRule):
-    """A weighted mean: sum_m share_m p_m. Mostly only a few values of it are computed, from the members' top-k."""
+    """A weighted mean: sum_m share_m p_m. The engine mostly computes a few values of it, from the members' top-k."""
 
     is_linear: ClassVar[bool] = True
 
     def shares(self, weights: Sequence[float]) -> Sequence[float]:
-        """What each member counts, summing to 1."""
+        """Each member's share; the shares sum to 1."""
         return weights
 
 
@@ -76,7 +76,7 @@ class GateRule(Rule):
 
         Args:
             argmaxes: the likeliest token of each member asked, the gate's first.
-            is_stable: all members have read what was chosen last as a token of their own.
+            is_stable: every member read the last token as one of its own.
         """
         return confidence < threshold
 
@@ -97,9 +97,9 @@ class Seen:
 
 
 class WeightRule(Rule):
-    """Says what each member counts at a step.
+    """Gives each member's weight at a step.
 
-    The engine multiplies what the rule says by the *evidence*: how probable each member found what was chosen so far.
+    The engine multiplies it by the *evidence*: how probable each member found what was chosen so far.
 
     Attributes:
         looks: at the distributions of the step.
@@ -111,7 +111,7 @@ class WeightRule(Rule):
 
     @property
     def memory(self) -> float | None:
-        """What the evidence of a step earlier counts, up to 1; None = it starts anew at shared boundaries."""
+        """The factor, up to 1, by which evidence fades at each step; None = it restarts at shared boundaries."""
         return None
 
     def __call__(self, seen: Seen) -> Mapping[str, float]:
@@ -144,7 +144,7 @@ def weight_rule_of(settings: Settings) -> WeightRule:
 
 
 def plugin_code(settings: Settings) -> list[str]:
-    """Tells apart versions of the plug-ins whose rules the settings name."""
+    """What identifies the version of each rule that the settings name (see `Entry.code`)."""
     names = [(registry, getattr(settings, registry.field)) for registry in REGISTRIES]
     return [registry.entry(name).code for registry, name in names if isinstance(name, str) and name in registry]
 

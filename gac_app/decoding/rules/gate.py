@@ -12,7 +12,7 @@ from gac_app.decoding.rules.contracts import GateRule, gate_rule_of, gate_rules
 from gac_app.decoding.rules.shipped.gates import MaxProb
 from gac_app.errors import RuleError
 
-_AGREEMENT = "agreement"  # a mode, too, from before there were gate rules
+_AGREEMENT = "agreement"  # also a mode, older than the gate rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Gate:
 
     @property
     def seen_by(self) -> str:
-        """Tells gates apart that see other things in a distribution; the threshold is none of them."""
+        """Identifies what the gate computes from a distribution; the threshold is not part of that."""
         return f"{self._sight!r} {self.temperature}"
 
     @property
@@ -54,11 +54,11 @@ class Gate:
         return self.rule or MaxProb()
 
     def asked_first(self, names: list[str]) -> list[str]:
-        """Of the members still there, in the ensemble's order, those whose distributions the decision needs."""
+        """Those of `names`, in the ensemble's order, whose distributions the decision needs."""
         return names[:1] if self.rule and not self.rule.asks_all else names
 
     def view(self, distribution: TokenDistribution) -> GateView:
-        """Raises RuleError where the rule fails, or its confidence is none."""
+        """Raises RuleError if the rule fails or gives no valid confidence."""
         rule = self._sight
         scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
         try:
@@ -74,7 +74,7 @@ class Gate:
 
         Args:
             views: of the members asked first, the gate's first.
-            is_stable: whether all members read what was chosen last as a token of their own.
+            is_stable: whether every member read the last token as one of its own.
         """
         confidence = views[0].confidence
         argmaxes = [view.argmax for view in views]
@@ -83,7 +83,7 @@ class Gate:
 
 
 def make_gate(settings: Settings) -> Gate:
-    """The gate that the settings ask for. Above 1 a threshold means every step, so all are asked at once."""
+    """The gate that the settings ask for. A threshold above 1 means every step, so all are asked at once."""
     if settings.mode == "agreement":
         return Gate(gate_rules.make(_AGREEMENT, {}))
     if settings.mode == "every-step" or settings.threshold > 1:

@@ -1,4 +1,4 @@
-"""What a kind of rule can be chosen from: by name, with a label, one sentence and the rule's parameters.
+"""The registries of rules: each rule has a name, a label, one sentence and parameters.
 
 Knows no rule, and loads nothing heavy: the page and the command line list rules before torch is there.
 """
@@ -21,7 +21,7 @@ from gac_app.errors import ConfigError, RequestError
 
 
 class Rule(BaseModel):
-    """A rule is the model of its parameters: made, and thereby checked, once per run; it never changes.
+    """A rule is a model of its parameters. It is made once per run, which checks them, and never changes.
 
     A field's `title` and `description` are what the page shows. Every parameter has a default.
     """
@@ -47,7 +47,7 @@ class Entry(Generic[RuleT]):
 
     @property
     def code(self) -> str:
-        """A digest of the file of a plug-in's rule; empty for a shipped one, of which the version tells."""
+        """A digest of a plug-in's file; empty for a shipped rule, which the program's version identifies."""
         if self.rule.__module__.startswith("gac_app."):
             return ""
         return hashlib.sha256(Path(inspect.getfile(self.rule)).read_bytes()).hexdigest()

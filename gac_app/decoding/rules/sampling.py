@@ -20,9 +20,9 @@ _FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as m
 class Sampler:
     """Greedy at temperature 0, else a draw; equal seed, settings and distributions give equal tokens.
 
-    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. Every token has a random
-    number of its own at every draw (the Gumbel-max rule), so that draws from distributions that are alike mostly agree:
-    what one member would draw is mostly what all would draw together (see `in_turn`).
+    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. At every draw each token
+    has a random number of its own (the Gumbel-max trick), so draws from similar distributions mostly agree: one member
+    alone would mostly draw what all draw together (see `in_turn`).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,7 +60,7 @@ class Sampler:
     def _draw(self, probs_U: torch.Tensor) -> int:
         """The candidate whose probability, divided by its exponential random number, is the largest."""
         temperature = self._settings.temperature
-        if temperature < 0.25:  # powers so high would leave nothing of float32 probabilities that are all small
+        if temperature < 0.25:  # such high powers would turn small float32 probabilities into 0
             probs_U = probs_U / probs_U.max()
         warm_U = probs_U ** (1 / temperature)
         probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
@@ -99,9 +99,9 @@ class Sampler:
 
 
 def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Exponentially distributed numbers, one per id, the same whenever and among whichever ids they are asked for.
+    """Exponentially distributed numbers, one per id; each depends on the seed, the draw and its id alone.
 
-    They are SplitMix64's (Steele et al. 2014), its state after as many steps as the id says.
+    They come from SplitMix64 (Steele et al. 2014), in its state after as many steps as the id says.
     """
     key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
     bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)

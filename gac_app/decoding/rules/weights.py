@@ -1,4 +1,4 @@
-"""What each member counts at a step: what a weight rule says (paper, section 3.2), and the evidence of the text."""
+"""Each member's weight at a step: what a weight rule says (paper, section 3.2), times the evidence of the text."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gac_app.errors import RuleError
 
 Look = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
-_MAX_LOSS = math.log(1e6)  # to the best one, by one piece: a member may only have cut the bytes elsewhere
+_MAX_LOSS = math.log(1e6)  # by one piece, against the best member: one that loses may only have cut elsewhere
 
 
 class StepWeights:
     """What a weight rule says, multiplied by the probability that each member gave to what was chosen.
 
-    A rule without memory counts anew at every boundary that the members share: only within a stretch that one member's
-    tokens cut where another's go on does the member count more that predicted the stretch so far better. Otherwise a
-    character of three bytes would be decided three times, by a member that spells bytes and does not know the language.
-    With memory (posterior weights) nothing starts anew: where all boundaries are shared, the mixture has cost in the
-    end at most log2(1 / prior) bits more than the member that predicted the whole text best.
+    Without memory, the evidence restarts at every boundary that the members share. It counts only within a stretch that
+    one member's tokens cut and another's do not: there, the member that predicted the stretch better so far counts
+    more. Otherwise a character of three bytes would be decided three times, by a member that spells bytes and does not
+    know the language. With memory (posterior weights) nothing restarts: if all boundaries are shared, the mixture costs
+    at most log2(1 / prior) bits more than the member that predicted the whole text best.
 
     Args:
         prior: by member name; what the rule starts from.
@@ -42,11 +42,11 @@ class StepWeights:
 
     @property
     def looks(self) -> bool:
-        """Whether they depend on the distributions of the step."""
+        """Whether the weights depend on the distributions of the step."""
         return self._rule.looks
 
     def of(self, names: Sequence[str], look: Look | None = None) -> dict[str, float]:
-        """The weights of the members taking part, summing to 1; equal ones where all of theirs are 0.
+        """The weights of the members taking part, summing to 1; equal weights if all are 0.
 
         Args:
             look: needed where the rule `looks`.

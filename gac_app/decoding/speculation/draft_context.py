@@ -82,11 +82,11 @@ class DraftContext(DraftingContext):
         return self._pieces(ids)
 
     def _learn(self, reading: Reading) -> None:
-        """Keep what a pass over all pending ids says at every boundary that was not known; they share its time."""
+        """Keep what a pass over all pending ids says at each new boundary; its time is split among them."""
         ends = self._ends[len(self._known) :]
         num_left = reading.num_read
         for end in ends:
-            num_read = max(0, num_left - (ends[-1] - end))  # the first one's are those it caught up on, too
+            num_read = max(0, num_left - (ends[-1] - end))  # the first place also counts the ids caught up on
             num_left -= num_read
             row = end - ends[0]
             self._known.append(

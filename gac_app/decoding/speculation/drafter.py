@@ -1,9 +1,9 @@
 """`Drafter`: what stands between the steps of an answer and its members.
 
-Some member drafts: it reads on along likely tokens. The others verify several of its *draft tokens* in one forward
-pass. A draft token that is chosen is *accepted*; where another token is chosen, the *recovered* one, the draft behind
-it is dropped. There are two schedules: overlapped (`overlapped`) where members compute apart, in turn (`in_turn`) where
-they share a device. The drafter here drafts nothing: it asks for what a step needs.
+Some member drafts: it reads ahead along likely tokens. The others verify several of its *draft tokens* in one forward
+pass. A draft token that is chosen is *accepted*. If another token, the *recovered* one, is chosen, the rest of the
+draft is dropped. There are two schedules, overlapped (`overlapped`) and in turn (`in_turn`); `schedule` chooses. The
+drafter here drafts nothing: it asks for what a step needs.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Drafter:
         self._timeout_s = timeout_s
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
-        """Those of `first` are asked, then maybe the `others`.
+        """A step begins: `first` are asked, then maybe the `others`.
 
         Args:
-            num_left: steps that may follow in which, as in this one, the argmax is taken; 0 = another token may be.
+            num_left: steps that may follow and, like this one, take the argmax; 0 = this step may take another token.
         """
 
     def gather(
@@ -47,8 +47,8 @@ class Drafter:
 
         Args:
             stopped: ends the wait when set.
-            idle: of members that are not asked, but read along while others are waited for.
-            look: shown what is there already while others are waited for.
+            idle: of members that are not asked, but read along meanwhile.
+            look: called with the expectations so far while others are waited for.
 
         Raises:
             SessionStopped: as soon as `stopped` is set.
@@ -56,14 +56,14 @@ class Drafter:
         return gather(contexts, self._timeout_s, stopped, idle, look)
 
     def expects(self, token_id: int) -> bool:
-        """Whether this was a draft token that others have read."""
+        """Whether others have read this token as a draft token."""
         return False
 
     def feed(self, token_id: int) -> None:
         """A token was decided, and fed to the contexts."""
 
     def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """Begin the passes that the next step is sure to need, so that members compute while this one is told of."""
+        """Begin the passes that the next step is sure to need, so that members compute while this step is reported."""
         for context in sorted(first, key=lambda context: -context.usage.seconds):  # the slowest first
             context.read_ahead()
         for context in others:

@@ -1,4 +1,4 @@
-"""What speculation asks of a member's context: to read on behind the answer, along a draft of what may follow."""
+"""What speculation needs of a member's context: reading ahead of the answer, along a draft of what may follow."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from gac_app.decoding.distribution.expectation import Expectation
 
 
 class DraftingContext(MemberContext):
-    """A context with a draft of union tokens behind it. Place `i` is the one behind the answer and `i` of them.
+    """A context followed by a draft of union tokens. Place `i` is after the answer and `i` draft tokens.
 
-    What it expects at drafted places is kept. Where the answer goes as drafted, the member needs no pass of its own for
-    it; where it does not, the draft is forgotten, and the cache follows before the next read.
+    The expectations at drafted places are kept. While the answer goes as drafted, the member needs no further pass for
+    it. Where it does not, the draft is forgotten, and the cache is rewound before the next read.
 
     Attributes:
-        num_wanted: how many places `ask` wants to be known, of those there are. A pass reads the whole draft.
+        num_wanted: how many of the places `ask` is to make known. A pass reads the whole draft.
     """
 
     num_wanted = 1
 
     @abstractmethod
     def known_at(self, place: int) -> Expectation | None:
-        """What the member expects at a place; None where that is not read."""
+        """What the member expects at a place; None if it is not read yet."""
 
     @property
     @abstractmethod
@@ -49,4 +49,4 @@ class DraftingContext(MemberContext):
 
     @abstractmethod
     def forget(self) -> None:
-        """Drop the draft, and what a failed pass may have left of it."""
+        """Drop the draft, including what a failed pass may have left of it."""

@@ -1,20 +1,20 @@
 """Drafting in turn: one member drafts ahead, then the others verify several places of its draft in one pass.
 
-The drafting member (the gate where there is one, else the one whose drafts pay best) reads on behind the answer along
-*draft tokens*: what would be chosen from the distributions that are known there. The others then read the whole draft
-at once, each in its own ids. The steps that follow find their distributions ready and choose from the combined ones as
-ever: a draft token that is chosen is *accepted*; where another token is chosen, the *recovered* one, the draft behind
-it is dropped. A draft that is accepted to its end leaves the others knowing one place more, and what they would choose
-there, the *bonus token*, is the first of the next draft: members verify each other in turn.
+The drafting member (the gate if there is one, else the one whose drafts pay best) reads ahead of the answer along
+*draft tokens*: what would be chosen from the distributions known there. The others then read the whole draft at once,
+each in its own ids. The following steps find their distributions ready and choose from the combined ones as always. A
+draft token that is chosen is *accepted*. If another token, the *recovered* one, is chosen, the rest of the draft is
+dropped. When a draft is accepted to its end, the others know one place more. What they would choose there, the *bonus
+token*, begins the next draft: members verify each other in turn.
 
-So a step never chooses from anything but the distribution that plain decoding has, by the same rule and with the same
-random numbers, and the text is the same, sampled or not. A draft token is drawn with the random numbers of its place,
-so that it is accepted nearly as often as by rejection sampling (arXiv 2211.17192; on the default members 80 % to 82 %
-at temperature 0.7, 73 % to 76 % at 1), whose text would depend on how far was drafted, hence on the clock. Drafts over
+So every step chooses from the same distribution as plain decoding, by the same rule and with the same random numbers,
+and the text is the same, sampled or not. A draft token is drawn with the random numbers of its place, so it is accepted
+nearly as often as by rejection sampling (arXiv 2211.17192; on the default members 80 % to 82 % at temperature 0.7, 73 %
+to 76 % at 1). With rejection sampling the text would depend on the length of the draft, hence on the clock. Drafts over
 members of equal vocabularies: arXiv 2502.01662.
 
-By the alignment "prefix" a step may choose a piece that some members cut otherwise than the draft did; these then read
-for it as without a draft.
+With alignment "prefix" a step may choose a piece that some members cut differently than the draft did. These then read
+it as without a draft.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _DraftToken:
 
     Attributes:
         confidence: the probability that those who knew the place gave it.
-        is_certain: nobody else is asked at this place.
+        is_certain: no other member will be asked at this place.
     """
 
     token_id: int
@@ -54,7 +54,7 @@ class InTurnDrafter(Drafter):
 
     Args:
         contexts: of all members, the gate first.
-        pace: what is known of costs and acceptance, shared with other sessions.
+        pace: measured costs and acceptance, shared with other sessions.
     """
 
     def __init__(self, contexts: Iterable[DraftingContext], rules: AnswerRules, pace: Pace) -> None:
@@ -98,7 +98,7 @@ class InTurnDrafter(Drafter):
         idle: SequenceOf[MemberContext] = (),
         look: Look | None = None,
     ) -> Gathered:
-        """As a drafter does; more may be read ahead of need. Nobody is idle."""
+        """See `Drafter`; more may be read than the step needs. `idle` and `look` are not used."""
         asked = [self._alive[context.name] for context in contexts]
         self._step.is_verified |= any(context is not self._drafting for context in asked)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
@@ -119,7 +119,7 @@ class InTurnDrafter(Drafter):
         return expected, errors + more
 
     def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """Nothing: what is read next is decided when it is asked for."""
+        """Do nothing: what to read next is decided when it is asked for."""
 
     @property
     def _is_gated(self) -> bool:
@@ -131,7 +131,7 @@ class InTurnDrafter(Drafter):
         return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
     def _read(self, contexts: list[DraftingContext], stopped: threading.Event) -> Gathered:
-        """Ask these members; who fails on a draft is asked again without it."""
+        """Ask these members; one that fails with a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
         expected, errors = gather(contexts, self._timeout_s, stopped)
@@ -161,7 +161,7 @@ class InTurnDrafter(Drafter):
     def _draft_on(
         self, drafter: DraftingContext, read: Callable[[list[DraftingContext]], Gathered]
     ) -> list[MemberError]:
-        """Lengthen the draft while that pays; the others, who lack the next place, read it then."""
+        """Lengthen the draft while that pays; the drafting member reads each new token."""
         while self._lengthen() and self._is_worth_reading():
             drafter.num_wanted = len(self._draft) + 1
             _, errors = read([drafter])
@@ -171,7 +171,7 @@ class InTurnDrafter(Drafter):
         return []
 
     def _lengthen(self) -> bool:
-        """Lengthen the draft by what would be chosen at its end by those who know the place, if there are any."""
+        """Add to the draft what the members that know its end would choose there; False if nothing was added."""
         place = len(self._draft)
         known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
         if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:

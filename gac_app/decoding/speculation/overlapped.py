@@ -1,14 +1,13 @@
-"""Drafts that nobody waits for: the fastest member reads on along its own argmax tokens while the others compute.
+"""Drafts that nobody waits for: the fastest member reads ahead along its own argmax tokens while the others compute.
 
-Where all members are asked at every step, or read along with a slower gate, and the likeliest token is taken, the
-fastest one would wait for the slowest at each. Instead it reads its argmax as if that were chosen, and the next one
-behind it. Where the argmax *is* chosen, it mostly knows its next one when the step ends. The others then read the
-chosen token and, in the same forward pass, this draft token: where it is accepted, they have no pass to make for the
-step behind.
+In greedy decoding, where all members are asked at every step or read along with a slower gate, the fastest member would
+wait for the slowest at each step. Instead it reads its argmax as if that were chosen, then the argmax after it. If its
+argmax *is* chosen, it mostly knows the next one by the end of the step. The others then read the chosen token and, in
+the same forward pass, this draft token. If it is accepted, they need no pass for the step after.
 
-A pass over two ids takes little more than one, and gives to the last bit what two would where a back end says so
-(`Member.is_chunk_invariant`), so that the answer is the same as without drafts. None is made that delays the members'
-next pass.
+A pass over two ids takes little longer than over one. Where a back end says so (`Member.is_chunk_invariant`), it gives
+to the last bit what two passes give, so the answer is the same as without drafts. No draft delays the members' next
+pass.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
-_MAX_DRAFT = 2  # tokens that the drafting member reads behind those fed
-_MUCH_FASTER = 1.5  # times as fast as any other it has to be: a recovered token may find it busy with a rejected one
+_MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
+_MUCH_FASTER = 1.5  # times as fast as any other, to draft: a recovered token may find it busy with a rejected one
 
 
 class OverlappedDrafter(Drafter):
@@ -35,7 +34,7 @@ class OverlappedDrafter(Drafter):
         self._drafting: PrefixContext | None = None
         self._max_draft = 0
         self._can_offer = False
-        self._answered: set[str] = set()  # who is done with this step
+        self._answered: set[str] = set()  # those done with this step
 
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
@@ -79,7 +78,7 @@ class OverlappedDrafter(Drafter):
         return any(context.draft_id == token_id for context in self._contexts)
 
     def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """As a drafter does; the others read the draft token, if there is one, with what they have to read."""
+        """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
         for context in self._contexts:
             context.draft_id = None if context is self._drafting else draft_id

@@ -1,21 +1,21 @@
-"""What drafting costs and gains, as measured while it goes on: how far to draft, and whether to draft at all."""
+"""How far to draft, and whether to draft at all, by costs and gains that are measured while decoding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 _NUM_BINS = 5  # of confidence
-_PRIOR = 4  # draft tokens that a bin starts with, accepted as often as they are confident
-_MEMORY = 64  # of what a rate is a mean; then what is older counts half
-_PLAIN_LOOK, _DRAFTED_LOOK = 4, 16  # tokens by which a way of decoding is judged
-_LOOK_AGAIN = 128  # tokens after which the other way is tried anew
+_PRIOR = 4  # imagined draft tokens in each bin at the start, accepted as often as their confidence says
+_MEMORY = 64  # values after which a rate counts its older ones half
+_PLAIN_LOOK, _DRAFTED_LOOK = 4, 16  # tokens by which plain and drafted decoding are judged
+_LOOK_AGAIN = 128  # tokens after which the other way is tried again
 _LENGTHS = (1, 2, 3, 4)  # of drafts, by which members are compared
-_FEW = 3  # passes of a length from which its time is believed
+_FEW = 3  # passes of a length before its time is trusted
 
 
 @dataclass(slots=True)
 class Rate:
-    """A mean that forgets."""
+    """A mean in which old values count less."""
 
     num: float = 0.0
     total: float = 0.0
@@ -52,11 +52,11 @@ class Pace:
 
     @property
     def is_measured(self) -> bool:
-        """Whether enough plain steps were seen to know who is fast."""
+        """Whether enough plain steps were seen to know which members are fast."""
         return self.plain.num >= _PLAIN_LOOK
 
     def is_worth_drafting(self) -> bool:
-        """Whether the measured time says so; each way is tried first, and the other one now and then."""
+        """Whether drafts have saved time. Both ways are tried first, and the slower one again now and then."""
         if not self.is_measured or self.drafted.num < _DRAFTED_LOOK:
             return self.is_measured
         is_better = self.drafted.mean < self.plain.mean
@@ -74,24 +74,24 @@ class Pace:
         self._passes.setdefault(name, Rate()).note(seconds)
 
     def note_argmax(self, name: str, *, is_chosen: bool) -> None:
-        """Whether what a member would have chosen itself was chosen."""
+        """Whether the member's argmax was chosen."""
         self._agreement.setdefault(name, Rate()).note(is_chosen)
 
     def note_verifying(self, num_ids: int, seconds: float) -> None:
-        """All others than the drafting member took this long to read up to `num_ids` ids each."""
+        """The members other than the drafting one took this long to read up to `num_ids` ids each."""
         self._verify.setdefault(num_ids, Rate()).note(seconds)
 
     def note_draft_token(self, confidence: float, *, is_accepted: bool) -> None:
         self._accepted[int(confidence * _NUM_BINS)].note(is_accepted)
 
     def best_drafter(self, names: list[str]) -> str:
-        """The member by whose drafts a token costs least; the first one where too little is known."""
+        """The member whose drafts make a token cheapest; the first one while too little is known."""
         if len(names) == 1 or not all(name in self._passes and name in self._agreement for name in names):
             return names[0]
         return min(names, key=lambda name: self._cost(name, names))
 
     def _cost(self, drafter: str, names: list[str]) -> float:
-        """Seconds per token, were drafts of the best length made by this member and verified by the others."""
+        """Seconds per token if this member made drafts of the best length and the others verified them."""
         own, agreement = self._passes[drafter].mean, self._agreement[drafter].mean
         others = max(self._passes[name].mean for name in names if name != drafter)
         num_tokens = [sum(agreement**i for i in range(length + 1)) for length in _LENGTHS]
@@ -105,20 +105,20 @@ class Pace:
     def goes_on(self, survival: float, num_settled: float, share_asked: float, num_ids: int) -> bool:
         """Whether one more pass of the drafting member is worth its time.
 
-        It is lost where the draft is rejected before. Else one more place is settled by the same pass of the others,
-        which may take longer for it.
+        The pass is lost if the draft is rejected before its end. Otherwise the same pass of the others settles one more
+        place, though it may take longer for that.
 
         Args:
-            survival: probability that all that is drafted is accepted.
+            survival: probability that the whole draft is accepted.
             num_settled: places that the others' pass is expected to settle as it stands.
-            share_asked: of places, those at which the others are asked at all.
-            num_ids: that the others would read now.
+            share_asked: share of the places at which the others are asked at all.
+            num_ids: ids that the others would read now.
         """
         now = self._verifying(num_ids)
         loss = (1 - survival) * self.draft.mean + max(0.0, self._verifying(num_ids + 1) - now)
         return loss < survival * share_asked * now / (num_settled + 1)
 
     def _verifying(self, num_ids: int) -> float:
-        """Seconds of a pass over this many ids, of fewer where that was not seen yet."""
+        """Seconds of a pass over this many ids, or over fewer if none so long was seen yet."""
         known = [length for length, rate in list(self._verify.items()) if rate.num >= _FEW and length <= num_ids]
         return self._verify[max(known)].mean if known else 0.0

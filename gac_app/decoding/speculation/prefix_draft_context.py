@@ -1,8 +1,8 @@
 """A context that drafts and reads the answer's bytes by its member's own tokens: alignment "prefix".
 
-A draft is read ahead as far as it is known how the member will cut it: where its distributions are known, as it
-is told to cut each drafted token, and behind that as its tokeniser cuts the rest. What it then has to read for a step
-mostly stands there already; where it does not, the cache follows and the member reads as without a draft.
+A draft is read ahead as the member is expected to cut it: where its distributions are known, as its covers cut each
+drafted token; after that, as its tokeniser cuts the rest. Most of what a step then needs has been read already. If it
+has not, the cache is rewound and the member reads as without a draft.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gac_app.models.base import Sequence
 
 
 class PrefixDraftContext(PrefixContext, DraftingContext):
-    """A context whose member may be inside one of its own tokens, and that reads on along a draft."""
+    """A context whose member may be inside one of its own tokens, and that reads ahead along a draft."""
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
@@ -61,7 +61,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         if self._missed:
             self._leap()
             self._places.clear()
-        self._learns(self._covers)  # before the cache goes another way than the answer has
+        self._learns(self._covers)  # before the cache leaves the answer's path
         if self.is_read:
             return None
         boundary, ahead, num_rows = self._ahead_of_need()
@@ -82,7 +82,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         return pieces
 
     def _known_places(self) -> list[Covers]:
-        """The covers at each place as they would be if the draft were chosen, up to the first that is not read."""
+        """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
         if not self._places:
             present = self._covers.fork()
             rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
@@ -96,7 +96,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         return self._places
 
     def _learns(self, covers: Covers) -> bool:
-        """Whether all is read that these covers need; they know it then."""
+        """Whether all that these covers need has been read; if so, they learn it."""
         unread = covers.unread
         rows = [row for boundary in unread if (row := self._row_at(boundary))]
         if len(rows) < len(unread):
@@ -110,7 +110,7 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         return self._rows.get(boundary.num_ids) if self._held(base)[: len(ids)] == ids else None
 
     def _ahead_of_need(self) -> tuple[Boundary, tuple[int, ...], int]:
-        """What a pass should read: up to which boundary, which ids behind it, and after how many of all the rows."""
+        """What a pass should read: up to which boundary, which ids after it, and how many rows it should give."""
         covers = self._known_places()[-1]
         unread = covers.unread
         boundary = unread[-1] if unread else covers.likeliest

@@ -30,7 +30,7 @@ class Schedule:
 
 
 class Schedules:
-    """Those of the answers of one ensemble, and what drafting in turn has cost there so far."""
+    """Chooses the schedule of each answer of one ensemble; keeps what drafting in turn has cost so far."""
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, ...], Pace] = {}
@@ -38,14 +38,14 @@ class Schedules:
     def of(
         self, members: SequenceOf[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
     ) -> Schedule:
-        """By `auto` members draft only where the text cannot tell, and in turn only where they cannot overlap.
+        """`auto` drafts only where the text stays the same, and in turn only where drafts cannot overlap.
 
         Args:
-            are_apart: no member computes where another does.
+            are_apart: no two members share a GPU or a core.
             is_reproducible: logits must not depend on what else runs or ran.
         """
         if len(members) == 1:
-            # It has nobody to agree with, so that it decodes as the paper says, and as its own library does.
+            # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
             num_greedy = settings.max_new_tokens if settings.is_greedy else 0
             return Schedule(partial(MemberContext, num_greedy=num_greedy), _plain)
         is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"

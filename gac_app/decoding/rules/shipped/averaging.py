@@ -14,7 +14,7 @@ from gac_app.decoding.rules.contracts import CombineRule, LinearRule, combine_ru
 if TYPE_CHECKING:
     import torch
 
-_LEAST = 1e-30  # what stands for 0, of which there is no logarithm
+_LEAST = 1e-30  # in place of 0, which has no logarithm
 
 
 @combine_rules.register("mean", "Mean", "The weighted mean of the members' probabilities, as in the paper.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 _IN_PLAY = 1e-3  # probability of a token on which members can be said to differ
-_LEAST_ENTROPY = 1e-3  # nats; a member that is quite sure does not count without bound
+_LEAST_ENTROPY = 1e-3  # nats; so that a very sure member does not count without bound
 
 
 @combine_rules.register(

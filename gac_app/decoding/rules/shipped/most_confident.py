@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     "most-confident", "Most confident", "At each step, the distribution of the most confident member alone."
 )
 class MostConfident(CombineRule):
-    """q = p_m of the m with the largest w_m max p_m; of equals the first. To compare the means with."""
+    """q = p_m of the m with the largest w_m max p_m, the first of equals. A baseline for the means."""
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         return probs_MU[int((weights_M * probs_MU.amax(1)).argmax())]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Unite(CombineRule):
     """The k likeliest tokens of each member are united, and its probabilities normalised over them: q = sum_m w_m p'_m.
 
-    To a token that it lacks a member gives what it gives to the first piece of its spelling.
+    For a token that it lacks, a member's probability is that of the first piece of its spelling.
     """
 
     can_score: ClassVar[bool] = False  # most texts have no probability

@@ -1,4 +1,4 @@
-"""What members count."""
+"""The weight rules."""
 
 from __future__ import annotations
 
