@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.evaluation.running.journal import Answer
+from gac_app.services.exports import Exports
 from gac_app.services.reference_votes import reference_outcome
 from gac_app.storage import Store
 
@@ -74,3 +77,12 @@ def test_play_stores_votes_by_reference_once_and_apart(config: Path, tmp_path: P
     store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
     assert {row.origin for row in store.votes()} == {"reference"}
     store.close()
+
+
+def test_a_reader_of_an_export_may_leave(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(_: Exports) -> Iterator[str]:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(Exports, "lines", leave)
+    done = CliRunner().invoke(app, ["export", "--config", str(config)])
+    assert (done.exit_code, done.output) == (1, "")

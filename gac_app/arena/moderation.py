@@ -60,8 +60,9 @@ class Moderator:
         return found
 
     def undone(self, owner: str, judged: str) -> None:
-        """A vote was taken back: giving it anew is no duplicate."""
-        self._of(owner).judged.discard(self._digest(judged))
+        """A vote was taken back, or never written: giving it anew is no duplicate."""
+        if visitor := self._visitors.get(owner):  # else forgotten meanwhile
+            visitor.judged.discard(self._digest(judged))
 
     def forget(self, owner: str) -> None:
         self._visitors.pop(owner, None)

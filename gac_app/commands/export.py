@@ -58,6 +58,8 @@ def export(
                 for part in parts:
                     out.write(part)
         except OSError as error:
+            if output is None:  # whoever reads has had enough
+                raise
             raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
 
 
@@ -68,7 +70,7 @@ def import_lines(
     """Add what a file says and the database does not know; the same file twice changes nothing."""
     from gac_app.services.exports import Exports
 
-    with closing(_store(config)) as store, file.open(encoding="utf-8") as lines:
+    with closing(_store(config)) as store, file.open("rb") as lines:
         done = Exports(store).bring(lines)
     typer.echo(f"{done.num_new:,} new, {done.num_known:,} known already")
 

@@ -188,8 +188,16 @@ class Ensemble:
         text = text[-_PROMPT_CHARS_READ:]
         plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
         with self._reading_prompt:  # one at a time: it holds sequences that no limit has planned for
-            scores = {m.name: self.score("", [text], plain, alone=m.name, raw=True)[0] for m in members}
-        return {name: score.bits_per_byte for name, score in scores.items()}
+            return {member.name: self._score_alone(member, plain, text).bits_per_byte for member in members}
+
+    def _score_alone(self, member: Member, settings: Settings, text: str) -> Score:
+        """As `score` does it, at the start of a document; but nothing is kept of what a visitor wrote."""
+        is_fixed = _is_reproducible([member], settings)
+        mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
+        ids, timeout_s = [_document_start(member)], settings.step_timeout_s
+        with closing(PromptForks([member], ids, timeout_s, "", is_reproducible=is_fixed)) as forks:
+            scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
+            return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         """The members of a session, the gate first if it takes part."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response
 
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 
 if TYPE_CHECKING:
     from gac_app.services.exports import Exports
@@ -31,6 +31,8 @@ def export_route(exports: Exports) -> APIRouter:
             return PlainTextResponse("this needs the operator's token", 401, {"WWW-Authenticate": "Bearer"})
         except RequestError as error:
             return PlainTextResponse(str(error), 400)
+        except GacError as error:
+            return PlainTextResponse(without_folders(str(error)), 503)
         headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
         return Response(content, media_type="application/octet-stream", headers=headers)
 

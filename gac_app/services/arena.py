@@ -234,9 +234,10 @@ class ArenaService:
                 yield stored
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
-        """Forget a battle with all its text, in memory and in the database's files."""
+        """Forget a battle with all its text: in memory, in what members keep of it, and in the database's files."""
         with self._runs.changing(visitor_key):
             self._take_out(owner_of(visitor_key), battle_id)
+            self._runs.forget_read(visitor_key, battle_id)
             settle(self._store.delete_battle(visitor_key, battle_id))
 
     def forget(self, visitor_key: str) -> None:

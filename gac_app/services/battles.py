@@ -78,6 +78,7 @@ class Battle:
         num_rows: judgements written so far; whoever judges has to know it, so that nothing counts twice.
         shown: characters of each side of the last turn that were to be seen when the vote came; None before.
         pending: a row that the database has not taken yet, and what becomes true once it has.
+        is_undoing: that row takes the vote back, so that nothing may be told meanwhile, however long it takes.
     """
 
     owner: str
@@ -95,6 +96,7 @@ class Battle:
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
     pending: tuple[Future[None], Callable[[], None]] | None = None
+    is_undoing: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
     clock: Callable[[], float] = time.monotonic
 
@@ -116,7 +118,8 @@ class Battle:
     @property
     def is_told(self) -> bool:
         """Whether names may be told: nothing can be voted any more."""
-        return self.is_void or (self.outcome is not None and self.undo_left_s == 0.0)
+        is_settled = self.outcome is not None and not self.is_undoing
+        return self.is_void or (is_settled and self.undo_left_s == 0.0)
 
     def num_shown(self) -> dict[Side, int]:
         """Characters of the last turn's sides that are to be seen: at most those that were judged."""
@@ -138,7 +141,7 @@ class Battle:
         write, then = self.pending
         if not write.done():
             return False
-        self.pending = None
+        self.pending, self.is_undoing = None, False
         if write.exception() is None:
             self.num_rows += 1
             then()

@@ -11,7 +11,7 @@ from typing import Any
 from gac_app.arena.exports import written
 from gac_app.arena.formats import Format
 from gac_app.arena.judged import judged
-from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.arena.outcomes import SIDES, Kind, Origin, Outcome
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import Store, StoredBattle
 
@@ -59,12 +59,12 @@ class Exports:
         """A file of votes, those of some origins."""
         return content_of((one for one in self._store.export_battles() if one.origin in set(origins)), wanted)
 
-    def bring(self, lines: Iterable[str]) -> Imported:
+    def bring(self, lines: Iterable[str | bytes]) -> Imported:
         """Add what lines of JSON say and this database does not know. Raises RequestError, naming the line."""
         news = [self._bring_line(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
         return Imported(sum(news), len(news) - sum(news))
 
-    def _bring_line(self, number: int, text: str) -> bool:
+    def _bring_line(self, number: int, text: str | bytes) -> bool:
         try:
             line: dict[str, Any] = json.loads(text)
             if "battle_id" in line:
@@ -87,11 +87,19 @@ def _line(battle: StoredBattle) -> str:
     return json.dumps(asdict(battle)) + "\n"
 
 
+def _check_facts(facts: dict[str, Any]) -> None:
+    """Raise where the numbers, which leaderboards add up, are none."""
+    numbers = [facts.get("turn", 1), *(number for side in SIDES for number in facts.get(side, {}).values())]
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError
+    " ".join(facts.get("flags", []))
+
+
 def _battle(line: dict[str, Any]) -> StoredBattle:
     """Raises ValueError, LookupError or TypeError where something of it would break what reads it."""
     Origin(line["origin"])
     for row in line["judgements"]:
         if Kind(row["kind"]) is Kind.VOTE:
             Outcome(row["outcome"])
-            dict(row["facts"])
+            _check_facts(row["facts"])
     return StoredBattle(**{**line, "judgements": tuple(line["judgements"])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, outcome_of, reasons_of
@@ -51,6 +52,7 @@ class Judge:
 
             row = NewJudgement(position=ballot, kind=Kind.VOTE, outcome=given, facts=facts)
             write = self._submit(battle, visitor_key, row, count)
+        write.add_done_callback(partial(self._note_unwritten, battle.owner, _judged(battle)))
         settle(write)
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
@@ -66,6 +68,7 @@ class Judge:
                 battle.outcome = battle.shown = None
                 self._moderator.undone(battle.owner, _judged(battle))
 
+            battle.is_undoing = True
             write = self._submit(battle, visitor_key, NewJudgement(position=ballot, kind=Kind.UNDO), forget)
         settle(write)
 
@@ -84,6 +87,10 @@ class Judge:
             row = NewJudgement(position=ballot, kind=Kind.REMARK, body=body)
             write = self._submit(battle, visitor_key, row, lambda: None)
         settle(write)
+
+    def _note_unwritten(self, owner: str, judged: str, write: Future[None]) -> None:
+        if write.exception() is not None:
+            self._moderator.undone(owner, judged)
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
         """Append a row; to be waited for outside of the battle's lock, so that it can be looked at meanwhile."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles import Battle
 
-KEPT_BATTLES = 128  # those begun first go, as far as they are over
+KEPT_BATTLES = 128  # of those that are over, the judged ones go first, then those begun first
 
 
 class LiveBattles:
@@ -24,9 +24,10 @@ class LiveBattles:
     def add(self, battle: Battle) -> None:
         with self._lock:
             self._battles[battle.id] = battle
-            over = [one.id for one in self._battles.values() if one.last.over.is_set()]
-            for battle_id in over[: max(0, len(self._battles) - KEPT_BATTLES)]:
-                del self._battles[battle_id]
+            over = [one for one in self._battles.values() if one.last.over.is_set()]
+            over.sort(key=lambda one: not (one.is_told or one.is_skipped))
+            for one in over[: max(0, len(self._battles) - KEPT_BATTLES)]:
+                del self._battles[one.id]
 
     def find(self, owner: str, battle_id: str) -> Battle:
         """Raises NotFoundError for another's battle as for none."""

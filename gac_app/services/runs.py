@@ -230,6 +230,10 @@ class RunService:
         """End a run within one step, whoever owns it, and wait until it has."""
         self._runner.stop_all([run], END_TIMEOUT_S)
 
+    def forget_read(self, visitor_key: str, conversation_id: str) -> None:
+        """Let the members keep nothing of what they read in a visitor's conversation, be it another service's."""
+        self._runner.forget(owner_of(visitor_key), conversation_id)
+
     def _stream_keys(self, settings: Settings) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
 
@@ -424,9 +428,9 @@ class RunService:
     def delete_all(self, visitor_key: str) -> None:
         """Forget everything of a visitor."""
         owner = owner_of(visitor_key)
-        for companion in self.companions:
-            companion.forget(visitor_key)
-        with self._runs.changing(owner):
+        with self._runs.changing(owner):  # nothing of theirs begins meanwhile
+            for companion in self.companions:
+                companion.forget(visitor_key)
             live = self._runs.of(owner)
             self._runs.remove(live)
             self._runner.stop_all(live, END_TIMEOUT_S)

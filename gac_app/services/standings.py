@@ -115,4 +115,5 @@ class Standings:
         from gac_app.arena.votes import votes_of
 
         rows = self._store.votes(visitor_key)
+        untold |= self._untold()  # a vote may have come since
         return votes_of((row for row in rows if row.battle_id not in untold), self._listed)

@@ -103,7 +103,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple
     for battle in session.scalars(_owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*_whole())):
         votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
         if votes[-1:] == [VOTE]:
-            judge(session, visitor_key, battle.id, NewJudgement(position=len(votes), kind=UNDO))
+            judge(session, visitor_key, battle.id, NewJudgement(position=len(battle.judgements), kind=UNDO))
     session.flush()
     session.expire_all()
     for new, vote in pairs:

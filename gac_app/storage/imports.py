@@ -34,7 +34,7 @@ def _add(session: Session, line: Mapping[str, Any]) -> bool:
         session.add(conversation)
     key = new_key(session)
     same = ("prompt", "settings", "versions", "turn_ids", "seeds")
-    content = {"member_names": line["members"], **{name: line[name] for name in same}}
+    content = {"member_names": line["members"], "swap": line.get("swap"), **{name: line[name] for name in same}}
     parent = line["parent_run_id"]
     session.add(
         Run(

@@ -19,7 +19,7 @@ class BattleReasons {
   start(battle) {
     if (battle === this.battle) return;
     clearTimeout(this.timer);
-    this.battle = battle;
+    Object.assign(this, { timer: 0, battle, saved: "" });
     this.note = h("p", { class: "gac-small", role: "status" });
     const boxes = (side) => REASONS.map((reason) => h("label", { class: "gac-reason" }, h("input", { type: "checkbox", name: side, value: reason }), h("span", { text: t(`reason.${reason}`) })));
     this.root.replaceChildren(

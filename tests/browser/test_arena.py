@@ -196,6 +196,20 @@ def test_reasons_and_a_comment_are_kept(serve_arena: ArenaServer, open_page: Ope
     page.wait_for_selector(".gac-arena[data-state=empty]")
 
 
+def test_the_same_reasons_are_kept_of_the_next_battle_too(serve_arena: ArenaServer, open_page: Opener) -> None:
+    page = open_page(serve_arena()).page
+    to_arena(page)
+    for prompt in ("First", "Second"):
+        begin(page, prompt)
+        answered(page)
+        page.click(".gac-vote[data-outcome=tie]")
+        page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+        page.check(".gac-arena-reasons [name=left][value=clear]", force=True)
+        page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+        page.click(".gac-arena [data-act=reveal]")
+        page.wait_for_selector(".gac-battle-card h3 bdi")
+
+
 def test_two_turns_then_two_others_and_a_reload(serve_arena: ArenaServer, open_page: Opener) -> None:
     page = open_page(serve_arena()).page
     to_arena(page)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -39,4 +42,13 @@ def test_without_a_token_it_is_not_open(house: House) -> None:
     assert not Exports(store).is_open
     client = TestClient(FastAPI(routes=export_route(Exports(store)).routes))
     assert client.get("/export", headers={"Authorization": "Bearer "}).status_code == 401
+    store.close()
+
+
+def test_what_cannot_be_written_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    store = house.store()
+    client = TestClient(FastAPI(routes=export_route(Exports(store, "secret")).routes))
+    got = client.get("/export?format=parquet", headers={"Authorization": "Bearer secret"})
+    assert (got.status_code, "pip install pyarrow" in got.text) == (503, True)
     store.close()

@@ -18,6 +18,7 @@ from gac_app.services.runs import RunService
 from gac_app.storage import Store
 from tests.fakes import FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, until
+from tests.services.test_shared_reading import owners_kept
 
 NAMES = {"a", "b", "every step", "gate"}
 OUTCOMES = ("left", "right", "tie", "both-bad")
@@ -355,16 +356,46 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypat
     lock.close()
     assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
+    (row,) = arena.store.votes()
+    assert "duplicate" not in json.loads(row.facts)["flags"]
 
 
-def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
+    """An arena whose writes wait long for the database, and whose visitors do not."""
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
     store = Store(f"sqlite:///{house.path}", retry_s=20.0)
     arena = Arena(house)
     arena.runs = house.service(None, store, settings=SHORT)
     arena.service, arena.store = ArenaService(arena.runs, store), store
+    return arena
+
+
+def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = locked_out(house, monkeypatch)
     view = arena.answered()
-    store.flush()
+    arena.store.flush()
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 10.0)
+    voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
+    lock = sqlite3.connect(house.path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="a little later"):
+        arena.service.undo(ALICE, view.id, voted.ballot)
+    monkeypatch.setattr(battles, "UNDO_S", 0.0)  # the time for it is over meanwhile
+    waiting = arena.service.look(ALICE, view.id)
+    assert (waiting.is_saving, waiting.contestants) == (True, None)
+    assert list(arena.service.own(ALICE)) == []
+    with pytest.raises(RequestError, match="after the vote"):
+        arena.service.steps(ALICE, view.id, 0, "left", 0)
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert arena.until(ALICE, view.id, "answered").may_vote
+
+
+def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = locked_out(house, monkeypatch)
+    view = arena.answered()
+    arena.store.flush()
     lock = sqlite3.connect(house.path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="a little later"):
@@ -377,6 +408,37 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
     lock.close()
     assert arena.until(ALICE, view.id, "voted").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
+
+
+def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 2)
+    first, second = arena.answered(prompt="First"), arena.answered(prompt="Second")
+    arena.service.vote(ALICE, second.id, "left", second.ballot)
+    arena.service.reveal(ALICE, second.id)
+    arena.answered(prompt="Third")
+    assert arena.service.look(ALICE, first.id).may_vote
+    assert arena.service._battles.get(second.id) is None
+
+
+def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
+    view = arena.answered()
+    until(lambda: owners_kept(arena.runs), "for what members keep of ended answers")
+    arena.service.delete(ALICE, view.id)
+    until(lambda: not owners_kept(arena.runs), "for it to be freed")
+
+
+def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.live_runs.PATIENCE_S", 0.05)
+    forget = arena.service.forget
+
+    def and_begin(key: str) -> None:
+        forget(key)
+        with pytest.raises(BusyError, match="being deleted"):
+            arena.service.start(key, "Too late")
+
+    monkeypatch.setattr(arena.service, "forget", and_begin)
+    arena.runs.delete_all(ALICE)
+    assert arena.service._battles.all() == []
 
 
 def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:

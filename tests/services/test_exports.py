@@ -84,13 +84,35 @@ def test_everything_is_the_operator_s_alone(house: House) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *("no json", "[]", "3", "{}", '{"battle_id": "x"}', '{"run_id": "x"}', '{"run_id": "x", "answers": 3}'),
+        *(
+            b'{"run_id": "\xff"}',
+            "no json",
+            "[]",
+            "3",
+            "{}",
+            '{"battle_id": "x"}',
+            '{"run_id": "x"}',
+            '{"run_id": "x", "answers": 3}',
+        ),
         '{"battle_id": "x", "origin": "people", "judgements": [{"kind": "vote", "outcome": "mine"}]}',
         '{"battle_id": "x", "origin": "people", "judgements": []}',
     ],
 )
-def test_a_line_that_is_none_is_named(house: House, line: str) -> None:
+def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
     store = house.store()
     with pytest.raises(RequestError, match="line 2"):
         Exports(store).bring(["", line])
     store.close()
+
+
+@pytest.mark.parametrize(
+    "facts", [3, {"turn": "two"}, {"left": [1]}, {"left": {"chars": "7"}}, {"right": {"chars": None}}, {"flags": [1]}]
+)
+def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, facts: object) -> None:
+    arena = judged_arena(house)
+    line = json.loads(next(line for line in Exports(arena.store).lines() if "battle_id" in line))
+    line["battle_id"] = "another"
+    line["judgements"][0].update(id="another", facts=facts)
+    with pytest.raises(RequestError, match="line 1"):
+        Exports(arena.store).bring([json.dumps(line)])
+    assert arena.service.standings.rated("people", has_flagged=True).num_votes

@@ -7,6 +7,7 @@ import pytest
 from gac_app.arena.votes import VoteFilter
 from gac_app.errors import RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
+from gac_app.storage.battle_records import VoteRow
 from tests.services.house import ALICE, BOB, House
 from tests.services.test_arena import NAMES, Arena
 from tests.storage.samples import new_id
@@ -78,3 +79,17 @@ def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
     assert standings._votes() is first
     standings._read_s = 0.0
     assert len(standings._votes()) == 2
+
+
+def test_a_vote_that_comes_while_votes_are_read_tells_no_name(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
+    view = arena.answered()
+    read = arena.store.votes
+
+    def late(key: str = "") -> list[VoteRow]:
+        if not read():
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+        return read(key)
+
+    monkeypatch.setattr(arena.store, "votes", late)
+    assert arena.service.standings.leaderboard(ALICE, own=True).num_votes == 0

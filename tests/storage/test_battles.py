@@ -157,3 +157,14 @@ def test_an_older_import_changes_nothing(store: Store) -> None:
     assert not store.import_battle(replace(old, judgements=())).result()
     assert not store.import_battle(old).result()
     assert store.votes() == []
+
+
+def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
+    """Such a battle comes with an import."""
+    run = new_run()
+    store.start_run(run)
+    battle = new_battle(run_id=run.run_id, origin="compare")
+    store.imply_battles(ALICE, run.run_id, [(battle, VOTE)]).result()
+    store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    store.imply_battles(ALICE, run.run_id, []).result()
+    assert store.votes() == []

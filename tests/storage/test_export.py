@@ -60,3 +60,12 @@ def test_a_long_export_is_in_order_and_lets_writers_in(store: Store, monkeypatch
     store.start_run(new_run("new")).result()
     prompts += [item["prompt"] for item in exporting]
     assert prompts == [f"prompt {number}" for number in (0, 2, 3, 4, 5, 6, 7, 9)] + ["new"]
+
+
+def test_an_import_keeps_what_a_branch_swapped(store: Store, tmp_path: Path) -> None:
+    store.start_run(new_run(branch_position=0, swap=(b"\xff", b"yes"))).result()
+    (line,) = store.export()
+    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    assert other.import_run(line).result()
+    assert [run["swap"] for run in other.export()] == [["ff", b"yes".hex()]]
+    other.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.arena.votes import SOURCES
+from gac_app.ui.assets import markup_of
 from gac_app.ui.leaderboard_tab import LeaderboardTab
 from tests.ui.planted import KEY, Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes
@@ -85,3 +88,9 @@ def test_what_cannot_be_meant_is_refused(
     ask: Callable[..., tuple[dict[str, Any], list[Any]]], change: dict[str, Any], error: str
 ) -> None:
     assert ask(**change)[0]["error"].startswith(error)
+
+
+def test_the_tab_offers_the_sources_that_there_are() -> None:
+    select = re.search(r'<select name="source">(.*?)</select>', markup_of("leaderboard"), re.DOTALL)
+    assert select
+    assert re.findall(r'value="([^"]*)"', select[1]) == list(SOURCES)

@@ -63,6 +63,12 @@ def test_the_better_reader_of_the_prompt_counts_more() -> None:
     assert weights == pytest.approx({name: value / sum(raw.values()) for name, value in raw.items()}, rel=1e-4)
 
 
+def test_nothing_is_kept_of_a_prompt_read_for_weights() -> None:
+    ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity")
+    assert list(ensemble.generate("what a visitor wrote", raw=True))
+    assert ensemble._read_texts._kept == {}
+
+
 class Broken(WeightRule):
     """Gives no weight to anybody it knows."""
 
