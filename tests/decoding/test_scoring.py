@@ -178,7 +178,7 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
 def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang", marker=b"votes"))]
     ensemble = ensemble_of(models)
-    settings = ensemble.config.settings_from({"alignment": alignment, "step_timeout_s": 0.1})
+    settings = ensemble.config.settings_from({"alignment": alignment, "step_timeout_s": 1.0})
     try:
         with pytest.raises(MemberError, match="b: gave no answer in time"):
             ensemble.score("the model", [" votes again"], settings, raw=True)

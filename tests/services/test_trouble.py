@@ -132,7 +132,7 @@ def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any) -> 
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     service = house.service(models)
 
-    run = answer(service, mode="every-step", step_timeout_s=0.5)
+    run = answer(service, mode="every-step", step_timeout_s=3.0 if kind == "hang" else 60.0)
 
     assert (run.status, run.is_saved) == (RunStatus.FAILED, True)
     healthy, broken, ensemble = (run.streams[key].finished for key in ("member:a", "member:b", "ensemble"))
@@ -155,7 +155,7 @@ def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any) ->
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     first = house.service(models)
 
-    run = answer(first, mode="every-step", on_member_failure="drop", step_timeout_s=0.5)
+    run = answer(first, mode="every-step", on_member_failure="drop", step_timeout_s=3.0 if kind == "hang" else 60.0)
 
     assert run.status == RunStatus.FINISHED
     models[1].released.set()
