@@ -78,7 +78,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
     page.page.wait_for_selector(".gac-field-note.is-fault")
     assert unsaid(page) == set()
     page.page.click(".gac-settings [data-act=close]")
-    page.page.press("#gac-prompt textarea", "Enter")
+    page.page.click("#gac-prompt .submit-button")
     page.page.wait_for_selector(".gac-notice:visible")
     assert unsaid(page) == set()
 

@@ -18,7 +18,7 @@ from tests.fakes import FakeModel, Fault, config_of
 NAMES = ("a", "b", "c")
 PROMPT = "Name three colours"
 SETTINGS: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 10}
-PATIENCE_S = 0.5  # of a step that will hang; healthy members need far less
+PATIENCE_S = 1.0  # of a step that will hang; healthy members need far less
 DETAILS = {
     "nan": "{}: its logits are not finite numbers (NaN or infinite)",
     "inf": "{}: its logits are not finite numbers (NaN or infinite)",
