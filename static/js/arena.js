@@ -227,16 +227,10 @@ class Arena {
 }
 
 const arena = new Arena(element.querySelector(".gac-arena"));
-let isPending = false;
-function update() {
-  if (isPending) return;
-  isPending = true;
-  requestAnimationFrame(() => {
-    isPending = false;
-    arena.feed(props.value ?? "");
-    arena.flush();
-  });
-}
+const update = oncePerFrame(() => {
+  arena.feed(props.value ?? "");
+  arena.flush();
+});
 watch("value", update);
 
 const kept = readKept(BATTLE, "");

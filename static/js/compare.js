@@ -1,16 +1,10 @@
 // The board of the Compare tab, fed by its component's value once per animation frame.
 
 const board = new Board(element.querySelector(".gac-board"));
-let isPending = false;
-function update() {
-  if (isPending) return;
-  isPending = true;
-  requestAnimationFrame(() => {
-    isPending = false;
-    board.reader.feed(props.value ?? "");
-    board.flush();
-  });
-}
+const update = oncePerFrame(() => {
+  board.reader.feed(props.value ?? "");
+  board.flush();
+});
 watch("value", update);
 update();
 

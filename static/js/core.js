@@ -64,6 +64,19 @@ function writeKept(key, value) {
   try { localStorage.setItem(key, JSON.stringify(value)); } catch { /* storage is forbidden: not remembered then */ }
 }
 
+/** A function that has `draw` called in the next animation frame, once however often it is called before that. */
+function oncePerFrame(draw) {
+  let isPending = false;
+  return () => {
+    if (isPending) return;
+    isPending = true;
+    requestAnimationFrame(() => {
+      isPending = false;
+      draw();
+    });
+  };
+}
+
 /** A moment as this browser's language writes it. */
 const moment = (iso) => new Date(iso).toLocaleString(LOCALE, { dateStyle: "medium", timeStyle: "short" });
 

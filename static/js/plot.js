@@ -7,7 +7,8 @@ const MIN_TICK_PX = 44;
 
 class ConfidencePlot {
   constructor(threshold, mode, onInspect) {
-    Object.assign(this, { threshold, mode, points: [], selected: null, hovered: null, isStale: false });
+    Object.assign(this, { threshold, mode, points: [], selected: null, hovered: null });
+    this.redraw = oncePerFrame(() => this.draw());
     this.canvas = h("canvas", { height: PLOT_HEIGHT, role: "img", "aria-label": t("plot.label") });
     this.tip = h("output", { class: "gac-plot-tip", hidden: true });
     this.root = h("figure", { class: "gac-plot" }, h("figcaption", {}, ...rich("plot.caption")), this.canvas, this.tip);
@@ -26,15 +27,6 @@ class ConfidencePlot {
   select(index) {
     this.selected = index;
     this.redraw();
-  }
-
-  redraw() {
-    if (this.isStale) return;
-    this.isStale = true;
-    requestAnimationFrame(() => {
-      this.isStale = false;
-      this.draw();
-    });
   }
 
   get slots() {
