@@ -155,6 +155,7 @@ class Ensemble:
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
         """Raise RequestError where `session` would, without holding anything."""
+        settings = self._settings(settings)
         self._encode(self._taking_part(settings, alone), self._checked(prompt, settings, raw=False))
 
     def check_branch(self, branch: Branch) -> None:

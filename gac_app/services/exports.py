@@ -57,7 +57,8 @@ class Exports:
 
     def content(self, wanted: Format, origins: Iterable[Origin]) -> bytes:
         """A file of votes, those of some origins."""
-        return content_of((one for one in self._store.export_battles() if one.origin in set(origins)), wanted)
+        chosen = set(origins)
+        return content_of((one for one in self._store.export_battles() if one.origin in chosen), wanted)
 
     def bring(self, lines: Iterable[str | bytes]) -> Imported:
         """Add what lines of JSON say and this database does not know. Raises RequestError, naming the line."""

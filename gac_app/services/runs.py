@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.rules import check_rules
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.services.audience import Audience
@@ -67,7 +66,7 @@ class RunService:
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
-        self.config = config.knowing_rules(check_rules)
+        self.config = config
         self.states = MemberStates(config)
         self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
