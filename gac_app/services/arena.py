@@ -34,21 +34,19 @@ Values
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.drawing import draw_pair, pair_probs
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import SIDES, Origin, Side
+from gac_app.arena.outcomes import SIDES, Side
 from gac_app.config import Settings
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
+from gac_app.services.battle_recorder import BattleRecorder
 from gac_app.services.battle_views import BattleView, live_view, stored_view
 from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.implied import implied_battles
@@ -59,9 +57,7 @@ from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.standings import Standings
 from gac_app.services.views import LiveStream, RunView
-from gac_app.storage import NewBattle, Store, StoredBattle
-
-logger = logging.getLogger(__name__)
+from gac_app.storage import Store, StoredBattle
 
 MAX_TURNS = 20
 _SEEDS = 2**31
@@ -87,6 +83,7 @@ class ArenaService:
         self.standings = Standings(store, listed, arena.min_votes, self._battles.untold)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self._battles, self._moderator)
+        self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
         runs.on_vote = self._note_compare_vote
 
@@ -122,7 +119,7 @@ class ArenaService:
 
             def take() -> None:
                 self._battles.add(battle)
-                self._note_failure(battle, self._store.start_battle(self._new(battle, visitor_key)))
+                self._recorder.started(battle, visitor_key)
 
             self._begin(battle, turn, take)
         return self.look(visitor_key, battle.id)
@@ -175,7 +172,7 @@ class ArenaService:
             refuse_judged(battle)
             battle.is_skipped = True
             self._runs.halt(battle.last)
-            self._note_failure(battle, self._store.update_battle(battle.id, *self._outcome_of(battle)))
+            self._recorder.ended(battle)
         return self.look(visitor_key, battle_id)
 
     # --- the vote, and after it
@@ -272,19 +269,6 @@ class ArenaService:
         if not self._moderator.may_start(owner):
             raise BusyError("You have started many battles in this hour. Please come back a little later.")
 
-    def _new(self, battle: Battle, visitor_key: str) -> NewBattle:
-        return NewBattle(
-            battle_id=battle.id,
-            visitor_key=visitor_key,
-            left=battle.pair["left"].name,
-            right=battle.pair["right"].name,
-            body=battle.body(self._runs.versions),
-            origin=Origin.PEOPLE,
-            is_blind=True,
-            language=battle.language,
-            config_hash=self._runs.config_hash,
-        )
-
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Put a turn into the queue; the battle has it from then on."""
 
@@ -292,15 +276,7 @@ class ArenaService:
             battle.turns.append(turn)
             on_taken()
 
-        def ended() -> None:
-            self._note_failure(battle, self._store.update_battle(battle.id, *self._outcome_of(battle)))
-
-        self._runs.carry_out(turn, on_taken=take, on_ended=ended)
-
-    def _outcome_of(self, battle: Battle) -> tuple[str, dict[str, Any]]:
-        """What became of it, as storage keeps it: a status, and the whole record."""
-        status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
-        return status, battle.body(self._runs.versions)
+        self._runs.carry_out(turn, on_taken=take, on_ended=lambda: self._recorder.ended(battle))
 
     def _take_out(self, owner: str, battle_id: str | None = None) -> None:
         for battle in self._battles.take_out(owner, battle_id):
@@ -308,14 +284,3 @@ class ArenaService:
 
     def _of(self, visitor_key: str, battle_id: str) -> Battle:
         return self._battles.find(owner_of(visitor_key), battle_id)
-
-    @staticmethod
-    def _note_failure(battle: Battle, write: Future[None]) -> None:
-        def note(done: Future[None]) -> None:
-            error = done.exception()
-            if error is not None:
-                # A GacError says what is wrong without repeating the text that was to be written.
-                what: Any = error if isinstance(error, GacError) else type(error)
-                logger.error("battle %s was not saved: %s", battle.id, what)
-
-        write.add_done_callback(note)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from gac_app.errors import GacError
+from gac_app.services.settling import log_failure
 from gac_app.services.views import ENSEMBLE, LiveRun, StreamView, run_status
 from gac_app.storage import AnswerRecord, NewRun, Store
-
-logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -46,13 +43,13 @@ class Recorder:
                 versions=self._versions,
             )
         )
-        self._note_failure(run, [writing])
+        _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
         """Write the answers and how the run ended; `run.is_saved` follows when that is known."""
         answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
         ending = self._store.finish_run(run.id, run_status(list(run.streams.values())))
-        self._note_failure(run, answers)
+        _note_failures(run, answers)
 
         def settle(done: Future[None]) -> None:
             run.is_saved = run.is_saved is not False and done.exception() is None
@@ -60,18 +57,16 @@ class Recorder:
 
         ending.add_done_callback(settle)
 
-    @staticmethod
-    def _note_failure(run: LiveRun, writes: Iterable[Future[None]]) -> None:
-        def note(done: Future[None]) -> None:
-            error = done.exception()
-            if error is not None:
-                # A GacError says what is wrong without repeating the text that was to be written.
-                logger.error("run %s was not saved: %s", run.id, error if isinstance(error, GacError) else type(error))
-                run.is_saved = False
-                run.changed()
 
-        for write in writes:
-            write.add_done_callback(note)
+def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:
+    def note(done: Future[None]) -> None:
+        if done.exception() is not None:
+            run.is_saved = False
+            run.changed()
+
+    for write in writes:
+        log_failure(write, f"run {run.id}")
+        write.add_done_callback(note)
 
 
 def _record(key: str, stream: StreamView) -> AnswerRecord:

@@ -1,10 +1,13 @@
-"""Waiting for a write."""
+"""What becomes of a write: somebody waits for it, or the log tells where it is lost."""
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future
 
-from gac_app.errors import StorageError
+from gac_app.errors import GacError, StorageError
+
+logger = logging.getLogger(__name__)
 
 STORE_TIMEOUT_S = 10.0  # for a vote, a deletion or a result to be written
 
@@ -15,3 +18,15 @@ def settle(write: Future[None]) -> None:
         write.result(STORE_TIMEOUT_S)
     except TimeoutError:
         raise StorageError("the database is busy; this may be saved a little later") from None
+
+
+def log_failure(write: Future[None], what: str) -> None:
+    """Tell the log where a write that nobody waits for is lost: whose it is, and why, but none of its text."""
+
+    def note(done: Future[None]) -> None:
+        error = done.exception()
+        if error is not None:
+            # A GacError says what is wrong without repeating the text that was to be written.
+            logger.error("%s was not saved: %s", what, error if isinstance(error, GacError) else type(error))
+
+    write.add_done_callback(note)

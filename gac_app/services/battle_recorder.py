@@ -1,0 +1,45 @@
+"""Writes a battle to the database while it goes on; its judgements are `judging`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gac_app.arena.outcomes import Origin
+from gac_app.services.battles import Battle
+from gac_app.services.settling import log_failure
+from gac_app.storage import NewBattle, Store
+
+
+class BattleRecorder:
+    """Keeps the rows of battles in step with what happened.
+
+    Args:
+        config_hash: tells which configuration a battle was held with.
+        versions: of the packages that decide a result.
+    """
+
+    def __init__(self, store: Store, config_hash: str, versions: Mapping[str, str]) -> None:
+        self._store = store
+        self._config_hash = config_hash
+        self._versions = versions
+
+    def started(self, battle: Battle, visitor_key: str) -> None:
+        """Write the battle as under way."""
+        new = NewBattle(
+            battle_id=battle.id,
+            visitor_key=visitor_key,
+            left=battle.pair["left"].name,
+            right=battle.pair["right"].name,
+            body=battle.body(self._versions),
+            origin=Origin.PEOPLE,
+            is_blind=True,
+            language=battle.language,
+            config_hash=self._config_hash,
+        )
+        log_failure(self._store.start_battle(new), f"battle {battle.id}")
+
+    def ended(self, battle: Battle) -> None:
+        """Write what became of it: a status, and the whole record."""
+        status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
+        update = self._store.update_battle(battle.id, status, battle.body(self._versions))
+        log_failure(update, f"battle {battle.id}")
