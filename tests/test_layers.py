@@ -13,10 +13,13 @@ PACKAGE = ROOT / "gac_app"
 
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
-LAYERS["config"] = {"errors"}
+LAYERS["validation"] = set()
+LAYERS["member_config"] = {"validation"}
+LAYERS["config"] = {"errors", "member_config", "validation"}
+CONFIG = LAYERS["config"] | {"config"}
 LAYERS["plugins"] = {"errors"}
-LAYERS["config_file"] = {"errors", "config"}
-LAYERS["vocab"] = {"errors", "config"}
+LAYERS["config_file"] = CONFIG
+LAYERS["vocab"] = CONFIG
 LAYERS["models"] = LAYERS["vocab"] | {"vocab"}
 LAYERS["decoding"] = LAYERS["models"] | {"models"}
 LAYERS["executors"] = LAYERS["storage"] = LAYERS["decoding"] | {"decoding"}
@@ -26,7 +29,7 @@ LAYERS["evaluation"] = LAYERS["decoding"] | {"decoding", "charts", "spreadsheet"
 LAYERS["services"] = LAYERS["evaluation"] | {"storage", "arena", "evaluation"}
 LAYERS["ui"] = LAYERS["services"] | {"services"}
 LAYERS["server"] = LAYERS["ui"] | {"ui"}
-LAYERS["environment"] = {"errors", "config", "config_file", "plugins", "models", "decoding"}
+LAYERS["environment"] = CONFIG | {"config_file", "plugins", "models", "decoding"}
 LAYERS["bootstrap"] = LAYERS["server"] | {"executors", "server", "environment"}
 LAYERS["bench"] = LAYERS["bootstrap"] | {"bootstrap"}
 LAYERS["commands"] = LAYERS["bench"] | {"bench", "evaluation"}

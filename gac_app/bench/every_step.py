@@ -14,7 +14,8 @@ from statistics import median
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import Workbench
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
+from gac_app.member_config import MemberConfig
 
 
 def measure(bench: Workbench) -> list[Row]:

@@ -17,8 +17,8 @@ from gac_app.bench.references import load_reference, runs_on_llama_cpp
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.timing import MIN_TOKENS, decode, interleaved, median_ratio, ms_per_token
 from gac_app.bench.workbench import Workbench
-from gac_app.config import MemberConfig
 from gac_app.errors import GacError
+from gac_app.member_config import MemberConfig
 from gac_app.models.llama_cpp.library import library, load_weights
 from gac_app.models.message import Message
 

@@ -18,7 +18,7 @@ from gac_app.bench.children import run_child
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.timing import decode
 from gac_app.bench.workbench import PROMPTS, Workbench
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 
 MIB = 1 << 20
 _VALUE_BYTES = 2

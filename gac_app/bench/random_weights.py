@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gac_app.bench.workbench import Workbench
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
 from gac_app.environment import cache_dir
+from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

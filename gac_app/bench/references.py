@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gac_app.bench.workbench import Workbench
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 
 
 def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:

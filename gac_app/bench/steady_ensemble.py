@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
 from gac_app.decoding.trace.events import (
     Candidate,
     Event,
@@ -22,6 +22,7 @@ from gac_app.decoding.trace.events import (
     StepTrace,
     TokenEvent,
 )
+from gac_app.member_config import MemberConfig
 
 NUM_MEMBERS = 4  # and the ensemble: five streams
 TOKENS_PER_S = 60

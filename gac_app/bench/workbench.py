@@ -6,7 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import Config, MemberConfig, Settings
+from gac_app.config import Config, Settings
+from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from gac_app.commands.options import ConfigOption, load
-from gac_app.config import Config, scheme_of
+from gac_app.config import Config
 from gac_app.environment import is_zero_gpu
+from gac_app.member_config import scheme_of
 
 
 def serve(

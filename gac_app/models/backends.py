@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gac_app.config import BUILT_IN_BACKENDS, Config, MemberConfig
+from gac_app.config import Config
 from gac_app.errors import ConfigError
+from gac_app.member_config import BUILT_IN_BACKENDS, MemberConfig
 
 if TYPE_CHECKING:  # torch loads when members do
     from gac_app.models.base import Model

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gac_app.config import RANDOM_PREFIX, MemberConfig
 from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadRequest, loader_of
 from gac_app.models.base import Model
 from gac_app.models.sources import ModelFiles, Progress, resolve

@@ -6,7 +6,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
+from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
     from gac_app.models.base import Model

@@ -6,7 +6,8 @@ from html import escape
 
 import gradio as gr
 
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
+from gac_app.member_config import MemberConfig
 from gac_app.ui.assets import markup_of, script_of
 
 _MEMBERS_SLOT = "<!-- members -->"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 from gac_app.models.sources import ModelFiles, resolve
 
 GGUF = b"GGUF" + bytes(range(256)) * 40

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gac_app.config import MemberConfig
 from gac_app.errors import ConfigError, ModelLoadError
+from gac_app.member_config import MemberConfig
 from gac_app.models.base import Model
 from gac_app.models.factory import load_model
 from gac_app.models.hf.model import TransformersModel

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
+from gac_app.member_config import MemberConfig
 from gac_app.models.base import Read
 from gac_app.models.hf import conversion as gguf_conversion
 from gac_app.models.hf.conversion import converted

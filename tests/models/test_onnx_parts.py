@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from gguf import GGUFReader
 
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 from gac_app.models import factory
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import reading as gguf_reading

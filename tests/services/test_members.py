@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 from gac_app.models.base import ModelFacts
 from gac_app.models.random_model import RandomModel
 from gac_app.services.members import MemberState, facts_of

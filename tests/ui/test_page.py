@@ -4,7 +4,8 @@ import re
 
 import gradio as gr
 
-from gac_app.config import Config, MemberConfig
+from gac_app.config import Config
+from gac_app.member_config import MemberConfig
 from gac_app.services.runs import RunService
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import STATIC_DIR, page_assets

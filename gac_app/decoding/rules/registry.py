@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gac_app.config import message_of, path_of
 from gac_app.errors import ConfigError, RequestError
+from gac_app.validation import message_of, path_of
 
 
 class Rule(BaseModel):

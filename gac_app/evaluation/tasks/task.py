@@ -14,10 +14,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gac_app.config import message_of, path_of
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.matching import Match
 from gac_app.evaluation.tasks.questions import Question, read_questions
+from gac_app.validation import message_of, path_of
 
 _FOLDER = Path(__file__).parent / "task_files"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

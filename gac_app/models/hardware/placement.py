@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gac_app.config import MemberConfig
+from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB, Devices, detect_devices, parse_devices
 
 __all__ = ["Placement", "Seat", "detect_devices", "parse_devices", "plan"]

@@ -14,8 +14,8 @@ import torch
 # Here, not on use: transformers resolves names lazily, which breaks where two threads are the first to ask.
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
+from gac_app.member_config import MemberConfig
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from gac_app.config import MemberConfig
 from gac_app.errors import ModelLoadError
+from gac_app.member_config import MemberConfig
 from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
 
 SCHEME = "hub"

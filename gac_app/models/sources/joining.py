@@ -6,8 +6,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from gac_app.config import scheme_of
 from gac_app.errors import ModelLoadError
+from gac_app.member_config import scheme_of
 from gac_app.models.sources import hub, pypi
 from gac_app.models.sources.base import Progress, ProgressCallback
 

