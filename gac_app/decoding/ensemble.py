@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.context import POLL_S, MemberContext, SessionStopped
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules.answer import AnswerRules
@@ -101,12 +101,14 @@ class Ensemble:
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        stopped = threading.Event()
         rules = AnswerRules(
             settings,
             Gate() if alone else make_gate(settings),
             _combiner(members, settings),
-            self._weights(settings, members, prompt),
+            self._weights(settings, members, prompt, stopped),
             Sampler(settings),
+            stopped,
         )
         is_reproducible = _is_reproducible(members, settings)
         schedule = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
@@ -180,23 +182,36 @@ class Ensemble:
         check_rules(settings)
         return settings
 
-    def _weights(self, settings: Settings, members: list[Member], prompt: Prompt) -> StepWeights:
-        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt))
+    def _weights(
+        self, settings: Settings, members: list[Member], prompt: Prompt, stopped: threading.Event | None = None
+    ) -> StepWeights:
+        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt), stopped or threading.Event())
         return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
 
-    def _prompt_bits(self, settings: Settings, members: list[Member], text: str) -> dict[str, float]:
-        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end."""
+    def _prompt_bits(
+        self, settings: Settings, members: list[Member], text: str, stopped: threading.Event
+    ) -> dict[str, float]:
+        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end.
+
+        Raises:
+            SessionStopped: soon after `stopped` is set.
+        """
         text = text[-_PROMPT_CHARS_READ:]
         plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
-        with self._reading_prompt:  # one at a time: it holds sequences that no limit has planned for
-            return {member.name: self._score_alone(member, plain, text).bits_per_byte for member in members}
+        while not self._reading_prompt.acquire(timeout=POLL_S):  # its sequences are planned for by no limit
+            if stopped.is_set():
+                raise SessionStopped
+        try:
+            return {member.name: self._score_alone(member, plain, text, stopped).bits_per_byte for member in members}
+        finally:
+            self._reading_prompt.release()
 
-    def _score_alone(self, member: Member, settings: Settings, text: str) -> Score:
+    def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event) -> Score:
         """As `score` does it, at the start of a document; but nothing is kept of what a visitor wrote."""
         is_fixed = _is_reproducible([member], settings)
         mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
         ids, timeout_s = [_document_start(member)], settings.step_timeout_s
-        with closing(PromptForks([member], ids, timeout_s, "", is_reproducible=is_fixed)) as forks:
+        with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
             scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
             return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -137,7 +136,6 @@ def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int
         contexts,
         AnswerRules(settings, make_gate(settings), Combiner(Mean()), weights, Sampler(settings)),
         Drafter(settings.step_timeout_s),
-        threading.Event(),
     )
     draw = torch.Generator().manual_seed(seed)
 

@@ -19,7 +19,7 @@ from gac_app.models.base import Sequence
 
 Look = Callable[[dict[str, Expectation]], None]
 
-_POLL_S = 0.1  # how often a wait checks whether the session was stopped
+POLL_S = 0.1  # how often a wait checks whether the session was stopped
 
 
 class SessionStopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
@@ -248,10 +248,10 @@ class _Wait:
         """Wait a moment, or until the future is done; idle contexts go on reading."""
         if self.idle:
             ahead = [under_way for context in self.idle if (under_way := context.read_along())]
-            wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
+            wait([future, *(under_way for under_way in ahead if not under_way.done())], POLL_S, FIRST_COMPLETED)
         else:
             with suppress(TimeoutError):
-                future.exception(_POLL_S)
+                future.exception(POLL_S)
 
 
 def gather(

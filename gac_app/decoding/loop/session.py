@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -64,8 +63,8 @@ class DecodingSession:
         branch: Branch | None = None,
         is_reproducible: bool = False,
     ) -> None:
-        self._stopped = threading.Event()
-        self._stepper = Stepper(contexts, rules, drafter, self._stopped)
+        self._stopped = rules.stopped
+        self._stepper = Stepper(contexts, rules, drafter)
         self._sampler = rules.sampler
         self._union = contexts[0].member.mapping.union
         self._settings = rules.settings

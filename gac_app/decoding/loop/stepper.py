@@ -6,7 +6,6 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from itertools import islice
@@ -35,19 +34,15 @@ class Stepper:
     Args:
         contexts: of the members taking part, the gate first; `close` closes them.
         drafter: asks them.
-        stopped: ends a wait for members when set.
     """
 
-    def __init__(
-        self, contexts: list[MemberContext], rules: AnswerRules, drafter: Drafter, stopped: threading.Event
-    ) -> None:
+    def __init__(self, contexts: list[MemberContext], rules: AnswerRules, drafter: Drafter) -> None:
         self.contexts = {context.name: context for context in contexts}
         self.alive = [context.name for context in contexts]
         self._dropped: tuple[str, ...] = ()
         self._union = contexts[0].member.mapping.union
         self._rules = rules
         self._drafter = drafter
-        self._stopped = stopped
         self._is_aligned = rules.settings.alignment == "prefix"
         self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
         self._is_stable = True  # all members read the token fed last as one of their own
@@ -62,7 +57,7 @@ class Stepper:
         Raises:
             SessionStopped, MemberError, RuleError.
         """
-        if self._stopped.is_set():
+        if self._rules.stopped.is_set():
             raise SessionStopped
         is_greedy = not choose and self._rules.settings.is_greedy
         choose = choose or self._rules.sampler.choose
@@ -157,7 +152,7 @@ class Stepper:
         Args:
             idle: read what they have uncomputed while the others are waited for.
         """
-        expected, errors = self._drafter.gather(contexts, self._stopped, idle, self._look_ahead)
+        expected, errors = self._drafter.gather(contexts, self._rules.stopped, idle, self._look_ahead)
         for error in errors:
             self.alive.remove(error.member)
             self._dropped += (error.member,)

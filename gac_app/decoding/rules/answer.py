@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gac_app.config import Settings
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
@@ -15,13 +16,18 @@ from gac_app.decoding.rules.weights import StepWeights
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """Who is asked at a step, how their distributions are combined, and how a token is chosen from the result."""
+    """Who is asked at a step, how their distributions are combined, and how a token is chosen from the result.
+
+    Attributes:
+        stopped: ends the answer when set; whatever makes it wait heeds that.
+    """
 
     settings: Settings
     gate: Gate
     combiner: Combiner
     weights: StepWeights
     sampler: Sampler
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def shares(self, distributions: Mapping[str, TokenDistribution]) -> dict[str, float]:
         """The weight of each member that takes part, by name. Raises RuleError if the weight rule fails."""

@@ -9,12 +9,16 @@ each member's tokeniser gives and of the longest union tokens. A member alone: i
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
+from gac_app.decoding.contexts.context import SessionStopped
+from gac_app.decoding.distribution.reading import Reading
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
@@ -50,6 +54,7 @@ class PromptForks:
         timeout_s: of one read.
         namespace: of the prefix cache.
         is_reproducible: logits must not depend on what else runs or ran.
+        stopped: ends the reading when set.
     """
 
     def __init__(
@@ -60,9 +65,11 @@ class PromptForks:
         namespace: str = "",
         *,
         is_reproducible: bool = False,
+        stopped: threading.Event | None = None,
     ) -> None:
         self.members = members
         self.timeout_s = timeout_s
+        self._stopped = stopped
         self._ids = ids
         self._namespace = namespace
         self._is_reproducible = is_reproducible
@@ -92,7 +99,14 @@ class PromptForks:
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
         for member, reading in [(member, member.read(sequence)) for member, sequence in held]:
-            awaited(member, reading, self.timeout_s)
+            self.awaited(member, reading)
+
+    def awaited(self, member: Member, reading: Future[Reading]) -> Reading:
+        """Raises SessionStopped, or MemberError as `awaited` of a member."""
+        if self._stopped and self._stopped.is_set():
+            reading.cancel()
+            raise SessionStopped
+        return awaited(member, reading, self.timeout_s)
 
     def close(self) -> None:
         """Give the prompt's memory back."""
@@ -175,7 +189,7 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
         asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
     rows = []
     for member, future, ends, sequence, last in asked:
-        reading = awaited(member, future, forks.timeout_s)
+        reading = forks.awaited(member, future)
         rows.append([reading.rows[end] for end in ends])
         sequence.extend(list(last))
     return rows

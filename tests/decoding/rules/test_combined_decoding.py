@@ -5,7 +5,6 @@ alignment has to come first.
 from __future__ import annotations
 
 import math
-import threading
 from contextlib import closing
 from typing import Any
 
@@ -82,9 +81,9 @@ def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: f
     weights = [share, *[(1 - share) / (num - 1)] * (num - 1)]
     contexts: list[MemberContext] = [PrefixContext(m, m.encode("ab")) for m in ensemble.members.values()]
     given_weights = StepWeights(dict(zip(ensemble.members, weights, strict=True)))
-    settings, stopped, draw = ensemble.config.settings, threading.Event(), torch.Generator().manual_seed(seed)
+    settings, draw = ensemble.config.settings, torch.Generator().manual_seed(seed)
     rules = AnswerRules(settings, Gate(), Combiner(Geometric()), given_weights, Sampler(settings))
-    with closing(Stepper(contexts, rules, Drafter(settings.step_timeout_s), stopped)) as stepper:
+    with closing(Stepper(contexts, rules, Drafter(settings.step_timeout_s))) as stepper:
         is_shared, num_compared = True, 0  # all members are at the end of a token of theirs
         for _ in range(8):
             found: list[torch.Tensor] = []
