@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
-from gac_app.config import Config, GatePolicy, Speculation
+from gac_app.config import RULE_PARAMS, Config, GatePolicy, Settings, Speculation
 from gac_app.decoding.rules import parse_params
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
@@ -121,6 +121,9 @@ def generate(
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
     if alone is not None and alone not in settled.member_names:
         raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
+    why = "one member answers alone" if alone is not None else settings.why_no_gate_rule
+    if gate_rule is not None and why:
+        print(f"warning: gate_rule: {settings.gate_rule!r} has no effect, since {why}", file=sys.stderr)
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
         raise RequestError("prompt", "is empty; give some text")
@@ -132,9 +135,10 @@ def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **ho
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     finished = None
+    rules = _rules(how["settings"], how["alone"])
     with closing(load_ensemble(config)) as ensemble, closing(ensemble.generate(text, **how)) as events:
         for event in events:
-            print(_json_line(event) if as_json else _shown(event), end="\n" if as_json else "", flush=True)
+            print(_json_line(event, rules) if as_json else _shown(event), end="\n" if as_json else "", flush=True)
             finished = event
     if isinstance(finished, FinishedEvent):
         if not as_json:
@@ -149,8 +153,17 @@ def _shown(event: Event) -> str:
     return event.text if isinstance(event, TokenEvent) else ""
 
 
-def _json_line(event: Event) -> str:
-    return json.dumps(_token(event) if isinstance(event, TokenEvent) else _finished(event), ensure_ascii=False)
+def _json_line(event: Event, rules: dict[str, Any]) -> str:
+    line = _token(event) if isinstance(event, TokenEvent) else {**_finished(event), "rules": rules}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _rules(settings: Settings, alone: str | None) -> dict[str, Any]:
+    """The rules that decided, with their parameters; null where none did, {} where one member answered alone."""
+    if alone is not None:
+        return {}
+    rules = {field: getattr(settings, field) for pair in RULE_PARAMS.items() for field in pair}
+    return rules | ({"gate_rule": None, "gate_params": {}} if settings.why_no_gate_rule else {})
 
 
 def _token(event: TokenEvent) -> dict[str, Any]:
