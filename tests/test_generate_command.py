@@ -69,6 +69,15 @@ def test_the_last_line_of_json_names_the_rules(config: str) -> None:
         assert warning in each.stderr
 
 
+@pytest.mark.parametrize(("more", "is_warned"), [([], True), (["--temperature", "1", "--alignment", "paper"], False)])
+def test_a_member_that_is_not_drawn_is_warned_of(config: str, more: list[str], is_warned: bool) -> None:
+    arguments = ["--combine", "random-member", "--mode", "every-step", "--max-new-tokens", "3", "--json"]
+    done = _gac("generate", "hi", "--config", config, *arguments, *more)
+    *tokens, _ = map(json.loads, done.stdout.splitlines())
+    assert ("warning: combine: 'random-member' has no effect" in done.stderr) is is_warned
+    assert all(list(token["members"]) == [token["drawn"]] for token in tokens) is not is_warned
+
+
 def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
     arguments = ["--mode", "every-step", "--alignment", "paper", "--max-new-tokens", "60", "--json", "--config", config]
     plain, drafted = (

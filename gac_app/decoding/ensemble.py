@@ -14,7 +14,7 @@ from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weight_rule_of
+from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, draws_one, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -267,7 +267,8 @@ def _document_start(member: Member) -> list[int]:
 
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
-    return Combiner(combine_rule_of(settings), {member.name: member.mapping for member in members})
+    mappings = {member.name: member.mapping for member in members}
+    return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
 
 
 def _text_of(prompt: Prompt) -> str:

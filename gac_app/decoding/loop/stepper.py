@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -81,6 +82,7 @@ class Stepper:
             is_open=bool(self._open),
             is_shared=is_shared,
             is_drafted=self._drafter.expects(token_id),
+            drawn=gate.drawn,
         )
 
     def feed(self, token_id: int) -> dict[str, tuple[bytes, ...]]:
@@ -116,8 +118,8 @@ class Stepper:
         return Decision(token_id, Mixture({name: expectation}, {name: 1.0}))
 
     def _in_order_asked(self) -> tuple[list[MemberContext], list[MemberContext]]:
-        """The members whose distributions the gate's decision needs, and the others."""
-        first = self._rules.gate.asked_first(self.alive)
+        """The members that the step asks in any case, and the others."""
+        first = self._rules.asked_first(self.alive)
         others = [name for name in self.alive if name not in first]
         return [self.contexts[name] for name in first], [self.contexts[name] for name in others]
 
@@ -126,6 +128,8 @@ class Stepper:
         expected: dict[str, Expectation] = {}
         while True:
             first, others = self._in_order_asked()
+            drawn = self._rules.drawn(self.alive)
+            others = [context for context in others if drawn in ("", context.name)]
             idle = others if self._rules.settings.gate_policy == "eager" else []
             expected |= self._collect([context for context in first if context.name not in expected], idle)
             if first[0].name not in expected:
@@ -136,7 +140,10 @@ class Stepper:
             if decision.is_open and others:
                 self._tell_what_is_likely(asked[0])
                 expected |= self._collect(others)
-            return expected, decision
+            if not drawn or not decision.is_open:
+                return expected, decision
+            if drawn in expected:
+                return {drawn: expected[drawn]}, replace(decision, drawn=drawn)
 
     def _tell_what_is_likely(self, gate: Expectation) -> None:
         """Tell every context which pieces the gate finds likely: one not asked so far may need it."""

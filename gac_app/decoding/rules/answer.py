@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gac_app.config import Settings
@@ -28,6 +28,17 @@ class AnswerRules:
     weights: StepWeights
     sampler: Sampler
     stopped: threading.Event = field(default_factory=threading.Event)
+
+    def drawn(self, names: Sequence[str]) -> str:
+        """The member that stands for all of `names` at this step; "" = none, all take part as the gate says."""
+        if not self.combiner.draws_one or len(names) == 1:
+            return ""
+        return self.sampler.draw_member(self.combiner.shares(self.weights.of(names)))
+
+    def asked_first(self, names: list[str]) -> list[str]:
+        """Those of `names`, in the ensemble's order, whose distributions a step needs in any case."""
+        drawn = self.drawn(names)
+        return [drawn] if drawn and self.gate.rule is None else self.gate.asked_first(names)
 
     def shares(self, distributions: Mapping[str, TokenDistribution]) -> dict[str, float]:
         """The weight of each member that takes part, by name. Raises RuleError if the weight rule fails."""

@@ -12,6 +12,7 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import AnswerRules
+from gac_app.decoding.rules.contracts import draws_one
 from gac_app.decoding.speculation.draft_context import DraftContext
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.drafting_context import DraftingContext
@@ -48,6 +49,8 @@ class Schedules:
             # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
             num_greedy = settings.max_new_tokens if settings.is_greedy else 0
             return Schedule(partial(MemberContext, num_greedy=num_greedy), _plain)
+        if draws_one(settings):  # nobody verifies
+            return Schedule(MemberContext, _plain)
         is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"
         is_invariant = all(member.is_chunk_invariant for member in members)
         is_exact = all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
