@@ -9,7 +9,8 @@ from contextlib import closing
 from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.contexts.context import POLL_S, MemberContext, SessionStopped
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped
 from gac_app.decoding.loop.session import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules.answer import AnswerRules
@@ -111,12 +112,17 @@ class Ensemble:
             stopped,
         )
         is_reproducible = _is_reproducible(members, settings)
-        schedule = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
-        contexts = _open_all(members, ids, schedule.new_context, namespace, is_reproducible=is_reproducible)
-        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
-        return DecodingSession(
-            contexts, rules, schedule.new_drafter(contexts, rules), stop_strings, branch, is_reproducible
+        new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
+        # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
+        is_alone = len(members) == 1
+        new_context = partial(
+            MemberContext,
+            is_aligned=settings.alignment == "prefix" and not is_alone,
+            num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
         )
+        contexts = _open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible)
+        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
+        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
     def score(
         self,

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import contested, merge
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
+from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
@@ -45,7 +44,7 @@ def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: d
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
     open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
-    return KnownExpectation(TokenDistribution(probs_U, open_ids), num_read=1, seconds=0.0)
+    return Expectation(TokenDistribution(probs_U, open_ids), num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
@@ -130,7 +129,7 @@ def test_contested_ranges_never_overlap_and_sum_to_one(expectations: list[Expect
 def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
     ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
     settings = ensemble.config.settings
-    contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
+    contexts = [MemberContext(member, member.encode("ab"), is_aligned=True) for member in ensemble.members.values()]
     weights = StepWeights(ensemble.config.weights(settings), weight_rule_of(settings))
     stepper = Stepper(
         contexts,

@@ -5,7 +5,6 @@ Shape suffixes: `N` positions, `V` the member's own vocabulary, `U` the union.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from copy import copy
@@ -13,8 +12,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution, rows_of
-from gac_app.vocab.mapping import FloatV, VocabMapping
+from gac_app.decoding.distribution.token_distribution import (
+    LazyDistribution,
+    OwnDistribution,
+    TokenDistribution,
+    rows_of,
+)
+from gac_app.vocab.mapping import VocabMapping
 
 
 @dataclass(slots=True)
@@ -39,15 +43,14 @@ class Draft:
 class Reading:
     """A member's next-token distributions after one read, in the union.
 
-    Where the member drafts behind it, only its argmax is told at once. The rest is projected lazily, on first access.
-
     Attributes:
+        rows: the distributions, by position.
         num_read: ids read for it.
         seconds: of the forward pass, shared with what was batched into it.
         draft: what the member reads behind it before it is fed; None = nothing.
     """
 
-    __slots__ = ("_argmax_id", "_lazy_V", "_mapping", "_rows", "draft", "num_read", "seconds")
+    __slots__ = ("draft", "num_read", "rows", "seconds")
 
     def __init__(
         self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
@@ -57,19 +60,13 @@ class Reading:
         self.num_read = num_read
         self.seconds = 0.0
         self.draft: Draft | None = None
-        self._mapping = mapping
         can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
-        self._argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
-        self._lazy_V = None if self._argmax_id is None else logits_NV.numpy()[0].copy()
-        self._rows = _in_union(mapping, logits_NV) if self._argmax_id is None else None
-
-    @property
-    def rows(self) -> SequenceOf[TokenDistribution]:
-        """The distributions, by position."""
-        if self._rows is None:
-            assert self._lazy_V is not None  # noqa: S101 (it is lazy)
-            self._rows = [_own_row(self._mapping, self._lazy_V)]
-        return self._rows
+        argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
+        self.rows: SequenceOf[TokenDistribution]
+        if argmax_id is None:
+            self.rows = _in_union(mapping, logits_NV)
+        else:
+            self.rows = [LazyDistribution(mapping, logits_NV.numpy()[0].copy(), argmax_id)]
 
     @property
     def probs_NU(self) -> torch.Tensor:
@@ -79,28 +76,23 @@ class Reading:
     @property
     def last_argmax(self) -> int:
         """The likeliest token at the last position."""
-        return self.rows[-1].top[0][0] if self._argmax_id is None else self._argmax_id
+        return self.rows[-1].argmax_id
 
     @property
     def is_finite(self) -> bool:
         """Whether its logits are numbers. The first look at one, so a GPU's late errors come up here."""
-        return self._argmax_id is not None or all(math.isfinite(row.top[0][1]) for row in self.rows)
+        return all(row.is_finite for row in self.rows)
 
     def again(self, num_positions: int) -> Reading:
         """The last `num_positions` for somebody else, who does not pay for them."""
         reading = copy(self)
         reading.num_read, reading.seconds, reading.draft = 0, 0.0, None
-        reading._rows = self.rows[len(self.rows) - num_positions :]
+        reading.rows = self.rows[len(self.rows) - num_positions :]
         return reading
 
 
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[TokenDistribution]:
-    if logits_NV.device.type == "cpu":
-        return [_own_row(mapping, logits_V) for logits_V in logits_NV.numpy()]
     with torch.inference_mode():
+        if logits_NV.device.type == "cpu":
+            return [OwnDistribution(mapping, mapping.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
         return rows_of(mapping.project(logits_NV))
-
-
-def _own_row(mapping: VocabMapping, logits_V: FloatV) -> TokenDistribution:
-    with torch.inference_mode():
-        return OwnDistribution(mapping, mapping.own_probs(logits_V))

@@ -6,7 +6,8 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-from gac_app.decoding.contexts.context import MemberContext, SessionStopped
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import SessionStopped
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread

@@ -14,7 +14,8 @@ from itertools import islice
 import torch
 
 from gac_app.decoding.alignment.contested import begun, contested, ends_there, goes_on, look_ahead
-from gac_app.decoding.contexts.context import MemberContext, SessionStopped
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import SessionStopped
 from gac_app.decoding.distribution.expectation import Expectation
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.contexts.context import SessionStopped
+from gac_app.decoding.contexts.gathering import SessionStopped
 from gac_app.decoding.distribution.reading import Reading
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
