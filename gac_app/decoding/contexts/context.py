@@ -35,14 +35,11 @@ class MemberContext:
     Attributes:
         likely: pieces that may come next, according to another member; None = not known.
         num_wanted: how many of the places `ask` is to make known. A pass reads the whole draft.
-        draft_id: the draft token after what is uncomputed (see `overlapped`); reset to None if `read_ahead` does not
-            read it along.
         max_draft: tokens that `read_along` may read beyond all that was fed.
     """
 
     likely: list[bytes] | None = None
     num_wanted = 1
-    draft_id: int | None = None
     max_draft = 0
 
     def __init__(
@@ -123,7 +120,7 @@ class MemberContext:
         token = self.member.mapping.union.token(token_id)
         self._held.num_greedy -= 1
         self._places.clear()
-        if self._drafted[:1] == [token_id]:
+        if self.drafts(token_id):
             del self._drafted[0]
         else:
             self._drafted.clear()
@@ -157,12 +154,12 @@ class MemberContext:
             self._keep(ahead.result())
             if self._held.ahead:
                 return self._held.ahead
-        boundary, ids, _ = self._covers.spelling(bytes(self._missed))
-        num_rows = min(1, len(ids) + (boundary in self._covers.unread))
-        draft = self._draft_behind(boundary)
-        if not draft:
-            self.draft_id = None
-        self._held.begin(self._held.reach(boundary, ids + draft, num_rows + len(draft)))
+        if self._covers.unread and not self._missed:
+            boundary, ids, num_rows = self._needed()
+        else:
+            boundary, ids, _ = self._covers.spelling(bytes(self._missed))
+            num_rows = min(1, len(ids))
+        self._held.begin(self._held.reach(boundary, ids, num_rows))
         return self._held.ahead
 
     def read_along(self) -> Future[Reading] | None:
@@ -191,15 +188,6 @@ class MemberContext:
         if not ahead or not ahead.done() or ahead.exception() or not self._has_read_all:
             return None
         return ahead.result().last_argmax
-
-    def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
-        """The draft token as the member's id, if it is a single id and the pass that is due reads one other id."""
-        if self.draft_id is None or self._held.draft or not self._is_at_end or not self._covers.unread:
-            return ()
-        ids = self.member.mapping.feed(self.draft_id)
-        self._held.hold(boundary)
-        has_room = self._covers.last.num_ids + len(ids) <= self._max_ids
-        return ids if len(ids) == self._num_uncomputed(boundary.num_ids) == 1 and has_room else ()
 
     @property
     def _is_at_end(self) -> bool:
@@ -236,7 +224,8 @@ class MemberContext:
     def num_uncomputed(self) -> int:
         """Ids to read, drafted ones included."""
         boundary, ahead, num_rows = self._needed()
-        return max(num_rows, self._num_uncomputed(boundary.num_ids + len(ahead)))
+        end = self._held.num_prompt_ids + boundary.num_ids + len(ahead)
+        return max(num_rows, end - self._held.num_computed)
 
     def has_room_for(self, token_id: int) -> bool:
         """Whether the context can hold one more drafted token."""
@@ -244,6 +233,15 @@ class MemberContext:
         if self._is_aligned:
             return self._covers.fits(bytes(self._missed) + self._bytes_of(tokens), self._max_ids)
         return self._covers.last.num_ids + len(self._fed_as(tokens)) <= self._max_ids
+
+    def takes_along(self, token_id: int) -> bool:
+        """Whether the pass that is due reads one id, and may read this token as another."""
+        is_single = self.num_uncomputed == 1 == len(self.member.mapping.feed(token_id))
+        return is_single and self._is_at_end and not self._held.draft and self.has_room_for(token_id)
+
+    def drafts(self, token_id: int) -> bool:
+        """Whether this is the first token of the draft."""
+        return self._drafted[:1] == [token_id]
 
     def draft(self, token_id: int) -> None:
         """Append a union token to the draft."""
@@ -309,10 +307,6 @@ class MemberContext:
     def _max_ids(self) -> int:
         """Room behind the prompt."""
         return self.member.context_length - self._held.num_prompt_ids
-
-    def _num_uncomputed(self, end: int) -> int:
-        """Of the ids up to so many behind the prompt."""
-        return self._held.num_prompt_ids + end - self._held.num_computed
 
     def _bytes_of(self, tokens: list[int]) -> bytes:
         return b"".join(map(self.member.mapping.union.token, tokens))

@@ -75,13 +75,14 @@ class OverlappedDrafter(Drafter):
         return expected, errors
 
     def expects(self, token_id: int) -> bool:
-        return any(context.draft_id == token_id for context in self._contexts)
+        return any(context.drafts(token_id) for context in self._contexts)
 
     def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
-        for context in self._contexts:
-            context.draft_id = None if context is self._drafting else draft_id
+        for context in self._contexts if draft_id is not None else ():
+            if context is not self._drafting and context.takes_along(draft_id):
+                context.draft(draft_id)
         super().read_on(first, others)
 
     def _draft_on(self, answered: Iterable[str]) -> None:
