@@ -186,8 +186,9 @@ class HeldSequence:
         """The last boundary of the chain on the way to this one, the boundaries after it, and the ids after it."""
         new: list[Boundary] = []
         while boundary.parent and boundary not in self._chain[boundary.depth : boundary.depth + 1]:
-            new.insert(0, boundary)
+            new.append(boundary)
             boundary = boundary.parent
+        new.reverse()
         return boundary, new, [own for added in new for own in added.ids]
 
     def _behind(self, boundary: Boundary) -> list[int]:
