@@ -23,6 +23,7 @@ class HeldSequence:
         start: the end of the prompt.
 
     Attributes:
+        sequence: for its ids; to change them is for this class alone.
         num_greedy: how many tokens may follow, each of them the member's argmax; 0 = any token may be chosen. If
             greedy, the member drafts one token after each pass.
         num_held: ids held, without the member's own draft behind them.
@@ -40,7 +41,7 @@ class HeldSequence:
         self.is_rejected = False
         self.rows: dict[int, TokenDistribution] = {}
         self._member = member
-        self._sequence = sequence
+        self.sequence = sequence
         self._chain = [start]  # boundaries whose ids are held
         self._num_ahead = 0  # ids that the pass ahead reads
         self._may_draft = MayDraft()  # for the last pass asked for
@@ -61,12 +62,12 @@ class HeldSequence:
 
     @property
     def num_computed(self) -> int:
-        return self._sequence.num_computed
+        return self.sequence.num_computed
 
     @property
     def has_room(self) -> bool:
         """Whether one more id fits the member's context."""
-        return len(self._sequence.ids) < self._member.context_length
+        return len(self.sequence.ids) < self._member.context_length
 
     @property
     def usage(self) -> MemberUsage:
@@ -95,7 +96,7 @@ class HeldSequence:
         if ahead and ahead is self.ahead:
             return  # an accepted draft
         self.ahead = ahead
-        self._num_ahead = self._sequence.num_uncomputed if ahead else 0
+        self._num_ahead = self.sequence.num_uncomputed if ahead else 0
         if not ahead:
             self.skip_step()
 
@@ -135,8 +136,8 @@ class HeldSequence:
         num_same = num_common(self._behind(base), ids)
         start = base.num_ids + num_same
         self.rows = {num_ids: row for num_ids, row in self.rows.items() if num_ids <= start}
-        self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
-        self.num_held = len(self._sequence.ids)
+        self.sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
+        self.num_held = len(self.sequence.ids)
 
     def holds(self, boundary: Boundary, ids: tuple[int, ...]) -> bool:
         """Whether the sequence holds just the ids up to `boundary`, then `ids`."""
@@ -161,7 +162,7 @@ class HeldSequence:
         """Tell the member that, as far as is known, the next step needs no read."""
         if self._is_waited_for:
             self._is_waited_for = False
-            self._member.skip_step(self._sequence)
+            self._member.skip_step(self.sequence)
 
     def close(self) -> None:
         """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
@@ -178,7 +179,7 @@ class HeldSequence:
             self._count(reading)
             self.ahead = reading.draft.reading if reading.draft else None
         self.ahead = None
-        self._member.free(self._sequence)
+        self._member.free(self.sequence)
 
     # --- ids
 
@@ -193,7 +194,7 @@ class HeldSequence:
 
     def _behind(self, boundary: Boundary) -> list[int]:
         """The sequence's ids after a boundary of the chain."""
-        return self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
+        return self.sequence.ids[self.num_prompt_ids + boundary.num_ids :]
 
     # --- passes
 
@@ -203,10 +204,10 @@ class HeldSequence:
         if not unknown:
             return None
         num_logits = self.end - unknown[0] + 1
-        if num_logits > self._sequence.num_uncomputed:  # already computed, but without its distribution
-            self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
+        if num_logits > self.sequence.num_uncomputed:  # already computed, but without its distribution
+            self.sequence.rewrite(len(self.sequence.ids) - num_logits, self.sequence.ids[-num_logits:])
         self._may_draft = MayDraft(self._can_draft)
-        return self._member.read(self._sequence, num_logits, self._may_draft)
+        return self._member.read(self.sequence, num_logits, self._may_draft)
 
     def _unknown_rows(self, num_rows: int) -> list[int]:
         """Those of the last places held whose distributions are not known, counted in ids after the prompt."""
@@ -228,10 +229,10 @@ class HeldSequence:
     def _draft_token(self, token_id: int) -> Draft | None:
         """Begin a pass over a token that was not fed, after the finished passes; None if there is nothing to read."""
         ids, may_draft = self._member.mapping.feed(token_id), MayDraft()
-        if not ids or len(self._sequence.ids) + len(ids) > self._member.context_length:
+        if not ids or len(self.sequence.ids) + len(ids) > self._member.context_length:
             return None
-        self._sequence.extend(list(ids))
-        return Draft(ids, self._member.read(self._sequence, 1, may_draft), may_draft)
+        self.sequence.extend(list(ids))
+        return Draft(ids, self._member.read(self.sequence, 1, may_draft), may_draft)
 
     def _accept(self, draft: Draft) -> None:
         """The draft is what the member was to read."""
@@ -252,5 +253,5 @@ class HeldSequence:
             self.ahead, self._num_ahead, self.is_rejected = self.draft.reading, len(self.draft.ids), True
 
     def _drop_draft(self) -> None:
-        self._sequence.rewrite(self.num_held, [])
+        self.sequence.rewrite(self.num_held, [])
         self.draft, self.is_rejected = None, False
