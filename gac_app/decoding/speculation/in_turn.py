@@ -85,7 +85,7 @@ class InTurnDrafter(Drafter):
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical:
-            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting)
+            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_read_ahead)
         self._step = _Step()
         self._is_drafting = self._pace.is_measured and (
             self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
@@ -101,6 +101,7 @@ class InTurnDrafter(Drafter):
         """See `Drafter`; more may be read than the step needs. `idle` and `look` are not used."""
         asked = [self._alive[context.name] for context in contexts]
         self._step.is_verified |= any(context is not self._drafting for context in asked)
+        self._step.is_read_ahead |= any(context.is_known for context in asked)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
         read = partial(self._read, stopped=stopped)
         errors: list[MemberError] = []
@@ -215,4 +216,5 @@ class _Step:
     seconds: float = 0.0  # waited for members
     argmaxes: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
+    is_read_ahead: bool = False  # an earlier draft has spared it a pass: plain decoding would not be so fast
     is_typical: bool = True  # nobody reads a whole prompt
