@@ -163,7 +163,7 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "prob": step.prob,
         "gate_confidence": step.gate_confidence,
         "winner": step.winner,
-        "open": step.is_open,
+        "partial": step.is_partial,
         "drafted": step.is_drafted,
         "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
         "members": {

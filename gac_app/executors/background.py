@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
@@ -24,9 +24,9 @@ class BackgroundMember(ModelMember):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return self._member.open(ids, namespace, is_reproducible=is_reproducible)
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         if self._is_stopped:
-            future: Future[Reading] = Future()
+            future: Future[ReadResult] = Future()
             future.set_exception(MemberError(self.name, "exception", "was stopped"))
             return future
         return self._member.read(sequence, num_logits, may_draft, is_background=True)

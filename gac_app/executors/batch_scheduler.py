@@ -13,8 +13,8 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 
-from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.forward import draft_behind, read_chunk, take_readings
+from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.forward import draft_behind, read_chunk, take_results
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
@@ -183,20 +183,20 @@ class BatchScheduler:
     # --- forward passes
 
     def _compute_batch(self, commands: list[ReadCommand]) -> None:
-        """Compute one batch and deliver each reading as soon as it is made.
+        """Compute one batch and deliver each result as soon as it is made.
 
         Where the batch fails, its undelivered reads are computed one by one, so that only the culprit's session fails.
         """
         is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
         left = [(command, command.sequence.num_computed) for command in commands]
         try:
-            for reading in _taken(self._model, self._mapping, commands):
-                self._deliver(*left.pop(0), reading)
+            for result in _taken(self._model, self._mapping, commands):
+                self._deliver(*left.pop(0), result)
         except GacError as error:
             failure = error
         else:
             if is_stepping:
-                self._costs.note(len(commands), reading.seconds)
+                self._costs.note(len(commands), result.seconds)
             return
         has_room = self._has_more_room([command for command, _ in left], failure)
         if len(commands) == 1 and not has_room:
@@ -247,28 +247,28 @@ class BatchScheduler:
         self.prefix_cache.distrust(command.sequence)
         try:
             self._rewind(command, length)
-            [reading] = _taken(self._model, self._mapping, [command])
+            [result] = _taken(self._model, self._mapping, [command])
         except Exception as error:  # the session's to handle: the worker goes on
             command.future.set_exception(error)
         else:
-            command.future.set_result(_whole(command, reading))
+            command.future.set_result(_whole(command, result))
 
     def _rewind(self, command: ReadCommand, length: int) -> None:
         ids = list(command.sequence.ids)
         self._model.rewind(command.sequence, length)
         command.sequence.ids[:] = ids
 
-    def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
-        self.prefix_cache.note(command.sequence, length, reading)
-        reading.draft = draft_behind(reading, command.sequence, command.may_draft, self._mapping)
-        if draft := reading.draft:
-            self.add(ReadCommand(Read(command.sequence), draft.reading, draft.may_draft, command.is_background))
-        command.future.set_result(_whole(command, reading))
+    def _deliver(self, command: ReadCommand, length: int, result: ReadResult) -> None:
+        self.prefix_cache.note(command.sequence, length, result)
+        result.draft = draft_behind(result, command.sequence, command.may_draft, self._mapping)
+        if draft := result.draft:
+            self.add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft, command.is_background))
+        command.future.set_result(_whole(command, result))
 
 
-def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[Reading]:
+def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[ReadResult]:
     reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
-    return take_readings(model, mapping, reads, may_draft)
+    return take_results(model, mapping, reads, may_draft)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -278,9 +278,9 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _whole(command: ReadCommand, reading: Reading) -> Reading:
-    """A reading with the cost of its earlier chunks."""
+def _whole(command: ReadCommand, result: ReadResult) -> ReadResult:
+    """A result with the cost of its earlier chunks."""
     if command.num_read:
-        reading.num_read += command.num_read
-        reading.seconds += command.seconds
-    return reading
+        result.num_read += command.num_read
+        result.seconds += command.seconds
+    return result

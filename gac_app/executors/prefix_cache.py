@@ -12,7 +12,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
@@ -44,13 +44,13 @@ class NamespacedSequence(Sequence):
     Attributes:
         namespace: empty = it shares with none.
         held: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
-        first: its first reading, after the first `num_first` of these ids; None once those changed.
+        first: its first result, after the first `num_first` of these ids; None once those changed.
     """
 
     namespace: str = ""
     held: list[int] = field(default_factory=list)
     num_first: int = 0
-    first: Reading | None = None
+    first: ReadResult | None = None
 
 
 def chat_prefix_of(model: Model) -> list[int]:
@@ -89,11 +89,11 @@ class PrefixCache:
         limits = self._max_kept, self._max_ids
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
-    def hold(self, read: Read) -> Reading | None:
+    def hold(self, read: Read) -> ReadResult | None:
         """Give a read's sequence a slot, with what another one of its namespace has computed of it.
 
         Returns:
-            the reading, where another sequence has just this; no forward pass is needed then.
+            the result, where another sequence has just this; no forward pass is needed then.
 
         Raises:
             MemberError: where no more sequences can be held.
@@ -102,17 +102,17 @@ class PrefixCache:
         if sequence.slot != UNHELD or not isinstance(sequence, NamespacedSequence):
             return None
         donor, num_shared = self._donor(sequence)
-        reading = _known(donor, read, num_shared) if donor else None
-        if not reading:
+        result = _known(donor, read, num_shared) if donor else None
+        if not result:
             num_shared = min(num_shared, len(sequence.ids) - read.num_logits)
         if donor and num_shared >= MIN_SHARED:
             self._continue_from(donor, sequence, num_shared)
-            sequence.num_first, sequence.first = (donor.num_first, donor.first) if reading else (0, None)
+            sequence.num_first, sequence.first = (donor.num_first, donor.first) if result else (0, None)
         else:
-            reading = None
+            result = None
             self._hold_with_chat_prefix(sequence)
         self._live.append(sequence)
-        return reading
+        return result
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A copy of a sequence. Raises MemberError where there is no slot."""
@@ -124,12 +124,12 @@ class PrefixCache:
         if sequence.slot == UNHELD:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
-    def note(self, sequence: Sequence, start: int, reading: Reading) -> None:
+    def note(self, sequence: Sequence, start: int, result: ReadResult) -> None:
         """All ids of a sequence from number `start` on were computed."""
         if isinstance(sequence, NamespacedSequence):
             self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), copy(reading)  # which nothing is read behind
+                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # which nothing is read behind
 
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""
@@ -260,8 +260,8 @@ class PrefixCache:
             sequence.first = None
 
 
-def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> Reading | None:
-    """The donor's first reading, if it answers `read`."""
+def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> ReadResult | None:
+    """The donor's first result, if it answers `read`."""
     if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
         return None
-    return donor.first.again(read.num_logits) if len(donor.first.rows) >= read.num_logits else None
+    return donor.first.again(read.num_logits) if len(donor.first.distributions) >= read.num_logits else None

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
@@ -69,7 +69,7 @@ class ThreadMember(ModelMember):
         may_draft: MayDraft | None = None,
         *,
         is_background: bool = False,
-    ) -> Future[Reading]:
+    ) -> Future[ReadResult]:
         """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
         command = ReadCommand(Read(sequence, num_logits), Future(), may_draft, is_background)
         self._put(command)

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.views import LiveRun
 
-PATIENCE_S = 5.0  # for the same visitor's other changes
+CHANGE_TIMEOUT_S = 5.0  # for the same visitor's other changes
 KEPT_RUNS = 32  # finished runs kept, for the page that still shows them
 MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
@@ -38,7 +38,7 @@ class LiveRuns:
         """One change of an owner's runs at a time: none begins from text that is being deleted. Raises BusyError."""
         with self._lock:
             lock = self._changing.setdefault(owner, threading.Lock())
-        if not lock.acquire(timeout=PATIENCE_S):
+        if not lock.acquire(timeout=CHANGE_TIMEOUT_S):
             raise BusyError("Something is still being deleted. Please try again in a moment.")
         try:
             yield

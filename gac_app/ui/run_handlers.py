@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # between two updates of the board
-SAVE_PATIENCE_S = 3.0  # how long a finished run waits to learn whether it was stored
+SAVE_TIMEOUT_S = 3.0  # how long a finished run waits to learn whether it was stored
 
 # Values for the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
@@ -154,7 +154,7 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
     while True:
         await asyncio.sleep(PERIOD_S)
         if is_over(run):
-            deadline = deadline or time.monotonic() + SAVE_PATIENCE_S
+            deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
             if run.is_saved is not None or time.monotonic() > deadline:
                 return
         yield

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.errors import MemberError
 from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_prefix_of
 from gac_app.executors.threads import ThreadMember
@@ -62,10 +62,10 @@ class Desk:
         union = UnionVocabulary.build([model.vocabulary])
         self.member = ThreadMember(model, VocabMapping(model.vocabulary, union))
 
-    def read(self, sequence: Sequence, num_logits: int = 1) -> Reading:
+    def read(self, sequence: Sequence, num_logits: int = 1) -> ReadResult:
         return self.member.read(sequence, num_logits).result(WAIT_S)
 
-    def opened(self, ids: list[int], namespace: str = SCOPE) -> tuple[Sequence, Reading]:
+    def opened(self, ids: list[int], namespace: str = SCOPE) -> tuple[Sequence, ReadResult]:
         sequence = self.member.open(ids, namespace)
         return sequence, self.read(sequence)
 
@@ -111,26 +111,26 @@ def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
     waiting = [desk.member.read(desk.member.open(PROMPT, SCOPE)) for _ in range(3)]
     desk.model.released.set()
 
-    readings = [future.result(WAIT_S) for future in waiting]
+    results = [future.result(WAIT_S) for future in waiting]
     busy.result(WAIT_S)
     assert desk.model.num_read == 4 + len(PROMPT)
-    assert all(torch.equal(reading.probs_NU, desk.expected(PROMPT)) for reading in readings)
+    assert all(torch.equal(result.probs_NU, desk.expected(PROMPT)) for result in results)
 
 
 def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> None:
     desk.opened(PROMPT)
     ids = [*PROMPT[:-3], 90, 91]
-    _, reading = desk.opened(ids)
+    _, result = desk.opened(ids)
     assert desk.model.num_read == len(PROMPT) + 2
-    assert torch.equal(reading.probs_NU, desk.expected(ids))
+    assert torch.equal(result.probs_NU, desk.expected(ids))
 
 
 def test_several_positions_are_had_from_a_reading_that_has_them(desk: Desk) -> None:
     desk.read(desk.member.open(PROMPT, SCOPE), 2)
     assert torch.equal(desk.opened(PROMPT)[1].probs_NU, desk.expected(PROMPT))
     assert desk.model.num_read == len(PROMPT)
-    reading = desk.read(desk.member.open(PROMPT, SCOPE), 3)  # one more than was asked for before
-    assert torch.equal(reading.probs_NU[:1], desk.expected(PROMPT[:-2]))
+    result = desk.read(desk.member.open(PROMPT, SCOPE), 3)  # one more than was asked for before
+    assert torch.equal(result.probs_NU[:1], desk.expected(PROMPT[:-2]))
     assert desk.model.num_read == len(PROMPT) + 3
 
 
@@ -154,22 +154,22 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     desk.member.free(first)
     turn = [*PROMPT, 70, 71, 80, 81]
 
-    _, reading = desk.opened(turn)
+    _, result = desk.opened(turn)
 
     assert desk.model.num_read == len(turn)
     assert desk.model.num_held == 1
-    assert torch.equal(reading.probs_NU, desk.expected(turn))
+    assert torch.equal(result.probs_NU, desk.expected(turn))
 
 
 def test_a_reading_is_not_given_for_ids_that_have_changed_since(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
     first.rewrite(len(PROMPT) - 1, [90])
     desk.read(first)
-    _, reading = desk.opened([*PROMPT[:-1], 90])
-    assert torch.equal(reading.probs_NU, desk.expected([*PROMPT[:-1], 90]))
+    _, result = desk.opened([*PROMPT[:-1], 90])
+    assert torch.equal(result.probs_NU, desk.expected([*PROMPT[:-1], 90]))
     first.rewrite(len(PROMPT) - 1, [91])  # not read yet: the cache still holds the 90
-    _, reading = desk.opened([*PROMPT[:-1], 91])
-    assert torch.equal(reading.probs_NU, desk.expected([*PROMPT[:-1], 91]))
+    _, result = desk.opened([*PROMPT[:-1], 91])
+    assert torch.equal(result.probs_NU, desk.expected([*PROMPT[:-1], 91]))
 
 
 def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
@@ -267,10 +267,10 @@ def test_kept_sequences_are_given_up_where_memory_ends(
 
     monkeypatch.setattr(desk.model, "read", read)
     others = [desk.member.open(PROMPT, f"visitor {number}") for number in range(num_reads)]
-    readings = [desk.member.read(sequence) for sequence in others]
+    results = [desk.member.read(sequence) for sequence in others]
     has_begun.set()
-    for reading in readings:
-        assert torch.equal(reading.result(WAIT_S).probs_NU, desk.expected(PROMPT))
+    for result in results:
+        assert torch.equal(result.result(WAIT_S).probs_NU, desk.expected(PROMPT))
 
 
 def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
@@ -354,7 +354,7 @@ def test_any_course_gives_what_a_fresh_sequence_gives(
 ) -> None:
     desk = Desk(CountingModel("a", 1, max_sequences=6))
     held: dict[int, Sequence] = {}
-    waiting: list[tuple[Sequence, list[int], Future[Reading]]] = []
+    waiting: list[tuple[Sequence, list[int], Future[ReadResult]]] = []
     for place, act, number in plan:
         sequence = held.get(place)
         if sequence is None:

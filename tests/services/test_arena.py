@@ -428,7 +428,7 @@ def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
 
 
 def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.live_runs.PATIENCE_S", 0.05)
+    monkeypatch.setattr("gac_app.services.live_runs.CHANGE_TIMEOUT_S", 0.05)
     forget = arena.service.forget
 
     def and_begin(key: str) -> None:

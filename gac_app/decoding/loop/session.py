@@ -115,7 +115,7 @@ class DecodingSession:
     def _step(self) -> list[TokenEvent]:
         """Decide and feed a token; returns the events that may be shown."""
         decision, is_forced = self._decide()
-        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
+        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.member_steps) > 1)
         if self._reason is None:
             self._stepper.read_on()
         position = self._num_tokens - 1

@@ -3,7 +3,7 @@
 `alone:MEMBER`                 one member by itself
 `every-step`                   the ensemble at every step
 `gate@0.5`                     the ensemble where the gate's confidence is below 0.5
-`agreement`                    the ensemble where the members' favourites differ
+`agreement`                    the ensemble where the members' argmax tokens differ
 with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`,
                                `every-step+unite+k=5`, `gate@0.5+gate-rule=margin`
 rules with their parameters    `every-step+combine=power+combine.exponent=3`, `every-step+weights=entropy`

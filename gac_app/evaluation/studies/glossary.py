@@ -34,7 +34,7 @@ _SYSTEMS = {
     "alone:": "the member by itself",
     "every-step": "the ensemble, all members asked at every step",
     "gate@": "the ensemble, the others asked where the gate's confidence is below this threshold",
-    "agreement": "the ensemble, all members asked where their favourites differ",
+    "agreement": "the ensemble, all members asked where their likeliest tokens differ",
     "vote": "each member answers by itself; the most frequent answer counts",
     "mbr": "each member answers by itself; the answer most like the others counts",
     "lowest-perplexity": "each member answers by itself; the answer likeliest to all counts",

@@ -183,7 +183,7 @@ def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:
-    """The pending ids of all reads, in batches that fit.
+    """The uncomputed ids of all reads, in batches that fit.
 
     Single steps share batches, in the order of their slots: llama.cpp computes at once only what stands in consecutive,
     ascending slots (measured: steps in slots 1 and 0, or 0 and 2, take twice what one takes; in 0 and 1, 1.5 times). A
