@@ -122,7 +122,7 @@ class _Battery:
         self._ensemble = ensemble
         self._jobs = jobs
         self._moments = moments
-        self._num_scopes = 0
+        self._num_namespaces = 0
 
     def run(self) -> None:
         """In this process."""
@@ -189,8 +189,8 @@ class _Battery:
                 done.result()
 
     def _new_namespace(self) -> str:
-        self._num_scopes += 1
-        return f"bench-{self._num_scopes}"
+        self._num_namespaces += 1
+        return f"bench-{self._num_namespaces}"
 
 
 def _main(path: str, is_quick: str) -> None:

@@ -199,7 +199,7 @@ class Lab:
     ) -> None:
         error, is_own = "", running.set_name == OWN
         try:
-            with self._journals(is_own=is_own) as folder:
+            with self._caches(is_own=is_own) as folder:
                 result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
             if running.cancelled.is_set():  # its last answers may have failed because of that
                 raise _Cancelled
@@ -214,7 +214,7 @@ class Lab:
         self.last_error, self._running = error, None
 
     @contextmanager
-    def _journals(self, *, is_own: bool) -> Iterator[Path]:
+    def _caches(self, *, is_own: bool) -> Iterator[Path]:
         """Where answers are kept for later studies; those to a visitor's own questions are not."""
         if is_own:
             with TemporaryDirectory(prefix="gac-study-") as folder:

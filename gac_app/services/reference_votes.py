@@ -12,7 +12,7 @@ from itertools import combinations
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.arena.style import style_of
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import Task
@@ -75,7 +75,7 @@ def _record(prompt: str, answer: Answer) -> dict[str, object]:
     fed = [{"role": "user", "content": prompt}]
     return {
         "messages": fed,
-        "text": answer.text or answer.said,
+        "text": answer.text or answer.prediction,
         "num_tokens": answer.num_tokens,
         "seconds": answer.seconds,
     }
@@ -83,4 +83,4 @@ def _record(prompt: str, answer: Answer) -> dict[str, object]:
 
 def _facts(answer: Answer) -> dict[str, float]:
     ms = {"ms_per_token": round(1000 * answer.seconds / answer.num_tokens, 3)} if answer.num_tokens else {}
-    return {**style_of(answer.text or answer.said), **ms}
+    return {**style_of(answer.text or answer.prediction), **ms}

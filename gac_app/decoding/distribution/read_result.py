@@ -47,7 +47,7 @@ class ReadResult:
         draft: what the member reads next, before it is fed; None = nothing.
     """
 
-    __slots__ = ("_argmax_id", "_lazy_V", "_mapping", "_distributions", "draft", "num_read", "seconds")
+    __slots__ = ("_argmax_id", "_distributions", "_lazy_V", "_mapping", "draft", "num_read", "seconds")
 
     def __init__(
         self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None

@@ -1,8 +1,8 @@
 """How probable a given text is to the ensemble, or to a member alone.
 
-By the alignment `paper` an ensemble decodes tokens, not texts: the same text may come about by several sequences of union
-tokens. What is computed is the probability of one of them, a lower bound of the text's: the likeliest of those that
-each member's tokeniser gives and of the longest union tokens. A member alone: its tokeniser's. For the alignment
+With the alignment `paper` an ensemble decodes tokens, not texts: several sequences of union tokens may give the same
+text. What is computed is the probability of one of them, a lower bound of the text's: the likeliest of those that each
+member's tokeniser gives and of the longest union tokens. For a member alone it is its tokeniser's. For the alignment
 `prefix` see `byte_scoring`.
 """
 

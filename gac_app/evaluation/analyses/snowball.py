@@ -17,7 +17,7 @@ from typing import Any
 
 from gac_app.evaluation.analyses.plants import Plant
 from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks.matching import extracted, is_right, normalised
 from gac_app.evaluation.tasks.questions import Question
@@ -140,8 +140,8 @@ def is_said(task: Task, question: Question, text: str) -> bool:
     """
     if task.match != "words":
         return is_right(extracted(text, task.extract), question.answers, task.match)
-    said = f" {normalised(text, 'words')} "
-    return any(f" {normalised(answer, 'words')} " in said for answer in question.answers)
+    answer_text = f" {normalised(text, 'words')} "
+    return any(f" {normalised(answer, 'words')} " in answer_text for answer in question.answers)
 
 
 def words_kept(text: str, planted: str) -> list[bool]:

@@ -15,8 +15,8 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.pareto import pareto_front
-from gac_app.evaluation.running.journal import Answer
 from gac_app.evaluation.running.report import SystemReport, summarise
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System, parse_system
 
 EVERY_STEP = "every-step"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.simplex import Point, simplex_grid
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System, parse_system
 from gac_app.evaluation.tasks.questions import Question
 

@@ -1,1 +1,1 @@
-"""Systems that answer questions, and the journal that keeps their answers."""
+"""Systems that answer questions, and the cache that keeps their answers."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gac_app.config import Settings
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
-from gac_app.evaluation.running.journal import Answer
 from gac_app.evaluation.running.output_level import choose
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks.matching import extracted, is_right
 from gac_app.evaluation.tasks.questions import Question
@@ -62,11 +62,11 @@ def _written(
     events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, namespace=namespace)
     with closing(events):
         finished = next(event for event in events if isinstance(event, FinishedEvent))
-    said = extracted(finished.text, task.extract)
+    prediction = extracted(finished.text, task.extract)
     given = Answer(
         question.id,
-        is_right=is_right(said, question.answers, task.match),
-        said=said,
+        is_right=is_right(prediction, question.answers, task.match),
+        prediction=prediction,
         text=finished.text,
         num_tokens=finished.num_tokens,
         num_ensembled=finished.num_ensembled,
@@ -88,7 +88,7 @@ def _chosen(
     return Answer(
         question.id,
         is_right=index == question.answer,
-        said=question.choices[index],
+        prediction=question.choices[index],
         log_probs=tuple(score.log_prob for score in scores),
         num_tokens=sum(score.num_steps for score in scores),
         num_ensembled=sum(score.num_ensembled for score in scores),

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import Rule
 from gac_app.evaluation.tasks.matching import Match, normalised
 from gac_app.evaluation.tasks.questions import Question
@@ -39,7 +39,7 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
     started = time.monotonic()
     texts = [_text(task, question, candidate) for candidate in candidates]
     if rule == "vote":
-        index = most_frequent([candidate.said for candidate in candidates], task.match)
+        index = most_frequent([candidate.prediction for candidate in candidates], task.match)
     elif rule == "mbr":
         index = least_risk(texts)
     else:
@@ -53,9 +53,9 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
     )
 
 
-def most_frequent(said: Sequence[str], match: Match) -> int:
+def most_frequent(predictions: Sequence[str], match: Match) -> int:
     """The index of the first of the most frequent answers. Who says nothing has no vote."""
-    votes = [normalised(answer, match) for answer in said]
+    votes = [normalised(answer, match) for answer in predictions]
     counts = Counter(vote for vote in votes if vote)
     return max(range(len(votes)), key=lambda index: counts[votes[index]])
 
@@ -89,5 +89,5 @@ def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str]) -> 
 
 def _text(task: Task, question: Question, candidate: Answer) -> str:
     if task.kind == "choice":
-        return task.continuations(question)[question.choices.index(candidate.said)]
+        return task.continuations(question)[question.choices.index(candidate.prediction)]
     return candidate.text

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gac_app.evaluation.running.answering import answer
-from gac_app.evaluation.running.journal import Answer, Journal
+from gac_app.evaluation.running.result_cache import Answer, ResultCache
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks.questions import Question
 from gac_app.evaluation.tasks.task import Task
@@ -41,7 +41,7 @@ def evaluate(
     ensemble: Ensemble,
     task: Task,
     questions: Sequence[Question],
-    journals: dict[System, Journal],
+    caches: dict[System, ResultCache],
     *,
     num_parallel: int = 4,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -49,19 +49,19 @@ def evaluate(
     """Every system's answers to `questions`, in their order.
 
     Args:
-        journals: of each system and of its candidates; what they hold is not asked again, what is new they keep.
+        caches: of each system and of its candidates. What they hold is not asked again; new answers are added.
         num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
             towards several answers' seconds, and read a question's prompt once for all systems; 1 gives each answer
             its own.
         on_progress: called in this thread, after each answer.
     """
-    kept = sum(question.id in journal.answers for journal in journals.values() for question in questions)
+    kept = sum(question.id in cache.answers for cache in caches.values() for question in questions)
     failed: dict[tuple[System, str], Answer] = {}
-    total, started = len(questions) * len(journals), time.monotonic()
+    total, started = len(questions) * len(caches), time.monotonic()
     on_progress(Progress(kept, total, kept, 0.0))
 
     def found(system: System, question: Question) -> Answer:
-        return journals[system].answers.get(question.id) or failed[system, question.id]
+        return caches[system].answers.get(question.id) or failed[system, question.id]
 
     def given_by(system: System, question: Question) -> Answer:
         candidates = [found(one, question) for one in system.candidates]
@@ -71,24 +71,24 @@ def evaluate(
     num_new = 0
     pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
     try:
-        for systems in _waves(journals):
+        for systems in _waves(caches):
             under_way: dict[Future[Answer], System] = {
                 pool.submit(given_by, system, question): system
                 for question in questions
                 for system in systems
-                if question.id not in journals[system].answers
+                if question.id not in caches[system].answers
             }
             for future in as_completed(under_way):
                 system, given = under_way[future], future.result()
                 if given.error:
                     failed[system, given.question_id] = given
-                journals[system].add(given)
+                caches[system].add(given)
                 num_new += 1
                 on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
     finally:
         pool.shutdown(cancel_futures=True)
         ensemble.forget(_NAMESPACE)
-    return {system: [found(system, question) for question in questions] for system in journals}
+    return {system: [found(system, question) for question in questions] for system in caches}
 
 
 def _waves(systems: Iterable[System]) -> tuple[list[System], list[System]]:

@@ -22,10 +22,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What a system made of a question. `said`: what was taken from the text; the choice where there were choices."""
+    """A system's answer to a question. `prediction`: what was extracted from the text, or the choice."""
 
     system: str
-    said: str
+    prediction: str
     is_right: bool
     text: str = ""
     error: str = ""
@@ -69,7 +69,14 @@ def result_from_json(found: Mapping[str, Any]) -> StudyResult:
     """What `dataclasses.asdict` made of a result. Raises TypeError, KeyError."""
     tables = [Table(**table) for table in found["tables"]]
     asked = [
-        AskedQuestion(**{**one, "answers": [GivenAnswer(**answer) for answer in one["answers"]]})
+        AskedQuestion(**{**one, "answers": [_answer_from_json(answer) for answer in one["answers"]]})
         for one in found.get("asked", ())
     ]
     return StudyResult(**{**found, "tables": tables, "asked": asked})
+
+
+def _answer_from_json(found: Mapping[str, Any]) -> GivenAnswer:
+    fields = dict(found)
+    if "said" in fields:  # as older results call it
+        fields["prediction"] = fields.pop("said")
+    return GivenAnswer(**fields)

@@ -101,7 +101,7 @@ class _Solver:
         return _ScoredAnswer(written, {name: self._score(prompt, written.text, alone=name) for name in members})
 
     def predict(self, passage: Passage) -> Score:
-        return self._score(passage.opening, passage.rest, alone=self.alone)
+        return self._score(passage.prompt, passage.continuation, alone=self.alone)
 
     def _score(self, prompt: str, text: str, alone: str | None) -> Score:
         return self.ensemble.score(prompt, [text], self.settings, alone=alone, raw=True)[0]
