@@ -85,7 +85,7 @@ class ArenaService:
         self._judge = Judge(runs, store, self._battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
-        runs.on_vote = self._note_compare_vote
+        runs.history.on_vote = self._note_compare_vote
 
     # --- before the vote
 

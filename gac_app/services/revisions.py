@@ -76,7 +76,7 @@ class Revisions:
 
     def _parent(self, visitor_key: str, run_id: str) -> RunView:
         owner_of(visitor_key)
-        parent = self._service.find(visitor_key, run_id)
+        parent = self._service.history.find(visitor_key, run_id)
         if not is_over(parent):
             raise RequestError("run", "is not over yet")
         return parent

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
@@ -25,19 +24,10 @@ _BATCH = 200
 _NameKey = aliased(RunKey)
 
 
-def list_runs(session: Session, visitor_key: str, search: str, limit: int, offset: int) -> list[RunSummary]:
-    """Newest first."""
-    query = _runs(visitor_key).order_by(Run.created_at.desc(), Run.position.desc(), Run.id)
-    if not search:
-        return [_summary(row) for row in session.execute(query.limit(limit).offset(offset))]
-    found = _found(session, query, HistoryFilter(search=search))
-    return [summary for summary, _ in islice(found, offset, offset + limit)]
-
-
 def list_conversations(
     session: Session, visitor_key: str, wanted: HistoryFilter, limit: int, offset: int
 ) -> list[ConversationSummary]:
-    """Those that hold a run that is wanted, with the runs that are."""
+    """The conversations that hold a wanted run, with those runs."""
     query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
     if wanted.since:
         query = query.where(Run.created_at >= wanted.since)

@@ -17,7 +17,6 @@ from gac_app.storage.records import (
     HistoryFilter,
     NewRun,
     RunStatus,
-    RunSummary,
     StoredRun,
     StoredStudy,
 )
@@ -101,18 +100,10 @@ class Store:
         """Delete everything of a visitor, as `delete_run` does; nothing where there is nothing."""
         return self._delete(lambda session: changes.delete_visitor(session, visitor_key))
 
-    def list_runs(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
-        """A visitor's runs, newest first, damaged ones included.
-
-        `search` is looked for in prompts, answers and names of conversations literally, whatever its case.
-        """
-        with reading(self._engine) as session:
-            return history.list_runs(session, visitor_key, search, limit, offset)
-
     def list_conversations(
         self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
     ) -> list[ConversationSummary]:
-        """A visitor's conversations that hold a wanted run, with the runs that are."""
+        """A visitor's conversations that hold a wanted run, with those runs, damaged ones included."""
         with reading(self._engine) as session:
             return history.list_conversations(session, visitor_key, wanted, limit, offset)
 

@@ -109,7 +109,7 @@ class RunHandlers:
 
         def find() -> tuple[str, RunView]:
             fields = Fields(event._data)
-            return fields.visitor_key, self._service.look(fields.visitor_key, fields.text("run"))
+            return fields.visitor_key, self._service.history.look(fields.visitor_key, fields.text("run"))
 
         async for updates in self._stream(find, prompt=gr.skip()):
             yield updates
@@ -138,12 +138,14 @@ class RunHandlers:
             study = self._lab.running if self._lab else None
             return self._service.num_beside(run), study.study.title if study else ""
 
-        return RunLines(run, self._service.run_before(key, run), self._service.run_beside(key, run), others)
+        return RunLines(
+            run, self._service.history.run_before(key, run), self._service.history.run_beside(key, run), others
+        )
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""
         try:
-            return self._service.conversation(key, run.conversation_id)
+            return self._service.history.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
             return []
 
