@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from gac_app.bench.children import run_child
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.workbench import Workbench
-from gac_app.decoding.loop.session import Branch
-from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
+from gac_app.decoding.loop import Branch
+from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.models.message import Message
 
 if TYPE_CHECKING:

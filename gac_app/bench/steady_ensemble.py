@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from gac_app.config import Config
-from gac_app.decoding.trace.events import (
+from gac_app.decoding.trace import (
     Candidate,
     Event,
     FinishedEvent,

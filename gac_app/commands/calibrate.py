@@ -19,10 +19,9 @@ from gac_app.commands.options import (
     load,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.running.systems import alone_and_every_step, parse_systems, refuse_rules
+from gac_app.evaluation.running import alone_and_every_step, parse_systems, refuse_rules
 from gac_app.evaluation.studies.evaluator import check_room
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def calibrate(

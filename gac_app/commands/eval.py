@@ -21,11 +21,10 @@ from gac_app.commands.options import (
 )
 from gac_app.commands.show import show
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.systems import default_systems, parse_system, parse_systems
+from gac_app.evaluation.running import default_systems, parse_system, parse_systems
 from gac_app.evaluation.studies.benchmark import run_benchmark
 from gac_app.evaluation.studies.evaluator import check_room
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def evaluate_systems(

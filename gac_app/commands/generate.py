@@ -14,7 +14,7 @@ import typer
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
 from gac_app.config import Config, GatePolicy, Speculation
 from gac_app.decoding.rules import parse_params
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
 AlignmentChoice = Literal["paper", "prefix", "unite"]

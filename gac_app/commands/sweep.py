@@ -25,8 +25,7 @@ from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.studies.members import run_members
 from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
 from gac_app.evaluation.studies.weights import run_weights
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def sweep(

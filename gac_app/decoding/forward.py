@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution.read_result import Draft, MayDraft, ReadResult
+from gac_app.decoding.distribution import Draft, MayDraft, ReadResult
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping

@@ -10,7 +10,7 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from typing import Protocol
 
-from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.forward import draft_behind, take_results
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence

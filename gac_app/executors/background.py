@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError

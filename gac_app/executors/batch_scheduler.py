@@ -13,7 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 
-from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import draft_behind, read_chunk, take_results
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_costs import BatchCosts

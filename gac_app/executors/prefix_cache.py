@@ -12,7 +12,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
-from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common

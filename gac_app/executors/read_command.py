@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
 from gac_app.models.base import Read, Sequence
 

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler

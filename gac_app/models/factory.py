@@ -51,7 +51,7 @@ def load_model(
         model = _gguf_model(member, files, num_threads, cache_dir)
         if model is not None:
             return model
-    from gac_app.models.hf.loading import load
+    from gac_app.models.hf import load
 
     return load(member, files, cache_dir, device, num_threads)
 

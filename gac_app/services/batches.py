@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gac_app.errors import BusyError, GacError, RequestError
-from gac_app.evaluation.tasks.prompts import parse_prompts
+from gac_app.evaluation.tasks import parse_prompts
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import LiveRun, RunService
 

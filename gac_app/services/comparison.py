@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gac_app.decoding.trace.events import StepTrace, TokenEvent
-from gac_app.decoding.trace.serialise import round_float
+from gac_app.decoding.trace import StepTrace, TokenEvent, round_float
 
 if TYPE_CHECKING:
     from gac_app.services.views import StreamView

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from gac_app.config import Config, Settings
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace import StepTrace
 from gac_app.errors import NotFoundError, RequestError, StorageError
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.runner import Runner

@@ -26,7 +26,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.running.runner import Progress
+    from gac_app.evaluation.running import Progress
 
 __all__ = ["MIN_QUESTIONS", "OWN", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
 

@@ -12,10 +12,8 @@ from itertools import combinations
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.arena.style import style_of
-from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task
 from gac_app.services.battle_records import side_record
 from gac_app.storage import NewBattle, NewJudgement
 

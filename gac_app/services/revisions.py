@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_NEW_TOKENS, Settings
-from gac_app.decoding.trace.events import FinishReason
+from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
 from gac_app.services.live_runs import owner_of
 from gac_app.services.views import LiveRun, LiveStream, Origin, RunView, StreamView, is_over
@@ -51,7 +51,7 @@ class Revisions:
 
     def extend(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """Go on with the answers that ended at their limit of tokens, for as many again; others are taken over."""
-        from gac_app.decoding.loop.session import Branch
+        from gac_app.decoding.loop import Branch
 
         with self._service.changing(visitor_key):
             parent = self._parent(visitor_key, run_id)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status

@@ -160,7 +160,7 @@ class RunService:
             position: of the ensemble's token to be replaced.
             token_id: one of the alternatives that the step's trace lists.
         """
-        from gac_app.decoding.loop.session import Branch
+        from gac_app.decoding.loop import Branch
 
         ensemble = self.ready_ensemble()
         with self.changing(visitor_key):

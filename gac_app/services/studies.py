@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, parse_questions
-from gac_app.evaluation.tasks.task import Task, asked, load_task
+from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain, load_task, parse_questions
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.running.runner import Progress
+    from gac_app.evaluation.running import Progress
     from gac_app.evaluation.studies.evaluator import Evaluator
     from gac_app.evaluation.studies.result import StudyResult
 
@@ -93,7 +92,7 @@ def carry_out(
 
 
 def _benchmark(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running.systems import default_systems
+    from gac_app.evaluation.running import default_systems
     from gac_app.evaluation.studies.benchmark import run_benchmark
 
     return run_benchmark(ask, sample, default_systems(ask.ensemble.config))
@@ -118,14 +117,14 @@ def _members(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> Stu
 
 
 def _calibration(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running.systems import alone_and_every_step
+    from gac_app.evaluation.running import alone_and_every_step
     from gac_app.evaluation.studies.calibration import run_calibration
 
     return run_calibration(ask, sample, alone_and_every_step(ask.ensemble.config))
 
 
 def _snowball(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running.systems import with_whole_answers
+    from gac_app.evaluation.running import with_whole_answers
     from gac_app.evaluation.studies.snowballing import run_snowball
 
     return run_snowball(ask, chosen.questions, sample, with_whole_answers(ask.ensemble.config), "word")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.storage.records import ENSEMBLE as ENSEMBLE
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
@@ -18,7 +18,7 @@ from gac_app.storage.text import clean_text
 from gac_app.storage.traces import LazySequence, StoredEvents
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
-    from gac_app.decoding.loop.session import Branch, DecodingSession
+    from gac_app.decoding.loop import Branch, DecodingSession
 
 WAITING = "waiting"
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)

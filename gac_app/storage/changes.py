@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.decoding.trace.serialise import usage_to_json
+from gac_app.decoding.trace import usage_to_json
 from gac_app.errors import NotFoundError
 from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, owned
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from gac_app.decoding.trace.serialise import token_from_json
+from gac_app.decoding.trace import token_from_json
 from gac_app.errors import RequestError
 from gac_app.storage.changes import imported_visitor
 from gac_app.storage.records import RunStatus

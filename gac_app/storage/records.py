@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.models.message import Message
 
 

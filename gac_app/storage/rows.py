@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gac_app.decoding.trace.events import FinishReason, TokenEvent
-from gac_app.decoding.trace.serialise import usage_from_json
+from gac_app.decoding.trace import FinishReason, TokenEvent, usage_from_json
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.sealing import damage_named, seal, unseal, unseal_json
 from gac_app.storage.tables import Answer, Run

@@ -15,8 +15,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TypeVar, overload
 
-from gac_app.decoding.trace.events import TokenEvent
-from gac_app.decoding.trace.serialise import Json, token_from_json, token_to_json
+from gac_app.decoding.trace import Json, TokenEvent, token_from_json, token_to_json
 from gac_app.storage.sealing import damage_named
 
 T = TypeVar("T")

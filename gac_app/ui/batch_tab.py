@@ -9,7 +9,7 @@ import gradio as gr
 
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
-from gac_app.evaluation.tasks.prompts import MAX_PROMPTS_CHARS
+from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
 from gac_app.services.batches import MAX_PROMPTS
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.assets import markup_of, script_of

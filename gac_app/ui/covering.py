@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace import StepTrace
 from gac_app.ui.spelling import label_of
 
 _MAX_CHARACTER_BYTES = 4  # of UTF-8

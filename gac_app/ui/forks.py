@@ -6,7 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from gac_app.decoding.trace.events import Event, FinishedEvent
+from gac_app.decoding.trace import Event, FinishedEvent
 
 
 class GrowingText:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
 from gac_app.services.views import ENSEMBLE, LiveRun, is_over
 from gac_app.ui.forks import Fork, GrowingText

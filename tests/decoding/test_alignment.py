@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import contested, merge
+from gac_app.decoding.alignment.contested import contested_ranges, merge
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.member_step import ComputedStep, MemberStep
@@ -53,7 +53,7 @@ def member_step(
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
     expected = {"one": member_step(SPACES, one), "other": member_step(SPACES, other)}
-    return [SPACES.tokens[ids.start] for ids in contested(expected, weights, SPACES)]
+    return [SPACES.tokens[ids.start] for ids in contested_ranges(expected, weights, SPACES)]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_contested_token_takes_what_begins_with_it() -> None:
     one = {b"   ": 0.9, b"x": 0.1}
     other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
     expected = {"one": member_step(SPACES, one), "other": member_step(SPACES, other)}
-    ranges = contested(expected, EQUAL, SPACES)
+    ranges = contested_ranges(expected, EQUAL, SPACES)
     mixed_U = weighted_mean(
         {name: merge(e.distribution.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL
     )
@@ -110,7 +110,7 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
     expected = {f"m{i}": e for i, e in enumerate(member_steps)}
     rest = (1 - share) / (len(expected) - 1)
     weights = {name: share if name == "m0" else rest for name in expected}
-    ranges = contested(expected, weights, NESTED)
+    ranges = contested_ranges(expected, weights, NESTED)
     for ids, following in pairwise(ranges):
         assert ids.stop <= following.start
     for ids in ranges:

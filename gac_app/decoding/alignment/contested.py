@@ -19,8 +19,7 @@ from collections.abc import Sequence as SequenceOf
 
 import torch
 
-from gac_app.decoding.distribution.member_step import MemberStep
-from gac_app.decoding.distribution.token_distribution import Cut, TokenDistribution
+from gac_app.decoding.distribution import Cut, MemberStep, TokenDistribution
 from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
@@ -31,7 +30,7 @@ _ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not 
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
 
 
-def contested(
+def contested_ranges(
     member_steps: Mapping[str, MemberStep], weights: Mapping[str, float], union: UnionVocabulary
 ) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
@@ -47,7 +46,7 @@ def contested(
 
 
 def prepare(member_step: MemberStep, union: UnionVocabulary) -> None:
-    """Let a distribution know what `contested` will ask of it, as far as that is known before the others are there."""
+    """Compute what `contested_ranges` will ask of a distribution, as far as one member's step tells."""
     member_step.distribution.cuts(_beginnings([member_step], union))
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten

@@ -10,10 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gac_app.decoding.distribution.member_step import LazyStep, MemberStep
-from gac_app.decoding.distribution.read_result import Draft, MayDraft, ReadResult
+from gac_app.decoding.distribution import Draft, LazyStep, MayDraft, MemberStep, ReadResult
 from gac_app.decoding.member import Member
-from gac_app.decoding.trace.events import MemberUsage
+from gac_app.decoding.trace import MemberUsage
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 

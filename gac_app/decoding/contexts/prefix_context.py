@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment.covers import Boundary, Covers
+from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.member_step import ComputedStep, MemberStep
-from gac_app.decoding.distribution.read_result import Draft, MayDraft, ReadResult
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import ComputedStep, Draft, MayDraft, MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.models.base import Sequence, num_common
 

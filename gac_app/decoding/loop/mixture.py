@@ -13,10 +13,8 @@ from functools import cached_property
 
 import torch
 
-from gac_app.decoding.alignment.contested import merge
-from gac_app.decoding.distribution.member_step import MemberStep
-from gac_app.decoding.distribution.ranking import argmax, rank_of, top_k_knowing
-from gac_app.decoding.distribution.top_k_bounds import TopKBounds
+from gac_app.decoding.alignment import merge
+from gac_app.decoding.distribution import MemberStep, TopKBounds, argmax, rank_of, top_k_knowing
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.shipped.averaging import Mean
 

@@ -13,15 +13,15 @@ from itertools import islice
 
 import torch
 
-from gac_app.decoding.alignment.contested import begun, contested, ends_there, goes_on, prepare
+from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
 from gac_app.decoding.contexts.context import MemberContext, SessionStopped
-from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace import StepTrace
 
 _LIKELY = 0.01  # probability from which one of the gate's top tokens is a likely next piece
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
@@ -179,7 +179,9 @@ class Stepper:
     def _combine(self, asked: dict[str, MemberStep], gate: GateDecision) -> Mixture:
         member_steps = asked if gate.is_open else dict(islice(asked.items(), 1))
         shares = self._rules.shares({name: member_step.distribution for name, member_step in member_steps.items()})
-        ranges = contested(member_steps, shares, self._union) if self._is_aligned and len(member_steps) > 1 else []
+        ranges = (
+            contested_ranges(member_steps, shares, self._union) if self._is_aligned and len(member_steps) > 1 else []
+        )
         return Mixture(member_steps, shares, self._rules.combiner, ranges)
 
     def _inside(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gac_app.decoding.loop.mixture import Mixture
-from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.vocab.union import UnionVocabulary
 
 TOP_K = 8  # tokens shown of a distribution

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.contracts import Seen, WeightRule
 from gac_app.errors import RuleError
 

@@ -24,7 +24,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView

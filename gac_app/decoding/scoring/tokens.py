@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView

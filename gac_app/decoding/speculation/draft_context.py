@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution.member_step import ComputedStep, MemberStep
-from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.distribution import ComputedStep, MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.models.base import Sequence

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
 from gac_app.decoding.contexts.context import Look, MemberContext, gather
-from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution import MemberStep
 from gac_app.errors import MemberError
 
 Gathered = tuple[dict[str, MemberStep], list[MemberError]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution import MemberStep
 
 
 class DraftingContext(MemberContext):

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gac_app.decoding.contexts.context import Look, MemberContext, gather
-from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.drafting_context import DraftingContext

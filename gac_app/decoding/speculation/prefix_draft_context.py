@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
+from gac_app.decoding.alignment import Boundary, Covers, whole_characters
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.member_step import MemberStep
-from gac_app.decoding.distribution.read_result import ReadResult
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.models.base import Sequence

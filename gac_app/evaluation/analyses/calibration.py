@@ -9,10 +9,8 @@ from typing import Any
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.metrics.calibration import Calibration, ScoredChoices, calibration_of
 from gac_app.evaluation.metrics.calibration_temperature import TemperatureScaling, scale_temperature
-from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task
 
 MIN_QUESTIONS = 2  # one to fit a temperature on, one to check it on
 

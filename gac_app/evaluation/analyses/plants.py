@@ -18,9 +18,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.tasks.matching import normalised
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task, normalised
 
 Plant = Literal["word", "sentence"]
 

@@ -17,11 +17,8 @@ from typing import Any
 
 from gac_app.evaluation.analyses.plants import Plant
 from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.matching import extracted, is_right, normalised
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
 # Places of words in an answer, from 1; from first to last.
 PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))

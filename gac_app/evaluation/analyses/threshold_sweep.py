@@ -15,9 +15,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.pareto import pareto_front
-from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System, parse_system
+from gac_app.evaluation.running import Answer, System, SystemReport, parse_system, summarise
 
 EVERY_STEP = "every-step"
 ENOUGH_QUESTIONS = 30  # of fewer, nearly anything lies within every step's interval

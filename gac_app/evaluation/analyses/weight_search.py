@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.simplex import Point, simplex_grid
-from gac_app.evaluation.running.result_cache import Answer
-from gac_app.evaluation.running.systems import System, parse_system
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.running import Answer, System, parse_system
+from gac_app.evaluation.tasks import Question
 
 Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
 

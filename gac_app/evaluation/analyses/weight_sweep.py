@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import Ask, WeightSearch, even, shares, vertex
 from gac_app.evaluation.metrics.simplex import Point
-from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.systems import System, parse_system
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
+from gac_app.evaluation.tasks import Question
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import Rule
-from gac_app.evaluation.tasks.matching import Match, normalised
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Match, Question, Task, normalised
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

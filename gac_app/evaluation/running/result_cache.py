@@ -15,8 +15,7 @@ from gac_app.config import Config
 from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task
 
 _NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that no answer depends on
 _OLD_NAMES = {"prediction": "said"}  # of fields, in the names of files

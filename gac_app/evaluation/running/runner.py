@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from gac_app.evaluation.running.answering import answer
 from gac_app.evaluation.running.result_cache import Answer, ResultCache
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

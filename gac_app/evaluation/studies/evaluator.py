@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
-from gac_app.evaluation.running.runner import Progress, evaluate
-from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.running import Answer, Progress, ResultCache, System, evaluate, result_cache_path
 from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -10,7 +10,7 @@ from gac_app.evaluation.analyses.member_scaling import ScalingReport, judge_scal
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best member")
 

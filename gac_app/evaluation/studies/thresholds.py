@@ -9,7 +9,7 @@ from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.threshold_plot import threshold_plots
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _COLUMNS = ("system", "accuracy (95 %)", "ensembled", "ms/token", "s/answer", "vs every step", "Pareto front of")

@@ -9,7 +9,7 @@ from gac_app.evaluation.analyses.weight_sweep import WeightReport, sweep_weights
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config, Settings
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.systems import System, parse_system
+from gac_app.evaluation.running import System, parse_system
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, measure
 from gac_app.evaluation.suites.answers import Answer, answer
 from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.scoring.tokens import Score
+    from gac_app.decoding.scoring import Score
 
 _ENSEMBLES = ("every-step+paper", "every-step+prefix", "every-step+paper+posterior", "every-step+prefix+posterior")
 _GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "stop": ()}

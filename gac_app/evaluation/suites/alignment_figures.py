@@ -13,7 +13,7 @@ from gac_app.evaluation.suites.parsing import PARSERS, PARSERS_BEFORE_FENCE
 from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
 
 if TYPE_CHECKING:
-    from gac_app.decoding.scoring.tokens import Score
+    from gac_app.decoding.scoring import Score
 
 # Figure -> what it says. All are shares but for the last two, in bits per byte, where less is better.
 FIGURES = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError
 
 if TYPE_CHECKING:

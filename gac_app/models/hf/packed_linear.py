@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gac_app.models.hardware.devices import main_memory_bytes
+from gac_app.models.hardware import main_memory_bytes
 
 _PACKED_FOR_ROWS = 8  # packed for one row alone, several take twice the time
 _MIN_WEIGHTS = 2**18  # of a matrix; smaller ones stay in the cache, where there is nothing to gain

@@ -17,7 +17,7 @@ import torch
 
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.base import Read, Sequence
-from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.hardware import in_large_pages
 from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
 from gac_app.models.llama_cpp.library import load_weights
 

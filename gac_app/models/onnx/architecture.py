@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 
-from gac_app.models.gguf.blocks import Blocks, blocks_of
-from gac_app.models.gguf.reading import Unsuited, read_gguf
+from gac_app.models.gguf import Blocks, Unsuited, blocks_of, read_gguf
 from gac_app.models.onnx.layout import Layout
 
 _LOCAL_BASE = 10_000.0  # of rotary embeddings in Gemma 3's layers that see a window

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gac_app.models.gguf.blocks import Blocks
+from gac_app.models.gguf import Blocks
 
 ORT_DOMAIN = "com.microsoft"  # of onnxruntime's own operators
 SMALL_BYTES = 1024  # of constants that stay in the graph's own file

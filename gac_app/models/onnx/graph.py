@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gac_app.models.gguf.blocks import Blocks, together
+from gac_app.models.gguf import Blocks, together
 from gac_app.models.onnx.architecture import Architecture, architecture_of
 from gac_app.models.onnx.builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBuilder
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE

@@ -16,7 +16,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.hardware import in_large_pages
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.memory import EmbeddingRows, give_back, zeros
 

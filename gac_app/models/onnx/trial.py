@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layers import FloatArray
