@@ -7,11 +7,11 @@ from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
-_END = 256  # behind the 256 bytes
+_END = 256  # after the 256 bytes
 
 
 class EchoModel(Model):
-    """After `ab...a` it expects `b`: what stood behind the last place that was like this one."""
+    """After `ab...a` it expects `b`: what followed the last place like this one."""
 
     engine = "echo"
     chat_stop_strings = ()

@@ -27,7 +27,7 @@ def take_results(
     On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
 
     Args:
-        may_draft: per read; None = its member drafts nothing behind it.
+        may_draft: per read; None = its member drafts nothing after it.
 
     Raises:
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
@@ -74,10 +74,10 @@ def _check(model: Model, result: ReadResult) -> None:
         raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
 
 
-def draft_behind(
+def draft_after(
     result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
 ) -> Draft | None:
-    """The pass that a member begins by itself behind a read, its ids put behind the sequence; None = it does not."""
+    """The read that a member begins by itself after another; its ids are appended to the sequence. None = no read."""
     if may_draft is None or not may_draft.is_on:
         return None
     ids = mapping.feed(result.last_argmax)

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
-from gac_app.decoding.forward import draft_behind, take_results
+from gac_app.decoding.forward import draft_after, take_results
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
@@ -171,7 +171,7 @@ class InlineMember(ModelMember):
         except MemberError as error:
             future.set_exception(error)
             return
-        result.draft = draft_behind(result, read.sequence, may_draft, self._mapping)
+        result.draft = draft_after(result, read.sequence, may_draft, self._mapping)
         if result.draft:
             self._carry_out(Read(read.sequence), result.draft.may_draft, result.draft.future)
         future.set_result(result)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.decoding.forward import draft_behind, read_chunk, take_results
+from gac_app.decoding.forward import draft_after, read_chunk, take_results
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
@@ -260,7 +260,7 @@ class BatchScheduler:
 
     def _deliver(self, command: ReadCommand, length: int, result: ReadResult) -> None:
         self.prefix_cache.note(command.sequence, length, result)
-        result.draft = draft_behind(result, command.sequence, command.may_draft, self._mapping)
+        result.draft = draft_after(result, command.sequence, command.may_draft, self._mapping)
         if draft := result.draft:
             self.add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft, command.is_background))
         command.future.set_result(_whole(command, result))

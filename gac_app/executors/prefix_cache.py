@@ -129,7 +129,7 @@ class PrefixCache:
         if isinstance(sequence, NamespacedSequence):
             self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # which nothing is read behind
+                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # after which nothing is read
 
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""

@@ -42,7 +42,7 @@ class QuietLog(logging.Filter):
 
 
 def _take_words(record: logging.LogRecord) -> None:
-    if record.name == "asyncio":  # it shows the task, with its exception, behind the first line
+    if record.name == "asyncio":  # it shows the task, with its exception, after the first line
         record.msg, record.args = record.getMessage().partition("\n")[0], None
     if record.exc_info and record.exc_info[1] is not None:
         record.msg, record.args = f"{record.getMessage().strip()}: {place_of(record.exc_info[1])}", None

@@ -15,7 +15,7 @@ OVERDUE_S = 10.0  # after which a run makes room for one more, where there is so
 
 
 class RunQueue:
-    """At most `max_running` runs at once, at most `max_waiting` behind them, in the order of `Turns`.
+    """At most `max_running` runs at once, and at most `max_waiting` wait, in the order of `Turns`.
 
     While others are there, nobody takes the last free place besides all others. Where the queue is full, who waits with
     most gives way.

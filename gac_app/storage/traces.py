@@ -24,7 +24,7 @@ _MARK = b"GAC2"  # zlib's own begin with an x
 _STEPS = 32  # of a part
 _HEAD_BYTES = 8  # mark, number of steps
 
-# One part is unpacked at a time, however many visitors look, and behind each part as long is waited as it took: the
+# One part is unpacked at a time, however many visitors look, and each part is followed by a wait as long as it took: the
 # threads that decode have at least half of the interpreter.
 _turn = threading.Lock()
 

@@ -54,7 +54,7 @@ class VocabMapping:
         self._lends_control = bool(len(self._control_V))
         self._lacking = np.flatnonzero(~self._has_U)
         # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them. What has no
-        # place of its own there goes to one behind the last.
+        # place of its own there goes to one after the last.
         self._is_small = 3 * len(vocabulary) < len(union)
         place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
         place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)

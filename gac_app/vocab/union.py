@@ -86,7 +86,7 @@ class UnionVocabulary:
         stem = prefix.rstrip(b"\xff")
         if not stem:
             return range(start, len(self.tokens))
-        after = stem[:-1] + bytes([stem[-1] + 1])  # the first string behind all that begin with the prefix
+        after = stem[:-1] + bytes([stem[-1] + 1])  # the first string after all that begin with the prefix
         return range(start, bisect_left(self.tokens, after, lo=start))
 
     def longest(self, text: bytes) -> int:

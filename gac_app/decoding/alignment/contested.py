@@ -4,7 +4,7 @@
 says whole (three spaces and four, the first byte of a character and the character), their probabilities compete, though
 the members agree.
 
-`prefix`: a union token is *contested* where one member's tokens end behind it while another's go on. It takes the
+`prefix`: a union token is *contested* where one member's tokens end after it while another's go on. It takes the
 probability of everything that begins with it, so that such members add up; those that go on stay inside their token
 (`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
 probabilities sum to 1.
@@ -74,12 +74,12 @@ def goes_on(distribution: TokenDistribution, ids: range) -> bool:
 
 
 def ends_there(distribution: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
-    """Whether a member's token surely ends behind this one, of which it gave `begun_with_it` to the beginning."""
+    """Whether a member's token surely ends with this one, of which it gave `begun_with_it` to the beginning."""
     return distribution.ends_at(token_id) >= _ENDS * begun_with_it
 
 
 def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
-    """Given by member what ends behind a beginning, and what goes by there."""
+    """Given each member's cut: what ends with a beginning, and all that begins with it."""
     if all(ends >= _ENDS * begun_with_it for ends, begun_with_it in cuts):  # mostly
         return False
     voices = [weight * begun_with_it for (_, begun_with_it), weight in zip(cuts, weights, strict=True)]

@@ -1,9 +1,9 @@
 """A member as a distribution over byte strings, whatever pieces its tokens cut them into.
 
 The bytes written so far may have been cut by another member's tokens. This member then has several *covers* of them:
-its own tokens up to a *boundary*, and one longer token that begins with what stands behind that boundary and goes on
+its own tokens up to a *boundary*, and one longer token that begins with what follows that boundary and goes on
 beyond the end. With the boundaries b_j, their weights w_j (the probability of having come to them, given the bytes),
-and r_j the bytes behind b_j, the next piece u after the bytes has
+and r_j the bytes after b_j, the next piece u after the bytes has
 
     q(u) = w_end p_end(u) + sum_j w_j p_j(r_j + u)
 
@@ -169,20 +169,20 @@ class Covers:
 
     def spelling(self, piece: bytes) -> tuple[Boundary, tuple[int, ...], bytes]:
         """How the member would be taken on by `piece`: from which boundary, by which ids, and what is then left over of
-        `piece` because it is no whole character. Without a piece: nothing behind the last boundary.
+        `piece` because it is no whole character. Without a piece: nothing after the last boundary.
         """
         if not piece:
             return self.last, (), b""
         base = self.likeliest
-        text = self._behind(base) + piece
+        text = self._rest(base) + piece
         whole = whole_characters(text)
         return base, self._mapping.spell(whole), text[len(whole) :]
 
     def fits(self, missed: bytes, max_ids: int) -> bool:
-        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` behind the prompt."""
+        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` after the prompt."""
         if not missed:
             return self.last.num_ids <= max_ids
-        text, room = self._behind(self.likeliest) + missed, max_ids - self.likeliest.num_ids
+        text, room = self._rest(self.likeliest) + missed, max_ids - self.likeliest.num_ids
         if len(text) <= room:
             return True  # at most an id a byte
         whole = whole_characters(text)
@@ -234,7 +234,7 @@ class Covers:
 
     def _prob_to_end(self, cover: Cover) -> float:
         """Weight of the one that ends with the text."""
-        token_id = self._union.ids.get(self._behind(cover.boundary))
+        token_id = self._union.ids.get(self._rest(cover.boundary))
         return 0.0 if token_id is None else cover.weight * cover.known_distribution.prob_of(token_id)
 
     def _prob_beyond(self, cover: Cover) -> float:
@@ -258,19 +258,19 @@ class Covers:
             if len(self._union.tokens[token_id]) < len(rest):
                 partial_ids[token_id] = partial_ids.get(token_id, 0.0) + prob
 
-    def _behind(self, boundary: Boundary) -> bytes:
+    def _rest(self, boundary: Boundary) -> bytes:
         return bytes(self.text[boundary.end :])
 
     def _longer(self, boundary: Boundary) -> range:
-        """Ids of the tokens that begin with the bytes behind `boundary` and are longer."""
-        behind = self._behind(boundary)
-        ids = self._union.extensions(behind)
-        return ids[1:] if ids and self._union.tokens[ids.start] == behind else ids
+        """Ids of the tokens that begin with the bytes after `boundary` and are longer."""
+        rest = self._rest(boundary)
+        ids = self._union.extensions(rest)
+        return ids[1:] if ids and self._union.tokens[ids.start] == rest else ids
 
     def _child(self, boundary: Boundary) -> Boundary:
-        behind = self._behind(boundary)
-        token_id = self._union.ids.get(behind)
-        ids = self._mapping.spell(behind) if token_id is None else self._mapping.feed(token_id)
+        rest = self._rest(boundary)
+        token_id = self._union.ids.get(rest)
+        ids = self._mapping.spell(rest) if token_id is None else self._mapping.feed(token_id)
         return Boundary(boundary, ids, len(self.text))
 
     def _settle(self, boundary: Boundary) -> Boundary:

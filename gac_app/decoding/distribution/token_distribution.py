@@ -105,7 +105,7 @@ class TokenDistribution:
         return rank_of(token_id, self.probs_U)
 
     def ends_at(self, token_id: int) -> float:
-        """Probability that the member's own next boundary is right behind this token."""
+        """Probability that the member's own next boundary is right after this token."""
         return self.prob_of(token_id) - self.partial_ids.get(token_id, 0.0)
 
     def cuts(self, ranges: SequenceOf[range]) -> list[Cut]:

@@ -69,7 +69,7 @@ class StepWeights:
 
         Args:
             log_probs: what each member gave to the piece chosen; empty where one decided alone.
-            is_shared: whether the members share the boundary behind the piece.
+            is_shared: whether the members share the boundary after the piece.
         """
         if memory := self._rule.memory:
             if not log_probs:

@@ -42,7 +42,7 @@ class TextProbs:
 
     Attributes:
         log_probs: of its first i bytes, by i from 0 on.
-        log_ends: of its first i bytes with a token's end behind them.
+        log_ends: of its first i bytes with a token's end after them.
         views: what the gate sees, by the place at which one of the member's tokens begins.
     """
 
@@ -62,7 +62,7 @@ class TextProbs:
 def read_text(
     member: Member, sequence: Sequence, text: bytes, gate: Gate | None = None, timeout_s: float | None = None
 ) -> TextProbs:
-    """Read `text` behind what `sequence` holds, of which the last id at least is uncomputed.
+    """Read `text` after what `sequence` holds, whose last id at least is uncomputed.
 
     Args:
         gate: the ensemble's; None = there is none.

@@ -50,7 +50,7 @@ class StepTrace:
     is_ensembled: bool  # several members took part
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
-    # Members that do not read the token as it is -> the pieces they read behind their last boundary: several, more
+    # Members that do not read the token as it is -> the pieces they read after their last boundary: several, more
     # bytes than the token's where it is read as part of a longer one now, none inside a token that is not complete.
     spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()  # members lost so far to failures

@@ -22,7 +22,7 @@ from gac_app.evaluation.tasks import Question, Task, normalised
 
 Plant = Literal["word", "sentence"]
 
-_RESULT = re.compile(r"(?<==)\s*\$?(\d+)(?![\d,.]*\d)")  # "= 24": a whole number behind an equals sign
+_RESULT = re.compile(r"(?<==)\s*\$?(\d+)(?![\d,.]*\d)")  # "= 24": a whole number after an equals sign
 _NUMBER = re.compile(r"(?<![\d.,])(\d+)(?![\d,.]*\d)")
 _ARTICLES = ("a", "an", "the")
 _MAX_WORDS = 6  # of an answer that is planted

@@ -2,7 +2,7 @@
 
 Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see `plants`), the
 same for all. That beginning stands for an early error; ensembles of whole answers choose among answers that all begin
-with it. Right is judged alike in both, by what was written behind the prompt or the plant: where answers are a few
+with it. Right is judged alike in both, by what was written after the prompt or the plant: where answers are a few
 words, whether one of the accepted answers stands in it; else by the task's own rule. A system *recovers* where it was
 right without the plant and is so in spite of it. How far the error *spreads* is told by what is left of the answer that
 the system gave without it, by the place in that answer: an error soon corrected leaves the later words standing.
@@ -131,7 +131,7 @@ def judge_snowball(
 
 
 def is_said(task: Task, question: Question, text: str) -> bool:
-    """Whether `text`, written behind a prompt or a plant, comes to the right answer; see the module's docstring.
+    """Whether `text`, written after a prompt or a plant, comes to the right answer; see the module's docstring.
 
     Example: of "nq", accepted "Paris": " Warsaw? No, Paris." -> True
     """

@@ -86,7 +86,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Per (text,): its log-likelihood from the beginning of a document on, in nats.
 
-        A text longer than a context is cut into windows of half of one, each read behind the half before it.
+        A text longer than a context is cut into windows of half of one, each read after the half before it.
         """
         texts = [request.args[0] for request in requests]
         return self._given(list(zip(requests, self._map(self._roll, texts), strict=True)), "loglikelihood_rolling")

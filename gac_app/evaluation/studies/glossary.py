@@ -50,7 +50,7 @@ def explained(result: StudyResult) -> dict[str, str]:
 
 
 def _is_in(name: str, column: str) -> bool:
-    """Whether a column is of that name, whatever stands behind a space, a comma or a bracket."""
+    """Whether a column has that name, whatever follows a space, a comma or a bracket."""
     plain = column.removesuffix(" (95 %)")
     return (
         plain == name

@@ -18,7 +18,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was written behind `prompt`.
+    """What was written after `prompt`.
 
     Attributes:
         content: the bytes of all tokens.

@@ -47,6 +47,6 @@ class _Reader(GGUFReader):  # type: ignore[misc]
         data = memoryview(self.data)
         for _ in range(length):
             if start >= len(data):
-                raise ValueError("a list goes on behind the end of the file")
+                raise ValueError("a list goes on past the end of the file")
             start += 8 + int.from_bytes(data[start : start + 8], "little")
         return start

@@ -27,7 +27,7 @@ ATTENTION = "gac_packed"  # the name under which transformers knows this attenti
 
 @dataclass(slots=True)
 class Stretch:
-    """The positions `start` to `end` of a pass: ids that stand behind what `cache` holds of their sequence.
+    """The positions `start` to `end` of a pass: ids that follow what `cache` holds of their sequence.
 
     Attributes:
         length: positions of the sequence once these are read.

@@ -13,7 +13,7 @@ _SPARE_POSITIONS = 64
 class KeyValueCache:
     """What attention layers have seen of one sequence: the first `length` positions, all of them, in every layer.
 
-    Layers write behind `length`, and what they wrote counts once the pass that they belong to has raised it. So a
+    Layers write after `length`, and what they wrote counts once the pass that they belong to has raised it. So a
     rewind is a smaller number, and a pass that broke midway leaves nothing behind. What slid out of a window stays,
     without which there is no rewind. Buffers grow by a quarter, so that a step copies nothing but its own position.
     """

@@ -33,7 +33,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Ids to read behind what is in `cache`, and after how many of the last of them logits are wanted."""
+    """Ids to read after what is in `cache`, and for how many of the last of them logits are wanted."""
 
     cache: Any
     ids: list[int]

@@ -47,7 +47,7 @@ class LlamaCppTokenizer:
         return self.with_bos(ids if is_faithful else self(text))
 
     def with_bos(self, ids: list[int]) -> list[int]:
-        """`ids` behind a BOS where the model wants one."""
+        """`ids` after a BOS where the model wants one."""
         bos = self._lib.llama_vocab_bos(self._vocab)
         wants_bos = self._lib.llama_vocab_get_add_bos(self._vocab) and bos >= 0
         return [bos, *ids] if wants_bos and ids[:1] != [bos] else ids
@@ -102,7 +102,7 @@ class LlamaCppTokenizer:
 
     @cached_property
     def _space_and_guard(self) -> list[int]:
-        """The ids to cut off behind which a text stands untouched; none where the model puts no space first."""
+        """The ids to cut off, after which a text stands untouched; none where the model puts no space first."""
         ids = self._tokenize(_GUARD, recognise_control=False)
         return ids if self.vocabulary.decode(ids) == b" " + _GUARD.encode() else []
 

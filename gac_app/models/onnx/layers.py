@@ -149,7 +149,7 @@ class OnnxLayers:
         return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
 
     def _num_places(self, spans: list[Span]) -> int:
-        """Of each sequence in attention. What fills those behind its ids is written over by what comes next."""
+        """Of each sequence in attention. What fills those after its ids is overwritten by what comes next."""
         least = _LEAST_PLACES
         if self.layout.head_width > _HALVED_WIDTH:
             least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(span.start for span in spans))

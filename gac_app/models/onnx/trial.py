@@ -31,13 +31,13 @@ _TEXT = (  # by whose logits models are compared: random ids would have anybody'
     "people there what they live on is told of three things: the mill, the market on Thursdays, and the old school."
 )
 _FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids read at once: long and short reads at the beginning,
-_BEHIND = (40, 1, 22, 1)  # and both where layers with a window no longer see the beginning
+_LAST = (40, 1, 22, 1)  # and both where layers with a window no longer see the beginning
 _OTHER = 0.06  # logits further apart are another model's (see `distance`)
 _INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts: of what comes before, of the rest
 _LEAST_LENGTH = 512  # of a context in which that is tried
 _ROUNDS, _STEPS = 6, 3  # of timing; the fastest round counts: what else the machine does only adds to it
 _SIZES = (1, 2, 4)  # steps in a pass
-_PROMPT_IDS = 100  # behind which they are timed
+_PROMPT_IDS = 100  # after which they are timed
 _SLOWER = 1.05  # what a pass of one step may take of what it took
 _SLOWER_INVARIANT = 1.25  # the same, where answers do not depend on what else runs: with llama.cpp they do
 
@@ -86,7 +86,7 @@ def distance(one_NV: FloatArray, other_NV: FloatArray) -> float:
 
 
 def _num_compared(window: int) -> int:
-    return sum(_FIRST + _SHORT) + window + sum(_BEHIND)
+    return sum(_FIRST + _SHORT) + window + sum(_LAST)
 
 
 def _text_ids(model: Model, num_ids: int) -> list[int]:
@@ -99,16 +99,16 @@ def _text_ids(model: Model, num_ids: int) -> list[int]:
 
 
 def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
-    """Of the first ids read at once, of short reads behind them, and of the last ids."""
+    """Of the first ids read at once, of short reads after them, and of the last ids."""
     sequence = model.new_sequence()
     first, short = (_read(model, sequence, cuts, ids) for cuts in (_FIRST, _SHORT))
-    num_between = len(ids) - sum(_BEHIND) - len(sequence.ids)
+    num_between = len(ids) - sum(_LAST) - len(sequence.ids)
     if num_between > 0:
         sequence.extend(ids[len(sequence.ids) :][:num_between])
         model.read([Read(sequence)])
-    behind = _read(model, sequence, _BEHIND, ids)
+    last = _read(model, sequence, _LAST, ids)
     model.free(sequence)
-    return [first, short, behind]
+    return [first, short, last]
 
 
 def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
@@ -132,7 +132,7 @@ def _logits(model: Model, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
 
 
 def is_chunk_invariant(model: Model) -> bool:
-    """Whether it shows, in the last bits, how a sequence's ids are cut into passes: short and long behind others."""
+    """Whether it shows, in the last bits, how a sequence's ids are cut into passes: short and long after others."""
     for before, rest in _INVARIANT:
         ids = _random_ids(model, sum(before) + sum(rest))
         cut, whole = (_logits(model, cuts, ids)[sum(before) :] for cuts in ((*before, *rest), (len(ids),)))

@@ -35,9 +35,7 @@ class HubSource:
         """Raises ModelLoadError where `source` has another form or a path that leaves the repository."""
         match = _SOURCE.fullmatch(source)
         if match is None:
-            raise ModelLoadError(
-                f"{source}: expected hub:organisation/name, with @revision and #file behind it if wanted"
-            )
+            raise ModelLoadError(f"{source}: expected hub:organisation/name, optionally with @revision and #file")
         path = inner_path(source, match["path"]) if match["path"] else None
         return cls(source, match["repo"], match["revision"], path)
 
