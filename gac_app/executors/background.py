@@ -1,4 +1,4 @@
-"""Members for studies: their forward passes wait while runs decode, and end when the study is stopped."""
+"""Members for studies: their forward passes wait while runs decode, and fail once the study is stopped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class BackgroundMember(ModelMember):
         self._member.drop_background()
 
     def close(self) -> None:
-        """The model is the runs'."""
+        """Nothing to release: the model belongs to the runs."""
 
 
 def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:

@@ -2,7 +2,7 @@
 
 Each round batches the pending steps, as far as that pays, and then computes one chunk of one prefill. So a step waits
 for at most one chunk of another visitor's prompt. Background reads wait while other sequences are in use, but get one
-forward pass every few seconds, so that they end.
+forward pass every few seconds, so that they finish.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
-_WAIT_SHARE = 0.5  # of the time that a larger batch saves, to be spent on waiting for it
+_WAIT_SHARE = 0.5  # of the time that a larger batch saves, that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
 BACKGROUND_S = 5.0  # between two background rounds while other sequences are in use
 
@@ -101,7 +101,7 @@ class BatchScheduler:
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
-        """The sequence is no longer wanted: its pending steps are still computed, its prefill is not."""
+        """A session has dropped the sequence. Its pending steps are still computed, its prefill is not."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
         self._refuse([command for command in (*self._asked, *self._prefilling) if command.sequence is sequence])
@@ -121,7 +121,7 @@ class BatchScheduler:
     # --- which and in what order
 
     def _is_put_off(self, command: ReadCommand) -> bool:
-        """Whether it waits for a background round."""
+        """Whether a read waits for a background round."""
         return command.is_background and bool(self._in_use)
 
     def _begun(self, *, has_turn: bool) -> Iterator[ReadCommand]:

@@ -27,7 +27,7 @@ MAX_KEPT_CONTEXTS = 2  # ids of these, in full contexts: the two sequences of th
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a member keeps of ended sessions, and the most that it may. Bytes are 0 where they are not known."""
+    """What a member keeps of ended sessions, and its limits. Bytes are 0 where unknown."""
 
     num_sequences: int
     max_sequences: int
@@ -54,7 +54,9 @@ class NamespacedSequence(Sequence):
 
 
 def chat_prefix_of(model: Model) -> list[int]:
-    """The ids that every chat begins with, such as a default system message; empty where they cost little."""
+    """The ids that every chat begins with, such as a default system message; empty if they are too few to be worth
+    sharing.
+    """
     if model.device.type != "cpu":
         return []
     try:
@@ -83,7 +85,7 @@ class PrefixCache:
 
     @property
     def kept(self) -> Kept:
-        """May be read from any thread."""
+        """Callable from any thread."""
         kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
         num_ids = sum(len(sequence.held) for sequence in kept)
         limits = self._max_kept, self._max_ids
@@ -166,7 +168,7 @@ class PrefixCache:
         self._model.free(sequence)
 
     def forget(self, namespace: str) -> None:
-        """Share nothing any more from this namespace, and from those below it ("a" of "a/b")."""
+        """Stop sharing from this namespace and those below it ("a" of "a/b")."""
         for sequence in [*self._live, *self._kept]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
                 sequence.namespace = ""
@@ -175,7 +177,7 @@ class PrefixCache:
                     self._model.free(sequence)
 
     def give_up_kept(self) -> bool:
-        """Free all kept sequences; whether there was any."""
+        """Free all kept sequences. Returns whether there were any."""
         had_any = bool(self._kept)
         while self._kept:
             self._model.free(self._kept.pop())

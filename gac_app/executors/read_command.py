@@ -12,11 +12,11 @@ from gac_app.models.base import Read, Sequence
 
 @dataclass(slots=True, eq=False)
 class ReadCommand:
-    """A read and whom to tell.
+    """A read, and the future that gets its result.
 
     Attributes:
         may_draft: see `Member.read`.
-        is_background: all others come first (see `BatchScheduler`).
+        is_background: it yields to all others (see `BatchScheduler`).
         num_read, seconds: of the chunks computed so far.
     """
 

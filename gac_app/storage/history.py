@@ -1,6 +1,6 @@
 """A visitor's history: runs and conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are sealed, so that a filter opens run after run, and a search their answers too.
+Texts, modes, members and votes are sealed, so a filter has to unseal run after run, and a search their answers too.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _found(
 def _saying(
     session: Session, pairs: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], sought: str
 ) -> list[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
-    """Those in whose prompt, answers or conversation's name it stands."""
+    """Those whose prompt, answers or conversation's name contain it."""
     at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
     keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
     answers = session.execute(select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys)))
@@ -123,7 +123,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
             content = unseal_json(row.key, row.body)
             content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
     except DamagedError:
-        content = {}  # the row is listed, so that it can be deleted
+        content = {}  # listed nevertheless, so that it can be deleted
     return RunSummary(
         run_id=row.id,
         conversation_id=row.conversation_id,

@@ -1,6 +1,6 @@
 """Runs the graph of a GGUF file's layers, and keeps the caches of the sequences that it reads.
 
-Shape suffixes: see `onnx_graph`.
+Shape suffixes: see `graph`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _Kind = tuple[int, int, int]  # of a span: its slot, how many ids it has, and of
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ids to be read of one sequence, of which `start` are cached; wanted are the logits of the last `num_logits`."""
+    """Ids to read of one sequence, of which `start` are cached. The logits of the last `num_logits` are wanted."""
 
     slot: int
     start: int
@@ -52,7 +52,7 @@ class OnnxLayers:
 
     Args:
         gguf: the whole file.
-        directory: what was made of it (see `onnx_parts`).
+        directory: the files derived from it (see `parts`).
         num_threads: of one forward pass.
         num_slots: sequences held at once. Memory is taken as they grow.
         context_length: most ids per sequence, if the model was trained for so many.

@@ -1,9 +1,9 @@
-"""Whether a graph gives the logits of its GGUF file, and sooner than llama.cpp: tried in a process of its own.
+"""Tests in a process of its own whether a graph gives the logits of its GGUF file, and faster than llama.cpp.
 
     python -m gac_app.models.onnx.trial FILE DIRECTORY
 
-writes the graph and says what it brings, or ends with status 1 and says why llama.cpp had better compute the file.
-An architecture that does more than a graph knows of shows in other logits.
+writes the graph and reports what it gains, or exits with status 1 and says why llama.cpp should compute the file. If an
+architecture does more than a graph knows, the logits differ.
 
 Shape suffixes: `N` positions, `V` the vocabulary.
 """
@@ -35,7 +35,7 @@ _LAST = (40, 1, 22, 1)  # and both where layers with a window no longer see the 
 _OTHER = 0.06  # logits further apart are another model's (see `distance`)
 _INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts: of what comes before, of the rest
 _LEAST_LENGTH = 512  # of a context in which that is tried
-_ROUNDS, _STEPS = 6, 3  # of timing; the fastest round counts: what else the machine does only adds to it
+_ROUNDS, _STEPS = 6, 3  # of timing; the fastest counts, because other load only slows them
 _SIZES = (1, 2, 4)  # steps in a pass
 _PROMPT_IDS = 100  # after which they are timed
 _SLOWER = 1.05  # what a pass of one step may take of what it took
@@ -43,7 +43,7 @@ _SLOWER_INVARIANT = 1.25  # the same, where answers do not depend on what else r
 
 
 def main(gguf: Path, directory: Path) -> None:
-    """Raises Unsuited where llama.cpp had better compute the file."""
+    """Raises Unsuited where llama.cpp should compute the file."""
     write(gguf, directory)
     layout = Layout.load(directory)
     length = max(_LEAST_LENGTH, _num_compared(layout.window))
@@ -132,7 +132,7 @@ def _logits(model: Model, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
 
 
 def is_chunk_invariant(model: Model) -> bool:
-    """Whether it shows, in the last bits, how a sequence's ids are cut into passes: short and long after others."""
+    """Whether logits are the same to the bit however a sequence's ids are cut into passes."""
     for before, rest in _INVARIANT:
         ids = _random_ids(model, sum(before) + sum(rest))
         cut, whole = (_logits(model, cuts, ids)[sum(before) :] for cuts in ((*before, *rest), (len(ids),)))
@@ -142,7 +142,7 @@ def is_chunk_invariant(model: Model) -> bool:
 
 
 def is_batch_invariant(model: Model) -> bool:
-    """Whether it shows, in the last bits, what else is in a pass: one sequence, others between and about, all."""
+    """Whether logits are the same to the bit whatever else is in a pass: one sequence, some, or all."""
     starts = [sum(before) for before, _ in _INVARIANT]
     alone = [_logits(model, (start, 1, 1), _random_ids(model, start + 2))[start:] for start in starts]
     sequences = []
