@@ -23,7 +23,7 @@ END_TIMEOUT_S = 10.0  # for a stopped run to end
 
 
 class Companion(Protocol):
-    """What works through a `RunService` for visitors, and is told when it must not go on."""
+    """A service that works through a `RunService` for visitors, and is told when to stop."""
 
     def forget(self, visitor_key: str) -> None: ...
 
@@ -61,7 +61,7 @@ class History:
             return self._view(self._store.load_run(visitor_key, run_id))
 
     def look(self, visitor_key: str, run_id: str) -> RunView:
-        """A visitor's own run, or one that is shared: that one alone, neither its conversation nor its owner's vote."""
+        """A visitor's own run, or a shared one without its conversation and its owner's vote."""
         try:
             return self.find(visitor_key, run_id)
         except NotFoundError:
@@ -73,7 +73,7 @@ class History:
         return run
 
     def share(self, visitor_key: str, run_id: str, is_shared: bool) -> None:
-        """Let anybody who has its link read a run, or no longer."""
+        """Allow or no longer allow anybody with its link to read a run."""
         if is_shared and not self._config.server.is_sharing:
             raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
         run = self.find(visitor_key, run_id)
@@ -83,14 +83,14 @@ class History:
         run.is_shared = is_shared
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run that `run` repeats; None where it is gone, or a branch, or other members', or lacks a turn now."""
+        """The run that `run` repeats; None if it was deleted, is a branch, has other members, or has lost a turn."""
         before = self._still_there(visitor_key, run.repeats_run_id)
         if before is None or before.branch_position is not None or before.num_deleted_turns:
             return None
         return before if before.member_names == run.member_names else None
 
     def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run of the same prompt and members in whose place `run` came with other settings, if there is one."""
+        """The run that `run` replaces: same prompt and members, other settings. None if there is none."""
         parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
         if parent is None or ENSEMBLE not in parent.streams:
             return None
@@ -99,14 +99,14 @@ class History:
         return parent if is_alike and is_other else None
 
     def _still_there(self, visitor_key: str, run_id: str | None) -> RunView | None:
-        """A run that another one names; None where it names none, or where that is gone or cannot be read."""
+        """A run that another one names; None if it names none, or if that was deleted or cannot be read."""
         try:
             return self.find(visitor_key, run_id) if run_id is not None else None
         except (NotFoundError, StorageError):
             return None
 
     def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
-        """The steps of a stream, of which there is one at `position`, and the settings they were made with."""
+        """The steps of a stream, one of them at `position`, and the settings they were made with."""
         run = self.look(visitor_key, run_id)
         if stream not in run.streams:
             raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
@@ -122,7 +122,7 @@ class History:
         return self._store.list_conversations(visitor_key, wanted, limit, offset)
 
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
-        """Name a conversation, or with a blank name take its name away."""
+        """Name a conversation; a blank name removes its name."""
         if len(name) > MAX_NAME_CHARS:
             raise RequestError("name", f"has {len(name):,} characters; at most {MAX_NAME_CHARS} are taken")
         settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
@@ -144,9 +144,9 @@ class History:
 
     def _view(self, run: StoredRun) -> RunView:
         try:
-            # Runs stored before there was a choice of alignment were the paper's.
+            # Runs from before `alignment` existed used the paper's.
             settings = Settings.model_validate({"alignment": "paper", **run.settings})
-        except ValueError:  # stored by a version whose settings were others
+        except ValueError:  # stored by a version with other settings
             settings = self._config.settings
         return stored_view(run, settings)
 
@@ -169,16 +169,16 @@ class History:
         self.on_vote(visitor_key, run)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
-        """Take the vote on a run back."""
+        """Undo the vote on a run."""
         run = self.find(visitor_key, run_id)
         settle(self._store.undo_vote(visitor_key, run_id))
         run.outcome = None
         self.on_vote(visitor_key, run)
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
-        """Forget a run with all its text: in memory, in the database's files, in what later turns are fed.
+        """Delete a run with all its text: in memory, in the database's files, in what later turns are fed.
 
-        Later turns that still decode have read it, so they are stopped; their conversation goes on without it.
+        Later turns that are still decoding have read it, so they are stopped. Their conversation continues without it.
         """
         owner = owner_of(visitor_key)
         with self._runs.changing(owner):
@@ -198,19 +198,19 @@ class History:
                     raise
 
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
-        """Forget several runs, one after another; those that are gone already are no error."""
+        """Delete several runs, one after another. Missing ones are no error."""
         for run_id in run_ids:
             with suppress(NotFoundError):
                 self.delete_run(visitor_key, run_id)
 
     def delete_conversation(self, visitor_key: str, conversation_id: str) -> None:
-        """Forget all runs of a conversation, the newest first, and its name."""
+        """Delete all runs of a conversation, the newest first, and its name."""
         self.delete_runs(visitor_key, self._store.run_ids_of(visitor_key, conversation_id))
 
     def delete_all(self, visitor_key: str) -> None:
-        """Forget everything of a visitor."""
+        """Delete everything of a visitor."""
         owner = owner_of(visitor_key)
-        with self._runs.changing(owner):  # nothing of theirs begins meanwhile
+        with self._runs.changing(owner):  # no run of theirs can begin meanwhile
             for companion in self._companions:
                 companion.forget(visitor_key)
             live = self._runs.of(owner)

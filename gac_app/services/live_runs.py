@@ -1,4 +1,4 @@
-"""The runs in memory, each to be had by its owner alone."""
+"""The runs in memory, each accessible to its owner alone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
 
 def owner_of(visitor_key: str) -> str:
-    """What stands for the visitor in memory: a hash, so that no dump shows the key. Raises RequestError."""
+    """The visitor's name in memory: a hash, so that no dump shows the key. Raises RequestError."""
     if not isinstance(visitor_key, str) or not MIN_KEY_CHARS <= len(visitor_key) <= MAX_KEY_CHARS:
         raise RequestError("visitor_key", f"expected {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters")
     return hashlib.sha256(visitor_key.encode("utf-8", "replace")).hexdigest()
 
 
 class LiveRuns:
-    """Runs of this process, oldest first; those that are over and saved go when newer ones come."""
+    """Runs of this process, oldest first. Finished and saved ones are dropped when newer ones come."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()

@@ -1,6 +1,5 @@
 """Votes by reference: the known answers of a task judge contestants, so that a new arena has something true to show.
-
-They are kept apart from people's votes. A question is one session: what is voted on it is not independent.
+They are never mixed with people's votes. A question counts as one session, because its votes are not independent.
 """
 
 from __future__ import annotations

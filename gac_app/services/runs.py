@@ -42,7 +42,7 @@ class RunService:
     Attributes:
         config_hash, versions: tell what a result was made with.
         companions: told of a visitor who deletes everything, and of the end.
-        kept: gives what each member keeps of ended runs, as JSON-able values by its name.
+        kept: gives what each member's prefix cache keeps of ended runs, JSON-able, by name.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
@@ -71,7 +71,7 @@ class RunService:
         return self.states.all()
 
     def member_speeds(self) -> dict[str, float]:
-        """Tokens a second of each member alone in the last run that says so."""
+        """Tokens per second of each member alone, in the last run that has a figure."""
         ended = [(s.name, s.finished) for run in self._runs.all() for key, s in run.streams.items() if alone_in(key)]
         return {name: end.tokens_per_s for name, end in ended if end and end.tokens_per_s}
 
@@ -108,7 +108,7 @@ class RunService:
 
         Args:
             changes: settings that differ from the configuration's.
-            repeats: the run that this one is once more, if it is.
+            repeats: the run that this one repeats, if any.
             client: where it comes from, as `client_of` tells it; clients take turns.
 
         Raises:
@@ -136,9 +136,9 @@ class RunService:
             return self._begin(run, visitor_key, client)
 
     def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
-        """Answer a prompt in the place of an earlier run; to be called while `changing`."""
+        """Answer a prompt in place of an earlier run. To be called inside `changing`."""
         self.ready_ensemble()
-        is_part = bool(origin.kept or origin.branches)  # what comes anew goes on from the parent's own answers
+        is_part = bool(origin.kept or origin.branches)  # new text continues the parent's own answers
         run = LiveRun(
             owner=owner_of(visitor_key),
             prompt=checked_prompt(prompt),
@@ -154,7 +154,7 @@ class RunService:
         return self._runs.changing(owner_of(visitor_key))
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
-        """Go on from the middle of an ensemble answer with another token, in every stream.
+        """Continue from the middle of an ensemble answer with another token, in every stream.
 
         Args:
             position: of the ensemble's token to be replaced.
@@ -183,7 +183,7 @@ class RunService:
         return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run, client=client)
 
     def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
-        """What the next turn of a conversation goes on from: its newest run, and what that one went on from."""
+        """The turns that the next run of a conversation continues: its newest run, and the turns before that."""
         runs = self.history.conversation(visitor_key, conversation_id)
         return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()  # none where all of them are damaged
 
@@ -192,14 +192,14 @@ class RunService:
 
         def take() -> None:
             self._runs.add(run)
-            # Now, so that the row is there when the run's answers come.
+            # Now, so that the row exists when the run's answers come.
             self._recorder.started(run, visitor_key)
 
         self.carry_out(run, on_taken=take, on_ended=lambda: self._recorder.finished(run))
         return run
 
     def carry_out(self, run: LiveRun, *, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
-        """Decode a run in its turn, be it another service's; see `Runner.put`. Raises RequestError, BusyError."""
+        """Decode a run in its turn, also for other services; see `Runner.put`. Raises RequestError, BusyError."""
         for key, stream in run.streams.items():
             if stream.finished is None:
                 self.ready_ensemble().check_prompt(stream.messages, run.settings_of(key), alone=run.alone_in(key))
@@ -210,7 +210,7 @@ class RunService:
         self._runner.stop_all([run], END_TIMEOUT_S)
 
     def forget_read(self, visitor_key: str, conversation_id: str) -> None:
-        """Let the members keep nothing of what they read in a visitor's conversation, be it another service's."""
+        """Drop what the members cached of a visitor's conversation, also for other services."""
         self._runner.forget(owner_of(visitor_key), conversation_id)
 
     def _stream_keys(self, settings: Settings) -> list[str]:
@@ -226,7 +226,7 @@ class RunService:
         raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
 
     def stop(self, visitor_key: str, run_id: str) -> None:
-        """End a run within one step; nothing happens where it is over."""
+        """End a run within one step. Does nothing if it is over."""
         self._runner.stop(self._runs.find(owner_of(visitor_key), run_id))
 
     # --- streaming
@@ -247,7 +247,7 @@ class RunService:
 
 
 def config_hash_of(config: Config) -> str:
-    """Tells which configuration a result was made with."""
+    """Identifies the configuration of a result."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
 
 

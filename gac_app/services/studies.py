@@ -1,4 +1,4 @@
-"""The studies of the Lab: which there are, what they are put to, and how each is run."""
+"""The studies of the Lab: their list, their questions, and how each runs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ _RUN: Mapping[str, Callable[[Evaluator, QuestionSet, list[Question]], StudyResul
 
 
 def question_sets(config: Config) -> tuple[QuestionSet, ...]:
-    """The project's own, then the configuration's, which may take their places."""
+    """The project's own, then the configuration's, which may replace them."""
     files = {name: (task, _SAMPLES / f"{name}.jsonl") for name, task in _OWN_SETS.items()}
     files |= {task: (task, path) for task, path in config.lab.questions.items()}
     sets = []

@@ -103,7 +103,7 @@ def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
     longer = [item for item in ranked if _is_longer(item, step)]
     others = [item for item in ranked if item not in longer]
     at = next(index for index, item in enumerate(others) if item.token_id == step.token_id)
-    # What begins with the open token stands under it.
+    # What begins with the partial token is listed under it.
     shown = [*others[: at + 1], *longer, *others[at + 1 :]]
     return {
         "name": trace.member,

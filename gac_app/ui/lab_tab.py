@@ -1,4 +1,4 @@
-"""The Lab tab: studies on a small sample, the results that are kept, and the one that is looked at."""
+"""The Lab tab: studies on a small sample, the list of results, and the selected one."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
 
     Args:
         ensemble: stays the caller's.
-        system: who answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
+        system: the system that answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
         batch_size: requests under way at once; members share forward passes between them.
         max_gen_toks: longest answer where a task does not say.
 
@@ -99,7 +99,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     # --- chats
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """A chat as one string, which `_prompt` takes apart again: templates are the members' own."""
+        """A chat as one string, which `_prompt` parses again: templates are the members' own."""
         if not add_generation_prompt:
             raise GacError("an answer that begins with a text of the task's (gen_prefix) has no place in a chat")
         return _CHAT_MARK + json.dumps(chat_history)
@@ -187,7 +187,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
             return list(pool.map(answer, requests))
 
     def _given(self, answers: list[tuple[Instance, Any]], kind: str) -> list[Any]:
-        """The answers, told to the harness's cache."""
+        """The answers, added to the harness's cache."""
         for request, answer in answers:
             self.cache_hook.add_partial(kind, request.args, answer)
         return [answer for _, answer in answers]

@@ -1,4 +1,4 @@
-"""One question, answered by one system."""
+"""Lets one system answer one question."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ def answer(
     *,
     namespace: str = "",
 ) -> Answer:
-    """The system's answer, judged. Where a member fails, or prompt or choices do not fit, its `error` says so.
-
-    Decoding is greedy unless the system samples, and no member may be dropped on the way: then it would be another
-    system.
+    """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
+    greedy unless the system samples. No member may be dropped midway, because that would be another system.
 
     Args:
         candidates: the answers of the system's candidates, where it has any.

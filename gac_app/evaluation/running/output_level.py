@@ -1,9 +1,10 @@
-"""Ensembles of whole answers, to compare those of tokens with: members answer alone, and a rule chooses one answer.
+"""Ensembles of whole answers, as baselines for ensembles of tokens: members answer alone, and a rule chooses one
+answer.
 
-`vote`                the answer said most often; of equally frequent ones the first, the gate's before the others', so
-                      that two members without samples never outvote the gate
-`mbr`                 minimum Bayes risk: the answer most like all others, by chrF (Popovic 2015)
-`lowest-perplexity`   the answer to which all members, each alone, give the fewest bits per byte, in the mean
+`vote`                the most frequent answer; of equally frequent ones the first, the gate's before the others', so
+that two members without samples never outvote the gate `mbr`                 minimum Bayes risk: the answer most like
+all others, by chrF (Popovic 2015) `lowest-perplexity`   the answer to which all members, each alone, give the fewest
+bits per byte, in the mean
 
 The members answer at once, so a chosen answer took as long as the longest, and the passes of all; what `mbr` and
 `lowest-perplexity` then still take comes on top. The passes that score answers are not counted among members' seconds.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candidates: Sequence[Answer]) -> Answer:
-    """The candidate that the rule chooses, at the cost of all of them. Where one failed, that failure.
+    """The candidate that the rule chooses, at the cost of all of them. If one failed, that failure.
 
     Raises:
         MemberError, RequestError: where a member fails that scores.
@@ -46,13 +47,13 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
         candidates[index],
         log_probs=(),
         seconds=max(candidate.seconds for candidate in candidates) + time.monotonic() - started,
-        ttft_s=0.0,  # nothing can be shown before all is known
+        ttft_s=0.0,  # nothing can be shown until all answers are known
         member_seconds=sum(candidate.member_seconds for candidate in candidates),
     )
 
 
 def most_frequent(predictions: Sequence[str], match: Match) -> int:
-    """The index of the first of the most frequent answers. Who says nothing has no vote."""
+    """The index of the first of the most frequent answers. An empty answer has no vote."""
     votes = [normalised(answer, match) for answer in predictions]
     counts = Counter(vote for vote in votes if vote)
     return max(range(len(votes)), key=lambda index: counts[votes[index]])

@@ -1,4 +1,4 @@
-"""What came of an evaluation: for each system how often it was right, how sure that is, and what it cost."""
+"""The outcome of an evaluation: each system's accuracy, its interval, and its cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs systems over questions: several at once, each answer kept as it comes, in an order of its own at the end."""
+"""Runs systems over questions, several at once. Answers are kept as they come and returned in the questions' order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMESPACE = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `num_kept` of the `num_done` answers are from earlier runs."""
+    """A run's progress. `num_kept` of the `num_done` answers are from earlier runs."""
 
     num_done: int
     num_total: int
@@ -31,7 +31,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """None until there is something to judge by."""
+        """None until it can be estimated."""
         num_new = self.num_done - self.num_kept
         return self.seconds / num_new * (self.num_total - self.num_done) if num_new else None
 
@@ -91,6 +91,6 @@ def evaluate(
 
 
 def _waves(systems: Iterable[System]) -> tuple[list[System], list[System]]:
-    """Those that decode, and then those that choose among what these have answered."""
+    """First the systems that decode, then those that choose among their answers."""
     decoding = [system for system in systems if not system.rule]
     return decoding, [system for system in systems if system.rule]

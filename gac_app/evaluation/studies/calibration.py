@@ -1,4 +1,4 @@
-"""Whether systems are as often right as they are sure, on a task of multiple choice."""
+"""The calibration of systems on a multiple-choice task."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Evaluator:
         folder: of the result caches.
         parallel: answers under way at once.
         fresh: ask again, once, what earlier runs have answered.
-        on_progress: is told how far a call is; what it raises ends it.
+        on_progress: called with a call's progress; an exception from it ends the call.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Evaluator:
             given.append(GivenAnswer(name, answer.prediction, answer.is_right, answer.text, answer.error))
 
     def by(self, task: Task, label: str) -> Evaluator:
-        """One that puts the same questions by another protocol; `label` tells its answers from this one's."""
+        """An evaluator of the same questions by another protocol. `label` marks its answers."""
         other = copy(self)
         other.task, other._label, other._caches = task, label, {}
         return other

@@ -1,4 +1,4 @@
-"""What the names in a result mean, for those who meet them for the first time."""
+"""Explains the names in a result to first-time readers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SYSTEMS = {
 
 
 def explained(result: StudyResult) -> dict[str, str]:
-    """The names that stand in a result's tables, each with its meaning."""
+    """The names in a result's tables, each with its meaning."""
     columns = [column for table in result.tables for column in table.columns]
     systems = [row[0] for table in result.tables if table.columns[0] == "system" for row in table.rows]
     found = {name: about for name, about in _SYSTEMS.items() if any(system.startswith(name) for system in systems)}

@@ -1,4 +1,4 @@
-"""What more members gain: accuracy over every choice of them."""
+"""What additional members gain: accuracy over every choice of members."""
 
 from __future__ import annotations
 

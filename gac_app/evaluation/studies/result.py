@@ -1,4 +1,4 @@
-"""What a study found, as values: the terminal, the page and files all show the same."""
+"""What a study found, as values that terminal, page and files all show."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class StudyResult:
 
     Attributes:
         study: its name.
-        heading: what it was put to: "triviaqa: 300 questions".
+        heading: what it ran on: "triviaqa: 300 questions".
         data: all figures, of JSON's own types.
-        remarks: what follows from the tables, a sentence each.
+        remarks: conclusions from the tables, a sentence each.
         plots: charts beside each other; none where there is nothing to draw.
-        failure: where answers failed and count as wrong: which, and why.
+        failure: which answers failed and count as wrong, and why.
         asked: each question with all answers; none where a study asks nothing.
     """
 

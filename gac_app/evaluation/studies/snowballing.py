@@ -1,4 +1,4 @@
-"""Who recovers from a wrong beginning of an answer."""
+"""Which systems recover from a wrong beginning of an answer."""
 
 from __future__ import annotations
 

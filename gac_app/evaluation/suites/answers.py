@@ -1,4 +1,4 @@
-"""A greedy continuation of a prompt, as bytes: the text it shows can hide what is wrong with them."""
+"""A greedy continuation of a prompt, as bytes, because decoded text can hide what is wrong with them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Answer:
 
     @property
     def is_valid_utf8(self) -> bool:
-        """Whether the text is whole: nothing in it is no UTF-8, and nothing says so by a replacement character."""
+        """Whether the text is valid UTF-8 and holds no replacement character."""
         return REPLACEMENT not in self.text
 
     @property
