@@ -1,10 +1,9 @@
-"""Ensembles of whole answers, as baselines for ensembles of tokens: members answer alone, and a rule chooses one
-answer.
+"""Ensembles of whole answers, as baselines for ensembles of tokens: members answer alone, and a rule picks one answer.
 
 `vote`                the most frequent answer; of equally frequent ones the first, the gate's before the others', so
-that two members without samples never outvote the gate `mbr`                 minimum Bayes risk: the answer most like
-all others, by chrF (Popovic 2015) `lowest-perplexity`   the answer to which all members, each alone, give the fewest
-bits per byte, in the mean
+                      that two members without samples never outvote the gate
+`mbr`                 minimum Bayes risk: the answer most like all others, by chrF (Popovic 2015)
+`lowest-perplexity`   the answer to which all members, each alone, give the fewest bits per byte, in the mean
 
 The members answer at once, so a chosen answer took as long as the longest, and the passes of all; what `mbr` and
 `lowest-perplexity` then still take comes on top. The passes that score answers are not counted among members' seconds.
