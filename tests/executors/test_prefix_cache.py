@@ -297,7 +297,7 @@ def opened(desk: Desk) -> Iterator[Desk]:
 
 
 @pytest.mark.parametrize("namespace", ["", "bob/talk"])
-def test_the_chat_prefix_is_shared_and_nothing_after_it(opened: Desk, namespace: str) -> None:
+def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> None:
     model = opened.model
     assert isinstance(model, PrefixedModel)
     _, first = opened.opened(PROMPT)

@@ -86,7 +86,7 @@ def test_a_members_own_steps_are_never_marked_as_gated() -> None:
     assert not any(token[2] & 1 for token in tokens)
 
 
-def test_partial_tokens_are_flagged_and_the_settings_said_in_words() -> None:
+def test_partial_tokens_are_flagged_and_settings_in_words() -> None:
     run = run_view()
     run.streams["ensemble"].events += [
         TokenEvent("a", replace(planted_step(0, "a"), is_partial=True)),
