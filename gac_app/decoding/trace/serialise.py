@@ -55,7 +55,7 @@ def step_to_json(step: StepTrace) -> Json:
 
 
 def step_from_json(data: Json) -> StepTrace:
-    is_partial = data.get("is_partial", data.get("is_open", False))  # as older traces call it
+    is_partial = bool(data.get("is_partial", data.get("is_open")))  # as older traces call it
     spellings = data.get("spellings", {})
     return StepTrace(
         position=data["position"],
