@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import contested
+from gac_app.decoding.alignment.contested import contested_ranges
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.member_step import ComputedStep
@@ -58,7 +58,7 @@ def geometric(members: list[Toy], weights: list[float], text: bytes, union: Unio
     names = [str(index) for index in range(len(members))]
     probs_MU = torch.tensor([[probs.get(token, 0.0) for token in tokens_of(union)] for probs in expected])
     known = [ComputedStep(TokenDistribution(probs_U), 1, 0) for probs_U in probs_MU]
-    ranges = contested(dict(zip(names, known, strict=True)), dict(zip(names, weights, strict=True)), union)
+    ranges = contested_ranges(dict(zip(names, known, strict=True)), dict(zip(names, weights, strict=True)), union)
     product: dict[bytes, float] = {}
     for index, token in enumerate(tokens_of(union)):
         ids = next((ids for ids in ranges if index in ids), range(index, index + 1))
