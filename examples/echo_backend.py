@@ -16,7 +16,7 @@ class EchoModel(Model):
     engine = "echo"
     chat_stop_strings = ()
     device = torch.device("cpu")
-    is_chunk_exact = is_batch_invariant = is_chunk_invariant = True
+    is_chunk_consistent = is_batch_invariant = is_chunk_invariant = True
 
     def __init__(self, name: str, context_length: int) -> None:
         self.name = name

@@ -33,7 +33,7 @@ class Member(Protocol):
     def context_length(self) -> int: ...
 
     @property
-    def is_chunk_exact(self) -> bool:
+    def is_chunk_consistent(self) -> bool:
         """Whether several ids in one forward pass give what one by one gives, to float32 rounding."""
 
     @property
@@ -123,8 +123,8 @@ class ModelMember:
         return self._model.context_length
 
     @property
-    def is_chunk_exact(self) -> bool:
-        return self._model.is_chunk_exact
+    def is_chunk_consistent(self) -> bool:
+        return self._model.is_chunk_consistent
 
     @property
     def is_batch_invariant(self) -> bool:

@@ -99,7 +99,7 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
-    is_chunk_exact: bool = False  # several ids in one forward pass give what one by one gives, to float32 rounding
+    is_chunk_consistent: bool = False  # several ids in one forward pass give what one by one gives, to float32 rounding
     about: ModelFacts = ModelFacts()  # what its files say of it
     engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it

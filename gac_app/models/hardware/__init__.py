@@ -1,8 +1,8 @@
 """Devices, their memory, and which member runs where. Knows no model format."""
 
-from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes
+from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes, parse_devices
 from gac_app.models.hardware.large_pages import in_large_pages
-from gac_app.models.hardware.placement import Placement, Seat, parse_devices, plan
+from gac_app.models.hardware.placement import Placement, Seat, plan
 
 __all__ = [
     "Placement",

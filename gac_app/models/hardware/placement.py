@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware.devices import GIB, Devices, detect_devices, parse_devices
-
-__all__ = ["Placement", "Seat", "detect_devices", "parse_devices", "plan"]
+from gac_app.models.hardware.devices import GIB, Devices
 
 CPU = "cpu"
 # Weights are not all: KV caches and activations, and what CUDA itself takes.

@@ -64,7 +64,7 @@ class TransformersModel(Model):
         self.device: torch.device = model.device
         self.engine = f"transformers {self.device.type} {model.dtype}"
         self.about = _facts(model)
-        self.is_chunk_exact = model.dtype == torch.float32
+        self.is_chunk_consistent = model.dtype == torch.float32
         self.context_length = _context_length(model, context_length)
         self._model = model
         self.num_threads = num_threads
