@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
+from gac_app.decoding.alignment import Boundary, Covers, whole_characters
 from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
-from gac_app.decoding.trace.events import MemberUsage
+from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence
 
 
 class MemberContext:
-    """The answer as one member reads it, and a possibly empty draft of union tokens behind it.
+    """The answer as one member reads it, and a possibly empty draft of union tokens after it.
 
     A member that is not asked leaves its ids uncomputed or reads them ahead, in a pass that nobody waits for until
     `ask` finds it. If `is_aligned` (alignment "prefix"), it reads the answer's bytes as its own tokens, whatever
@@ -58,8 +57,10 @@ class MemberContext:
         self._missed = bytearray()  # bytes fed since the member was last asked
         self._rest = b""  # the incomplete character at the end of what was missed
         self._drafted: list[int] = []  # union ids
-        self._places: list[Covers] = []  # at the first places, as far as rows are known; the last may be unread
-        self._expected: Expectation | None = None  # what `expect` returned, until a token is fed
+        self._places: list[
+            Covers
+        ] = []  # at the first places, as far as distributions are known; the last may be unread
+        self._expected: MemberStep | None = None  # what `expect` returned, until a token is fed
 
     @property
     def name(self) -> str:
@@ -84,7 +85,7 @@ class MemberContext:
     def usage(self) -> MemberUsage:
         return self._held.usage
 
-    def ask(self) -> Future[Reading] | None:
+    def ask(self) -> Future[ReadResult] | None:
         """Read whatever is uncomputed; None if there is nothing to read. A pass that reads ahead comes first."""
         if self._held.ahead:
             return self._held.ahead
@@ -93,25 +94,25 @@ class MemberContext:
         self._learns(self._covers)  # before the cache leaves the answer's path
         return None if self.is_read else self._held.reach(*self._needed())
 
-    def expect(self, reading: Reading | None) -> Expectation | None:
-        """The expectation from the reading that was asked for; None if more has to be asked."""
+    def expect(self, result: ReadResult | None) -> MemberStep | None:
+        """The member's step from the read that was asked for; None if more has to be asked."""
         self._places.clear()
-        if (reading and not self._keep(reading)) or self._missed or not self._learns(self._covers):
+        if (result and not self._keep(result)) or self._missed or not self._learns(self._covers):
             return None  # what was fed is not what was read ahead, or more
         if self._rest:
-            self._covers.advance(self._rest, is_open=True)
+            self._covers.advance(self._rest, is_partial=True)
             self._rest = b""
             if self._covers.unread:
                 return None
         if not self._expected:
-            self._expected = _expectation(self._covers, reading)
+            self._expected = _member_step(self._covers, result)
         return self._expected
 
-    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
+    def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
         """Append a union token.
 
         Args:
-            is_open: the member's token may go on beyond it.
+            is_partial: the member's token may go on beyond it.
 
         Returns:
             The pieces since the boundary before: more bytes than the token has if it is read as part of a longer one;
@@ -128,7 +129,7 @@ class MemberContext:
             self._missed += token
             return (token,)
         self._expected = None
-        boundary = self._covers.advance(token, is_open=is_open)
+        boundary = self._covers.advance(token, is_partial=is_partial)
         vocabulary = self.member.mapping.vocabulary
         return tuple(vocabulary.token_bytes[own] or b"" for own in boundary.ids) if boundary else ()
 
@@ -142,7 +143,7 @@ class MemberContext:
 
     # --- reading ahead
 
-    def read_ahead(self) -> Future[Reading] | None:
+    def read_ahead(self) -> Future[ReadResult] | None:
         """Begin to read what is uncomputed, unless a pass is under way. Returns the pass that `ask` would find.
 
         A pass that failed stays, so that `ask` finds it.
@@ -162,7 +163,7 @@ class MemberContext:
         self._held.begin(self._held.reach(boundary, ids, num_rows))
         return self._held.ahead
 
-    def read_along(self) -> Future[Reading] | None:
+    def read_along(self) -> Future[ReadResult] | None:
         """As `read_ahead`, for a member that is not asked; it may read further."""
         ahead = self.read_ahead()
         if ahead and self.max_draft and ahead.done() and not ahead.exception():
@@ -204,10 +205,10 @@ class MemberContext:
 
     # --- the draft
 
-    def known_at(self, place: int) -> Expectation | None:
+    def known_at(self, place: int) -> MemberStep | None:
         """What the member expects at a place; None if it is not read yet."""
         places = self._known_places()
-        return None if place >= len(places) or places[place].unread else _expectation(places[place])
+        return None if place >= len(places) or places[place].unread else _member_step(places[place])
 
     @property
     def is_known(self) -> bool:
@@ -259,17 +260,17 @@ class MemberContext:
             present = self._covers.fork()
             rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
             if self._learns(present) and rest:
-                present.advance(rest, is_open=True)
+                present.advance(rest, is_partial=True)
             self._places = [present]
         while self._learns(self._places[-1]) and len(self._places) <= len(self._drafted):
             following = self._places[-1].fork()
             token = self.member.mapping.union.token(self._drafted[len(self._places) - 1])
-            following.advance(token, is_open=False)
+            following.advance(token, is_partial=False)
             self._places.append(following)
         return self._places
 
     def _needed(self) -> tuple[Boundary, tuple[int, ...], int]:
-        """What a pass should read: up to which boundary, which ids after it, and how many rows it should give."""
+        """What a pass should read: up to which boundary, which ids after it, and how many distributions to give."""
         places = self._known_places()
         unread = places[-1].unread
         boundary = unread[-1] if unread else places[-1].likeliest
@@ -293,15 +294,15 @@ class MemberContext:
     def _learns(self, covers: Covers) -> bool:
         """Whether all that these covers need has been read; if so, they learn it."""
         unread = covers.unread
-        rows = [row for boundary in unread if (row := self._held.row_at(boundary))]
-        if len(rows) < len(unread):
+        known = [found for boundary in unread if (found := self._held.distribution_at(boundary))]
+        if len(known) < len(unread):
             return False
-        if rows:
-            covers.learn(rows)
+        if known:
+            covers.learn(known)
         return True
 
-    def _keep(self, reading: Reading) -> bool:
-        return self._held.keep(reading, (self._covers.unread or [self._covers.last])[0].num_ids)
+    def _keep(self, result: ReadResult) -> bool:
+        return self._held.keep(result, (self._covers.unread or [self._covers.last])[0].num_ids)
 
     @property
     def _max_ids(self) -> int:
@@ -316,7 +317,7 @@ class MemberContext:
         return tuple(own for token_id in tokens for own in self.member.mapping.feed(token_id))
 
 
-def _expectation(covers: Covers, reading: Reading | None = None) -> Expectation:
-    """The expectation at covers whose boundaries are all read, with the cost of `reading`."""
-    num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-    return Expectation(covers.row(), num_read, seconds)
+def _member_step(covers: Covers, result: ReadResult | None = None) -> MemberStep:
+    """The member's step at covers whose boundaries are all read, with the cost of `result`."""
+    num_read, seconds = (result.num_read, result.seconds) if result else (0, 0.0)
+    return MemberStep(covers.distribution(), num_read, seconds)

@@ -11,11 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.errors import MemberError
 
-Look = Callable[[dict[str, Expectation]], None]
+Look = Callable[[dict[str, MemberStep]], None]
 
 POLL_S = 0.1  # how often a wait checks whether the session was stopped
 
@@ -32,7 +31,7 @@ class _Wait:
     stopped: threading.Event
     idle: SequenceOf[MemberContext]
 
-    def result(self, future: Future[Reading], name: str) -> Reading:
+    def result(self, future: Future[ReadResult], name: str) -> ReadResult:
         while not future.done():
             self._wait(future)
             if future.done():
@@ -45,7 +44,7 @@ class _Wait:
                 raise MemberError(name, "timeout", "gave no answer in time for this step")
         return future.result()
 
-    def _wait(self, future: Future[Reading]) -> None:
+    def _wait(self, future: Future[ReadResult]) -> None:
         """Wait a moment, or until the future is done; idle contexts go on reading."""
         if self.idle:
             ahead = [under_way for context in self.idle if (under_way := context.read_along())]
@@ -61,12 +60,12 @@ def gather(
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
     look: Look | None = None,
-) -> tuple[dict[str, Expectation], list[MemberError]]:
-    """Ask all `contexts` at once; returns their expectations by member name, and the errors.
+) -> tuple[dict[str, MemberStep], list[MemberError]]:
+    """Ask all `contexts` at once; returns their steps by member name, and the errors.
 
     Args:
         idle: contexts of members that are not asked, but read along while the others are waited for.
-        look: called with the expectations so far while others are still waited for.
+        look: called with the members' steps so far while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -75,16 +74,16 @@ def gather(
     waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
     for context in idle:
         context.read_along()
-    expected: dict[str, Expectation] = {}
+    expected: dict[str, MemberStep] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
     for index, (context, future) in enumerate(by_time):
         try:
-            expectation = None
-            while expectation is None:
-                expectation = context.expect(waiting.result(future, context.name) if future else None)
-                future = None if expectation else context.ask()
-            expected[context.name] = expectation
+            member_step = None
+            while member_step is None:
+                member_step = context.expect(waiting.result(future, context.name) if future else None)
+                future = None if member_step else context.ask()
+            expected[context.name] = member_step
             if look and index < len(by_time) - 1:
                 look(expected)
         except MemberError as error:

@@ -1,19 +1,18 @@
-"""The sequence of a member's context: which ids it holds, what the member said behind them, and passes under way."""
+"""The sequence of a member's context: which ids it holds, what the member said after them, and passes under way."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment.covers import Boundary
-from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.alignment import Boundary
+from gac_app.decoding.distribution import Draft, MayDraft, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
-from gac_app.decoding.trace.events import MemberUsage
+from gac_app.decoding.trace import MemberUsage
 from gac_app.models.base import Sequence, num_common
 
 
 class HeldSequence:
-    """A sequence that follows a chain of boundaries behind its prompt. It does not change during a pass.
+    """A sequence that follows a chain of boundaries after its prompt. It does not change during a pass.
 
     The member may draft by itself: it reads its argmax token before that is wanted. If it is what has to be read next,
     the draft is accepted. Else its pass is waited for like any other, then dropped.
@@ -26,20 +25,20 @@ class HeldSequence:
         sequence: for its ids; to change them is for this class alone.
         num_greedy: how many tokens may follow, each of them the member's argmax; 0 = any token may be chosen. If
             greedy, the member drafts one token after each pass.
-        num_held: ids held, without the member's own draft behind them.
+        num_held: ids held, without the member's own draft after them.
         ahead: the pass that reads ahead; None = none. One that failed stays.
         draft: the member's own; none of its ids is wanted so far.
         is_rejected: something else is wanted.
-        rows: number of ids behind the prompt -> the distribution there.
+        distributions: number of ids after the prompt -> the distribution there.
     """
 
     def __init__(self, member: Member, sequence: Sequence, start: Boundary, num_greedy: int) -> None:
         self.num_greedy = num_greedy
         self.num_prompt_ids = self.num_held = len(sequence.ids)
-        self.ahead: Future[Reading] | None = None
+        self.ahead: Future[ReadResult] | None = None
         self.draft: Draft | None = None
         self.is_rejected = False
-        self.rows: dict[int, TokenDistribution] = {}
+        self.distributions: dict[int, TokenDistribution] = {}
         self._member = member
         self.sequence = sequence
         self._chain = [start]  # boundaries whose ids are held
@@ -52,7 +51,7 @@ class HeldSequence:
 
     @property
     def end(self) -> int:
-        """Ids held behind the prompt."""
+        """Ids held after the prompt."""
         return self.num_held - self.num_prompt_ids
 
     @property
@@ -73,13 +72,13 @@ class HeldSequence:
     def usage(self) -> MemberUsage:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
-    def reach(self, boundary: Boundary, ahead: tuple[int, ...] = (), num_rows: int = 1) -> Future[Reading] | None:
-        """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
+    def reach(self, boundary: Boundary, ahead: tuple[int, ...] = (), num_wanted: int = 1) -> Future[ReadResult] | None:
+        """Read up to `boundary` and the ids of `ahead`, until the last `num_wanted` distributions are known."""
         if self.draft:
             base, new, ids = self._path(boundary)
             ids += ahead
             held, num_held = self._behind(base), self.end - base.num_ids
-            if held[:num_held] == ids and not self._unknown_rows(num_rows):
+            if held[:num_held] == ids and not self._unknown(num_wanted):
                 return None
             if held[: num_held + len(self.draft.ids)] == ids:
                 self._accept(self.draft)
@@ -89,9 +88,9 @@ class HeldSequence:
             if self.ahead:
                 return self.ahead
         self.hold(boundary, ahead)
-        return self._read_rows(num_rows)
+        return self._read_distributions(num_wanted)
 
-    def begin(self, ahead: Future[Reading] | None) -> None:
+    def begin(self, ahead: Future[ReadResult] | None) -> None:
         """Note the pass that reads ahead; None = there is nothing to read."""
         if ahead and ahead is self.ahead:
             return  # an accepted draft
@@ -100,32 +99,32 @@ class HeldSequence:
         if not ahead:
             self.skip_step()
 
-    def keep(self, reading: Reading, first: int) -> bool:
+    def keep(self, result: ReadResult, first: int) -> bool:
         """A pass is over: keep what it says; False if it was of a rejected draft.
 
         Args:
-            first: the first place, in ids behind the prompt, whose row may still be needed.
+            first: the first place, in ids after the prompt, whose distribution may still be needed.
         """
-        self._count(reading)
+        self._count(result)
         self.ahead = None
         was_rejected, self.is_rejected = self.is_rejected, False
-        self.draft = reading.draft
-        if was_rejected:  # so is a draft behind it
+        self.draft = result.draft
+        if was_rejected:  # so is a draft after it
             if self.draft:
                 self._reject_draft()
             else:
                 self._drop_draft()
             return False
-        start = self.end - len(reading.rows) + 1
-        self.rows |= {start + index: row for index, row in enumerate(reading.rows)}
+        start = self.end - len(result.distributions) + 1
+        self.distributions |= {start + index: distribution for index, distribution in enumerate(result.distributions)}
         first = min(first, self.end - 1)
-        self.rows = {num_ids: row for num_ids, row in self.rows.items() if num_ids >= first}
+        self.distributions = {num_ids: known for num_ids, known in self.distributions.items() if num_ids >= first}
         return True
 
-    def row_at(self, boundary: Boundary) -> TokenDistribution | None:
+    def distribution_at(self, boundary: Boundary) -> TokenDistribution | None:
         """The distribution at a boundary, if it was read there."""
         base, _, ids = self._path(boundary)
-        return self.rows.get(boundary.num_ids) if self._behind(base)[: len(ids)] == ids else None
+        return self.distributions.get(boundary.num_ids) if self._behind(base)[: len(ids)] == ids else None
 
     def hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Make the sequence the ids up to `boundary`, then `ahead`. What it has read of them stays read."""
@@ -135,7 +134,7 @@ class HeldSequence:
         ids += ahead
         num_same = num_common(self._behind(base), ids)
         start = base.num_ids + num_same
-        self.rows = {num_ids: row for num_ids, row in self.rows.items() if num_ids <= start}
+        self.distributions = {num_ids: known for num_ids, known in self.distributions.items() if num_ids <= start}
         self.sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
         self.num_held = len(self.sequence.ids)
 
@@ -145,18 +144,18 @@ class HeldSequence:
         return self._behind(base)[: self.end - base.num_ids] == [*held, *ids]
 
     def draft_on(self, num: int) -> None:
-        """Let the member draft up to `num` of its argmax tokens, each behind a finished pass."""
-        if not self.draft and (row := self.rows.get(self.end)):
-            self.draft = self._draft_token(row.argmax_id)
+        """Let the member draft up to `num` of its argmax tokens, each after a finished pass."""
+        if not self.draft and (known := self.distributions.get(self.end)):
+            self.draft = self._draft_token(known.argmax_id)
         last = self.draft
         for _ in range(num - 1):
-            if not last or (last.reading.done() and last.reading.exception()):
+            if not last or (last.future.done() and last.future.exception()):
                 return
-            if not last.reading.done():
+            if not last.future.done():
                 last.may_draft.is_on = self.has_room
                 return
-            reading = last.reading.result()
-            reading.draft = last = reading.draft or self._draft_token(reading.last_argmax)
+            result = last.future.result()
+            result.draft = last = result.draft or self._draft_token(result.last_argmax)
 
     def skip_step(self) -> None:
         """Tell the member that, as far as is known, the next step needs no read."""
@@ -175,9 +174,9 @@ class HeldSequence:
                 break
             if self.ahead.exception():
                 break
-            reading = self.ahead.result()
-            self._count(reading)
-            self.ahead = reading.draft.reading if reading.draft else None
+            result = self.ahead.result()
+            self._count(result)
+            self.ahead = result.draft.future if result.draft else None
         self.ahead = None
         self._member.free(self.sequence)
 
@@ -198,9 +197,9 @@ class HeldSequence:
 
     # --- passes
 
-    def _read_rows(self, num_rows: int) -> Future[Reading] | None:
+    def _read_distributions(self, num_wanted: int) -> Future[ReadResult] | None:
         """Read until the distributions at the sequence's last places are known; None if they are."""
-        unknown = self._unknown_rows(num_rows)
+        unknown = self._unknown(num_wanted)
         if not unknown:
             return None
         num_logits = self.end - unknown[0] + 1
@@ -209,15 +208,17 @@ class HeldSequence:
         self._may_draft = MayDraft(self._can_draft)
         return self._member.read(self.sequence, num_logits, self._may_draft)
 
-    def _unknown_rows(self, num_rows: int) -> list[int]:
+    def _unknown(self, num_wanted: int) -> list[int]:
         """Those of the last places held whose distributions are not known, counted in ids after the prompt."""
-        return [num_ids for num_ids in range(self.end - num_rows + 1, self.end + 1) if num_ids not in self.rows]
+        return [
+            num_ids for num_ids in range(self.end - num_wanted + 1, self.end + 1) if num_ids not in self.distributions
+        ]
 
-    def _count(self, reading: Reading) -> None:
+    def _count(self, result: ReadResult) -> None:
         self._is_waited_for = True
-        self._num_forwards += reading.num_read > 0  # none if another sequence's reading was reused
-        self._num_tokens_read += reading.num_read
-        self._seconds += reading.seconds
+        self._num_forwards += result.num_read > 0  # none if another sequence's result was reused
+        self._num_tokens_read += result.num_read
+        self._seconds += result.seconds
 
     # --- the member's own drafts
 
@@ -236,7 +237,7 @@ class HeldSequence:
 
     def _accept(self, draft: Draft) -> None:
         """The draft is what the member was to read."""
-        self.ahead, self._num_ahead, self._may_draft = draft.reading, len(draft.ids), draft.may_draft
+        self.ahead, self._num_ahead, self._may_draft = draft.future, len(draft.ids), draft.may_draft
         self.num_held += len(draft.ids)
         self.draft = None
         if self._can_draft:
@@ -247,10 +248,10 @@ class HeldSequence:
         if not self.draft or self.is_rejected:
             return
         self.draft.may_draft.is_on = False
-        if self.draft.reading.cancel():
+        if self.draft.future.cancel():
             self._drop_draft()
         else:
-            self.ahead, self._num_ahead, self.is_rejected = self.draft.reading, len(self.draft.ids), True
+            self.ahead, self._num_ahead, self.is_rejected = self.draft.future, len(self.draft.ids), True
 
     def _drop_draft(self) -> None:
         self.sequence.rewrite(self.num_held, [])

@@ -14,8 +14,7 @@ from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.loop.tracing import Decision, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.trace.digest import StepDigest
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
 
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence as SequenceOf
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.gathering import Look, gather
-from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution import MemberStep
 from gac_app.errors import MemberError
 
-Gathered = tuple[dict[str, Expectation], list[MemberError]]
+Gathered = tuple[dict[str, MemberStep], list[MemberError]]
 
 
 class Drafter:
@@ -49,7 +49,7 @@ class Drafter:
         Args:
             stopped: ends the wait when set.
             idle: of members that are not asked, but read along meanwhile.
-            look: called with the expectations so far while others are waited for.
+            look: called with the members' steps so far while others are waited for.
 
         Raises:
             SessionStopped: as soon as `stopped` is set.

@@ -1,4 +1,4 @@
-"""What a member says after one read: distributions in the union, put there no sooner than they are looked at.
+"""The result of one read of a member: distributions in the union, projected lazily, on first access.
 
 Shape suffixes: `N` positions, `V` the member's own vocabulary, `U` the union.
 """
@@ -16,16 +16,16 @@ from gac_app.decoding.distribution.token_distribution import (
     LazyDistribution,
     OwnDistribution,
     TokenDistribution,
-    rows_of,
+    distributions_of,
 )
 from gac_app.vocab.mapping import VocabMapping
 
 
 @dataclass(slots=True)
 class MayDraft:
-    """Whether a member may read its argmax token behind a pass, before it is fed.
+    """Whether a member may go on to read its argmax token before it is fed.
 
-    The session writes it while the pass is under way; the member looks at it as soon as the pass is over.
+    The session sets it during the forward pass; the member checks it right after.
     """
 
     is_on: bool = False
@@ -33,66 +33,66 @@ class MayDraft:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A token that a member reads before it is fed: `ids` are behind its sequence now."""
+    """A token that a member reads before it is fed: its `ids` are appended to the sequence already."""
 
     ids: tuple[int, ...]
-    reading: Future[Reading] = field(default_factory=Future)
+    future: Future[ReadResult] = field(default_factory=Future)
     may_draft: MayDraft = field(default_factory=MayDraft)
 
 
-class Reading:
+class ReadResult:
     """A member's next-token distributions after one read, in the union.
 
     Attributes:
-        rows: the distributions, by position.
+        distributions: by position.
         num_read: ids read for it.
         seconds: of the forward pass, shared with what was batched into it.
-        draft: what the member reads behind it before it is fed; None = nothing.
+        draft: what the member reads next, before it is fed; None = nothing.
     """
 
-    __slots__ = ("draft", "num_read", "rows", "seconds")
+    __slots__ = ("distributions", "draft", "num_read", "seconds")
 
     def __init__(
         self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
     ) -> None:
-        """`logits_NV` are in the member's own ids. On a CPU, where it may draft behind them, they
+        """`logits_NV` are in the member's own ids. On a CPU, where the member may draft next, they
         are projected lazily, as long as the logits tell the argmax."""
         self.num_read = num_read
         self.seconds = 0.0
         self.draft: Draft | None = None
         can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
         argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
-        self.rows: SequenceOf[TokenDistribution]
+        self.distributions: SequenceOf[TokenDistribution]
         if argmax_id is None:
-            self.rows = _in_union(mapping, logits_NV)
+            self.distributions = _in_union(mapping, logits_NV)
         else:
-            self.rows = [LazyDistribution(mapping, logits_NV.numpy()[0].copy(), argmax_id)]
+            self.distributions = [LazyDistribution(mapping, logits_NV.numpy()[0].copy(), argmax_id)]
 
     @property
     def probs_NU(self) -> torch.Tensor:
-        """All of them as one tensor, which is made for whoever looks."""
-        return torch.stack([row.probs_U for row in self.rows])
+        """All of them stacked into one tensor, at each access."""
+        return torch.stack([distribution.probs_U for distribution in self.distributions])
 
     @property
     def last_argmax(self) -> int:
         """The likeliest token at the last position."""
-        return self.rows[-1].argmax_id
+        return self.distributions[-1].argmax_id
 
     @property
     def is_finite(self) -> bool:
-        """Whether its logits are numbers. The first look at one, so a GPU's late errors come up here."""
-        return all(row.is_finite for row in self.rows)
+        """Whether its logits are numbers. The first access to them, so a GPU's late errors surface here."""
+        return all(distribution.is_finite for distribution in self.distributions)
 
-    def again(self, num_positions: int) -> Reading:
-        """The last `num_positions` for somebody else, who does not pay for them."""
-        reading = copy(self)
-        reading.num_read, reading.seconds, reading.draft = 0, 0.0, None
-        reading.rows = self.rows[len(self.rows) - num_positions :]
-        return reading
+    def again(self, num_positions: int) -> ReadResult:
+        """The last `num_positions`, for another sequence, at no cost."""
+        result = copy(self)
+        result.num_read, result.seconds, result.draft = 0, 0.0, None
+        result.distributions = self.distributions[len(self.distributions) - num_positions :]
+        return result
 
 
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[TokenDistribution]:
     with torch.inference_mode():
         if logits_NV.device.type == "cpu":
             return [OwnDistribution(mapping, mapping.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
-        return rows_of(mapping.project(logits_NV))
+        return distributions_of(mapping.project(logits_NV))
