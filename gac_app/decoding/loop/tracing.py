@@ -38,7 +38,7 @@ class Decision:
     @property
     def is_ensembled(self) -> bool:
         """Whether more than the gate decided: several members, or one drawn to stand for all."""
-        return len(self.mixture.expected) > 1 or bool(self.drawn)
+        return len(self.mixture.member_steps) > 1 or bool(self.drawn)
 
     @property
     def confidence(self) -> float:
