@@ -61,6 +61,7 @@ class MemberContext:
             Covers
         ] = []  # at the first places, as far as distributions are known; the last may be unread
         self._expected: MemberStep | None = None  # what `expect` returned, until a token is fed
+        self._num_read, self._seconds = 0, 0.0  # that it took
 
     @property
     def name(self) -> str:
@@ -97,15 +98,21 @@ class MemberContext:
     def expect(self, result: ReadResult | None) -> MemberStep | None:
         """The member's step from the read that was asked for; None if more has to be asked."""
         self._places.clear()
-        if (result and not self._keep(result)) or self._missed or not self._learns(self._covers):
+        if result:
+            if not self._keep(result):
+                return None
+            self._num_read += result.num_read
+            self._seconds += result.seconds
+        if self._missed or not self._learns(self._covers):
             return None  # what was fed is not what was read ahead, or more
         if self._rest:
             self._covers.advance(self._rest, is_partial=True)
             self._rest = b""
             if self._covers.unread:
                 return None
-        if not self._expected:
-            self._expected = _member_step(self._covers, result)
+        if not self._expected or result:
+            distribution = self._expected.distribution if self._expected else self._covers.distribution()
+            self._expected = MemberStep(distribution, self._num_read, self._seconds)
         return self._expected
 
     def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
@@ -120,6 +127,7 @@ class MemberContext:
         """
         token = self.member.mapping.union.token(token_id)
         self._held.num_greedy -= 1
+        self._num_read, self._seconds = 0, 0.0
         self._places.clear()
         if self.drafts(token_id):
             del self._drafted[0]
@@ -208,7 +216,9 @@ class MemberContext:
     def known_at(self, place: int) -> MemberStep | None:
         """What the member expects at a place; None if it is not read yet."""
         places = self._known_places()
-        return None if place >= len(places) or places[place].unread else _member_step(places[place])
+        return (
+            None if place >= len(places) or places[place].unread else MemberStep(places[place].distribution(), 0, 0.0)
+        )
 
     @property
     def is_known(self) -> bool:
@@ -315,9 +325,3 @@ class MemberContext:
     def _fed_as(self, tokens: list[int]) -> tuple[int, ...]:
         """The member's ids of union tokens, each by itself."""
         return tuple(own for token_id in tokens for own in self.member.mapping.feed(token_id))
-
-
-def _member_step(covers: Covers, result: ReadResult | None = None) -> MemberStep:
-    """The member's step at covers whose boundaries are all read, with the cost of `result`."""
-    num_read, seconds = (result.num_read, result.seconds) if result else (0, 0.0)
-    return MemberStep(covers.distribution(), num_read, seconds)

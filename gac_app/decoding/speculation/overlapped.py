@@ -80,9 +80,10 @@ class OverlappedDrafter(Drafter):
     def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
-        for context in self._contexts if draft_id is not None else ():
-            if context is not self._drafting and context.takes_along(draft_id):
-                context.draft(draft_id)
+        if draft_id is not None:
+            for context in self._contexts:
+                if context is not self._drafting and context.takes_along(draft_id):
+                    context.draft(draft_id)
         super().read_on(first, others)
 
     def _draft_on(self, answered: Iterable[str]) -> None:
