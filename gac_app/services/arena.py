@@ -57,7 +57,7 @@ from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.standings import Standings
 from gac_app.services.views import LiveStream, RunView
-from gac_app.storage import Store, StoredBattle
+from gac_app.storage import JudgedBattle, Store, StoredBattle
 
 MAX_TURNS = 20
 _SEEDS = 2**31
@@ -85,7 +85,7 @@ class ArenaService:
         self._judge = Judge(runs, store, self._battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
-        runs.on_vote = self._note_compare_vote
+        runs.implied = self._implied
 
     # --- before the vote
 
@@ -250,11 +250,16 @@ class ArenaService:
 
     # --- inside
 
-    def _note_compare_vote(self, visitor_key: str, run: RunView) -> None:
-        """Keep what a vote on Compare says of each pair."""
-        config_hash, versions = self._runs.config_hash, self._runs.versions
-        pairs = implied_battles(run, visitor_key, self.contestants, config_hash=config_hash, versions=versions)
-        settle(self._store.imply_battles(visitor_key, run.id, pairs))
+    def _implied(self, visitor_key: str, run: RunView, outcome: str) -> list[JudgedBattle]:
+        """What a vote on Compare says of each pair."""
+        return implied_battles(
+            run,
+            outcome,
+            self.contestants,
+            visitor_key=visitor_key,
+            config_hash=self._runs.config_hash,
+            versions=self._runs.versions,
+        )
 
     def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}

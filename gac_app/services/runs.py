@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,7 @@ from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in,
 from gac_app.storage import (
     ConversationSummary,
     HistoryFilter,
+    JudgedBattle,
     RunStatus,
     RunSummary,
     Store,
@@ -61,7 +63,7 @@ class RunService:
     Attributes:
         config_hash, versions: tell what a result was made with.
         companions: told of a visitor who deletes everything, and of the end.
-        on_vote: told of a visitor's run whose vote has come, changed or gone.
+        implied: gives the battles that a visitor's vote on a run implies; they are written with it.
         kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
@@ -70,7 +72,7 @@ class RunService:
         self.states = MemberStates(config)
         self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
-        self.on_vote: Callable[[str, RunView], None] = lambda _, run: None
+        self.implied: Callable[[str, RunView, str], Sequence[JudgedBattle]] = lambda *_: ()
         self._store = store
         self.config_hash = config_hash_of(config)
         self.versions = versions or {}
@@ -381,16 +383,12 @@ class RunService:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        settle(self._store.vote(visitor_key, run_id, outcome))
-        run.outcome = outcome
-        self.on_vote(visitor_key, run)
+        implied = self.implied(visitor_key, run, outcome)
+        _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Take the vote on a run back."""
-        run = self.find(visitor_key, run_id)
-        settle(self._store.undo_vote(visitor_key, run_id))
-        run.outcome = None
-        self.on_vote(visitor_key, run)
+        _judge(self.find(visitor_key, run_id), None, self._store.undo_vote(visitor_key, run_id))
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
         """Forget a run with all its text: in memory, in the database's files, in what later turns are fed.
@@ -435,6 +433,18 @@ class RunService:
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
+
+
+def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
+    """Let a vote count once it is written, be it after the time that a visitor waits for it."""
+
+    def note(done: Future[None]) -> None:
+        if done.exception() is None:
+            run.outcome = outcome
+
+    write.add_done_callback(note)
+    settle(write)
+    note(write)  # the callback may not have run yet
 
 
 def config_hash_of(config: Config) -> str:

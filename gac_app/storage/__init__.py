@@ -1,6 +1,6 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,
@@ -20,6 +20,7 @@ __all__ = [
     "AnswerRecord",
     "ConversationSummary",
     "HistoryFilter",
+    "JudgedBattle",
     "NewBattle",
     "NewJudgement",
     "NewRun",

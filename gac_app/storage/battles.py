@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError, RequestError
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.changes import imported_visitor, own_visitor
 from gac_app.storage.engine import reading
 from gac_app.storage.queries import hash_key
@@ -93,7 +93,7 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> None:
     session.execute(delete(Battle).where(Battle.id == battle.id))
 
 
-def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]) -> None:
+def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:
     """What the vote on a run says of its pairs, in the place of what one before it said.
 
     Args:

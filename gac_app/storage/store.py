@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from gac_app.storage import battles, changes, history, imports, queries, studies
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
@@ -74,13 +74,28 @@ class Store:
     def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
         return self._write(lambda session: changes.finish_run(session, run_id, RunStatus(status)))
 
-    def vote(self, visitor_key: str, run_id: str, outcome: str) -> Future[None]:
-        """Vote on one's own run; a second vote replaces the first."""
-        return self._write(lambda session: changes.vote(session, visitor_key, run_id, outcome))
+    def vote(self, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> Future[None]:
+        """Vote on one's own run; a second vote replaces the first.
+
+        Args:
+            implied: battles, with the vote on each, that are written with it or not at all; in the place of what the
+                first one implied.
+        """
+
+        def vote(session: Session) -> None:
+            changes.vote(session, visitor_key, run_id, outcome)
+            battles.imply(session, visitor_key, run_id, implied)
+
+        return self._write(vote)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Take the vote on one's own run back, if there is one."""
-        return self._write(lambda session: changes.undo_vote(session, visitor_key, run_id))
+        """Take the vote on one's own run back, if there is one, and what it implied."""
+
+        def undo(session: Session) -> None:
+            changes.undo_vote(session, visitor_key, run_id)
+            battles.imply(session, visitor_key, run_id, ())
+
+        return self._write(undo)
 
     def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
         """Let anybody who knows its id read a run, or no longer."""
@@ -183,12 +198,6 @@ class Store:
     def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
         """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
-
-    def imply_battles(
-        self, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]
-    ) -> Future[None]:
-        """Write what the vote on a run says of its pairs, in the place of what it said before."""
-        return self._write(lambda session: battles.imply(session, visitor_key, run_id, pairs))
 
     def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
         """Delete a battle as `delete_run` does a run."""

@@ -164,7 +164,7 @@ def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
     run = new_run()
     store.start_run(run)
     battle = new_battle(run_id=run.run_id, origin="compare")
-    store.imply_battles(ALICE, run.run_id, [(battle, VOTE)]).result()
+    store.vote(ALICE, run.run_id, "ensemble", [(battle, VOTE)]).result()
     store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
-    store.imply_battles(ALICE, run.run_id, []).result()
+    store.undo_vote(ALICE, run.run_id).result()
     assert store.votes() == []
