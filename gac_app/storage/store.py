@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import battles, changes, history, imports, queries, studies
+from gac_app.storage import battle_queries, battles, changes, history, imports, queries, studies
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
@@ -23,6 +24,7 @@ from gac_app.storage.records import (
 )
 from gac_app.storage.schema import upgrade_engine
 from gac_app.storage.servers import Heart
+from gac_app.storage.tables import utc_now
 from gac_app.storage.writer import Writer
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class Store:
             if is_owner:
                 scrub_if_idle(self._engine)
             self._heart = Heart(self._engine) if is_owner else None
+            self._server_id = self._heart.server_id if self._heart else None
         except BaseException:
             self._engine.dispose()
             raise
@@ -64,8 +67,7 @@ class Store:
 
     def start_run(self, run: NewRun) -> Future[None]:
         """Write a run as running, at the end of its conversation."""
-        server_id = self._heart.server_id if self._heart else None
-        return self._write(lambda session: changes.start_run(session, run, server_id))
+        return self._write(lambda session: changes.start_run(session, run, self._server_id))
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
         """Write an answer with its steps, in place of an earlier one of the same system."""
@@ -185,7 +187,22 @@ class Store:
             return studies.load(session, visitor_key, study_id)
 
     def start_battle(self, new: NewBattle) -> Future[None]:
-        return self._write(lambda session: battles.start(session, new))
+        """Write a battle that can be judged on this server from now on."""
+        return self._write(lambda session: battles.start(session, new, self._server_id))
+
+    def let_battle_go(self, battle_id: str) -> Future[None]:
+        """From now on a battle cannot be judged any more."""
+        return self._write(lambda session: battles.let_go(session, battle_id))
+
+    def battles_elsewhere(self, voted_within_s: float) -> frozenset[str]:
+        """The ids of battles that another server may still let be judged, or their votes be taken back.
+
+        Args:
+            voted_within_s: for which a vote may be taken back, and its being so be written.
+        """
+        since = utc_now() - timedelta(seconds=voted_within_s)
+        with reading(self._engine) as session:
+            return battle_queries.held_elsewhere(session, self._server_id or "", since)
 
     def update_battle(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
         """Write what came of a battle so far."""
@@ -206,21 +223,28 @@ class Store:
     def load_battle(self, visitor_key: str, battle_id: str) -> StoredBattle:
         """A visitor's battle. Raises NotFoundError, DamagedError."""
         with reading(self._engine) as session:
-            return battles.load(session, visitor_key, battle_id)
+            return battle_queries.load(session, visitor_key, battle_id)
+
+    def newest_battles(
+        self, visitor_key: str, limit: int, without: Collection[str] = ()
+    ) -> tuple[list[StoredBattle], int]:
+        """A visitor's newest battles but some, the newest first, and how many there are."""
+        with reading(self._engine) as session:
+            return battle_queries.newest(session, visitor_key, limit, without)
 
     def votes(self, visitor_key: str = "") -> list[VoteRow]:
         """The votes on battles that stand, of one visitor or of everybody, oldest first."""
         with reading(self._engine) as session:
-            return battles.votes(session, visitor_key)
+            return battle_queries.votes(session, visitor_key)
 
     def votes_version(self) -> tuple[Any, ...]:
         """What changes with every judgement that comes or goes."""
         with reading(self._engine) as session:
-            return battles.votes_version(session)
+            return battle_queries.votes_version(session)
 
     def export_battles(self, visitor_key: str = "") -> Iterator[StoredBattle]:
         """All battles of one visitor or of everybody, oldest first."""
-        return battles.export(self._engine, visitor_key)
+        return battle_queries.export(self._engine, visitor_key)
 
     def import_battle(self, battle: StoredBattle) -> Future[bool]:
         """Add a battle of another database with its judgements; whether anything of it was new."""

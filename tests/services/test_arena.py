@@ -364,9 +364,10 @@ def locked(house: House) -> Iterator[None]:
     """The database takes nothing until the block ends."""
     lock = sqlite3.connect(house.path, isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
-    yield
-    lock.execute("ROLLBACK")
-    lock.close()
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
