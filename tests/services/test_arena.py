@@ -421,7 +421,7 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
     arena.service.reveal(ALICE, second.id)
     arena.answered(prompt="Third")
     assert arena.service.look(ALICE, first.id).may_vote
-    assert arena.service._battles.get(second.id) is None
+    assert second.id not in [battle.id for battle in arena.service._battles.all()]
 
 
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:

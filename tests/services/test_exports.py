@@ -42,6 +42,13 @@ def judged_arena(house: House) -> Arena:
     return arena
 
 
+def reveal_all(arena: Arena) -> None:
+    for battle in arena.store.export_battles():
+        for key in (ALICE, BOB):
+            with suppress(NotFoundError):
+                arena.service.reveal(key, battle.battle_id)
+
+
 def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_path: Path) -> None:
     exported = list(Exports(judged_arena(house).store).lines())
     assert len(exported) == 2 + 3 + 2
@@ -56,9 +63,7 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
     assert list(arena.service.own(BOB)) == []
-    for battle in arena.store.export_battles():
-        with suppress(NotFoundError):
-            arena.service.reveal(BOB, battle.battle_id)
+    reveal_all(arena)
     (line,) = content_of(arena.service.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
     with pytest.raises(RequestError):
@@ -66,11 +71,14 @@ def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
 
 
 def test_everything_is_the_operator_s_alone(house: House) -> None:
-    store = judged_arena(house).store
+    arena = judged_arena(house)
+    store = arena.store
     for exports, token in ((Exports(store), ""), (Exports(store), "x"), (Exports(store, "secret"), "secre")):
         with pytest.raises(NotFoundError):
             exports.everything(token, "jsonl")
-    exports = Exports(store, "secret")
+    exports = Exports(store, "secret", arena.service.sealed)
+    assert len(exports.everything("secret", "jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
+    reveal_all(arena)
     name, content = exports.everything("secret", "jsonl")
     assert name == "gac-votes-jsonl.jsonl"
     assert len(content.decode().splitlines()) == 5
