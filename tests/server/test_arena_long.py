@@ -79,8 +79,8 @@ class Judge(Visitor):
         super().__init__(url, page, address=f"127.0.1.{number + 1}", key=f"{number:064}")
         arena = next(one for one in page.config["components"] if one["props"].get("elem_id") == "gac-arena")
         self.component = arena["id"]
-        targets = {event: one["id"] for one in page.config["dependencies"] for id_, event in one["targets"] if id_ == arena["id"]}  # fmt: skip
-        self.start_event = targets["start"]
+        events = page.config["dependencies"]
+        self.start_event = next(one["id"] for one in events if [arena["id"], "start"] in one["targets"])
         self.own = f"of-{number}-only"
         self.votes: dict[str, str] = {}
         self.foreign: list[str] = []
