@@ -60,6 +60,19 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_
     other.close()
 
 
+def test_a_visitor_has_one_name_in_runs_and_battles_alike(house: House, tmp_path: Path) -> None:
+    """Databases whose exports are brought together must not take one's visitor for another's."""
+    other_house = House(tmp_path / "other.db")
+    arenas = [judged_arena(house), judged_arena(other_house)]
+    lines = [json.loads(line) for arena in arenas for line in Exports(arena.store).lines()]
+    assert len({line["visitor"] for line in lines}) == 4
+    together = Store(f"sqlite:///{tmp_path / 'together.db'}")
+    Exports(together).bring([json.dumps(line) for line in lines])
+    assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
+    together.close()
+    other_house.close()
+
+
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
     assert list(arena.service.own(BOB)) == []

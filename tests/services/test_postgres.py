@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -75,7 +76,7 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="gac-postgres-") as folder:
         postgres = Postgres(Path(found).resolve().parent, Path(folder))
         yield postgres
-        postgres.process.terminate()
+        postgres.process.send_signal(signal.SIGINT)  # waits for no client
         postgres.process.wait(WAIT_S)
 
 
