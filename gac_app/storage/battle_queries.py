@@ -29,7 +29,7 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
 
 
 def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
-    """All votes that stand, of one visitor or of everybody, in the order in which they were given."""
+    """All standing votes, of one visitor or of everybody, in the order in which they were cast."""
     columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
     more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
     query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
@@ -41,7 +41,7 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
 
 
 def votes_version(session: Session) -> tuple[Any, ...]:
-    """Changes with every judgement that comes or goes."""
+    """A value that changes with every judgement added or deleted."""
     query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
     return tuple(session.execute(query).one())
 
@@ -76,7 +76,7 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
 
 
 def _is_undone() -> ColumnElement[bool]:
-    """Of a vote."""
+    """Whether a vote was undone."""
     later = aliased(Judgement)
     return exists().where(
         later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == UNDO
@@ -84,7 +84,7 @@ def _is_undone() -> ColumnElement[bool]:
 
 
 def has_vote(battle: Battle) -> bool:
-    """Whether one stands."""
+    """Whether a vote stands."""
     votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
     return votes[-1:] == [VOTE]
 

@@ -31,12 +31,12 @@ def test_a_vote_implies_pairs(outcome: str, pairs: dict[tuple[str, str], str]) -
 def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> None:
     arena = Arena(house)
     run = answer(arena.runs)
-    arena.runs.vote(ALICE, run.id, "member:b")
+    arena.runs.history.vote(ALICE, run.id, "member:b")
     votes = arena.store.votes()
     assert [(row.left, row.right, row.outcome) for row in votes] == [("gate", "b", "right"), ("a", "b", "right")]
     assert {(row.origin, row.is_blind) for row in votes} == {("compare", False)}
-    arena.runs.vote(ALICE, run.id, "ensemble")
-    arena.runs.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
     assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
         ("gate", "a"): "left",
         ("gate", "b"): "left",
@@ -44,11 +44,11 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     (kept,) = [one for one in arena.store.export_battles() if (one.left, one.right) == ("gate", "b")]
     assert kept.body["turns"][0]["right"]["text"] == run.streams["member:b"].text
     assert [row["kind"] for row in kept.judgements] == ["vote", "undo", "vote", "undo", "vote"]
-    arena.runs.undo_vote(ALICE, run.id)
+    arena.runs.history.undo_vote(ALICE, run.id)
     assert arena.store.votes() == []
-    arena.runs.vote(ALICE, run.id, "tie")
+    arena.runs.history.vote(ALICE, run.id, "tie")
     assert len(arena.store.votes()) == 3
-    arena.runs.delete_run(ALICE, run.id)
+    arena.runs.history.delete_run(ALICE, run.id)
     assert arena.store.votes() == []
     assert list(arena.store.export_battles()) == []
 
@@ -57,14 +57,14 @@ def test_a_vote_that_is_saved_late_implies_battles_too(house: House, monkeypatch
     arena = locked_out(house, monkeypatch)
     run = answer(arena.runs)
     with locked(house), pytest.raises(StorageError, match="a little later"):
-        arena.runs.vote(ALICE, run.id, "member:b")
+        arena.runs.history.vote(ALICE, run.id, "member:b")
     until(lambda: run.outcome == "member:b", "for the vote to be taken")
     assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
         ("gate", "b"): "right",
         ("a", "b"): "right",
     }
     with locked(house), pytest.raises(StorageError, match="a little later"):
-        arena.runs.undo_vote(ALICE, run.id)
+        arena.runs.history.undo_vote(ALICE, run.id)
     until(lambda: run.outcome is None, "for the vote to be taken back")
     assert arena.store.votes() == []
 
@@ -78,7 +78,7 @@ def test_a_vote_is_not_saved_without_what_it_implies(house: House, monkeypatch: 
 
     monkeypatch.setattr("gac_app.storage.battles.imply", fail)
     with pytest.raises(StorageError):
-        arena.runs.vote(ALICE, run.id, "member:b")
+        arena.runs.history.vote(ALICE, run.id, "member:b")
     assert arena.store.load_run(ALICE, run.id).outcome is None
     assert run.outcome is None
 
@@ -91,5 +91,5 @@ def test_an_ensemble_outside_the_contestants_has_a_name(house: House) -> None:
         ({"weights": {"a": 1.0}, "mode": "every-step"}, "every-step, own weights"),
     ):
         run = answer(arena.runs, **changes)
-        arena.runs.vote(ALICE, run.id, "ensemble")
+        arena.runs.history.vote(ALICE, run.id, "ensemble")
         assert {row.left for row in arena.store.votes() if row.facts} >= {name}

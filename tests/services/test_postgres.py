@@ -110,7 +110,7 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
         arena.service.reveal(key, view.id)
         assert arena.kinds(view.id, key) == ["vote", "undo", "vote", "remark"]
     run = answer(arena.runs, prompt=HARD)
-    arena.runs.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
     assert arena.service.newest(ALICE, 9)[1] == 3
 
     board = arena.service.standings.rated("people", has_flagged=True)
@@ -124,7 +124,7 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
         assert list(Exports(other).lines()) == exported
         other.close()
 
-    arena.runs.delete_all(ALICE)
+    arena.runs.history.delete_all(ALICE)
     assert len(arena.store.votes()) == 1
 
 
