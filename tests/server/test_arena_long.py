@@ -71,6 +71,7 @@ class Judge(Visitor):
     """One browser on the Arena tab, which battles and votes without a pause.
 
     Attributes:
+        is_voting: a vote is on its way to the server, or its answer back.
         votes: outcomes by battle, of votes that the server acknowledged.
         foreign: what the server said that names another's battle.
     """
@@ -82,6 +83,7 @@ class Judge(Visitor):
         events = page.config["dependencies"]
         self.start_event = next(one["id"] for one in events if [arena["id"], "start"] in one["targets"])
         self.own = f"of-{number}-only"
+        self.is_voting = False
         self.votes: dict[str, str] = {}
         self.foreign: list[str] = []
         self.refused: Counter[int] = Counter()
@@ -118,7 +120,9 @@ class Judge(Visitor):
             return
         battle, outcome = found[1], list(Outcome)[number % 4]
         reply = await self.call("look_battle", battle=battle)
+        self.is_voting = True
         reply = await self.call("vote_battle", battle=battle, ballot=reply["state"]["ballot"], outcome=outcome)
+        self.is_voting = False
         if "state" in reply:
             assert reply["state"]["outcome"] == outcome
             self.votes[battle] = outcome
@@ -177,6 +181,9 @@ def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path) -> None:
                 while not any(judge.votes for judge in judges):
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(random.uniform(0.05, 1.0))
+                while not any(judge.is_voting for judge in judges):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(random.uniform(0.0, 0.03))  # a vote takes about so long
                 process.kill()
                 done = await asyncio.gather(*tasks, return_exceptions=True)
                 assert all(isinstance(one, httpx.HTTPError) for one in done), done
