@@ -266,6 +266,9 @@ class MemberContext:
 
     def _known_places(self) -> list[Covers]:
         """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
+        if not (self._missed or self._rest or self._drafted):
+            self._learns(self._covers)
+            return [self._covers]
         if not self._places:
             present = self._covers.fork()
             rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
