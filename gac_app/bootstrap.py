@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config
-from gac_app.environment import cache_dir, database_url, evaluation_dir, operator_token, read_config
+from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, operator_token, read_config
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
 from gac_app.services.exports import Exports
 from gac_app.services.lab import Lab
 from gac_app.services.members import MemberStates, facts_of
+from gac_app.services.mirror import Mirror
+from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 
@@ -60,10 +62,19 @@ def build_services(config: Config) -> Services:
     """
     store = Store(database_url(config))
     service = RunService(config, store, _versions())
+    if config.mirror.is_on:
+        service.mirror = store.witness = Mirror(store, _mirror_place(config))
+        service.mirror.start()
     lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
     arena = ArenaService(service, store) if config.arena.is_open else None
     return Services(service, lab, arena, Exports(store, operator_token(os.environ)))
+
+
+def _mirror_place(config: Config) -> Place:
+    if config.mirror.folder:
+        return FolderPlace(config.mirror.folder.expanduser())
+    return DatasetPlace(config.mirror.dataset, mirror_dir(config), config.mirror.every_minutes)
 
 
 def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:

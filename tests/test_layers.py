@@ -42,7 +42,7 @@ HEAVY: dict[str, set[str]] = {
     "transformers": {"models", "bench"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
-    "huggingface_hub": {"models"},
+    "huggingface_hub": {"models", "services"},
     "sqlalchemy": {"storage"},
     "alembic": {"storage"},
     "gradio": {"ui", "server"},

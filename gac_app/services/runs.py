@@ -14,8 +14,10 @@ from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.errors import GacError, NotFoundError, RequestError, StorageError
 from gac_app.services.audience import Audience
+from gac_app.services.consent import Consents
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
+from gac_app.services.mirror import Mirror
 from gac_app.services.recorder import Recorder
 from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
@@ -62,6 +64,8 @@ class RunService:
         config_hash, versions: tell what a result was made with.
         companions: told of a visitor who deletes everything, and of the end.
         on_vote: told of a visitor's run whose vote has come, changed or gone.
+        consents: whose runs are handed on.
+        mirror: where to, if anywhere.
         kept: gives what each member keeps of ended runs, as JSON-able values by its name.
     """
 
@@ -71,6 +75,8 @@ class RunService:
         self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
         self.on_vote: Callable[[str, RunView], None] = lambda _, run: None
+        self.consents = Consents()
+        self.mirror: Mirror | None = None
         self._store = store
         self.config_hash = config_hash_of(config)
         self.versions = versions or {}
@@ -108,6 +114,9 @@ class RunService:
         for companion in self.companions:
             companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
+        if self.mirror:
+            self._store.flush(CLOSE_TIMEOUT_S)
+            self.mirror.close()
         self._store.close()
         if self._runner.ensemble is not None:
             self._runner.ensemble.close()
@@ -209,6 +218,7 @@ class RunService:
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client
+        run.has_consent = self.consents.has(run.owner)
 
         def take() -> None:
             self._runs.add(run)
@@ -413,6 +423,7 @@ class RunService:
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
+            self.note_deleted()
 
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
         """Forget several runs, one after another; those that are gone already are no error."""
@@ -435,6 +446,12 @@ class RunService:
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
+            self.note_deleted()
+
+    def note_deleted(self) -> None:
+        """What was deleted is handed on no more. Raises StorageError where that cannot be written at the moment."""
+        if self.mirror:
+            self.mirror.settle_deletions()
 
 
 def config_hash_of(config: Config) -> str:

@@ -177,6 +177,7 @@ class LiveRun(RunView):
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
+        self.has_consent = False  # the visitor agrees that it is handed on
         self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
         self.on_ended: Callable[[], None] = lambda: None  # the runner's: called before `over` is set

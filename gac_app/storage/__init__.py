@@ -4,6 +4,7 @@ from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,
+    Gone,
     HistoryFilter,
     NewRun,
     RunStatus,
@@ -19,6 +20,7 @@ from gac_app.storage.text import clean_text
 __all__ = [
     "AnswerRecord",
     "ConversationSummary",
+    "Gone",
     "HistoryFilter",
     "NewBattle",
     "NewJudgement",

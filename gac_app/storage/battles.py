@@ -15,7 +15,8 @@ from gac_app.errors import DamagedError, NotFoundError, RequestError
 from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.changes import imported_visitor, own_visitor
 from gac_app.storage.engine import reading
-from gac_app.storage.queries import hash_key
+from gac_app.storage.queries import is_visitor
+from gac_app.storage.records import Gone
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal_json, unseal_json
 from gac_app.storage.tables import Battle, Judgement, Run, VisitorSession
 from gac_app.storage.text import clean_text
@@ -86,11 +87,12 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     )
 
 
-def remove(session: Session, visitor_key: str, battle_id: str) -> None:
+def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
     battle = _get_owned(session, visitor_key, battle_id)
     if battle.run_id is None:  # else the key is the run's
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
+    return Gone((), (battle.id,))
 
 
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]) -> None:
@@ -131,8 +133,7 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
     query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
     query = query.where(Judgement.kind == VOTE, ~is_undone).order_by(Judgement.created_at, Judgement.battle_id)
     if visitor_key:
-        mine = VisitorSession.key_hash == hash_key(visitor_key)
-        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(mine)
+        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(is_visitor(visitor_key))
     return list(map(VoteRow._make, session.execute(query)))
 
 
@@ -156,6 +157,18 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
             if found:  # else deleted meanwhile
                 yield found
         after = page[-1]
+
+
+def of_run(session: Session, run_id: str) -> list[StoredBattle]:
+    """The battles that the vote on a run implies, and has implied."""
+    query = select(Battle).where(Battle.run_id == run_id).order_by(Battle.id).options(*_whole())
+    return [_stored(battle) for battle in session.scalars(query)]
+
+
+def of_id(session: Session, battle_id: str) -> StoredBattle | None:
+    """Whosever it is; None where there is none."""
+    battle = session.get(Battle, battle_id, options=_whole())
+    return battle and _stored(battle)
 
 
 def import_battle(session: Session, battle: StoredBattle) -> bool:
@@ -205,8 +218,7 @@ def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes
 
 
 def _owned(visitor_key: str) -> Select[Battle]:
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    return select(Battle).join(Battle.visitor).where(mine)
+    return select(Battle).join(Battle.visitor).where(is_visitor(visitor_key))
 
 
 def _get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:

@@ -45,6 +45,7 @@ class NewRun:
         repeats_run_id: the run that it is once more, if it is; that one may be deleted.
         turn_ids: the earlier runs of the conversation that it goes on from, in order.
         seeds: by stream, of those sampled with another than the settings'.
+        has_consent: the visitor agrees that it is handed on.
     """
 
     run_id: str
@@ -61,6 +62,15 @@ class NewRun:
     seeds: dict[str, int] = field(default_factory=dict)
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    has_consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What a deletion took: ids."""
+
+    run_ids: tuple[str, ...] = ()
+    battle_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

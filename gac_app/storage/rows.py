@@ -79,7 +79,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
     with damage_named():
         return {
             "run_id": run.id,
-            "visitor": run.conversation.visitor_id,
+            "visitor": run.conversation.visitor.pseudonym,
             "conversation_id": run.conversation_id,
             "position": run.position,
             "parent_run_id": run.parent_run_id,
@@ -88,6 +88,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "repeats_run_id": run.repeats_run_id,
             "turn_ids": content["turn_ids"],
             "seeds": content.get("seeds", {}),
+            "consent": content.get("consent", False),
             "prompt": content["prompt"],
             "settings": content["settings"],
             "members": content["member_names"],
