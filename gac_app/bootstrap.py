@@ -29,6 +29,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.executors.zero_gpu import Gpu
     from gac_app.models.base import Model
     from gac_app.models.hardware.placement import Placement, Seat
 
@@ -53,8 +54,11 @@ class Services:
         self.runs.close()
 
 
-def build_services(config: Config) -> Services:
+def build_services(config: Config, gpu: Gpu | None = None) -> Services:
     """Open the database and start loading the members in the background; the services can be used at once.
+
+    Args:
+        gpu: `spaces.GPU`, on a ZeroGPU Space. Then the members are loaded here and now, and there is no lab.
 
     Raises:
         StorageError: where the database cannot be opened.
@@ -65,8 +69,12 @@ def build_services(config: Config) -> Services:
     if config.mirror.is_on:
         service.mirror = store.witness = Mirror(store, _mirror_place(config))
         service.mirror.start()
-    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if config.lab.is_open else None
-    threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
+    has_lab = config.lab.is_open and gpu is None
+    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if has_lab else None
+    if gpu is None:
+        threading.Thread(target=_load, args=(service, _use_threads), name="load-members", daemon=True).start()
+    else:
+        _load(service, partial(_use_zero_gpu, gpu=gpu))
     arena = ArenaService(service, store) if config.arena.is_open else None
     return Services(service, lab, arena, Exports(store, operator_token(os.environ)))
 
@@ -139,10 +147,32 @@ def _unite(models: list[Model], config: Config, *, are_apart: bool) -> Ensemble:
     return Ensemble(members, config, are_apart=are_apart)
 
 
-def _load_in_background(service: RunService) -> None:
+def _use_threads(service: RunService) -> None:
+    ensemble = load_ensemble(service.config, service.states)
+    service.use(ensemble, partial(_kept, ensemble))
+
+
+def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
+    """Load the members one after another, in this thread: `spaces` lends no other one a GPU."""
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.member import InlineMember
+    from gac_app.executors.zero_gpu import on_zero_gpu
+    from gac_app.vocab.cache import unite
+
+    config, states, seats = service.config, service.states, _planned(service.config).seats
+    unreachable: set[str] = set()
+    models = [
+        _load_member(config, member, seats[member.name], states=states, unreachable=unreachable)
+        for member in config.members
+    ]
+    mappings = unite([model.vocabulary for model in models], cache_dir(config))
+    ensemble = Ensemble([InlineMember(*pair) for pair in zip(models, mappings, strict=True)], config, are_apart=False)
+    service.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
+
+
+def _load(service: RunService, use: Callable[[RunService], None]) -> None:
     try:
-        ensemble = load_ensemble(service.config, service.states)
-        service.use(ensemble, partial(_kept, ensemble))
+        use(service)
     except GacError as error:
         logger.error("%s", error)
         _mark_failed(service, str(error))

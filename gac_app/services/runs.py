@@ -36,6 +36,7 @@ from gac_app.storage import (
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.together import DecodesTogether
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -88,9 +89,20 @@ class RunService:
 
     # --- the members
 
-    def use(self, ensemble: Ensemble, kept: Callable[[], dict[str, Any]] = dict) -> None:
-        """From now on runs can be started. `kept`: see the attribute."""
+    def use(
+        self,
+        ensemble: Ensemble,
+        kept: Callable[[], dict[str, Any]] = dict,
+        decodes_together: DecodesTogether | None = None,
+    ) -> None:
+        """From now on runs can be started.
+
+        Args:
+            kept: see the attribute.
+            decodes_together: decodes all streams of a run, in the place of a thread for each.
+        """
         self.kept = kept
+        self._runner.decodes_together = decodes_together
         self._runner.ensemble = ensemble
 
     def member_states(self) -> list[MemberState]:

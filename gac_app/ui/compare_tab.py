@@ -39,7 +39,6 @@ class CompareTab:
     """Builds the tab inside the current Blocks; other components reach the board through `connect`."""
 
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
-        config = service.config
         self._handlers = RunHandlers(service, lab)
         # The service has a queue of its own, where visitors take turns: in Gradio's none waits.
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}

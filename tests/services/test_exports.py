@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
 from gac_app.arena.formats import Format
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.exports import Exports, Imported, content_of
+from gac_app.services.exports import Exports, content_of
+from gac_app.services.mirror_files import Brought, bring_files
 from gac_app.storage import Store
 from tests.services.house import ALICE, BOB, House, answer
 from tests.services.test_arena import Arena
@@ -42,13 +44,20 @@ def judged_arena(house: House) -> Arena:
     return arena
 
 
+def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
+    with NamedTemporaryFile() as file:
+        file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
+        file.flush()
+        return bring_files(Exports(store), [Path(file.name)], is_strict=True)
+
+
 def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_path: Path) -> None:
     exported = list(Exports(judged_arena(house).store).lines())
     assert len(exported) == 2 + 3 + 2
     other = Store(f"sqlite:///{tmp_path / 'other.db'}")
-    assert Exports(other).bring(exported) == Imported(7, 0)
+    assert brought(other, exported) == Brought(7, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
-    assert Exports(other).bring(exported) == Imported(0, 7)
+    assert brought(other, exported) == Brought(0, 7, 0, 0)
     assert list(Exports(other).lines()) == exported
     other.close()
 
@@ -101,7 +110,7 @@ def test_everything_is_the_operator_s_alone(house: House) -> None:
 def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
     store = house.store()
     with pytest.raises(RequestError, match="line 2"):
-        Exports(store).bring(["", line])
+        brought(store, ["\n", line])
     store.close()
 
 
@@ -114,5 +123,5 @@ def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, facts: 
     line["battle_id"] = "another"
     line["judgements"][0].update(id="another", facts=facts)
     with pytest.raises(RequestError, match="line 1"):
-        Exports(arena.store).bring([json.dumps(line)])
+        brought(arena.store, [json.dumps(line)])
     assert arena.service.standings.rated("people", has_flagged=True).num_votes
