@@ -79,7 +79,7 @@ class _Worker:
             self.said.put(("value", value))
 
 
-def GPU(task: Callable[..., Iterator[Any]], *, duration: Callable[..., int]) -> Callable[..., Iterator[Any]]:  # noqa: N802
+def GPU(task: Callable[..., Iterator[Any]], *, duration: Callable[..., int]) -> Callable[..., Iterator[Any]]:
     assert inspect.isgeneratorfunction(task)
     assert not _is_launched, "what is decorated after the launch gets no GPU"
     idle: list[_Worker] = []

@@ -1,0 +1,210 @@
+"""`app.py` with the variables of a Hugging Face Space, under its name, with a GPU that is lent and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server.site import API, ROOT, free_port
+from tests.services.house import until
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+HOST, KEY = "me-gac.hf.space", "k" * 64
+CONFIG = """
+members: [{name: a, source: "random:1"}, {name: b, source: "random:2"}]
+settings: {mode: every-step, max_new_tokens: 12}
+"""
+ZERO = pytest.mark.parametrize("is_zero", [False, True], ids=["cpu", "zero-gpu"])
+
+
+class Browser:
+    """What the page's scripts send, through the proxy of a Space."""
+
+    def __init__(self, port: int) -> None:
+        forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST, **forwarded}, timeout=60)
+
+    def open(self) -> httpx.Response:
+        page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
+        self.config = self.http.get("/config").json()
+        self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
+        return page
+
+    def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
+        """Ask a function that a part of the page offers its script."""
+        body = {"component_id": self.parts[part], "fn_name": function, "session_hash": "one"}
+        answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": KEY, **fields}})
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        assert "error" not in found, found
+        return found
+
+    def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
+        """What the page is sent of a run; `on_text` is called with the first that comes."""
+        (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
+        body = {"fn_index": event["id"], "session_hash": "one", "data": [KEY, None, prompt, json.dumps(changes)]}
+        self.http.post(f"{API}/queue/join", json=body).raise_for_status()
+        said = ""
+        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": "one"}) as stream:
+            for line in stream.iter_lines():
+                said += line
+                if "process_generating" in line:
+                    on_text()
+                if "process_completed" in line:
+                    break
+        return said
+
+    def history(self) -> list[dict[str, Any]]:
+        return [run for one in self.conversations() for run in one["runs"]]
+
+    def conversations(self) -> list[dict[str, Any]]:
+        fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
+        found = self.call("gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **fields)
+        conversations: list[dict[str, Any]] = found["conversations"]
+        return conversations
+
+
+class Space:
+    """Starts servers that share a mirror, each with a database of its own."""
+
+    def __init__(self, folder: Path, is_zero: bool) -> None:
+        self.folder, self.is_zero = folder, is_zero
+        (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        (folder / "packages" / "spaces").mkdir(parents=True)
+        shutil.copy(ROOT / "tests" / "server" / "stub_spaces.py", folder / "packages" / "spaces" / "__init__.py")
+
+    def environ(self, name: str, port: int) -> dict[str, str]:
+        zero = {
+            "SPACES_ZERO_GPU": "true",
+            "STUB_SPACES_LOG": str(self.folder / "gpu.jsonl"),
+            "PYTHONPATH": str(self.folder / "packages"),
+        }
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))},
+            "SPACE_ID": "me/gac",
+            "SPACE_HOST": HOST,
+            "SYSTEM": "spaces",
+            "GAC_CONFIG": str(self.folder / "config.yaml"),
+            "GAC_CACHE": str(self.folder / "cache"),
+            "GAC_DATABASE_URL": os.environ.get("GAC_TEST_DATABASE_URL") or f"sqlite:///{self.folder / name}.db",
+            "GAC_MIRROR": str(self.folder / "mirror"),
+            "GAC_PORT": str(port),
+            "GAC_TRUSTED_PROXIES": "127.0.0.1",
+            **(zero if self.is_zero else {}),
+        }
+
+    @contextmanager
+    def serving(self, name: str) -> Iterator[Browser]:
+        """A server that is ready, with the database of that name; ended as a Space ends it."""
+        port = free_port()
+        log = self.folder / f"{name}.log"
+        with (
+            log.open("w", encoding="utf-8") as out,
+            subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=self.environ(name, port), stdout=out, stderr=out
+            ) as process,
+        ):
+            try:
+                browser = Browser(port)
+
+                def is_ready() -> bool:
+                    assert process.poll() is None, log.read_text("utf-8")
+                    try:
+                        answer = browser.http.get("/readyz")
+                    except httpx.TransportError:
+                        return False
+                    return answer.status_code == 200 and answer.json()["mirror"]["is_restored"]
+
+                until(is_ready, f"for the server: {log}")
+                browser.first_page = browser.open()  # type: ignore[attr-defined]
+                yield browser
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) is not None
+            finally:
+                process.kill()
+        said = log.read_text("utf-8")
+        assert "a-secret-signature" not in said
+        assert "Traceback" not in said, said
+
+    def mirrored(self) -> list[dict[str, Any]]:
+        files = sorted((self.folder / "mirror").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line]
+
+
+def digests(line: dict[str, Any]) -> dict[str, str]:
+    return {answer["system"]: answer["digest"] for answer in line["answers"]}
+
+
+@ZERO
+def test_a_space_answers_keeps_and_comes_back(tmp_path: Path, is_zero: bool) -> None:
+    space = Space(tmp_path, is_zero)
+    with space.serving("first") as browser:
+        page = browser.first_page  # type: ignore[attr-defined]
+        assert page.status_code == 200
+        assert "frame-ancestors 'self' https://huggingface.co https://*.hf.space" in page.headers[
+            "content-security-policy"
+        ].replace("  ", " ")
+        assert "SameSite=None; Secure; Partitioned" in page.headers["set-cookie"]
+        assert browser.http.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
+        assert browser.http.get("/", headers={"Origin": "https://elsewhere.example"}).status_code == 403
+        assert browser.http.get("/", headers={"Origin": f"https://{HOST}"}).status_code == 200
+        assert browser.http.get("/healthz").json() == {"status": "ok"}
+
+        assert '\\"finished' in browser.run("Not to be published").replace('\\\\"', '\\"') or browser.history()
+        assert space.mirrored() == []
+        browser.call("gac-consent", "set_consent", consents=True)
+        browser.run("Name three colours")
+        run, private = browser.history()
+        browser.call("gac-board", "vote_run", run=run["id"], outcome="ensemble")
+        until(lambda: any(line.get("vote") for line in space.mirrored()), "for the vote")
+        assert {line["run_id"] for line in space.mirrored()} == {run["id"]}
+        assert private["status"] == run["status"] == "finished"
+
+    if os.environ.get("GAC_TEST_DATABASE_URL"):
+        return  # its database is not empty after a restart
+    with space.serving("second") as browser:
+        assert [(one["id"], one["outcome"]) for one in browser.history()] == [(run["id"], "ensemble")]
+        browser.call("gac-history", "delete_all")
+        assert "deleted" in space.mirrored()[-1]
+    with space.serving("third") as browser:
+        assert browser.history() == []
+
+
+def test_a_lent_gpu_gives_the_same_answers_in_one_process_that_outlives_a_run(tmp_path: Path) -> None:
+    found = {}
+    for is_zero in (False, True):
+        folder = tmp_path / str(is_zero)
+        folder.mkdir()
+        space = Space(folder, is_zero)
+        with space.serving("first") as browser:
+            browser.call("gac-consent", "set_consent", consents=True)
+            browser.run("Name three colours")
+            until(space.mirrored, "for the run")
+            found[is_zero] = digests(space.mirrored()[0])
+
+            def stop(browser: Browser = browser) -> None:
+                newest = browser.history()[0]["id"]
+                browser.call("gac-board", "stop_run", run=newest)
+
+            browser.run("Go on and on", stop, max_new_tokens=4000)
+            assert [run["status"] for run in browser.history()] == ["aborted", "finished"]
+            browser.run("And again")
+            assert [run["status"] for run in browser.history()] == ["finished", "aborted", "finished"]
+    assert len(found[True]) == 3
+    assert found[True] == found[False]
+    asked = [json.loads(line) for line in (tmp_path / "True" / "gpu.jsonl").read_text().splitlines()]
+    assert [one["client"] for one in asked] == ["203.0.113.9"] * 3
+    assert len({one["pid"] for one in asked}) == 1
+    assert [one["seconds"] for one in asked] == [15, 120, 15]
