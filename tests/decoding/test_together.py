@@ -9,6 +9,7 @@ import pytest
 
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.together import UNEXPECTED, Part, decode_in_turn
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason
 from gac_app.models.message import Message
@@ -19,7 +20,7 @@ PROMPT = (Message("user", "Name three colours"),)
 
 def ensemble(*models: FakeModel) -> tuple[Ensemble, Config]:
     config = config_of([model.name for model in models], {"mode": "every-step", "max_new_tokens": 8})
-    return ensemble_of(list(models), config), config
+    return ensemble_of(list(models), config, InlineMember), config
 
 
 def parts_of(config: Config, *names: str) -> tuple[Part, ...]:
@@ -46,7 +47,7 @@ def test_each_answer_is_what_it_is_alone() -> None:
 
 
 def test_one_that_breaks_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    together, config = ensemble(FakeModel("a", 1), FakeModel("b", 2, fault=Fault(3)))
+    together, config = ensemble(FakeModel("a", 1), FakeModel("b", 2, fault=Fault("raise", 3)))
     found = by_key(
         list(decode_in_turn(together, (*parts_of(config, "a"), Part("odd", PROMPT, config.settings, "nobody"))))
     )
