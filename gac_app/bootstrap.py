@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.executors.zero_gpu import Gpu
     from gac_app.models.base import Model
-    from gac_app.models.hardware.placement import Placement, Seat
+    from gac_app.models.hardware import Placement, Seat
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,7 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
     store = Store(database_url(config))
     service = RunService(config, store, _versions())
     if config.mirror.is_on:
-        service.mirror = store.witness = Mirror(store, _mirror_place(config))
-        service.mirror.start()
+        service.use_mirror(Mirror(store, _mirror_place(config)))
     has_lab = config.lab.is_open and gpu is None
     lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if has_lab else None
     if gpu is None:
@@ -114,8 +113,7 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
 
 
 def _planned(config: Config) -> Placement:
-    from gac_app.models.hardware.devices import detect_devices
-    from gac_app.models.hardware.placement import plan
+    from gac_app.models.hardware import detect_devices, plan
 
     placement = plan(config.members, detect_devices())
     for warning in placement.warnings:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gac_app import cli
+from tests.storage.samples import listed
 
 pytestmark = pytest.mark.process
 
@@ -151,7 +152,7 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
     runs = [json.loads(line) for line in printed.stdout.splitlines()]
     assert [run["prompt"] for run in runs] == ['line one\nline two \u2028 = "quoted" 雪'] * 3
     assert "k" * 43 not in printed.stdout
-    statuses = {run.status for run in store.list_runs("k" * 43)}
+    statuses = {run.status for run in listed(store, "k" * 43)}
     assert statuses == {"running"}, "exporting beside a server leaves its runs alone"
     store.close()
 

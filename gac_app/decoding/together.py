@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.decoding.loop.session import Branch
-from gac_app.decoding.trace.events import Event
+from gac_app.decoding.loop import Branch
+from gac_app.decoding.trace import Event
 from gac_app.errors import GacError, without_folders
 from gac_app.models.message import Message
 

@@ -1,7 +1,7 @@
 """`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
 
-`/readyz` tells as well how much of ended runs each member keeps in its cache, and at most; and how the mirror is, where
-there is one. A mirror that fails keeps nobody from being served.
+`/readyz` also reports how much of ended runs each member's cache keeps, and its limits; and how the mirror is, if there
+is one. The host is ready even if the mirror fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHECK_HOLDS_S = 1.0
 
 
 def health_routes(service: RunService) -> APIRouter:
-    """The routes of both; neither needs an authority, and neither tells more than names and states."""
+    """Both routes. They need no authorisation and tell nothing but names and states."""
     router = APIRouter()
     storage = SharedCheck(service.check_storage)
 
@@ -48,10 +48,10 @@ def health_routes(service: RunService) -> APIRouter:
 
 
 class SharedCheck:
-    """A check of the database, which may take seconds: one at a time, in one thread, for all who ask meanwhile.
+    """A check of the database, which may take seconds. One runs at a time and answers all who ask meanwhile.
 
     Args:
-        check: raises StorageError where the database does not take a write.
+        check: raises StorageError where the database cannot be written.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -64,7 +64,7 @@ class SharedCheck:
         is_stale = time.monotonic() - self._done_at > CHECK_HOLDS_S
         if self._task is None or (self._task.done() and is_stale):
             self._task = asyncio.create_task(self._run())
-        return await asyncio.shield(self._task)  # whoever goes away does not take the check from the others
+        return await asyncio.shield(self._task)  # a caller that leaves does not cancel the check for others
 
     async def _run(self) -> str:
         try:

@@ -1,4 +1,4 @@
-"""Votes and runs to take away, and to bring along: a visitor's own, or everything for the operator."""
+"""Exports and imports of votes and runs: a visitor's own, or everything for the operator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Exports:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody may have everything."""
+        """Whether there is an operator who may export everything."""
         return bool(self._token)
 
     def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
@@ -95,7 +95,7 @@ def _line(battle: StoredBattle) -> str:
 
 
 def _check_facts(facts: dict[str, Any]) -> None:
-    """Raise where the numbers, which leaderboards add up, are none."""
+    """Raise where values that leaderboards add up are not numbers."""
     numbers = [facts.get("turn", 1), *(number for side in SIDES for number in facts.get(side, {}).values())]
     if not all(isinstance(number, int | float) for number in numbers):
         raise TypeError

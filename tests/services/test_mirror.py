@@ -34,8 +34,7 @@ def opened(folder: Path, name: str, place: Place | None = None) -> Iterator[tupl
 
 def mirrored(arena: Arena, place: Place) -> Mirror:
     mirror = Mirror(arena.store, place, first_delay_s=0.05)
-    arena.runs.mirror = arena.store.witness = mirror
-    mirror.start()
+    arena.runs.use_mirror(mirror)
     return mirror
 
 
@@ -82,10 +81,10 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
         arena.runs.consents.set(ALICE, True)
         first = answer(arena.runs)
         arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, first.conversation_id).over.wait(60)
-        arena.runs.vote(ALICE, first.id, "ensemble")
+        arena.runs.history.vote(ALICE, first.id, "ensemble")
         undone = answer(arena.runs)
-        arena.runs.vote(ALICE, undone.id, "tie")
-        arena.runs.undo_vote(ALICE, undone.id)
+        arena.runs.history.vote(ALICE, undone.id, "tie")
+        arena.runs.history.undo_vote(ALICE, undone.id)
         battle = voted(arena, consents=True)
         settled(mirror)
         before = list(Exports(arena.store).lines())
@@ -94,9 +93,9 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
             settled(mirror)
             assert sorted(Exports(arena.store).lines()) == sorted(before)
             assert arena.store.load_battle(ALICE, battle).judgements, "the same browser finds its own again"
-            assert len(arena.runs.history(ALICE)) == 3
+            assert len(arena.store.list_runs(ALICE)) == 3
             with pytest.raises(NotFoundError):
-                arena.runs.find(BOB, first.id)
+                arena.runs.history.find(BOB, first.id)
 
 
 def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> None:
@@ -119,22 +118,22 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
     with opened(tmp_path, "one") as (arena, mirror):
         arena.runs.consents.set(ALICE, True)
         run = answer(arena.runs)
-        arena.runs.vote(ALICE, run.id, "tie")
+        arena.runs.history.vote(ALICE, run.id, "tie")
         battle = voted(arena, consents=True)
         kept = voted(arena, key=BOB, consents=True)
         settled(mirror)
         if how == "run":
-            arena.runs.delete_run(ALICE, run.id)
+            arena.runs.history.delete_run(ALICE, run.id)
         elif how == "battle":
             arena.service.delete(ALICE, battle)
         elif how == "everything":
-            arena.runs.delete_all(ALICE)
+            arena.runs.history.delete_all(ALICE)
         if not how.endswith("restart"):
             assert "deleted" in lines(tmp_path)[-1], "it is marked before the deletion is acknowledged"
     if how.endswith("restart"):
         with opened(tmp_path, "another") as (arena, mirror):
             settled(mirror)
-            arena.runs.delete_all(ALICE)
+            arena.runs.history.delete_all(ALICE)
     with opened(tmp_path, "two") as (arena, mirror):
         settled(mirror)
         stored = list(map(json.loads, Exports(arena.store).lines()))
@@ -164,7 +163,7 @@ def test_a_file_brings_the_last_that_it_says_and_names_a_bad_line(tmp_path: Path
         arena.runs.consents.set(ALICE, True)
         run = answer(arena.runs)
         settled(mirror)
-        arena.runs.vote(ALICE, run.id, "tie")
+        arena.runs.history.vote(ALICE, run.id, "tie")
         settled(mirror)
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()

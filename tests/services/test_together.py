@@ -10,7 +10,7 @@ import pytest
 
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.together import Part, Together, decode_in_turn
-from gac_app.decoding.trace.events import FinishReason
+from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
 from gac_app.services.runs import RunService
