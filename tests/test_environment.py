@@ -60,7 +60,7 @@ def test_a_space_listens_where_its_proxy_looks() -> None:
     assert environment_overrides(named)["server"]["trusted_proxies"] == ["192.0.2.1"]
 
 
-def test_a_space_is_public_under_its_own_name_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     members = "members: [{name: a, source: 'random:1'}]\n"
     path.write_text(members, encoding="utf-8")

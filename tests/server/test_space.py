@@ -191,7 +191,7 @@ def answers_keeps_and_comes_back(space: Space) -> None:
         assert browser.history() == []
 
 
-def test_a_lent_gpu_gives_the_same_answers_in_one_process_that_outlives_a_run(tmp_path: Path) -> None:
+def test_a_lent_gpu_gives_the_same_answers_in_one_process(tmp_path: Path) -> None:
     found = {}
     for is_zero in (False, True):
         folder = tmp_path / str(is_zero)

@@ -158,7 +158,7 @@ def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
         assert first != last
 
 
-def test_a_file_brings_the_last_that_it_says_and_names_a_bad_line(tmp_path: Path, house: House) -> None:
+def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: House) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
         arena.runs.consents.set(ALICE, True)
         run = answer(arena.runs)
@@ -191,9 +191,7 @@ class Full(FolderPlace):
         super().prepare()
 
 
-def test_a_mirror_that_fails_keeps_nobody_waiting_and_loses_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     place = Full(tmp_path / "mirror")
     with opened(tmp_path, "one", place) as (arena, mirror):
         battles = [voted(arena, consents=True) for _ in range(3)]

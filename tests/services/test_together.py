@@ -50,7 +50,7 @@ def test_a_run_is_stopped_and_a_branch_goes_on(house: House) -> None:
     assert {stream.finished.reason for stream in branch.streams.values() if stream.finished} == {FinishReason.LENGTH}
 
 
-def test_what_keeps_a_run_from_decoding_is_said_of_all_its_streams(house: House) -> None:
+def test_what_keeps_a_run_from_decoding_is_told(house: House) -> None:
     def refuse(parts: tuple[Part, ...]) -> Together:
         yield parts[0].key, "this one alone"
         raise GacError("you have no GPU time left")
