@@ -27,6 +27,8 @@ from gac_app.storage import Gone, Store
 
 logger = logging.getLogger(__name__)
 
+LinesOf = Callable[[str], list[tuple[str, str]]]  # the id of what has changed -> ids and lines
+
 MAX_WAITING = 100_000  # ids
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 CLOSE_S = 2.0
@@ -51,7 +53,8 @@ class Mirror:
         begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
         self._first_delay_s = first_delay_s
-        self._waiting: dict[str, Callable[[str], list[tuple[str, str]]]] = {}  # id -> what gives its lines
+        self._waiting: dict[str, LinesOf] = {}
+        self._is_copying = False
         self._gone: list[Gone] = []  # to be marked
         self._withheld: set[str] = set()
         self._written: dict[str, bytes] = {}  # id -> digest of its last line
@@ -79,7 +82,7 @@ class Mirror:
             self._withheld.update(gone.run_ids, gone.battle_ids)
             self._changed.notify()
 
-    def _put(self, key: str, lines_of: Callable[[str], list[tuple[str, str]]]) -> None:
+    def _put(self, key: str, lines_of: LinesOf) -> None:
         with self._changed:
             if len(self._waiting) < MAX_WAITING:
                 self._waiting[key] = lines_of
@@ -90,7 +93,7 @@ class Mirror:
     @property
     def num_waiting(self) -> int:
         """Runs, battles and deletions that are not in the file yet."""
-        return len(self._waiting) + len(self._gone)
+        return len(self._waiting) + len(self._gone) + self._is_copying
 
     @property
     def num_errors(self) -> int:
@@ -130,8 +133,9 @@ class Mirror:
                 self._catch_up()
                 delay_s = 0.0
                 self._trouble.over()
-            except (OSError, StorageError) as error:
-                self._trouble.note(error)
+            except Exception as error:  # of whatever kind: nobody would notice that this thread is gone
+                is_known = isinstance(error, OSError | StorageError)
+                self._trouble.note(error if is_known else RuntimeError(type(error).__name__))
                 delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
             if is_last:
                 return
@@ -139,19 +143,24 @@ class Mirror:
     def _catch_up(self) -> None:
         """Raises OSError, StorageError; what is not done yet waits."""
         self._mark_gone()
-        while self._waiting:
-            key = next(iter(self._waiting))
-            lines_of = self._waiting.pop(key)
+        while found := self._next():
+            key, lines_of = found
             try:
                 self._copy(lines_of(key))
             except DamagedError:
-                continue
+                continue  # whoever owns it is told when they look at it
             except (OSError, StorageError):
                 with self._changed:
                     self._waiting.setdefault(key, lines_of)
                 raise
         if not self.is_restored and not self._is_closed:
             self._restore()
+
+    def _next(self) -> tuple[str, LinesOf] | None:
+        with self._changed:
+            key = next(iter(self._waiting), None)
+            self._is_copying = key is not None
+            return None if key is None else (key, self._waiting.pop(key))
 
     def _restore(self) -> None:
         start = time.monotonic()

@@ -93,7 +93,6 @@ class DatasetPlace:
 
     def fetch(self) -> list[Path]:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
 
         self.prepare()
         api = self._api or HfApi()
@@ -101,8 +100,8 @@ class DatasetPlace:
             if self._scheduler is None:
                 self._scheduler = self._new_scheduler(api)
             copy = Path(api.snapshot_download(self._dataset, repo_type="dataset", allow_patterns=FILES))
-        except (HfHubHTTPError, ValueError) as error:  # network errors are OSErrors already
-            raise OSError(str(error)) from None
+        except Exception as error:  # the library lets through what its HTTP client raises
+            raise OSError(f"{self._dataset}: {error}") from None
         # What this machine wrote itself is as long at least.
         files = {path.name: path for folder in (copy, self.folder) for path in folder.glob(FILES)}
         return [path for _, path in sorted(files.items())]
