@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,10 @@ import httpx
 import pytest
 
 from tests.server.site import API, ROOT, free_port
-from tests.services.house import until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
+WAIT_S = 180.0
 HOST, KEY = "me-gac.hf.space", "c" * 64
 CONFIG = """
 members: [{name: a, source: "random:1"}, {name: b, source: "random:2"}]
@@ -29,12 +30,22 @@ settings: {mode: every-step, max_new_tokens: 12}
 ZERO = pytest.mark.parametrize("is_zero", [False, True], ids=["cpu", "zero-gpu"])
 
 
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what a server does; a start takes long on a busy machine."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain {what}"
+        time.sleep(0.05)
+
+
 class Browser:
     """What the page's scripts send, through the proxy of a Space."""
 
     def __init__(self, port: int) -> None:
         forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST, **forwarded}, timeout=60)
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST, **forwarded}, timeout=WAIT_S
+        )
 
     def open(self) -> httpx.Response:
         page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
@@ -139,7 +150,7 @@ class Space:
                 browser.first_page = browser.open()  # type: ignore[attr-defined]
                 yield browser
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(30) is not None
+                assert process.wait(WAIT_S) is not None
             finally:
                 process.kill()
         said = log.read_text("utf-8")

@@ -15,7 +15,7 @@ from gac_app.services.exports import Exports
 from gac_app.services.mirror import Mirror
 from gac_app.services.mirror_files import Brought, bring_files
 from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
-from gac_app.storage import Store
+from gac_app.storage import HistoryFilter, Store
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena
 
@@ -93,7 +93,8 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
             settled(mirror)
             assert sorted(Exports(arena.store).lines()) == sorted(before)
             assert arena.store.load_battle(ALICE, battle).judgements, "the same browser finds its own again"
-            assert len(arena.store.list_runs(ALICE)) == 3
+            found = arena.runs.history.conversations(ALICE, HistoryFilter())
+            assert sum(conversation.num_runs for conversation in found) == 3
             with pytest.raises(NotFoundError):
                 arena.runs.history.find(BOB, first.id)
 
