@@ -78,8 +78,7 @@ def import_lines(
 
     with closing(_store(config)) as store:
         done = bring_files(Exports(store), files, is_strict=True)
-    withheld = f", {done.num_withheld:,} deleted" if done.num_withheld else ""
-    typer.echo(f"{done.num_new:,} new, {done.num_known:,} known already{withheld}")
+    typer.echo(str(done))
 
 
 def _store(config: Path | None) -> Store:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -163,10 +162,9 @@ class Mirror:
             return None if key is None else (key, self._waiting.pop(key))
 
     def _restore(self) -> None:
-        start = time.monotonic()
         brought = bring_files(self._exports, self._place.fetch(), is_strict=False)
         self.is_restored = True
-        logger.info("the mirror's files told: %s, in %.1f s", brought, time.monotonic() - start)
+        logger.info("read from the mirror: %s", brought)
 
     def _copy(self, lines: list[tuple[str, str]]) -> None:
         for key, line in lines:

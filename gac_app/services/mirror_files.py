@@ -49,6 +49,11 @@ class Brought:
     num_withheld: int
     num_unreadable: int
 
+    def __str__(self) -> str:
+        rare = {"deleted": self.num_withheld, "unreadable": self.num_unreadable}
+        told = [f"{self.num_new:,} new", f"{self.num_known:,} known already"]
+        return ", ".join([*told, *(f"{count:,} {what}" for what, count in rare.items() if count)])
+
 
 def deletion_line(gone: Gone) -> str:
     """Says that runs and battles are deleted."""
