@@ -67,14 +67,16 @@ def launch_page(
     keeper = Doorkeeper(config.server.visitors_per_client)
     routers = [health_routes(service), *([export_route(exports)] if exports and exports.is_open else [])]
 
+    page = import_page()
+    blocks = page.build_page(service, None, arena)
+
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        keeper.page = GradioPage(blocks, app)  # before the first request comes
         async with keeper.sweeping():
             yield
 
-    page = import_page()
-    blocks = page.build_page(service, None, arena)
-    app, _, _ = blocks.launch(
+    blocks.launch(
         server_name=config.server.host,
         server_port=config.server.port,
         app_kwargs={
@@ -89,7 +91,6 @@ def launch_page(
         **_CLOSED,
         **page.page_assets(),
     )
-    keeper.page = GradioPage(blocks, app)
     is_over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: is_over.set())
