@@ -168,7 +168,7 @@ def of_run(session: Session, run_id: str) -> list[StoredBattle]:
 def of_id(session: Session, battle_id: str) -> StoredBattle | None:
     """Whosever it is; None where there is none."""
     battle = session.get(Battle, battle_id, options=_whole())
-    return battle and _stored(battle)
+    return None if battle is None else _stored(battle)
 
 
 def import_battle(session: Session, battle: StoredBattle) -> bool:

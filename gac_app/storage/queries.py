@@ -116,7 +116,7 @@ def export(engine: Engine) -> Iterator[dict[str, Any]]:
 def export_run(session: Session, run_id: str) -> dict[str, Any] | None:
     """One run as `export` tells it; None where there is none."""
     run = session.get(Run, run_id, options=_whole())
-    return run and _exported(session, run)
+    return None if run is None else _exported(session, run)
 
 
 def _exported(session: Session, run: Run) -> dict[str, Any]:
