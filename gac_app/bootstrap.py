@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,7 @@ def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
 
     config, states, seats = service.config, service.states, _planned(service.config).seats
     unreachable: set[str] = set()
+    seats = {name: seat if seat.is_on_cpu else replace(seat, device="cuda") for name, seat in seats.items()}
     models = [
         _load_member(config, member, seats[member.name], states=states, unreachable=unreachable)
         for member in config.members
