@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.server.site import API, ROOT, free_port
+from tests.services.test_postgres import Postgres, postgres  # noqa: F401 (a fixture)
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -169,6 +170,11 @@ def digests(line: dict[str, Any]) -> dict[str, str]:
 @ZERO
 def test_a_space_answers_keeps_and_comes_back(tmp_path: Path, is_zero: bool) -> None:
     answers_keeps_and_comes_back(Space(tmp_path, is_zero))
+
+
+def test_a_space_keeps_its_data_on_postgres(tmp_path: Path, postgres: Postgres) -> None:
+    urls = {name: postgres.new_database() for name in ("first", "second", "third")}
+    answers_keeps_and_comes_back(Space(tmp_path, False, urls.__getitem__))
 
 
 def answers_keeps_and_comes_back(space: Space) -> None:
