@@ -18,8 +18,9 @@ import httpx
 import pytest
 
 from tests.server.site import API, ROOT, free_port
-from tests.services.test_postgres import Postgres, postgres  # noqa: F401 (a fixture)
+from tests.services import test_postgres
 
+postgres = test_postgres.postgres  # the fixture
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 WAIT_S = 180.0
@@ -172,7 +173,7 @@ def test_a_space_answers_keeps_and_comes_back(tmp_path: Path, is_zero: bool) -> 
     answers_keeps_and_comes_back(Space(tmp_path, is_zero))
 
 
-def test_a_space_keeps_its_data_on_postgres(tmp_path: Path, postgres: Postgres) -> None:
+def test_a_space_keeps_its_data_on_postgres(tmp_path: Path, postgres: test_postgres.Postgres) -> None:
     urls = {name: postgres.new_database() for name in ("first", "second", "third")}
     answers_keeps_and_comes_back(Space(tmp_path, False, urls.__getitem__))
 
