@@ -67,6 +67,10 @@ def launch_page(
     keeper = Doorkeeper(config.server.visitors_per_client)
     routers = [health_routes(service), *([export_route(exports)] if exports and exports.is_open else [])]
 
+    # Gradio calls itself once it serves.
+    names = (*config.server.trusted_hosts, "localhost", config.server.host)
+    trusted = config.server.model_copy(update={"trusted_hosts": names})
+
     page = import_page()
     blocks = page.build_page(service, None, arena)
 
@@ -81,7 +85,7 @@ def launch_page(
         server_port=config.server.port,
         app_kwargs={
             "lifespan": lifespan,
-            "middleware": _doors(config.server, keeper),
+            "middleware": _doors(trusted, keeper),
             "max_body_size": MAX_BODY_BYTES,
             "routes": [route for router in routers for route in router.routes],
         },
@@ -91,11 +95,15 @@ def launch_page(
         **_CLOSED,
         **page.page_assets(),
     )
+    _wait_for_signal()
+    blocks.close(verbose=False)
+
+
+def _wait_for_signal() -> None:
     is_over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: is_over.set())
     is_over.wait()
-    blocks.close(verbose=False)
 
 
 def bare_host(service: RunService, config: ServerConfig) -> FastAPI:

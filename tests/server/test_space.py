@@ -111,6 +111,7 @@ class Space:
             "SPACES_ZERO_GPU": "true",
             "STUB_SPACES_LOG": str(self.folder / "gpu.jsonl"),
             "PYTHONPATH": str(self.folder / "packages"),
+            "GAC_TRUSTED_HOSTS": HOST,
         }
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))},
