@@ -29,7 +29,6 @@ CONFIG = """
 members: [{name: a, source: "random:1"}, {name: b, source: "random:2"}]
 settings: {mode: every-step, max_new_tokens: 12}
 """
-ZERO = pytest.mark.parametrize("is_zero", [False, True], ids=["cpu", "zero-gpu"])
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -169,27 +168,33 @@ def digests(line: dict[str, Any]) -> dict[str, str]:
     return {answer["system"]: answer["digest"] for answer in line["answers"]}
 
 
-@ZERO
+@pytest.mark.parametrize("is_zero", [False, pytest.param(True, marks=pytest.mark.long)], ids=["cpu", "zero-gpu"])
 def test_a_space_answers_keeps_and_comes_back(tmp_path: Path, is_zero: bool) -> None:
     answers_keeps_and_comes_back(Space(tmp_path, is_zero))
 
 
+@pytest.mark.long
 def test_a_space_keeps_its_data_on_postgres(tmp_path: Path, postgres: test_postgres.Postgres) -> None:
     urls = {name: postgres.new_database() for name in ("first", "second", "third")}
     answers_keeps_and_comes_back(Space(tmp_path, False, urls.__getitem__))
 
 
+def check_doors(browser: Browser) -> None:
+    """A Space's own name and frame are let in, others are not."""
+    page = browser.first_page  # type: ignore[attr-defined]
+    assert page.status_code == 200
+    frames = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    assert frames in page.headers["content-security-policy"]
+    assert "SameSite=None; Secure; Partitioned" in page.headers["set-cookie"]
+    assert browser.http.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
+    assert browser.http.get("/", headers={"Origin": "https://elsewhere.example"}).status_code == 403
+    assert browser.http.get("/", headers={"Origin": f"https://{HOST}"}).status_code == 200
+    assert browser.http.get("/healthz").json() == {"status": "ok"}
+
+
 def answers_keeps_and_comes_back(space: Space) -> None:
     with space.serving("first") as browser:
-        page = browser.first_page  # type: ignore[attr-defined]
-        assert page.status_code == 200
-        frames = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
-        assert frames in page.headers["content-security-policy"]
-        assert "SameSite=None; Secure; Partitioned" in page.headers["set-cookie"]
-        assert browser.http.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
-        assert browser.http.get("/", headers={"Origin": "https://elsewhere.example"}).status_code == 403
-        assert browser.http.get("/", headers={"Origin": f"https://{HOST}"}).status_code == 200
-        assert browser.http.get("/healthz").json() == {"status": "ok"}
+        check_doors(browser)
 
         browser.run("Not to be published")
         assert [one["status"] for one in browser.history()] == ["finished"]
@@ -217,6 +222,7 @@ def test_a_lent_gpu_gives_the_same_answers_in_one_process(tmp_path: Path) -> Non
         folder.mkdir()
         space = Space(folder, is_zero)
         with space.serving("first") as browser:
+            check_doors(browser)
             browser.call("gac-consent", "set_consent", consents=True)
             browser.run("Name three colours")
             until(space.mirrored, "for the run")
