@@ -58,6 +58,7 @@ class MemberContext:
         self._fed: list[int] = []  # not in the sequence yet
         self._ahead: Future[Reading] | None = None  # the pass that reads ahead
         self._num_ahead = 0  # ids that it reads
+        self._num_asked = 0  # ids that the last pass asked for reads
         self._may_draft = MayDraft()  # for the last pass asked for
         self._draft: Draft | None = None  # none of its ids has been fed
         self._is_rejected = False  # something else was fed
@@ -169,6 +170,7 @@ class MemberContext:
 
     def _read(self, num_logits: int = 1) -> Future[Reading]:
         self._may_draft = MayDraft(self._can_draft)
+        self._num_asked = self._sequence.num_uncomputed  # now: the pass may be over as soon as it is asked for
         return self.member.read(self._sequence, num_logits, self._may_draft)
 
     @property
@@ -209,7 +211,7 @@ class MemberContext:
         if ahead and ahead is self._ahead:
             return  # an accepted draft
         self._ahead = ahead
-        self._num_ahead = self._sequence.num_uncomputed if ahead else 0
+        self._num_ahead = self._num_asked if ahead else 0
         if not ahead:
             self.skip_step()
 
