@@ -88,8 +88,8 @@ class Watched:
         if and_wait:
             self.wait_for_end()
 
-    def wait_for_end(self, timeout_s: float = 60) -> None:
-        self.page.wait_for_selector("body:not(.gac-is-live)", timeout=timeout_s * 1000)
+    def wait_for_end(self) -> None:
+        self.page.wait_for_selector("body:not(.gac-is-live)")
 
     def place_of(self, token: int, stream: int = 0) -> tuple[float, float]:
         """The middle of a token's mark, in the window."""

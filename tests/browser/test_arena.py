@@ -19,7 +19,7 @@ from tests.ui.planted import PlantedEnsemble, planted_arena
 pytestmark = pytest.mark.browser
 
 SAID = ("# Paris\n", "\n", "It", " is", " **the**", " capital", " <i>of</i>", " France", ".", "")
-LONG = (*(f" word{number}" for number in range(400)), "")
+LONG = (*(f" word{number}" for number in range(4000)), "")
 BOX = ".gac-arena-form textarea"
 ArenaServer = Callable[..., Site]
 
@@ -158,13 +158,11 @@ def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open
     left, right = texts(page)
     assert abs(len(left) - len(right)) <= 1, "both are shown at one pace"
     page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(
-        ".gac-arena [data-act=undo]:has-text('Undo (10)'), .gac-arena [data-act=undo]:has-text('Undo (9)')"
-    )
-    assert "word399" not in texts(page)[0]
+    page.wait_for_selector(".gac-arena [data-act=undo]:has-text('Undo (')")
+    assert "word3999" not in texts(page)[0]
     page.click(".gac-arena [data-act=undo]")
     answered(page)
-    assert "word399" not in texts(page)[0], "the vote ended the answers"
+    assert "word3999" not in texts(page)[0], "the vote ended the answers"
     page.click(".gac-vote[data-outcome=both-bad]")
     page.wait_for_selector(".gac-arena-told:has-text('Your vote: Both bad')")
 

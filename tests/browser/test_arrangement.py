@@ -136,7 +136,7 @@ def test_a_phone_shows_one_answer_and_a_line_of_each_other(serve: Server, open_p
 
 
 def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
+    page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.1)))
     page.page.wait_for_selector("#gac-prompt textarea")
     page.page.wait_for_selector(".gac-empty")
     assert boxes(page, "#gac-prompt")[0][1] < boxes(page, ".gac-empty")[0][1]
@@ -152,7 +152,7 @@ def test_the_prompt_stays_at_hand(serve: Server, open_page: Opener) -> None:
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('next')")
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
     assert page.text(".gac-hint") == ""
 
 

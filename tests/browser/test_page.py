@@ -131,7 +131,7 @@ def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open
     page.page.click("text=/^Undo/")
     page.page.wait_for_selector("text=Best answer")
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
 
 
 def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> None:
@@ -139,12 +139,12 @@ def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> Non
     page.ask("first", and_wait=False)
     page.wait_for_tokens(6)
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
     page.ask("second", and_wait=False)
     page.wait_for_tokens(4)
     assert page.text(".gac-ensemble .gac-text").strip().startswith("word0 word1")
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
 
 
 def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) -> None:
@@ -160,7 +160,7 @@ def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) ->
     count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
     page.wait_for_tokens(count + 6)
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
     assert page.text(".gac-status").startswith("Stopped")
     page.page.reload()
     page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
@@ -342,13 +342,13 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
     second.page.wait_for_selector(
         ".gac-status:text-matches('In the queue, 1 ahead · [0-9]+ s · 1 other run at the same')"
     )
-    ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 4.0
+    ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 60.0
     first.page.click(".stop-button")
     second.page.wait_for_selector(".gac-status:text-matches('Reading the prompt: 25 % · [0-9]+ s')")
     speeds = second.page.locator(".gac-card .gac-speed:first-child").all_inner_texts()
     assert speeds == ["reading 25 %", "reading 25 %", "reading 50 %"]
     second.page.click(".stop-button")
-    second.wait_for_end(10)
+    second.wait_for_end()
 
 
 def test_a_member_has_a_card(serve: Server, open_page: Opener) -> None:
