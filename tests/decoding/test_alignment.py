@@ -100,7 +100,6 @@ def rows(union: UnionVocabulary) -> st.SearchStrategy[Expectation]:
 NESTED = UnionVocabulary([b"a", b"aa", b"aab", b"ab", b"abab", b"b", b"ba", b"bb"])
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
 @given(expectations=st.lists(rows(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
 def test_contested_ranges_never_overlap_and_sum_to_one(expectations: list[Expectation], share: float) -> None:
     expected = {f"m{i}": e for i, e in enumerate(expectations)}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
@@ -304,7 +304,6 @@ def spellable(vocabulary: MemberVocabulary, text: str) -> bytes:
 
 @pytest.mark.slow
 @given(text=texts())
-@settings(max_examples=100)
 def test_bytes_of_ids_are_the_texts(model: Model, text: str) -> None:
     vocabulary = model.vocabulary
     ids = vocabulary.encode(text)
@@ -313,7 +312,6 @@ def test_bytes_of_ids_are_the_texts(model: Model, text: str) -> None:
 
 
 @given(text=texts())
-@settings(max_examples=50)
 def test_a_document_is_its_text_behind_the_models_own_beginning(model: Model, text: str) -> None:
     beginning = [i for i in model.encode_raw("") if model.vocabulary.token_bytes[i] is None]
     ids = model.encode_raw(text)
