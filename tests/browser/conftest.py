@@ -124,9 +124,9 @@ class Watched:
         )  # fmt: skip
 
     def in_both_schemes(self) -> Iterator[str]:
-        """The page as it is where the system is dark, then as it is where that is light."""
+        """The page as it is where the system is dark, then as it is where that is light. From now on nothing moves."""
         for scheme in ("dark", "light"):
-            self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             self.page.wait_for_function(HAS_SETTLED, arg=scheme)
             yield scheme
 

@@ -11,11 +11,14 @@ pytestmark = pytest.mark.browser
 # Walks up to the first opaque ground, blending half-transparent ones; returns what falls short.
 MEASURE = """() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgba = (css) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1);
+  const drawn = new Map(), grounds = new Map();
+  const draw = (css) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+  const rgba = (css) => { if (!drawn.has(css)) drawn.set(css, draw(css)); return drawn.get(css); };
   const over = (top, under) => top.slice(0, 3).map((c, i) => c * top[3] + under[i] * (1 - top[3]));
-  const ground = (node) => { if (!node) return [255, 255, 255]; const own = rgba(getComputedStyle(node).backgroundColor);
+  const look = (node) => { if (!node) return [255, 255, 255]; const own = rgba(getComputedStyle(node).backgroundColor);
     return own[3] === 1 ? own.slice(0, 3) : over(own, ground(node.parentElement)); };
+  const ground = (node) => { if (!grounds.has(node)) grounds.set(node, look(node)); return grounds.get(node); };
   const light = (rgb) => { const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
   const bad = new Set();
