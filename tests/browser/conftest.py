@@ -227,3 +227,9 @@ def serve(tmp_path: Path) -> Iterator[Server]:
             return sites.enter_context(served(planted_service(tmp_path, ensemble, members, **server)))
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as they are there, not as fast as people read."""
+    monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)

@@ -321,7 +321,7 @@ def tiny_ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
 def test_real_back_end_code_gives_the_same_tokens(
     tiny_ensemble: Ensemble, how: dict[str, object], prompt: str, temperature: float, alignment: str
 ) -> None:
-    how = {**how, "alignment": alignment, "max_new_tokens": 60, "temperature": temperature, "prompt": prompt}
+    how = {**how, "alignment": alignment, "max_new_tokens": 24, "temperature": temperature, "prompt": prompt}
     plain, plain_end = decode(tiny_ensemble, "off", **how)  # type: ignore[arg-type]
     steps, end = decode(tiny_ensemble, "on", **how)  # type: ignore[arg-type]
     assert [step.token for step in steps] == [step.token for step in plain]
