@@ -314,6 +314,7 @@ def tiny_ensemble(tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
     return ensemble_of(models, config_of(list(directories)), InlineMember)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"mode": "every-step"}, {"mode": "gate", "threshold": 0.6}])
 @pytest.mark.parametrize("prompt", ["The capital of France is", "def f(x):\n    return", "日本語 café"])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

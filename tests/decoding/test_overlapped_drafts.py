@@ -76,6 +76,7 @@ class Rounding(ToyModel):
         super().rewind(sequence, length)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
 @SOME
 @given(
@@ -91,6 +92,7 @@ def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: i
     assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length, kind=Rounding), **how)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
 @SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9))

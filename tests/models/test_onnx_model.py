@@ -66,6 +66,7 @@ def read(model: Model, sequence: Sequence, ids: list[int], num_logits: int | Non
     return model.read([Read(sequence, num_logits or len(ids))])[0].numpy().copy()
 
 
+@pytest.mark.slow
 def test_it_is_the_model_that_llama_cpp_has(gguf: Path, model: OnnxModel) -> None:
     with closing(LlamaCppModel("tiny", gguf, context_length=200, max_sequences=4)) as other:
         assert model.vocabulary.token_bytes == other.vocabulary.token_bytes

@@ -46,6 +46,7 @@ def runs_of(service: RunService) -> list[LiveRun]:
     return service._runs.all()
 
 
+@pytest.mark.slow
 def test_only_a_run_with_a_listener_is_begun(service: RunService, host: FastAPI, url: str) -> None:
     async def check() -> None:
         page = Page.of(url)
@@ -67,6 +68,7 @@ def test_only_a_run_with_a_listener_is_begun(service: RunService, host: FastAPI,
     asyncio.run(check())
 
 
+@pytest.mark.slow
 def test_whoever_listens_too_late_does_not_wait_for_ever(
     host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
