@@ -7,16 +7,16 @@ from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
-_END = 256  # behind the 256 bytes
+_END = 256  # after the 256 bytes
 
 
 class EchoModel(Model):
-    """After `ab...a` it expects `b`: what stood behind the last place that was like this one."""
+    """After `ab...a` it expects `b`: what followed the last place like this one."""
 
     engine = "echo"
     chat_stop_strings = ()
     device = torch.device("cpu")
-    is_chunk_exact = is_batch_invariant = is_chunk_invariant = True
+    is_chunk_consistent = is_batch_invariant = is_chunk_invariant = True
 
     def __init__(self, name: str, context_length: int) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""A combine rule: the first member decides alone, whatever the others want. To see that a rule of one's own is used."""
+"""A combine rule: the first member decides alone. It shows at a glance that a plug-in's rule is used."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A weight rule: whoever foretold the last few tokens best counts most, and the surer one among equals."""
+"""A weight rule: the member that predicted the last few tokens best counts most, and among equals the surer one."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -8,7 +8,7 @@ from pydantic import Field
 from gac_app.decoding.rules import Seen, WeightRule, weight_rules
 
 
-@weight_rules.register("front-runner", "Front-runner", "Whoever foretold the last few tokens best, and is sure now.")
+@weight_rules.register("front-runner", "Front-runner", "The best at predicting the last few tokens, if sure now.")
 class FrontRunner(WeightRule):
     """w_m ~ prior_m max p_m times the probability that m gave to the answer so far, older tokens counting less."""
 

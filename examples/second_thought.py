@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules import GateRule, gate_rules
 
 

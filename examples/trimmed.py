@@ -1,4 +1,4 @@
-"""A combine rule with a parameter: the mean, without tokens that most of the members hold for improbable."""
+"""A combine rule with a parameter: the mean, without tokens that most members consider improbable."""
 
 import torch
 from pydantic import Field

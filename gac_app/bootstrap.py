@@ -28,7 +28,7 @@ from gac_app.storage import Store
 if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.models.base import Model
-    from gac_app.models.hardware.placement import Placement, Seat
+    from gac_app.models.hardware import Placement, Seat
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +95,7 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
 
 
 def _planned(config: Config) -> Placement:
-    from gac_app.models.hardware.devices import detect_devices
-    from gac_app.models.hardware.placement import plan
+    from gac_app.models.hardware import detect_devices, plan
 
     placement = plan(config.members, detect_devices())
     for warning in placement.warnings:

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gac_app.cli import app
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.services.exports import Exports
 from gac_app.services.reference_votes import reference_outcome
 from gac_app.storage import Store

@@ -14,7 +14,7 @@ from gac_app.models import factory
 from gac_app.services.members import MemberStates
 from gac_app.services.runs import RunService
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, SHORT, ended, until
+from tests.services.house import ALICE, SHORT, ended, listed, until
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_a_member_that_fails_to_load_is_named(config: Config, loaded: dict[str, 
         assert not service.is_ready
         with pytest.raises(GacError, match="b could not be loaded: the file is cut short"):
             service.start(ALICE, "Hello", {})
-        assert service.history(ALICE) == []
+        assert listed(service, ALICE) == []
         service.check_storage()
-        service.delete_all(ALICE)
+        service.history.delete_all(ALICE)
     finally:
         service.close()
 

@@ -15,6 +15,7 @@ import pytest
 
 from gac_app import cli
 from tests.command_line import run_command
+from tests.storage.samples import listed
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "gradio", "transformers", "sqlalchemy", "fastapi", "uvicorn", "numpy")
@@ -158,7 +159,7 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
     runs = [json.loads(line) for line in printed.stdout.splitlines()]
     assert [run["prompt"] for run in runs] == ['line one\nline two \u2028 = "quoted" 雪'] * 3
     assert "k" * 43 not in printed.stdout
-    statuses = {run.status for run in store.list_runs("k" * 43)}
+    statuses = {run.status for run in listed(store, "k" * 43)}
     assert statuses == {"running"}, "exporting beside a server leaves its runs alone"
     store.close()
 

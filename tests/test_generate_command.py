@@ -47,7 +47,7 @@ def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
     for before, now, token in zip(weights, weights[1:], tokens, strict=False):
         posterior = {name: before[name] * max(token["members"][name]["prob"], 1e-6) for name in before}
         assert now["a"] == pytest.approx(posterior["a"] / sum(posterior.values()), rel=1e-4)
-    assert all(isinstance(token["open"], bool) for token in tokens)
+    assert all(isinstance(token["partial"], bool) for token in tokens)
     assert not any(token["drafted"] for token in tokens)
     pieces = [piece for token in tokens for spelling in token["spellings"].values() for piece in spelling]
     assert all(bytes.fromhex(piece) for piece in pieces)

@@ -121,6 +121,24 @@ def test_a_room_says_what_it_is_for(package: str) -> None:
         assert ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))), init
 
 
+# Rooms that others import by their faces. The faces of the other rooms would load more than most who import them need:
+# torch (`rules`, `llama_cpp`, `onnx`), numpy (`metrics`, `analyses`) or all of the lab (`studies`).
+FACES = [
+    *(f"decoding.{room}" for room in ("trace", "distribution", "alignment", "loop", "scoring")),
+    *(f"models.{room}" for room in ("sources", "hardware", "gguf", "hf")),
+    *(f"evaluation.{room}" for room in ("tasks", "running", "suites", "harness")),
+]
+
+
+@pytest.mark.parametrize("room", FACES)
+def test_a_room_is_imported_by_its_face(room: str) -> None:
+    folder, prefix = PACKAGE / room.replace(".", "/"), f"gac_app.{room}."
+    for path in FILES:
+        for name in _imports(path):
+            if name.startswith(prefix) and not path.is_relative_to(folder):
+                assert "." not in name.removeprefix(prefix), f"{path}: {name}"
+
+
 def test_the_test_sees_what_it_should() -> None:
     assert "gac_app.server.host.create_host" in set(_imports(PACKAGE / "commands" / "serve.py"))
     assert len(FILES) > 20

@@ -64,7 +64,7 @@ class Judged:
         return list(same)
 
     def said(self, side: Side) -> list[Message]:
-        """A side's part of the conversation behind the first prompt, as far as it was shown when the vote came."""
+        """A side's part of the conversation after the first prompt, as far as it was shown when the vote came."""
         turns = self.record.body["turns"][: self.facts.get("turn", 1)] if "shown" in self.facts else []
         turns = turns or self.record.body["turns"]
         messages: list[Message] = []

@@ -54,7 +54,7 @@ def measure(bench: Workbench) -> list[Row]:
 def measure_all_cores(bench: Workbench) -> list[Row]:
     """Every step of the ensemble, whose members share the cores, against its largest member with all of them."""
     from gac_app.bootstrap import load_ensemble
-    from gac_app.models.hardware.devices import available_cores
+    from gac_app.models.hardware import available_cores
 
     on_cpu = [member for member in bench.config.members if bench.seats[member.name].is_on_cpu]
     if len(on_cpu) < len(bench.config.members) or not all(member.num_params for member in on_cpu):

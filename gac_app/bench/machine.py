@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gac_app import __version__
-from gac_app.models.hardware.devices import available_cores
+from gac_app.models.hardware import available_cores
 
 _INSTRUCTION_SETS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
 _PACKAGES = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "gradio", "numpy")

@@ -83,13 +83,13 @@ def _bare_passes(models: list[Any], prompts: list[list[int]]) -> list[float]:
 
     marks: list[float] = []
     caches = [DynamicCache() for _ in models]
-    pending = [torch.tensor([ids]) for ids in prompts]
+    next_ids = [torch.tensor([ids]) for ids in prompts]
     torch.set_num_threads(1)
     with torch.inference_mode():
         for _ in range(NUM_TOKENS):
             for index, model in enumerate(models):
-                result = model(pending[index], past_key_values=caches[index], use_cache=True, logits_to_keep=1)
-                pending[index] = result.logits[:, -1].argmax(-1, keepdim=True)
+                result = model(next_ids[index], past_key_values=caches[index], use_cache=True, logits_to_keep=1)
+                next_ids[index] = result.logits[:, -1].argmax(-1, keepdim=True)
             marks.append(time.monotonic())
     return marks
 

@@ -16,7 +16,7 @@ from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.models.hf.model import TransformersModel
+    from gac_app.models.hf import TransformersModel
 
 CONTEXT_LENGTH = 4096
 # About 46 million parameters, most of them in the embedding of the 49,152 tokens.
@@ -32,7 +32,7 @@ def random_ensemble(bench: Workbench, num_members: int) -> Ensemble:
     """
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.executors.threads import ThreadMember
-    from gac_app.models.hardware.devices import available_cores
+    from gac_app.models.hardware import available_cores
     from gac_app.vocab.cache import unite
 
     num_threads = max(1, available_cores() // num_members)
@@ -48,8 +48,7 @@ def _random_model(bench: Workbench, seed: int, num_threads: int) -> Transformers
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from gac_app.models.hf.conversion import converted
-    from gac_app.models.hf.model import TransformersModel
+    from gac_app.models.hf import TransformersModel, converted
 
     directory = converted(bench.files(bench.config.members[0]).path, cache_dir(bench.config))
     tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)

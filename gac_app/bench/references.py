@@ -26,7 +26,7 @@ def load_reference(bench: Workbench, member: MemberConfig) -> Any:
     from transformers import AutoModelForCausalLM
 
     from gac_app.environment import cache_dir
-    from gac_app.models.hf.conversion import converted
+    from gac_app.models.hf import converted
 
     files = bench.files(member)
     directory = converted(files.path, cache_dir(bench.config)) if files.kind == "gguf" else files.path

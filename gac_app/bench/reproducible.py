@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from gac_app.bench.children import run_child
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.workbench import Workbench
-from gac_app.decoding.loop.session import Branch
-from gac_app.decoding.trace.events import FinishedEvent, TokenEvent
+from gac_app.decoding.loop import Branch
+from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.models.message import Message
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class _Battery:
         self._ensemble = ensemble
         self._jobs = jobs
         self._moments = moments
-        self._num_scopes = 0
+        self._num_namespaces = 0
 
     def run(self) -> None:
         """In this process."""
@@ -189,8 +189,8 @@ class _Battery:
                 done.result()
 
     def _new_namespace(self) -> str:
-        self._num_scopes += 1
-        return f"bench-{self._num_scopes}"
+        self._num_namespaces += 1
+        return f"bench-{self._num_namespaces}"
 
 
 def _main(path: str, is_quick: str) -> None:

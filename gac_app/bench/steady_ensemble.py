@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from gac_app.config import Config
-from gac_app.decoding.trace.events import (
+from gac_app.decoding.trace import (
     Candidate,
     Event,
     FinishedEvent,
@@ -77,7 +77,7 @@ class SteadySession:
 
 
 def _step() -> StepTrace:
-    """A step as a real one is in size: every member with eight favourites."""
+    """A step as a real one is in size: every member with its eight likeliest tokens."""
     top = tuple(Candidate(rank, b" word", 0.5 / (1 + rank)) for rank in range(8))
     members = tuple(MemberTrace(name, 1 / NUM_MEMBERS, 0.5, 1, top, 1, 0.01) for name in MEMBERS)
     return StepTrace(0, 0, b"", 0.5, top, 0.4, is_ensembled=True, winner=MEMBERS[0], members=members)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, StepTrace, TokenEvent
 from gac_app.errors import GacError
 
 if TYPE_CHECKING:
-    from gac_app.decoding.loop.session import DecodingSession
+    from gac_app.decoding.loop import DecodingSession
 
 Case = TypeVar("Case")
 Result = TypeVar("Result")

@@ -19,7 +19,7 @@ from statistics import median
 from gac_app.bench.rows import NotMeasured, Row, Target
 from gac_app.bench.timing import decode, interleaved, median_ratio
 from gac_app.bench.workbench import PROMPTS, Workbench
-from gac_app.decoding.trace.events import FinishReason
+from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.services.runs import RunService
 from gac_app.storage import Store

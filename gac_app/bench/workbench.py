@@ -11,7 +11,7 @@ from gac_app.member_config import MemberConfig
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.models.hardware.placement import Seat
+    from gac_app.models.hardware import Seat
     from gac_app.models.sources import ModelFiles
 
 # Prompts whose answers are long, so that runs are compared over equally many tokens.
@@ -54,7 +54,7 @@ class Workbench:
     @property
     def seats(self) -> dict[str, Seat]:
         """Where each member runs and with how many threads: alone it has the same."""
-        from gac_app.models.hardware.placement import detect_devices, plan
+        from gac_app.models.hardware import detect_devices, plan
 
         return plan(self.config.members, detect_devices()).seats
 

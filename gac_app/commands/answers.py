@@ -10,21 +10,22 @@ from datetime import timedelta
 
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
-from gac_app.evaluation.running.runner import Progress
-from gac_app.evaluation.studies.asking import Asker
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Progress
+from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.tasks import Question, Task
 
 _EVERY_S = 5.0
 
 
 @contextmanager
-def asking(config: Config, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool) -> Iterator[Asker]:
-    """An `Asker` over the configuration's members, which are loaded for it.
+def evaluating(
+    config: Config, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool
+) -> Iterator[Evaluator]:
+    """An `Evaluator` over the configuration's members, which are loaded for it.
 
     Args:
         questions: all of the file.
-        parallel, fresh: as of `Asker`.
+        parallel, fresh: as of `Evaluator`.
     """
     from gac_app.bootstrap import load_ensemble
 
@@ -32,7 +33,7 @@ def asking(config: Config, task: Task, questions: Sequence[Question], *, paralle
     reporter = _Reporter(task.name)
     with closing(load_ensemble(config)) as ensemble:
         folder = evaluation_dir(config)
-        yield Asker(ensemble, task, questions, folder, parallel=parallel, fresh=fresh, on_progress=reporter)
+        yield Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh, on_progress=reporter)
 
 
 class _Reporter:

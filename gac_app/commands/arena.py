@@ -65,10 +65,9 @@ def play(
 ) -> None:
     """Let a task's known answers judge every pair of contestants; what they say is kept apart from people's votes."""
     from gac_app.arena.contestants import contestants_of
-    from gac_app.commands.answers import asking
-    from gac_app.evaluation.studies.asking import check_room
-    from gac_app.evaluation.tasks.questions import first_of_each_domain
-    from gac_app.evaluation.tasks.task import asked
+    from gac_app.commands.answers import evaluating
+    from gac_app.evaluation.studies.evaluator import check_room
+    from gac_app.evaluation.tasks import asked, first_of_each_domain
     from gac_app.services.reference_votes import reference_battles, system_of
     from gac_app.services.runs import config_hash_of
     from gac_app.services.standings import Standings
@@ -80,7 +79,7 @@ def play(
     protocol, questions = asked(task, data)
     chosen = first_of_each_domain(questions, limit)
     systems = [system_of(one) for one in contestants]
-    with asking(settled, protocol, questions, parallel=parallel, fresh=False) as ask:
+    with evaluating(settled, protocol, questions, parallel=parallel, fresh=False) as ask:
         answers = ask(systems, chosen)
     with closing(Store(database_url(settled), is_owner=False)) as store:
         for number, question in enumerate(chosen):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gac_app.commands.answers import asking
+from gac_app.commands.answers import evaluating
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
@@ -19,10 +19,9 @@ from gac_app.commands.options import (
     load,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.running.systems import alone_and_every_step, parse_systems, refuse_rules
-from gac_app.evaluation.studies.asking import check_room
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.running import alone_and_every_step, parse_systems, refuse_rules
+from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def calibrate(
@@ -50,6 +49,6 @@ def calibrate(
     protocol, questions = asked(task, data, examples)
     sample = first_of_each_domain(questions, limit)
     check_choices(protocol, sample)
-    with asking(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
+    with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_calibration(ask, sample, chosen)
     show(result, settled, as_json=as_json, out=out)

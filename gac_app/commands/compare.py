@@ -18,10 +18,9 @@ from rich.table import Table
 
 from gac_app.commands.options import ConfigOption, JsonOption, load
 from gac_app.config import Config
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.tasks.given_text import read_text
-from gac_app.evaluation.tasks.prompts import parse_prompts
+from gac_app.evaluation.tasks import parse_prompts, read_text
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

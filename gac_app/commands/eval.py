@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gac_app.commands.answers import asking
+from gac_app.commands.answers import evaluating
 from gac_app.commands.eval_suite import Suite, run_suite
 from gac_app.commands.options import (
     ConfigOption,
@@ -21,11 +21,10 @@ from gac_app.commands.options import (
 )
 from gac_app.commands.show import show
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.systems import default_systems, parse_system, parse_systems
-from gac_app.evaluation.studies.asking import check_room
+from gac_app.evaluation.running import default_systems, parse_system, parse_systems
 from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def evaluate_systems(
@@ -74,7 +73,7 @@ def evaluate_systems(
     chosen = parse_systems(systems, settled) if systems else default_systems(settled)
     rivals = [parse_system(against, settled)] if against else []
     protocol, questions = asked(task, data, examples)
-    with asking(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
+    with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_benchmark(ask, first_of_each_domain(questions, limit), chosen, rivals)
     show(result, settled, as_json=as_json)
 

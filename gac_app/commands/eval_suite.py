@@ -14,11 +14,15 @@ import typer
 from rich.console import Console
 
 from gac_app.config import Config
-from gac_app.evaluation.running.systems import System, parse_systems, refuse_rules
-from gac_app.evaluation.suites.alignment import alignment_systems, check_kinds, run_alignment_suite
-from gac_app.evaluation.suites.alignment_figures import AlignmentReport
-from gac_app.evaluation.suites.alignment_table import tables
-from gac_app.evaluation.suites.texts import KINDS
+from gac_app.evaluation.running import System, parse_systems, refuse_rules
+from gac_app.evaluation.suites import (
+    KINDS,
+    AlignmentReport,
+    alignment_systems,
+    check_kinds,
+    run_alignment_suite,
+    tables,
+)
 
 _EVERY_S = 5.0
 

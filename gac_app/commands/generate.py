@@ -14,7 +14,7 @@ import typer
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
 from gac_app.config import Config, GatePolicy, Speculation
 from gac_app.decoding.rules import parse_params
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
 AlignmentChoice = Literal["paper", "prefix", "unite"]
@@ -163,7 +163,7 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "prob": step.prob,
         "gate_confidence": step.gate_confidence,
         "winner": step.winner,
-        "open": step.is_open,
+        "partial": step.is_partial,
         "drafted": step.is_drafted,
         "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
         "members": {

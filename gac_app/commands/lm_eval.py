@@ -26,7 +26,7 @@ def lm_eval(context: typer.Context) -> None:
         raise ConfigError("the lm-evaluation-harness is not installed; pip install 'lm_eval>=0.4.9'")
     from lm_eval.__main__ import cli_evaluate
 
-    from gac_app.evaluation.harness.lm_eval_model import register
+    from gac_app.evaluation.harness import register
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     register(_load)

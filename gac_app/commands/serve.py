@@ -54,7 +54,7 @@ def run(config: Config) -> None:
 
 
 def _check(config: Config, devices: str | None) -> None:
-    from gac_app.models.hardware.placement import detect_devices, parse_devices, plan
+    from gac_app.models.hardware import detect_devices, parse_devices, plan
 
     found = parse_devices(devices) if devices is not None else detect_devices()
     typer.echo(str(plan(config.members, found)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gac_app.commands.answers import asking
+from gac_app.commands.answers import evaluating
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
@@ -21,11 +21,10 @@ from gac_app.commands.options import (
 )
 from gac_app.commands.show import show
 from gac_app.evaluation.analyses.plants import planted
-from gac_app.evaluation.running.systems import parse_systems, with_whole_answers
-from gac_app.evaluation.studies.asking import check_room
+from gac_app.evaluation.running import parse_systems, with_whole_answers
+from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.studies.snowballing import run_snowball
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 class PlantKind(StrEnum):
@@ -57,6 +56,6 @@ def snowball(
     chosen = parse_systems(systems, settled) if systems else with_whole_answers(settled)
     protocol, questions = asked(task, data, examples)
     planted(protocol, questions, plant.value)  # refuses what there is nothing wrong for, before members are loaded
-    with asking(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
+    with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_snowball(ask, questions, first_of_each_domain(questions, limit), chosen, plant.value)
     show(result, settled, as_json=as_json, out=out)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gac_app.commands.answers import asking
+from gac_app.commands.answers import evaluating
 from gac_app.commands.options import (
     ConfigOption,
     DataOption,
@@ -21,12 +21,11 @@ from gac_app.commands.options import (
 from gac_app.commands.show import show
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.studies.asking import check_room
+from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.studies.members import run_members
 from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
 from gac_app.evaluation.studies.weights import run_weights
-from gac_app.evaluation.tasks.questions import first_of_each_domain
-from gac_app.evaluation.tasks.task import asked
+from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def sweep(
@@ -59,7 +58,7 @@ def sweep(
     protocol, questions = asked(task, data, examples)
     sample = first_of_each_domain(questions, limit)
     numbers, tried = _numbers(thresholds), _gates(gates, settled)
-    with asking(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
+    with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         if weights:
             result = run_weights(ask, sample, options)
         elif members:

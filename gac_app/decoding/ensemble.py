@@ -10,7 +10,7 @@ from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.loop.session import Branch, DecodingSession
+from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -18,10 +18,9 @@ from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weigh
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
-from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, prompt_key, rules_key
-from gac_app.decoding.scoring.tokens import PromptForks, Score
+from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, prompt_key, rules_key
 from gac_app.decoding.speculation.schedule import Schedules
-from gac_app.decoding.trace.events import Event
+from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.vocab.union import UnionVocabulary

@@ -13,21 +13,21 @@ from contextlib import contextmanager
 
 import torch
 
-from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
+from gac_app.decoding.distribution import Draft, MayDraft, ReadResult
 from gac_app.errors import GacError, MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
 
-def take_readings(
+def take_results(
     model: Model, mapping: VocabMapping, reads: list[Read], may_draft: SequenceOf[MayDraft | None]
-) -> Iterator[Reading]:
+) -> Iterator[ReadResult]:
     """One forward pass for all `reads`, then, one after the other, each read's distributions mapped into the union.
 
     On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
 
     Args:
-        may_draft: per read; None = its member drafts nothing behind it.
+        may_draft: per read; None = its member drafts nothing after it.
 
     Raises:
         MemberError: where the model fails or gives NaN or infinite logits; kind says which.
@@ -40,47 +40,47 @@ def take_readings(
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
     elsewhere_s = 0.0  # while others use what they were given
-    for reading in _readings(model, mapping, zip(logits, counts, may_draft, strict=True)):
+    for result in _results(model, mapping, zip(logits, counts, may_draft, strict=True)):
         handed_over = time.monotonic()
-        reading.seconds = handed_over - started - elsewhere_s
-        yield reading
+        result.seconds = handed_over - started - elsewhere_s
+        yield result
         elsewhere_s += time.monotonic() - handed_over
 
 
-def _readings(
+def _results(
     model: Model, mapping: VocabMapping, parts: Iterable[tuple[torch.Tensor, int, MayDraft | None]]
-) -> Iterator[Reading]:
+) -> Iterator[ReadResult]:
     if model.device.type == "cpu":
         for logits_NV, count, may_draft in parts:
             try:  # not `failures_named`, whose context managers take a tenth of what a step adds
-                reading = Reading(mapping, logits_NV, count, may_draft)
-                _check(model, reading)
+                result = ReadResult(mapping, logits_NV, count, may_draft)
+                _check(model, result)
             except GacError:
                 raise
             except Exception as error:
                 raise _failure(model, error) from error
-            yield reading
+            yield result
         return
     with failures_named(model):  # a check waits for the device: all is asked of it before
-        readings = [Reading(mapping, *part) for part in parts]
-    for reading in readings:
+        results = [ReadResult(mapping, *part) for part in parts]
+    for result in results:
         with failures_named(model):
-            _check(model, reading)
-        yield reading
+            _check(model, result)
+        yield result
 
 
-def _check(model: Model, reading: Reading) -> None:
-    if not reading.is_finite:
+def _check(model: Model, result: ReadResult) -> None:
+    if not result.is_finite:
         raise MemberError(model.name, "non-finite", "its logits are not finite numbers (NaN or infinite)")
 
 
-def draft_behind(
-    reading: Reading, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
+def draft_after(
+    result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
 ) -> Draft | None:
-    """The pass that a member begins by itself behind a reading, its ids put behind the sequence; None = it does not."""
+    """The read that a member begins by itself after another; its ids are appended to the sequence. None = no read."""
     if may_draft is None or not may_draft.is_on:
         return None
-    ids = mapping.feed(reading.last_argmax)
+    ids = mapping.feed(result.last_argmax)
     if not ids:  # END
         return None
     sequence.extend(list(ids))
@@ -88,7 +88,7 @@ def draft_behind(
 
 
 def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:
-    """Read the first `num_ids` of what is pending, without a distribution. Raises MemberError as `take_readings`."""
+    """Read the first `num_ids` uncomputed ids, without a distribution. Raises MemberError as `take_results`."""
     with failures_named(model):
         model.catch_up(sequence)
         model.read_chunk(sequence, num_ids)

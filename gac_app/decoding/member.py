@@ -10,8 +10,8 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from typing import Protocol
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
-from gac_app.decoding.forward import draft_behind, take_readings
+from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.forward import draft_after, take_results
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.models.message import Message
@@ -33,7 +33,7 @@ class Member(Protocol):
     def context_length(self) -> int: ...
 
     @property
-    def is_chunk_exact(self) -> bool:
+    def is_chunk_consistent(self) -> bool:
         """Whether several ids in one forward pass give what one by one gives, to float32 rounding."""
 
     @property
@@ -63,11 +63,11 @@ class Member(Protocol):
             is_reproducible: its logits must not depend on what else runs or ran, whatever that costs.
         """
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         """Compute what is uncomputed. The future raises MemberError where the member fails.
 
         Args:
-            may_draft: whether the member may go on to read its argmax token; `Reading.draft` says whether it did.
+            may_draft: whether the member may go on to read its argmax token; `ReadResult.draft` says whether it did.
         """
 
     def skip_step(self, sequence: Sequence) -> None:
@@ -89,12 +89,12 @@ class Member(Protocol):
         """Release the model."""
 
 
-def awaited(member: Member, reading: Future[Reading], timeout_s: float | None) -> Reading:
+def awaited(member: Member, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
     """Raises MemberError where the read failed, or takes longer than `timeout_s`."""
     try:
-        return reading.result(timeout_s)
+        return future.result(timeout_s)
     except TimeoutError:
-        reading.cancel()
+        future.cancel()
         raise MemberError(member.name, "timeout", "gave no answer in time") from None
 
 
@@ -123,8 +123,8 @@ class ModelMember:
         return self._model.context_length
 
     @property
-    def is_chunk_exact(self) -> bool:
-        return self._model.is_chunk_exact
+    def is_chunk_consistent(self) -> bool:
+        return self._model.is_chunk_consistent
 
     @property
     def is_batch_invariant(self) -> bool:
@@ -160,21 +160,21 @@ class InlineMember(ModelMember):
         sequence.num_fixed = self.num_fixed(ids, is_reproducible=is_reproducible)
         return sequence
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[Reading]:
-        future: Future[Reading] = Future()
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
+        future: Future[ReadResult] = Future()
         self._carry_out(Read(sequence, num_logits), may_draft, future)
         return future
 
-    def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[Reading]) -> None:
+    def _carry_out(self, read: Read, may_draft: MayDraft | None, future: Future[ReadResult]) -> None:
         try:
-            reading = next(take_readings(self._model, self._mapping, [read], [may_draft]))
+            result = next(take_results(self._model, self._mapping, [read], [may_draft]))
         except MemberError as error:
             future.set_exception(error)
             return
-        reading.draft = draft_behind(reading, read.sequence, may_draft, self._mapping)
-        if reading.draft:
-            self._carry_out(Read(read.sequence), reading.draft.may_draft, reading.draft.reading)
-        future.set_result(reading)
+        result.draft = draft_after(result, read.sequence, may_draft, self._mapping)
+        if result.draft:
+            self._carry_out(Read(read.sequence), result.draft.may_draft, result.draft.future)
+        future.set_result(result)
 
     def skip_step(self, sequence: Sequence) -> None:
         """Nothing is batched."""

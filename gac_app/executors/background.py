@@ -1,11 +1,11 @@
-"""Members for studies: their forward passes wait while runs decode, and end when the study is stopped."""
+"""Members for studies: their forward passes wait while runs decode, and fail once the study is stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
@@ -24,9 +24,9 @@ class BackgroundMember(ModelMember):
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         return self._member.open(ids, namespace, is_reproducible=is_reproducible)
 
-    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[Reading]:
+    def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
         if self._is_stopped:
-            future: Future[Reading] = Future()
+            future: Future[ReadResult] = Future()
             future.set_exception(MemberError(self.name, "exception", "was stopped"))
             return future
         return self._member.read(sequence, num_logits, may_draft, is_background=True)
@@ -52,7 +52,7 @@ class BackgroundMember(ModelMember):
         self._member.drop_background()
 
     def close(self) -> None:
-        """The model is the runs'."""
+        """Nothing to release: the model belongs to the runs."""
 
 
 def in_background(ensemble: Ensemble) -> tuple[Ensemble, Callable[[], None]]:

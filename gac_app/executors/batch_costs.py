@@ -1,16 +1,16 @@
 """What a batch of steps costs on this machine, and how pending steps are best divided into batches.
 
-On a GPU, and wherever reading the weights takes the time, more steps cost little more. Where a library's kernels for a
-few columns are poor, a batch of two steps can cost more than two batches (llama.cpp's Q8_0 on AVX2: 2.5 times one).
+On a GPU, and wherever reading the weights dominates, additional steps cost little. Where a library's kernels for a few
+columns are poor, a batch of two steps can cost more than two batches (llama.cpp's Q8_0 on AVX2: 2.5 times one).
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-_REMEMBERED = 5  # batches of each size, of which the fastest counts: other load only adds to it
-_TRIED = 2  # batches of a size from which its cost is believed
-_AGAIN = 256  # divisions after which all steps go in one batch once, in case costs have changed
+_REMEMBERED = 5  # batches of each size; the fastest counts, because other load only slows them
+_TRIED = 2  # batches of a size before its cost is trusted
+_AGAIN = 256  # divisions after which all steps are batched once, in case costs have changed
 _PLANNED = 32  # batches between two calculations of the best sizes
 
 
@@ -64,5 +64,5 @@ class BatchCosts:
         return len(self._seconds.get(size, ())) >= _TRIED
 
     def _cost(self, size: int) -> float:
-        """Seconds. A size hardly seen yet costs what one step does, so that it is tried."""
+        """Seconds. A size hardly seen yet is taken to cost one step, so that it gets tried."""
         return min(self._seconds[size if self._is_known(size) else 1])

@@ -2,7 +2,7 @@
 
 Each round batches the pending steps, as far as that pays, and then computes one chunk of one prefill. So a step waits
 for at most one chunk of another visitor's prompt. Background reads wait while other sequences are in use, but get one
-forward pass every few seconds, so that they end.
+forward pass every few seconds, so that they finish.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 
-from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.forward import draft_behind, read_chunk, take_readings
+from gac_app.decoding.distribution import ReadResult
+from gac_app.decoding.forward import draft_after, read_chunk, take_results
 from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
@@ -22,7 +22,7 @@ from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
-_WAIT_SHARE = 0.5  # of the time that a larger batch saves, to be spent on waiting for it
+_WAIT_SHARE = 0.5  # of the time that a larger batch saves, that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
 BACKGROUND_S = 5.0  # between two background rounds while other sequences are in use
 
@@ -101,7 +101,7 @@ class BatchScheduler:
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
-        """The sequence is no longer wanted: its pending steps are still computed, its prefill is not."""
+        """A session has dropped the sequence. Its pending steps are still computed, its prefill is not."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
         self._refuse([command for command in (*self._asked, *self._prefilling) if command.sequence is sequence])
@@ -121,7 +121,7 @@ class BatchScheduler:
     # --- which and in what order
 
     def _is_put_off(self, command: ReadCommand) -> bool:
-        """Whether it waits for a background round."""
+        """Whether a read waits for a background round."""
         return command.is_background and bool(self._in_use)
 
     def _begun(self, *, has_turn: bool) -> Iterator[ReadCommand]:
@@ -183,20 +183,20 @@ class BatchScheduler:
     # --- forward passes
 
     def _compute_batch(self, commands: list[ReadCommand]) -> None:
-        """Compute one batch and deliver each reading as soon as it is made.
+        """Compute one batch and deliver each result as soon as it is made.
 
         Where the batch fails, its undelivered reads are computed one by one, so that only the culprit's session fails.
         """
         is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
         left = [(command, command.sequence.num_computed) for command in commands]
         try:
-            for reading in _taken(self._model, self._mapping, commands):
-                self._deliver(*left.pop(0), reading)
+            for result in _taken(self._model, self._mapping, commands):
+                self._deliver(*left.pop(0), result)
         except GacError as error:
             failure = error
         else:
             if is_stepping:
-                self._costs.note(len(commands), reading.seconds)
+                self._costs.note(len(commands), result.seconds)
             return
         has_room = self._has_more_room([command for command, _ in left], failure)
         if len(commands) == 1 and not has_room:
@@ -247,28 +247,28 @@ class BatchScheduler:
         self.prefix_cache.distrust(command.sequence)
         try:
             self._rewind(command, length)
-            [reading] = _taken(self._model, self._mapping, [command])
+            [result] = _taken(self._model, self._mapping, [command])
         except Exception as error:  # the session's to handle: the worker goes on
             command.future.set_exception(error)
         else:
-            command.future.set_result(_whole(command, reading))
+            command.future.set_result(_whole(command, result))
 
     def _rewind(self, command: ReadCommand, length: int) -> None:
         ids = list(command.sequence.ids)
         self._model.rewind(command.sequence, length)
         command.sequence.ids[:] = ids
 
-    def _deliver(self, command: ReadCommand, length: int, reading: Reading) -> None:
-        self.prefix_cache.note(command.sequence, length, reading)
-        reading.draft = draft_behind(reading, command.sequence, command.may_draft, self._mapping)
-        if draft := reading.draft:
-            self.add(ReadCommand(Read(command.sequence), draft.reading, draft.may_draft, command.is_background))
-        command.future.set_result(_whole(command, reading))
+    def _deliver(self, command: ReadCommand, length: int, result: ReadResult) -> None:
+        self.prefix_cache.note(command.sequence, length, result)
+        result.draft = draft_after(result, command.sequence, command.may_draft, self._mapping)
+        if draft := result.draft:
+            self.add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft, command.is_background))
+        command.future.set_result(_whole(command, result))
 
 
-def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[Reading]:
+def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> Iterator[ReadResult]:
     reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
-    return take_readings(model, mapping, reads, may_draft)
+    return take_results(model, mapping, reads, may_draft)
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -278,9 +278,9 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _whole(command: ReadCommand, reading: Reading) -> Reading:
-    """A reading with the cost of its earlier chunks."""
+def _whole(command: ReadCommand, result: ReadResult) -> ReadResult:
+    """A result with the cost of its earlier chunks."""
     if command.num_read:
-        reading.num_read += command.num_read
-        reading.seconds += command.seconds
-    return reading
+        result.num_read += command.num_read
+        result.seconds += command.seconds
+    return result

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution import ReadResult
 from gac_app.decoding.forward import failures_named
 from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
@@ -27,7 +27,7 @@ MAX_KEPT_CONTEXTS = 2  # ids of these, in full contexts: the two sequences of th
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a member keeps of ended sessions, and the most that it may. Bytes are 0 where they are not known."""
+    """What a member keeps of ended sessions, and its limits. Bytes are 0 where unknown."""
 
     num_sequences: int
     max_sequences: int
@@ -44,17 +44,19 @@ class NamespacedSequence(Sequence):
     Attributes:
         namespace: empty = it shares with none.
         held: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
-        first: its first reading, after the first `num_first` of these ids; None once those changed.
+        first: its first result, after the first `num_first` of these ids; None once those changed.
     """
 
     namespace: str = ""
     held: list[int] = field(default_factory=list)
     num_first: int = 0
-    first: Reading | None = None
+    first: ReadResult | None = None
 
 
 def chat_prefix_of(model: Model) -> list[int]:
-    """The ids that every chat begins with, such as a default system message; empty where they cost little."""
+    """The ids that every chat begins with, such as a default system message; empty if they are too few to be worth
+    sharing.
+    """
     if model.device.type != "cpu":
         return []
     try:
@@ -83,17 +85,17 @@ class PrefixCache:
 
     @property
     def kept(self) -> Kept:
-        """May be read from any thread."""
+        """Callable from any thread."""
         kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
         num_ids = sum(len(sequence.held) for sequence in kept)
         limits = self._max_kept, self._max_ids
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
-    def hold(self, read: Read) -> Reading | None:
+    def hold(self, read: Read) -> ReadResult | None:
         """Give a read's sequence a slot, with what another one of its namespace has computed of it.
 
         Returns:
-            the reading, where another sequence has just this; no forward pass is needed then.
+            the result, where another sequence has just this; no forward pass is needed then.
 
         Raises:
             MemberError: where no more sequences can be held.
@@ -102,17 +104,17 @@ class PrefixCache:
         if sequence.slot != UNHELD or not isinstance(sequence, NamespacedSequence):
             return None
         donor, num_shared = self._donor(sequence)
-        reading = _known(donor, read, num_shared) if donor else None
-        if not reading:
+        result = _known(donor, read, num_shared) if donor else None
+        if not result:
             num_shared = min(num_shared, len(sequence.ids) - read.num_logits)
         if donor and num_shared >= MIN_SHARED:
             self._continue_from(donor, sequence, num_shared)
-            sequence.num_first, sequence.first = (donor.num_first, donor.first) if reading else (0, None)
+            sequence.num_first, sequence.first = (donor.num_first, donor.first) if result else (0, None)
         else:
-            reading = None
+            result = None
             self._hold_with_chat_prefix(sequence)
         self._live.append(sequence)
-        return reading
+        return result
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A copy of a sequence. Raises MemberError where there is no slot."""
@@ -124,12 +126,12 @@ class PrefixCache:
         if sequence.slot == UNHELD:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
-    def note(self, sequence: Sequence, start: int, reading: Reading) -> None:
+    def note(self, sequence: Sequence, start: int, result: ReadResult) -> None:
         """All ids of a sequence from number `start` on were computed."""
         if isinstance(sequence, NamespacedSequence):
             self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), copy(reading)  # which nothing is read behind
+                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # after which nothing is read
 
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""
@@ -166,7 +168,7 @@ class PrefixCache:
         self._model.free(sequence)
 
     def forget(self, namespace: str) -> None:
-        """Share nothing any more from this namespace, and from those below it ("a" of "a/b")."""
+        """Stop sharing from this namespace and those below it ("a" of "a/b")."""
         for sequence in [*self._live, *self._kept]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
                 sequence.namespace = ""
@@ -175,7 +177,7 @@ class PrefixCache:
                     self._model.free(sequence)
 
     def give_up_kept(self) -> bool:
-        """Free all kept sequences; whether there was any."""
+        """Free all kept sequences. Returns whether there were any."""
         had_any = bool(self._kept)
         while self._kept:
             self._model.free(self._kept.pop())
@@ -260,8 +262,8 @@ class PrefixCache:
             sequence.first = None
 
 
-def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> Reading | None:
-    """The donor's first reading, if it answers `read`."""
+def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> ReadResult | None:
+    """The donor's first result, if it answers `read`."""
     if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
         return None
-    return donor.first.again(read.num_logits) if len(donor.first.rows) >= read.num_logits else None
+    return donor.first.again(read.num_logits) if len(donor.first.distributions) >= read.num_logits else None

@@ -5,23 +5,23 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
 from gac_app.models.base import Read, Sequence
 
 
 @dataclass(slots=True, eq=False)
 class ReadCommand:
-    """A read and whom to tell.
+    """A read, and the future that gets its result.
 
     Attributes:
         may_draft: see `Member.read`.
-        is_background: all others come first (see `BatchScheduler`).
+        is_background: it yields to all others (see `BatchScheduler`).
         num_read, seconds: of the chunks computed so far.
     """
 
     read: Read
-    future: Future[Reading]
+    future: Future[ReadResult]
     may_draft: MayDraft | None = None
     is_background: bool = False
     num_read: int = 0

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution import MayDraft, ReadResult
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
@@ -34,7 +34,7 @@ class _CallCommand:
     function: Callable[[], Any]
     future: Future[Any]
     sequence: Sequence | None = None
-    is_last: bool = False  # nothing more is wanted of the sequence
+    is_last: bool = False  # the sequence is no longer wanted
 
 
 _CLOSE = _CallCommand(lambda: None, Future())
@@ -69,7 +69,7 @@ class ThreadMember(ModelMember):
         may_draft: MayDraft | None = None,
         *,
         is_background: bool = False,
-    ) -> Future[Reading]:
+    ) -> Future[ReadResult]:
         """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
         command = ReadCommand(Read(sequence, num_logits), Future(), may_draft, is_background)
         self._put(command)
@@ -98,7 +98,7 @@ class ThreadMember(ModelMember):
         self._put(_CallCommand(lambda: self._scheduler.prefix_cache.forget(namespace), Future()))
 
     def drop_background(self) -> None:
-        """Let all background reads fail that are pending."""
+        """Fail all pending background reads."""
         self._put(_CallCommand(self._scheduler.drop_background, Future()))
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class ThreadMember(ModelMember):
     def _take_commands(self) -> bool:
         """Take commands in the order they came. Returns False once the member is closed.
 
-        Waits where there is nothing to do, and briefly where more reads could join the next batch.
+        Waits when there is nothing to do, and briefly when more reads could join the next batch.
         """
         command = self._command_within(self._scheduler.idle_s())
         deadline = time.monotonic() + MAX_WAIT_S

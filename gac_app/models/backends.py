@@ -1,4 +1,4 @@
-"""Back ends of one's own: what loads the members whose `backend` has a name that is none of the built-in ones."""
+"""Back ends from plug-ins: they load the members whose `backend` is none of the built-in ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:  # torch loads when members do
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What a back end is told.
+    """What a back end needs to load a member.
 
     Attributes:
-        fetch: the files of the member's `source`, fetched into the cache where needed; need not be called.
+        fetch: the files of the member's `source`, fetched into the cache where needed; calling it is optional.
         device: "cpu", "cuda:0", or several for one member.
         num_threads: CPU threads of one forward pass.
-        cache_dir: where files made of the model's may be kept.
+        cache_dir: where files derived from the model's may be kept.
     """
 
     member: MemberConfig
@@ -40,7 +40,7 @@ _LOADERS: dict[str, LoadModel] = {}
 
 
 def backend(name: str) -> Callable[[LoadModel], LoadModel]:
-    """A decorator for what loads the members of `backend: NAME`. Raises ConfigError where the name is taken."""
+    """Decorates the function that loads members of `backend: NAME`. Raises ConfigError where the name is taken."""
 
     def add(load: LoadModel) -> LoadModel:
         if name in _LOADERS or name in BUILT_IN_BACKENDS:

@@ -26,8 +26,8 @@ from gac_app.vocab.tokens import MemberVocabulary
 class Sequence:
     """One context inside one model: its ids, of which the first `num_cached` are in the model's KV cache.
 
-    The ids after them are uncomputed until the next `Model.read`: prefill, one step, and catching up after having been
-    idle are the same call.
+    The ids after them are uncomputed until the next `Model.read`: prefill, one step, and catching up after idling are
+    the same call.
     """
 
     slot: int  # the model's own handle
@@ -60,7 +60,7 @@ class Sequence:
 
 
 def num_common(ids: SequenceOf[int], others: SequenceOf[int]) -> int:
-    """Length of the common prefix of two rows of ids."""
+    """Length of the common prefix of two lists of ids."""
     pairs = zip(ids, others, strict=False)
     return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(ids), len(others)))
 
@@ -78,7 +78,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a model's files say of it; empty where they do not.
+    """What a model's files say about it; empty where they say nothing.
 
     Attributes:
         family: its architecture, such as `qwen2`.
@@ -99,7 +99,7 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
-    is_chunk_exact: bool = False  # several ids in one forward pass give what one by one gives, to float32 rounding
+    is_chunk_consistent: bool = False  # several ids in one forward pass give what one by one gives, to float32 rounding
     about: ModelFacts = ModelFacts()  # what its files say of it
     engine: str  # what computes its answers: library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
@@ -157,15 +157,15 @@ class Model(ABC):
         return end - start
 
     def take_threads(self) -> None:
-        """Let torch use the model's number of threads for what the calling thread computes; it counts by caller.
+        """Let torch use the model's number of threads in the calling thread; torch counts by caller.
 
-        Threads beyond the free cores wait for each other, and a vocabulary's softmax is soon done by one.
+        More threads than free cores wait for each other, and one is enough for a vocabulary's softmax.
         """
         if self.num_threads and torch.get_num_threads() != self.num_threads:
             torch.set_num_threads(self.num_threads)
 
     def catch_up(self, sequence: Sequence) -> None:
-        """Rewind the KV cache to what a rewrite has left valid; must precede the next read."""
+        """Rewind the KV cache to what a rewrite has left valid. To be called before the next read."""
         if sequence.num_kept is not None:
             ids = list(sequence.ids)
             self.rewind(sequence, sequence.num_kept)

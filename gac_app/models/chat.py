@@ -1,8 +1,8 @@
 """Chat templates with safe user text.
 
-What a person or a model wrote is text whatever it looks like: `<|im_end|>` typed by a user must not become the
-control token. So the template is rendered around placeholders, and the pieces are tokenised apart: the template's
-own with control tokens recognised, everybody else's without.
+What a person or a model wrote is text, whatever it looks like: `<|im_end|>` typed by a user must not become the control
+token. So the template is rendered around placeholders, and the pieces are tokenised separately: the template's own
+with control tokens recognised, all others without.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of a rendered chat. Only in a trusted one, which the template wrote, may control tokens stand."""
+    """A piece of a rendered chat. Only a trusted one, written by the template, may contain control tokens."""
 
     text: str
     is_trusted: bool
@@ -80,7 +80,7 @@ class ChatFormat:
         assert self._render is not None  # noqa: S101
         try:
             text = self._render(messages=padded, add_generation_prompt=True, **self._special)
-        except Exception as error:  # a template runs arbitrary expressions: whatever it raises is its refusal
+        except Exception as error:  # a template runs arbitrary expressions, so any exception is its refusal
             raise ModelLoadError(f"the chat template refuses these messages: {error}") from error
         contents = dict(zip(marks, (m.content for m in messages), strict=True))
         parts = re.split(f"({_PAD}?GAC{nonce}N\\d+E{_PAD}?)", text)

@@ -1,4 +1,4 @@
-"""What is made of a model's file once, and kept in the cache: checked at later starts, made anew where damaged."""
+"""Files derived from a model's file, kept in the cache: made once, checked at later starts, remade where damaged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _logger = logging.getLogger(__name__)
 
 
 def derived(source: Path, folder: Path, make: Callable[[Path], None], format_number: int, *facts: object) -> Path:
-    """The directory in `folder` with what `make` writes into the directory it is given, now or at an earlier call.
+    """The directory in `folder` with what `make` wrote into the directory it was given, now or at an earlier call.
 
-    Of several processes one makes it and the others wait. What was left half made is made anew, and so is what was
-    damaged since: every file has a checksum, for which 3 GB are read in a second where they are in memory.
+    If several processes want it, one makes it and the others wait. Incomplete and damaged directories are remade. Every
+    file has a checksum; checking 3 GB takes a second where they are in memory.
 
     Args:
-        source: the file; another size or time of it makes another directory.
-        format_number: of what is kept; a new number makes it anew.
+        source: the file; another size or time of it gives another directory.
+        format_number: of the directory's content; a new number remakes it.
         facts: what else it depends on.
 
     Raises:
@@ -40,7 +40,7 @@ def derived(source: Path, folder: Path, make: Callable[[Path], None], format_num
     with FileLock(target.with_name(target.name + ".lock")):
         if not _is_whole(target):  # another process may have made it while this one waited
             if target.exists():
-                _logger.warning("what was kept of %s is damaged and made anew", source.name)
+                _logger.warning("the files derived from %s are damaged and are made again", source.name)
                 shutil.rmtree(target)
             work_dir = target.with_name(target.name + ".making")
             shutil.rmtree(work_dir, ignore_errors=True)  # left by a process that was killed
@@ -69,7 +69,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _sum(path: Path) -> tuple[int, int]:
-    """A file's size and CRC-32: it is to tell damage, not forgery."""
+    """A file's size and CRC-32: it detects damage, not forgery."""
     size, found, buffer = 0, 0, memoryview(bytearray(_READ_BYTES))
     with path.open("rb", buffering=0) as file:
         while num_read := file.readinto(buffer):

@@ -1,4 +1,4 @@
-"""From a member's configuration to a loaded model: which back end runs it, with the heavy ones imported on use."""
+"""From a member's configuration to a loaded model: chooses the back end, and imports heavy ones on use."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def load_model(
     Args:
         device: "cpu", "cuda:0", or several for one member.
         num_threads: CPU threads of one forward pass.
-        on_fetch: told how far a download is.
+        on_fetch: called with the progress of a download.
         on_load: called when the files are there.
-        unreachable: what `resolve` is to remember from member to member.
+        unreachable: what `resolve` remembers from member to member.
 
     Raises:
         ModelLoadError, ConfigError.
@@ -51,7 +51,7 @@ def load_model(
         model = _gguf_model(member, files, num_threads, cache_dir)
         if model is not None:
             return model
-    from gac_app.models.hf.loading import load
+    from gac_app.models.hf import load
 
     return load(member, files, cache_dir, device, num_threads)
 
@@ -64,7 +64,7 @@ def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tu
 
 
 def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
-    """The model, or None where llama.cpp does not work here and the configuration leaves the choice."""
+    """The model; None where llama.cpp does not work here and the configuration allows another back end."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
     from gac_app.models.llama_cpp.model import LlamaCppModel
     from gac_app.models.onnx.model import OnnxModel

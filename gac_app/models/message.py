@@ -1,4 +1,4 @@
-"""A chat's messages. Apart from `base`, so that a surface can speak of them without loading torch."""
+"""A chat's messages. Separate from `base`, so that they can be used without loading torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a chat. `content` is plain text whatever it looks like."""
+    """One message of a chat. `content` is plain text, whatever it looks like."""
 
     role: Role
     content: str

@@ -1,4 +1,4 @@
-"""Bodies of requests to Gradio's routes: read within a limit, and checked before anything is made of them."""
+"""Bodies of requests to Gradio's routes: read within a limit, and checked before use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class RefusedError(Exception):
-    """A request that goes no further.
+    """A refused request.
 
     Args:
         status: of the answer.
-        message: for whoever sent it; holds nothing of what was sent.
+        message: for the sender; repeats nothing of the request.
         retry_s: seconds until it may be tried again, for status 429.
     """
 
@@ -51,7 +51,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
 
 
 def replaying(body: bytes, receive: Receive) -> Receive:
-    """What gives a body that was read already once more, and then goes on with `receive`."""
+    """A `receive` that repeats a body already read, and then continues with the original."""
     is_given = False
 
     async def replay() -> Message:
@@ -70,7 +70,7 @@ def checked_body(body: bytes) -> tuple[bytes, dict[str, Any]]:
     What no text may hold is replaced (halves of surrogate pairs); numbers are finite.
 
     Raises:
-        RefusedError: (400) for anything else than an object of proper JSON.
+        RefusedError: (400) for anything but a valid JSON object.
     """
     try:
         value = orjson.loads(body)

@@ -1,4 +1,4 @@
-"""Who asks: clients by their address, visitors by a cookie of the host's own, and what each may ask."""
+"""Identifies clients by their address and visitors by the host's own cookie, and limits what each may ask."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BYTES_PER_REQUEST = 20_000  # a body counts as so many requests
 
 
 class Callers:
-    """Allows each visitor and each client its share of requests; new visitors of one client come at a pace.
+    """Allows each visitor and each client its share of requests, and limits the rate of new visitors of one client.
 
     Args:
         visitors_per_client: how many visitors one address may stand for.
@@ -36,7 +36,7 @@ class Callers:
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def caller(self, scope: Scope, visitor_key: str = "") -> Caller:
-        """Who sends a request; `visitor_key` is what its body carries, for browsers that keep no cookie."""
+        """The sender of a request. `visitor_key` is from its body, for browsers that keep no cookie."""
         client, cookie = client_in(scope), cookie_in(scope)
         return Caller(client, cookie or visitor_key, cookie or client)
 
@@ -62,7 +62,7 @@ class Callers:
 
 
 def client_in(scope: Scope) -> str:
-    """What stands for the address that a request came from."""
+    """The name of the client that a request came from."""
     return client_of(scope["client"][0]) if scope.get("client") else ""
 
 

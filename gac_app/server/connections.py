@@ -1,6 +1,5 @@
-"""Connections within limits of number and time.
-
-uvicorn by itself waits for ever for a request that was begun, and lets one client have all connections.
+"""Limits the number and duration of connections. uvicorn by itself waits forever for a request that was begun, and lets
+one client hold all connections.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Connections:
     """Counts those of a host.
 
     Args:
-        config: how many in all, how many visitors an address may stand for, and the proxies that it is not said of.
+        config: how many in all, how many visitors share an address, and the proxies to which that does not apply.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -34,7 +33,7 @@ class Connections:
         self._num_of: Counter[str] = Counter()
 
     def enter(self, address: str) -> str | None:
-        """The name under which a connection is counted, to be given to `leave`; None where there is no room for it."""
+        """The name under which a connection is counted, to be passed to `leave`; None if there is no room for it."""
         name = "" if address in self._proxies else client_of(address)
         if self._num_of.total() >= self._max or (name and self._num_of[name] >= self._max_of_client):
             return None

@@ -1,4 +1,4 @@
-"""The doors of the host: what is refused before any application code runs.
+"""What the host refuses before any application code runs.
 
 Plain ASGI middleware, because Starlette's `BaseHTTPMiddleware` would buffer and outlive the page's event streams.
 Gradio opens far more routes than the page uses (uploads, file and URL proxies, monitoring); only those the page
@@ -72,10 +72,10 @@ class SecurityHeaders:
 
 
 class ProxyGuard:
-    """Believes what a proxy says of the client and of the page's address, if it is a trusted one.
+    """Believes what a proxy says about the client and the page's address if the proxy is trusted.
 
-    Anyone can send such headers. From elsewhere they are taken away, since Gradio would make the page's own address
-    of them; `X-Gradio-Server` always is.
+    Anyone can send such headers. From others they are removed, because Gradio would derive the page's address from
+    them; `X-Gradio-Server` is always removed.
     """
 
     def __init__(self, app: ASGIApp, trusted_proxies: tuple[str, ...] = ()) -> None:
@@ -117,7 +117,7 @@ class OriginGuard:
         await self.app(scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
-        # Several Origin or Host lines: servers disagree on which one counts, so all of them must be fine.
+        # If there are several Origin or Host lines, servers disagree on which one counts, so all must be fine.
         hosts = {host.lower() for host in headers.getlist("host")}
         return all(
             origin.lower() in self.allowed_origins or {_host_of(origin)} == hosts

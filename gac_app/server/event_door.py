@@ -1,7 +1,7 @@
-"""The door of the page's events: everything that Gradio would keep or compute for a request is checked before.
+"""Checks the page's events before Gradio keeps or computes anything for them.
 
-Requests are refused, not dropped: 429 with `Retry-After` for whoever is over its share, other codes for what cannot be
-meant. A refusal for too much comes late, so that asking again and again at once gains nothing.
+Requests are refused, not dropped: 429 with `Retry-After` for callers over their share, other codes for malformed ones.
+A 429 is delayed, so that asking again at once gains nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
 
 
 class Doorkeeper:
-    """Knows who is in, and who may do what; one for a host.
+    """Knows the sessions, and who may do what. One per host.
 
     Args:
         visitors_per_client: how many visitors one address may stand for.
@@ -78,7 +78,7 @@ class Doorkeeper:
 
     @asynccontextmanager
     async def sweeping(self) -> AsyncIterator[None]:
-        """End what nobody listens to, and drop sessions that are over, until the block ends."""
+        """Until the block ends, end events that nobody listens to and drop idle sessions."""
         task = asyncio.create_task(self._sweep())
         yield
         task.cancel()

@@ -23,7 +23,7 @@ MAX_EVENTS = 256  # queued or running at once; each of the page's is a coroutine
 
 
 class GradioPage:
-    """A page that `gradio.mount_gradio_app` has mounted.
+    """A page mounted by `gradio.mount_gradio_app`.
 
     Args:
         blocks: the page.
@@ -76,8 +76,8 @@ class GradioPage:
         return [(event.session_hash, event.enqueue_time) for event in self._queue.event_ids_to_events.values()]
 
     async def end_events(self, session_hash: str) -> None:
-        """Take the events of a session that nobody listens to out of the queue; those that run end at their next
-        update. Whoever listens too late is told that there is nothing to wait for.
+        """Remove a session's events from the queue if nobody listens; running ones end at their next update. A late
+        listener is told that there is nothing to wait for.
         """
         await self._queue.clean_events(session_hash=session_hash)
         self._queue.pending_messages_per_session.pop(session_hash, None)

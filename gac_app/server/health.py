@@ -1,6 +1,6 @@
 """`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
 
-`/readyz` tells as well how much of ended runs each member keeps in its cache, and at most.
+`/readyz` also reports how much of ended runs each member's cache keeps, and its limits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHECK_HOLDS_S = 1.0
 
 
 def health_routes(service: RunService) -> APIRouter:
-    """The routes of both; neither needs an authority, and neither tells more than names and states."""
+    """Both routes. They need no authorisation and tell nothing but names and states."""
     router = APIRouter()
     storage = SharedCheck(service.check_storage)
 
@@ -44,10 +44,10 @@ def health_routes(service: RunService) -> APIRouter:
 
 
 class SharedCheck:
-    """A check of the database, which may take seconds: one at a time, in one thread, for all who ask meanwhile.
+    """A check of the database, which may take seconds. One runs at a time and answers all who ask meanwhile.
 
     Args:
-        check: raises StorageError where the database does not take a write.
+        check: raises StorageError where the database cannot be written.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -60,7 +60,7 @@ class SharedCheck:
         is_stale = time.monotonic() - self._done_at > CHECK_HOLDS_S
         if self._task is None or (self._task.done() and is_stale):
             self._task = asyncio.create_task(self._run())
-        return await asyncio.shield(self._task)  # whoever goes away does not take the check from the others
+        return await asyncio.shield(self._task)  # a caller that leaves does not cancel the check for others
 
     async def _run(self) -> str:
         try:

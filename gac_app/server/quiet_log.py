@@ -1,4 +1,4 @@
-"""What may reach the log: no text of a visitor's, and no line over and over again."""
+"""Keeps visitors' texts and endless repetitions out of the log."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_KINDS = 1000
 
 
 class QuietLog(logging.Filter):
-    """For handlers. Exceptions of other packages lose their words, which may be a visitor's, and keep kind and place.
-
-    Of warnings and errors that are alike, `PER_MINUTE` pass; the first of the next minute says how many did not.
+    """A filter for handlers. Exceptions of other packages lose their message, which may hold a visitor's text, and keep
+    type and place. Of similar warnings and errors, `PER_MINUTE` pass; the first of the next minute says how many were
+    dropped.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class QuietLog(logging.Filter):
 
 
 def _take_words(record: logging.LogRecord) -> None:
-    if record.name == "asyncio":  # it shows the task, with its exception, behind the first line
+    if record.name == "asyncio":  # it shows the task, with its exception, after the first line
         record.msg, record.args = record.getMessage().partition("\n")[0], None
     if record.exc_info and record.exc_info[1] is not None:
         record.msg, record.args = f"{record.getMessage().strip()}: {place_of(record.exc_info[1])}", None

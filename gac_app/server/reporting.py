@@ -1,4 +1,4 @@
-"""The members' states on the console, for whoever started the server."""
+"""Reports the members' states on the console."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 
 
 class StateLog:
-    """Writes a member's state to the log when its phase changes, and every few seconds how far a download is."""
+    """Logs a member's state when its phase changes, and a download's progress every few seconds."""
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[str, float]] = {}  # member -> phase, when

@@ -1,4 +1,4 @@
-"""Running the host until it is told to stop, and being gone soon after."""
+"""Runs the host until it is told to stop, and exits soon after."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """Leaves `GONE_S` seconds after a signal, whatever still computes."""
+    """Exits `GONE_S` seconds after a signal, even if something still computes."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -46,7 +46,7 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
     the host's matter.
 
     Raises:
-        GacError: the address cannot be listened on; uvicorn has logged why.
+        GacError: the server cannot listen on the address; uvicorn has logged why.
     """
     server = _Server(
         uvicorn.Config(

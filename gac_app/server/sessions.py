@@ -1,7 +1,7 @@
-"""The sessions of pages that are open: whose each is, who listens, and how many a visitor and a client may have.
+"""The sessions of open pages: their owners, their listeners, and how many a visitor and a client may have.
 
-A session is what Gradio's script draws a random hash for when a page is loaded. Whoever uses it first owns it; from
-then on nobody else may, so that knowing a hash is worth nothing.
+Gradio's script draws a random hash for each loaded page: the session. Its first user owns it and nobody else may use
+it, so knowing a hash is worth nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Caller:
 
     Attributes:
         client: stands for the address.
-        visitor: stands for the browser, as far as it says.
+        visitor: stands for the browser, as far as known.
         holder: what a session is bound to.
     """
 
@@ -97,7 +97,7 @@ class Sessions:
         return session
 
     def _make_room(self, caller: Caller) -> None:
-        """Let the visitor's, the client's or anybody's session without a stream go, where there are too many."""
+        """If there are too many sessions, drop one without a stream: the visitor's, the client's or anybody's."""
         of_client = [session for session in self._sessions.values() if session.caller.client == caller.client]
         of_visitor = [session for session in of_client if session.caller.visitor == caller.visitor]
         for sessions, limit in (
@@ -130,7 +130,7 @@ class Sessions:
             session.is_heard.clear()
 
     def unheard_s(self, session: Session, since: float) -> float:
-        """For how long nobody has listened, counted from `since` at the earliest."""
+        """Seconds since somebody last listened, counted from `since` at the earliest."""
         return 0.0 if session.num_listeners else self._clock() - max(since, session.heard_at)
 
     def drop_idle(self) -> None:

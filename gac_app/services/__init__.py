@@ -1,1 +1,1 @@
-"""What the surfaces (page, server, command line) call; none of them reaches below this package."""
+"""The services behind page, server and command line, which call nothing below this package."""

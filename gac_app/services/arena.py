@@ -44,7 +44,7 @@ from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import SIDES, Side
 from gac_app.config import Settings
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
 from gac_app.services.battle_recorder import BattleRecorder
 from gac_app.services.battle_views import BattleView, live_view, stored_view
@@ -85,7 +85,7 @@ class ArenaService:
         self._judge = Judge(runs, store, self._battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
-        runs.on_vote = self._note_compare_vote
+        runs.history.on_vote = self._note_compare_vote
 
     # --- before the vote
 

@@ -1,4 +1,4 @@
-"""Who looks at a run: one that nobody looks at any more ends after a while, so that a page may be loaded again."""
+"""Tracks who looks at a run. One that nobody looks at ends after a while, so that a page may be reloaded meanwhile."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ UNSEEN_S = 15.0
 class Audience:
     """Counts the pages that follow each run, and ends a run after the last has left.
 
-    A page that follows is not yet one that somebody looks at: what is sent may reach nobody. So a run that no page has
-    said to show (`note_seen`) ends as soon as nothing follows it.
+    A page that follows a run may not show it: what is sent may reach nobody. So a run that no page has reported to show
+    (`note_seen`) ends as soon as no page follows it.
 
     Args:
         stop: ends a run.
-        unseen_s: how long a run that was looked at goes on by itself.
+        unseen_s: how long a run that was shown continues without a page.
     """
 
     def __init__(self, stop: Callable[[LiveRun], None], unseen_s: float = UNSEEN_S) -> None:
@@ -32,7 +32,7 @@ class Audience:
 
     @contextmanager
     def following(self, run: LiveRun) -> Iterator[None]:
-        """A page is sent what comes of the run, until the block ends."""
+        """A page follows the run until the block ends."""
         with self._lock:
             self._num_followers[run.id] = self._num_followers.get(run.id, 0) + 1
             self._disarm(run.id)

@@ -1,7 +1,5 @@
-"""Batches: many prompts, each an ordinary run of its visitor, one after another.
-
-Between two of them whoever waits in the queue comes first. A batch holds no text of a run that has begun: what a run
-says is its owner's to see and to delete where runs are.
+"""Batches: many prompts, each an ordinary run of its visitor, one after another. Between two of them, waiting runs come
+first. A batch holds no text of a run that has begun: its owner sees and deletes that where runs are.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gac_app.errors import BusyError, GacError, RequestError
-from gac_app.evaluation.tasks.prompts import parse_prompts
+from gac_app.evaluation.tasks import parse_prompts
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import LiveRun, RunService
 
@@ -37,7 +35,7 @@ class Row:
 
 @dataclass(slots=True)
 class Batch:
-    """A visitor's prompts and how far they are."""
+    """A visitor's prompts and their progress."""
 
     rows: list[Row]
     is_over: bool = False
@@ -46,7 +44,7 @@ class Batch:
 
 
 class Batches:
-    """Carries batches out, the last of each visitor is kept."""
+    """Runs batches, and keeps the last one of each visitor."""
 
     def __init__(self, runs: RunService) -> None:
         self._runs = runs
@@ -87,7 +85,7 @@ class Batches:
         return self._batches.get(owner_of(visitor_key))
 
     def cancel(self, visitor_key: str) -> None:
-        """Stop the prompt under way and ask no more; what was answered stays."""
+        """Stop the current prompt and ask no more. Answers so far stay."""
         if batch := self.find(visitor_key):
             batch.cancelled.set()
 
@@ -122,7 +120,7 @@ class Batches:
             if run is None:
                 return
             row.prompt, row.run_id = "", run.id
-            with self._runs.following(run):  # so that it goes on when a page that showed it goes
+            with self._runs.following(run):  # so that it continues when a page that showed it closes
                 while not run.over.wait(_LOOK_S):
                     if batch.cancelled.is_set():
                         self._runs.stop(visitor_key, run.id)

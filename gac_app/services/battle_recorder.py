@@ -1,4 +1,4 @@
-"""Writes a battle to the database while it goes on; its judgements are `judging`'s."""
+"""Writes a battle to the database while it runs. `judging` writes its judgements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gac_app.storage import NewBattle, Store
 
 
 class BattleRecorder:
-    """Keeps the rows of battles in step with what happened.
+    """Keeps the rows of battles up to date.
 
     Args:
         config_hash: tells which configuration a battle was held with.
@@ -39,7 +39,7 @@ class BattleRecorder:
         log_failure(self._store.start_battle(new), f"battle {battle.id}")
 
     def ended(self, battle: Battle) -> None:
-        """Write what became of it: a status, and the whole record."""
+        """Write how it ended: a status and the whole record."""
         status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
         update = self._store.update_battle(battle.id, status, battle.body(self._versions))
         log_failure(update, f"battle {battle.id}")

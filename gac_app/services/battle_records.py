@@ -17,7 +17,7 @@ def side_record(name: str, member: str | None, settings: Settings) -> dict[str, 
 
 
 def answer_record(stream: StreamView) -> dict[str, Any]:
-    """What one answer was fed, said and took."""
+    """One answer: what it was fed, its text and its cost."""
     fed = {"messages": [asdict(message) for message in stream.messages], "text": stream.text}
     end = stream.finished
     if end is None:

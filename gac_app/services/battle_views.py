@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gac_app.arena.outcomes import SIDES, Kind, Side
-from gac_app.decoding.trace.events import FinishReason
+from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.views import WAITING
 from gac_app.storage import StoredBattle

@@ -1,4 +1,4 @@
-"""What came of running a prompt again: an answer beside the one before, token by token."""
+"""Compares the answer of a repeated run with the one before, token by token."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gac_app.decoding.trace.events import StepTrace, TokenEvent
-from gac_app.decoding.trace.serialise import round_float
+from gac_app.decoding.trace import StepTrace, TokenEvent, round_float
 
 if TYPE_CHECKING:
     from gac_app.services.views import StreamView
@@ -55,7 +54,7 @@ def compare(before: Sequence[TokenEvent], now: Sequence[TokenEvent], digest_befo
 
 
 def compare_streams(before: StreamView, now: StreamView) -> Comparison | None:
-    """Compare two answers that are over; None where there is nothing to compare: other messages, or no tokens."""
+    """Compare two finished answers; None where they cannot be compared: different messages, or no tokens."""
     if before.messages != now.messages or before.finished is None or now.finished is None:
         return None
     old, new = ([event for event in stream.events if isinstance(event, TokenEvent)] for stream in (before, now))
@@ -67,7 +66,7 @@ def _token_at(events: Sequence[TokenEvent], position: int) -> bytes | None:
 
 
 def _gap(before: StepTrace, now: StepTrace) -> float | None:
-    """The largest difference of the probabilities that both steps tell; None where the steps agree in six digits."""
+    """The largest difference of the probabilities that both steps have; None where they agree in six digits."""
     old, new = _probs(before), _probs(now)
     if old == new:
         return None

@@ -1,4 +1,4 @@
-"""Votes and runs to take away, and to bring along: a visitor's own, or everything for the operator."""
+"""Exports and imports of votes and runs: a visitor's own, or everything for the operator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gac_app.storage import Store, StoredBattle
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import, in lines."""
+    """The outcome of an import, in lines."""
 
     num_new: int
     num_known: int
@@ -37,7 +37,7 @@ class Exports:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody may have everything."""
+        """Whether there is an operator who may export everything."""
         return bool(self._token)
 
     def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
@@ -61,7 +61,9 @@ class Exports:
         return content_of((one for one in self._store.export_battles() if one.origin in chosen), wanted)
 
     def bring(self, lines: Iterable[str | bytes]) -> Imported:
-        """Add what lines of JSON say and this database does not know. Raises RequestError, naming the line."""
+        """Add the runs and battles of JSON lines that this database does not have. Raises RequestError, naming the
+        line.
+        """
         news = [self._bring_line(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
         return Imported(sum(news), len(news) - sum(news))
 
@@ -89,7 +91,7 @@ def _line(battle: StoredBattle) -> str:
 
 
 def _check_facts(facts: dict[str, Any]) -> None:
-    """Raise where the numbers, which leaderboards add up, are none."""
+    """Raise where values that leaderboards add up are not numbers."""
     numbers = [facts.get("turn", 1), *(number for side in SIDES for number in facts.get(side, {}).values())]
     if not all(isinstance(number, int | float) for number in numbers):
         raise TypeError

@@ -1,7 +1,8 @@
-"""The Lab: studies on a small sample, one at a time for all visitors, with progress; and the results that are kept.
+"""The Lab: studies on a small sample, one at a time for all visitors, with progress, and their results.
 
-A result belongs to the visitor who started its study; those of the command line are the operator's, and everybody sees
-them. Runs come first: a study reads while no run does. Who started a study, or the operator, can cancel it.
+A result belongs to the visitor who started its study. Results of the command line are the operator's, and everybody
+sees them. Runs come first: a study decodes only while no run does. The visitor who started a study, or the operator,
+can cancel it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.running.runner import Progress
+    from gac_app.evaluation.running import Progress
 
 __all__ = ["MIN_QUESTIONS", "OWN", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
 
@@ -69,16 +70,16 @@ class Running:
 
 
 class _Cancelled(GacError):  # noqa: N818 (no error: somebody asked for it)
-    """Somebody called the study off."""
+    """Somebody cancelled the study."""
 
 
 class Lab:
-    """Runs studies in a thread of their own, over the members that visitors use.
+    """Runs studies in a thread of their own, with the members that visitors use.
 
     Args:
         folder: where answers, and the operator's results, are kept.
-        ensemble: gives the ensemble for one study, and what ends all that this has under way; raises GacError while it
-            is not ready.
+        ensemble: gives the ensemble for one study, and a function that ends all its reads. Raises GacError while it is
+            not ready.
         store: where the visitors' results are kept.
 
     Raises:
@@ -143,7 +144,9 @@ class Lab:
         running.thread.start()
 
     def cancel(self, visitor_key: str) -> None:
-        """Call off the study that runs; what was answered is kept for the next one. Raises RequestError for others."""
+        """Cancel the running study. Its answers so far are kept for the next one. Raises RequestError for another
+        visitor's study.
+        """
         running = self._running
         if running and not self.may_cancel(visitor_key, running):
             raise RequestError("study", "was started by somebody else")
@@ -151,7 +154,7 @@ class Lab:
             running.cancel()
 
     def close(self) -> None:
-        """Call off whatever runs, and wait for it for a moment."""
+        """Cancel the running study, and wait for it briefly."""
         if running := self._running:
             running.cancel()
             if running.thread:
@@ -199,9 +202,9 @@ class Lab:
     ) -> None:
         error, is_own = "", running.set_name == OWN
         try:
-            with self._journals(is_own=is_own) as folder:
+            with self._caches(is_own=is_own) as folder:
                 result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
-            if running.cancelled.is_set():  # its last answers may have failed because of that
+            if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
                 raise _Cancelled
             self.results.keep(visitor_key, result, self._config.member_names, is_own=is_own)
         except _Cancelled:
@@ -214,8 +217,8 @@ class Lab:
         self.last_error, self._running = error, None
 
     @contextmanager
-    def _journals(self, *, is_own: bool) -> Iterator[Path]:
-        """Where answers are kept for later studies; those to a visitor's own questions are not."""
+    def _caches(self, *, is_own: bool) -> Iterator[Path]:
+        """The folder of the result caches. Answers to a visitor's own questions are not kept."""
         if is_own:
             with TemporaryDirectory(prefix="gac-study-") as folder:
                 yield Path(folder)

@@ -20,14 +20,14 @@ MAX_NAME_CHARS = 100
 
 @dataclass(frozen=True, slots=True)
 class ListedResult(Listed):
-    """What a list tells of a result, and what this visitor may do."""
+    """A result's entry in a list, and what this visitor may do with it."""
 
     is_mine: bool
     may_edit: bool
 
 
 class LabResults:
-    """Every method is for one visitor, who sees nobody else's results.
+    """The results of the Lab, each method for one visitor, who sees no other visitor's results.
 
     Args:
         files: the command line's, which everybody sees.
@@ -63,7 +63,7 @@ class LabResults:
 
     def keep(self, visitor_key: str, result: StudyResult, members: tuple[str, ...], *, is_own: bool) -> None:
         """Keep a result for its visitor. `is_own`: the questions were the visitor's. Raises StorageError."""
-        # Figures of the members on the operator's questions tell nothing of a visitor: they advise everybody.
+        # Figures on the operator's questions reveal nothing of a visitor, so everybody is advised by them.
         benchmark = None if is_own or result.study != "eval" else result.data
         head = {
             "name": "",
@@ -76,7 +76,7 @@ class LabResults:
         self._forget()
 
     def rename(self, visitor_key: str, result_id: str, name: str) -> None:
-        """Give a result another name; "" gives back its own. Raises RequestError, NotFoundError, StorageError."""
+        """Rename a result; "" restores its own name. Raises RequestError, NotFoundError, StorageError."""
         name = clean_text(name).strip()
         if len(name) > MAX_NAME_CHARS:
             raise RequestError("name", f"expected at most {MAX_NAME_CHARS} characters")
@@ -87,7 +87,7 @@ class LabResults:
             settle(self._store.rename_study(visitor_key, result_id, name))
 
     def delete(self, visitor_key: str, result_id: str) -> None:
-        """Delete a result with all that it holds. Raises RequestError, NotFoundError, StorageError."""
+        """Delete a result with everything in it. Raises RequestError, NotFoundError, StorageError."""
         if is_result_id(result_id):
             self._check_files(visitor_key)
             self.files.delete(result_id)
@@ -96,7 +96,7 @@ class LabResults:
             self._forget()
 
     def benchmarks(self, members: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """What the members achieved, by the operator's questions: data of benchmarks, the newest first."""
+        """Data of benchmarks on the operator's questions, the newest first."""
         found = [
             (one.created_at, self.files.load(one.id).result.data)
             for one in self.files.list()

@@ -1,4 +1,4 @@
-"""The runs in memory, each to be had by its owner alone."""
+"""The runs in memory, each accessible to its owner alone."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from weakref import WeakValueDictionary
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.views import LiveRun
 
-PATIENCE_S = 5.0  # for the same visitor's other changes
+CHANGE_TIMEOUT_S = 5.0  # for the same visitor's other changes
 KEPT_RUNS = 32  # finished runs kept, for the page that still shows them
 MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
 
 def owner_of(visitor_key: str) -> str:
-    """What stands for the visitor in memory: a hash, so that no dump shows the key. Raises RequestError."""
+    """The visitor's name in memory: a hash, so that no dump shows the key. Raises RequestError."""
     if not isinstance(visitor_key, str) or not MIN_KEY_CHARS <= len(visitor_key) <= MAX_KEY_CHARS:
         raise RequestError("visitor_key", f"expected {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters")
     return hashlib.sha256(visitor_key.encode("utf-8", "replace")).hexdigest()
 
 
 class LiveRuns:
-    """Runs of this process, oldest first; those that are over and saved go when newer ones come."""
+    """Runs of this process, oldest first. Finished and saved ones are dropped when newer ones come."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()
@@ -38,7 +38,7 @@ class LiveRuns:
         """One change of an owner's runs at a time: none begins from text that is being deleted. Raises BusyError."""
         with self._lock:
             lock = self._changing.setdefault(owner, threading.Lock())
-        if not lock.acquire(timeout=PATIENCE_S):
+        if not lock.acquire(timeout=CHANGE_TIMEOUT_S):
             raise BusyError("Something is still being deleted. Please try again in a moment.")
         try:
             yield

@@ -1,4 +1,4 @@
-"""Where each member stands while the ensemble is being loaded: what the page's chips and `/readyz` show."""
+"""The state of each member while the ensemble loads, as the page's chips and `/readyz` show it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Phase = Literal["waiting", "fetching", "loading", "ready", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class MemberFact:
-    """A line of a member's card. `is_brief`: it stands on the closed card too."""
+    """A line of a member's card. `is_brief`: shown on the closed card too."""
 
     label: str
     text: str
@@ -27,7 +27,7 @@ class MemberFact:
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """One member's way to being ready.
+    """One member's state on its way to ready.
 
     Attributes:
         progress: 0 to 1 while fetching, where the size is known.
@@ -59,18 +59,18 @@ class MemberState:
 
 
 class MemberStates:
-    """The states of all members; loaders write them, surfaces read them."""
+    """The states of all members. Loaders write them, page and server read them."""
 
     def __init__(self, config: Config) -> None:
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
 
     def set(self, name: str, phase: Phase, *, detail: str = "", facts: tuple[MemberFact, ...] = ()) -> None:
-        """A member's phase; what was said of an earlier one is forgotten."""
+        """Set a member's phase, and drop what belonged to the last one."""
         self._put(MemberState(name, phase, detail=detail, facts=facts))
 
     def set_fetching(self, name: str, progress: Progress) -> None:
-        """A member is being fetched, and how far that is."""
+        """Set the progress of fetching a member."""
         self._put(
             MemberState(
                 name,

@@ -1,4 +1,4 @@
-"""How many runs decode at once, and who is next."""
+"""Decides how many runs decode at once, and which is next."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gac_app.errors import BusyError
 from gac_app.services.turns import Turns, client_of, visitor_of, who_gives_way
 from gac_app.services.views import LiveRun
 
-OVERDUE_S = 10.0  # after which a run makes room for one more, where there is some to spare
+OVERDUE_S = 10.0  # after which a run lets one more begin, where there are spare places
 
 
 class RunQueue:
-    """At most `max_running` runs at once, at most `max_waiting` behind them, in the order of `Turns`.
+    """At most `max_running` runs at once, and at most `max_waiting` wait, in the order of `Turns`.
 
-    While others are there, nobody takes the last free place besides all others. Where the queue is full, who waits with
-    most gives way.
+    While other visitors are present, nobody takes the last free place in addition to all others. If the queue is full,
+    the visitor with most waiting runs gives one up.
 
     Args:
         work: carries out one run; called in a thread of its own.
@@ -39,10 +39,10 @@ class RunQueue:
         """Start a run, or let it wait; `on_taken` is called before it can begin.
 
         Returns:
-            A run that gave way to this one and will not begin, if one had to.
+            The run that gave way to this one and will not begin, if any.
 
         Raises:
-            BusyError: too many wait, and none of them has to give way.
+            BusyError: too many wait, and none of them gives way.
         """
         with self._lock:
             displaced = None
@@ -59,7 +59,7 @@ class RunQueue:
             return displaced
 
     def remove(self, run: LiveRun) -> bool:
-        """Take a run out that has not begun; whether it was still waiting."""
+        """Remove a waiting run. Returns whether it was still waiting."""
         with self._lock:
             if run not in self._waiting:
                 return False
@@ -93,7 +93,7 @@ class RunQueue:
                 self._advance()
 
     def _next(self) -> LiveRun | None:
-        """The run that may begin now, if one may."""
+        """The run that may begin now, if any."""
         num_free = self._num_free
         if num_free <= 0:
             return None

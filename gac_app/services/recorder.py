@@ -1,4 +1,4 @@
-"""Writes a run to the database while it goes on: losing the database must not lose the answer on the screen."""
+"""Writes a run to the database while it decodes. Losing the database must not lose the answer on the screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gac_app.storage import AnswerRecord, NewRun, Store
 
 
 class Recorder:
-    """Keeps the rows of runs in step with what happened.
+    """Keeps the rows of runs up to date.
 
     Args:
         config_hash: tells which configuration a run was made with.
@@ -46,7 +46,7 @@ class Recorder:
         _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
-        """Write the answers and how the run ended; `run.is_saved` follows when that is known."""
+        """Write the answers and how the run ended. `run.is_saved` is set once that is known."""
         answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
         ending = self._store.finish_run(run.id, run_status(list(run.streams.values())))
         _note_failures(run, answers)

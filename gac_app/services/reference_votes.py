@@ -1,6 +1,5 @@
 """Votes by reference: the known answers of a task judge contestants, so that a new arena has something true to show.
-
-They are kept apart from people's votes. A question is one session: what is voted on it is not independent.
+They are never mixed with people's votes. A question counts as one session, because its votes are not independent.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from itertools import combinations
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.arena.style import style_of
-from gac_app.evaluation.running.journal import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task
 from gac_app.services.battle_records import side_record
 from gac_app.storage import NewBattle, NewJudgement
 
@@ -75,7 +72,7 @@ def _record(prompt: str, answer: Answer) -> dict[str, object]:
     fed = [{"role": "user", "content": prompt}]
     return {
         "messages": fed,
-        "text": answer.text or answer.said,
+        "text": answer.text or answer.prediction,
         "num_tokens": answer.num_tokens,
         "seconds": answer.seconds,
     }
@@ -83,4 +80,4 @@ def _record(prompt: str, answer: Answer) -> dict[str, object]:
 
 def _facts(answer: Answer) -> dict[str, float]:
     ms = {"ms_per_token": round(1000 * answer.seconds / answer.num_tokens, 3)} if answer.num_tokens else {}
-    return {**style_of(answer.text or answer.said), **ms}
+    return {**style_of(answer.text or answer.prediction), **ms}

@@ -1,5 +1,5 @@
-"""Runs that take the place of an earlier one in its conversation: another prompt or other settings, one answer anew,
-answers that go on beyond their limit. Each is a run of its own; the earlier one stays as it is.
+"""Runs that replace an earlier one in its conversation: with another prompt or other settings, with one answer
+regenerated, or with answers extended beyond their limit. Each is a run of its own; the earlier one is unchanged.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_NEW_TOKENS, Settings
-from gac_app.decoding.trace.events import FinishReason
+from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
 from gac_app.services.live_runs import owner_of
 from gac_app.services.views import LiveRun, LiveStream, Origin, RunView, StreamView, is_over
@@ -20,7 +20,7 @@ _MAX_SEED = 2**63 - 1
 
 
 class Revisions:
-    """Makes such runs. Every method raises what `RunService.start` does, and NotFoundError for another's run."""
+    """Starts such runs. Every method raises what `RunService.start` does, and NotFoundError for another's run."""
 
     def __init__(self, service: RunService) -> None:
         self._service = service
@@ -28,7 +28,7 @@ class Revisions:
     def revise(
         self, visitor_key: str, run_id: str, prompt: str, changes: Mapping[str, Any], *, client: str = ""
     ) -> LiveRun:
-        """Ask anew, with another prompt or other settings, after the turns that the run went on from.
+        """Ask again with another prompt or other settings, after the same earlier turns.
 
         Args:
             changes: settings that differ from the configuration's.
@@ -39,7 +39,7 @@ class Revisions:
             return self._service.ask(visitor_key, prompt, settings, Origin(parent), client=client)
 
     def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
-        """Answer anew in one stream, sampled with the next seed; the other answers are taken over."""
+        """Regenerate the answer of one stream, sampled with the next seed. The other answers are copied."""
         with self._service.changing(visitor_key):
             parent = self._parent(visitor_key, run_id)
             if stream not in parent.streams:
@@ -50,8 +50,8 @@ class Revisions:
             return self._ask_again(visitor_key, parent, parent.settings, origin, client)
 
     def extend(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
-        """Go on with the answers that ended at their limit of tokens, for as many again; others are taken over."""
-        from gac_app.decoding.loop.session import Branch
+        """Continue the answers that ended at their limit of tokens, for as many again. Others are copied."""
+        from gac_app.decoding.loop import Branch
 
         with self._service.changing(visitor_key):
             parent = self._parent(visitor_key, run_id)
@@ -70,13 +70,13 @@ class Revisions:
             return self._ask_again(visitor_key, parent, settings, origin, client)
 
     def _ask_again(self, visitor_key: str, parent: RunView, settings: Settings, origin: Origin, client: str) -> LiveRun:
-        # Checked against the members of today.
+        # Checked against today's members.
         checked = self._service.config.settings_from(settings.model_dump())
         return self._service.ask(visitor_key, parent.prompt, checked, origin, client=client)
 
     def _parent(self, visitor_key: str, run_id: str) -> RunView:
         owner_of(visitor_key)
-        parent = self._service.find(visitor_key, run_id)
+        parent = self._service.history.find(visitor_key, run_id)
         if not is_over(parent):
             raise RequestError("run", "is not over yet")
         return parent

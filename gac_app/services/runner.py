@@ -1,4 +1,4 @@
-"""Carries runs out: every stream of a run decodes in a thread of its own, so that none waits for another."""
+"""Decodes runs. Every stream of a run has a thread of its own, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status
@@ -28,7 +28,7 @@ class Runner:
     """
 
     def __init__(self, config: Config) -> None:
-        self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before
+        self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before that
         server = config.server
         num_held = 2 * (server.max_running + config.lab.is_open)
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
@@ -71,7 +71,7 @@ class Runner:
             run.over.wait(max(0.0, deadline - time.monotonic()))
 
     def forget(self, owner: str, conversation_id: str = "") -> None:
-        """Let the members keep nothing of what they read in a conversation, or in all of an owner's."""
+        """Drop what the members cached of a conversation, or of all of an owner's."""
         if self.ensemble is not None:
             self.ensemble.forget(_namespace(owner, conversation_id))
 
@@ -81,7 +81,7 @@ class Runner:
         threads = [
             threading.Thread(target=self._decode, args=(run, key, stream), name=f"{run.id[:8]}-{key}")
             for key, stream in run.streams.items()
-            if stream.finished is None  # else taken over from another run
+            if stream.finished is None  # else copied from another run
         ]
         for thread in threads:
             thread.start()
@@ -135,12 +135,14 @@ class Runner:
 
 
 def _namespace(owner: str, conversation_id: str) -> str:
-    """What may share a member's cache: turns, streams and branches of one conversation, never two visitors."""
+    """The namespace in the prefix cache: turns, streams and branches of one conversation share it, two visitors never
+    do.
+    """
     return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
 def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
-    """The end of a stream whose session could not tell it."""
+    """The finished event of a stream whose session gave none."""
     steps = stream.steps
     return FinishedEvent(
         reason=reason,

@@ -1,4 +1,4 @@
-"""What becomes of a write: somebody waits for it, or the log tells where it is lost."""
+"""Follows up on writes: a caller waits for one, or the log reports its failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def settle(write: Future[None]) -> None:
 
 
 def log_failure(write: Future[None], what: str) -> None:
-    """Tell the log where a write that nobody waits for is lost: whose it is, and why, but none of its text."""
+    """Log the failure of a write that nobody waits for: whose it is and why, but none of its text."""
 
     def note(done: Future[None]) -> None:
         error = done.exception()

@@ -1,7 +1,7 @@
-"""What one client may take of what all share.
+"""Limits what one client may use of shared resources.
 
-A client is an address as the host saw it, of IPv6 its /64, which is what one line or one office has. It stands behind a
-keyed hash: no address is kept, and the key ends with the process.
+A client is an address as the host saw it, or its /64 for IPv6, which is what one line or office has. Only a keyed hash
+of it is kept, and the key ends with the process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_NAMES = 10_000  # whose allowances are remembered; the one unused for longes
 
 
 def client_of(address: str) -> str:
-    """What stands for the client at an address; empty for none."""
+    """The client's name: a keyed hash of its address; empty for none."""
     if not address:
         return ""
     try:
@@ -33,7 +33,7 @@ def client_of(address: str) -> str:
 
 
 class Allowance:
-    """So much a second for each name, and a burst after a rest (a token bucket each).
+    """A token bucket for each name: so much per second, and a burst after a rest.
 
     Args:
         per_s: what comes back in a second.
@@ -45,7 +45,7 @@ class Allowance:
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> what was left, when
 
     def take(self, name: str, cost: float = 1.0) -> float:
-        """Take `cost`; 0 where it was there, else the seconds until it will be, and nothing is taken."""
+        """Take `cost`. Returns 0, or the seconds until it can be taken."""
         now = self._clock()
         left, then = self._left.pop(name, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._per_s)

@@ -1,4 +1,4 @@
-"""Advice on members of unequal strength, by what the Lab has kept."""
+"""Advice on members of unequal strength, from the Lab's results."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def strength_advice(config: Config, settings: Settings, lab: Lab | None) -> str:
-    """What fits members that are too unequal for `settings`; "" where nothing is to be said."""
+    """Advice on members that are too unequal for `settings`; "" if there is none."""
     return advice(config, settings, lab.results.benchmarks(config.member_names) if lab else ())

@@ -1,4 +1,4 @@
-"""The studies of the Lab: which there are, what they are put to, and how each is run."""
+"""The studies of the Lab: their list, their questions, and how each runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError, RequestError
-from gac_app.evaluation.tasks.questions import Question, first_of_each_domain, parse_questions
-from gac_app.evaluation.tasks.task import Task, asked, load_task
+from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain, load_task, parse_questions
 
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.evaluation.running.runner import Progress
-    from gac_app.evaluation.studies.asking import Asker
+    from gac_app.evaluation.running import Progress
+    from gac_app.evaluation.studies.evaluator import Evaluator
     from gac_app.evaluation.studies.result import StudyResult
 
 _SAMPLES = Path(__file__).parents[1] / "evaluation" / "samples"
@@ -82,56 +81,56 @@ def carry_out(
     on_progress: Callable[[Progress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions, or, where `chosen` is None, one that needs none."""
-    from gac_app.evaluation.studies.asking import Asker
+    from gac_app.evaluation.studies.evaluator import Evaluator
     from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
     if chosen is None:
         return run_vocabularies(ensemble)
     sample = first_of_each_domain(chosen.questions, num_questions)
-    ask = Asker(ensemble, chosen.task, chosen.questions, folder, on_progress=on_progress)
+    ask = Evaluator(ensemble, chosen.task, chosen.questions, folder, on_progress=on_progress)
     return replace(_RUN[study.name](ask, chosen, sample), asked=ask.asked)
 
 
-def _benchmark(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running.systems import default_systems
+def _benchmark(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+    from gac_app.evaluation.running import default_systems
     from gac_app.evaluation.studies.benchmark import run_benchmark
 
     return run_benchmark(ask, sample, default_systems(ask.ensemble.config))
 
 
-def _thresholds(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+def _thresholds(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
     from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
 
     return run_thresholds(ask, sample, THRESHOLDS[1::2], [ask.ensemble.config.settings.gate])
 
 
-def _weights(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+def _weights(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
     from gac_app.evaluation.studies.weights import run_weights
 
     return run_weights(ask, sample)
 
 
-def _members(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+def _members(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
     from gac_app.evaluation.studies.members import run_members
 
     return run_members(ask, sample)
 
 
-def _calibration(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running.systems import alone_and_every_step
+def _calibration(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+    from gac_app.evaluation.running import alone_and_every_step
     from gac_app.evaluation.studies.calibration import run_calibration
 
     return run_calibration(ask, sample, alone_and_every_step(ask.ensemble.config))
 
 
-def _snowball(ask: Asker, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
-    from gac_app.evaluation.running.systems import with_whole_answers
+def _snowball(ask: Evaluator, chosen: QuestionSet, sample: list[Question]) -> StudyResult:
+    from gac_app.evaluation.running import with_whole_answers
     from gac_app.evaluation.studies.snowballing import run_snowball
 
     return run_snowball(ask, chosen.questions, sample, with_whole_answers(ask.ensemble.config), "word")
 
 
-_RUN: Mapping[str, Callable[[Asker, QuestionSet, list[Question]], StudyResult]] = {
+_RUN: Mapping[str, Callable[[Evaluator, QuestionSet, list[Question]], StudyResult]] = {
     "eval": _benchmark,
     "sweep": _thresholds,
     "weights": _weights,
@@ -142,7 +141,7 @@ _RUN: Mapping[str, Callable[[Asker, QuestionSet, list[Question]], StudyResult]] 
 
 
 def question_sets(config: Config) -> tuple[QuestionSet, ...]:
-    """The project's own, then the configuration's, which may take their places."""
+    """The project's own, then the configuration's, which may replace them."""
     files = {name: (task, _SAMPLES / f"{name}.jsonl") for name, task in _OWN_SETS.items()}
     files |= {task: (task, path) for task, path in config.lab.questions.items()}
     sets = []

@@ -1,4 +1,4 @@
-"""Whose turn it is: the time that clients and visitors had of the places where runs decode."""
+"""Decides whose turn it is, by the decoding time that clients and visitors have had."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Iterable
 
 from gac_app.services.views import LiveRun
 
-PRESENT_S = 300.0  # how long after its last run a client or a visitor counts as being there
+PRESENT_S = 300.0  # how long after its last run a client or a visitor counts as present
 
 
 class Turns:
     """Orders waiting runs so that clients, and each client's visitors, get equal time.
 
-    Who comes anew starts level with who had the least of those that are there, so that coming under a new name gains
-    nothing (as in fair-share schedulers).
+    A newcomer starts level with whoever present had the least, so a new name gains nothing (as in fair-share
+    schedulers).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,7 +64,9 @@ class Turns:
     def _ranked(
         self, waiting: list[LiveRun], running: Collection[LiveRun], name_of: Callable[[LiveRun], str]
     ) -> list[LiveRun]:
-        """One after another of each name, those first that have fewer running and had less; else as they came."""
+        """Round robin over names: first those with fewer running runs, then those who had less time, then in order of
+        arrival.
+        """
         before = Counter(map(name_of, running))
         ranks: dict[LiveRun, tuple[int, float, float]] = {}
         for run in waiting:
@@ -75,9 +77,8 @@ class Turns:
 
 
 def who_gives_way(newcomer: LiveRun, waiting: list[LiveRun]) -> LiveRun | None:
-    """Of a full queue, the last run of who waits with most, first among clients, then among visitors.
-
-    None where nobody has two more than the newcomer.
+    """In a full queue, the last run of whoever has most waiting, first among clients, then among visitors. None if
+    nobody has two more than the newcomer.
     """
     for name_of in (client_of, visitor_of):
         counts = Counter(map(name_of, waiting))

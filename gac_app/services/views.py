@@ -1,4 +1,4 @@
-"""A run as the surfaces see it, live or stored: the same attributes, the same events."""
+"""A run as page and server see it: live and stored runs have the same attributes and events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.storage.records import ENSEMBLE as ENSEMBLE
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
@@ -18,7 +18,7 @@ from gac_app.storage.text import clean_text
 from gac_app.storage.traces import LazySequence, StoredEvents
 
 if TYPE_CHECKING:  # loads torch, which the page need not wait for
-    from gac_app.decoding.loop.session import Branch, DecodingSession
+    from gac_app.decoding.loop import Branch, DecodingSession
 
 WAITING = "waiting"
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
@@ -41,7 +41,7 @@ class StreamView:
     name: str  # the member's, or "ensemble"
     messages: tuple[Message, ...] = ()  # what is fed; see `RunView.feed`
     events: Sequence[Event] = field(default_factory=list)
-    outline: Sequence[Event] | None = None  # events without candidates and members, where they are to be had for less
+    outline: Sequence[Event] | None = None  # events without candidates and members, where these are cheaper to get
 
     @property
     def finished(self) -> FinishedEvent | None:
@@ -50,7 +50,7 @@ class StreamView:
 
     @property
     def steps(self) -> Sequence[StepTrace]:
-        """Those so far; of a stored answer, each is read when it is looked at."""
+        """The steps so far. Those of a stored answer are read on access."""
         events = self.events
         return LazySequence(len(events) - (self.finished is not None), lambda position: _step_of(events[position]))
 
@@ -64,7 +64,7 @@ class StreamView:
 
 @dataclass(slots=True)
 class LiveStream(StreamView):
-    """One answer that is under way."""
+    """One answer in progress."""
 
     events: list[Event] = field(default_factory=list)
 
@@ -205,7 +205,7 @@ class LiveRun(RunView):
         self.feed(self.settings.system_prompt)
 
     def shares_read(self) -> dict[str, float]:
-        """Of sessions that read the same, the one that is ahead counts."""
+        """If several sessions read the same prompt, the furthest counts."""
         shares: dict[str, float] = {}
         for session in tuple(self.sessions):
             for name, share in session.shares_read().items():
@@ -213,13 +213,13 @@ class LiveRun(RunView):
         return shares
 
     def changed(self) -> None:
-        """Wake whoever waits for news."""
+        """Wake all threads that wait for news."""
         with self._changed:
             self._num_changes += 1
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until something new came since the last call, at most `timeout_s`; whether the run is over."""
+        """Wait for news since the last call, at most `timeout_s`. Returns whether the run is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._num_changes > self._num_seen or self.over.is_set(), timeout_s)
             self._num_seen = self._num_changes
@@ -270,13 +270,13 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
 
 
 def _ended(tokens: Sequence[TokenEvent], finished: FinishedEvent) -> Sequence[Event]:
-    """Events with their end, none of which is looked at."""
+    """Events with their end, none of which is accessed."""
     num_tokens = len(tokens)
     return LazySequence(num_tokens + 1, lambda at: tokens[at] if at < num_tokens else finished)
 
 
 def is_over(run: RunView) -> bool:
-    """Whether nothing more will come, its being saved aside."""
+    """Whether no more events will come; it may not be saved yet."""
     return run.status not in LIVE_STATUSES
 
 

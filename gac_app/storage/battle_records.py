@@ -1,4 +1,4 @@
-"""The values of battles that go into the store and come out of it."""
+"""The values of battles that the store takes and returns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NewBattle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJudgement:
-    """A row to append. `position` is how many rows the battle has: whoever counts otherwise is refused."""
+    """A row to append. `position` is the battle's number of rows; a writer that counts otherwise is refused."""
 
     position: int
     kind: str

@@ -1,4 +1,4 @@
-"""Battles of the arena: sealed like runs, each with a key of its own; and their judgements, which are only appended."""
+"""Battles of the arena, sealed like runs, each with a key of its own, and their judgements, which are append-only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def start(session: Session, new: NewBattle) -> None:
 
 
 def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
-    """Write a battle that is over with the vote on it; False where it is there already."""
+    """Write a finished battle with the vote on it. Returns False if it is there already."""
     if session.get(Battle, new.battle_id) is not None:
         return False
     start(session, new)
@@ -60,7 +60,7 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
 
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
-    """What came of a battle so far. Raises NotFoundError where it was deleted meanwhile."""
+    """Write a battle's state so far. Raises NotFoundError where it was deleted meanwhile."""
     battle = session.get(Battle, battle_id)
     if battle is None:
         raise NotFoundError("there is no such battle")
@@ -94,11 +94,11 @@ def remove(session: Session, visitor_key: str, battle_id: str) -> None:
 
 
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]) -> None:
-    """What the vote on a run says of its pairs, in the place of what one before it said.
+    """Write what the vote on a run implies for its pairs, replacing what an earlier vote implied.
 
     Args:
-        pairs: battles whose ids are the same for every vote on the run, and the vote on each; its position is not
-            looked at. Empty = the vote was taken back.
+        pairs: battles whose ids are the same for every vote on the run, and the vote on each; its position is ignored.
+            Empty = the vote was taken back.
     """
     for battle in session.scalars(_owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*_whole())):
         votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
@@ -121,7 +121,7 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
 
 
 def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
-    """All votes that stand, of one visitor or of everybody, in the order in which they were given."""
+    """All standing votes, of one visitor or of everybody, in the order in which they were cast."""
     columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
     more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
     later = aliased(Judgement)
@@ -137,7 +137,7 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
 
 
 def votes_version(session: Session) -> tuple[Any, ...]:
-    """Changes with every judgement that comes or goes."""
+    """A value that changes with every judgement added or deleted."""
     query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
     return tuple(session.execute(query).one())
 
@@ -159,7 +159,7 @@ def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
 
 
 def import_battle(session: Session, battle: StoredBattle) -> bool:
-    """Add a battle of another database, or those of its judgements that are new here; whether anything was."""
+    """Add a battle of another database, or its judgements that are new here. Returns whether anything was new."""
     row = session.get(Battle, battle.battle_id)
     is_new = row is None
     if row is None:
@@ -185,7 +185,7 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     known = {judgement.id for judgement in row.judgements}
     added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
     if not is_new and len(known) + len(added) > len(battle.judgements):
-        return False  # judged on since, here: that stands
+        return False  # judged here since: that stands
     for judgement in added:
         session.add(_imported_judgement(row, judgement, _key_of(row)))
     return is_new or bool(added)

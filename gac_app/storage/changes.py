@@ -1,11 +1,11 @@
-"""Writing: what each write does, inside a transaction of its caller's."""
+"""What each write does, inside its caller's transaction."""
 
 from __future__ import annotations
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.decoding.trace.serialise import usage_to_json
+from gac_app.decoding.trace import usage_to_json
 from gac_app.errors import NotFoundError
 from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, owned
 from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
@@ -48,7 +48,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
 
 
 def _own_conversation(session: Session, new: NewRun) -> Conversation:
-    """The visitor's conversation of that id, made where there is none."""
+    """The visitor's conversation with that id; created if missing."""
     key_hash = hash_key(new.visitor_key)
     conversation = session.get(Conversation, clean_text(new.conversation_id))
     if conversation is None:
@@ -61,7 +61,7 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
 
 
 def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
-    """The visitor of that key, made where there is none."""
+    """The visitor with that key; created if missing."""
     key_hash = hash_key(visitor_key)
     visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
     if visitor is None:
@@ -71,7 +71,7 @@ def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
 
 
 def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
-    """The visitor of another database that exports call so, made where there is none; no key leads to a new one."""
+    """The visitor of another database by the pseudonym of exports; created if missing, then without a key."""
     visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
     if visitor is None:
         visitor = VisitorSession(key_hash=f"imported:{pseudonym}"[:64], pseudonym=pseudonym)
@@ -140,7 +140,7 @@ def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool) 
 
 
 def name_conversation(session: Session, visitor_key: str, conversation_id: str, name: str) -> None:
-    """Every name has a key of its own, so that the one before can no longer be read."""
+    """Every name has a key of its own, so that the previous name can no longer be read."""
     conversation = get_owned_conversation(session, visitor_key, conversation_id)
     _destroy_name_keys(session, Conversation.id == conversation.id)
     conversation.name, conversation.key_id = None, None

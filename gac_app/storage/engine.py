@@ -1,4 +1,4 @@
-"""The connection to the database, and all that differs from one kind of database to another."""
+"""The connection to the database, and everything that differs between kinds of databases."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session
 
 from gac_app.errors import StorageError
 
-# What a database or its driver says no with; anything else is a mistake of ours and is not dressed up as one of these.
+# How a database or its driver refuses. Any other exception is a bug and is not disguised as a refusal.
 REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 
 _log = logging.getLogger(__name__)
 _WRITES = "gac_writes"
 MUST_REWRITE = 3  # SQLite's user_version while the file awaits `rewrite`
-_POSTGRES_LOCK = 0x6761632D  # any number: whoever writes holds this advisory lock
+_POSTGRES_LOCK = 0x6761632D  # an arbitrary number: writers hold this advisory lock
 
 
 def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
@@ -64,7 +64,7 @@ def database_file(url: str) -> Path | None:
 
 
 def create_file(url: str) -> None:
-    """Make a new SQLite file and its folder, readable by its owner alone. Nothing where it is there already."""
+    """Create the SQLite file and its folder, readable by the owner alone, unless it exists."""
     path = database_file(url)
     if path is not None and not path.exists():
         try:
@@ -76,7 +76,9 @@ def create_file(url: str) -> None:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Everything that the database refuses becomes a StorageError without any visitor's text, fit for the page."""
+    """Turn every refusal of the database into a StorageError that repeats no visitor's text and may be shown on the
+    page.
+    """
     try:
         yield
     except REFUSALS as error:
@@ -85,7 +87,7 @@ def storage_errors() -> Iterator[None]:
 
 @contextmanager
 def opening_errors(engine: Engine) -> Iterator[None]:
-    """As `storage_errors`, for whoever starts the program: which database it is stands in the message."""
+    """As `storage_errors`, for the operator at start: the message names the database."""
     try:
         yield
     except REFUSALS as error:
@@ -108,13 +110,13 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Session]:
-    """A transaction that writes, one at a time over all processes; committed at the end of the block."""
+    """A writing transaction, one at a time across all processes, committed at the end of the block."""
     with Session(engine.execution_options(**{_WRITES: True})) as session, session.begin():
         yield session
 
 
 def use_wal(engine: Engine) -> None:
-    """Turn SQLite's write-ahead log on, so that readers and the writer do not wait for each other."""
+    """Turn on SQLite's write-ahead log, so that readers and the writer do not wait for each other."""
     if engine.dialect.name != "sqlite":
         return
     mode = ""
@@ -132,13 +134,13 @@ def use_wal(engine: Engine) -> None:
 
 
 def scrub_if_idle(engine: Engine) -> None:
-    """At the start: finish what a process that died left of a deletion, if nobody uses the log."""
+    """At start: finish a deletion that a dead process left unfinished, if nobody uses the log."""
     with suppress(*REFUSALS, TimeoutError):
         scrub(engine)
 
 
 def scrub(engine: Engine) -> None:
-    """After a deletion: leave nothing of what was deleted in SQLite's write-ahead log.
+    """After a deletion: remove what was deleted from SQLite's write-ahead log.
 
     Raises:
         TimeoutError: readers keep the log in use; worth another try.
@@ -152,7 +154,7 @@ def scrub(engine: Engine) -> None:
 def rewrite(engine: Engine) -> None:
     """Write SQLite's file anew where a migration asked for it with `MUST_REWRITE`: pages keep copies of old rows.
 
-    A rewriting that fails, for want of space or a lock, is done at the next start.
+    If rewriting fails, for lack of space or a lock, the next start tries again.
     """
     if engine.dialect.name != "sqlite" or _pragma(engine, "user_version")[0] != MUST_REWRITE:
         return
@@ -165,7 +167,7 @@ def rewrite(engine: Engine) -> None:
 
 
 def probe(engine: Engine) -> None:
-    """Really write something that changes nothing."""
+    """Write to the database without changing anything."""
     is_sqlite = engine.dialect.name == "sqlite"
     with storage_errors(), writing(engine) as session:
         if is_sqlite:

@@ -1,13 +1,12 @@
 """A visitor's history: runs and conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are sealed, so that a filter opens run after run, and a search their answers too.
+Texts, modes, members and votes are sealed, so a filter has to unseal run after run, and a search their answers too.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, select
@@ -25,19 +24,10 @@ _BATCH = 200
 _NameKey = aliased(RunKey)
 
 
-def list_runs(session: Session, visitor_key: str, search: str, limit: int, offset: int) -> list[RunSummary]:
-    """Newest first."""
-    query = _runs(visitor_key).order_by(Run.created_at.desc(), Run.position.desc(), Run.id)
-    if not search:
-        return [_summary(row) for row in session.execute(query.limit(limit).offset(offset))]
-    found = _found(session, query, HistoryFilter(search=search))
-    return [summary for summary, _ in islice(found, offset, offset + limit)]
-
-
 def list_conversations(
     session: Session, visitor_key: str, wanted: HistoryFilter, limit: int, offset: int
 ) -> list[ConversationSummary]:
-    """Those that hold a run that is wanted, with the runs that are."""
+    """The conversations that hold a wanted run, with those runs."""
     query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
     if wanted.since:
         query = query.where(Run.created_at >= wanted.since)
@@ -102,7 +92,7 @@ def _found(
 def _saying(
     session: Session, pairs: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], sought: str
 ) -> list[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
-    """Those in whose prompt, answers or conversation's name it stands."""
+    """Those whose prompt, answers or conversation's name contain it."""
     at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
     keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
     answers = session.execute(select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys)))
@@ -133,7 +123,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
             content = unseal_json(row.key, row.body)
             content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
     except DamagedError:
-        content = {}  # the row is listed, so that it can be deleted
+        content = {}  # listed nevertheless, so that it can be deleted
     return RunSummary(
         run_id=row.id,
         conversation_id=row.conversation_id,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from gac_app.decoding.trace.serialise import token_from_json
+from gac_app.decoding.trace import token_from_json
 from gac_app.errors import RequestError
 from gac_app.storage.changes import imported_visitor
 from gac_app.storage.records import RunStatus
@@ -18,7 +18,7 @@ from gac_app.storage.tables import Answer, Conversation, Run, Trace, Vote
 
 
 def import_run(session: Session, line: Mapping[str, Any]) -> bool:
-    """Add a run as `rows.exported` tells it; whether it was new. Raises RequestError where it is no such line."""
+    """Add a run as `rows.exported` writes it. Returns whether it was new. Raises RequestError for any other line."""
     try:
         return session.get(Run, line["run_id"]) is None and _add(session, line)
     except (AttributeError, LookupError, TypeError, ValueError):

@@ -1,4 +1,6 @@
-"""Reading: rows -> values. Ownership is part of every query, so another's run is missing like one that never was."""
+"""Queries: rows -> values. Ownership is part of every query, so another visitor's run looks like one that never
+existed.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _EXPORT_PAGE = 100
 
 
 def hash_key(visitor_key: str) -> str:
-    """What is stored of a visitor's key. Its 100 and more random bits make a salt needless."""
+    """The hash of a visitor's key, which is all that is stored of it. With its 100 and more random bits it needs no
+    salt.
+    """
     if not visitor_key:
         raise NotFoundError("this browser has no visitor key")
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()

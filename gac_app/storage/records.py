@@ -1,4 +1,4 @@
-"""The values that go into the store and come out of it."""
+"""The values that the store takes and returns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, MemberUsage, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
 from gac_app.models.message import Message
 
 
@@ -29,7 +29,7 @@ Swap = tuple[bytes, bytes]  # what a branch swapped: the token before, and the o
 
 
 def stream_key(system: str, is_ensemble: bool) -> str:
-    """Which of a run's streams a system answers in."""
+    """The key of the stream in which a system answers."""
     return system if is_ensemble else f"member:{system}"
 
 
@@ -40,11 +40,11 @@ class NewRun:
     Attributes:
         run_id, conversation_id: made by the caller (uuid4 hex); a conversation begins with its first run.
         visitor_key: the unguessable key that the browser keeps; only its hash is stored.
-        parent_run_id, branch_position: the run and the step it branched from, if it did.
+        parent_run_id, branch_position: the run and the step that it branched from, if it did.
         swap: the token of that step before, and the one that a branch took instead.
-        repeats_run_id: the run that it is once more, if it is; that one may be deleted.
-        turn_ids: the earlier runs of the conversation that it goes on from, in order.
-        seeds: by stream, of those sampled with another than the settings'.
+        repeats_run_id: the run that it repeats, if any; that one may be deleted.
+        turn_ids: the earlier runs of the conversation that it continues, in order.
+        seeds: by stream, for those sampled with another seed than the settings'.
     """
 
     run_id: str
@@ -70,7 +70,7 @@ class AnswerRecord:
     Attributes:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step; their probabilities and seconds come back with six digits.
-        digest, is_reproducible: as of `FinishedEvent`; empty and False where they were not kept yet.
+        digest, is_reproducible: as of `FinishedEvent`; empty and False in older records.
     """
 
     system: str
@@ -121,7 +121,7 @@ class AnswerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier run of a conversation, as later ones are fed it. `answers`: text by stream."""
+    """An earlier run of a conversation, as it is fed to later ones. `answers`: text by stream."""
 
     run_id: str
     prompt: str
@@ -129,8 +129,8 @@ class Turn:
 
 
 def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """What one stream of a run is fed: each goes on with its own earlier answers, and where it took no part with the
-    ensemble's. An interrupted turn has none.
+    """The messages that one stream of a run is fed. A stream continues from its own earlier answers, or from the
+    ensemble's where it took no part. An interrupted turn has no answer.
     """
     messages = [Message("system", system_prompt)] if system_prompt else []
     for turn in turns:
@@ -144,7 +144,7 @@ def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[T
 class RunSummary:
     """A line of the history. Times are UTC; the counts are the ensemble's, 0 without its answer.
 
-    Of a run that cannot be read the status is DAMAGED and the prompt empty.
+    If a run cannot be read, its status is DAMAGED and its prompt empty.
     """
 
     run_id: str
@@ -166,7 +166,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationSummary:
-    """A conversation in the history: those of its runs that were asked for, in order, and how many it has in all."""
+    """A conversation in the history: its runs that match the filter, in order, and how many it has in all."""
 
     conversation_id: str
     name: str  # empty where it has none
@@ -177,10 +177,10 @@ class ConversationSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryFilter:
-    """What of a history to show, and in which order; what is empty lets everything through.
+    """Which part of a history to show, and in which order. Empty fields let everything through.
 
     Attributes:
-        search: looked for in prompts, answers and names, literally, whatever its case.
+        search: text to find in prompts, answers and names: literal, case-insensitive.
         outcome: a vote's, "voted" for any, "none" for none.
         since, before: when a run was started.
         sort: "newest", "oldest", "longest" (in tokens of the ensemble) or "most-ensembled" (in share of these).
@@ -196,7 +196,7 @@ class HistoryFilter:
     sort: str = "newest"
 
     def lets(self, run: RunSummary) -> bool:
-        """Whether vote, mode and members fit."""
+        """Whether the run's vote, mode and members match."""
         vote = {"": True, "none": run.outcome is None, "voted": run.outcome is not None}
         is_member = not self.member or self.member in run.member_names
         return vote.get(self.outcome, run.outcome == self.outcome) and self.mode in ("", run.mode) and is_member
@@ -207,8 +207,8 @@ class StoredRun:
     """Everything known of a run.
 
     Attributes:
-        turns: those that it goes on from and that are not deleted.
-        num_deleted_turns: how many of them are.
+        turns: the turns that it continues, without deleted ones.
+        num_deleted_turns: how many turns were deleted.
         answers: the ensemble's first, then the members' in the ensemble's order.
     """
 

@@ -1,6 +1,6 @@
-"""What the rows of a run hold, opened with its key: values for the services, and JSON for exports.
+"""Unseals the rows of a run with its key: values for the services, JSON for exports.
 
-Every function raises DamagedError where something of it cannot be read.
+Every function raises DamagedError where part of it cannot be read.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gac_app.decoding.trace.events import FinishReason, TokenEvent
-from gac_app.decoding.trace.serialise import usage_from_json
+from gac_app.decoding.trace import FinishReason, TokenEvent, usage_from_json
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.sealing import damage_named, seal, unseal, unseal_json
 from gac_app.storage.tables import Answer, Run
@@ -45,7 +44,7 @@ def turn_of(run: Run) -> Turn:
 
 
 def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
-    """A run; `turns` by id, those that it goes on from among them."""
+    """A run; `turns` by id, which include those that it continues."""
     content = content_of(run)
     with damage_named():
         found = _found(content, turns)

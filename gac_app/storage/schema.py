@@ -1,4 +1,4 @@
-"""The schema's version: migrations ship inside the package and run from code."""
+"""The schema's version. Migrations ship inside the package and run from code."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gac_app.storage.engine import create_file, database_file, open_engine, open
 
 
 def upgrade(url: str) -> str:
-    """Bring the database to this version's schema, making it where there is none.
+    """Bring the database to this version's schema; create it if missing.
 
     Returns:
         the revision it now has.
 
     Raises:
-        StorageError: it is newer than this version, damaged, no database, or cannot be written. It is left as it was.
+        StorageError: it is newer than this version, damaged, not a database, or not writable. It is left unchanged.
     """
     engine = open_engine(url)
     try:
@@ -40,7 +40,7 @@ def current_revision(url: str) -> str | None:
 
 
 def upgrade_engine(engine: Engine, url: str) -> str:
-    """`upgrade` over an engine that is open."""
+    """`upgrade` over an open engine."""
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -52,7 +52,7 @@ def upgrade_engine(engine: Engine, url: str) -> str:
     create_file(url)
     with opening_errors(engine):
         use_wal(engine)
-        # One writing transaction: racing processes take turns, and one that is killed leaves the old schema.
+        # One writing transaction: concurrent processes take turns, and a killed one leaves the old schema.
         with writing(engine) as session:
             connection = session.connection()
             revision = _revision(connection)

@@ -1,8 +1,8 @@
-"""What visitors wrote and read is encrypted, each run with a key of its own; to delete a run is to destroy its key.
+"""Encrypts what visitors wrote and read, each run with a key of its own. Deleting a run means destroying its key.
 
-SQLite copies rows between pages as its trees grow and shrink and leaves the old copies in the pages' unused space,
-where `secure_delete` never comes. Keys are kept from that: all have one size, their rows are only ever appended, and a
-key is destroyed by overwriting it in its place. A row is never deleted; the next run takes it.
+SQLite copies rows between pages as its trees grow and shrink, and leaves the old copies in the pages' unused space,
+which `secure_delete` does not reach. Keys are protected from that: all have one size, their rows are only appended, and
+a key is destroyed by overwriting it in place. A row is never deleted; the next run reuses it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def unseal_json(key: bytes, sealed: bytes) -> Any:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """What goes wrong when a stored run is read becomes a DamagedError that tells nothing of it."""
+    """Turn any failure to read a stored run into a DamagedError that repeats none of its text."""
     try:
         yield
     except (InvalidTag, zlib.error, AttributeError, LookupError, TypeError, ValueError):
@@ -59,7 +59,7 @@ def damage_named() -> Iterator[None]:
 
 
 def new_key(session: Session) -> RunKey:
-    """A key for a run, in the row of a destroyed one if there is any."""
+    """A key for a run, in the row of a destroyed key if there is one."""
     row = session.scalar(select(RunKey).where(~RunKey.is_used).limit(1))
     if row is None:
         row = RunKey()
@@ -70,6 +70,6 @@ def new_key(session: Session) -> RunKey:
 
 
 def destroy_keys(session: Session, key_ids: Select[Any]) -> None:
-    """Overwrite keys in their places: zeros of the same size, so that SQLite rewrites no more than these bytes."""
+    """Overwrite keys in place with zeros of the same size, so that SQLite rewrites only these bytes."""
     destroyed = update(RunKey).where(RunKey.id.in_(key_ids)).values(key=bytes(KEY_BYTES), is_used=False)
     session.execute(destroyed.execution_options(synchronize_session=False))

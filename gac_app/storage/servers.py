@@ -1,7 +1,7 @@
-"""Which processes run models on this database, and which of them are dead: the runs of those are interrupted.
+"""Tracks which processes run models on this database, and which of them are dead. A dead server's runs are interrupted.
 
-A server tells every `BEAT_S` that it lives. One that has been silent for `SILENT_S` is dead; one of this machine as
-soon as its process is gone, so that a server that comes back finds its runs marked at once.
+A server reports every `BEAT_S` that it is alive. One that has been silent for `SILENT_S` is dead. One on this machine
+is dead as soon as its process is gone, so a restarted server finds its runs marked right away.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SAME_START_S = 2.0  # a process's start is told in ticks since the machine's, w
 
 
 class Heart:
-    """Says that this server lives, from a thread, until `stop`; and looks after the dead.
+    """Reports from a thread, until `stop`, that this server is alive, and interrupts the runs of dead ones.
 
     Raises:
         StorageError: the database cannot be written.
@@ -43,12 +43,12 @@ class Heart:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say no more."""
+        """Stop reporting."""
         self._stopped.set()
         self._thread.join(STOP_S)
 
     def leave(self, session: Session) -> None:
-        """The last write of this server: whatever it still runs is interrupted."""
+        """This server's last write: interrupt whatever it still runs."""
         session.execute(delete(Server).where(Server.id == self.server_id))
         _interrupt_stale(session)
 
@@ -58,7 +58,7 @@ class Heart:
                 with writing(self._engine) as session:
                     self._beat(session)
             except REFUSALS:
-                continue  # nobody else can write either; whoever has something to write reports it
+                continue  # no other write can succeed either; those who want one report it
 
     def _beat(self, session: Session) -> None:
         me = psutil.Process()
@@ -84,7 +84,7 @@ def _is_dead(server: Server) -> bool:
 
 
 def _host() -> str:
-    """This machine, or the container: what process ids are told apart in."""
+    """This machine or container, within which process ids are unique."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -93,7 +93,7 @@ def _host() -> str:
 
 
 def _is_process(pid: int, started_s: float) -> bool:
-    """Whether a process of this machine lives, and is not another one that was given the same id."""
+    """Whether a process of this machine is alive, and is not another one with a reused id."""
     try:
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE
@@ -105,7 +105,7 @@ def _is_process(pid: int, started_s: float) -> bool:
 
 
 def _interrupt_stale(session: Session) -> None:
-    """Runs whose server is gone, or that were begun before runs named theirs."""
+    """Interrupt runs whose server is gone, and those begun before runs named their server."""
     is_lost = or_(Run.server_id.is_(None), Run.server_id.not_in(select(Server.id)))
     stale = update(Run).where(Run.status == RunStatus.RUNNING, is_lost)
     session.execute(stale.values(status=RunStatus.INTERRUPTED, finished_at=utc_now(), server_id=None))

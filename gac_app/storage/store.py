@@ -1,4 +1,4 @@
-"""The store: what the services know of the database."""
+"""The store: the services' only way to the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from gac_app.storage.records import (
     HistoryFilter,
     NewRun,
     RunStatus,
-    RunSummary,
     StoredRun,
     StoredStudy,
 )
@@ -39,7 +38,7 @@ class Store:
         url: any SQLAlchemy URL; the schema is made or upgraded.
         retry_s: how long a write is tried.
         is_owner: whether this process runs models. Then its runs are marked as its own as long as it lives, and runs of
-            processes that died are marked as interrupted. False for a command beside a running server.
+            processes that died are marked as interrupted. False for a command that runs beside a server.
 
     Raises:
         StorageError: newer schema, damaged file, no permission, no server. Nothing is overwritten.
@@ -59,7 +58,7 @@ class Store:
 
     @property
     def num_errors(self) -> int:
-        """Writes lost for good since the start."""
+        """Writes lost since the start."""
         return self._writer.num_errors
 
     def start_run(self, run: NewRun) -> Future[None]:
@@ -79,40 +78,32 @@ class Store:
         return self._write(lambda session: changes.vote(session, visitor_key, run_id, outcome))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Take the vote on one's own run back, if there is one."""
+        """Undo the vote on one's own run, if there is one."""
         return self._write(lambda session: changes.undo_vote(session, visitor_key, run_id))
 
     def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
-        """Let anybody who knows its id read a run, or no longer."""
+        """Allow or no longer allow anybody who knows its id to read a run."""
         return self._write(lambda session: changes.share_run(session, visitor_key, run_id, is_shared))
 
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> Future[None]:
-        """Name a conversation, or with "" take its name away; done once the old name is gone from the files."""
+        """Name a conversation; "" removes its name. Done once the old name is gone from the files."""
         return self._delete(lambda session: changes.name_conversation(session, visitor_key, conversation_id, name))
 
     def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> Future[None]:
         return self._write(lambda session: changes.star_conversation(session, visitor_key, conversation_id, is_starred))
 
     def delete_run(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Delete a run with all its text, damaged or not; done once nothing of it is left in the database's files."""
+        """Delete a run with all its text, damaged or not. Done once nothing of it is left in the database's files."""
         return self._delete(lambda session: changes.delete_run(session, visitor_key, run_id))
 
     def delete_visitor(self, visitor_key: str) -> Future[None]:
-        """Delete everything of a visitor, as `delete_run` does; nothing where there is nothing."""
+        """Delete everything of a visitor, as `delete_run` does. A visitor without anything is no error."""
         return self._delete(lambda session: changes.delete_visitor(session, visitor_key))
-
-    def list_runs(self, visitor_key: str, search: str = "", limit: int = 50, offset: int = 0) -> list[RunSummary]:
-        """A visitor's runs, newest first, damaged ones included.
-
-        `search` is looked for in prompts, answers and names of conversations literally, whatever its case.
-        """
-        with reading(self._engine) as session:
-            return history.list_runs(session, visitor_key, search, limit, offset)
 
     def list_conversations(
         self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
     ) -> list[ConversationSummary]:
-        """A visitor's conversations that hold a wanted run, with the runs that are."""
+        """A visitor's conversations that hold a wanted run, with those runs, damaged ones included."""
         with reading(self._engine) as session:
             return history.list_conversations(session, visitor_key, wanted, limit, offset)
 
@@ -173,21 +164,21 @@ class Store:
         return self._write(lambda session: battles.start(session, new))
 
     def update_battle(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
-        """Write what came of a battle so far."""
+        """Write a battle's state so far."""
         return self._write(lambda session: battles.update(session, battle_id, status, body))
 
     def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
-        """Write a battle that is over with its vote; whether it was not there yet."""
+        """Write a finished battle with its vote. Gives whether it was new."""
         return self._writer.submit(lambda: self._transact(lambda session: battles.add_judged(session, new, vote)))
 
     def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
-        """Append a vote, an undo or a remark to one's own battle; RequestError where it does not follow the last."""
+        """Append a vote, an undo or a remark to one's own battle. RequestError where it does not fit the last one."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
 
     def imply_battles(
         self, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]
     ) -> Future[None]:
-        """Write what the vote on a run says of its pairs, in the place of what it said before."""
+        """Write what the vote on a run implies for its pairs, replacing what an earlier vote implied."""
         return self._write(lambda session: battles.imply(session, visitor_key, run_id, pairs))
 
     def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
@@ -200,12 +191,12 @@ class Store:
             return battles.load(session, visitor_key, battle_id)
 
     def votes(self, visitor_key: str = "") -> list[VoteRow]:
-        """The votes on battles that stand, of one visitor or of everybody, oldest first."""
+        """The standing votes on battles, of one visitor or of everybody, oldest first."""
         with reading(self._engine) as session:
             return battles.votes(session, visitor_key)
 
     def votes_version(self) -> tuple[Any, ...]:
-        """What changes with every judgement that comes or goes."""
+        """A value that changes with every judgement added or deleted."""
         with reading(self._engine) as session:
             return battles.votes_version(session)
 
@@ -214,11 +205,13 @@ class Store:
         return battles.export(self._engine, visitor_key)
 
     def import_battle(self, battle: StoredBattle) -> Future[bool]:
-        """Add a battle of another database with its judgements; whether anything of it was new."""
+        """Add a battle of another database with its judgements. Gives whether anything was new."""
         return self._writer.submit(lambda: self._transact(lambda session: battles.import_battle(session, battle)))
 
     def import_run(self, line: Mapping[str, Any]) -> Future[bool]:
-        """Add a run of another database, as `export` tells it; whether it was new. RequestError where it is none."""
+        """Add a run of another database, as `export` writes it. Gives whether it was new. RequestError where it is no
+        run.
+        """
         return self._writer.submit(lambda: self._transact(lambda session: imports.import_run(session, line)))
 
     def export(self) -> Iterator[dict[str, Any]]:
@@ -226,7 +219,7 @@ class Store:
         return queries.export(self._engine)
 
     def check(self) -> None:
-        """Write to the database; StorageError where it does not take it."""
+        """Check that the database can be written; StorageError where it cannot."""
         probe(self._engine)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
@@ -234,7 +227,7 @@ class Store:
         return self._writer.flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write what waits, for at most `timeout_s`, fail the rest, and let go of the database."""
+        """Write what is queued, for at most `timeout_s`, fail the rest, and release the database."""
         if self._heart:
             self._heart.stop()
             self._write(self._heart.leave)

@@ -1,4 +1,4 @@
-"""Results of studies that visitors ran: sealed like runs, each with a key of its own."""
+"""Results of visitors' studies, sealed like runs, each with a key of its own."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def utc_now() -> datetime:
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC times; SQLite has no time zones and would give naive ones back.
 
-    A value that is no time, in a damaged row, comes back as the year 1: the rows beside it can still be listed.
+    A damaged value comes back as the year 1, so that the other rows can still be listed.
     """
 
     impl = DateTime(timezone=True)
@@ -80,7 +80,9 @@ class Base(DeclarativeBase):
 
 
 class VisitorSession(Base):
-    """What one browser owns. `pseudonym` is what exports call it: random, the same in every database it is moved to."""
+    """What one browser owns. `pseudonym` is its name in exports: random, and the same in every database that imports
+    it.
+    """
 
     __tablename__ = "visitor_session"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -134,8 +136,7 @@ class Run(Base):
     """One prompt answered by every member alone and by the ensemble.
 
     `body` is sealed JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the earlier
-    runs that it goes on from (whoever wants their text looks it up, so that a deleted turn is gone from all that came
-    after).
+    runs that it continues. Their text is looked up when needed, so a deleted turn is gone from all later runs.
     """
 
     __tablename__ = "run"
@@ -146,9 +147,9 @@ class Run(Base):
     position: Mapped[int]
     parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     branch_position: Mapped[int | None]
-    repeats_run_id: Mapped[str | None] = mapped_column(ID)  # may be gone: SQLite cannot add a foreign key
+    repeats_run_id: Mapped[str | None] = mapped_column(ID)  # may be deleted: SQLite cannot add a foreign key
     key_id: Mapped[int]  # none here either
-    server_id: Mapped[str | None] = mapped_column(ID)  # who runs it; gone once that is over
+    server_id: Mapped[str | None] = mapped_column(ID)  # the server that runs it; empty once it is over
     body: Mapped[bytes] = mapped_column(LargeBinary)
     config_hash: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16), index=True)
@@ -183,7 +184,7 @@ class Answer(Base):
 
 
 class Trace(Base):
-    """Every step of an answer (see `traces`), sealed. Apart, so that lists stay quick."""
+    """Every step of an answer (see `traces`), sealed. A table of its own, so that lists stay fast."""
 
     __tablename__ = "trace"
 
@@ -192,7 +193,7 @@ class Trace(Base):
 
 
 class Vote(Base):
-    """The preference of a run's owner; one a run. `body` is the outcome, sealed."""
+    """The preference of a run's owner; one per run. `body` is the outcome, sealed."""
 
     __tablename__ = "vote"
 
@@ -202,7 +203,7 @@ class Vote(Base):
 
 
 class Study(Base):
-    """What a visitor's study found. `head` is sealed JSON, what a list tells; `body` is zlib over JSON, sealed."""
+    """The result of a visitor's study. `head` is sealed JSON for lists; `body` is zlib over JSON, sealed."""
 
     __tablename__ = "study"
 
@@ -243,7 +244,7 @@ class Battle(Base):
 
 
 class Judgement(Base):
-    """A vote on a battle, its being taken back, or a remark; rows are only ever appended, and the last ones count.
+    """A vote on a battle, its undo, or a remark. Rows are append-only, and the last ones count.
 
     `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, sealed JSON.
     """

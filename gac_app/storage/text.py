@@ -1,4 +1,4 @@
-"""What no database takes in text, replaced at the edge."""
+"""Replaces what no database accepts in text, at the edge."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The steps of an answer as they are stored: in parts, so that looking at one step reads few others.
+"""The steps of an answer as they are stored: in parts, so that reading one step unpacks few others.
 
 A trace is a mark, the number of steps, where each part ends, and the parts: zlib over the JSON of `decoding.serialise`.
-Older rows are one part without all that.
+Older traces are a single part without that header.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TypeVar, overload
 
-from gac_app.decoding.trace.events import TokenEvent
-from gac_app.decoding.trace.serialise import Json, token_from_json, token_to_json
+from gac_app.decoding.trace import Json, TokenEvent, token_from_json, token_to_json
 from gac_app.storage.sealing import damage_named
 
 T = TypeVar("T")
@@ -25,8 +24,8 @@ _MARK = b"GAC2"  # zlib's own begin with an x
 _STEPS = 32  # of a part
 _HEAD_BYTES = 8  # mark, number of steps
 
-# One part is unpacked at a time, however many visitors look, and behind each part as long is waited as it took: the
-# threads that decode have at least half of the interpreter.
+# One part is unpacked at a time, however many visitors look, and then the thread waits as long as that took. So the
+# threads that decode get at least half of the interpreter.
 _turn = threading.Lock()
 
 
@@ -44,7 +43,7 @@ def unpack_json(data: bytes) -> list[Json]:
 
 
 class LazySequence(Sequence[T]):
-    """Items that are made when they are looked at.
+    """A sequence whose items are made on access.
 
     Args:
         at: makes the item at a position from 0 on.
@@ -76,16 +75,16 @@ class StoredEvents(LazySequence[TokenEvent]):
 
     Args:
         data: what `pack_events` gave, in this version or an earlier one.
-        is_outline: leave out members, and what could have been taken instead.
+        is_outline: leave out members and candidates.
 
     Raises:
-        DamagedError: where `data` cannot be read; so may looks.
+        DamagedError: where `data` cannot be read, now or on access.
     """
 
     def __init__(self, data: bytes, *, is_outline: bool = False) -> None:
         self._parts = _Parts(data)
         self._is_outline = is_outline
-        self._part: tuple[int, list[Json]] = (-1, [])  # the one looked at last, and its number
+        self._part: tuple[int, list[Json]] = (-1, [])  # the part read last, and its number
         super().__init__(self._parts.num_steps, self._read)
 
     @property

@@ -1,4 +1,4 @@
-"""The one thread that writes. Whoever streams never waits for the database."""
+"""The one thread that writes. A stream never waits for the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MAX_WAITING = 10_000
 _MAX_DELAY_S = 2.0
-# Locked, disk full, input/output error, connection lost, log in use: may be over in a moment.
+# Locked, disk full, input/output error, connection lost, log in use: these may pass in a moment.
 _RETRYABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, TimeoutError)
 
 
@@ -34,13 +34,13 @@ class _Job:
 
 
 class Writer:
-    """Takes writes in order, retries what may pass, and answers each with a future.
+    """Takes writes in order, retries those that may still succeed, and answers each with a future.
 
     Args:
-        retry_s: how long after its submission a write is tried again; every write is tried once at least.
+        retry_s: how long after its submission a write is retried; every write is tried at least once.
 
     Attributes:
-        num_errors: writes lost for good.
+        num_errors: writes lost.
     """
 
     def __init__(self, retry_s: float) -> None:
@@ -54,12 +54,11 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Callable[[], T], *then: Callable[[], None]) -> Future[T]:
-        """Queue `work`, a whole transaction, and what must follow once it is committed; gives its result.
-
-        The future fails with StorageError where the database refuses to the end, or with what `work` raises.
+        """Queue `work`, a whole transaction, and what must follow its commit. The future gives its result. It fails
+        with StorageError if the database keeps refusing, or with what `work` raises.
         """
         future: Future[T] = Future()
-        # Not to be cancelled: an awaiting page that goes away must not take the write with it.
+        # Cannot be cancelled: a page that closes while waiting must not take the write with it.
         future.set_running_or_notify_cancel()
         with self._lock:
             problem = "is closed" if self._is_closed else "has too many writes waiting"
@@ -81,7 +80,7 @@ class Writer:
         return True
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits, for at most `timeout_s`; fail the rest."""
+        """Write what is queued, for at most `timeout_s`; fail the rest."""
         with self._lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -97,7 +96,7 @@ class Writer:
             except BaseException as error:
                 if not isinstance(error, GacError) or isinstance(error, StorageError):
                     self.num_errors += 1
-                    # The message of a mistake of ours might repeat what a visitor typed; the future carries it.
+                    # The message of a bug might repeat what a visitor typed; only the future carries it.
                     _log.error("a write was lost: %s", error if isinstance(error, GacError) else type(error).__name__)
                 job.future.set_exception(error)
             else:

@@ -6,6 +6,6 @@ import os
 
 from gac_app.ui.gradio_stubs import leave_out_stubs
 
-# Gradio reads this once, when it is imported, and only this exact string keeps it from calling home.
+# Gradio reads this once, on import. Only this exact string keeps it from calling home.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 leave_out_stubs()

@@ -17,7 +17,7 @@ import gradio as gr
 from gac_app.arena.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS
-from gac_app.decoding.trace.events import TokenEvent
+from gac_app.decoding.trace import TokenEvent
 from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
 from gac_app.ui.assets import markup_of, script_of

@@ -1,4 +1,4 @@
-"""The page's own files in `static/` and the look that Gradio's own parts get. No remote resource anywhere."""
+"""The page's own files in `static/`, and the look of Gradio's own parts. Nothing remote is loaded."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
-from gac_app.evaluation.tasks.prompts import MAX_PROMPTS_CHARS
+from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
 from gac_app.services.batches import MAX_PROMPTS
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.assets import markup_of, script_of
@@ -83,9 +83,9 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
     def batch_vote(fields: Fields) -> Reply:
         outcome = fields.text("outcome")
         if outcome:
-            service.vote(fields.visitor_key, fields.text("run"), outcome)
+            service.history.vote(fields.visitor_key, fields.text("run"), outcome)
         else:
-            service.undo_vote(fields.visitor_key, fields.text("run"))
+            service.history.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
     return [batch_overview, batch_state, batch_runs, batch_cancel, batch_vote]
@@ -93,7 +93,7 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
 
 def _found(service: RunService, visitor_key: str, run_id: str) -> Reply:
     try:
-        return _run(service.find(visitor_key, run_id))
+        return _run(service.history.find(visitor_key, run_id))
     except GacError as error:
         return {"id": run_id, "error": without_folders(str(error))}
 

@@ -44,7 +44,7 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
     @replying
     def inspect_step(fields: Fields) -> Reply:
         position = fields.number("position")
-        steps, settings = service.steps(fields.visitor_key, fields.text("run"), fields.text("stream"), position)
+        steps, settings = service.history.steps(fields.visitor_key, fields.text("run"), fields.text("stream"), position)
         return describe_step(steps, position, settings)
 
     @replying
@@ -59,21 +59,21 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
 
     @replying
     def saved_run(fields: Fields) -> Reply:
-        return {"saved": service.find(fields.visitor_key, fields.text("run")).is_saved}
+        return {"saved": service.history.find(fields.visitor_key, fields.text("run")).is_saved}
 
     @replying
     def share_run(fields: Fields) -> Reply:
-        service.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
+        service.history.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
         return {}
 
     @replying
     def vote_run(fields: Fields) -> Reply:
-        service.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
+        service.history.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
         return {}
 
     @replying
     def undo_vote(fields: Fields) -> Reply:
-        service.undo_vote(fields.visitor_key, fields.text("run"))
+        service.history.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
     return [inspect_step, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

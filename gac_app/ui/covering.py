@@ -1,4 +1,4 @@
-"""How each member reads a token that its own tokens cut otherwise, told from the steps around it.
+"""How each member reads a token that it would have cut otherwise, derived from the steps around it.
 
 A member that is *inside* reads nothing yet: the token is the beginning of a longer one of its own. A later step shows
 which: there its `spellings` hold more bytes than the token, because it reads them *together* with what came before.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace import StepTrace
 from gac_app.ui.spelling import label_of
 
 _MAX_CHARACTER_BYTES = 4  # of UTF-8
@@ -42,11 +42,11 @@ def _cover(name: str, steps: Sequence[StepTrace], position: int) -> dict[str, An
 
 
 def _completion(name: str, steps: Sequence[StepTrace], position: int) -> dict[str, Any]:
-    """Where the member reads what began at or before `position`, and as what."""
+    """The position at which the member reads what began at or before `position`, and the pieces."""
     for later in range(position + 1, len(steps)):
         step = steps[later]
         if name not in {member.member for member in step.members}:
-            break  # not asked: it reads what it missed by its own spelling, which no step records
+            break  # not asked: it reads what it missed in its own spelling, which no step records
         pieces = step.spellings.get(name, (step.token,))
         if pieces:
             if _since(steps, later, sum(map(len, pieces))) > position:

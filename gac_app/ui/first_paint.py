@@ -1,6 +1,6 @@
-"""What a browser reads before anything else: the theme and the language that it was told to keep.
+"""What a browser reads first: the theme and the language that it stored.
 
-Gradio puts a page's own scripts into the document when its own have run, after a first picture was shown.
+Gradio adds a page's own scripts only after its own have run, which is after the first paint.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Where a member's text first leaves the ensemble's. Texts are compared, not tokens: the same words may be cut
-otherwise, and one model opens an answer with a space where another does not."""
+"""Finds where a member's text first departs from the ensemble's. Texts are compared, not tokens: the same words may be
+cut differently, and one model begins an answer with a space where another does not.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from gac_app.decoding.trace.events import Event, FinishedEvent
+from gac_app.decoding.trace import Event, FinishedEvent
 
 
 class GrowingText:

@@ -1,7 +1,7 @@
-"""Importing Gradio without the type stubs that it writes meanwhile.
+"""Imports Gradio without the type stubs that it would write.
 
 As each of its component classes is defined, Gradio parses the class's source and writes a `.pyi` file beside it, into
-its own package: two fifths of the time that its import takes, for editors alone.
+its own package. That takes two fifths of the import's time and helps only editors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MODULE, _WRITER = "gradio.component_meta", "create_or_modify_pyi"
 
 
 class _WithoutStubs:
-    """Finds that one module, and takes the writer out of it; where a version has none, nothing changes."""
+    """Removes the writer from the one module that has it; does nothing in versions without it."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -36,6 +36,6 @@ class _WithoutStubs:
 
 
 def leave_out_stubs() -> None:
-    """For when Gradio is imported; later it is too late, and harmless."""
+    """To be called before Gradio is imported; later it has no effect."""
     if _MODULE not in sys.modules:
         sys.meta_path.insert(0, _WithoutStubs)

@@ -28,7 +28,9 @@ def build_history(service: RunService) -> gr.HTML:
     @replying
     def list_conversations(fields: Fields) -> Reply:
         # One more than a page tells whether there is a next page.
-        found = service.conversations(fields.visitor_key, _filter(fields), PAGE_SIZE + 1, fields.number("offset"))
+        found = service.history.conversations(
+            fields.visitor_key, _filter(fields), PAGE_SIZE + 1, fields.number("offset")
+        )
         return {
             "conversations": [_conversation(item) for item in found[:PAGE_SIZE]],
             "has_more": len(found) > PAGE_SIZE,
@@ -37,27 +39,27 @@ def build_history(service: RunService) -> gr.HTML:
 
     @replying
     def name_conversation(fields: Fields) -> Reply:
-        service.name_conversation(fields.visitor_key, fields.text("conversation"), fields.text("name"))
+        service.history.name_conversation(fields.visitor_key, fields.text("conversation"), fields.text("name"))
         return {}
 
     @replying
     def star_conversation(fields: Fields) -> Reply:
-        service.star_conversation(fields.visitor_key, fields.text("conversation"), fields.flag("is_starred"))
+        service.history.star_conversation(fields.visitor_key, fields.text("conversation"), fields.flag("is_starred"))
         return {}
 
     @replying
     def delete_runs(fields: Fields) -> Reply:
-        service.delete_runs(fields.visitor_key, fields.texts("runs", MAX_CHOSEN))
+        service.history.delete_runs(fields.visitor_key, fields.texts("runs", MAX_CHOSEN))
         return {}
 
     @replying
     def delete_conversation(fields: Fields) -> Reply:
-        service.delete_conversation(fields.visitor_key, fields.text("conversation"))
+        service.history.delete_conversation(fields.visitor_key, fields.text("conversation"))
         return {}
 
     @replying
     def delete_all(fields: Fields) -> Reply:
-        service.delete_all(fields.visitor_key)
+        service.history.delete_all(fields.visitor_key)
         return {}
 
     functions = (list_conversations, name_conversation, star_conversation, delete_runs, delete_conversation, delete_all)

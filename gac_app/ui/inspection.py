@@ -7,7 +7,7 @@ from typing import Any
 
 from gac_app.config import Settings
 from gac_app.decoding.rules import combine_rules, weight_rules
-from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.ui.covering import character_of, describe_covers
 from gac_app.ui.spelling import label_of
 
@@ -19,7 +19,7 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
 
     A candidate's `parts` are weight x prob of each member known to have wanted it, scaled to its own probability where
     these do not add up to it, as by a rule that is not linear; `is_longer` marks a member's
-    favourite that begins with the open token chosen.
+    likely token that begins with the partial token chosen.
     """
     step = steps[position]
     return {
@@ -33,7 +33,7 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
         "gate": settings.gate,
         "is_ensembled": step.is_ensembled,
         "is_forced": step.is_forced,
-        "is_open": step.is_open,
+        "is_partial": step.is_partial,
         "character": character_of(steps, position),
         "winner": step.winner,
         "weights_follow": _weights_follow(steps, position, settings),
@@ -52,11 +52,11 @@ def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Setting
     if isinstance(name, str) and name in weight_rules and weight_rules.entry(name).rule().memory is not None:
         return "text"
     before = steps[position - 1] if position else None  # one that the gate decides alone ends a stretch
-    return "stretch" if before and before.is_ensembled and before.is_open else None
+    return "stretch" if before and before.is_ensembled and before.is_partial else None
 
 
 def _with_chosen(top: Sequence[Candidate], step: StepTrace, prob: float | None = None) -> list[Candidate]:
-    """The candidates, the chosen one among them even where it was none of the favourites, likeliest first.
+    """The candidates, the chosen one among them even where it was not in the top-k, likeliest first.
 
     Args:
         prob: of the chosen one, where it is not the step's.
@@ -103,7 +103,7 @@ def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
     longer = [item for item in ranked if _is_longer(item, step)]
     others = [item for item in ranked if item not in longer]
     at = next(index for index, item in enumerate(others) if item.token_id == step.token_id)
-    # What begins with the open token stands under it.
+    # What begins with the partial token is listed under it.
     shown = [*others[: at + 1], *longer, *others[at + 1 :]]
     return {
         "name": trace.member,
@@ -124,4 +124,4 @@ def _includes_longer(trace: MemberTrace, longer: list[Candidate], step: StepTrac
 
 
 def _is_longer(item: Candidate, step: StepTrace) -> bool:
-    return step.is_open and item.token_id != step.token_id and item.token.startswith(step.token)
+    return step.is_partial and item.token_id != step.token_id and item.token.startswith(step.token)

@@ -1,4 +1,4 @@
-"""The result of the Lab that is looked at: what it is, its charts, its tables and every answer."""
+"""The Lab's selected result: its description, charts, tables and every answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Lab tab: studies on a small sample, the results that are kept, and the one that is looked at."""
+"""The Lab tab: studies on a small sample, the list of results, and the selected one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.errors import GacError, without_folders
-from gac_app.evaluation.tasks.questions import MAX_OWN_CHARS
+from gac_app.evaluation.tasks import MAX_OWN_CHARS
 from gac_app.services.lab import MIN_QUESTIONS, OWN, STUDIES
 from gac_app.services.live_runs import owner_of
 from gac_app.ui.assets import markup_of, script_of

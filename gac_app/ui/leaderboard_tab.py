@@ -1,6 +1,6 @@
-"""The Leaderboard tab: what the votes say of the contestants, filtered, with what they cost.
+"""The Leaderboard tab: ratings of the contestants by votes, filtered, with their costs.
 
-Nothing is computed before the tab is looked at: its script sends `wanted`, and gets the standings and two charts.
+Nothing is computed until the tab is shown: its script sends `wanted`, and gets the standings and two charts.
 """
 
 from __future__ import annotations

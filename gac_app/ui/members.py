@@ -1,4 +1,4 @@
-"""The chips that say how far each member is: fetching 42 % · 12 MB/s, loading, ready, failed and why."""
+"""The chips with each member's state: fetching 42 % · 12 MB/s, loading, ready, failed and why."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def states_of(service: RunService) -> str:
 
 
 def _cost(tokens_per_s: float | None) -> list[tuple[str, str, bool]]:
-    """What a token of a member alone took last, as a fact of its card."""
+    """The last time per token of a member alone, as a fact on its card."""
     return [("Cost", f"{1000 / tokens_per_s:,.0f} ms a token, in the last run", False)] if tokens_per_s else []

@@ -1,4 +1,4 @@
-"""What a browser sends, checked, whatever the page's own script would send; and what it is sent."""
+"""Checks what a browser sends, without trusting the page's own script; and forms what it is sent."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Fields:
             return _refuse_time(name)
 
     def unchecked(self, name: str) -> Any:
-        """Whatever was sent, for whoever checks it; None for nothing."""
+        """The raw value, to be checked by the caller; None if it is missing."""
         return self._data.get(name)
 
     def number(self, name: str) -> int:
@@ -115,7 +115,7 @@ async def is_heard() -> bool:
 
 
 def client_here() -> str:
-    """What stands for the client whose event is being handled."""
+    """The name of the client whose event is being handled."""
     request = LocalContext.request.get(None)
     return client_of(request.client.host) if request and request.client else ""
 

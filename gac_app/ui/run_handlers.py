@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # between two updates of the board
-SAVE_PATIENCE_S = 3.0  # how long a finished run waits to learn whether it was stored
+SAVE_TIMEOUT_S = 3.0  # how long a finished run waits to learn whether it was stored
 
 # Values for the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
@@ -109,7 +109,7 @@ class RunHandlers:
 
         def find() -> tuple[str, RunView]:
             fields = Fields(event._data)
-            return fields.visitor_key, self._service.look(fields.visitor_key, fields.text("run"))
+            return fields.visitor_key, self._service.history.look(fields.visitor_key, fields.text("run"))
 
         async for updates in self._stream(find, prompt=gr.skip()):
             yield updates
@@ -138,12 +138,14 @@ class RunHandlers:
             study = self._lab.running if self._lab else None
             return self._service.num_beside(run), study.study.title if study else ""
 
-        return RunLines(run, self._service.run_before(key, run), self._service.run_beside(key, run), others)
+        return RunLines(
+            run, self._service.history.run_before(key, run), self._service.history.run_beside(key, run), others
+        )
 
     def _conversation(self, key: str, run: RunView) -> list[RunView]:
         """The runs of a run's conversation, in order."""
         try:
-            return self._service.conversation(key, run.conversation_id)
+            return self._service.history.conversation(key, run.conversation_id)
         except NotFoundError:  # not stored, because the database is away: the answer goes on without
             return []
 
@@ -154,7 +156,7 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
     while True:
         await asyncio.sleep(PERIOD_S)
         if is_over(run):
-            deadline = deadline or time.monotonic() + SAVE_PATIENCE_S
+            deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
             if run.is_saved is not None or time.monotonic() > deadline:
                 return
         yield

@@ -1,8 +1,8 @@
-"""The page's words, in every language that it speaks: a table each in `static/words`.
+"""The page's texts, one table per language in `static/words`.
 
-A table holds what the page says by keys. Under `server` it holds what the server says, by its English words, where
-`{name}` stands for what differs; what a table lacks is said in English.
-Gradio gets the tables with the page, as `gr.I18n`; `static/js/words.js` reads them there.
+A table holds the page's texts by key. Under `server` it holds translations of the server's English texts, with `{name}`
+for the parts that vary. What a table lacks is shown in English. Gradio gets the tables with the page, as `gr.I18n`;
+`static/js/words.js` reads them there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The union of a set of vocabularies, kept on disk: a later start rebuilds it from the ids alone, without sorting.
+"""Keeps the union of a set of vocabularies on disk, so that later starts need not sort it again.
 
-Only ids are kept: which union token each member's id is. The bytes come from the members, whose digest names the file,
-so that a file never meets other vocabularies than those it was made of.
+The file holds ids only: the union token of each id of each member. Its name is a digest of the members' bytes, so a
+file is never used with other vocabularies than those it was made from.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gac_app.vocab.union import IdsV, UnionVocabulary
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # of what is kept and of the union's own rules; a new number builds anew
+_FORMAT = 1  # of the file and of the union's rules; a new number rebuilds the union
 
 
 def unite(vocabularies: Sequence[MemberVocabulary], cache_dir: Path) -> list[VocabMapping]:
-    """The members' mappings into their union vocabulary, in the order given; built where the cache does not have it."""
+    """The members' mappings into their union vocabulary, in the order given. Built unless the cache has it."""
     path = cache_dir / "unions" / f"{_digest(vocabularies)}.npz"
     ids = _load(path, len(vocabularies))
     if ids is not None:
@@ -67,12 +67,12 @@ def _load(path: Path, num_members: int) -> list[IdsV] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("the kept union vocabulary %s is damaged and built anew: %s", path.name, error)
+        logger.warning("the cached union vocabulary %s is damaged and is rebuilt: %s", path.name, error)
         return None
 
 
 def _save(path: Path, ids: list[IdsV]) -> None:
-    with contextlib.suppress(OSError):  # where nothing can be kept, every start builds
+    with contextlib.suppress(OSError):  # without a writable cache, every start builds it
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent) as folder:
             work = Path(folder, path.name)

@@ -1,8 +1,8 @@
 """Hugging Face tokenizers -> bytes per token id, and an encoder whose ids have exactly the text's bytes.
 
 Two families cover the field: byte-level BPE, whose alphabet writes each byte as one printable character, and
-SentencePiece, which writes a space as `▁` and may spell bytes as `<0x2E>`. A vocabulary is handed out only after
-hard strings have come back unchanged.
+SentencePiece, which writes a space as `▁` and may spell bytes as `<0x2E>`. A vocabulary is returned only after hard
+strings have survived a round trip.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ HARD_STRINGS = (
 class TextEncoder:
     """A tokenizer's ids of plain text; control tokens are recognised only where asked for. Thread-safe.
 
-    A tokenizer is changed so that what it reads is what it writes: no Unicode normalisation, no space put in front.
+    The tokenizer is changed so that decoding gives back exactly what was encoded: no Unicode normalisation, no leading
+    space.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -43,7 +44,7 @@ class TextEncoder:
         self._literal = _made_literal(tokenizer)
         self._lock = threading.Lock()
         is_sentencepiece = _token_to_bytes(tokenizer) is _sentencepiece_bytes
-        # SentencePiece reads a `▁` in the text as a space: it is spelt in bytes, apart.
+        # SentencePiece reads a `▁` in the text as a space, so it is spelt in bytes.
         self._mark_ids = _byte_token_ids(tokenizer, SPACE_MARK.encode()) if is_sentencepiece else []
         self.bos_ids: list[int] = self.document("a", num_kept=0)
 
@@ -82,7 +83,7 @@ def read_vocabulary(
     """A tokenizer's vocabulary in bytes.
 
     Args:
-        tokenizer: its added tokens say which ids are control tokens; looks decide nothing.
+        tokenizer: its added tokens say which ids are control tokens; not their look.
         vocab_size: rows of the embedding; ids that the tokenizer lacks stand for no text.
         end_ids: see `MemberVocabulary`; those beyond the embedding are left out.
         encode: the tokenizer's encoder.

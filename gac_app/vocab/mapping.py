@@ -53,8 +53,8 @@ class VocabMapping:
         self._spared_U = np.where(self._has_U, own_U, spare)
         self._lends_control = bool(len(self._control_V))
         self._lacking = np.flatnonzero(~self._has_U)
-        # A vocabulary much smaller than the union is sooner put into zeros than looked up for each of them. What has no
-        # place of its own there goes to one behind the last.
+        # For a vocabulary much smaller than the union, scattering into zeros is faster than gathering. What has no
+        # place of its own goes to one after the last.
         self._is_small = 3 * len(vocabulary) < len(union)
         place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
         place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
@@ -69,7 +69,7 @@ class VocabMapping:
     def project(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Probabilities in the union, float32 [N, U], each row summing to 1.
 
-        Ids with equal bytes add their probabilities; control tokens take no part. What `logits_NV` says of them may be
+        Ids with equal bytes add their probabilities; control tokens take no part. Their entries in `logits_NV` may be
         overwritten.
         """
         if logits_NV.device.type == "cpu":
@@ -78,11 +78,12 @@ class VocabMapping:
         return self._project_logits(logits_NV)
 
     def own_probs(self, logits_V: FloatV) -> FloatV:
-        """The first half of `project` on a CPU: a softmax reads what lies together, so it comes before ids are mapped.
+        """The first half of `project` on a CPU. The softmax comes before the mapping, because it reads contiguous
+        values faster.
 
         Returns:
-            Probabilities by the member's own ids, [V]. Of ids with equal bytes the one that is fed has that of all,
-            control tokens have none.
+            Probabilities by the member's own ids, [V]. Among ids with equal bytes, the one that is fed holds the sum.
+            Control tokens have 0.
         """
         logits_V = logits_V[: len(self.vocabulary)]
         logits_V[self._control_V] = -np.inf
@@ -104,12 +105,12 @@ class VocabMapping:
         return torch.from_numpy(probs_U)
 
     def at(self, union_ids: list[int], probs_V: FloatV) -> ProbsC:
-        """A few of the values of `spread`, for a fraction of its price."""
+        """A few of the values of `spread`, at a fraction of its cost."""
         found: ProbsC = probs_V[self._spared_U[union_ids]]
         return found if self._lends_control else np.where(self._has_U[union_ids], found, np.float32(0))
 
     def within(self, ranges: SequenceOf[range], probs_V: FloatV) -> ProbsC:
-        """The same of ranges of union ids, one after the other."""
+        """The same for ranges of union ids, concatenated."""
         found: ProbsC = probs_V.take(np.concatenate([self._spared_U[ids.start : ids.stop] for ids in ranges]))
         if self._lends_control:
             return found
@@ -121,7 +122,7 @@ class VocabMapping:
         return None if places.max(initial=0) == len(self.union) else places
 
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
-        """All in logit space, so that one softmax over the union does it all, and the host need not look."""
+        """Maps logits, so that one softmax over the union suffices and the host need not wait for the device."""
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
         padded_NV = torch.cat([logits_NV[:, : len(self.vocabulary)], lacking_N1], dim=1)
         # Row by row: torch gathers from one dimension twice as fast as from two.
@@ -132,13 +133,13 @@ class VocabMapping:
         return torch.softmax(logits_NU, dim=1, dtype=torch.float32)
 
     def likeliest(self, logits_V: FloatV) -> int | None:
-        """The union id that `project` gives the most to, for a fraction of its price; None where only it can tell."""
+        """The argmax of `project`, at a fraction of its cost; None where only `project` can tell."""
         logits_V = logits_V[: len(self.vocabulary)]
         own = int(logits_V.argmax())
         place, most = int(self._place_V[own]), float(logits_V[own])
         if place == len(self.union) or not math.isfinite(most):
             return None
-        # Ids of equal bytes add up: were they all as likely as the likeliest of them, could they be ahead?
+        # Ids with equal bytes add up. Could they win if all were as likely as the likeliest of them?
         if len(self._rivals_V) and float(logits_V[self._rivals_V].max()) + self._most_shared >= most:
             return None
         return place

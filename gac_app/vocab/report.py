@@ -10,7 +10,7 @@ from gac_app.vocab.tokens import MemberVocabulary
 
 @dataclass(frozen=True, slots=True)
 class VocabularyReport:
-    """Counts of distinct texts, control tokens apart.
+    """Counts of distinct texts, without control tokens.
 
     Attributes:
         sizes: ids of each member, all kinds.

@@ -12,7 +12,7 @@ import numpy as np
 from gac_app.errors import VocabularyError
 from gac_app.vocab.tokens import MemberVocabulary
 
-_MAX_REMEMBERED = 20_000  # prefixes; answers ask for the same ones again and again
+_MAX_REMEMBERED = 20_000  # prefixes; answers ask for the same ones repeatedly
 
 IdsV = np.ndarray[Any, np.dtype[np.int32]]
 
@@ -30,16 +30,16 @@ class UnionVocabulary:
     """
 
     def __init__(self, tokens: Iterable[bytes]) -> None:
-        # Unlike a set, a dict keeps the order, and what is sorted already is sorted again in no time.
+        # Unlike a set, a dict keeps its order, and sorting a sorted list is fast.
         self.tokens: tuple[bytes, ...] = tuple(sorted(dict.fromkeys(tokens)))
         self._extensions: dict[bytes, range] = {}  # of the prefixes asked for last
 
     @classmethod
     def build(cls, vocabularies: Iterable[MemberVocabulary]) -> UnionVocabulary:
-        """The union of `vocabularies`; their control tokens stay out, their end tokens are all END.
+        """The union of `vocabularies`. Control tokens are left out, and all end tokens become END.
 
-        A token that some member cannot be fed stays out too: SmolLM2 has no token for 21 bytes, most of which are
-        never part of valid UTF-8, and choosing one would leave that member behind.
+        A token that some member cannot be fed is left out too. SmolLM2 has no token for 21 bytes, most of which are
+        never part of valid UTF-8; if one were chosen, SmolLM2 could not follow.
         """
         members = [vocabulary.texts() for vocabulary in vocabularies]
         tokens = set[bytes]().union(*members)
@@ -86,7 +86,7 @@ class UnionVocabulary:
         stem = prefix.rstrip(b"\xff")
         if not stem:
             return range(start, len(self.tokens))
-        after = stem[:-1] + bytes([stem[-1] + 1])  # the first string behind all that begin with the prefix
+        after = stem[:-1] + bytes([stem[-1] + 1])  # the first string after all that begin with the prefix
         return range(start, bisect_left(self.tokens, after, lo=start))
 
     def longest(self, text: bytes) -> int:

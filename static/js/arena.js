@@ -110,8 +110,8 @@ class Arena {
     this.say("");
     this.reasons.flush();
     this.refresh();
-    clearTimeout(this.patience);
-    this.patience = setTimeout(() => this.giveUp(), SILENT_MS);
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.giveUp(), SILENT_MS);
     const all = { key: visitorKey(), ...fields };
     if (event === "start") trigger("start", all);
     else if (event === "next") trigger("next", all);

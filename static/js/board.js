@@ -209,7 +209,7 @@ class Board {
   async clear() {
     if (this.isLive) {
       await this.stop();
-      const until = performance.now() + PATIENCE_MS;
+      const until = performance.now() + STOP_TIMEOUT_MS;
       while (this.isLive && performance.now() < until) await new Promise((wake) => setTimeout(wake, 50));
     }
   }

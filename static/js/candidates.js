@@ -1,4 +1,4 @@
-// Bars of what could have come: the ensemble's with each member's share in it, a member's own favourites plain.
+// Bars of what could have come: the ensemble's with each member's share in it, a member's own likeliest tokens plain.
 // A bar's length is the probability: the whole width is 100 % in every list, so that lists can be compared.
 
 /** `onBranch(candidate)` or null where branching makes no sense. */

@@ -14,11 +14,11 @@ function coverLine(cover, position) {
   return line(cover.pieces.length > 1 ? "later" : "until");
 }
 
-/** Why a token is marked as open, or has no text of its own. */
+/** Why a token is marked as partial, or has no text of its own. */
 function opennessNote(step, token) {
   const notes = [];
   if (step.character) notes.push(h("span", {}, ...rich("token.part", { character: h("bdi", { class: "gac-piece", text: step.character }) }), " "));
   else if (!step.is_end && token?.text === "") notes.push(h("span", { text: `${t("token.held-back")} ` }));
-  if (step.is_open) notes.push(h("span", {}, ...rich("token.open")));
-  return notes.length ? h("p", { class: "gac-small gac-open-note" }, ...notes) : null;
+  if (step.is_partial) notes.push(h("span", {}, ...rich("token.partial")));
+  return notes.length ? h("p", { class: "gac-small gac-partial-note" }, ...notes) : null;
 }

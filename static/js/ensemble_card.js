@@ -53,7 +53,7 @@ function legend(run) {
     run.mode === "every-step" ? null : h("span", { class: "gac-legend-gate" }, ...rich(`legend.${run.mode}`, { sample: h("i", { class: "gac-sample", text: t("legend.marked") }) })),
     h("span", { class: "gac-legend-winner" }, ...rich("legend.winner")),
     h("span", { class: "gac-legend-doubt" }, h("i", { text: t("legend.sure") }), h("i", { text: t("legend.unsure") })),
-    h("span", { class: "gac-legend-open" }, ...rich("legend.open", { sample: h("i", { class: "gac-sample-open", text: t("legend.open.sample") }) })),
+    h("span", { class: "gac-legend-partial" }, ...rich("legend.partial", { sample: h("i", { class: "gac-sample-partial", text: t("legend.partial.sample") }) })),
     CAN_PAINT ? null : h("span", { text: t("legend.cannot-mark") }));
 }
 

@@ -20,7 +20,7 @@ body { margin: 0; background: #fff; }
 .gac-gate-all { background: #ffe9b3; }
 .gac-forced { color: #5b606a; }
 .swapped { outline: 1.5px solid #5b606a; border-radius: 3px; color: #1a1c20; }
-.gac-open { border-top: 2px dotted #5b606a; }
+.gac-partial { border-top: 2px dotted #5b606a; }
 ${EXPORT_COLOURS.map((colour, i) => `
 .gac-gate-${i} { background: #ffe9b3; text-decoration: underline ${EXPORT_LINES[i]} ${colour} 2px; }
 .gac-winner-${i} { background: ${colour}2b; text-decoration: underline ${EXPORT_LINES[i]} ${colour} 2px; }

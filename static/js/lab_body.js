@@ -52,7 +52,7 @@ function question({ prompt, accepted, answers }, members) {
       h("ul", { class: "gac-lab-answers" }, ...answers.map((answer) => h("li", { class: answer.is_right ? "is-right" : "is-wrong" },
         systemName(answer.system, members),
         h("b", { text: t(answer.error ? "lab.failed" : answer.is_right ? "lab.right" : "lab.wrong") }),
-        h("span", { class: "gac-lab-said", dir: "auto", text: answer.error || answer.text.trim() || answer.said })))),
+        h("span", { class: "gac-lab-answer-text", dir: "auto", text: answer.error || answer.text.trim() || answer.prediction })))),
       h("button", { type: "button", class: "gac-button", text: t("lab.ask"), onclick: () => { window.gac.askedInLab = prompt; trigger("ask"); } }));
   });
   return h("li", {}, details);

@@ -4,7 +4,7 @@
 
 const CAN_PAINT = typeof Highlight === "function" && "highlights" in CSS;
 const DOUBT_LEVELS = 5;
-const KINDS_OF_VIEW = { gate: ["gate", "open", "forced"], winner: ["winner", "open", "forced"], confidence: ["doubt"], plain: [], rendered: [] };
+const KINDS_OF_VIEW = { gate: ["gate", "partial", "forced"], winner: ["winner", "partial", "forced"], confidence: ["doubt"], plain: [], rendered: [] };
 
 class Painter {
   constructor() {
@@ -84,7 +84,7 @@ function namesOf({ tokens }, isEnsemble) {
   return {
     gate: isEnsemble && tokens.some((token) => token.isGated) ? `gac-gate-${who}` : null,
     winner: isEnsemble && winner >= 0 ? `gac-winner-${who}` : null,
-    open: isEnsemble && tokens.at(-1).isOpen ? "gac-open" : null,
+    partial: isEnsemble && tokens.at(-1).isPartial ? "gac-partial" : null,
     forced: tokens.some((token) => token.isForced) ? "gac-forced" : null,
     doubt: doubt > 0 ? `gac-doubt-${doubt}` : null,
   };

@@ -1,7 +1,7 @@
 // The status line, the word beside the prompt, and what the rest of the page learns of a run by classes of the body.
 
 const STATUS_MS = 1000; // a screen reader hears the status line at most this often
-const PATIENCE_MS = 8000; // how long a stopped run may take to say that it ended
+const STOP_TIMEOUT_MS = 8000; // how long a stopped run may take to say that it ended
 const SAVING_MS = 3000, SAVING_ATTEMPTS = 20; // longer than the server tries to store a run
 
 class StatusLine {
@@ -18,7 +18,7 @@ class StatusLine {
 }
 
 function statusOf({ isBusy, askedAt, run, phase, isLive, streams, startedAt, reading, done }) {
-  if (isBusy) return t(performance.now() - askedAt > PATIENCE_MS ? "status.still-waiting" : "status.starting");
+  if (isBusy) return t(performance.now() - askedAt > STOP_TIMEOUT_MS ? "status.still-waiting" : "status.starting");
   if (!run) return "";
   const sinceStart = `${number((performance.now() - startedAt) / 1000)} s`;
   if (phase.status === "waiting" && isLive) return [t("status.queue", { place: phase.place }), sinceStart, ...besideWords(phase)].join(" · ");

@@ -36,7 +36,7 @@ class TokenText {
   append(token) {
     this.count += 1;
     this.unwritten += token.text;
-    if (token.isOpen && this.isEnsemble) this.root.classList.add("has-open");
+    if (token.isPartial && this.isEnsemble) this.root.classList.add("has-partial");
     for (const mark of this.marks.add(token)) this.changed.add(mark);
   }
 

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.reading import Draft
+from gac_app.decoding.distribution.read_result import Draft
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import contested, merge
+from gac_app.decoding.alignment.contested import contested_ranges, merge
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
+from gac_app.decoding.distribution.member_step import ComputedStep, MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
@@ -41,17 +41,19 @@ SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), 
 EQUAL = {"one": 0.5, "other": 0.5}
 
 
-def expectation(union: UnionVocabulary, probs: dict[bytes, float], open_probs: dict[bytes, float] | None = None) -> Any:
+def member_step(
+    union: UnionVocabulary, probs: dict[bytes, float], partial_probs: dict[bytes, float] | None = None
+) -> Any:
     probs_U = torch.zeros(len(union))
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
-    open_ids = {union.ids[token]: prob for token, prob in (open_probs or {}).items()}
-    return KnownExpectation(TokenDistribution(probs_U, open_ids), num_read=1, seconds=0.0)
+    partial_ids = {union.ids[token]: prob for token, prob in (partial_probs or {}).items()}
+    return ComputedStep(TokenDistribution(probs_U, partial_ids), num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
-    expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
-    return [SPACES.tokens[ids.start] for ids in contested(expected, weights, SPACES)]
+    expected = {"one": member_step(SPACES, one), "other": member_step(SPACES, other)}
+    return [SPACES.tokens[ids.start] for ids in contested_ranges(expected, weights, SPACES)]
 
 
 @pytest.mark.parametrize(
@@ -76,22 +78,24 @@ def test_a_token_is_contested_where_one_ends_and_one_goes_on(
 def test_a_contested_token_takes_what_begins_with_it() -> None:
     one = {b"   ": 0.9, b"x": 0.1}
     other = {b"    ": 0.85, b"   ": 0.05, b"x": 0.1}
-    expected = {"one": expectation(SPACES, one), "other": expectation(SPACES, other)}
-    ranges = contested(expected, EQUAL, SPACES)
-    mixed_U = weighted_mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL)
+    expected = {"one": member_step(SPACES, one), "other": member_step(SPACES, other)}
+    ranges = contested_ranges(expected, EQUAL, SPACES)
+    mixed_U = weighted_mean(
+        {name: merge(e.distribution.probs_U.clone(), ranges) for name, e in expected.items()}, EQUAL
+    )
     assert float(mixed_U[SPACES.ids[b"   "]]) == pytest.approx(0.9)
     assert float(mixed_U[SPACES.ids[b"    "]]) == 0
     assert float(mixed_U[SPACES.ids[b"x"]]) == pytest.approx(0.1)
 
 
-def rows(union: UnionVocabulary) -> st.SearchStrategy[Expectation]:
+def distributions(union: UnionVocabulary) -> st.SearchStrategy[MemberStep]:
     weights = st.lists(st.floats(0, 1) | st.just(0.0), min_size=len(union), max_size=len(union)).filter(any)
 
-    def normalised(raw: list[float], open_shares: list[float]) -> Expectation:
+    def normalised(raw: list[float], open_shares: list[float]) -> MemberStep:
         probs = [value / sum(raw) for value in raw]
         tokens = (*union.tokens, b"")
         opened = {t: p * share for t, p, share in zip(union.tokens, probs, open_shares, strict=False) if share > 0.5}
-        found: Expectation = expectation(union, dict(zip(tokens, probs, strict=True)), opened)
+        found: MemberStep = member_step(union, dict(zip(tokens, probs, strict=True)), opened)
         return found
 
     return st.builds(normalised, weights, st.lists(st.floats(0, 1), min_size=len(union) - 1, max_size=len(union) - 1))
@@ -100,21 +104,23 @@ def rows(union: UnionVocabulary) -> st.SearchStrategy[Expectation]:
 NESTED = UnionVocabulary([b"a", b"aa", b"aab", b"ab", b"abab", b"b", b"ba", b"bb"])
 
 
-@given(expectations=st.lists(rows(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
-def test_contested_ranges_never_overlap_and_sum_to_one(expectations: list[Expectation], share: float) -> None:
-    expected = {f"m{i}": e for i, e in enumerate(expectations)}
+@given(member_steps=st.lists(distributions(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
+def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[MemberStep], share: float) -> None:
+    expected = {f"m{i}": e for i, e in enumerate(member_steps)}
     rest = (1 - share) / (len(expected) - 1)
     weights = {name: share if name == "m0" else rest for name in expected}
-    ranges = contested(expected, weights, NESTED)
+    ranges = contested_ranges(expected, weights, NESTED)
     for ids, following in pairwise(ranges):
         assert ids.stop <= following.start
     for ids in ranges:
         assert ids == NESTED.extensions(NESTED.tokens[ids.start])
         assert len(ids) > 1
         assert NESTED.end_id not in ids
-    mixed_U = weighted_mean({name: merge(e.row.probs_U.clone(), ranges) for name, e in expected.items()}, weights)
+    mixed_U = weighted_mean(
+        {name: merge(e.distribution.probs_U.clone(), ranges) for name, e in expected.items()}, weights
+    )
     assert float(mixed_U.sum()) == pytest.approx(1)
-    plain_U = weighted_mean({name: e.row.probs_U for name, e in expected.items()}, weights)
+    plain_U = weighted_mean({name: e.distribution.probs_U for name, e in expected.items()}, weights)
     for ids in ranges:
         assert float(mixed_U[ids.start]) == pytest.approx(float(plain_U[ids.start : ids.stop].sum()), abs=1e-6)
         plain_U[ids.start : ids.stop] = mixed_U[ids.start : ids.stop]
@@ -168,7 +174,7 @@ def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> list[S
 def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float) -> None:
     ensemble = make(seed)
     paper, prefix = (decoded(ensemble, alignment=a, temperature=temperature) for a in ("paper", "prefix"))
-    assert [(s.token, s.prob, s.is_open) for s in prefix] == [(s.token, s.prob, False) for s in paper]
+    assert [(s.token, s.prob, s.is_partial) for s in prefix] == [(s.token, s.prob, False) for s in paper]
 
 
 @FEW
@@ -179,7 +185,7 @@ def test_equal_vocabularies_decode_as_in_the_paper_at_first(seed: int) -> None:
     ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
     paper, prefix = (decoded(ensemble, alignment=a) for a in ("paper", "prefix"))
     for step, other in zip(paper, prefix, strict=False):
-        if other.is_open:
+        if other.is_partial:
             break
         assert step.token == other.token
         assert step.prob == pytest.approx(other.prob, abs=1e-6)
@@ -190,7 +196,9 @@ def test_equal_vocabularies_decode_as_in_the_paper_at_first(seed: int) -> None:
 def test_without_common_beginnings_no_token_is_partial() -> None:
     ensemble = toy_ensemble(toys(5, 3, num_words=0))
     paper, prefix = (decoded(ensemble, "ab", alignment=alignment) for alignment in ("paper", "prefix"))
-    assert [(s.token, s.prob, s.is_open, s.spellings) for s in prefix] == [(s.token, s.prob, False, {}) for s in paper]
+    assert [(s.token, s.prob, s.is_partial, s.spellings) for s in prefix] == [
+        (s.token, s.prob, False, {}) for s in paper
+    ]
     assert len(paper) == 16
 
 
@@ -201,10 +209,10 @@ def test_agreeing_members_write_what_both_want() -> None:
     )
     assert decoded(ensemble, alignment="paper", max_new_tokens=3)[0].token == b"x"
     steps = decoded(ensemble, alignment="prefix", max_new_tokens=5)
-    assert (steps[0].token, steps[0].is_open) == (b" ", True)
+    assert (steps[0].token, steps[0].is_partial) == (b" ", True)
     assert steps[0].prob == pytest.approx(0.575)
     assert [step.token for step in steps[:4]] == [b" "] * 4
-    assert [step.is_open for step in steps[:4]] == [True, True, True, False]
+    assert [step.is_partial for step in steps[:4]] == [True, True, True, False]
     assert [step.spellings["b"] for step in steps[:4]] == [(), (), (), (b"    ",)], "its one token, once it is complete"
 
 
@@ -263,4 +271,4 @@ def test_paper_is_project_mean_argmax_feed(seeds: list[int], raw_weights: list[i
     wanted = paper_loop(models, "the model", weights, 10)
     assert [step.token for step in steps] == [token for token, _ in wanted]
     assert [step.prob for step in steps] == pytest.approx([prob for _, prob in wanted], rel=1e-4)
-    assert not any(step.is_open for step in steps)
+    assert not any(step.is_partial for step in steps)

@@ -11,8 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.member_step import MemberStep
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
@@ -46,12 +46,12 @@ def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a context expects, its likeliest tokens, which the gate looks at, are those of its distribution."""
     expect = PrefixContext.expect
 
-    def checked(self: PrefixContext, reading: Reading | None) -> Expectation | None:
-        found = expect(self, reading)
+    def checked(self: PrefixContext, result: ReadResult | None) -> MemberStep | None:
+        found = expect(self, result)
         if found:
-            ids, probs = zip(*found.row.top, strict=True)
-            largest = found.row.probs_U.topk(len(ids)).values.tolist()
-            assert list(probs) == found.row.probs_U[list(ids)].tolist() == largest
+            ids, probs = zip(*found.distribution.top, strict=True)
+            largest = found.distribution.probs_U.topk(len(ids)).values.tolist()
+            assert list(probs) == found.distribution.probs_U[list(ids)].tolist() == largest
         return found
 
     monkeypatch.setattr(PrefixContext, "expect", checked)
@@ -97,27 +97,27 @@ class Twin:
         self._prompt = self._model.vocabulary.decode(prompt_ids)
         feed, expect = context.feed, context.expect
 
-        def feed_both(token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
-            spelling = self._plain.feed(token_id, is_open=is_open)
-            assert feed(token_id, is_open=is_open) == spelling
+        def feed_both(token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
+            spelling = self._plain.feed(token_id, is_partial=is_partial)
+            assert feed(token_id, is_partial=is_partial) == spelling
             return spelling
 
-        def expect_the_same(reading: Reading | None) -> Expectation | None:
-            found = expect(reading)
+        def expect_the_same(result: ReadResult | None) -> MemberStep | None:
+            found = expect(result)
             if found:
                 self._plain.likely = context.likely
-                self._compare(found.row)
+                self._compare(found.distribution)
             return found
 
         context.feed, context.expect = feed_both, expect_the_same  # type: ignore[method-assign]
 
-    def _compare(self, row: TokenDistribution) -> None:
+    def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None
         while wanted is None:
             future = self._plain.ask()
             wanted = self._plain.expect(future.result() if future else None)
-        assert torch.equal(row.probs_U, wanted.row.probs_U)
-        assert row.open_ids == wanted.row.open_ids
+        assert torch.equal(distribution.probs_U, wanted.distribution.probs_U)
+        assert distribution.partial_ids == wanted.distribution.partial_ids
         assert (self._prompt + self._plain.written).startswith(self._model.text)
 
 

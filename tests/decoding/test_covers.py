@@ -40,10 +40,10 @@ class Told:
         self.closed: set[int] = set()
         learn(self.covers, self.toy, self.mapping)
 
-    def advance(self, piece: bytes, *, is_open: bool) -> None:
-        self.covers.advance(piece, is_open=is_open)
+    def advance(self, piece: bytes, *, is_partial: bool) -> None:
+        self.covers.advance(piece, is_partial=is_partial)
         self.ends.add(len(self.covers.text))
-        if not is_open:
+        if not is_partial:
             self.closed.add(len(self.covers.text))
         learn(self.covers, self.toy, self.mapping)
 
@@ -52,7 +52,7 @@ class Told:
 
     def possible(self) -> list[bytes]:
         """Pieces that may come next, END left out."""
-        probs_U = self.covers.row().probs_U
+        probs_U = self.covers.distribution().probs_U
         return [token for token, prob in zip(self.union.tokens, probs_U.tolist(), strict=False) if prob > 1e-4]
 
 
@@ -66,16 +66,18 @@ def told_toys(draw: st.DrawFn, is_canonical: st.SearchStrategy[bool] = st.boolea
 
 
 def check(told: Told) -> Expected:
-    """The row is the exact one, up to the tokenisations that have a boundary inside a piece told."""
-    row, wanted = told.covers.row(), told.expected()
-    assert float(row.probs_U.sum()) == pytest.approx(1)
+    """The distribution is the exact one, up to the tokenisations that have a boundary inside a piece told."""
+    distribution, wanted = told.covers.distribution(), told.expected()
+    assert float(distribution.probs_U.sum()) == pytest.approx(1)
     if wanted.mass == 0:  # told to end where none of its tokens can: it goes on from there by its own spelling
         assert [cover.boundary.end for cover in told.covers.live] == [len(told.covers.text)]
         return wanted
-    assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
+    assert distance(distribution.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
     if wanted.untracked == 0:
         for token_id, token in enumerate(told.union.tokens):
-            assert row.open_ids.get(token_id, 0.0) == pytest.approx(wanted.open_probs.get(token, 0.0), abs=ROUNDING)
+            assert distribution.partial_ids.get(token_id, 0.0) == pytest.approx(
+                wanted.partial_probs.get(token, 0.0), abs=ROUNDING
+            )
     return wanted
 
 
@@ -87,7 +89,7 @@ def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> N
         letters = [piece for piece in told.possible() if len(piece) == 1]
         if not letters:
             break
-        told.advance(data.draw(st.sampled_from(letters)), is_open=True)
+        told.advance(data.draw(st.sampled_from(letters)), is_partial=True)
         assert check(told).untracked == 0
 
 
@@ -99,7 +101,7 @@ def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: 
         pieces = told.possible()
         if not pieces:
             break
-        told.advance(data.draw(st.sampled_from(pieces)), is_open=data.draw(st.booleans()))
+        told.advance(data.draw(st.sampled_from(pieces)), is_partial=data.draw(st.booleans()))
         wanted = check(told)
         event("exact" if wanted.untracked == 0 else "bounded")
         if wanted.mass == 0:
@@ -112,7 +114,7 @@ def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: 
 def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) -> None:
     """Whatever it goes on to, its tokeniser cuts what stands before the last token no other way."""
     for token in own_tokens(told.toy, random.Random(seed), num_tokens=4):
-        told.advance(token, is_open=True)
+        told.advance(token, is_partial=True)
         assert check(told).untracked == 0
 
 
@@ -121,7 +123,7 @@ def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) 
 @pytest.mark.usefixtures("exact")
 def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[int], was_told: bool) -> None:
     if was_told and told.possible():
-        told.advance(told.possible()[0], is_open=True)
+        told.advance(told.possible()[0], is_partial=True)
     alphabet = [token for token in told.toy.tokens if len(token) == 1]
     missed = b"".join(alphabet[number % len(alphabet)] for number in letters)
     text = bytes(told.covers.text) + missed
@@ -132,14 +134,14 @@ def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[i
     ends = {cover.boundary.end for cover in told.covers.live}
     assert bytes(told.covers.text) + rest == text
     if rest:
-        told.covers.advance(rest, is_open=True)
+        told.covers.advance(rest, is_partial=True)
         learn(told.covers, told.toy, told.mapping)
 
-    row = told.covers.row()
+    distribution = told.covers.distribution()
     wanted = expected(told.toy, told.union, text, {*ends, len(text)}, closed=set(), start=start)
-    assert float(row.probs_U.sum()) == pytest.approx(1)
+    assert float(distribution.probs_U.sum()) == pytest.approx(1)
     if wanted.mass > 0:
-        assert distance(row.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
+        assert distance(distribution.probs_U, wanted.probs, told.union) <= wanted.untracked + ROUNDING
 
 
 def test_the_last_token_missed_is_weighed_where_that_matters() -> None:
@@ -171,8 +173,8 @@ def test_what_is_forgotten_costs_little_on_own_texts() -> None:
         toy = Toy(tuple(sorted({b"a", b"b", *words})), seed)
         told = Told(toy, VocabMapping(toy.vocabulary, UnionVocabulary(toy.tokens)))
         for letter in written(toy, draw, num_letters):
-            told.advance(letter, is_open=True)
-        distances.append(distance(told.covers.row().probs_U, told.expected().probs, told.union))
+            told.advance(letter, is_partial=True)
+        distances.append(distance(told.covers.distribution().probs_U, told.expected().probs, told.union))
     assert sum(distances) / len(distances) <= num_letters * (WORTH_READING + 4 * NEGLIGIBLE)
     assert max(distances) > 0  # something was left out
 

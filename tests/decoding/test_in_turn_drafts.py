@@ -103,7 +103,7 @@ def test_members_inside_their_tokens_find_drafts_read() -> None:
         how = {"prompt": "a b", "alignment": "prefix", "max_new_tokens": 40}
         _, plain = decode(ensemble, "off", **how)  # type: ignore[arg-type]
         steps, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
-        num_drafted += sum(step.is_drafted and step.is_open for step in steps)
+        num_drafted += sum(step.is_drafted and step.is_partial for step in steps)
         num_saved += sum(plain.members[name].num_forwards - end.members[name].num_forwards for name in plain.members)
     assert num_drafted > 20
     assert num_saved > 20
@@ -333,7 +333,7 @@ def test_real_back_end_code_gives_the_same_tokens(
 
 def test_auto_drafts_with_members_that_read_several_ids_exactly(tiny_ensemble: Ensemble) -> None:
     members = list(tiny_ensemble.members.values())
-    assert all(member.is_chunk_exact for member in members)
+    assert all(member.is_chunk_consistent for member in members)
     fresh = Ensemble(members, tiny_ensemble.config)  # which has measured nothing yet
     plain, _ = decode(fresh, "off", mode="every-step", max_new_tokens=40)
     steps, _ = decode(fresh, "auto", mode="every-step", max_new_tokens=40)
@@ -342,4 +342,4 @@ def test_auto_drafts_with_members_that_read_several_ids_exactly(tiny_ensemble: E
 
 
 def test_less_than_float32_is_not_read_exactly(tmp_path: Path) -> None:
-    assert not load_directory(tiny.save_llama(tmp_path), dtype="bfloat16").is_chunk_exact
+    assert not load_directory(tiny.save_llama(tmp_path), dtype="bfloat16").is_chunk_consistent

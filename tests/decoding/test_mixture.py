@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import merge
-from gac_app.decoding.distribution.expectation import KnownExpectation
+from gac_app.decoding.distribution.member_step import ComputedStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.combiner import Combiner
@@ -24,8 +24,8 @@ def top_row(probs_U: torch.Tensor, num_top: int) -> TokenDistribution:
     )
 
 
-def expectation(probs_U: torch.Tensor, num_top: int = 8) -> KnownExpectation:
-    return KnownExpectation(top_row(probs_U, num_top), 1, 0.0)
+def member_step(probs_U: torch.Tensor, num_top: int = 8) -> ComputedStep:
+    return ComputedStep(top_row(probs_U, num_top), 1, 0.0)
 
 
 class Counted(Combiner):
@@ -52,9 +52,9 @@ def test_all_that_is_told_is_so_of_the_whole(
     seed: int, num: int, size: int, sharpness: float, decimals: int, lengths: list[int]
 ) -> None:
     logits = sharpness * torch.randn(num, size, generator=torch.Generator().manual_seed(seed))
-    rows = torch.softmax(logits, 1).round(decimals=decimals)
+    distributions = torch.softmax(logits, 1).round(decimals=decimals)
     weights = torch.softmax(logits[:, 0], 0).tolist()
-    expected = {f"m{i}": expectation(probs_U) for i, probs_U in enumerate(rows)}
+    expected = {f"m{i}": member_step(probs_U) for i, probs_U in enumerate(distributions)}
     mixture = Mixture(expected, dict(zip(expected, weights, strict=True)), Combiner(Mean()), ranges(lengths, size))
     found, largest = mixture.argmax_id, mixture.largest(5)
     assert mixture.probs_U[found] >= mixture.probs_U.max() * (1 - 1e-6)
@@ -62,7 +62,7 @@ def test_all_that_is_told_is_so_of_the_whole(
     assert [prob for _, prob in largest] == pytest.approx(values[: len(largest)].tolist(), rel=1e-6)
     assert [mixture.prob_of(i) for i, _ in largest] == pytest.approx([p for _, p in largest], rel=1e-6)
     assert [float(mixture.probs_U[i]) for i, _ in largest] == pytest.approx([p for _, p in largest], rel=1e-6)
-    for name, probs_U in zip(expected, rows, strict=True):
+    for name, probs_U in zip(expected, distributions, strict=True):
         merged_U = merge(probs_U.clone(), ranges(lengths, size))
         for token_id in range(0, size, 7):
             prob = mixture.member_prob_of(name, token_id)
@@ -81,7 +81,7 @@ def test_a_clear_argmax_is_told_by_the_members_top_tokens() -> None:
     counted = Counted()
     sure, other = torch.full((100,), 0.001), torch.full((100,), 0.01)
     sure[7] = 0.9
-    mixture = Mixture({"a": expectation(sure), "b": expectation(other)}, {"a": 0.5, "b": 0.5}, counted)
+    mixture = Mixture({"a": member_step(sure), "b": member_step(other)}, {"a": 0.5, "b": 0.5}, counted)
     assert (mixture.argmax_id, counted.num) == (7, 0)
     assert float(mixture.probs_U[7]) == pytest.approx(0.455)
     assert float(mixture.probs_U[8]) == pytest.approx(0.0055)
@@ -92,7 +92,7 @@ def test_a_token_that_is_no_argmax_may_be_that_of_all() -> None:
     counted = Counted()
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
-    expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
+    expected = {"a": member_step(one, num_top=1), "b": member_step(other, num_top=1)}
     assert Mixture(expected, {"a": 0.5, "b": 0.5}, counted).argmax_id == 9
     assert counted.num == 1
 
@@ -100,7 +100,7 @@ def test_a_token_that_is_no_argmax_may_be_that_of_all() -> None:
 def test_a_contested_token_has_what_goes_to_it() -> None:
     counted = Counted()
     probs_U = torch.tensor([0.1, 0.3, 0.25, 0.35])
-    expected = {"a": expectation(probs_U), "b": expectation(probs_U)}
+    expected = {"a": member_step(probs_U), "b": member_step(probs_U)}
     mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, counted, [range(2, 4)])
     assert mixture.argmax_id == 2
     assert mixture.prob_of(2) == pytest.approx(0.6)
@@ -111,14 +111,14 @@ def test_a_contested_token_has_what_goes_to_it() -> None:
 def test_one_that_is_no_argmax_is_not_left_out_of_the_largest() -> None:
     one, other = torch.zeros(10), torch.zeros(10)
     one[[0, 9]], other[[1, 9]] = torch.tensor([0.6, 0.4]), torch.tensor([0.6, 0.4])
-    expected = {"a": expectation(one, num_top=1), "b": expectation(other, num_top=1)}
+    expected = {"a": member_step(one, num_top=1), "b": member_step(other, num_top=1)}
     assert Mixture(expected, {"a": 0.5, "b": 0.5}).largest(2) == [(9, pytest.approx(0.4)), (0, pytest.approx(0.3))]
 
 
 def test_a_nonlinear_rule_combines_contested_tokens() -> None:
     """Worked by hand: 0.2 and 0.8 of one, 0.6 and 0.4 of the other, once the last two tokens are one."""
     one, other = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.6, 0.1, 0.3])
-    expected = {"a": expectation(one), "b": expectation(other)}
+    expected = {"a": member_step(one), "b": member_step(other)}
     mixture = Mixture(expected, {"a": 0.5, "b": 0.5}, Combiner(Geometric()), [range(1, 3)])
     first, second = (0.2 * 0.6) ** 0.5, (0.8 * 0.4) ** 0.5
     assert mixture.probs_U.tolist() == pytest.approx([first / (first + second), second / (first + second), 0])

@@ -131,15 +131,15 @@ class Follower(FakeModel):
     """Has its leader's taste, and takes longer: until that one has read further than this pass does.
 
     Args:
-        patience_s: for how long, where the leader does not.
+        max_wait_s: for how long, where the leader does not.
     """
 
     seed: int = 5
     leader: FakeModel = field(default_factory=FakeModel)
-    patience_s: float = 0.0
+    max_wait_s: float = 0.0
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
-        until, num_ids = time.monotonic() + self.patience_s, max(len(read.sequence.ids) for read in reads)
+        until, num_ids = time.monotonic() + self.max_wait_s, max(len(read.sequence.ids) for read in reads)
         while self.leader.most_read <= num_ids and time.monotonic() < until:
             time.sleep(0.0005)
         return super().read(reads)
@@ -160,7 +160,7 @@ def test_what_was_drafted_needs_no_pass() -> None:
     fast, slow = models = led()
     with closing(ensemble_of(models)) as ensemble:
         plain_steps, plain = decoded(ensemble, speculation="off")
-        slow.patience_s = 0.2
+        slow.max_wait_s = 0.2
         steps, finished = decoded(ensemble)
     assert facts(steps, finished) == facts(plain_steps, plain)
     assert plain.members["b"].num_forwards == len(steps)
@@ -187,7 +187,7 @@ def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float) -> None:
     fast, gate = led("b", "a")
     with closing(ensemble_of([gate, fast])) as ensemble:
         expected = facts(*decoded(ensemble, speculation="off", **how))
-        gate.patience_s = 0.1
+        gate.max_wait_s = 0.1
         steps, finished = decoded(ensemble, **how)
     assert facts(steps, finished) == expected
     assert finished.members["a"].num_forwards <= 0.7 * len(steps)

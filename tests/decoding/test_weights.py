@@ -111,7 +111,7 @@ def test_a_trace_shows_the_posterior_of_its_probabilities(
         raw = {name: math.exp(log_prob - max(evidence.values())) for name, log_prob in evidence.items()}
         wanted = {name: value / sum(raw.values()) for name, value in raw.items()}
         assert {m.member: m.weight for m in step.members} == pytest.approx(wanted, abs=1e-6)
-        if step.is_open:
+        if step.is_partial:
             break  # a member inside a token of its own is judged by all that begins with these bytes
         least = LEAST * max(m.prob for m in step.members)
         for m in step.members:
@@ -128,7 +128,7 @@ def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: in
     for step in steps_of(ensemble, temperature=1.0, seed=seed, alignment="prefix"):
         if is_shared:
             assert {m.member: m.weight for m in step.members} == pytest.approx(given_weights)
-        is_shared = not step.is_open
+        is_shared = not step.is_partial
 
 
 @FEW

@@ -128,13 +128,13 @@ class Expected:
     Attributes:
         mass: the probability of the bytes; where it is 0 nothing is expected.
         probs: of the next piece: the next token, or what is left of the one that has begun.
-        open_probs: the part of each that belongs to longer left-overs.
+        partial_probs: the part of each that belongs to longer left-overs.
         untracked: probability, given the bytes, of tokenisations with a boundary that is no end of a piece told.
     """
 
     mass: float = 0.0
     probs: dict[bytes, float] = field(default_factory=dict)
-    open_probs: dict[bytes, float] = field(default_factory=dict)
+    partial_probs: dict[bytes, float] = field(default_factory=dict)
     untracked: float = 0.0
 
 
@@ -158,8 +158,8 @@ def expected(
             first = piece and union.tokens[union.longest(piece)]
             found.probs[first] = found.probs.get(first, 0.0) + prob * share
             if first != piece:
-                found.open_probs[first] = found.open_probs.get(first, 0.0) + prob * share
-    for probs in (found.probs, found.open_probs):
+                found.partial_probs[first] = found.partial_probs.get(first, 0.0) + prob * share
+    for probs in (found.probs, found.partial_probs):
         probs.update({piece: prob / found.mass for piece, prob in probs.items()})
     found.untracked /= found.mass or 1.0
     return found
@@ -195,9 +195,9 @@ def learn(covers: Covers, toy: Toy, mapping: VocabMapping) -> None:
         covers.learn([OwnDistribution(mapping, probs_V) for probs_V in own_V])
 
 
-def distance(row_U: torch.Tensor, probs: Mapping[bytes, float], union: UnionVocabulary) -> float:
-    """The total variation between a row and probabilities by piece."""
-    other_U = torch.zeros_like(row_U)
+def distance(probs_U: torch.Tensor, probs: Mapping[bytes, float], union: UnionVocabulary) -> float:
+    """The total variation between a distribution and probabilities by piece."""
+    other_U = torch.zeros_like(probs_U)
     for piece, prob in probs.items():
         other_U[union.ids[piece] if piece else union.end_id] = prob
-    return float((row_U - other_U).abs().sum()) / 2
+    return float((probs_U - other_U).abs().sum()) / 2

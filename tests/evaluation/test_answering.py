@@ -11,7 +11,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.answering import answer
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import load_task
 from tests.decoding.conftest import make
@@ -47,7 +47,7 @@ def test_a_member_alone_is_asked_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "error"),
+    ("failure", "error"),
     [
         (MemberError("b", "exception", "broke"), "b: broke"),
         (RequestError("prompt", "is too long"), "prompt: is too long"),
@@ -55,8 +55,8 @@ def test_a_member_alone_is_asked_alone() -> None:
         (FinishReason.ERROR, "b: broke"),
     ],
 )
-def test_a_failure_is_an_error_never_an_answer(said: Exception | FinishReason, error: str) -> None:
-    given = _ask(FakeEnsemble({"Italy": said}), "nq", 1, "every-step")
+def test_a_failure_is_an_error_never_an_answer(failure: Exception | FinishReason, error: str) -> None:
+    given = _ask(FakeEnsemble({"Italy": failure}), "nq", 1, "every-step")
     assert (given.is_right, given.error) == (False, error)
 
 
@@ -69,7 +69,7 @@ def test_the_choice_with_the_least_bits_per_byte_is_the_answer() -> None:
     """Whole: green 6 x 1 = 6 bits, blue 5 x 1.1 = 5.5 bits; by the byte green wins."""
     fake = FakeEnsemble(bits={" green": 1.0, " blue": 1.1})
     given = _ask(fake, "piqa", 0, "every-step")
-    assert (given.said, given.is_right, given.num_tokens, given.num_ensembled) == ("green", False, 4, 2)
+    assert (given.prediction, given.is_right, given.num_tokens, given.num_ensembled) == ("green", False, 4, 2)
     assert given.log_probs == pytest.approx((-6 * math.log(2), -5.5 * math.log(2)))
     fake.bits = {" green": 1.0, " blue": 0.9}
     assert _ask(fake, "piqa", 0, "every-step").is_right

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.journal import Answer, Journal, journal_path
 from gac_app.evaluation.running.output_level import choose, least_risk, lowest_perplexity, most_frequent
+from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
 from gac_app.evaluation.running.runner import evaluate
 from gac_app.evaluation.running.systems import parse_system, parse_systems
 from gac_app.evaluation.tasks.task import load_task
@@ -79,7 +79,7 @@ def test_of_choices_a_text_is_chosen_without_probabilities() -> None:
     fake = FakeEnsemble(bits={" green": 3.0, " blue": 2.0})
     given = [Answer("sky", False, "green", log_probs=(-1.0, -2.0)), Answer("sky", True, "blue", log_probs=(-2.0, -1.0))]
     chosen = choose(cast(Ensemble, fake), PIQA, CHOICES[0], "lowest-perplexity", given)
-    assert (chosen.is_right, chosen.said, chosen.log_probs) == (True, "blue", ())
+    assert (chosen.is_right, chosen.prediction, chosen.log_probs) == (True, "blue", ())
 
 
 def test_a_name_says_the_candidates() -> None:
@@ -103,14 +103,14 @@ def test_a_bad_name_is_told(name: str) -> None:
 def test_members_are_asked_once_for_all_rules(tmp_path: Path) -> None:
     systems = parse_systems("vote,alone:a,mbr+samples=1", CONFIG)
     everyone = [*systems, *(candidate for system in systems for candidate in system.candidates)]
-    journals = {system: Journal(journal_path(tmp_path, CONFIG, (), NQ, system, CAPITALS)) for system in everyone}
+    caches = {system: ResultCache(result_cache_path(tmp_path, CONFIG, (), NQ, system, CAPITALS)) for system in everyone}
     fake = FakeEnsemble({"France": " Paris", "Italy": " Rome", "Poland": " Krakow"})
-    answers = evaluate(cast(Ensemble, fake), NQ, CAPITALS, journals)
+    answers = evaluate(cast(Ensemble, fake), NQ, CAPITALS, caches)
     assert len(fake.asked) == 4 * len(CAPITALS), "two members, greedy and one sample"
     assert [answer.is_right for answer in answers[systems[0]]] == [True, True, False]
     temperatures = [settings.temperature for _, _, settings in fake.asked]
     assert (temperatures.count(0.0), temperatures.count(0.7)) == (6, 6)
-    assert len({path.name for path in tmp_path.iterdir()}) == len(journals)
+    assert len({path.name for path in tmp_path.iterdir()}) == len(caches)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from gac_app.evaluation.metrics.calibration import (
     equal_width_bins,
 )
 from gac_app.evaluation.metrics.calibration_temperature import fit_temperature, scale_temperature
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.studies.calibration import _plots, _scaling, _unfitted
 from gac_app.evaluation.tasks.questions import Question

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gac_app.cli import app
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.member_scaling import judge_scaling, plan_scaling
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from tests.fakes import config_of
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from gac_app.evaluation.metrics.statistics import wilson_interval
-from gac_app.evaluation.running.journal import Answer
 from gac_app.evaluation.running.report import summarise
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 
 WEAK, STRONG, BOTH = System("alone:a", alone="a"), System("alone:b", alone="b"), System("every-step")

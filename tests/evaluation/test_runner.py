@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import MemberError
-from gac_app.evaluation.running.journal import Answer, Journal
+from gac_app.evaluation.running.result_cache import Answer, ResultCache
 from gac_app.evaluation.running.runner import Progress, evaluate
 from gac_app.evaluation.running.systems import System, parse_system
 from gac_app.evaluation.tasks.task import load_task
@@ -22,12 +22,12 @@ RIGHT = {"France": " Paris", "Italy": " Rome", "Poland": " Krakow"}
 def _run(
     fake: FakeEnsemble, folder: Path, num_parallel: int = 4, heard: list[Progress] | None = None
 ) -> dict[System, list[Answer]]:
-    journals = {system: Journal(folder / f"{i}.jsonl") for i, system in enumerate(SYSTEMS)}
+    caches = {system: ResultCache(folder / f"{i}.jsonl") for i, system in enumerate(SYSTEMS)}
     return evaluate(
         cast(Ensemble, fake),
         load_task("nq"),
         CAPITALS,
-        journals,
+        caches,
         num_parallel=num_parallel,
         on_progress=(heard if heard is not None else []).append,
     )
@@ -85,7 +85,7 @@ def test_a_fault_of_ours_keeps_what_was_answered(tmp_path: Path) -> None:
     fake = FakeEnsemble({**RIGHT, "Italy": ZeroDivisionError()}, delays={"Poland": 0.5})
     with pytest.raises(ZeroDivisionError):
         _run(fake, tmp_path, num_parallel=1)
-    assert Journal(tmp_path / "0.jsonl").answers["fr"].is_right
+    assert ResultCache(tmp_path / "0.jsonl").answers["fr"].is_right
     assert len(fake.asked) < 6, "what had not begun is called off"
 
 

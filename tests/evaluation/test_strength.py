@@ -12,7 +12,7 @@ import pytest
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.evaluation.metrics.strength import advice
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System, default_systems
 from gac_app.evaluation.studies.benchmark import run_benchmark
 from gac_app.evaluation.tasks.questions import Question
@@ -134,7 +134,7 @@ def test_one_member_has_nobody_to_lag_behind() -> None:
     assert told(config(80), benchmark(a=(0.5, 1.0))) == ""
 
 
-class _Asker:
+class _Evaluator:
     """Members `a` and `b` answer as their marks say (x = right, . = wrong), ensembles always wrong."""
 
     task = SimpleNamespace(name="trivia", kind="generation")
@@ -149,7 +149,7 @@ class _Asker:
 
 
 def _remarks(*marks: str) -> list[str]:
-    ask: Any = _Asker(*marks)
+    ask: Any = _Evaluator(*marks)
     questions = [Question(id=str(n), question="?", answers=("!",)) for n in range(len(marks[0]))]
     return list(run_benchmark(ask, questions, default_systems(ask.ensemble.config)).remarks)
 

@@ -50,5 +50,5 @@ def test_data_indents_by_every_line() -> None:
 
 @pytest.mark.parametrize("kind", INDENTATION_CHECKS)
 def test_prompts_and_passages_are_indented_in_one_way(kind: str) -> None:
-    texts = [*prompts()[kind], *(passage.opening + passage.rest for passage in held_out().get(kind, ()))]
+    texts = [*prompts()[kind], *(passage.prompt + passage.continuation for passage in held_out().get(kind, ()))]
     assert [text for text in texts if not INDENTATION_CHECKS[kind](text)] == []

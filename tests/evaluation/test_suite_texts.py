@@ -25,7 +25,7 @@ def test_no_prompt_is_blank_or_said_twice() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_prompts_are_in_the_script_of_their_language(language: str) -> None:
-    texts = [*prompts()[language], *(passage.opening + passage.rest for passage in held_out()[language])]
+    texts = [*prompts()[language], *(passage.prompt + passage.continuation for passage in held_out()[language])]
     assert [script_share(text, SCRIPTS[language]) for text in texts] == [1.0] * len(texts)
 
 
@@ -38,20 +38,20 @@ def test_emoji_prompts_hold_emoji_and_no_letters_but_latin() -> None:
 def test_held_out_text_is_long_and_split_near_its_beginning() -> None:
     assert set(held_out()) == {*LANGUAGES, "python"}
     for kind, passages in held_out().items():
-        num_bytes = sum(len((passage.opening + passage.rest).encode()) for passage in passages)
+        num_bytes = sum(len((passage.prompt + passage.continuation).encode()) for passage in passages)
         assert 1200 <= num_bytes <= 2000, kind
         assert len(passages) in (3, 4)
         for passage in passages:
-            assert passage.opening
-            assert len(passage.opening) < len(passage.rest)
-            assert "¦" not in passage.rest
+            assert passage.prompt
+            assert len(passage.prompt) < len(passage.continuation)
+            assert "¦" not in passage.continuation
 
 
 def test_held_out_python_is_python_and_opens_with_one_line() -> None:
     for passage in held_out()["python"]:
-        ast.parse(passage.opening + passage.rest)
-        assert passage.opening.count("\n") == 1
-        assert passage.opening.endswith("\n")
+        ast.parse(passage.prompt + passage.continuation)
+        assert passage.prompt.count("\n") == 1
+        assert passage.prompt.endswith("\n")
 
 
 def test_texts_are_in_composed_form() -> None:

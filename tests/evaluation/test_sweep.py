@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.threshold_sweep import SweepPlan, SweepReport, judge_sweep, plan_sweep
 from gac_app.evaluation.metrics.pareto import pareto_front
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from tests.evaluation.conftest import call
 from tests.evaluation.fakes import CONFIG
 

@@ -15,7 +15,7 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import WeightSearch
 from gac_app.evaluation.analyses.weight_sweep import halves, perplexity_per_word, sweep_weights
 from gac_app.evaluation.metrics.simplex import simplex_grid
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks.questions import Question, first_of_each_domain
 from tests.evaluation.conftest import call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors.batch_scheduler import BatchScheduler
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Read, Sequence
@@ -26,7 +26,7 @@ class Desk:
         sequence.extend(self.model.encode_raw(text))
         return sequence
 
-    def ask(self, sequence: Sequence, num_logits: int = 1, *, is_background: bool = False) -> Future[Reading]:
+    def ask(self, sequence: Sequence, num_logits: int = 1, *, is_background: bool = False) -> Future[ReadResult]:
         command = ReadCommand(Read(sequence, num_logits), Future(), is_background=is_background)
         self.scheduler.add(command)
         return command.future

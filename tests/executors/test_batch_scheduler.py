@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import FloatV, VocabMapping
@@ -12,7 +12,7 @@ from tests.executors.desk import LONG, Desk
 from tests.fakes import FakeModel, Fault, mapping_of
 
 
-def alone(text: str, num_logits: int = 1) -> Reading:
+def alone(text: str, num_logits: int = 1) -> ReadResult:
     model = FakeModel()
     member = InlineMember(model, mapping_of(model))
     return member.read(member.open(member.encode(text)), num_logits).result()
@@ -47,18 +47,18 @@ def test_several_long_reads_take_turns() -> None:
 def test_requests_for_a_sequence_are_done_in_order() -> None:
     desk = Desk()
     sequence = desk.open(LONG)
-    reading = desk.ask(sequence)
+    result = desk.ask(sequence)
 
     desk.scheduler.finish(sequence)
 
-    assert reading.done()
+    assert result.done()
     assert desk.scheduler.is_idle
 
 
 def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
     desk = Desk()
     sequence, other = desk.open(LONG), desk.open("short")
-    reading, of_other = desk.ask(sequence), desk.ask(other)
+    result, of_other = desk.ask(sequence), desk.ask(other)
     desk.scheduler.advance()
 
     desk.scheduler.drop(sequence)
@@ -66,7 +66,7 @@ def test_a_long_read_is_given_up_when_nobody_wants_its_sequence() -> None:
     assert desk.scheduler.is_idle
     assert of_other.result().num_read > 0
     with pytest.raises(MemberError, match="a: the sequence was freed"):
-        reading.result()
+        result.result()
 
 
 def test_a_part_that_fails_ends_its_own_read_only() -> None:
@@ -87,12 +87,12 @@ def test_steps_share_a_pass_only_where_that_pays() -> None:
 
     for sequence in sequences:
         sequence.extend([65])
-    readings = [desk.ask(sequence) for sequence in sequences]
+    results = [desk.ask(sequence) for sequence in sequences]
     desk.run()
 
     assert desk.model.batches == [2, 1]
-    for text, reading in zip(("oneA", "twoA", "threeA"), readings, strict=True):
-        assert reading.result().probs_NU.equal(alone(text).probs_NU)
+    for text, result in zip(("oneA", "twoA", "threeA"), results, strict=True):
+        assert result.result().probs_NU.equal(alone(text).probs_NU)
 
 
 def test_steps_come_between_the_chunks_of_long_reads() -> None:
@@ -119,11 +119,11 @@ def test_each_is_told_before_the_next_distribution_is_made(monkeypatch: pytest.M
     desk = Desk()
     desk.model.chunk_size = 100
     told: list[int] = []
-    readings = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
+    results = [desk.ask(desk.open(text)) for text in ("one", "two", "three")]
     own_probs = VocabMapping.own_probs
 
     def noted(mapping: VocabMapping, logits_V: FloatV) -> FloatV:
-        told.append(sum(reading.done() for reading in readings))
+        told.append(sum(result.done() for result in results))
         return own_probs(mapping, logits_V)
 
     monkeypatch.setattr(VocabMapping, "own_probs", noted)

@@ -18,7 +18,7 @@ from tests.fakes import FakeModel, Fault, config_of
 NAMES = ("a", "b", "c")
 PROMPT = "Name three colours"
 SETTINGS: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 10}
-PATIENCE_S = 1.0  # of a step that will hang; healthy members need far less
+STEP_TIMEOUT_S = 1.0  # of a step that will hang; healthy members need far less
 DETAILS = {
     "nan": "{}: its logits are not finite numbers (NaN or infinite)",
     "inf": "{}: its logits are not finite numbers (NaN or infinite)",
@@ -41,8 +41,8 @@ class Lab:
         models = [FakeModel(name, seed, faults.get(name)) for seed, name in enumerate(NAMES) if name in names]
         members = [ThreadMember(model, VocabMapping(model.vocabulary, union)) for model in models]
         will_hang = any(fault.kind == "hang" for fault in faults.values())
-        patience = {"step_timeout_s": PATIENCE_S} if will_hang else {}
-        config = config_of(names, {**SETTINGS, **patience, "gate": names[0], **settings})
+        limits = {"step_timeout_s": STEP_TIMEOUT_S} if will_hang else {}
+        config = config_of(names, {**SETTINGS, **limits, "gate": names[0], **settings})
         self.models += models
         self._ensembles.append(Ensemble(members, config))
         return self._ensembles[-1]

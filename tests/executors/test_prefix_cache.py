@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.errors import MemberError
 from gac_app.executors.prefix_cache import MAX_KEPT, MIN_SHARED, Kept, chat_prefix_of
 from gac_app.executors.threads import ThreadMember
@@ -22,8 +22,8 @@ from gac_app.vocab.union import UnionVocabulary
 from tests.fakes import WAIT_S, FakeModel, Fault, ensemble_of
 
 PROMPT = list(range(65, 65 + 3 * MIN_SHARED))
-OPENING = PROMPT[: 2 * MIN_SHARED]
-SCOPE = "alice/talk"
+CHAT_PREFIX = PROMPT[: 2 * MIN_SHARED]
+NAMESPACE = "alice/talk"
 
 
 class CountingModel(FakeModel):
@@ -38,7 +38,7 @@ class CountingModel(FakeModel):
         return super().read(reads)
 
 
-class OpeningModel(CountingModel):
+class PrefixedModel(CountingModel):
     """Its chats begin with a system message. Says in which parts it has read."""
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class OpeningModel(CountingModel):
         self.parts: list[int] = []
 
     def encode_chat(self, messages: list[Message]) -> list[int]:
-        return [*OPENING, *(70 + len(message.content) for message in messages)]
+        return [*CHAT_PREFIX, *(70 + len(message.content) for message in messages)]
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
         self.parts += [read.sequence.num_uncomputed for read in reads]
@@ -61,10 +61,10 @@ class Desk:
         union = UnionVocabulary.build([model.vocabulary])
         self.member = ThreadMember(model, VocabMapping(model.vocabulary, union))
 
-    def read(self, sequence: Sequence, num_logits: int = 1) -> Reading:
+    def read(self, sequence: Sequence, num_logits: int = 1) -> ReadResult:
         return self.member.read(sequence, num_logits).result(WAIT_S)
 
-    def opened(self, ids: list[int], namespace: str = SCOPE) -> tuple[Sequence, Reading]:
+    def opened(self, ids: list[int], namespace: str = NAMESPACE) -> tuple[Sequence, ReadResult]:
         sequence = self.member.open(ids, namespace)
         return sequence, self.read(sequence)
 
@@ -107,29 +107,29 @@ def test_prompts_that_come_at_once_are_read_once(desk: Desk) -> None:
     desk.model.fault = Fault("hang", marker=b"!!!!")
     busy = desk.member.read(desk.member.open([33, 33, 33, 33]))
     assert desk.model.is_hanging.wait(WAIT_S)
-    waiting = [desk.member.read(desk.member.open(PROMPT, SCOPE)) for _ in range(3)]
+    waiting = [desk.member.read(desk.member.open(PROMPT, NAMESPACE)) for _ in range(3)]
     desk.model.released.set()
 
-    readings = [future.result(WAIT_S) for future in waiting]
+    results = [future.result(WAIT_S) for future in waiting]
     busy.result(WAIT_S)
     assert desk.model.num_read == 4 + len(PROMPT)
-    assert all(torch.equal(reading.probs_NU, desk.expected(PROMPT)) for reading in readings)
+    assert all(torch.equal(result.probs_NU, desk.expected(PROMPT)) for result in results)
 
 
 def test_a_prompt_that_goes_on_differently_shares_its_beginning(desk: Desk) -> None:
     desk.opened(PROMPT)
     ids = [*PROMPT[:-3], 90, 91]
-    _, reading = desk.opened(ids)
+    _, result = desk.opened(ids)
     assert desk.model.num_read == len(PROMPT) + 2
-    assert torch.equal(reading.probs_NU, desk.expected(ids))
+    assert torch.equal(result.probs_NU, desk.expected(ids))
 
 
 def test_several_positions_are_had_from_a_reading_that_has_them(desk: Desk) -> None:
-    desk.read(desk.member.open(PROMPT, SCOPE), 2)
+    desk.read(desk.member.open(PROMPT, NAMESPACE), 2)
     assert torch.equal(desk.opened(PROMPT)[1].probs_NU, desk.expected(PROMPT))
     assert desk.model.num_read == len(PROMPT)
-    reading = desk.read(desk.member.open(PROMPT, SCOPE), 3)  # one more than was asked for before
-    assert torch.equal(reading.probs_NU[:1], desk.expected(PROMPT[:-2]))
+    result = desk.read(desk.member.open(PROMPT, NAMESPACE), 3)  # one more than was asked for before
+    assert torch.equal(result.probs_NU[:1], desk.expected(PROMPT[:-2]))
     assert desk.model.num_read == len(PROMPT) + 3
 
 
@@ -153,22 +153,22 @@ def test_an_ended_sequence_is_gone_on_from_without_a_copy(desk: Desk) -> None:
     desk.member.free(first)
     turn = [*PROMPT, 70, 71, 80, 81]
 
-    _, reading = desk.opened(turn)
+    _, result = desk.opened(turn)
 
     assert desk.model.num_read == len(turn)
     assert desk.model.num_held == 1
-    assert torch.equal(reading.probs_NU, desk.expected(turn))
+    assert torch.equal(result.probs_NU, desk.expected(turn))
 
 
 def test_a_reading_is_not_given_for_ids_that_have_changed_since(desk: Desk) -> None:
     first, _ = desk.opened(PROMPT)
     first.rewrite(len(PROMPT) - 1, [90])
     desk.read(first)
-    _, reading = desk.opened([*PROMPT[:-1], 90])
-    assert torch.equal(reading.probs_NU, desk.expected([*PROMPT[:-1], 90]))
+    _, result = desk.opened([*PROMPT[:-1], 90])
+    assert torch.equal(result.probs_NU, desk.expected([*PROMPT[:-1], 90]))
     first.rewrite(len(PROMPT) - 1, [91])  # not read yet: the cache still holds the 90
-    _, reading = desk.opened([*PROMPT[:-1], 91])
-    assert torch.equal(reading.probs_NU, desk.expected([*PROMPT[:-1], 91]))
+    _, result = desk.opened([*PROMPT[:-1], 91])
+    assert torch.equal(result.probs_NU, desk.expected([*PROMPT[:-1], 91]))
 
 
 def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
@@ -188,7 +188,7 @@ def test_what_is_kept_is_bounded_and_makes_room_first() -> None:
 def test_of_an_ended_answer_the_first_distribution_is_kept() -> None:
     ensemble = ensemble_of([FakeModel("a", 1), FakeModel("b", 2)])
     settings = ensemble.config.settings.model_copy(update={"max_new_tokens": 60})
-    list(ensemble.generate("Name three colours", settings, alone="a", namespace=SCOPE))
+    list(ensemble.generate("Name three colours", settings, alone="a", namespace=NAMESPACE))
     member = ensemble.members["a"]
     assert isinstance(member, ThreadMember)
     member._call(lambda: None)
@@ -216,7 +216,9 @@ def test_what_is_kept_is_bounded_in_ids_and_told() -> None:
     desk.member.close()
 
 
-@pytest.mark.parametrize(("forgotten", "num_held"), [(SCOPE, 1), ("alice", 1), ("bob", 2), ("alice/tal", 3), ("", 3)])
+@pytest.mark.parametrize(
+    ("forgotten", "num_held"), [(NAMESPACE, 1), ("alice", 1), ("bob", 2), ("alice/tal", 3), ("", 3)]
+)
 def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: str, num_held: int) -> None:
     live, _ = desk.opened(PROMPT)
     desk.member.free(desk.opened(PROMPT)[0])
@@ -225,8 +227,8 @@ def test_what_is_forgotten_is_freed_and_no_longer_kept(desk: Desk, forgotten: st
     desk.member.free(live)
     desk.settle()
     assert desk.model.num_held == num_held
-    assert {kept.namespace for kept in desk.member._scheduler.prefix_cache._kept} == {SCOPE, "bob/talk"} - (
-        {SCOPE} if forgotten in (SCOPE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
+    assert {kept.namespace for kept in desk.member._scheduler.prefix_cache._kept} == {NAMESPACE, "bob/talk"} - (
+        {NAMESPACE} if forgotten in (NAMESPACE, "alice") else {"bob/talk"} if forgotten == "bob" else set()
     )
 
 
@@ -266,10 +268,10 @@ def test_kept_sequences_are_given_up_where_memory_ends(
 
     monkeypatch.setattr(desk.model, "read", read)
     others = [desk.member.open(PROMPT, f"visitor {number}") for number in range(num_reads)]
-    readings = [desk.member.read(sequence) for sequence in others]
+    results = [desk.member.read(sequence) for sequence in others]
     has_begun.set()
-    for reading in readings:
-        assert torch.equal(reading.result(WAIT_S).probs_NU, desk.expected(PROMPT))
+    for result in results:
+        assert torch.equal(result.result(WAIT_S).probs_NU, desk.expected(PROMPT))
 
 
 def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
@@ -286,37 +288,37 @@ def test_kept_sequences_make_room_for_forks(desk: Desk) -> None:
 
 @pytest.fixture
 def opened(desk: Desk) -> Iterator[Desk]:
-    """A desk whose member's chats have an opening."""
-    model = OpeningModel("a", 1)
+    """A desk whose member's chats share a prefix."""
+    model = PrefixedModel("a", 1)
     desk = Desk(model)
     yield desk
     desk.member.close()
 
 
 @pytest.mark.parametrize("namespace", ["", "bob/talk"])
-def test_the_opening_is_shared_and_nothing_behind_it(opened: Desk, namespace: str) -> None:
+def test_the_chat_prefix_is_shared_and_no_more(opened: Desk, namespace: str) -> None:
     model = opened.model
-    assert isinstance(model, OpeningModel)
+    assert isinstance(model, PrefixedModel)
     _, first = opened.opened(PROMPT)
     _, second = opened.opened(PROMPT, namespace)
 
-    rest = len(PROMPT) - len(OPENING)
+    rest = len(PROMPT) - len(CHAT_PREFIX)
     assert model.parts == [len(PROMPT), rest]
     assert torch.equal(first.probs_NU, second.probs_NU)
     assert (first.num_read, second.num_read) == (len(PROMPT), rest)
 
 
-def test_the_opening_outlasts_the_sessions(opened: Desk) -> None:
+def test_the_chat_prefix_outlasts_the_sessions(opened: Desk) -> None:
     for _ in range(3):
         opened.member.free(opened.opened(PROMPT, "")[0])
         opened.settle()
         assert opened.model.num_held == 1
     [kept] = opened.member._scheduler.prefix_cache._kept
-    assert (kept.namespace, kept.held, opened.model._cached[kept.slot]) == ("", OPENING, OPENING)
-    assert opened.model.num_read == len(OPENING) + 3 * (len(PROMPT) - len(OPENING))
+    assert (kept.namespace, kept.held, opened.model._cached[kept.slot]) == ("", CHAT_PREFIX, CHAT_PREFIX)
+    assert opened.model.num_read == len(CHAT_PREFIX) + 3 * (len(PROMPT) - len(CHAT_PREFIX))
 
 
-def test_a_failed_pass_is_no_opening_for_others(opened: Desk) -> None:
+def test_a_failed_pass_is_no_prefix_for_others(opened: Desk) -> None:
     first, _ = opened.opened(PROMPT)
     opened.fail(first)
     num_read = opened.model.num_read
@@ -324,8 +326,8 @@ def test_a_failed_pass_is_no_opening_for_others(opened: Desk) -> None:
     assert opened.model.num_read == num_read + len(PROMPT)
 
 
-def test_without_room_for_a_copy_the_opening_is_read_again() -> None:
-    model = OpeningModel("a", 1, max_sequences=1)
+def test_without_room_for_a_copy_the_prefix_is_read_again() -> None:
+    model = PrefixedModel("a", 1, max_sequences=1)
     desk = Desk(model)
     desk.member.free(desk.opened(PROMPT, "")[0])
     assert torch.equal(desk.opened(PROMPT, "bob/talk")[1].probs_NU, desk.expected(PROMPT))
@@ -333,9 +335,9 @@ def test_without_room_for_a_copy_the_opening_is_read_again() -> None:
     desk.member.close()
 
 
-def test_what_is_soon_read_is_no_opening() -> None:
-    model = OpeningModel("a", 1)
-    assert chat_prefix_of(model) == OPENING
+def test_what_is_soon_read_is_no_chat_prefix() -> None:
+    model = PrefixedModel("a", 1)
+    assert chat_prefix_of(model) == CHAT_PREFIX
     model.device = torch.device("cuda")
     assert chat_prefix_of(model) == []
     assert chat_prefix_of(FakeModel("a", 1)) == []
@@ -352,11 +354,11 @@ def test_any_course_gives_what_a_fresh_sequence_gives(
 ) -> None:
     desk = Desk(CountingModel("a", 1, max_sequences=6))
     held: dict[int, Sequence] = {}
-    waiting: list[tuple[Sequence, list[int], Future[Reading]]] = []
+    waiting: list[tuple[Sequence, list[int], Future[ReadResult]]] = []
     for place, act, number in plan:
         sequence = held.get(place)
         if sequence is None:
-            sequence = held[place] = desk.member.open(PROMPT[: 1 + number], SCOPE)
+            sequence = held[place] = desk.member.open(PROMPT[: 1 + number], NAMESPACE)
         elif act == "end":
             desk.member.free(held.pop(place))
             continue

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.executors import threads
@@ -40,7 +40,7 @@ def open_text(member: ThreadMember | InlineMember, text: str) -> Sequence:
     return member.open(member.encode(text))
 
 
-def busy(member: ThreadMember, model: FakeModel) -> Future[Reading]:
+def busy(member: ThreadMember, model: FakeModel) -> Future[ReadResult]:
     """Keeps the worker in a pass until `model.released` is set."""
     pending = member.read(open_text(member, "HANG"))
     assert model.is_hanging.wait(WAIT_S)
@@ -51,7 +51,7 @@ def hanging_model() -> FakeModel:
     return FakeModel(fault=Fault("hang", marker=b"HANG"))
 
 
-def assert_equal(one: Reading, other: Reading) -> None:
+def assert_equal(one: ReadResult, other: ReadResult) -> None:
     assert torch.equal(one.probs_NU, other.probs_NU)
     assert one.num_read == other.num_read
 
@@ -64,13 +64,13 @@ def test_waiting_reads_share_a_pass_and_give_the_same(make: Make) -> None:
     waiting = [member.read(open_text(member, text)) for text in texts]
     model.released.set()
 
-    readings = [future.result(WAIT_S) for future in waiting]
+    results = [future.result(WAIT_S) for future in waiting]
 
     assert first.result(WAIT_S)
     assert model.batches == [1, 5]
     inline = InlineMember(FakeModel(), mapping_of(model))
-    for text, reading in zip(texts, readings, strict=True):
-        assert_equal(reading, inline.read(open_text(inline, text)).result())
+    for text, result in zip(texts, results, strict=True):
+        assert_equal(result, inline.read(open_text(inline, text)).result())
 
 
 def test_positions_forks_and_rewinds_are_the_plain_members(make: Make) -> None:
@@ -190,11 +190,11 @@ def test_a_sequence_is_freed_after_its_read(make: Make) -> None:
     member = make(model)
     busy(member, model)
     sequence = open_text(member, "read, then freed")
-    reading = member.read(sequence)
+    result = member.read(sequence)
     member.free(sequence)
     model.released.set()
 
-    assert reading.result(WAIT_S).num_read == len(sequence.ids)
+    assert result.result(WAIT_S).num_read == len(sequence.ids)
     member.close()
     assert model.num_held == 1  # the one that kept the worker busy
 

@@ -123,7 +123,7 @@ def test_a_host_that_does_not_answer_is_waited_for_once(
     resolve(member(name="b", source=["hub:org/other#m.gguf", HALVES]), cache, lambda _: None, unreachable)
     assert (len(asked), unreachable) == (1, {"hub"})
     assert "huggingface.co cannot be reached" in lines(caplog)[0]
-    assert "b: hub:org/other#m.gguf: passed over, its host did not answer before; trying" in lines(caplog)[1]
+    assert "b: hub:org/other#m.gguf: skipped, its host did not answer before; trying" in lines(caplog)[1]
     with pytest.raises(ModelLoadError, match="cannot be reached"):  # there is nothing else to try
         resolve(member(name="c", source="hub:org/third#m.gguf"), cache, lambda _: None, unreachable)
     assert len(asked) == 2

@@ -100,7 +100,7 @@ def test_what_was_damaged_is_made_anew(
 
     assert child.num_runs == 2
     assert {path.name: path.read_bytes() for path in kept.iterdir()} == whole
-    assert f"{gguf.name} is damaged and made anew" in caplog.text
+    assert f"{gguf.name} are damaged and are made again" in caplog.text
     assert parts_of(gguf, tmp_path) == kept
     assert child.num_runs == 2
 

@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware.devices import GIB, Devices, Gpu, available_cores, main_memory_bytes
-from gac_app.models.hardware.placement import Placement, detect_devices, parse_devices, plan
+from gac_app.models.hardware.devices import (
+    GIB,
+    Devices,
+    Gpu,
+    available_cores,
+    detect_devices,
+    main_memory_bytes,
+    parse_devices,
+)
+from gac_app.models.hardware.placement import Placement, plan
 
 CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
 

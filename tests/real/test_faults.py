@@ -79,9 +79,9 @@ def healthy(default: Ensemble) -> Iterator[str]:
 @pytest.mark.parametrize("policy", ["stop", "drop"])
 def test_a_real_member_that_fails(default: Ensemble, healthy: str, kind: str, policy: str) -> None:
     planted = Planted(default.members[CULPRIT].model, kind)  # type: ignore[attr-defined]
-    patience = {"step_timeout_s": 3.0} if kind == "hang" else {}
+    limits = {"step_timeout_s": 3.0} if kind == "hang" else {}
     try:
-        steps, finished = answered(default, on_member_failure=policy, **patience)
+        steps, finished = answered(default, on_member_failure=policy, **limits)
     finally:
         planted.mend()
     if policy == "stop":

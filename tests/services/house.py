@@ -11,8 +11,9 @@ from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.services.views import RunView
-from gac_app.storage import Store
+from gac_app.storage import HistoryFilter, RunSummary, Store
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
+from tests.storage.samples import newest_first
 
 ALICE, BOB = "a" * 64, "b" * 64
 SHORT = {"max_new_tokens": 10}
@@ -75,6 +76,11 @@ def begun(run: LiveRun, num_steps: int = 1) -> LiveRun:
 def answer(service: RunService, prompt: str = "Name three colours", key: str = ALICE, **changes: Any) -> LiveRun:
     """A run from start to end."""
     return ended(service.start(key, prompt, {**SHORT, **changes}))
+
+
+def listed(service: RunService, key: str = ALICE, search: str = "") -> list[RunSummary]:
+    """A visitor's runs in the history, newest first."""
+    return newest_first(service.history.conversations(key, HistoryFilter(search=search), 1000))
 
 
 def texts(run: RunView) -> dict[str, str]:

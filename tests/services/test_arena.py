@@ -17,7 +17,7 @@ from gac_app.services.battle_views import BattleView
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 from tests.fakes import FakeModel, Fault
-from tests.services.house import ALICE, BOB, House, until
+from tests.services.house import ALICE, BOB, House, listed, until
 from tests.services.test_shared_reading import owners_kept
 
 NAMES = {"a", "b", "every step", "gate"}
@@ -102,9 +102,9 @@ def test_nothing_before_the_names_are_told_names_a_contestant(arena: Arena) -> N
     voted = arena.service.vote(ALICE, view.id, "tie", 0)
     seen += [said(voted), said(arena.service.undo(ALICE, view.id, voted.ballot))]
     assert [text for text in seen if "zyx" in text or "member:" in text or "every-step" in text] == []
-    assert arena.runs.history(ALICE) == []
+    assert listed(arena.runs, ALICE) == []
     with pytest.raises(NotFoundError):
-        arena.runs.find(ALICE, arena.service._of(ALICE, view.id).last.id)
+        arena.runs.history.find(ALICE, arena.service._of(ALICE, view.id).last.id)
     with pytest.raises(RequestError, match="after the vote"):
         arena.service.steps(ALICE, view.id, 0, "left", 0)
 
@@ -329,7 +329,7 @@ def test_after_a_restart_a_battle_can_be_looked_at(arena: Arena, house: House) -
 
 
 def test_deleting_a_battle_leaves_no_text_and_no_vote(arena: Arena, house: House) -> None:
-    for forget in (arena.service.delete, lambda key, _: arena.runs.delete_all(key)):
+    for forget in (arena.service.delete, lambda key, _: arena.runs.history.delete_all(key)):
         view = arena.answered(prompt="a very private prompt")
         arena.service.vote(ALICE, view.id, "left", view.ballot)
         forget(ALICE, view.id)
@@ -428,7 +428,7 @@ def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
 
 
 def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.live_runs.PATIENCE_S", 0.05)
+    monkeypatch.setattr("gac_app.services.live_runs.CHANGE_TIMEOUT_S", 0.05)
     forget = arena.service.forget
 
     def and_begin(key: str) -> None:
@@ -437,7 +437,7 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
             arena.service.start(key, "Too late")
 
     monkeypatch.setattr(arena.service, "forget", and_begin)
-    arena.runs.delete_all(ALICE)
+    arena.runs.history.delete_all(ALICE)
     assert arena.service._battles.all() == []
 
 

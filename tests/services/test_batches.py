@@ -11,7 +11,7 @@ from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.batches import Batches
 from gac_app.services.runs import RunService
 from tests.fakes import FakeModel
-from tests.services.house import ALICE, BOB, LONG, SHORT, House, until
+from tests.services.house import ALICE, BOB, LONG, SHORT, House, listed, until
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def test_every_prompt_becomes_a_run_of_its_visitor(house: House) -> None:
     batch = batches.start(ALICE, "One?\nTwo?\nThree?", SHORT)
     until(lambda: batch.is_over)
     assert [(row.prompt, row.error, row.is_over) for row in batch.rows] == [("", "", True)] * 3
-    runs = [service.find(ALICE, row.run_id) for row in batch.rows]
+    runs = [service.history.find(ALICE, row.run_id) for row in batch.rows]
     assert [run.prompt for run in runs] == ["One?", "Two?", "Three?"]
     assert len({run.conversation_id for run in runs}) == 3
     assert list(runs[0].streams) == ["ensemble", "member:a", "member:b"]
     assert batches.find(BOB) is None
     with pytest.raises(NotFoundError):
-        service.find(BOB, batch.rows[0].run_id)
+        service.history.find(BOB, batch.rows[0].run_id)
 
 
 def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
@@ -52,7 +52,7 @@ def test_a_batch_called_off_keeps_what_was_answered(house: House) -> None:
     batches.cancel(ALICE)
     until(lambda: batch.is_over)
     assert [row.error for row in batch.rows] == ["", "cancelled", "cancelled"]
-    assert service.find(ALICE, batch.rows[0].run_id).status == "aborted"
+    assert service.history.find(ALICE, batch.rows[0].run_id).status == "aborted"
 
 
 def test_whoever_waits_comes_between_two_prompts(house: House) -> None:
@@ -92,11 +92,11 @@ def test_deleting_everything_ends_a_batch_without_trace(house: House) -> None:
     batches = Batches(service)
     batch = batches.start(ALICE, "One?\nTwo?", LONG)
     until(lambda: bool(batch.rows[0].run_id))
-    service.delete_all(ALICE)
+    service.history.delete_all(ALICE)
     assert batches.find(ALICE) is None
     until(lambda: batch.is_over)
     assert batch.rows[1].run_id == ""
-    assert service.history(ALICE) == []
+    assert listed(service, ALICE) == []
 
 
 def test_the_end_of_the_service_is_the_end_of_its_batches(house: House) -> None:

@@ -12,7 +12,7 @@ from gac_app.models.random_model import make_vocabulary
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, ensemble_of
-from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, fake_models
+from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, fake_models, listed
 
 POSITION = 4
 
@@ -34,7 +34,7 @@ def test_every_stream_replays_and_takes_the_alternative(house: House) -> None:
 
     assert (branched.parent_run_id, branched.branch_position) == (parent.id, POSITION)
     assert branched.swap == (parent.streams["ensemble"].steps[POSITION].token, token)
-    assert service.find(ALICE, branched.id).swap == branched.swap
+    assert service.history.find(ALICE, branched.id).swap == branched.swap
     assert (branched.prompt, branched.settings) == (parent.prompt, parent.settings)
     assert branched.conversation_id == parent.conversation_id
     assert list(branched.streams) == list(parent.streams)
@@ -102,7 +102,11 @@ def test_a_branch_of_a_branch_replays_it_all(house: House) -> None:
 
     expected = [step.token for step in first.streams["ensemble"].steps[:6]] + [token]
     assert [step.token for step in second.streams["ensemble"].steps[:7]] == expected
-    assert [run.id for run in service.conversation(ALICE, parent.conversation_id)] == [parent.id, first.id, second.id]
+    assert [run.id for run in service.history.conversation(ALICE, parent.conversation_id)] == [
+        parent.id,
+        first.id,
+        second.id,
+    ]
 
 
 def test_the_alternative_may_be_the_end(house: House) -> None:
@@ -138,7 +142,7 @@ def test_a_bad_position_is_refused(shared: tuple[RunService, LiveRun], position:
         service.branch(ALICE, parent.id, position, alternative(parent)[0])
 
     assert caught.value.field == "position"
-    assert len(service.history(ALICE)) == 1
+    assert len(listed(service, ALICE)) == 1
 
 
 @pytest.mark.parametrize("token_id", [-1, 10**9, None, "x"])
@@ -149,7 +153,7 @@ def test_a_token_that_was_no_alternative_is_refused(shared: tuple[RunService, Li
         service.branch(ALICE, parent.id, POSITION, token_id)
 
     assert caught.value.field == "token"
-    assert len(service.history(ALICE)) == 1
+    assert len(listed(service, ALICE)) == 1
 
 
 @pytest.fixture(scope="module")

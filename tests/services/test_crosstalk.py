@@ -8,7 +8,7 @@ import pytest
 
 from gac_app.services.runs import LiveRun
 from tests.fakes import WAIT_S, FakeModel
-from tests.services.house import SHORT, House, ended, fake_models, texts
+from tests.services.house import SHORT, House, ended, fake_models, listed, texts
 
 SAMPLED = {**SHORT, "temperature": 0.8}
 
@@ -41,7 +41,7 @@ def test_ten_visitors_at_once_get_what_each_would_get_alone(house: House) -> Non
         expected = ended(alone.start(key, f"My marker is {key[-2:]}", SAMPLED))
         assert texts(run) == texts(expected)
         assert {stream.messages for stream in run.streams.values()} == {expected.streams["ensemble"].messages}
-        assert [line.run_id for line in service.history(key, search="marker")][-1] == run.id
+        assert [line.run_id for line in listed(service, key, search="marker")][-1] == run.id
         assert [step.position for step in run.streams["ensemble"].steps] == list(range(10))
         answers.add(texts(run)["ensemble"])
     assert len(answers) == len(keys), "a marker each, an answer each"

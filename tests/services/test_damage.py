@@ -9,7 +9,7 @@ import pytest
 from gac_app.errors import DamagedError
 from gac_app.services.runs import RunService
 from gac_app.storage import RunStatus
-from tests.services.house import ALICE, SHORT, House, answer, ended
+from tests.services.house import ALICE, SHORT, House, answer, ended, listed
 
 IN_A_RUN = {
     "body": "UPDATE run SET body = x'00' WHERE id = ?",
@@ -44,30 +44,30 @@ def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, ki
     service, run_id, whole = damaged(house, (IN_A_RUN | IN_AN_ANSWER)[kind])
 
     for attempt in (
-        lambda: service.find(ALICE, run_id),
-        lambda: service.vote(ALICE, run_id, "tie"),
-        lambda: service.undo_vote(ALICE, run_id),
+        lambda: service.history.find(ALICE, run_id),
+        lambda: service.history.vote(ALICE, run_id, "tie"),
+        lambda: service.history.undo_vote(ALICE, run_id),
         lambda: service.rerun(ALICE, run_id),
-        lambda: service.steps(ALICE, run_id, "ensemble", 0),
+        lambda: service.history.steps(ALICE, run_id, "ensemble", 0),
     ):
         with pytest.raises(DamagedError, match="can be deleted"):
             attempt()
-    statuses = {line.run_id: line.status for line in service.history(ALICE)}
+    statuses = {line.run_id: line.status for line in listed(service, ALICE)}
     assert statuses[whole] == RunStatus.FINISHED
     assert statuses[run_id] == (RunStatus.DAMAGED if kind in IN_A_RUN else RunStatus.FINISHED)
-    assert [line.run_id for line in service.history(ALICE, search="whole")] == [whole]
+    assert [line.run_id for line in listed(service, ALICE, search="whole")] == [whole]
     exported = {line["run_id"]: line["status"] for line in house.store().export()}
     assert exported == {run_id: "damaged", whole: "finished"}
 
-    service.delete_run(ALICE, run_id)
+    service.history.delete_run(ALICE, run_id)
 
-    assert [line.run_id for line in service.history(ALICE)] == [whole]
+    assert [line.run_id for line in listed(service, ALICE)] == [whole]
 
 
 def test_times_that_are_none_break_no_list(house: House) -> None:
     service, run_id, whole = damaged(house, "UPDATE run SET created_at = 'yesterday' WHERE id = ?")
-    assert {line.run_id for line in service.history(ALICE)} == {run_id, whole}
-    service.delete_run(ALICE, run_id)
+    assert {line.run_id for line in listed(service, ALICE)} == {run_id, whole}
+    service.history.delete_run(ALICE, run_id)
 
 
 def test_a_conversation_goes_on_without_a_damaged_turn(house: House) -> None:

@@ -37,7 +37,7 @@ def judged_arena(house: House) -> Arena:
         voted = arena.service.vote(key, view.id, outcome, view.ballot)
         arena.service.remark(key, view.id, {"left": ["clear"]}, HARD, voted.ballot)
     run = answer(arena.runs, prompt=HARD)
-    arena.runs.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
     answer(arena.runs, key=BOB)
     return arena
 

@@ -29,12 +29,12 @@ def test_a_vote_implies_pairs(outcome: str | None, pairs: dict[tuple[str, str], 
 def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> None:
     arena = Arena(house)
     run = answer(arena.runs)
-    arena.runs.vote(ALICE, run.id, "member:b")
+    arena.runs.history.vote(ALICE, run.id, "member:b")
     votes = arena.store.votes()
     assert [(row.left, row.right, row.outcome) for row in votes] == [("gate", "b", "right"), ("a", "b", "right")]
     assert {(row.origin, row.is_blind) for row in votes} == {("compare", False)}
-    arena.runs.vote(ALICE, run.id, "ensemble")
-    arena.runs.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
+    arena.runs.history.vote(ALICE, run.id, "ensemble")
     assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
         ("gate", "a"): "left",
         ("gate", "b"): "left",
@@ -42,11 +42,11 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     (kept,) = [one for one in arena.store.export_battles() if (one.left, one.right) == ("gate", "b")]
     assert kept.body["turns"][0]["right"]["text"] == run.streams["member:b"].text
     assert [row["kind"] for row in kept.judgements] == ["vote", "undo", "vote", "undo", "vote"]
-    arena.runs.undo_vote(ALICE, run.id)
+    arena.runs.history.undo_vote(ALICE, run.id)
     assert arena.store.votes() == []
-    arena.runs.vote(ALICE, run.id, "tie")
+    arena.runs.history.vote(ALICE, run.id, "tie")
     assert len(arena.store.votes()) == 3
-    arena.runs.delete_run(ALICE, run.id)
+    arena.runs.history.delete_run(ALICE, run.id)
     assert arena.store.votes() == []
     assert list(arena.store.export_battles()) == []
 
@@ -59,5 +59,5 @@ def test_an_ensemble_outside_the_contestants_has_a_name(house: House) -> None:
         ({"weights": {"a": 1.0}, "mode": "every-step"}, "every-step, own weights"),
     ):
         run = answer(arena.runs, **changes)
-        arena.runs.vote(ALICE, run.id, "ensemble")
+        arena.runs.history.vote(ALICE, run.id, "ensemble")
         assert {row.left for row in arena.store.votes() if row.facts} >= {name}

@@ -14,7 +14,7 @@ def test_a_run_without_an_alignment_was_the_papers(house: House) -> None:
     store.start_run(new_run("Name three colours", ALICE, run_id="0" * 32, settings=settings)).result(10)
     store.close()
 
-    stored = service.find(ALICE, "0" * 32)
+    stored = service.history.find(ALICE, "0" * 32)
     again = ended(service.rerun(ALICE, stored.id))
 
     assert service.config.settings.alignment == "prefix"
@@ -26,7 +26,7 @@ def test_a_run_keeps_the_alignment_it_was_made_with(house: House) -> None:
     service = house.service()
     runs = [answer(service, alignment=alignment, weights="posterior") for alignment in ("paper", "prefix")]
 
-    found = [house.service().find(ALICE, run.id) for run in runs]
+    found = [house.service().history.find(ALICE, run.id) for run in runs]
 
     assert [(run.settings.alignment, run.settings.weights) for run in found] == [
         ("paper", "posterior"),
@@ -43,7 +43,7 @@ def test_a_run_with_unite_as_alignment_opens_and_runs_again(house: House) -> Non
     store.start_run(new_run("Name three colours", ALICE, run_id="0" * 32, settings=settings | old)).result(10)
     store.close()
 
-    stored = service.find(ALICE, "0" * 32)
+    stored = service.history.find(ALICE, "0" * 32)
     again = ended(service.rerun(ALICE, stored.id))
 
     for run in (stored, again):

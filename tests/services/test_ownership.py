@@ -8,22 +8,22 @@ import pytest
 
 from gac_app.errors import NotFoundError
 from gac_app.services.runs import LiveRun, RunService
-from tests.services.house import ALICE, BOB, SHORT, House, answer
+from tests.services.house import ALICE, BOB, SHORT, House, answer, listed
 
 Attempt = Callable[[RunService, str, LiveRun], object]
 
 ATTEMPTS: dict[str, Attempt] = {
-    "find": lambda service, key, run: service.find(key, run.id),
-    "step": lambda service, key, run: service.steps(key, run.id, "ensemble", 0),
+    "find": lambda service, key, run: service.history.find(key, run.id),
+    "step": lambda service, key, run: service.history.steps(key, run.id, "ensemble", 0),
     "stop": lambda service, key, run: service.stop(key, run.id),
-    "vote": lambda service, key, run: service.vote(key, run.id, "tie"),
-    "undo": lambda service, key, run: service.undo_vote(key, run.id),
+    "vote": lambda service, key, run: service.history.vote(key, run.id, "tie"),
+    "undo": lambda service, key, run: service.history.undo_vote(key, run.id),
     "branch": lambda service, key, run: service.branch(
         key, run.id, 1, run.streams["ensemble"].steps[1].top[1].token_id
     ),
     "rerun": lambda service, key, run: service.rerun(key, run.id),
-    "delete": lambda service, key, run: service.delete_run(key, run.id),
-    "conversation": lambda service, key, run: service.conversation(key, run.conversation_id),
+    "delete": lambda service, key, run: service.history.delete_run(key, run.id),
+    "conversation": lambda service, key, run: service.history.conversation(key, run.conversation_id),
     "follow-up": lambda service, key, run: service.start(key, "And then?", SHORT, run.conversation_id),
 }
 
@@ -57,9 +57,9 @@ def test_another_visitor_s_run_is_missing_everywhere(owned: tuple[RunService, Li
 def test_nothing_of_it_was_done_and_its_owner_still_has_it(owned: tuple[RunService, LiveRun]) -> None:
     service, run = owned
 
-    assert service.history(BOB) == []
-    assert [line.run_id for line in service.history(ALICE)] == [run.id]
-    found = service.find(ALICE, run.id)
+    assert listed(service, BOB) == []
+    assert [line.run_id for line in listed(service, ALICE)] == [run.id]
+    found = service.history.find(ALICE, run.id)
     assert (found.outcome, found.status) == (None, run.status)
 
 
@@ -76,10 +76,10 @@ def test_deleting_everything_of_one_visitor_leaves_the_other_s(house: House) -> 
     service = house.service()
     hers, his = answer(service, "Hers", ALICE), answer(service, "His", BOB)
 
-    service.delete_all(ALICE)
+    service.history.delete_all(ALICE)
 
-    assert service.history(ALICE) == []
+    assert listed(service, ALICE) == []
     with pytest.raises(NotFoundError):
-        service.find(ALICE, hers.id)
-    assert service.find(BOB, his.id) is his
-    assert [line.prompt for line in service.history(BOB)] == ["His"]
+        service.history.find(ALICE, hers.id)
+    assert service.history.find(BOB, his.id) is his
+    assert [line.prompt for line in listed(service, BOB)] == ["His"]

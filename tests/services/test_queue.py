@@ -11,7 +11,7 @@ from gac_app.services import queue
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, BOB, SHORT, House, ended, until
+from tests.services.house import ALICE, BOB, SHORT, House, ended, listed, until
 
 
 class Jam:
@@ -48,7 +48,7 @@ def test_runs_wait_in_their_order_and_learn_their_place(jam: Jam) -> None:
     for run in (running, second, third):
         assert ended(run).status == RunStatus.FINISHED
     assert [run.queue_place for run in (running, second, third)] == [0, 0, 0]
-    lines = jam.service.history(BOB)
+    lines = listed(jam.service, BOB)
     assert [line.run_id for line in lines] == [second.id]
 
 
@@ -62,7 +62,7 @@ def test_one_too_many_is_turned_away_and_leaves_no_row(jam: Jam) -> None:
     jam.model.released.set()
     for run in (running, *waiting):
         ended(run)
-    assert len(jam.service.history(ALICE)) == 3
+    assert len(listed(jam.service, ALICE)) == 3
     assert ended(jam.service.start(ALICE, "now", SHORT)).status == RunStatus.FINISHED
 
 

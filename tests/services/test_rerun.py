@@ -12,7 +12,7 @@ from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
 
 
 def comparisons(service: RunService, run: RunView) -> dict[str, Comparison | None]:
-    before = service.run_before(ALICE, run)
+    before = service.history.run_before(ALICE, run)
     assert before is not None
     return {key: compare_streams(before.streams[key], stream) for key, stream in run.streams.items()}
 
@@ -34,7 +34,7 @@ def test_a_stored_rerun_still_knows(house: House) -> None:
     service.close()
 
     service = house.service()
-    found = service.find(ALICE, again.id)
+    found = service.history.find(ALICE, again.id)
 
     assert found is not again
     assert comparisons(service, found) == dict.fromkeys(first.streams, Comparison("equal", 10))
@@ -65,20 +65,20 @@ def test_a_rerun_with_nothing_to_compare_is_a_plain_run(house: House) -> None:
     branched = ended(service.branch(ALICE, first.id, 2, chosen.token_id))
     of_branch = ended(service.rerun(ALICE, branched.id))
     of_gone = ended(service.rerun(ALICE, first.id))
-    service.delete_run(ALICE, first.id)
+    service.history.delete_run(ALICE, first.id)
     service.close()
     grown = house.service([FakeModel("a", 1), FakeModel("b", 2), FakeModel("c", 3)])
     of_fewer = ended(grown.rerun(ALICE, of_gone.id))
 
     for run in (first, of_branch, of_gone, of_fewer):
-        assert grown.run_before(ALICE, run) is None
+        assert grown.history.run_before(ALICE, run) is None
     assert len(of_branch.streams["ensemble"].steps) == 10
 
 
 def test_the_run_before_is_its_owner_s_alone(house: House) -> None:
     service = house.service()
     again = ended(service.rerun(ALICE, answer(service).id))
-    assert service.run_before(BOB, again) is None
+    assert service.history.run_before(BOB, again) is None
 
 
 def test_a_later_turn_run_again_begins_a_conversation(house: House) -> None:

@@ -33,7 +33,7 @@ def test_other_settings_stand_beside_and_like_ones_do_not(house: House) -> None:
     other = ended(service.revisions.revise(ALICE, run.id, run.prompt, {**SHORT, "mode": "every-step"}))
     same = ended(service.revisions.revise(ALICE, run.id, run.prompt, SHORT))
     edited = ended(service.revisions.revise(ALICE, run.id, "Another", {**SHORT, "mode": "every-step"}))
-    assert [service.run_beside(ALICE, each) for each in (run, other, same, edited)] == [None, run, None, None]
+    assert [service.history.run_beside(ALICE, each) for each in (run, other, same, edited)] == [None, run, None, None]
 
 
 def test_one_answer_anew_takes_over_the_others(house: House) -> None:
@@ -49,7 +49,7 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     assert (anew.seeds, later.seeds, later.settings.seed) == ({"member:b": 4}, {"member:b": 5}, 3)
     service.close()
     service = house.service()
-    stored = service.find(ALICE, later.id)
+    stored = service.history.find(ALICE, later.id)
     assert (texts(stored), stored.seeds) == (texts(later), {"member:b": 5})
     again = ended(service.rerun(ALICE, later.id))
     assert texts(again) == texts(later)
@@ -92,7 +92,7 @@ def test_what_did_not_end_at_its_limit_is_not_continued(house: House) -> None:
 def test_nobody_revises_another_s_run(house: House) -> None:
     service = house.service()
     run = answer(service)
-    service.share(ALICE, run.id, True)
+    service.history.share(ALICE, run.id, True)
     for attempt in (
         lambda: service.revisions.revise(BOB, run.id, "mine", {}),
         lambda: service.revisions.regenerate(BOB, run.id, "ensemble"),

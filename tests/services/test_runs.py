@@ -15,7 +15,7 @@ from gac_app.models.message import Message
 from gac_app.services.runs import RunService
 from gac_app.storage import RunStatus
 from tests.fakes import FakeModel, Fault, config_of
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, texts, until
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, listed, texts, until
 
 
 def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) -> None:
@@ -48,11 +48,11 @@ def test_a_member_alone_is_never_called_ensembled(house: House) -> None:
 def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
     first = house.service()
     run = answer(first, threshold=0.6, seed=7)
-    assert first.find(ALICE, run.id) is run
+    assert first.history.find(ALICE, run.id) is run
     first.close()
 
     second = house.service()
-    found = second.find(ALICE, run.id)
+    found = second.history.find(ALICE, run.id)
 
     assert found is not run
     for name in ("id", "conversation_id", "prompt", "settings", "member_names", "status", "is_saved", "outcome"):
@@ -66,13 +66,13 @@ def test_a_stored_run_is_found_whole_after_a_restart(house: House) -> None:
         assert stream.finished is not None
         assert kept.finished.detail == stream.finished.detail
         assert kept.finished.members.keys() == stream.finished.members.keys()
-    [line] = second.history(ALICE)
+    [line] = listed(second, ALICE)
     ensemble = run.streams["ensemble"].finished
     assert ensemble is not None
     assert (line.run_id, line.prompt, line.status) == (run.id, run.prompt, RunStatus.FINISHED)
     assert (line.num_tokens, line.num_ensembled) == (ensemble.num_tokens, ensemble.num_ensembled)
     step = run.streams["member:b"].steps[3]
-    assert essence(second.steps(ALICE, run.id, "member:b", 3)[0][3]) == essence(step)
+    assert essence(second.history.steps(ALICE, run.id, "member:b", 3)[0][3]) == essence(step)
 
 
 def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
@@ -80,7 +80,7 @@ def test_replaying_stored_traces_rebuilds_the_text(house: House) -> None:
     run = answer(service, max_new_tokens=40, temperature=1.5, seed=3)
     service.close()
 
-    for stream in house.service().find(ALICE, run.id).streams.values():
+    for stream in house.service().history.find(ALICE, run.id).streams.values():
         replayed, steps = TextStream(), stream.steps
         events: list[TokenEvent] = []
         for step in steps:
@@ -109,7 +109,11 @@ def test_follow_up_turns_carry_each_stream_s_own_answers(house: House) -> None:
             Message("assistant", second.streams[key].text),
             Message("user", "Third?"),
         )
-    assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, second.id, third.id]
+    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [
+        first.id,
+        second.id,
+        third.id,
+    ]
 
 
 def test_a_member_switched_off_can_join_again(house: House) -> None:
@@ -174,7 +178,7 @@ def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
     service = house.service()
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
 
-    assert service.find(ALICE, lost.id).status == RunStatus.INTERRUPTED
+    assert service.history.find(ALICE, lost.id).status == RunStatus.INTERRUPTED
     with pytest.raises(RequestError, match="no steps"):
         service.branch(ALICE, lost.id, 0, 1)
     assert [m.content for m in third.streams["member:a"].messages] == [
@@ -215,7 +219,7 @@ def test_text_that_no_database_takes_is_cleaned_at_the_edge(house: House) -> Non
 
     assert run.prompt == "a\ufffdb\ufffdc <|im_end|> '; DROP TABLE run; --"
     assert run.streams["member:a"].messages[-1].content == run.prompt
-    assert [line.prompt for line in service.history(ALICE, search="DROP TABLE")] == [run.prompt]
+    assert [line.prompt for line in listed(service, ALICE, search="DROP TABLE")] == [run.prompt]
 
 
 BAD_REQUESTS: list[tuple[str, Any, dict[str, Any]]] = [
@@ -252,7 +256,7 @@ def test_a_bad_request_names_its_field_and_leaves_nothing(
 
     assert caught.value.field.split(".")[0] == field
     assert len(str(caught.value)) < 300, "a message, not a dump"
-    assert service.history(ALICE) == []
+    assert listed(service, ALICE) == []
     assert [model.batches for model in models] == [[], []]
 
 
@@ -292,7 +296,7 @@ def test_a_visitor_without_a_proper_key_is_refused(house: House, key: Any) -> No
     with pytest.raises(RequestError, match="visitor_key"):
         service.start(key, "Hello", {})
     with pytest.raises(RequestError, match="visitor_key"):
-        service.history(key)
+        listed(service, key)
 
 
 def test_nothing_starts_before_the_models_are_ready(house: House) -> None:

@@ -104,11 +104,11 @@ def test_deleting_drops_what_was_kept(house: House, is_whole_visitor: bool) -> N
     ended(service.start(BOB, PROMPT, {"max_new_tokens": 3}))
     until(lambda: owners_kept(service) == {owner_of(ALICE), owner_of(BOB)})
     if is_whole_visitor:
-        service.delete_all(ALICE)
+        service.history.delete_all(ALICE)
     else:
-        service.delete_run(ALICE, mine.id)
+        service.history.delete_run(ALICE, mine.id)
     until(lambda: owners_kept(service) == {owner_of(BOB)}, "for the deleted run's sequences to be freed")
-    service.delete_all(BOB)
+    service.history.delete_all(BOB)
     until(lambda: [model.num_held for model in models] == [0, 0])
 
 

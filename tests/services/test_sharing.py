@@ -13,26 +13,26 @@ def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
     service = house.service()
     first = answer(service, "a very private prompt")
     run = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
-    service.vote(ALICE, run.id, "tie")
+    service.history.vote(ALICE, run.id, "tie")
     with pytest.raises(NotFoundError):
-        service.look(BOB, run.id)
+        service.history.look(BOB, run.id)
 
-    service.share(ALICE, run.id, True)
+    service.history.share(ALICE, run.id, True)
 
-    seen = service.look(BOB, run.id)
+    seen = service.history.look(BOB, run.id)
     assert (seen.prompt, seen.is_own, seen.outcome, seen.conversation_id) == ("Second?", False, None, "")
     assert {key: stream.text for key, stream in seen.streams.items()} == {k: s.text for k, s in run.streams.items()}
     assert "private" not in repr(seen)
-    steps, _ = service.steps(BOB, run.id, "ensemble", 0)
+    steps, _ = service.history.steps(BOB, run.id, "ensemble", 0)
     assert steps[0].token == run.streams["ensemble"].steps[0].token
-    assert service.look(ALICE, run.id).is_own
+    assert service.history.look(ALICE, run.id).is_own
     for attempt in (
-        lambda: service.find(BOB, run.id),
-        lambda: service.vote(BOB, run.id, "tie"),
+        lambda: service.history.find(BOB, run.id),
+        lambda: service.history.vote(BOB, run.id, "tie"),
         lambda: service.rerun(BOB, run.id),
-        lambda: service.delete_run(BOB, run.id),
-        lambda: service.share(BOB, run.id, False),
-        lambda: service.look(BOB, first.id),
+        lambda: service.history.delete_run(BOB, run.id),
+        lambda: service.history.share(BOB, run.id, False),
+        lambda: service.history.look(BOB, first.id),
     ):
         with pytest.raises(NotFoundError):
             attempt()
@@ -42,21 +42,21 @@ def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
 def test_sharing_ends_when_the_owner_says_so(house: House, end: str) -> None:
     service = house.service()
     run = answer(service)
-    service.share(ALICE, run.id, True)
-    assert service.look(BOB, run.id).prompt == run.prompt
+    service.history.share(ALICE, run.id, True)
+    assert service.history.look(BOB, run.id).prompt == run.prompt
     if end == "unshare":
-        service.share(ALICE, run.id, False)
+        service.history.share(ALICE, run.id, False)
     else:
-        service.delete_run(ALICE, run.id)
+        service.history.delete_run(ALICE, run.id)
     with pytest.raises(NotFoundError):
-        service.look(BOB, run.id)
+        service.history.look(BOB, run.id)
 
 
 def test_a_run_that_goes_on_is_not_shared(house: House) -> None:
     service = house.service()
     run = begun(service.start(ALICE, "Go on", LONG))
     with pytest.raises(RequestError, match="over and saved"):
-        service.share(ALICE, run.id, True)
+        service.history.share(ALICE, run.id, True)
     service.stop(ALICE, run.id)
     ended(run)
 
@@ -64,14 +64,14 @@ def test_a_run_that_goes_on_is_not_shared(house: House) -> None:
 def test_where_sharing_is_off_nothing_is_shared_nor_read(house: House) -> None:
     service = house.service()
     run = answer(service)
-    service.share(ALICE, run.id, True)
+    service.history.share(ALICE, run.id, True)
     service.close()
     service = house.service(server={"sharing": False})
     with pytest.raises(NotFoundError):
-        service.look(BOB, run.id)
+        service.history.look(BOB, run.id)
     with pytest.raises(RequestError, match="off on this server"):
-        service.share(ALICE, run.id, True)
-    service.share(ALICE, run.id, False)
+        service.history.share(ALICE, run.id, True)
+    service.history.share(ALICE, run.id, False)
 
 
 @pytest.mark.parametrize(

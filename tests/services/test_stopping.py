@@ -10,7 +10,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors import threads
 from gac_app.storage import RunStatus
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, texts, until
+from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, texts, until
 
 
 def slow_models(delay_s: float = 0.005) -> list[FakeModel]:
@@ -38,7 +38,7 @@ def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
     stored = service._store.load_run(ALICE, run.id)
     assert stored.status == RunStatus.ABORTED
     assert {a.text for a in stored.answers} == set(texts(run).values())
-    service.delete_run(ALICE, run.id)  # until then the conversation may go on
+    service.history.delete_run(ALICE, run.id)  # until then the conversation may go on
     until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
 
 
@@ -60,7 +60,7 @@ def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
         assert stopped.status == RunStatus.ABORTED
     assert time.monotonic() - stopped_at < SOON_S
     hanging.released.set()
-    service.delete_all(ALICE)
+    service.history.delete_all(ALICE)
     until(lambda: hanging.num_held == 0, "for the slot to be freed")
 
 
@@ -104,11 +104,11 @@ def test_closing_the_service_aborts_its_runs(house: House) -> None:
     assert waiting.over.is_set()
     assert all(model.is_closed for model in models)
     later = house.service()
-    assert {line.prompt: line.status for line in later.history(ALICE)} == {
+    assert {line.prompt: line.status for line in listed(later, ALICE)} == {
         "running": RunStatus.ABORTED,
         "waiting": RunStatus.ABORTED,
     }
-    assert later.find(ALICE, running.id).streams["member:a"].text == running.streams["member:a"].text
+    assert later.history.find(ALICE, running.id).streams["member:a"].text == running.streams["member:a"].text
 
 
 def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
 
     assert time.monotonic() - started < 12, "one deadline for all runs, not one each"
     assert not any(run.over.is_set() for run in runs)
-    assert {line.status for line in house.service().history(ALICE)} == {RunStatus.INTERRUPTED}
+    assert {line.status for line in listed(house.service(), ALICE)} == {RunStatus.INTERRUPTED}
 
 
 def test_two_visitors_at_once_stop_only_their_own(house: House) -> None:

@@ -14,7 +14,7 @@ from gac_app.errors import NotFoundError, StorageError
 from gac_app.services.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.fakes import FakeModel, Fault
-from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, texts
+from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts
 
 
 class BrokenStore(Store):
@@ -58,8 +58,8 @@ def test_without_a_database_a_run_is_answered_unsaved(
     assert texts(run) == texts(answer(house.service(), "a very private prompt"))
     assert f"run {run.id} was not saved: the database went away" in caplog.text
     assert "very private" not in caplog.text
-    assert service.find(ALICE, run.id) is run
-    assert service.steps(ALICE, run.id, "ensemble", 2)[0][2] == run.streams["ensemble"].steps[2]
+    assert service.history.find(ALICE, run.id) is run
+    assert service.history.steps(ALICE, run.id, "ensemble", 2)[0][2] == run.streams["ensemble"].steps[2]
 
 
 def test_without_its_database_a_conversation_goes_on(house: House, broken: BrokenStore) -> None:
@@ -73,7 +73,7 @@ def test_without_its_database_a_conversation_goes_on(house: House, broken: Broke
         first.streams["member:b"].text,
         "Second?",
     ]
-    assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, second.id]
+    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [first.id, second.id]
 
 
 def test_a_vote_that_cannot_be_written_is_no_vote(house: House, broken: BrokenStore) -> None:
@@ -81,7 +81,7 @@ def test_a_vote_that_cannot_be_written_is_no_vote(house: House, broken: BrokenSt
     run = answer(service)
 
     with pytest.raises(StorageError, match="went away"):
-        service.vote(ALICE, run.id, "tie")
+        service.history.vote(ALICE, run.id, "tie")
 
     assert run.outcome is None
 
@@ -113,7 +113,7 @@ def test_once_the_database_is_back_runs_are_saved_again(house: House, broken: Br
     kept = answer(service)
 
     assert (lost.is_saved, kept.is_saved) == (False, True)
-    assert [line.run_id for line in service.history(ALICE)] == [kept.id]
+    assert [line.run_id for line in listed(service, ALICE)] == [kept.id]
 
 
 def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore) -> None:
@@ -122,8 +122,8 @@ def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore)
 
     broken.is_broken = False
     with pytest.raises(NotFoundError):
-        service.find(ALICE, runs[0].id)
-    assert service.find(ALICE, runs[-1].id) is runs[-1]
+        service.history.find(ALICE, runs[0].id)
+    assert service.history.find(ALICE, runs[-1].id) is runs[-1]
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any) ->
     assert run.status == RunStatus.FINISHED
     models[1].released.set()
     first.close()
-    found = house.service().find(ALICE, run.id)
+    found = house.service().history.find(ALICE, run.id)
     dropped = [step.dropped for step in found.streams["ensemble"].steps]
     num_whole = dropped.count(())  # reads that are shared or drafted move it by a step or two
     assert num_whole < 10, num_whole
@@ -177,7 +177,7 @@ def test_where_all_members_fail_the_row_says_failed(house: House) -> None:
     run = answer(service, on_member_failure="drop")
 
     assert run.status == RunStatus.FAILED
-    assert service.history(ALICE)[0].status == RunStatus.FAILED
+    assert listed(service, ALICE)[0].status == RunStatus.FAILED
     for stream in run.streams.values():
         assert (stream.steps, stream.text) == ([], "")
         assert stream.finished is not None

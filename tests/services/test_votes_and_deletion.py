@@ -11,7 +11,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
-from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended, until
+from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended, listed, until
 
 
 def slow_models() -> list[FakeModel]:
@@ -25,26 +25,26 @@ def test_a_vote_is_kept_with_the_run(house: House, outcome: str) -> None:
     run = answer(service)
     assert outcome in run.outcomes
 
-    service.vote(ALICE, run.id, outcome)
+    service.history.vote(ALICE, run.id, outcome)
 
     assert run.outcome == outcome
-    assert [line.outcome for line in service.history(ALICE)] == [outcome]
+    assert [line.outcome for line in listed(service, ALICE)] == [outcome]
     service.close()
-    assert house.service().find(ALICE, run.id).outcome == outcome
+    assert house.service().history.find(ALICE, run.id).outcome == outcome
 
 
 def test_a_later_vote_replaces_the_first_and_may_be_taken_back(house: House) -> None:
     service = house.service()
     run = answer(service)
-    service.vote(ALICE, run.id, "tie")
-    service.vote(ALICE, run.id, "member:a")
-    assert [line.outcome for line in service.history(ALICE)] == ["member:a"]
+    service.history.vote(ALICE, run.id, "tie")
+    service.history.vote(ALICE, run.id, "member:a")
+    assert [line.outcome for line in listed(service, ALICE)] == ["member:a"]
 
-    service.undo_vote(ALICE, run.id)
-    service.undo_vote(ALICE, run.id)
+    service.history.undo_vote(ALICE, run.id)
+    service.history.undo_vote(ALICE, run.id)
 
     assert run.outcome is None
-    assert [line.outcome for line in service.history(ALICE)] == [None]
+    assert [line.outcome for line in listed(service, ALICE)] == [None]
 
 
 def test_a_stored_run_may_be_judged_after_a_restart(house: House) -> None:
@@ -53,11 +53,11 @@ def test_a_stored_run_may_be_judged_after_a_restart(house: House) -> None:
     first.close()
     service = house.service()
 
-    service.vote(ALICE, run.id, "all-bad")
-    assert service.find(ALICE, run.id).outcome == "all-bad"
+    service.history.vote(ALICE, run.id, "all-bad")
+    assert service.history.find(ALICE, run.id).outcome == "all-bad"
 
-    service.undo_vote(ALICE, run.id)
-    assert service.find(ALICE, run.id).outcome is None
+    service.history.undo_vote(ALICE, run.id)
+    assert service.history.find(ALICE, run.id).outcome is None
 
 
 @pytest.mark.slow
@@ -67,39 +67,39 @@ def test_a_bad_outcome_is_refused_and_stops_nothing(house: House, outcome: Any) 
     run = begun(service.start(ALICE, "Go on", LONG))
 
     with pytest.raises(RequestError, match="expected one of ensemble, member:a, member:b, tie, all-bad") as caught:
-        service.vote(ALICE, run.id, outcome)
+        service.history.vote(ALICE, run.id, outcome)
 
     assert caught.value.field == "outcome"
     num_steps = len(run.streams["ensemble"].steps)
     until(lambda: len(run.streams["ensemble"].steps) > num_steps, "for the run to go on")
-    until(lambda: service.history(ALICE), "for the run's row")
-    assert (run.outcome, service.history(ALICE)[0].outcome) == (None, None)
+    until(lambda: listed(service, ALICE), "for the run's row")
+    assert (run.outcome, listed(service, ALICE)[0].outcome) == (None, None)
 
 
 def test_an_early_vote_counts_and_the_answers_go_on(house: House) -> None:
     service = house.service(slow_models())
     run = begun(service.start(ALICE, "Go on", LONG))
 
-    service.vote(ALICE, run.id, "member:b")
+    service.history.vote(ALICE, run.id, "member:b")
 
     num_steps = len(run.streams["ensemble"].steps)
     until(lambda: len(run.streams["ensemble"].steps) > num_steps, "for the run to go on")
     service.stop(ALICE, run.id)
     ended(run)
-    assert [line.outcome for line in service.history(ALICE)] == ["member:b"]
+    assert [line.outcome for line in listed(service, ALICE)] == ["member:b"]
 
 
 def test_a_deleted_run_is_gone_from_memory_and_database(house: House) -> None:
     service = house.service()
     run, other = answer(service, "a very private prompt"), answer(service, "the other")
 
-    service.delete_run(ALICE, run.id)
+    service.history.delete_run(ALICE, run.id)
 
-    for attempt in (service.find, service.delete_run):
+    for attempt in (service.history.find, service.history.delete_run):
         with pytest.raises(NotFoundError):
             attempt(ALICE, run.id)
-    assert [line.run_id for line in service.history(ALICE)] == [other.id]
-    assert service.find(ALICE, other.id) is other
+    assert [line.run_id for line in listed(service, ALICE)] == [other.id]
+    assert service.history.find(ALICE, other.id) is other
     service.close()
     assert b"very private" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
 
@@ -109,13 +109,13 @@ def test_deleting_a_running_run_leaves_nothing(house: House) -> None:
     service = house.service(models)
     run = begun(service.start(ALICE, "a very private prompt", LONG))
 
-    service.delete_run(ALICE, run.id)
+    service.history.delete_run(ALICE, run.id)
 
     assert run.over.is_set()
     until(lambda: [model.num_held for model in models] == [0, 0], "for the sequences to be freed")
-    assert service.history(ALICE) == []
+    assert listed(service, ALICE) == []
     service.close()
-    assert house.service().history(ALICE) == []
+    assert listed(house.service(), ALICE) == []
     assert b"very private" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
 
 
@@ -126,12 +126,12 @@ def test_deleting_a_run_that_waits_takes_it_out_of_the_queue(house: House) -> No
     assert model.is_hanging.wait(WAIT_S)
     waiting, last = (service.start(ALICE, text, SHORT) for text in ("deleted", "kept"))
 
-    service.delete_run(ALICE, waiting.id)
+    service.history.delete_run(ALICE, waiting.id)
 
     assert (waiting.over.is_set(), last.queue_place) == (True, 1)
     model.released.set()
     assert {ended(run).status for run in (running, last)} == {RunStatus.FINISHED}
-    assert [line.prompt for line in service.history(ALICE)] == ["kept"]
+    assert [line.prompt for line in listed(service, ALICE)] == ["kept"]
 
 
 def test_deleting_everything_stops_and_forgets_what_runs_too(house: House) -> None:
@@ -139,16 +139,16 @@ def test_deleting_everything_stops_and_forgets_what_runs_too(house: House) -> No
     old = answer(service, "old")
     running = begun(service.start(ALICE, "running", LONG))
 
-    service.delete_all(ALICE)
+    service.history.delete_all(ALICE)
 
-    assert service.history(ALICE) == []
+    assert listed(service, ALICE) == []
     for run in (old, running):
         assert run.over.is_set()
         with pytest.raises(NotFoundError):
-            service.find(ALICE, run.id)
+            service.history.find(ALICE, run.id)
     assert running.streams["ensemble"].finished is not None
     assert running.streams["ensemble"].finished.reason is FinishReason.ABORT
-    service.delete_all(ALICE)  # nothing is left, and that is no error
+    service.history.delete_all(ALICE)  # nothing is left, and that is no error
 
 
 def test_a_conversation_outlives_a_deleted_run(house: House) -> None:
@@ -156,12 +156,12 @@ def test_a_conversation_outlives_a_deleted_run(house: House) -> None:
     first = answer(service, "First?")
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
 
-    service.delete_run(ALICE, second.id)
+    service.history.delete_run(ALICE, second.id)
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
 
     asked = [message.content for message in third.streams["ensemble"].messages if message.role == "user"]
     assert asked == ["First?", "Third?"]
-    assert [run.id for run in service.conversation(ALICE, first.conversation_id)] == [first.id, third.id]
+    assert [run.id for run in service.history.conversation(ALICE, first.conversation_id)] == [first.id, third.id]
 
 
 def test_a_deleted_turn_is_gone_from_all_that_goes_on_from_it(house: House) -> None:
@@ -172,13 +172,13 @@ def test_a_deleted_turn_is_gone_from_all_that_goes_on_from_it(house: House) -> N
     said = {key: stream.text for key, stream in first.streams.items()}
     assert first.prompt in str(third.streams["ensemble"].messages)
 
-    service.delete_run(ALICE, first.id)
+    service.history.delete_run(ALICE, first.id)
 
     fourth = ended(service.start(ALICE, "Fourth?", SHORT, first.conversation_id))
     exported = str(list(house.store().export()))
     service.close()
     service = house.service()
-    runs = [second, third, fourth, *(service.find(ALICE, run.id) for run in (second, third, fourth))]
+    runs = [second, third, fourth, *(service.history.find(ALICE, run.id) for run in (second, third, fourth))]
     for key, text in said.items():
         for run in runs:
             asked = [message.content for message in run.streams[key].messages]
@@ -197,7 +197,7 @@ def test_a_later_turn_is_stopped_and_its_reads_forgotten(house: House) -> None:
     first = answer(service, "a very private prompt")
     second = begun(service.start(ALICE, "Second?", LONG, first.conversation_id))
 
-    service.delete_run(ALICE, first.id)
+    service.history.delete_run(ALICE, first.id)
 
     assert second.over.is_set()
     assert ended(second).status == RunStatus.ABORTED
@@ -225,7 +225,7 @@ def test_a_turn_that_waits_for_a_deletion_begins_afresh(house: House) -> None:
 
     threads: list[threading.Thread] = []
     service._store.delete_run = delete_slowly  # type: ignore[method-assign]
-    service.delete_run(ALICE, first.id)
+    service.history.delete_run(ALICE, first.id)
     threads[0].join(WAIT_S)
 
     asked = [m.content for m in ended(started[0]).streams["ensemble"].messages if m.role == "user"]
@@ -237,10 +237,10 @@ def test_a_run_that_was_never_stored_is_deleted_all_the_same(house: House) -> No
     run = answer(service)
     service._store.delete_run(ALICE, run.id).result()  # as if it had been lost
 
-    service.delete_run(ALICE, run.id)
+    service.history.delete_run(ALICE, run.id)
 
     with pytest.raises(NotFoundError):
-        service.find(ALICE, run.id)
+        service.history.find(ALICE, run.id)
 
 
 def test_a_branch_of_a_deleted_run_stays_a_run_of_its_own(house: House) -> None:
@@ -250,7 +250,7 @@ def test_a_branch_of_a_deleted_run_stays_a_run_of_its_own(house: House) -> None:
     step = next(step for step in second.streams["ensemble"].steps[1:] if len(step.top) > 1)
     branch = ended(service.branch(ALICE, second.id, step.position, step.top[1].token_id))
 
-    service.delete_run(ALICE, second.id)
+    service.history.delete_run(ALICE, second.id)
 
     third = ended(service.start(ALICE, "Third?", SHORT, first.conversation_id))
     asked = [m.content for m in third.streams["member:a"].messages]

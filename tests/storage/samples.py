@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from gac_app.decoding.trace.events import Candidate, FinishReason, MemberTrace, MemberUsage, StepTrace, TokenEvent
-from gac_app.storage import AnswerRecord, NewRun
+from gac_app.storage import AnswerRecord, ConversationSummary, HistoryFilter, NewRun, RunSummary, Store
 
 ALICE = "alice-0123456789abcdef"
 BOB = "bob-0123456789abcdef"
@@ -59,3 +59,13 @@ def answer(text: str = "Blue", system: str = "ensemble", **changes: Any) -> Answ
         "is_reproducible": True,
     }
     return AnswerRecord(**{**fields, **changes})
+
+
+def listed(store: Store, visitor_key: str = ALICE, search: str = "") -> list[RunSummary]:
+    """A visitor's runs in the history, newest first."""
+    return newest_first(store.list_conversations(visitor_key, HistoryFilter(search=search), limit=100_000))
+
+
+def newest_first(conversations: list[ConversationSummary]) -> list[RunSummary]:
+    runs = [run for conversation in conversations for run in conversation.runs]
+    return sorted(runs, key=lambda run: (run.created_at, run.position), reverse=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from gac_app.storage import RunStatus, Store
-from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.samples import ALICE, answer, listed, new_run
 
 KINDS = ("started", "answered", "finished", "voted")
 WRITE_FOR_EVER = """
 import sys
 from gac_app.storage import RunStatus, Store
-from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.samples import ALICE, answer, new_run, listed
 from tests.storage.test_battles import VOTE, new_battle
 
 store = Store(sys.argv[1])
@@ -62,7 +62,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
         for kind, ids in acknowledged_until_killed(url, random.uniform(0.05, 0.3)).items():
             seen[kind] |= ids
         store = Store(url)
-        runs = {summary.run_id: summary for summary in store.list_runs(ALICE, limit=100_000)}
+        runs = {summary.run_id: summary for summary in listed(store, ALICE)}
         assert seen["started"] <= runs.keys()
         assert all(runs[run_id].num_answers == 1 for run_id in seen["answered"])
         assert all(runs[run_id].status == RunStatus.FINISHED for run_id in seen["finished"])
@@ -102,5 +102,5 @@ def test_closing_writes_what_waits(url: str) -> None:
     store.close(timeout_s=30)
     assert all(future.exception() is None for future in futures)
     reopened = Store(url)
-    assert len(reopened.list_runs(ALICE, limit=100)) == 50
+    assert len(listed(reopened, ALICE)) == 50
     reopened.close()

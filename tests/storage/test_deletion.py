@@ -13,7 +13,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store, changes, schema
-from tests.storage.samples import ALICE, BOB, MEMBERS, answer, new_run, token_event
+from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")
 
@@ -132,9 +132,9 @@ def test_a_deleted_visitor_leaves_no_row_and_no_byte(store: Store, path: Path) -
     store.delete_visitor(ALICE).result()
     store.delete_visitor(ALICE).result()  # nothing left to delete
     assert [key for key in keys if occurrences(path, key)] == []
-    assert store.list_runs(ALICE) == []
+    assert listed(store, ALICE) == []
     assert counts(path) == [1, 5, 5, 15, 15, 5]
-    assert len(store.list_runs(BOB)) == 5
+    assert len(listed(store, BOB)) == 5
 
 
 def test_branches_and_conversations_outlive_a_deleted_run(store: Store) -> None:
@@ -167,7 +167,7 @@ def test_a_deletion_says_so_while_a_reader_keeps_the_log(url: str, path: Path) -
     reader.execute("SELECT count(*) FROM run").fetchall()
     with pytest.raises(StorageError, match="still holds it"):
         store.delete_run(ALICE, run.run_id).result()
-    assert store.list_runs(ALICE) == []
+    assert listed(store, ALICE) == []
     reader.close()
     store.delete_visitor(ALICE).result()
     assert occurrences(path, key) == 0
@@ -202,5 +202,5 @@ def test_without_a_write_ahead_log_nothing_is_left_either(
     assert not path.with_name("gac.db-wal").exists()
     store.delete_run(ALICE, doomed.run_id).result()
     assert occurrences(path, key) == 0
-    assert [run.prompt for run in store.list_runs(ALICE)] == ["kept"]
+    assert [run.prompt for run in listed(store, ALICE)] == ["kept"]
     store.close()

@@ -21,7 +21,7 @@ from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, engine, queries, schema, upgrade
 from gac_app.storage.engine import create_file, open_engine, writing
 from gac_app.storage.tables import Base
-from tests.storage.samples import ALICE, answer, new_run, token_event
+from tests.storage.samples import ALICE, answer, listed, new_run, token_event
 
 DIE_HALFWAY = """
 import os, signal, sys
@@ -154,7 +154,7 @@ def test_old_turns_are_found_and_deleted_ones_gone(url: str, path: Path) -> None
 
     turns = {run.run_id: [turn.run_id for turn in run.turns] for run in store.conversation_runs(ALICE, "t")}
     assert turns == {"t2": [], "t3": ["t2"], "t4": ["t2"], "t5": ["t2"]}
-    assert {run.run_id: run.status for run in store.list_runs(ALICE)}["t6"] == "damaged"
+    assert {run.run_id: run.status for run in listed(store, ALICE)}["t6"] == "damaged"
     data = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert [word for word in (b"xyzzy", b"two?", b"Two.", b"Because.", b"Why?") if word in data] == []
     store.close()

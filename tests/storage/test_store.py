@@ -8,7 +8,7 @@ import pytest
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.storage import AnswerRecord, RunStatus, Store
-from tests.storage.samples import ALICE, BOB, answer, new_id, new_run, token_event
+from tests.storage.samples import ALICE, BOB, answer, listed, new_id, new_run, token_event
 
 
 def test_a_run_comes_back_whole(store: Store) -> None:
@@ -88,22 +88,21 @@ def test_a_conversation_is_ordered_and_branches_have_parents(store: Store) -> No
     assert [(run.prompt, run.position) for run in stored] == [("one", 0), ("two", 1), ("three", 2)]
     assert (stored[2].parent_run_id, stored[2].branch_position) == (first.run_id, 4)
     assert [run.swap for run in stored] == [None, None, (b"a", b"\xff")]
-    assert {summary.swap for summary in store.list_runs(ALICE)} == {None, (b"a", b"\xff")}
-    branches = {summary.prompt: summary.branch_position for summary in store.list_runs(ALICE)}
+    assert {summary.swap for summary in listed(store, ALICE)} == {None, (b"a", b"\xff")}
+    branches = {summary.prompt: summary.branch_position for summary in listed(store, ALICE)}
     assert branches == {"one": None, "two": None, "three": 4}
 
 
-def test_a_list_is_newest_first_counted_and_paged(store: Store) -> None:
-    runs = [new_run(f"prompt {number}") for number in range(5)]
-    for run in runs:
+def test_a_list_is_newest_first_and_counted(store: Store) -> None:
+    started = [new_run(f"prompt {number}") for number in range(5)]
+    for run in started:
         store.start_run(run).result()
-    store.save_answer(runs[4].run_id, answer())
-    store.save_answer(runs[4].run_id, answer(system="Smol", num_tokens=99)).result()
-    listed = store.list_runs(ALICE)
-    assert [summary.prompt for summary in listed] == [f"prompt {number}" for number in (4, 3, 2, 1, 0)]
-    assert (listed[0].num_answers, listed[0].num_tokens, listed[0].num_ensembled) == (2, 2, 1)
-    assert (listed[1].num_answers, listed[1].num_tokens, listed[1].num_ensembled) == (0, 0, 0)
-    assert store.list_runs(ALICE, limit=2, offset=2) == listed[2:4]
+    store.save_answer(started[4].run_id, answer())
+    store.save_answer(started[4].run_id, answer(system="Smol", num_tokens=99)).result()
+    runs = listed(store, ALICE)
+    assert [summary.prompt for summary in runs] == [f"prompt {number}" for number in (4, 3, 2, 1, 0)]
+    assert (runs[0].num_answers, runs[0].num_tokens, runs[0].num_ensembled) == (2, 2, 1)
+    assert (runs[1].num_answers, runs[1].num_tokens, runs[1].num_ensembled) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,7 @@ def test_a_list_is_newest_first_counted_and_paged(store: Store) -> None:
 def test_a_search_is_literal(store: Store, search: str, found: list[str]) -> None:
     for prompt in ("100% sure", "snake_case", "back\\slash", "100 percent"):
         store.start_run(new_run(prompt)).result()
-    assert [summary.prompt for summary in store.list_runs(ALICE, search)] == found
+    assert [summary.prompt for summary in listed(store, ALICE, search)] == found
 
 
 def test_one_vote_a_run_replaced_and_undone(store: Store) -> None:
@@ -121,7 +120,7 @@ def test_one_vote_a_run_replaced_and_undone(store: Store) -> None:
     store.start_run(run)
     for outcome in ("ensemble", "tie"):
         store.vote(ALICE, run.run_id, outcome).result()
-        assert store.list_runs(ALICE)[0].outcome == outcome
+        assert listed(store, ALICE)[0].outcome == outcome
     store.undo_vote(ALICE, run.run_id).result()
     store.undo_vote(ALICE, run.run_id).result()
     assert store.load_run(ALICE, run.run_id).outcome is None
@@ -150,7 +149,7 @@ def test_another_s_run_looks_like_one_that_never_was(store: Store) -> None:
         return messages
 
     assert refusals(BOB, run.run_id) == refusals(ALICE, new_id())
-    assert store.list_runs(BOB) == []
+    assert listed(store, BOB) == []
     with pytest.raises(NotFoundError):
         store.conversation_runs(BOB, run.conversation_id)
     assert store.load_run(ALICE, run.run_id).outcome is None
@@ -168,7 +167,7 @@ def test_nobody_writes_into_anothers_conversation(store: Store) -> None:
         with pytest.raises(NotFoundError):
             store.start_run(intruder).result()
     assert len(store.conversation_runs(ALICE, run.conversation_id)) == 1
-    assert store.list_runs(BOB) == []
+    assert listed(store, BOB) == []
 
 
 def test_keys_are_never_stored(store: Store, path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gac_app.storage import Store, clean_text
 from gac_app.storage.text import clean_json
-from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.samples import ALICE, answer, listed, new_run
 
 # Surrogates included, and what SQL, LIKE and JSON give a meaning to.
 ANY_TEXT = st.text(st.characters() | st.sampled_from("\0'\"\\%_;-\ufffe\ud800"), max_size=40) | st.sampled_from(
@@ -61,5 +61,5 @@ def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str
 def test_any_text_is_found_by_itself(shared_store: Store, prompt: str) -> None:
     run = new_run(prompt, visitor_key=f"finder-{ALICE}")
     shared_store.start_run(run).result()
-    found = shared_store.list_runs(run.visitor_key, search=prompt, limit=1000)
+    found = listed(shared_store, run.visitor_key, search=prompt)
     assert run.run_id in {summary.run_id for summary in found}

@@ -17,14 +17,14 @@ import pytest
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from tests.fakes import SOON_S, WAIT_S
-from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.samples import ALICE, answer, listed, new_run
 
 FILL_THE_DISK = """
 import resource, sys
 from pathlib import Path
 from gac_app.errors import StorageError
 from gac_app.storage import Store
-from tests.storage.samples import ALICE, answer, new_run
+from tests.storage.samples import ALICE, answer, new_run, listed
 
 store = Store("sqlite:///" + sys.argv[1], retry_s=0.3)
 before, after = new_run("before"), new_run("after")
@@ -36,11 +36,11 @@ for attempt in (lambda: store.start_run(new_run("lost")).result(), store.check):
         attempt()
     except StorageError as error:
         print(error)
-print([run.prompt for run in store.list_runs(ALICE)], store.num_errors)
+print([run.prompt for run in listed(store, ALICE)], store.num_errors)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 store.check()
 store.start_run(after).result()
-print([run.prompt for run in store.list_runs(ALICE)], store.num_errors)
+print([run.prompt for run in listed(store, ALICE)], store.num_errors)
 """
 
 
@@ -65,12 +65,12 @@ def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Pat
     with locked(path) as unlock:
         started = time.monotonic()
         future = store.start_run(new_run())
-        assert store.list_runs(ALICE) == []  # readers do not wait for the writer
+        assert listed(store, ALICE) == []  # readers do not wait for the writer
         assert not store.flush(timeout_s=0.3)
         assert time.monotonic() - started < SOON_S
         unlock()
         assert future.result(WAIT_S) is None
-    assert len(store.list_runs(ALICE)) == 1
+    assert len(listed(store, ALICE)) == 1
     assert store.num_errors == 0
 
 
@@ -89,7 +89,7 @@ def test_a_write_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> 
     assert store.num_errors == 2
     store.start_run(new_run()).result()
     store.check()
-    assert len(store.list_runs(ALICE)) == 1
+    assert len(listed(store, ALICE)) == 1
     store.close()
 
 

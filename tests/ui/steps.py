@@ -25,7 +25,7 @@ def step(
     spellings: dict[str, tuple[bytes, ...]] | None = None,
     *,
     members: tuple[MemberTrace, ...] | None = None,
-    is_open: bool = False,
+    is_partial: bool = False,
     prob: float = 0.5,
     top: Top | None = None,
 ) -> StepTrace:
@@ -41,5 +41,5 @@ def step(
         winner="Small",
         members=members,
         spellings=spellings or {},
-        is_open=is_open,
+        is_partial=is_partial,
     )

@@ -61,6 +61,6 @@ def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> No
 
 
 def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
-    lines = RunLines(service.find(KEY, RUN)).value(is_last=True).splitlines()
+    lines = RunLines(service.history.find(KEY, RUN)).value(is_last=True).splitlines()
     assert len([line for line in lines if line.startswith("[")]) == 3 * NUM_STEPS
     assert lines[2] == '[0,"word 0 ",1,0,0.75,0.375]'

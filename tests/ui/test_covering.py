@@ -6,8 +6,8 @@ from tests.ui.steps import member, step
 # Large writes 日本 as one token, Small spells it in three pieces.
 NIHON = [
     step(0, b"a"),
-    step(1, b"\xe6\x97", {"Large": ()}, is_open=True),
-    step(2, b"\xa5", {"Large": ()}, is_open=True),
+    step(1, b"\xe6\x97", {"Large": ()}, is_partial=True),
+    step(2, b"\xa5", {"Large": ()}, is_partial=True),
     step(3, "本".encode(), {"Large": ("日本".encode(),)}),
 ]
 
@@ -31,7 +31,7 @@ def test_a_member_that_was_not_asked_again_names_nothing() -> None:
 
 
 def test_a_later_token_says_nothing_about_an_earlier_one() -> None:
-    steps = [step(0, b"x", {"Large": ()}, is_open=True), step(1, b"y", {"Large": (b"y",)})]
+    steps = [step(0, b"x", {"Large": ()}, is_partial=True), step(1, b"y", {"Large": (b"y",)})]
     assert describe_covers(steps, 0)["Large"]["until"] is None
 
 

@@ -33,9 +33,9 @@ def test_end_is_a_candidate_like_any_other() -> None:
 
 
 def test_a_token_outside_the_top_has_its_row_everywhere() -> None:
-    favourites: Top = {b"a": 0.3, b"b": 0.2}
-    members = (member("Small", 0.01, favourites), member("Large", 0.25, favourites))
-    seen = describe_step([step(0, b"z", members=members, prob=0.13, top=favourites)], 0, SETTINGS)
+    likeliest: Top = {b"a": 0.3, b"b": 0.2}
+    members = (member("Small", 0.01, likeliest), member("Large", 0.25, likeliest))
+    seen = describe_step([step(0, b"z", members=members, prob=0.13, top=likeliest)], 0, SETTINGS)
     rows = {"all": seen["top"], "Small": seen["members"][0]["top"], "Large": seen["members"][1]["top"]}
     assert {name: [row["label"] for row in shown] for name, shown in rows.items()} == {
         "all": ["a", "b", "z"],
@@ -51,7 +51,7 @@ LARGE: Top = {b"    ": 0.6, b"x": 0.2, b"   ": 0.1, b"  ": 0.05}
 
 def test_what_begins_with_an_open_token_stands_under_it() -> None:
     members = (member("Small", 0.9, {b"  ": 0.9}), member("Large", 0.75, LARGE))
-    seen = describe_step([step(0, b"  ", members=members, is_open=True)], 0, SETTINGS)
+    seen = describe_step([step(0, b"  ", members=members, is_partial=True)], 0, SETTINGS)
     large = seen["members"][1]
     assert [(row["label"], row["is_longer"]) for row in large["top"]] == [
         ("␣␣", False), ("␣␣␣␣", True), ("␣␣␣", True), ("x", False),
@@ -62,23 +62,23 @@ def test_what_begins_with_an_open_token_stands_under_it() -> None:
 
 def test_a_partial_token_without_the_longer_ones_says_so() -> None:
     members = (member("Small", 0.9, {b"  ": 0.9}), member("Large", 0.05, LARGE))
-    seen = describe_step([step(0, b"  ", members=members, is_open=True)], 0, SETTINGS)
+    seen = describe_step([step(0, b"  ", members=members, is_partial=True)], 0, SETTINGS)
     assert not seen["members"][1]["includes_longer"]
 
 
-def test_nothing_is_longer_than_a_token_that_is_not_open() -> None:
+def test_nothing_is_longer_than_a_token_that_is_not_partial() -> None:
     members = (member("Small", 0.9, {b"  ": 0.9}), member("Large", 0.05, LARGE))
     seen = describe_step([step(0, b"  ", members=members)], 0, SETTINGS)
     assert not any(row["is_longer"] for shown in seen["members"] for row in shown["top"])
 
 
 @pytest.mark.parametrize(
-    ("weights", "is_open", "follow"),
+    ("weights", "is_partial", "follow"),
     [("average", True, "stretch"), ("average", False, None), ("posterior", False, "text"), ("posterior", True, "text")],
 )
-def test_what_moves_the_weights_is_told(weights: str, is_open: bool, follow: str | None) -> None:
+def test_what_moves_the_weights_is_told(weights: str, is_partial: bool, follow: str | None) -> None:
     steps = [
-        step(0, b"a", is_open=is_open),
+        step(0, b"a", is_partial=is_partial),
         step(1, b"b"),
         step(2, b"c", members=(member("Small", 1.0),)),
         step(3, b"d"),

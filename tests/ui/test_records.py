@@ -86,10 +86,10 @@ def test_a_members_own_steps_are_never_marked_as_gated() -> None:
     assert not any(token[2] & 1 for token in tokens)
 
 
-def test_open_tokens_are_flagged_and_the_settings_said_in_words() -> None:
+def test_partial_tokens_are_flagged_and_settings_in_words() -> None:
     run = run_view()
     run.streams["ensemble"].events += [
-        TokenEvent("a", replace(planted_step(0, "a"), is_open=True)),
+        TokenEvent("a", replace(planted_step(0, "a"), is_partial=True)),
         TokenEvent("b", planted_step(1, "b")),
     ]
     header, *lines = lines_of(RunLines(run).value())

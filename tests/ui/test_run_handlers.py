@@ -10,6 +10,7 @@ import gradio as gr
 
 from gac_app.services.runs import RunService
 from gac_app.ui.run_handlers import RunHandlers
+from tests.services.house import listed
 from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
 
 
@@ -63,7 +64,7 @@ def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService)
         assert len(updates) == 1
         assert message in notice_of(updates[0])["message"]
         assert updates[0][3] == gr.skip()
-    assert service.history(KEY) == []
+    assert listed(service, KEY) == []
 
 
 def test_without_a_key_nothing_starts(service: RunService) -> None:
@@ -96,7 +97,7 @@ def left(updates: Any, *, is_seen: Any = None) -> str:
 def test_a_run_that_nobody_follows_ends(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
     service = planted_service(tmp_path, ensemble)
-    run = service.find(KEY, left(RunHandlers(service).run(KEY, None, "hello", {})))
+    run = service.history.find(KEY, left(RunHandlers(service).run(KEY, None, "hello", {})))
     wait_until_over(service, run)
     assert run.status == "aborted"
     before = ensemble.num_steps
@@ -109,7 +110,7 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
     service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
     handlers = RunHandlers(service)
     run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=service)
-    run: Any = service.find(KEY, run_id)
+    run: Any = service.history.find(KEY, run_id)
     assert not run.wait(0.2)
 
     assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
@@ -133,7 +134,7 @@ def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None
         second = handlers.open(event(key=KEY, run=run_id))
         await anext(second)
         await first.aclose()  # type: ignore[attr-defined]
-        run: Any = service.find(KEY, run_id)
+        run: Any = service.history.find(KEY, run_id)
         assert not run.over.wait(0.1)
         await second.aclose()  # type: ignore[attr-defined]
         return run
@@ -214,7 +215,7 @@ def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService)
     assert marks == [(run_id_of(first), True), (run_id_of(second), False)]
     third = collect(handlers.run(KEY, earlier[2], "and now?", {}))[0]
     assert [turn["prompt"] for turn in json.loads(third[1])] == ["hello", "and then?"]
-    fed = service.find(KEY, run_id_of(third)).streams["ensemble"].messages
+    fed = service.history.find(KEY, run_id_of(third)).streams["ensemble"].messages
     assert [message.content for message in fed if message.role == "user"] == ["hello", "and then?", "and now?"]
     newest = opened(handlers, KEY, run_id_of(third))
     assert [turn["is_shown"] for turn in json.loads(newest[1])] == [False, False]

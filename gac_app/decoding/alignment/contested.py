@@ -4,7 +4,7 @@
 says whole (three spaces and four, the first byte of a character and the character), their probabilities compete, though
 the members agree.
 
-`prefix`: a union token is *contested* where one member's tokens end behind it while another's go on. It takes the
+`prefix`: a union token is *contested* where one member's tokens end after it while another's go on. It takes the
 probability of everything that begins with it, so that such members add up; those that go on stay inside their token
 (`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
 probabilities sum to 1.
@@ -19,8 +19,7 @@ from collections.abc import Sequence as SequenceOf
 
 import torch
 
-from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.token_distribution import Cut, TokenDistribution
+from gac_app.decoding.distribution import Cut, MemberStep, TokenDistribution
 from gac_app.vocab.union import UnionVocabulary
 
 _MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
@@ -31,11 +30,13 @@ _ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not 
 _VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
 
 
-def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float], union: UnionVocabulary) -> list[range]:
+def contested_ranges(
+    member_steps: Mapping[str, MemberStep], weights: Mapping[str, float], union: UnionVocabulary
+) -> list[range]:
     """The ids of each contested token and of all tokens that begin with it; none of these ranges overlap."""
-    beginnings = _beginnings(expected.values(), union)
-    by_member = [e.row.cuts(beginnings) for e in expected.values()]
-    member_weights = [weights[name] for name in expected]
+    beginnings = _beginnings(member_steps.values(), union)
+    by_member = [e.distribution.cuts(beginnings) for e in member_steps.values()]
+    member_weights = [weights[name] for name in member_steps]
     found: list[range] = []
     for ids, *cuts in zip(beginnings, *by_member, strict=True):
         is_inside = found and ids.start in found[-1]  # what it begins with is contested already
@@ -44,41 +45,41 @@ def contested(expected: Mapping[str, Expectation], weights: Mapping[str, float],
     return found
 
 
-def look_ahead(expectation: Expectation, union: UnionVocabulary) -> None:
-    """Let a row know what `contested` will ask of it, as far as that is known before the others are there."""
-    expectation.row.cuts(_beginnings([expectation], union))
+def prepare(member_step: MemberStep, union: UnionVocabulary) -> None:
+    """Compute what `contested_ranges` will ask of a distribution, as far as one member's step tells."""
+    member_step.distribution.cuts(_beginnings([member_step], union))
 
 
-def _beginnings(expected: Iterable[Expectation], union: UnionVocabulary) -> list[range]:
+def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> list[range]:
     """What a token that may be contested begins: ids of it and of longer ones, in order."""
-    candidates = {token_id for e in expected for token_id in (*_wanted(e), *e.row.open_ids)}
+    candidates = {token_id for e in member_steps for token_id in (*_wanted(e), *e.distribution.partial_ids)}
     beginnings = (union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id}))
     return [ids for ids in beginnings if len(ids) > 1]
 
 
-def _wanted(expectation: Expectation) -> list[int]:
+def _wanted(member_step: MemberStep) -> list[int]:
     """A member's likeliest tokens, as far as they count."""
-    return [token_id for token_id, prob in expectation.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
+    return [token_id for token_id, prob in member_step.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
 
 
-def begun(row: TokenDistribution, ids: range) -> float:
+def begun(distribution: TokenDistribution, ids: range) -> float:
     """Probability of what begins with the first token of `ids`, which all begin with it."""
-    return row.begun_by_each([ids])[0]
+    return distribution.begun_by_each([ids])[0]
 
 
-def goes_on(row: TokenDistribution, ids: range) -> bool:
+def goes_on(distribution: TokenDistribution, ids: range) -> bool:
     """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
-    [(ends, begun_with_it)] = row.cuts([ids])
+    [(ends, begun_with_it)] = distribution.cuts([ids])
     return ends <= _MAY_END * begun_with_it
 
 
-def ends_there(row: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
-    """Whether a member's token surely ends behind this one, of which it gave `begun_with_it` to the beginning."""
-    return row.ends_at(token_id) >= _ENDS * begun_with_it
+def ends_there(distribution: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
+    """Whether a member's token surely ends with this one, of which it gave `begun_with_it` to the beginning."""
+    return distribution.ends_at(token_id) >= _ENDS * begun_with_it
 
 
 def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
-    """Given by member what ends behind a beginning, and what goes by there."""
+    """Given each member's cut: what ends with a beginning, and all that begins with it."""
     if all(ends >= _ENDS * begun_with_it for ends, begun_with_it in cuts):  # mostly
         return False
     voices = [weight * begun_with_it for (_, begun_with_it), weight in zip(cuts, weights, strict=True)]

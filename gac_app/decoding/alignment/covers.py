@@ -1,9 +1,9 @@
 """A member as a distribution over byte strings, whatever pieces its tokens cut them into.
 
 The bytes written so far may have been cut by another member's tokens. This member then has several *covers* of them:
-its own tokens up to a *boundary*, and one longer token that begins with what stands behind that boundary and goes on
+its own tokens up to a *boundary*, and one longer token that begins with what follows that boundary and goes on
 beyond the end. With the boundaries b_j, their weights w_j (the probability of having come to them, given the bytes),
-and r_j the bytes behind b_j, the next piece u after the bytes has
+and r_j the bytes after b_j, the next piece u after the bytes has
 
     q(u) = w_end p_end(u) + sum_j w_j p_j(r_j + u)
 
@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 
 NEGLIGIBLE = 1e-3  # share of the weight below which a cover is forgotten
 WORTH_READING = 0.02  # share of the weight from which a boundary is read
-_MAX_OPEN = 256  # longer tokens kept per boundary, likeliest first
+_MAX_PARTIAL = 256  # longer tokens kept per boundary, likeliest first
 
 
 @dataclass(slots=True, eq=False)
@@ -55,19 +55,19 @@ class Cover:
 
     Attributes:
         weight: probability of having come to the boundary, of all covers of the bytes so far.
-        row: the member's distribution there; None until it is read.
+        distribution: the member's distribution there; None until it is read.
     """
 
     boundary: Boundary
     weight: float = 1.0
-    row: TokenDistribution | None = None
+    distribution: TokenDistribution | None = None
 
     @property
-    def known_row(self) -> TokenDistribution:
+    def known_distribution(self) -> TokenDistribution:
         """The distribution; an error in this module's caller where it is not read yet."""
-        if self.row is None:
+        if self.distribution is None:
             raise RuntimeError("the distribution at this boundary is not read yet")
-        return self.row
+        return self.distribution
 
 
 class Covers:
@@ -97,7 +97,7 @@ class Covers:
     @property
     def unread(self) -> list[Boundary]:
         """The boundaries whose distributions are needed before anything else."""
-        return [cover.boundary for cover in self.live if cover.row is None]
+        return [cover.boundary for cover in self.live if cover.distribution is None]
 
     @property
     def last(self) -> Boundary:
@@ -114,25 +114,25 @@ class Covers:
         """Whether the member is known to be at the end of one of its tokens: the last boundary, and no other."""
         return len(self.live) == 1 and self.last.end == len(self.text)
 
-    def advance(self, piece: bytes, *, is_open: bool) -> Boundary | None:
+    def advance(self, piece: bytes, *, is_partial: bool) -> Boundary | None:
         """The answer goes on with `piece`; needs all boundaries read. Returns the boundary at its new end, if any.
 
         Args:
-            is_open: whether the member's tokens may go on beyond the piece. Else it is known that they end there, and
-                the covers that go on are forgotten.
+            is_partial: whether the member's tokens may go on beyond the piece. Else they end there, and the
+                covers that go on are forgotten.
         """
         self.text += piece
-        if not is_open and len(self.live) == 1 and self.last.end == len(self.text) - len(piece):
+        if not is_partial and len(self.live) == 1 and self.last.end == len(self.text) - len(piece):
             return self._settle(self._child(self.last))
         ended = [(cover, self._prob_to_end(cover)) for cover in self.live]
-        going_on = [] if not is_open else [(cover, self._prob_beyond(cover)) for cover in self.live]
+        going_on = [] if not is_partial else [(cover, self._prob_beyond(cover)) for cover in self.live]
         ended_weight = sum(prob for _, prob in ended)
         total = ended_weight + sum(prob for _, prob in going_on)
         if total <= 0:
             # None of its tokens fits: it is taken there by its own spelling of the bytes.
             return self._settle(self._child(self.likeliest))
         before = max(ended, key=lambda pair: pair[1])[0].boundary
-        if not is_open:
+        if not is_partial:
             return self._settle(self._child(before))
         self.live = [replace(c, weight=c.weight / total) for c, prob in going_on if prob > NEGLIGIBLE * total]
         if ended_weight < WORTH_READING * total and self.live:
@@ -169,30 +169,30 @@ class Covers:
 
     def spelling(self, piece: bytes) -> tuple[Boundary, tuple[int, ...], bytes]:
         """How the member would be taken on by `piece`: from which boundary, by which ids, and what is then left over of
-        `piece` because it is no whole character. Without a piece: nothing behind the last boundary.
+        `piece` because it is no whole character. Without a piece: nothing after the last boundary.
         """
         if not piece:
             return self.last, (), b""
         base = self.likeliest
-        text = self._behind(base) + piece
+        text = self._rest(base) + piece
         whole = whole_characters(text)
         return base, self._mapping.spell(whole), text[len(whole) :]
 
     def fits(self, missed: bytes, max_ids: int) -> bool:
-        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` behind the prompt."""
+        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` after the prompt."""
         if not missed:
             return self.last.num_ids <= max_ids
-        text, room = self._behind(self.likeliest) + missed, max_ids - self.likeliest.num_ids
+        text, room = self._rest(self.likeliest) + missed, max_ids - self.likeliest.num_ids
         if len(text) <= room:
             return True  # at most an id a byte
         whole = whole_characters(text)
         return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
-    def learn(self, rows: SequenceOf[TokenDistribution]) -> None:
+    def learn(self, distributions: SequenceOf[TokenDistribution]) -> None:
         """Take the distributions of the unread boundaries."""
-        unread = [cover for cover in self.live if cover.row is None]
-        for cover, row in zip(unread, rows, strict=True):
-            cover.row = row
+        unread = [cover for cover in self.live if cover.distribution is None]
+        for cover, distribution in zip(unread, distributions, strict=True):
+            cover.distribution = distribution
         if self._has_leapt:
             self._has_leapt = False
             self._weigh(*self.live)
@@ -206,25 +206,25 @@ class Covers:
         else:
             before.weight, last.weight = 1 / (ended + beyond), ended / (ended + beyond)
 
-    def row(self) -> TokenDistribution:
+    def distribution(self) -> TokenDistribution:
         """The distribution of the next piece. Needs all boundaries read."""
         last = self.live[-1]
         if self.is_settled:
-            return last.known_row
+            return last.known_distribution
         is_at_end = last.boundary.end == len(self.text)
         left_over: dict[int, float] = {}
-        open_ids: dict[int, float] = {}
+        partial_ids: dict[int, float] = {}
         for cover in self.live[:-1] if is_at_end else self.live:
-            self._add_longer(cover, left_over, open_ids)
+            self._add_longer(cover, left_over, partial_ids)
         total = sum(left_over.values(), last.weight if is_at_end else 0.0)
         if is_at_end:
-            row_U = last.known_row.probs_U * (last.weight / total)
+            probs_U = last.known_distribution.probs_U * (last.weight / total)
         else:
-            row_U = torch.zeros(len(self._union), device=last.known_row.device)
+            probs_U = torch.zeros(len(self._union), device=last.known_distribution.device)
         if left_over:
-            ids = torch.tensor(list(left_over), device=row_U.device)
-            row_U[ids] += torch.tensor([prob / total for prob in left_over.values()], device=row_U.device)
-        return TokenDistribution(row_U, {token_id: prob / total for token_id, prob in open_ids.items()})
+            ids = torch.tensor(list(left_over), device=probs_U.device)
+            probs_U[ids] += torch.tensor([prob / total for prob in left_over.values()], device=probs_U.device)
+        return TokenDistribution(probs_U, {token_id: prob / total for token_id, prob in partial_ids.items()})
 
     @property
     def _heaviest(self) -> Cover:
@@ -234,19 +234,19 @@ class Covers:
 
     def _prob_to_end(self, cover: Cover) -> float:
         """Weight of the one that ends with the text."""
-        token_id = self._union.ids.get(self._behind(cover.boundary))
-        return 0.0 if token_id is None else cover.weight * cover.known_row.prob_of(token_id)
+        token_id = self._union.ids.get(self._rest(cover.boundary))
+        return 0.0 if token_id is None else cover.weight * cover.known_distribution.prob_of(token_id)
 
     def _prob_beyond(self, cover: Cover) -> float:
         """Weight of those whose last token goes on beyond the text."""
         longer = self._longer(cover.boundary)
-        return cover.weight * cover.known_row.begun_by_each([longer])[0] if longer else 0.0
+        return cover.weight * cover.known_distribution.begun_by_each([longer])[0] if longer else 0.0
 
-    def _add_longer(self, cover: Cover, left_over: dict[int, float], open_ids: dict[int, float]) -> None:
+    def _add_longer(self, cover: Cover, left_over: dict[int, float], partial_ids: dict[int, float]) -> None:
         """Add what the longer tokens leave over of themselves, by union token."""
         longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
-        probs = cover.known_row.within(longer)
-        top = probs.topk(min(_MAX_OPEN, len(probs)))
+        probs = cover.known_distribution.within(longer)
+        top = probs.topk(min(_MAX_PARTIAL, len(probs)))
         # What is left out counts as if it were spread like what is kept.
         scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
         for index, prob in zip(top.indices.tolist(), (top.values * scale).tolist(), strict=True):
@@ -256,21 +256,21 @@ class Covers:
             token_id = self._union.longest(rest)
             left_over[token_id] = left_over.get(token_id, 0.0) + prob
             if len(self._union.tokens[token_id]) < len(rest):
-                open_ids[token_id] = open_ids.get(token_id, 0.0) + prob
+                partial_ids[token_id] = partial_ids.get(token_id, 0.0) + prob
 
-    def _behind(self, boundary: Boundary) -> bytes:
+    def _rest(self, boundary: Boundary) -> bytes:
         return bytes(self.text[boundary.end :])
 
     def _longer(self, boundary: Boundary) -> range:
-        """Ids of the tokens that begin with the bytes behind `boundary` and are longer."""
-        behind = self._behind(boundary)
-        ids = self._union.extensions(behind)
-        return ids[1:] if ids and self._union.tokens[ids.start] == behind else ids
+        """Ids of the tokens that begin with the bytes after `boundary` and are longer."""
+        rest = self._rest(boundary)
+        ids = self._union.extensions(rest)
+        return ids[1:] if ids and self._union.tokens[ids.start] == rest else ids
 
     def _child(self, boundary: Boundary) -> Boundary:
-        behind = self._behind(boundary)
-        token_id = self._union.ids.get(behind)
-        ids = self._mapping.spell(behind) if token_id is None else self._mapping.feed(token_id)
+        rest = self._rest(boundary)
+        token_id = self._union.ids.get(rest)
+        ids = self._mapping.spell(rest) if token_id is None else self._mapping.feed(token_id)
         return Boundary(boundary, ids, len(self.text))
 
     def _settle(self, boundary: Boundary) -> Boundary:

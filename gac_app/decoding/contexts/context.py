@@ -10,14 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gac_app.decoding.distribution.expectation import Expectation, ReadExpectation
-from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
+from gac_app.decoding.distribution import Draft, LazyStep, MayDraft, MemberStep, ReadResult
 from gac_app.decoding.member import Member
-from gac_app.decoding.trace.events import MemberUsage
+from gac_app.decoding.trace import MemberUsage
 from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
 
-Look = Callable[[dict[str, Expectation]], None]
+Look = Callable[[dict[str, MemberStep]], None]
 
 _POLL_S = 0.1  # how often a wait checks whether the session was stopped
 
@@ -56,7 +55,7 @@ class MemberContext:
         self._sequence = sequence or member.open(prompt_ids)
         self._num_held = len(self._sequence.ids)  # of its ids; draft ids may follow, which were not fed
         self._fed: list[int] = []  # not in the sequence yet
-        self._ahead: Future[Reading] | None = None  # the pass that reads ahead
+        self._ahead: Future[ReadResult] | None = None  # the pass that reads ahead
         self._num_ahead = 0  # ids that it reads
         self._num_asked = 0  # ids that the last pass asked for reads
         self._may_draft = MayDraft()  # for the last pass asked for
@@ -91,7 +90,7 @@ class MemberContext:
     def usage(self) -> MemberUsage:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
-    def ask(self) -> Future[Reading] | None:
+    def ask(self) -> Future[ReadResult] | None:
         """Read whatever is uncomputed; None if there is nothing to read. A pass that reads ahead comes first."""
         if self._ahead:
             return self._ahead
@@ -100,23 +99,23 @@ class MemberContext:
         self._num_held = len(self._sequence.ids)
         return self._read()
 
-    def expect(self, reading: Reading | None) -> Expectation | None:
-        """The expectation from the reading that was asked for; None if more has to be asked."""
-        if reading is None:
+    def expect(self, result: ReadResult | None) -> MemberStep | None:
+        """The member's step from the read that was asked for; None if more has to be asked."""
+        if result is None:
             raise RuntimeError("this context always reads")
-        self._count(reading)
+        self._count(result)
         self._ahead = None
-        self._note_draft(reading)
+        self._note_draft(result)
         if self._fed:
             self._reject_draft()
             return None
-        return ReadExpectation(reading)
+        return LazyStep(result)
 
-    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
+    def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
         """Append a union token; returns the pieces by which the member spells it.
 
         Args:
-            is_open: some member's token goes on beyond it; this kind of context ignores that.
+            is_partial: some member's token goes on beyond it; this kind of context ignores that.
         """
         ids = self.member.mapping.feed(token_id)
         self._num_greedy -= 1
@@ -129,7 +128,7 @@ class MemberContext:
             self._may_draft.is_on = self._can_draft
         return self._pieces(ids)
 
-    def read_ahead(self) -> Future[Reading] | None:
+    def read_ahead(self) -> Future[ReadResult] | None:
         """Begin to read what is uncomputed, unless a pass is under way. Returns the pass that `ask` would find.
 
         A pass that failed stays, so that `ask` finds it.
@@ -141,7 +140,7 @@ class MemberContext:
         self._begin(self.ask())
         return self._ahead
 
-    def read_along(self) -> Future[Reading] | None:
+    def read_along(self) -> Future[ReadResult] | None:
         """As `read_ahead`, for a member that is not asked; it may read further."""
         return self.read_ahead()
 
@@ -162,13 +161,13 @@ class MemberContext:
                 break
             if self._ahead.exception():
                 break
-            reading = self._ahead.result()
-            self._count(reading)
-            self._ahead = reading.draft.reading if reading.draft else None
+            result = self._ahead.result()
+            self._count(result)
+            self._ahead = result.draft.future if result.draft else None
         self._ahead = None
         self.member.free(self._sequence)
 
-    def _read(self, num_logits: int = 1) -> Future[Reading]:
+    def _read(self, num_logits: int = 1) -> Future[ReadResult]:
         self._may_draft = MayDraft(self._can_draft)
         self._num_asked = self._sequence.num_uncomputed  # now: the pass may be over as soon as it is asked for
         return self.member.read(self._sequence, num_logits, self._may_draft)
@@ -178,10 +177,10 @@ class MemberContext:
         """Whether there is room after the current pass, and a step that needs the next one."""
         return self._num_greedy > 1 and self._num_held < self.member.context_length
 
-    def _note_draft(self, reading: Reading) -> None:
+    def _note_draft(self, result: ReadResult) -> None:
         """A pass is over: note the draft after it. A draft after a rejected draft is rejected, too."""
         was_rejected, self._is_rejected = self._is_rejected, False
-        self._draft = reading.draft
+        self._draft = result.draft
         if was_rejected and self._draft:
             self._reject_draft()
         elif was_rejected:
@@ -189,7 +188,7 @@ class MemberContext:
 
     def _accept(self, draft: Draft) -> None:
         """The draft is what the member was to read."""
-        self._ahead, self._num_ahead, self._may_draft = draft.reading, len(draft.ids), draft.may_draft
+        self._ahead, self._num_ahead, self._may_draft = draft.future, len(draft.ids), draft.may_draft
         self._num_held += len(draft.ids)
         self._draft = None
 
@@ -198,16 +197,16 @@ class MemberContext:
         if not self._draft or self._is_rejected:
             return
         self._draft.may_draft.is_on = False
-        if self._draft.reading.cancel():
+        if self._draft.future.cancel():
             self._drop_draft()
         else:
-            self._ahead, self._num_ahead, self._is_rejected = self._draft.reading, len(self._draft.ids), True
+            self._ahead, self._num_ahead, self._is_rejected = self._draft.future, len(self._draft.ids), True
 
     def _drop_draft(self) -> None:
         self._sequence.rewrite(self._num_held, [])
         self._draft, self._is_rejected = None, False
 
-    def _begin(self, ahead: Future[Reading] | None) -> None:
+    def _begin(self, ahead: Future[ReadResult] | None) -> None:
         if ahead and ahead is self._ahead:
             return  # an accepted draft
         self._ahead = ahead
@@ -215,11 +214,11 @@ class MemberContext:
         if not ahead:
             self.skip_step()
 
-    def _count(self, reading: Reading) -> None:
+    def _count(self, result: ReadResult) -> None:
         self._is_waited_for = True
-        self._num_forwards += reading.num_read > 0  # none if another sequence's reading was reused
-        self._num_tokens_read += reading.num_read
-        self._seconds += reading.seconds
+        self._num_forwards += result.num_read > 0  # none if another sequence's result was reused
+        self._num_tokens_read += result.num_read
+        self._seconds += result.seconds
 
     def _pieces(self, ids: tuple[int, ...]) -> tuple[bytes, ...]:
         return tuple(self.member.mapping.vocabulary.token_bytes[own] or b"" for own in ids)
@@ -233,7 +232,7 @@ class _Wait:
     stopped: threading.Event
     idle: SequenceOf[MemberContext]
 
-    def result(self, future: Future[Reading], name: str) -> Reading:
+    def result(self, future: Future[ReadResult], name: str) -> ReadResult:
         while not future.done():
             self._wait(future)
             if future.done():
@@ -246,7 +245,7 @@ class _Wait:
                 raise MemberError(name, "timeout", "gave no answer in time for this step")
         return future.result()
 
-    def _wait(self, future: Future[Reading]) -> None:
+    def _wait(self, future: Future[ReadResult]) -> None:
         """Wait a moment, or until the future is done; idle contexts go on reading."""
         if self.idle:
             ahead = [under_way for context in self.idle if (under_way := context.read_along())]
@@ -262,12 +261,12 @@ def gather(
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
     look: Look | None = None,
-) -> tuple[dict[str, Expectation], list[MemberError]]:
-    """Ask all `contexts` at once; returns their expectations by member name, and the errors.
+) -> tuple[dict[str, MemberStep], list[MemberError]]:
+    """Ask all `contexts` at once; returns their steps by member name, and the errors.
 
     Args:
         idle: contexts of members that are not asked, but read along while the others are waited for.
-        look: called with the expectations so far while others are still waited for.
+        look: called with the members' steps so far while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -276,16 +275,16 @@ def gather(
     waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
     for context in idle:
         context.read_along()
-    expected: dict[str, Expectation] = {}
+    expected: dict[str, MemberStep] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
     for index, (context, future) in enumerate(by_time):
         try:
-            expectation = None
-            while expectation is None:
-                expectation = context.expect(waiting.result(future, context.name) if future else None)
-                future = None if expectation else context.ask()
-            expected[context.name] = expectation
+            member_step = None
+            while member_step is None:
+                member_step = context.expect(waiting.result(future, context.name) if future else None)
+                future = None if member_step else context.ask()
+            expected[context.name] = member_step
             if look and index < len(by_time) - 1:
                 look(expected)
         except MemberError as error:

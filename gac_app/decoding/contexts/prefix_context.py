@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment.covers import Boundary, Covers
+from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
-from gac_app.decoding.distribution.reading import Draft, MayDraft, Reading
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import ComputedStep, Draft, MayDraft, MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.models.base import Sequence, num_common
 
@@ -31,8 +29,10 @@ class PrefixContext(MemberContext):
         self._chain = [self._covers.last]  # boundaries whose ids the sequence holds, from the prompt's end on
         self._missed = bytearray()  # bytes fed since the member was last asked
         self._rest = b""  # the incomplete character at the end of what was missed
-        self._rows: dict[int, TokenDistribution] = {}  # number of ids after the prompt -> the distribution there
-        self._expected: Expectation | None = None  # what `expect` returned, until a token is fed
+        self._distributions: dict[
+            int, TokenDistribution
+        ] = {}  # number of ids after the prompt -> the distribution there
+        self._expected: MemberStep | None = None  # what `expect` returned, until a token is fed
 
     @property
     def is_full(self) -> bool:
@@ -42,7 +42,7 @@ class PrefixContext(MemberContext):
     def written(self) -> bytes:
         return bytes(self._covers.text) + self._rest + bytes(self._missed)
 
-    def ask(self) -> Future[Reading] | None:
+    def ask(self) -> Future[ReadResult] | None:
         if self._ahead:
             return self._ahead
         if self._missed:
@@ -52,7 +52,7 @@ class PrefixContext(MemberContext):
             return None
         return self._reach(unread[-1], (), len(unread))
 
-    def read_along(self) -> Future[Reading] | None:
+    def read_along(self) -> Future[ReadResult] | None:
         ahead = self.read_ahead()
         if ahead and self.max_draft and ahead.done() and not ahead.exception():
             self._ahead = None
@@ -64,22 +64,26 @@ class PrefixContext(MemberContext):
 
     def draft_on(self, num: int) -> None:
         """Let the member read ahead along its own argmax tokens: at most `num` beyond what was fed."""
-        if not self._draft and self._has_read_all and (row := self._rows.get(self._num_held - self.num_prompt_ids)):
-            self._draft = self._draft_token(row.top[0][0])
+        if (
+            not self._draft
+            and self._has_read_all
+            and (distribution := self._distributions.get(self._num_held - self.num_prompt_ids))
+        ):
+            self._draft = self._draft_token(distribution.top[0][0])
         last = self._draft
         for _ in range(num - 1):
-            if not last or (last.reading.done() and last.reading.exception()):
+            if not last or (last.future.done() and last.future.exception()):
                 return
-            if not last.reading.done():
+            if not last.future.done():
                 last.may_draft.is_on = len(self._sequence.ids) < self.member.context_length
                 return
-            reading = last.reading.result()
-            reading.draft = last = reading.draft or self._draft_token(reading.last_argmax)
+            result = last.future.result()
+            result.draft = last = result.draft or self._draft_token(result.last_argmax)
 
     def next_argmax(self) -> int | None:
         """The likeliest token after all that was fed, if the member has drafted just that; None = not known.
 
-        If it has drafted something else, it begins to read what is pending.
+        If it has drafted something else, it begins to read what is uncomputed.
         """
         if not self._draft or self._is_rejected:
             return None
@@ -88,28 +92,28 @@ class PrefixContext(MemberContext):
             return None
         return ahead.result().last_argmax
 
-    def expect(self, reading: Reading | None) -> Expectation | None:
+    def expect(self, result: ReadResult | None) -> MemberStep | None:
         was_ahead, self._ahead = self._ahead is not None, None
-        is_kept = reading is None or self._keep(reading)
+        is_kept = result is None or self._keep(result)
         if not is_kept or (was_ahead and self._missed):
             return None  # what was fed is not what was read ahead, or more
         if unread := self._covers.unread:
-            self._covers.learn([self._rows[boundary.num_ids] for boundary in unread])
+            self._covers.learn([self._distributions[boundary.num_ids] for boundary in unread])
         if self._rest:
-            self._covers.advance(self._rest, is_open=True)
+            self._covers.advance(self._rest, is_partial=True)
             self._rest = b""
             if self._covers.unread:
                 return None
         if not self._expected:
-            self._expected = self._expectation(self._covers, reading)
+            self._expected = self._member_step(self._covers, result)
         return self._expected
 
-    def _expectation(self, covers: Covers, reading: Reading | None = None) -> Expectation:
-        """The expectation at covers whose boundaries are all read, with the cost of `reading`."""
-        num_read, seconds = (reading.num_read, reading.seconds) if reading else (0, 0.0)
-        return KnownExpectation(covers.row(), num_read, seconds)
+    def _member_step(self, covers: Covers, result: ReadResult | None = None) -> MemberStep:
+        """The member's step at covers whose boundaries are all read, with the cost of `result`."""
+        num_read, seconds = (result.num_read, result.seconds) if result else (0, 0.0)
+        return ComputedStep(covers.distribution(), num_read, seconds)
 
-    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
+    def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
         """Append a union token.
 
         Returns:
@@ -121,29 +125,29 @@ class PrefixContext(MemberContext):
             self._missed += token
             return (token,)
         self._expected = None
-        boundary = self._covers.advance(token, is_open=is_open)
+        boundary = self._covers.advance(token, is_partial=is_partial)
         return self._pieces(boundary.ids) if boundary else ()
 
-    def read_ahead(self) -> Future[Reading] | None:
+    def read_ahead(self) -> Future[ReadResult] | None:
         if self._ahead:
             is_what_is_due = not self._missed and not self._is_rejected
             if is_what_is_due or not self._ahead.done() or self._ahead.exception():
                 return self._ahead
-            reading, self._ahead = self._ahead.result(), None
-            self._keep(reading)
+            result, self._ahead = self._ahead.result(), None
+            self._keep(result)
             if self._ahead:
                 return self._ahead
         boundary, ids, _ = self._covers.spelling(bytes(self._missed))
-        num_rows = min(1, len(ids) + (boundary in self._covers.unread))
+        num_wanted = min(1, len(ids) + (boundary in self._covers.unread))
         draft = self._draft_behind(boundary)
         if not draft:
             self.draft_id = None
-        self._begin(self._reach(boundary, ids + draft, num_rows + len(draft)))
+        self._begin(self._reach(boundary, ids + draft, num_wanted + len(draft)))
         return self._ahead
 
     @property
     def takes_drafts(self) -> bool:
-        """Whether the member can read a draft along with what is pending."""
+        """Whether the member can read a draft along with what is uncomputed."""
         return self.member.is_chunk_invariant
 
     def _draft_behind(self, boundary: Boundary) -> tuple[int, ...]:
@@ -181,13 +185,13 @@ class PrefixContext(MemberContext):
         self._rest = self._covers.leap(bytes(self._missed), self.likely)
         self._missed.clear()
 
-    def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_rows: int) -> Future[Reading] | None:
-        """Read up to `boundary` and the ids of `ahead`, until the last `num_rows` distributions are known."""
+    def _reach(self, boundary: Boundary, ahead: tuple[int, ...], num_wanted: int) -> Future[ReadResult] | None:
+        """Read up to `boundary` and the ids of `ahead`, until the last `num_wanted` distributions are known."""
         if self._draft:
             base, new, ids = self._path(boundary)
             ids += ahead
             held, num_held = self._held(base), self._num_held - self.num_prompt_ids - base.num_ids
-            if held[:num_held] == ids and not self._unknown_rows(num_rows):
+            if held[:num_held] == ids and not self._unknown(num_wanted):
                 return None
             if held[: num_held + len(self._draft.ids)] == ids:
                 self._accept(self._draft)
@@ -197,7 +201,7 @@ class PrefixContext(MemberContext):
             if self._ahead:
                 return self._ahead
         self._hold(boundary, ahead)
-        return self._read_rows(num_rows)
+        return self._read_distributions(num_wanted)
 
     def _hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Make the sequence the ids up to `boundary`, then `ahead`. What it has read of them stays read."""
@@ -207,7 +211,9 @@ class PrefixContext(MemberContext):
         ids += ahead
         num_same = num_common(self._held(base), ids)
         start = base.num_ids + num_same
-        self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids <= start}
+        self._distributions = {
+            num_ids: distribution for num_ids, distribution in self._distributions.items() if num_ids <= start
+        }
         self._sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
         self._num_held = len(self._sequence.ids)
 
@@ -223,9 +229,9 @@ class PrefixContext(MemberContext):
         """The sequence's ids after a boundary of the chain."""
         return self._sequence.ids[self.num_prompt_ids + boundary.num_ids :]
 
-    def _read_rows(self, num_rows: int) -> Future[Reading] | None:
+    def _read_distributions(self, num_wanted: int) -> Future[ReadResult] | None:
         """Read until the distributions at the sequence's last places are known; None if they are."""
-        unknown = self._unknown_rows(num_rows)
+        unknown = self._unknown(num_wanted)
         if not unknown:
             return None
         num_logits = self._num_held - self.num_prompt_ids - unknown[0] + 1
@@ -233,10 +239,10 @@ class PrefixContext(MemberContext):
             self._sequence.rewrite(len(self._sequence.ids) - num_logits, self._sequence.ids[-num_logits:])
         return self._read(num_logits)
 
-    def _unknown_rows(self, num_rows: int) -> list[int]:
+    def _unknown(self, num_wanted: int) -> list[int]:
         """Those of the last places held whose distributions are not known, counted in ids after the prompt."""
         end = self._num_held - self.num_prompt_ids
-        return [num_ids for num_ids in range(end - num_rows + 1, end + 1) if num_ids not in self._rows]
+        return [num_ids for num_ids in range(end - num_wanted + 1, end + 1) if num_ids not in self._distributions]
 
     def _draft_token(self, token_id: int) -> Draft | None:
         """Begin a pass over a token that was not fed, after the finished passes; None if there is nothing to read."""
@@ -246,20 +252,22 @@ class PrefixContext(MemberContext):
         self._sequence.extend(list(ids))
         return Draft(ids, self.member.read(self._sequence, 1, may_draft), may_draft)
 
-    def _keep(self, reading: Reading) -> bool:
-        """Keep a reading's rows; returns False if it was of a rejected draft."""
-        self._count(reading)
+    def _keep(self, result: ReadResult) -> bool:
+        """Keep a read's distributions; returns False if it was of a rejected draft."""
+        self._count(result)
         is_wanted = not self._is_rejected
-        self._note_draft(reading)
+        self._note_draft(result)
         if not is_wanted:
             return False
         end = self._num_held - self.num_prompt_ids
-        start = end - len(reading.rows) + 1
-        self._rows |= {start + index: row for index, row in enumerate(reading.rows)}
+        start = end - len(result.distributions) + 1
+        self._distributions |= {start + index: distribution for index, distribution in enumerate(result.distributions)}
         first = self._first_wanted(end)
-        self._rows = {num_ids: row for num_ids, row in self._rows.items() if num_ids >= first}
+        self._distributions = {
+            num_ids: distribution for num_ids, distribution in self._distributions.items() if num_ids >= first
+        }
         return True
 
     def _first_wanted(self, end: int) -> int:
-        """The first place, in ids after the prompt, whose row may still be needed, now that `end` ids are read."""
+        """The first place, in ids after the prompt, whose distribution may be needed once `end` ids are read."""
         return end - 1

@@ -35,9 +35,12 @@ class TokenDistribution:
     """
 
     def __init__(
-        self, probs_U: torch.Tensor, open_ids: dict[int, float] | None = None, find_top: Callable[[], Top] | None = None
+        self,
+        probs_U: torch.Tensor,
+        partial_ids: dict[int, float] | None = None,
+        find_top: Callable[[], Top] | None = None,
     ) -> None:
-        self.open_ids = open_ids or {}
+        self.partial_ids = partial_ids or {}
         self._probs_U: torch.Tensor | None = probs_U
         self._find_top = find_top
         self._cuts: dict[range, Cut] = {}
@@ -102,8 +105,8 @@ class TokenDistribution:
         return rank_of(token_id, self.probs_U)
 
     def ends_at(self, token_id: int) -> float:
-        """Probability that the member's own next boundary is right behind this token."""
-        return self.prob_of(token_id) - self.open_ids.get(token_id, 0.0)
+        """Probability that the member's own next boundary is right after this token."""
+        return self.prob_of(token_id) - self.partial_ids.get(token_id, 0.0)
 
     def cuts(self, ranges: SequenceOf[range]) -> list[Cut]:
         """Of ranges of tokens, none of which is empty."""
@@ -121,7 +124,7 @@ class TokenDistribution:
             sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
             firsts, sums = torch.stack([self.probs_U[bounds[:, 0]].double(), sums_B]).tolist()
         for ids, prob, total in zip(ranges, firsts, sums, strict=True):
-            yield prob - self.open_ids.get(ids.start, 0.0), total
+            yield prob - self.partial_ids.get(ids.start, 0.0), total
 
     def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
         """Probability of each range of tokens, none of which is empty."""
@@ -141,7 +144,7 @@ class OwnDistribution(TokenDistribution):
     """
 
     def __init__(self, mapping: VocabMapping, probs_V: FloatV) -> None:
-        self.open_ids = {}
+        self.partial_ids = {}
         self._mapping = mapping
         self._probs_V = probs_V
         self._probs_U = None
@@ -177,7 +180,7 @@ class OwnDistribution(TokenDistribution):
         return self._mapping.within(ranges, self._probs_V)
 
 
-def rows_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
+def distributions_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
     """The distributions of several positions. The first look at `top` fetches those of all from the device."""
     top_NK = top_k(probs_NU, NUM_TOP)
     find_tops = cache(lambda: _pairs(*top_NK))
@@ -191,5 +194,5 @@ def rows_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
 
 
 def _pairs(probs_NK: torch.Tensor, ids_NK: torch.Tensor) -> list[Top]:
-    rows = zip(ids_NK.tolist(), probs_NK.tolist(), strict=True)
-    return [list(zip(ids, probs, strict=True)) for ids, probs in rows]
+    distributions = zip(ids_NK.tolist(), probs_NK.tolist(), strict=True)
+    return [list(zip(ids, probs, strict=True)) for ids, probs in distributions]

@@ -1,1 +1,5 @@
 """The decoding loop: one step, and one session of steps. Knows no run, visitor or page."""
+
+from gac_app.decoding.loop.session import Branch, DecodingSession
+
+__all__ = ["Branch", "DecodingSession"]

@@ -1,7 +1,7 @@
 """The combined distribution of a step, computed only when something looks at it.
 
-With a linear rule, the members' top-k mostly suffice for what a step chooses and its trace tells (see `leading`). The
-whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt.
+With a linear rule, the members' top-k mostly suffice for what a step chooses and what its trace tells: see
+`TopKBounds`. The whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt.
 
 Shape suffix: `U` the union vocabulary.
 """
@@ -13,10 +13,8 @@ from functools import cached_property
 
 import torch
 
-from gac_app.decoding.alignment.contested import merge
-from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.leading import Leading
-from gac_app.decoding.distribution.ranking import argmax, rank_of, top_k_knowing
+from gac_app.decoding.alignment import merge
+from gac_app.decoding.distribution import MemberStep, TopKBounds, argmax, rank_of, top_k_knowing
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.shipped.averaging import Mean
 
@@ -25,7 +23,7 @@ class Mixture:
     """The combined distribution of a step; for one member, its own.
 
     Args:
-        expected: of the members that take part, the gate first.
+        member_steps: of the members that take part, the gate first.
         weights: summing to 1; for a linear rule, its shares.
         combiner: makes one distribution of the members'.
         contested: each contested token's id and those of all that begin with it, whose probability goes to it, member
@@ -34,12 +32,12 @@ class Mixture:
 
     def __init__(
         self,
-        expected: Mapping[str, Expectation],
+        member_steps: Mapping[str, MemberStep],
         weights: Mapping[str, float],
         combiner: Combiner | None = None,
         contested: list[range] | None = None,
     ) -> None:
-        self.expected = expected
+        self.member_steps = member_steps
         self.weights = weights
         self._contested = contested or []
         self._aligned_by_name: dict[str, torch.Tensor] = {}
@@ -48,31 +46,31 @@ class Mixture:
     @cached_property
     def probs_U(self) -> torch.Tensor:
         if self._combiner.is_linear:  # merging the mean gives the mean of what is merged
-            probs = {name: expectation.row.probs_U for name, expectation in self.expected.items()}
+            probs = {name: member_step.distribution.probs_U for name, member_step in self.member_steps.items()}
             return merge(self._combiner(probs, self.weights), self._contested)
-        return self._combiner({name: self._aligned(name) for name in self.expected}, self.weights)
+        return self._combiner({name: self._aligned(name) for name in self.member_steps}, self.weights)
 
     @property
-    def gate(self) -> Expectation:
-        return next(iter(self.expected.values()))
+    def gate(self) -> MemberStep:
+        return next(iter(self.member_steps.values()))
 
     @property
     def argmax_id(self) -> int:
         """The likeliest token, the first one of equals."""
-        told = self._leading.argmax_id if self._leading else None
+        told = self._bounds.argmax_id if self._bounds else None
         return argmax(self.probs_U) if told is None else told
 
     def is_contested(self, token_id: int) -> bool:
         return any(token_id == ids.start for ids in self._contested)
 
     def prob_of(self, token_id: int) -> float:
-        told = self._leading.prob_of(token_id) if self._leading else None
+        told = self._bounds.prob_of(token_id) if self._bounds else None
         return float(self.probs_U[token_id]) if told is None else told
 
     def largest(self, k: int) -> list[tuple[int, float]]:
         """The `k` likeliest tokens with their probabilities (above 0), likeliest first; at most those in some `top`."""
         k = min(k, len(self._top_ids))
-        told = self._leading.largest(k) if self._leading else None
+        told = self._bounds.largest(k) if self._bounds else None
         if told is None:
             _, ids_K = top_k_knowing(self.probs_U, k, list(self._top_ids))
             told = [(token_id, prob) for token_id in ids_K.tolist() if (prob := self.prob_of(token_id)) > 0]
@@ -82,25 +80,25 @@ class Mixture:
         """A member's probability of the token, including what merges into it."""
         told = self._members[name].prob_of(token_id) if self._members else None
         if told is None and not self._contested:
-            return self.expected[name].row.prob_of(token_id)
+            return self.member_steps[name].distribution.prob_of(token_id)
         return float(self._aligned(name)[token_id]) if told is None else told
 
     def member_rank_of(self, name: str, token_id: int) -> int:
         """How many tokens are likelier to the member, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
         if told is None and not self._contested:
-            return self.expected[name].rank_of(token_id)
+            return self.member_steps[name].rank_of(token_id)
         return rank_of(token_id, self._aligned(name)) if told is None else told
 
     def _aligned(self, name: str) -> torch.Tensor:
         """A member's distribution after merging into contested tokens, [U]."""
         if name not in self._aligned_by_name:
-            probs_U = self.expected[name].row.probs_U
+            probs_U = self.member_steps[name].distribution.probs_U
             self._aligned_by_name[name] = merge(probs_U.clone(), self._contested) if self._contested else probs_U
         return self._aligned_by_name[name]
 
     @cached_property
-    def _leading(self) -> Leading | None:
+    def _bounds(self) -> TopKBounds | None:
         """None if the rule is not linear, or on a GPU, where looking at single values is expensive."""
         if not self._combiner.is_linear or not self._members:
             return None
@@ -109,25 +107,25 @@ class Mixture:
             for token_id, prob in self._members[name].probs.items():
                 probs[token_id] += weight * prob
             most_beside += weight * self._members[name].most_beside
-        return Leading(probs, most_beside)
+        return TopKBounds(probs, most_beside)
 
     @cached_property
-    def _members(self) -> dict[str, Leading]:
+    def _members(self) -> dict[str, TopKBounds]:
         """By member, what it gives to the candidates; empty on a GPU."""
-        if not all(expectation.row.is_on_cpu for expectation in self.expected.values()):
+        if not all(member_step.distribution.is_on_cpu for member_step in self.member_steps.values()):
             return {}
-        found: dict[str, Leading] = {}
-        for name, expectation in self.expected.items():
-            row = expectation.row
-            probs = dict(zip(self._candidates, row.at(self._candidates).tolist(), strict=True))
+        found: dict[str, TopKBounds] = {}
+        for name, member_step in self.member_steps.items():
+            distribution = member_step.distribution
+            probs = dict(zip(self._candidates, distribution.at(self._candidates).tolist(), strict=True))
             heads = (token_ids.start for token_ids in self._contested)
-            probs.update(zip(heads, row.begun_by_each(self._contested), strict=True))
-            found[name] = Leading(probs, row.top[-1][1])
+            probs.update(zip(heads, distribution.begun_by_each(self._contested), strict=True))
+            found[name] = TopKBounds(probs, distribution.top[-1][1])
         return found
 
     @cached_property
     def _top_ids(self) -> set[int]:
-        return {token_id for expectation in self.expected.values() for token_id, _ in expectation.row.top}
+        return {token_id for member_step in self.member_steps.values() for token_id, _ in member_step.distribution.top}
 
     @cached_property
     def _candidates(self) -> list[int]:

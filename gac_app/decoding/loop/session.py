@@ -14,8 +14,7 @@ from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.loop.tracing import Decision, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.trace.digest import StepDigest
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
 
 
@@ -115,7 +114,7 @@ class DecodingSession:
     def _step(self) -> list[TokenEvent]:
         """Decide and feed a token; returns the events that may be shown."""
         decision, is_forced = self._decide()
-        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.expected) > 1)
+        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.member_steps) > 1)
         if self._reason is None:
             self._stepper.read_on()
         position = self._num_tokens - 1

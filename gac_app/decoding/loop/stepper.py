@@ -13,15 +13,15 @@ from itertools import islice
 
 import torch
 
-from gac_app.decoding.alignment.contested import begun, contested, ends_there, goes_on, look_ahead
+from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
 from gac_app.decoding.contexts.context import MemberContext, SessionStopped
-from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
 from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace import StepTrace
 
 _LIKELY = 0.01  # probability from which one of the gate's top tokens is a likely next piece
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
@@ -49,11 +49,11 @@ class Stepper:
         self._drafter = drafter
         self._stopped = stopped
         self._is_aligned = rules.settings.alignment == "prefix"
-        self._open: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
+        self._partial: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
         self._is_stable = True  # all members read the token fed last as one of their own
 
     def decide(self, choose: Choose | None = None, num_left: int = 0) -> Decision:
-        """Ask the members, combine what they expect, and choose.
+        """Ask the members, combine their distributions, and choose.
 
         Args:
             choose: None = by the answer's rules.
@@ -73,9 +73,11 @@ class Stepper:
         asked, gate = self._ask()
         mixture = self._combine(asked, gate)
         token_id = mixture.argmax_id if is_greedy else choose(mixture.probs_U)
-        self._open = self._inside(token_id, asked, gate, is_contested=mixture.is_contested(token_id))
-        probs = {name: self._open.get(name, e.row.prob_of(token_id)) for name, e in mixture.expected.items()}
-        is_shared = all(ends_there(asked[name].row, token_id, prob) for name, prob in self._open.items())
+        self._partial = self._inside(token_id, asked, gate, is_contested=mixture.is_contested(token_id))
+        probs = {
+            name: self._partial.get(name, e.distribution.prob_of(token_id)) for name, e in mixture.member_steps.items()
+        }
+        is_shared = all(ends_there(asked[name].distribution, token_id, prob) for name, prob in self._partial.items())
         self._note(probs, is_shared=is_shared)
         return Decision(
             token_id,
@@ -83,15 +85,15 @@ class Stepper:
             gate_confidence=gate.confidence,
             dropped=self._dropped,
             evidence=probs,
-            is_open=bool(self._open),
+            is_partial=bool(self._partial),
             is_shared=is_shared,
             is_drafted=self._drafter.expects(token_id),
         )
 
     def feed(self, token_id: int) -> dict[str, tuple[bytes, ...]]:
         """Feed a decided token to every member; returns, by name, the pieces of those that spell it otherwise."""
-        fed = {name: self.contexts[name].feed(token_id, is_open=name in self._open) for name in self.alive}
-        self._open = {}
+        fed = {name: self.contexts[name].feed(token_id, is_partial=name in self._partial) for name in self.alive}
+        self._partial = {}
         self._drafter.feed(token_id)
         token = self._union.token(token_id)
         spellings = {name: pieces for name, pieces in fed.items() if token and pieces != (token,)}
@@ -116,9 +118,9 @@ class Stepper:
 
     def _decide_alone(self, choose: Choose, *, is_greedy: bool) -> Decision:
         """Let the only member decide. All but its argmax is computed only when the step is traced."""
-        [(name, expectation)] = self._collect(list(self.contexts.values())).items()
-        token_id = expectation.argmax_id if is_greedy else choose(expectation.row.probs_U)
-        return Decision(token_id, Mixture({name: expectation}, {name: 1.0}))
+        [(name, member_step)] = self._collect(list(self.contexts.values())).items()
+        token_id = member_step.argmax_id if is_greedy else choose(member_step.distribution.probs_U)
+        return Decision(token_id, Mixture({name: member_step}, {name: 1.0}))
 
     def _in_order_asked(self) -> tuple[list[MemberContext], list[MemberContext]]:
         """The members whose distributions the gate's decision needs, and the others."""
@@ -126,24 +128,24 @@ class Stepper:
         others = [name for name in self.alive if name not in first]
         return [self.contexts[name] for name in first], [self.contexts[name] for name in others]
 
-    def _ask(self) -> tuple[dict[str, Expectation], GateDecision]:
-        """The expectations of the members asked at this step, the gate first, and the gate's decision."""
-        expected: dict[str, Expectation] = {}
+    def _ask(self) -> tuple[dict[str, MemberStep], GateDecision]:
+        """The steps of the members asked, the gate first, and the gate's decision."""
+        member_steps: dict[str, MemberStep] = {}
         while True:
             first, others = self._in_order_asked()
             idle = others if self._rules.settings.gate_policy == "eager" else []
-            expected |= self._collect([context for context in first if context.name not in expected], idle)
-            if first[0].name not in expected:
+            member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
+            if first[0].name not in member_steps:
                 continue  # the gate was lost: the next member is the gate now
-            asked = [expected[context.name] for context in first if context.name in expected]
-            views = [self._rules.gate.view(expectation.row) for expectation in asked]
+            asked = [member_steps[context.name] for context in first if context.name in member_steps]
+            views = [self._rules.gate.view(member_step.distribution) for member_step in asked]
             decision = self._rules.gate.decide(views, is_stable=self._is_stable)
             if decision.is_open and others:
                 self._tell_what_is_likely(asked[0])
-                expected |= self._collect(others)
-            return expected, decision
+                member_steps |= self._collect(others)
+            return member_steps, decision
 
-    def _tell_what_is_likely(self, gate: Expectation) -> None:
+    def _tell_what_is_likely(self, gate: MemberStep) -> None:
         """Tell every context which pieces the gate finds likely: one not asked so far may need it."""
         tokens = [self._union.token(token_id) for token_id, prob in gate.top_k(TOP_K) if prob >= _LIKELY]
         for context in self.contexts.values():
@@ -151,37 +153,39 @@ class Stepper:
 
     def _collect(
         self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()
-    ) -> dict[str, Expectation]:
+    ) -> dict[str, MemberStep]:
         """Ask these members. One that fails is dropped if the settings say so, else the session ends.
 
         Args:
             idle: read what they have uncomputed while the others are waited for.
         """
-        expected, errors = self._drafter.gather(contexts, self._stopped, idle, self._look_ahead)
+        member_steps, errors = self._drafter.gather(contexts, self._stopped, idle, self._prepare)
         for error in errors:
             self.alive.remove(error.member)
             self._dropped += (error.member,)
             if self._rules.settings.on_member_failure == "stop" or not self.alive:
                 raise error
-        return expected
+        return member_steps
 
     # --- combining, by what the alignment makes of distributions
 
-    def _look_ahead(self, expected: dict[str, Expectation]) -> None:
-        """Prepare what the first expectations allow while others are waited for."""
-        *_, last = expected.values()
+    def _prepare(self, member_steps: dict[str, MemberStep]) -> None:
+        """Prepare what the first members' steps allow while others are waited for."""
+        *_, last = member_steps.values()
         # On a CPU, where looking at single values is no wait for a device.
-        if self._is_aligned and last.row.is_on_cpu:
-            look_ahead(last, self._union)
+        if self._is_aligned and last.distribution.is_on_cpu:
+            prepare(last, self._union)
 
-    def _combine(self, asked: dict[str, Expectation], gate: GateDecision) -> Mixture:
-        expected = asked if gate.is_open else dict(islice(asked.items(), 1))
-        shares = self._rules.shares({name: expectation.row for name, expectation in expected.items()})
-        ranges = contested(expected, shares, self._union) if self._is_aligned and len(expected) > 1 else []
-        return Mixture(expected, shares, self._rules.combiner, ranges)
+    def _combine(self, asked: dict[str, MemberStep], gate: GateDecision) -> Mixture:
+        member_steps = asked if gate.is_open else dict(islice(asked.items(), 1))
+        shares = self._rules.shares({name: member_step.distribution for name, member_step in member_steps.items()})
+        ranges = (
+            contested_ranges(member_steps, shares, self._union) if self._is_aligned and len(member_steps) > 1 else []
+        )
+        return Mixture(member_steps, shares, self._rules.combiner, ranges)
 
     def _inside(
-        self, token_id: int, asked: dict[str, Expectation], gate: GateDecision, *, is_contested: bool
+        self, token_id: int, asked: dict[str, MemberStep], gate: GateDecision, *, is_contested: bool
     ) -> dict[str, float]:
         """The members that may be inside a longer token after the one chosen, with their probability of its bytes."""
         if not self._is_aligned or token_id == self._union.end_id:
@@ -189,9 +193,11 @@ class Stepper:
         ids = self._union.extensions(self._union.tokens[token_id])
         alone = "" if len(asked) > 1 and gate.is_open else next(iter(asked))  # it chose one of its own tokens
         return {
-            name: begun(e.row, ids)
+            name: begun(e.distribution, ids)
             for name, e in asked.items()
-            if is_contested or token_id in e.row.open_ids or (name != alone and len(ids) > 1 and goes_on(e.row, ids))
+            if is_contested
+            or token_id in e.distribution.partial_ids
+            or (name != alone and len(ids) > 1 and goes_on(e.distribution, ids))
         }
 
     def _note(self, probs: dict[str, float], *, is_shared: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from itertools import accumulate
 
-from gac_app.decoding.trace.events import StepTrace, TokenEvent
+from gac_app.decoding.trace import StepTrace, TokenEvent
 
 
 class TextStream:

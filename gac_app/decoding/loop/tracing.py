@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gac_app.decoding.loop.mixture import Mixture
-from gac_app.decoding.trace.events import Candidate, MemberTrace, StepTrace
+from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
 from gac_app.vocab.union import UnionVocabulary
 
 TOP_K = 8  # tokens shown of a distribution
@@ -20,7 +20,7 @@ class Decision:
         gate_confidence: None = the largest probability it gave.
         dropped: members lost so far.
         evidence: each member's probability of the token, or of its bytes where its own token may go on.
-        is_open: some member's token may go on beyond the one chosen.
+        is_partial: some member's token may go on beyond the one chosen.
         is_shared: every member's token surely ends there.
     """
 
@@ -29,14 +29,14 @@ class Decision:
     gate_confidence: float | None = None
     dropped: tuple[str, ...] = ()
     evidence: Mapping[str, float] = field(default_factory=dict)
-    is_open: bool = False
+    is_partial: bool = False
     is_shared: bool = True
     is_drafted: bool = False
 
     @property
     def confidence(self) -> float:
         """The gate's."""
-        return self.mixture.gate.row.top[0][1] if self.gate_confidence is None else self.gate_confidence
+        return self.mixture.gate.distribution.top[0][1] if self.gate_confidence is None else self.gate_confidence
 
 
 def trace_of(
@@ -49,7 +49,7 @@ def trace_of(
 ) -> StepTrace:
     """Everything about a step, as values."""
     mixture = decision.mixture
-    members = tuple(_member(name, decision, union) for name in mixture.expected)
+    members = tuple(_member(name, decision, union) for name in mixture.member_steps)
     top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)
     return StepTrace(
         position=position,
@@ -63,9 +63,9 @@ def trace_of(
         members=members,
         spellings=spellings,
         dropped=decision.dropped,
-        is_open=decision.is_open,
+        is_partial=decision.is_partial,
         is_shared=decision.is_shared,
-        evidence=dict(decision.evidence) if decision.is_open else {},
+        evidence=dict(decision.evidence) if decision.is_partial else {},
         is_forced=is_forced,
         is_drafted=decision.is_drafted,
     )
@@ -73,15 +73,15 @@ def trace_of(
 
 def _member(name: str, decision: Decision, union: UnionVocabulary) -> MemberTrace:
     mixture = decision.mixture
-    expectation = mixture.expected[name]
+    member_step = mixture.member_steps[name]
     return MemberTrace(
         member=name,
         weight=mixture.weights[name],
         prob=mixture.member_prob_of(name, decision.token_id),
         rank=mixture.member_rank_of(name, decision.token_id),
-        top=_candidates(expectation.top_k(TOP_K), union),
-        num_read=expectation.num_read,
-        seconds=expectation.seconds,
+        top=_candidates(member_step.top_k(TOP_K), union),
+        num_read=member_step.num_read,
+        seconds=member_step.seconds,
     )
 
 

@@ -16,7 +16,7 @@ from gac_app.decoding.rules.registry import Registry, Rule
 if TYPE_CHECKING:  # torch loads when members do
     import torch
 
-    from gac_app.decoding.distribution.token_distribution import TokenDistribution
+    from gac_app.decoding.distribution import TokenDistribution
     from gac_app.vocab.mapping import VocabMapping
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gac_app.config import Settings
-from gac_app.decoding.distribution.ranking import argmax
+from gac_app.decoding.distribution import argmax
 
 _FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as much as a small model's step
 

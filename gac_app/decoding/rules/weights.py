@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.contracts import Seen, WeightRule
 from gac_app.errors import RuleError
 
@@ -69,7 +69,7 @@ class StepWeights:
 
         Args:
             log_probs: what each member gave to the piece chosen; empty where one decided alone.
-            is_shared: whether the members share the boundary behind the piece.
+            is_shared: whether the members share the boundary after the piece.
         """
         if memory := self._rule.memory:
             if not log_probs:

@@ -1,1 +1,6 @@
 """The log-probability that the ensemble gives to a text. Knows no sampling."""
+
+from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, prompt_key, rules_key
+from gac_app.decoding.scoring.tokens import PromptForks, Score
+
+__all__ = ["Mix", "PromptForks", "ReadTexts", "Score", "Scorer", "prompt_key", "rules_key"]

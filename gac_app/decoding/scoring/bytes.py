@@ -24,7 +24,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
@@ -42,7 +42,7 @@ class TextProbs:
 
     Attributes:
         log_probs: of its first i bytes, by i from 0 on.
-        log_ends: of its first i bytes with a token's end behind them.
+        log_ends: of its first i bytes with a token's end after them.
         views: what the gate sees, by the place at which one of the member's tokens begins.
     """
 
@@ -62,7 +62,7 @@ class TextProbs:
 def read_text(
     member: Member, sequence: Sequence, text: bytes, gate: Gate | None = None, timeout_s: float | None = None
 ) -> TextProbs:
-    """Read `text` behind what `sequence` holds, of which the last id at least is pending.
+    """Read `text` after what `sequence` holds, whose last id at least is uncomputed.
 
     Args:
         gate: the ensemble's; None = there is none.
@@ -74,9 +74,9 @@ def read_text(
     probs = TextProbs(nothing, nothing[:], {})
     start = 0
     gate = gate or Gate()
-    for own, row in zip(ids, _rows(member, sequence, list(ids), timeout_s), strict=True):
-        _add_boundary(probs, start, row.probs_U.cpu().numpy(), text, union)
-        probs.views[start] = gate.view(row)
+    for own, distribution in zip(ids, _distributions(member, sequence, list(ids), timeout_s), strict=True):
+        _add_boundary(probs, start, distribution.probs_U.cpu().numpy(), text, union)
+        probs.views[start] = gate.view(distribution)
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
         for place in range(start + 1, end + 1):
             # What the union lacks, and what underflows, is next to impossible and not impossible.
@@ -87,14 +87,16 @@ def read_text(
     return probs
 
 
-def _rows(member: Member, sequence: Sequence, ids: list[int], timeout_s: float | None) -> Iterator[TokenDistribution]:
+def _distributions(
+    member: Member, sequence: Sequence, ids: list[int], timeout_s: float | None
+) -> Iterator[TokenDistribution]:
     """The distribution before each of `ids`."""
     for start in range(0, len(ids), IDS_AT_ONCE):
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
-        reading = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
+        result = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
         sequence.extend(chunk[-1:])
-        yield from reading.rows
+        yield from result.distributions
 
 
 def _add_boundary(probs: TextProbs, start: int, probs_U: np.ndarray, text: bytes, union: UnionVocabulary) -> None:

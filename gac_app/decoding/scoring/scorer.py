@@ -1,4 +1,4 @@
-"""Scores texts behind a prompt, and keeps for a while what members gave to them.
+"""Scores texts that follow a prompt, and keeps for a while what members gave to them.
 
 Other weights, thresholds or choices of gate then score a text without a forward pass.
 """
@@ -109,7 +109,7 @@ def rules_key(settings: Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """Scores texts behind one prompt.
+    """Scores texts that follow one prompt.
 
     Args:
         forks: the prompt, and the members that take part, the gate first.

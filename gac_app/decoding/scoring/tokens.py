@@ -1,8 +1,8 @@
 """How probable a given text is to the ensemble, or to a member alone.
 
-By the alignment `paper` an ensemble decodes tokens, not texts: the same text may come about by several rows of union
-tokens. What is computed is the probability of one of them, a lower bound of the text's: the likeliest of those that
-each member's tokeniser gives and of the longest union tokens. A member alone: its tokeniser's. For the alignment
+With the alignment `paper` an ensemble decodes tokens, not texts: several sequences of union tokens may give the same
+text. What is computed is the probability of one of them, a lower bound of the text's: the likeliest of those that each
+member's tokeniser gives and of the longest union tokens. For a member alone it is its tokeniser's. For the alignment
 `prefix` see `byte_scoring`.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
@@ -36,7 +36,7 @@ class Score:
     num_bytes: int
     num_steps: int
     num_ensembled: int
-    seconds: float = field(default=0.0, compare=False)  # of the reading it rests on, when that was done
+    seconds: float = field(default=0.0, compare=False)  # of the read it rests on, in the pass that did it
 
     @property
     def bits_per_byte(self) -> float:
@@ -70,7 +70,7 @@ class PromptForks:
 
     @contextmanager
     def sequences(self) -> Generator[list[Sequence], None, None]:
-        """A new sequence of each member that holds the prompt, its last id pending."""
+        """A new sequence of each member that holds the prompt, its last id uncomputed."""
         if not self._read:
             self._read_prompt()
         forked: list[Sequence] = []
@@ -91,8 +91,8 @@ class PromptForks:
             for member, own in zip(self.members, self._ids, strict=True)
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
-        for member, reading in [(member, member.read(sequence)) for member, sequence in held]:
-            awaited(member, reading, self.timeout_s)
+        for member, result in [(member, member.read(sequence)) for member, sequence in held]:
+            awaited(member, result, self.timeout_s)
 
     def close(self) -> None:
         """Give the prompt's memory back."""
@@ -133,11 +133,13 @@ def read_pieces(
     with forks.sequences() as sequences:
         for start in range(0, len(pieces), IDS_AT_ONCE):
             chunk = [union.ids[piece] for piece in pieces[start : start + IDS_AT_ONCE]]
-            rows = _read_chunk(forks, sequences, chunk)
-            for token_id, at_step in zip(chunk, zip(*rows, strict=True), strict=True):
-                by_name = {member.name: row for member, row in zip(forks.members, at_step, strict=True)}
-                probs = {name: row.prob_of(token_id) for name, row in by_name.items()}
-                read = PieceRead(probs, [gate.view(row) for row in at_step], is_stable)
+            distributions = _read_chunk(forks, sequences, chunk)
+            for token_id, at_step in zip(chunk, zip(*distributions, strict=True), strict=True):
+                by_name = {
+                    member.name: distribution for member, distribution in zip(forks.members, at_step, strict=True)
+                }
+                probs = {name: distribution.prob_of(token_id) for name, distribution in by_name.items()}
+                read = PieceRead(probs, [gate.view(distribution) for distribution in at_step], is_stable)
                 if mixing and _opens(read, gate):
                     read = replace(read, mixed=_mixed_by_rule(token_id, by_name, probs, *mixing))
                 found.append(read)
@@ -173,12 +175,12 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
         ends = list(accumulate((len(ids) for ids in spelt[:-1]), initial=sequence.num_uncomputed - 1))
         sequence.extend([own for ids in spelt[:-1] for own in ids])
         asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
-    rows = []
+    distributions = []
     for member, future, ends, sequence, last in asked:
-        reading = awaited(member, future, forks.timeout_s)
-        rows.append([reading.rows[end] for end in ends])
+        result = awaited(member, future, forks.timeout_s)
+        distributions.append([result.distributions[end] for end in ends])
         sequence.extend(list(last))
-    return rows
+    return distributions
 
 
 def _mixed(probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
@@ -198,7 +200,9 @@ def _mixed_by_rule(
     """The same by any rule."""
     shares = combiner.shares(weights.of(list(probs), distributions.__getitem__))
     _learn(weights, probs)
-    return float(combiner({name: row.probs_U for name, row in distributions.items()}, shares)[token_id])
+    return float(
+        combiner({name: distribution.probs_U for name, distribution in distributions.items()}, shares)[token_id]
+    )
 
 
 def _learn(weights: StepWeights, probs: dict[str, float]) -> None:

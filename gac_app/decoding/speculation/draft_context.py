@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.distribution.expectation import Expectation, KnownExpectation
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution import ComputedStep, MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.models.base import Sequence
@@ -16,7 +15,7 @@ class DraftContext(DraftingContext):
 
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
-        self._known: list[Expectation] = []  # at the first places
+        self._known: list[MemberStep] = []  # at the first places
         self._drafted: list[int] = []  # union ids
         self._ends = [len(self._sequence.ids)]  # the member's ids before each place
 
@@ -28,7 +27,7 @@ class DraftContext(DraftingContext):
     def written(self) -> bytes:
         return self.member.mapping.vocabulary.decode(self._sequence.ids[self.num_prompt_ids : self._ends[0]])
 
-    def known_at(self, place: int) -> Expectation | None:
+    def known_at(self, place: int) -> MemberStep | None:
         return self._known[place] if place < len(self._known) else None
 
     @property
@@ -58,19 +57,19 @@ class DraftContext(DraftingContext):
         last = self._ends[0] if self._known else self._ends[0] - 1
         self._sequence.rewrite(last, self._sequence.ids[last : self._ends[0]])
 
-    def ask(self) -> Future[Reading] | None:
+    def ask(self) -> Future[ReadResult] | None:
         if self.is_read:
             return None
         num_logits = self._ends[-1] - self._ends[len(self._known)] + 1
         return self.member.read(self._sequence, num_logits)
 
-    def expect(self, reading: Reading | None) -> Expectation:
-        if reading is not None:
-            self._count(reading)
-            self._learn(reading)
+    def expect(self, result: ReadResult | None) -> MemberStep:
+        if result is not None:
+            self._count(result)
+            self._learn(result)
         return self._known[0]
 
-    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
+    def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
         ids = self.member.mapping.feed(token_id)
         if self._drafted[:1] == [token_id]:
             del self._drafted[0], self._ends[0], self._known[:1]
@@ -81,14 +80,14 @@ class DraftContext(DraftingContext):
             self._known.clear()
         return self._pieces(ids)
 
-    def _learn(self, reading: Reading) -> None:
-        """Keep what a pass over all pending ids says at each new boundary; its time is split among them."""
+    def _learn(self, result: ReadResult) -> None:
+        """Keep what a pass over all uncomputed ids says at each new boundary; its time is split among them."""
         ends = self._ends[len(self._known) :]
-        num_left = reading.num_read
+        num_left = result.num_read
         for end in ends:
             num_read = max(0, num_left - (ends[-1] - end))  # the first place also counts the ids caught up on
             num_left -= num_read
-            row = end - ends[0]
+            index = end - ends[0]
             self._known.append(
-                KnownExpectation(reading.rows[row], num_read=num_read, seconds=reading.seconds / len(ends))
+                ComputedStep(result.distributions[index], num_read=num_read, seconds=result.seconds / len(ends))
             )

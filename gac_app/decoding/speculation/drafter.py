@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
 from gac_app.decoding.contexts.context import Look, MemberContext, gather
-from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution import MemberStep
 from gac_app.errors import MemberError
 
-Gathered = tuple[dict[str, Expectation], list[MemberError]]
+Gathered = tuple[dict[str, MemberStep], list[MemberError]]
 
 
 class Drafter:
@@ -48,7 +48,7 @@ class Drafter:
         Args:
             stopped: ends the wait when set.
             idle: of members that are not asked, but read along meanwhile.
-            look: called with the expectations so far while others are waited for.
+            look: called with the members' steps so far while others are waited for.
 
         Raises:
             SessionStopped: as soon as `stopped` is set.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution import MemberStep
 
 
 class DraftingContext(MemberContext):
     """A context followed by a draft of union tokens. Place `i` is after the answer and `i` draft tokens.
 
-    The expectations at drafted places are kept. While the answer goes as drafted, the member needs no further pass for
-    it. Where it does not, the draft is forgotten, and the cache is rewound before the next read.
+    The member's steps at drafted places are kept. While the answer goes as drafted, the member needs no further pass.
+    Where it does not, the draft is forgotten, and the cache is rewound before the next read.
 
     Attributes:
         num_wanted: how many of the places `ask` is to make known. A pass reads the whole draft.
@@ -21,7 +21,7 @@ class DraftingContext(MemberContext):
     num_wanted = 1
 
     @abstractmethod
-    def known_at(self, place: int) -> Expectation | None:
+    def known_at(self, place: int) -> MemberStep | None:
         """What the member expects at a place; None if it is not read yet."""
 
     @property

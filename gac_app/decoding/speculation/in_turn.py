@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gac_app.decoding.contexts.context import Look, MemberContext, gather
-from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.drafting_context import DraftingContext
@@ -147,7 +147,7 @@ class InTurnDrafter(Drafter):
             self._note_passes(unread, expected, seconds)
         return expected, errors
 
-    def _note_passes(self, unread: dict[str, int], expected: dict[str, Expectation], seconds: float) -> None:
+    def _note_passes(self, unread: dict[str, int], expected: dict[str, MemberStep], seconds: float) -> None:
         if self._drafting.name not in unread:
             self._pace.note_verifying(max(unread.values()), seconds)
         elif len(unread) == 1:
@@ -176,8 +176,8 @@ class InTurnDrafter(Drafter):
         known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
         if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:
             return False
-        shares = self._rules.shares({name: e.row for name, e in known.items()})
-        probs_U = self._rules.combiner({name: e.row.probs_U for name, e in known.items()}, shares)
+        shares = self._rules.shares({name: e.distribution for name, e in known.items()})
+        probs_U = self._rules.combiner({name: e.distribution.probs_U for name, e in known.items()}, shares)
         if not place:
             self._sampler = self._rules.sampler.fork()
         token_id = self._sampler.choose(probs_U)
@@ -190,8 +190,8 @@ class InTurnDrafter(Drafter):
             context.draft(token_id)
         return True
 
-    def _opens(self, gate: Expectation) -> bool:
-        return self._rules.gate.decide([self._rules.gate.view(gate.row)], is_stable=True).is_open
+    def _opens(self, gate: MemberStep) -> bool:
+        return self._rules.gate.decide([self._rules.gate.view(gate.distribution)], is_stable=True).is_open
 
     def _is_worth_reading(self) -> bool:
         """Whether the drafting member should read the draft's last token now, so that the draft can grow."""

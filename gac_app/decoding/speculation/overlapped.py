@@ -18,7 +18,7 @@ from collections.abc import Sequence as SequenceOf
 
 from gac_app.decoding.contexts.context import Look, MemberContext, gather
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.expectation import Expectation
+from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
@@ -63,7 +63,7 @@ class OverlappedDrafter(Drafter):
         if not self._drafting:
             return super().gather(contexts, stopped, idle, look)
 
-        def meanwhile(expected: dict[str, Expectation]) -> None:
+        def meanwhile(expected: dict[str, MemberStep]) -> None:
             self._draft_on(expected)
             if look:
                 look(expected)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment.covers import Boundary, Covers, whole_characters
+from gac_app.decoding.alignment import Boundary, Covers, whole_characters
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.expectation import Expectation
-from gac_app.decoding.distribution.reading import Reading
-from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.distribution import MemberStep, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.models.base import Sequence
@@ -25,11 +23,11 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
     def __init__(self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None) -> None:
         super().__init__(member, prompt_ids, sequence)
         self._drafted: list[bytes] = []
-        self._places: list[Covers] = []  # at the first places, as far as rows are known; the last may be unread
+        self._places: list[Covers] = []  # the first ones, as far as distributions are known; the last may be unread
 
-    def known_at(self, place: int) -> Expectation | None:
+    def known_at(self, place: int) -> MemberStep | None:
         places = self._known_places()
-        return None if place >= len(places) or places[place].unread else self._expectation(places[place])
+        return None if place >= len(places) or places[place].unread else self._member_step(places[place])
 
     @property
     def is_known(self) -> bool:
@@ -42,8 +40,8 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
 
     @property
     def num_uncomputed(self) -> int:
-        boundary, ahead, num_rows = self._ahead_of_need()
-        return max(num_rows, self.num_prompt_ids + boundary.num_ids + len(ahead) - self._sequence.num_computed)
+        boundary, ahead, num_wanted = self._ahead_of_need()
+        return max(num_wanted, self.num_prompt_ids + boundary.num_ids + len(ahead) - self._sequence.num_computed)
 
     def has_room_for(self, token_id: int) -> bool:
         ahead = b"".join([*self._drafted, self.member.mapping.union.token(token_id)])
@@ -57,23 +55,23 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
         self._places.clear()
         self._hold(self._covers.last)
 
-    def ask(self) -> Future[Reading] | None:
+    def ask(self) -> Future[ReadResult] | None:
         if self._missed:
             self._leap()
             self._places.clear()
         self._learns(self._covers)  # before the cache leaves the answer's path
         if self.is_read:
             return None
-        boundary, ahead, num_rows = self._ahead_of_need()
+        boundary, ahead, num_wanted = self._ahead_of_need()
         self._hold(boundary, ahead)
-        return self._read_rows(num_rows) if num_rows else None
+        return self._read_distributions(num_wanted) if num_wanted else None
 
-    def expect(self, reading: Reading | None) -> Expectation | None:
+    def expect(self, result: ReadResult | None) -> MemberStep | None:
         self._places.clear()
-        return super().expect(reading)
+        return super().expect(result)
 
-    def feed(self, token_id: int, *, is_open: bool = False) -> tuple[bytes, ...]:
-        pieces = super().feed(token_id, is_open=is_open)
+    def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
+        pieces = super().feed(token_id, is_partial=is_partial)
         self._places.clear()
         if self._drafted[:1] == [self.member.mapping.union.token(token_id)]:
             del self._drafted[0]
@@ -87,30 +85,30 @@ class PrefixDraftContext(PrefixContext, DraftingContext):
             present = self._covers.fork()
             rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
             if self._learns(present) and rest:
-                present.advance(rest, is_open=True)
+                present.advance(rest, is_partial=True)
             self._places = [present]
         while self._learns(self._places[-1]) and len(self._places) <= len(self._drafted):
             following = self._places[-1].fork()
-            following.advance(self._drafted[len(self._places) - 1], is_open=False)
+            following.advance(self._drafted[len(self._places) - 1], is_partial=False)
             self._places.append(following)
         return self._places
 
     def _learns(self, covers: Covers) -> bool:
         """Whether all that these covers need has been read; if so, they learn it."""
         unread = covers.unread
-        rows = [row for boundary in unread if (row := self._row_at(boundary))]
-        if len(rows) < len(unread):
+        distributions = [distribution for boundary in unread if (distribution := self._distribution_at(boundary))]
+        if len(distributions) < len(unread):
             return False
-        if rows:
-            covers.learn(rows)
+        if distributions:
+            covers.learn(distributions)
         return True
 
-    def _row_at(self, boundary: Boundary) -> TokenDistribution | None:
+    def _distribution_at(self, boundary: Boundary) -> TokenDistribution | None:
         base, _, ids = self._path(boundary)
-        return self._rows.get(boundary.num_ids) if self._held(base)[: len(ids)] == ids else None
+        return self._distributions.get(boundary.num_ids) if self._held(base)[: len(ids)] == ids else None
 
     def _ahead_of_need(self) -> tuple[Boundary, tuple[int, ...], int]:
-        """What a pass should read: up to which boundary, which ids after it, and how many rows it should give."""
+        """What a pass should read: up to which boundary, which ids after it, and how many distributions to give."""
         covers = self._known_places()[-1]
         unread = covers.unread
         boundary = unread[-1] if unread else covers.likeliest

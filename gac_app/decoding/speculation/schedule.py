@@ -50,7 +50,7 @@ class Schedules:
             return Schedule(partial(MemberContext, num_greedy=num_greedy), _plain)
         is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"
         is_invariant = all(member.is_chunk_invariant for member in members)
-        is_exact = all(member.is_chunk_exact or member.is_chunk_invariant for member in members)
+        is_exact = all(member.is_chunk_consistent or member.is_chunk_invariant for member in members)
         can_overlap = is_auto and is_prefix and are_apart
         is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
         is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)

@@ -1,1 +1,39 @@
 """What a session yields: events, the trace of each step, their JSON and digest. Knows not how a token was chosen."""
+
+from gac_app.decoding.trace.digest import StepDigest
+from gac_app.decoding.trace.events import (
+    Candidate,
+    Event,
+    FinishedEvent,
+    FinishReason,
+    MemberTrace,
+    MemberUsage,
+    StepTrace,
+    TokenEvent,
+)
+from gac_app.decoding.trace.serialise import (
+    Json,
+    round_float,
+    token_from_json,
+    token_to_json,
+    usage_from_json,
+    usage_to_json,
+)
+
+__all__ = [
+    "Candidate",
+    "Event",
+    "FinishReason",
+    "FinishedEvent",
+    "Json",
+    "MemberTrace",
+    "MemberUsage",
+    "StepDigest",
+    "StepTrace",
+    "TokenEvent",
+    "round_float",
+    "token_from_json",
+    "token_to_json",
+    "usage_from_json",
+    "usage_to_json",
+]

@@ -26,7 +26,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class MemberTrace:
-    """What one member said at a step in which it took part."""
+    """What one member gave at a step in which it took part."""
 
     member: str
     weight: float  # normalised over the members taking part
@@ -50,13 +50,13 @@ class StepTrace:
     is_ensembled: bool  # several members took part
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
-    # Members that do not read the token as it is -> the pieces they read behind their last boundary: several, more
+    # Members that do not read the token as it is -> the pieces they read after their last boundary: several, more
     # bytes than the token's where it is read as part of a longer one now, none inside a token that is not complete.
     spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()  # members lost so far to failures
-    is_open: bool = False  # the tokens of some members go on beyond this one
+    is_partial: bool = False  # the tokens of some members go on beyond this one
     is_shared: bool = True  # all members' surely end with it
-    evidence: dict[str, float] = field(default_factory=dict)  # where it is open: what each member gave to its bytes
+    evidence: dict[str, float] = field(default_factory=dict)  # where it is partial: what each member gave to its bytes
     is_forced: bool = False  # given by a branch, not chosen
     is_drafted: bool = False  # a draft token of one member, verified by others with more in one pass
 

@@ -1,7 +1,7 @@
 """Decoding events <-> JSON-able values, for the database and for exports.
 
 Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
-`[token_id, hex, prob]`, and what is the same in most steps (no `spellings`, `dropped`, `evidence`; not `is_open`,
+`[token_id, hex, prob]`, and what is the same in most steps (no `spellings`, `dropped`, `evidence`; not `is_partial`,
 `is_forced`, `is_drafted`; `is_shared`) is left out.
 """
 
@@ -41,9 +41,9 @@ def step_to_json(step: StepTrace) -> Json:
         data["spellings"] = {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()}
     if step.dropped:
         data["dropped"] = list(step.dropped)
-    if step.is_open:
-        data["is_open"] = True
-    if step.is_open or not step.is_shared:
+    if step.is_partial:
+        data["is_partial"] = True
+    if step.is_partial or not step.is_shared:
         data["is_shared"] = step.is_shared
     if step.evidence:
         data["evidence"] = {name: round_float(prob) for name, prob in step.evidence.items()}
@@ -55,6 +55,7 @@ def step_to_json(step: StepTrace) -> Json:
 
 
 def step_from_json(data: Json) -> StepTrace:
+    is_partial = bool(data.get("is_partial", data.get("is_open")))  # as older traces call it
     spellings = data.get("spellings", {})
     return StepTrace(
         position=data["position"],
@@ -68,8 +69,8 @@ def step_from_json(data: Json) -> StepTrace:
         members=tuple(_member_from_json(member) for member in data["members"]),
         spellings={name: tuple(bytes.fromhex(piece) for piece in pieces) for name, pieces in spellings.items()},
         dropped=tuple(data.get("dropped", ())),
-        is_open=data.get("is_open", False),
-        is_shared=data.get("is_shared", not data.get("is_open", False)),  # older rows do not say
+        is_partial=is_partial,
+        is_shared=data.get("is_shared", not is_partial),  # older traces do not say
         evidence=data.get("evidence", {}),
         is_forced=data.get("is_forced", False),
         is_drafted=data.get("is_drafted", False),

@@ -1,1 +1,1 @@
-"""What is varied and measured over a task: thresholds, weights, members, planted mistakes. Knows no page."""
+"""Analyses over a task that vary thresholds, weights, members or planted mistakes. Knows no page."""

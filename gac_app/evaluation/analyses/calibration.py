@@ -9,17 +9,15 @@ from typing import Any
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.metrics.calibration import Calibration, ScoredChoices, calibration_of
 from gac_app.evaluation.metrics.calibration_temperature import TemperatureScaling, scale_temperature
-from gac_app.evaluation.running.journal import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task
 
 MIN_QUESTIONS = 2  # one to fit a temperature on, one to check it on
 
 
 @dataclass(frozen=True, slots=True)
 class SystemCalibration:
-    """One system: on all questions, on those of each domain, and what temperature scaling does."""
+    """One system's calibration: on all questions, by domain, and with temperature scaling."""
 
     overall: Calibration
     domains: dict[str, Calibration]
@@ -28,7 +26,7 @@ class SystemCalibration:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport:
-    """One task, by system name."""
+    """The calibration of systems on one task, by system name."""
 
     task: str
     num_questions: int
@@ -44,7 +42,7 @@ class CalibrationReport:
 
 
 def check_choices(task: Task, questions: Sequence[Question]) -> None:
-    """Raise RequestError where there is nothing to be sure of, or too little of it."""
+    """Raise RequestError where the task has no choices, or too few questions."""
     if task.kind != "choice":
         raise RequestError("task", f"{task.name} has no choices to be sure of; expected a task of multiple choice")
     task.check(questions)
@@ -55,10 +53,10 @@ def check_choices(task: Task, questions: Sequence[Question]) -> None:
 def calibrate_systems(
     task: Task, questions: Sequence[Question], answers: Mapping[System, Sequence[Answer]]
 ) -> CalibrationReport:
-    """Judge every system by its answers to `questions`, in their order; `check_choices` let them pass.
+    """Judge every system by its answers to `questions`, in their order. `check_choices` must have passed.
 
     Raises:
-        GacError: where an answer failed; a question left out would change the figures.
+        GacError: where an answer failed, because leaving out a question would change the figures.
     """
     systems = {}
     for system, given in answers.items():

@@ -1,7 +1,8 @@
-"""What more members gain: every choice of them, each with equal weights at every step, by their number.
+"""What additional members gain: accuracy by number of members, over every choice of them, with equal weights at every
+step.
 
 The paper ensembles two and three models and leaves open how gains scale. A choice is compared with the best of its own
-members: what is gained by ensembling, not by having had the better model among them.
+members, which shows what ensembling gains, not what a better model gains.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import rounded, suffix_of, system_at
 from gac_app.evaluation.metrics.statistics import Comparison, compare
-from gac_app.evaluation.running.journal import Answer
-from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.running import Answer, System, SystemReport, summarise
 
 MAX_MEMBERS = 6  # 63 choices
 
@@ -42,7 +41,7 @@ class ScalingReport:
     choices: tuple[ChoiceReport, ...]
 
     def accuracies(self, num_members: int) -> list[float]:
-        """Of all choices of so many members."""
+        """The accuracies of all choices of this many members."""
         return [choice.report.accuracy for choice in self.choices if len(choice.members) == num_members]
 
     @property
@@ -90,7 +89,7 @@ def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
 def judge_scaling(
     task: str, plan: Mapping[Choice, System], answers: Mapping[System, Sequence[Answer]]
 ) -> ScalingReport:
-    """What the answers to the plan's systems, all to the same questions, say."""
+    """Evaluate the answers of the plan's systems, all to the same questions."""
     reports = dict(zip(answers, summarise(answers), strict=True))
     right = {system: [answer.is_right for answer in given] for system, given in answers.items()}
 

@@ -1,4 +1,4 @@
-"""Wrong beginnings of answers, planted to see who comes off them again.
+"""Plants wrong beginnings of answers, to see which systems recover.
 
 `word`       the first word of another question's solution or answer; a word and no token, for members cut differently
 `sentence`   a whole wrong beginning that leaves room for the right answer:
@@ -18,16 +18,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gac_app.errors import RequestError
-from gac_app.evaluation.tasks.matching import normalised
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task, normalised
 
 Plant = Literal["word", "sentence"]
 
-_RESULT = re.compile(r"(?<==)\s*\$?(\d+)(?![\d,.]*\d)")  # "= 24": a whole number behind an equals sign
+_RESULT = re.compile(r"(?<==)\s*\$?(\d+)(?![\d,.]*\d)")  # "= 24": a whole number after an equals sign
 _NUMBER = re.compile(r"(?<![\d.,])(\d+)(?![\d,.]*\d)")
 _ARTICLES = ("a", "an", "the")
-_MAX_WORDS = 6  # of an answer that is planted
+_MAX_WORDS = 6  # of a planted answer
 
 
 class PlantedTask(Task):

@@ -2,10 +2,10 @@
 
 Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see `plants`), the
 same for all. That beginning stands for an early error; ensembles of whole answers choose among answers that all begin
-with it. Right is judged alike in both, by what was written behind the prompt or the plant: where answers are a few
-words, whether one of the accepted answers stands in it; else by the task's own rule. A system *recovers* where it was
-right without the plant and is so in spite of it. How far the error *spreads* is told by what is left of the answer that
-the system gave without it, by the place in that answer: an error soon corrected leaves the later words standing.
+with it. Both are judged by what was written after the prompt or the plant: where answers are a few words, by whether it
+contains an accepted answer; else by the task's own rule. A system *recovers* if it was right without the plant and is
+right with it. How far the error *spreads* is told by what is left of the answer that the system gave without it, by the
+place in that answer: an error soon corrected leaves the later words standing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ from typing import Any
 
 from gac_app.evaluation.analyses.plants import Plant
 from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running.journal import Answer
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.matching import extracted, is_right, normalised
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
 # Places of words in an answer, from 1; from first to last.
 PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))
@@ -29,7 +26,7 @@ PLACES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64))
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Of the words that a system wrote at these places without the plant, the share that it still writes with it."""
+    """The share of the words at these places, written without the plant, that the system still writes with it."""
 
     first: int
     last: int
@@ -104,7 +101,7 @@ def judge_snowball(
     without: Mapping[System, Sequence[Answer]],
     planted: Mapping[System, Sequence[Answer]],
 ) -> SnowballReport:
-    """What the answers without and with plants say.
+    """Evaluate the answers without and with plants.
 
     Args:
         task: without plants.
@@ -134,14 +131,14 @@ def judge_snowball(
 
 
 def is_said(task: Task, question: Question, text: str) -> bool:
-    """Whether `text`, written behind a prompt or a plant, comes to the right answer; see the module's docstring.
+    """Whether `text`, written after a prompt or a plant, comes to the right answer; see the module's docstring.
 
     Example: of "nq", accepted "Paris": " Warsaw? No, Paris." -> True
     """
     if task.match != "words":
         return is_right(extracted(text, task.extract), question.answers, task.match)
-    said = f" {normalised(text, 'words')} "
-    return any(f" {normalised(answer, 'words')} " in said for answer in question.answers)
+    answer_text = f" {normalised(text, 'words')} "
+    return any(f" {normalised(answer, 'words')} " in answer_text for answer in question.answers)
 
 
 def words_kept(text: str, planted: str) -> list[bool]:

@@ -15,12 +15,10 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.pareto import pareto_front
-from gac_app.evaluation.running.journal import Answer
-from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.systems import System, parse_system
+from gac_app.evaluation.running import Answer, System, SystemReport, parse_system, summarise
 
 EVERY_STEP = "every-step"
-ENOUGH_QUESTIONS = 30  # of fewer, nearly anything lies within every step's interval
+ENOUGH_QUESTIONS = 30  # with fewer, nearly anything lies within every step's interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +110,13 @@ def plan_sweep(config: Config, thresholds: Sequence[float], gates: Sequence[str]
 
 
 def _gated(config: Config, gate: str, threshold: float, suffix: str) -> System:
-    """The configuration's own gate is not named, so that `eval` and a sweep share answers."""
+    """Leaves out the name of the configuration's own gate, so that `eval` and a sweep share answers."""
     named = "" if gate == config.settings.gate else f"+gate={gate}"
     return parse_system(f"gate@{threshold:g}{named}{suffix}", config)
 
 
 def judge_sweep(task: str, plan: SweepPlan, answers: Mapping[System, Sequence[Answer]]) -> SweepReport:
-    """What the answers to the plan's systems, all to the same questions, say."""
+    """Evaluate the answers of the plan's systems, all to the same questions."""
     reports = dict(zip(answers, summarise(answers, [plan.every_step]), strict=True))
     by_share = pareto_front([(report.share_ensembled, report.accuracy) for report in reports.values()])
     by_time = pareto_front([(report.seconds_per_answer, report.accuracy) for report in reports.values()])

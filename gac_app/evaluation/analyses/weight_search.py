@@ -1,4 +1,4 @@
-"""Weights as points of the simplex, named as systems and looked for by how often they answer right."""
+"""Weights as points of the simplex: named as systems, and searched for the highest accuracy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.metrics.simplex import Point, simplex_grid
-from gac_app.evaluation.running.journal import Answer
-from gac_app.evaluation.running.systems import System, parse_system
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.running import Answer, System, parse_system
+from gac_app.evaluation.tasks import Question
 
 Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
 
@@ -19,7 +18,7 @@ _TENTHS, _QUARTERS = 10, 4  # of the grid: for two members, for more
 class WeightSearch:
     """Weights on a grid, and how often they are right on the development half.
 
-    All points are asked for at once, so that a question's prompt is read once for them all.
+    All points are evaluated together, so that each question's prompt is read once for all.
 
     Args:
         options: of all ensembles, as in a system's name: `paper+combine=geometric`; "" = the configuration's.
@@ -49,7 +48,7 @@ class WeightSearch:
         return self.tried[point]
 
     def best(self) -> Point:
-        """The most often right of all on the grid; of equals the most even one."""
+        """The most accurate point of the grid; of equals the most even one."""
         if not self.tried:
             self._try_all()
         return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))

@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import Ask, WeightSearch, even, shares, vertex
 from gac_app.evaluation.metrics.simplex import Point
-from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.systems import System, parse_system
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
+from gac_app.evaluation.tasks import Question
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
-_LEAD_IN = "\n"  # something must stand before a text for its first token to be predicted
+_LEAD_IN = "\n"  # a text's first token can be predicted only after something
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class WeightMethod:
 
 @dataclass(frozen=True, slots=True)
 class WeightReport:
-    """What came of it. `tried` are the development accuracies of all weights that the search looked at, best first."""
+    """The outcome. `tried` holds the development accuracies of all weights on the grid, best first."""
 
     task: str
     methods: Mapping[str, WeightMethod]  # each member alone too, as `alone:MEMBER`

@@ -1,1 +1,5 @@
 """The ensemble as a model of EleutherAI's lm-evaluation-harness."""
+
+from gac_app.evaluation.harness.lm_eval_model import register
+
+__all__ = ["register"]

@@ -28,14 +28,14 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 from gac_app.config import MAX_PROMPT_CHARS, Settings
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.running.systems import parse_system, refuse_rules
+from gac_app.evaluation.running import parse_system, refuse_rules
 from gac_app.models.message import Message
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.scoring.tokens import Score
+    from gac_app.decoding.scoring import Score
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
 
     Args:
         ensemble: stays the caller's.
-        system: who answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
+        system: the system that answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
         batch_size: requests under way at once; members share forward passes between them.
         max_gen_toks: longest answer where a task does not say.
 
@@ -86,7 +86,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Per (text,): its log-likelihood from the beginning of a document on, in nats.
 
-        A text longer than a context is cut into windows of half of one, each read behind the half before it.
+        A text longer than a context is cut into windows of half of one, each read after the half before it.
         """
         texts = [request.args[0] for request in requests]
         return self._given(list(zip(requests, self._map(self._roll, texts), strict=True)), "loglikelihood_rolling")
@@ -99,7 +99,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
     # --- chats
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """A chat as one string, which `_prompt` takes apart again: templates are the members' own."""
+        """A chat as one string, which `_prompt` parses again: templates are the members' own."""
         if not add_generation_prompt:
             raise GacError("an answer that begins with a text of the task's (gen_prefix) has no place in a chat")
         return _CHAT_MARK + json.dumps(chat_history)
@@ -187,7 +187,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
             return list(pool.map(answer, requests))
 
     def _given(self, answers: list[tuple[Instance, Any]], kind: str) -> list[Any]:
-        """The answers, told to the harness's cache."""
+        """The answers, added to the harness's cache."""
         for request, answer in answers:
             self.cache_hook.add_partial(kind, request.args, answer)
         return [answer for _, answer in answers]

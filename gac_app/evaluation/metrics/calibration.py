@@ -1,8 +1,8 @@
 """Calibration: whether a system that says 70 % is right seven times in ten (paper, table 1).
 
 A system's probabilities over a question's choices are the softmax of the choices' log-probabilities: what it would
-answer if it had to give one of them. Its confidence is the largest of them. Unlike `eval`, nothing is divided by a
-choice's length: that would be no probability any more.
+answer if it had to give one of them. Its confidence is the largest of them. Unlike in `eval`, nothing is divided by a
+choice's length: the result would not be a probability.
 
 Shape suffixes: `N` questions, `C` the choices of one question.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 NUM_BINS = 15  # as in torchmetrics and in most papers since Guo et al. (2017)
-_MIN_LOG_PROB = -1e4  # nats: what cannot be said at all stays a number
+_MIN_LOG_PROB = -1e4  # nats: keeps impossible answers finite
 _NUM_DRAWS = 200
 _SEED = 0
 

@@ -1,4 +1,4 @@
-"""Whether members cut the same words into the same tokens, and which tokens only one of them has.
+"""Compares how members tokenise the same words, and finds the tokens that only one of them has.
 
 That most words are cut alike is why a union of vocabularies loses little (paper, section 3.1 and figure 2); where they
 are not, members put their probability for the same text on different tokens.
@@ -57,7 +57,7 @@ class PrefixCounts:
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """A member's distinct tokens, control tokens apart.
+    """A member's distinct tokens, without control tokens.
 
     Attributes:
         num_tokens: all of them.
@@ -141,7 +141,7 @@ def _token_facts(texts: Mapping[str, set[bytes]]) -> dict[str, TokenFacts]:
 
 
 def _prefixes(own: set[bytes], other: set[bytes], other_sorted: list[bytes]) -> PrefixCounts:
-    """Sorted, whatever begins with a token follows directly on it."""
+    """In sorted order, the tokens that begin with a token directly follow it."""
     found = []
     for token in own:
         place = bisect_right(other_sorted, token)

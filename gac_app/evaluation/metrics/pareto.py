@@ -1,4 +1,4 @@
-"""Which of several ways to pay for accuracy are worth considering."""
+"""The Pareto front of cost against accuracy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Of (cost, gain) pairs, whether none other has at least the gain at no more cost, and better in one of the two.
+    """For each (cost, gain) pair, whether no other pair is at least as good in both and better in one.
 
     Example: [(0, 1), (1, 3), (2, 2)] -> [True, True, False]
     """

@@ -1,4 +1,4 @@
-"""Where to look for weights: points that are at least 0 and sum to 1."""
+"""A grid of weights: points of the simplex, at least 0 and summing to 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure one may be of an accuracy, and of a difference between two."""
+"""How certain an accuracy is, and a difference between two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Z_95 = 1.959963984540054  # standard normal, two-sided 95 %
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A system against another over the same questions. `p` is of the two being equally good."""
+    """A system compared with another over the same questions. `p`: of the hypothesis that both are equally good."""
 
     delta: float
     p: float
@@ -33,8 +33,8 @@ def wilson_interval(num_right: int, num_questions: int) -> tuple[float, float]:
 def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
     """Accuracy of the first minus that of the second, and McNemar's exact test, two-sided.
 
-    Only questions that one got right and the other wrong tell the two apart; were they equally good, each such question
-    would be a toss of a coin.
+    Only questions that one got right and the other wrong count. If both were equally good, each of these would be a
+    coin toss.
     """
     pairs = list(zip(is_right, others, strict=True))
     num_won = sum(mine and not theirs for mine, theirs in pairs)

@@ -1,4 +1,4 @@
-"""Whether members are of comparable strength, and which settings fit them where they are not.
+"""Tells whether members are of comparable strength, and which settings suit them if not.
 
 Ensembles of tokens gain among equals; where a member is further behind than about 10 %, they mostly lose (UniTE, arXiv
 2410.03777, on which models to select).
@@ -36,7 +36,7 @@ class Strengths:
 
     @property
     def gaps(self) -> dict[str, float]:
-        """Of the members too far behind the strongest, relative to it."""
+        """How far members lag behind the strongest, relative to it; only those that lag too far."""
         best = self.by_member[self.strongest]
         # Rounded: 0.72 is no more than 10 % behind 0.8, whatever binary fractions make of it.
         gaps = {name: round(1 - value / best, 6) for name, value in self.by_member.items()} if best else {}
@@ -49,7 +49,7 @@ class Strengths:
 
 
 def advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str, Any]] = ()) -> str:
-    """What fits members that are too unequal for `settings`, in words; "" where nothing is to be said.
+    """Advice on members that are too unequal for `settings`; "" if there is none.
 
     Args:
         benchmarks: data of results of `run_benchmark` over these members, the newest first. The one with the most

@@ -1,1 +1,31 @@
-"""Systems that answer questions, and the journal that keeps their answers."""
+"""Systems that answer questions, and the cache that keeps their answers."""
+
+from gac_app.evaluation.running.report import SystemReport, summarise
+from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path
+from gac_app.evaluation.running.runner import Progress, evaluate
+from gac_app.evaluation.running.systems import (
+    System,
+    alone_and_every_step,
+    default_systems,
+    parse_system,
+    parse_systems,
+    refuse_rules,
+    with_whole_answers,
+)
+
+__all__ = [
+    "Answer",
+    "Progress",
+    "ResultCache",
+    "System",
+    "SystemReport",
+    "alone_and_every_step",
+    "default_systems",
+    "evaluate",
+    "parse_system",
+    "parse_systems",
+    "refuse_rules",
+    "result_cache_path",
+    "summarise",
+    "with_whole_answers",
+]

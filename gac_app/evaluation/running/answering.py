@@ -1,4 +1,4 @@
-"""One question, answered by one system."""
+"""Lets one system answer one question."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason
+from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
-from gac_app.evaluation.running.journal import Answer
 from gac_app.evaluation.running.output_level import choose
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.matching import extracted, is_right
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task, extracted, is_right
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -30,10 +28,8 @@ def answer(
     *,
     namespace: str = "",
 ) -> Answer:
-    """The system's answer, judged. Where a member fails, or prompt or choices do not fit, its `error` says so.
-
-    Decoding is greedy unless the system samples, and no member may be dropped on the way: then it would be another
-    system.
+    """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
+    greedy unless the system samples. No member may be dropped midway, because that would be another system.
 
     Args:
         candidates: the answers of the system's candidates, where it has any.
@@ -62,11 +58,11 @@ def _written(
     events = ensemble.generate(task.prompt(question), settings, alone=system.alone, raw=True, namespace=namespace)
     with closing(events):
         finished = next(event for event in events if isinstance(event, FinishedEvent))
-    said = extracted(finished.text, task.extract)
+    prediction = extracted(finished.text, task.extract)
     given = Answer(
         question.id,
-        is_right=is_right(said, question.answers, task.match),
-        said=said,
+        is_right=is_right(prediction, question.answers, task.match),
+        prediction=prediction,
         text=finished.text,
         num_tokens=finished.num_tokens,
         num_ensembled=finished.num_ensembled,
@@ -88,7 +84,7 @@ def _chosen(
     return Answer(
         question.id,
         is_right=index == question.answer,
-        said=question.choices[index],
+        prediction=question.choices[index],
         log_probs=tuple(score.log_prob for score in scores),
         num_tokens=sum(score.num_steps for score in scores),
         num_ensembled=sum(score.num_ensembled for score in scores),

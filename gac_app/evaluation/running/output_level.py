@@ -1,6 +1,6 @@
-"""Ensembles of whole answers, to compare those of tokens with: members answer alone, and a rule chooses one answer.
+"""Ensembles of whole answers, as baselines for ensembles of tokens: members answer alone, and a rule picks one answer.
 
-`vote`                the answer said most often; of equally frequent ones the first, the gate's before the others', so
+`vote`                the most frequent answer; of equally frequent ones the first, the gate's before the others', so
                       that two members without samples never outvote the gate
 `mbr`                 minimum Bayes risk: the answer most like all others, by chrF (Popovic 2015)
 `lowest-perplexity`   the answer to which all members, each alone, give the fewest bits per byte, in the mean
@@ -17,18 +17,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import Rule
-from gac_app.evaluation.tasks.matching import Match, normalised
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Match, Question, Task, normalised
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
 def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candidates: Sequence[Answer]) -> Answer:
-    """The candidate that the rule chooses, at the cost of all of them. Where one failed, that failure.
+    """The candidate that the rule chooses, at the cost of all of them. If one failed, that failure.
 
     Raises:
         MemberError, RequestError: where a member fails that scores.
@@ -39,7 +37,7 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
     started = time.monotonic()
     texts = [_text(task, question, candidate) for candidate in candidates]
     if rule == "vote":
-        index = most_frequent([candidate.said for candidate in candidates], task.match)
+        index = most_frequent([candidate.prediction for candidate in candidates], task.match)
     elif rule == "mbr":
         index = least_risk(texts)
     else:
@@ -48,14 +46,14 @@ def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candi
         candidates[index],
         log_probs=(),
         seconds=max(candidate.seconds for candidate in candidates) + time.monotonic() - started,
-        ttft_s=0.0,  # nothing can be shown before all is known
+        ttft_s=0.0,  # nothing can be shown until all answers are known
         member_seconds=sum(candidate.member_seconds for candidate in candidates),
     )
 
 
-def most_frequent(said: Sequence[str], match: Match) -> int:
-    """The index of the first of the most frequent answers. Who says nothing has no vote."""
-    votes = [normalised(answer, match) for answer in said]
+def most_frequent(predictions: Sequence[str], match: Match) -> int:
+    """The index of the first of the most frequent answers. An empty answer has no vote."""
+    votes = [normalised(answer, match) for answer in predictions]
     counts = Counter(vote for vote in votes if vote)
     return max(range(len(votes)), key=lambda index: counts[votes[index]])
 
@@ -89,5 +87,5 @@ def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str]) -> 
 
 def _text(task: Task, question: Question, candidate: Answer) -> str:
     if task.kind == "choice":
-        return task.continuations(question)[question.choices.index(candidate.said)]
+        return task.continuations(question)[question.choices.index(candidate.prediction)]
     return candidate.text

@@ -1,4 +1,4 @@
-"""What came of an evaluation: for each system how often it was right, how sure that is, and what it cost."""
+"""The outcome of an evaluation: each system's accuracy, its interval, and its cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
-from gac_app.evaluation.running.journal import Answer
+from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 
 

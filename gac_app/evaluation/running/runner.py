@@ -1,4 +1,4 @@
-"""Runs systems over questions: several at once, each answer kept as it comes, in an order of its own at the end."""
+"""Runs systems over questions, several at once. Answers are kept as they come and returned in the questions' order."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gac_app.evaluation.running.answering import answer
-from gac_app.evaluation.running.journal import Answer, Journal
+from gac_app.evaluation.running.result_cache import Answer, ResultCache
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -22,7 +21,7 @@ _NAMESPACE = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `num_kept` of the `num_done` answers are from earlier runs."""
+    """A run's progress. `num_kept` of the `num_done` answers are from earlier runs."""
 
     num_done: int
     num_total: int
@@ -32,7 +31,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """None until there is something to judge by."""
+        """None until it can be estimated."""
         num_new = self.num_done - self.num_kept
         return self.seconds / num_new * (self.num_total - self.num_done) if num_new else None
 
@@ -41,7 +40,7 @@ def evaluate(
     ensemble: Ensemble,
     task: Task,
     questions: Sequence[Question],
-    journals: dict[System, Journal],
+    caches: dict[System, ResultCache],
     *,
     num_parallel: int = 4,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -49,19 +48,19 @@ def evaluate(
     """Every system's answers to `questions`, in their order.
 
     Args:
-        journals: of each system and of its candidates; what they hold is not asked again, what is new they keep.
+        caches: of each system and of its candidates. What they hold is not asked again; new answers are added.
         num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
             towards several answers' seconds, and read a question's prompt once for all systems; 1 gives each answer
             its own.
         on_progress: called in this thread, after each answer.
     """
-    kept = sum(question.id in journal.answers for journal in journals.values() for question in questions)
+    kept = sum(question.id in cache.answers for cache in caches.values() for question in questions)
     failed: dict[tuple[System, str], Answer] = {}
-    total, started = len(questions) * len(journals), time.monotonic()
+    total, started = len(questions) * len(caches), time.monotonic()
     on_progress(Progress(kept, total, kept, 0.0))
 
     def found(system: System, question: Question) -> Answer:
-        return journals[system].answers.get(question.id) or failed[system, question.id]
+        return caches[system].answers.get(question.id) or failed[system, question.id]
 
     def given_by(system: System, question: Question) -> Answer:
         candidates = [found(one, question) for one in system.candidates]
@@ -71,27 +70,27 @@ def evaluate(
     num_new = 0
     pool = ThreadPoolExecutor(num_parallel, thread_name_prefix="evaluate")
     try:
-        for systems in _waves(journals):
+        for systems in _waves(caches):
             under_way: dict[Future[Answer], System] = {
                 pool.submit(given_by, system, question): system
                 for question in questions
                 for system in systems
-                if question.id not in journals[system].answers
+                if question.id not in caches[system].answers
             }
             for future in as_completed(under_way):
                 system, given = under_way[future], future.result()
                 if given.error:
                     failed[system, given.question_id] = given
-                journals[system].add(given)
+                caches[system].add(given)
                 num_new += 1
                 on_progress(Progress(kept + num_new, total, kept, time.monotonic() - started, len(failed)))
     finally:
         pool.shutdown(cancel_futures=True)
         ensemble.forget(_NAMESPACE)
-    return {system: [found(system, question) for question in questions] for system in journals}
+    return {system: [found(system, question) for question in questions] for system in caches}
 
 
 def _waves(systems: Iterable[System]) -> tuple[list[System], list[System]]:
-    """Those that decode, and then those that choose among what these have answered."""
+    """First the systems that decode, then those that choose among their answers."""
     decoding = [system for system in systems if not system.rule]
     return decoding, [system for system in systems if system.rule]

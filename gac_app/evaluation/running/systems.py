@@ -1,9 +1,9 @@
-"""Systems under evaluation: who answers and how, by a name that says it all.
+"""Systems under evaluation. A system's name says who answers and how.
 
 `alone:MEMBER`                 one member by itself
 `every-step`                   the ensemble at every step
 `gate@0.5`                     the ensemble where the gate's confidence is below 0.5
-`agreement`                    the ensemble where the members' favourites differ
+`agreement`                    the ensemble where the members' argmax tokens differ
 with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every-step+w=2:1`, `gate@0.5+gate=MEMBER`,
                                `every-step+unite+k=5`, `gate@0.5+gate-rule=margin`
 rules with their parameters    `every-step+combine=power+combine.exponent=3`, `every-step+weights=entropy`
@@ -66,7 +66,7 @@ class System:
 
 
 def parse_system(name: str, config: Config) -> System:
-    """The system of that name. Raises RequestError where it is none over these members."""
+    """The system of that name. Raises RequestError where these members allow none."""
     if name.startswith(_ALONE):
         member = name.removeprefix(_ALONE)
         if member not in config.member_names:
@@ -86,7 +86,7 @@ def parse_system(name: str, config: Config) -> System:
 
 
 def parse_systems(names: str, config: Config) -> list[System]:
-    """The systems of names with commas between, each once. Raises RequestError."""
+    """The systems of a comma-separated list of names, each once. Raises RequestError."""
     found = [name.strip() for name in names.split(",") if name.strip()]
     if not found:
         raise RequestError("systems", "none is named; expected for instance every-step,gate@0.5")

@@ -1,4 +1,4 @@
-"""Tables as CSV: what is a figure becomes a number, what stands in brackets beside it a column of its own."""
+"""Tables as CSV: figures become numbers, and what follows them in brackets gets columns of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMS = (
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """The tables one under the other, an empty line between. No cell is a formula to a spreadsheet."""
+    """The tables, separated by empty lines. No spreadsheet takes a cell for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for number, table in enumerate(tables):
@@ -41,7 +41,7 @@ def to_csv(tables: Sequence[Table]) -> str:
 
 
 def _columns(name: str, cells: Sequence[str]) -> list[list[str]]:
-    """A column of a table as one or more of CSV, each with its heading."""
+    """A column of a table as one or more CSV columns, each with its heading."""
     known = [cell for cell in cells if cell not in ("", NOT_KNOWN)]
     for form, endings, factors in _FORMS if known else ():
         matches = [form.fullmatch(cell) for cell in cells]

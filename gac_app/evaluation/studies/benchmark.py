@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.evaluation.metrics.strength import advice
-from gac_app.evaluation.running.report import SystemReport, summarise
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.running import System, SystemReport, summarise
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("system", "accuracy (95 %)", "failed", "ensembled", "ms/token", "s/answer", "member-s", "vs best member")
 
 
 def run_benchmark(
-    ask: Asker, questions: Sequence[Question], systems: Sequence[System], rivals: Sequence[System] = ()
+    ask: Evaluator, questions: Sequence[Question], systems: Sequence[System], rivals: Sequence[System] = ()
 ) -> StudyResult:
     """Put `questions` to `systems`.
 

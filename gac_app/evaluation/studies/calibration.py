@@ -1,4 +1,4 @@
-"""Whether systems are as often right as they are sure, on a task of multiple choice."""
+"""The calibration of systems on a multiple-choice task."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.evaluation.analyses.calibration import CalibrationReport, calibrate_systems, check_choices
 from gac_app.evaluation.metrics.calibration import Calibration
-from gac_app.evaluation.running.systems import System, refuse_rules
-from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.running import System, refuse_rules
 from gac_app.evaluation.studies.colours import colours_of
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import NOT_KNOWN, StudyResult, Table
 from gac_app.evaluation.studies.wording import figure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 
-def run_calibration(ask: Asker, questions: Sequence[Question], systems: Sequence[System]) -> StudyResult:
+def run_calibration(ask: Evaluator, questions: Sequence[Question], systems: Sequence[System]) -> StudyResult:
     """Calibration errors and reliability diagrams of `systems`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Colours of systems in charts: a member alone has its own of the page, ensembles have others."""
+"""Colours of systems in charts: a member alone has its colour of the page, ensembles have others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gac_app.charts import MEMBERS, OTHERS
 
 
 def colours_of(names: Sequence[str], members: Sequence[str]) -> dict[str, str]:
-    """A colour for each system's name, the same for the same names whatever stands between."""
+    """A colour for each system's name."""
     others = cycle(OTHERS)
     return {name: member_colour(name.removeprefix("alone:"), members) or next(others) for name in names}
 

@@ -1,4 +1,4 @@
-"""What the names in a result mean, for those who meet them for the first time."""
+"""Explains the names in a result to first-time readers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SYSTEMS = {
     "alone:": "the member by itself",
     "every-step": "the ensemble, all members asked at every step",
     "gate@": "the ensemble, the others asked where the gate's confidence is below this threshold",
-    "agreement": "the ensemble, all members asked where their favourites differ",
+    "agreement": "the ensemble, all members asked where their likeliest tokens differ",
     "vote": "each member answers by itself; the most frequent answer counts",
     "mbr": "each member answers by itself; the answer most like the others counts",
     "lowest-perplexity": "each member answers by itself; the answer likeliest to all counts",
@@ -42,7 +42,7 @@ _SYSTEMS = {
 
 
 def explained(result: StudyResult) -> dict[str, str]:
-    """The names that stand in a result's tables, each with its meaning."""
+    """The names in a result's tables, each with its meaning."""
     columns = [column for table in result.tables for column in table.columns]
     systems = [row[0] for table in result.tables if table.columns[0] == "system" for row in table.rows]
     found = {name: about for name, about in _SYSTEMS.items() if any(system.startswith(name) for system in systems)}
@@ -50,7 +50,7 @@ def explained(result: StudyResult) -> dict[str, str]:
 
 
 def _is_in(name: str, column: str) -> bool:
-    """Whether a column is of that name, whatever stands behind a space, a comma or a bracket."""
+    """Whether a column has that name, whatever follows a space, a comma or a bracket."""
     plain = column.removesuffix(" (95 %)")
     return (
         plain == name

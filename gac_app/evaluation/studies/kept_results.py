@@ -1,4 +1,4 @@
-"""Results of studies, kept in a folder: a JSON file each."""
+"""Results of studies in a folder, one JSON file each."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _ID = re.compile(r"\d{8}T\d{6}-[a-z]+-[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class KeptResult:
-    """A result with what tells it from others. `created_at` is UTC, ISO 8601."""
+    """A result with what identifies it. `created_at` is UTC, ISO 8601."""
 
     id: str
     created_at: str
     members: tuple[str, ...]
     result: StudyResult
-    name: str = ""  # as somebody called it
+    name: str = ""  # given by a user
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a list tells of a result."""
+    """A result's entry in a list."""
 
     id: str
     created_at: str
@@ -41,12 +41,12 @@ class Listed:
 
 
 def is_result_id(text: str) -> bool:
-    """Whether it is the form of the ids given here."""
+    """Whether `text` has the form of a result's id."""
     return bool(_ID.fullmatch(text))
 
 
 class KeptResults:
-    """The results of one folder, which is made with the first of them. Of what is kept only the name changes."""
+    """The results of one folder, created with the first one. Only a result's name ever changes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -74,7 +74,7 @@ class KeptResults:
             raise StorageError(f"{result_id}: cannot be deleted ({error.strerror})") from None
 
     def list(self) -> list[Listed]:
-        """The newest first, at most `MAX_LISTED`. Files that are no results are passed over."""
+        """The newest first, at most `MAX_LISTED`. Files that are no results are skipped."""
         names = sorted((path.stem for path in self._folder.glob("*.json") if _ID.fullmatch(path.stem)), reverse=True)
         found = (self._summary(name) for name in names[:MAX_LISTED])
         return [listed for listed in found if listed]
@@ -115,5 +115,5 @@ def _listed(kept: KeptResult) -> Listed:
 
 def _kept(found: dict[str, Any]) -> KeptResult:
     result = found.pop("result")
-    result.pop("plot", None)  # of earlier versions: a picture of its own, with colours of its own
+    result.pop("plot", None)  # of earlier versions: a picture with its own colours
     return KeptResult(**{**found, "members": tuple(found["members"])}, result=result_from_json(result))

@@ -1,4 +1,4 @@
-"""What more members gain: accuracy over every choice of them."""
+"""What additional members gain: accuracy over every choice of members."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from statistics import mean
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.analyses.member_scaling import ScalingReport, judge_scaling, plan_scaling
-from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best member")
 
 
-def run_members(ask: Asker, questions: Sequence[Question], options: str = "") -> StudyResult:
+def run_members(ask: Evaluator, questions: Sequence[Question], options: str = "") -> StudyResult:
     """Put `questions` to every choice of members. Raises RequestError where there are too few or too many."""
     plan = plan_scaling(ask.ensemble.config, options)
     report = judge_scaling(ask.task.name, plan, ask(list(plan.values()), questions))

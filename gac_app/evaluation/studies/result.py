@@ -1,4 +1,4 @@
-"""What a study found, as values: the terminal, the page and files all show the same."""
+"""What a study found, as values that terminal, page and files all show."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What a system made of a question. `said`: what was taken from the text; the choice where there were choices."""
+    """A system's answer to a question. `prediction`: what was extracted from the text, or the choice."""
 
     system: str
-    said: str
+    prediction: str
     is_right: bool
     text: str = ""
     error: str = ""
@@ -47,11 +47,11 @@ class StudyResult:
 
     Attributes:
         study: its name.
-        heading: what it was put to: "triviaqa: 300 questions".
+        heading: what it ran on: "triviaqa: 300 questions".
         data: all figures, of JSON's own types.
-        remarks: what follows from the tables, a sentence each.
+        remarks: conclusions from the tables, a sentence each.
         plots: charts beside each other; none where there is nothing to draw.
-        failure: where answers failed and count as wrong: which, and why.
+        failure: which answers failed and count as wrong, and why.
         asked: each question with all answers; none where a study asks nothing.
     """
 
@@ -69,7 +69,14 @@ def result_from_json(found: Mapping[str, Any]) -> StudyResult:
     """What `dataclasses.asdict` made of a result. Raises TypeError, KeyError."""
     tables = [Table(**table) for table in found["tables"]]
     asked = [
-        AskedQuestion(**{**one, "answers": [GivenAnswer(**answer) for answer in one["answers"]]})
+        AskedQuestion(**{**one, "answers": [_answer_from_json(answer) for answer in one["answers"]]})
         for one in found.get("asked", ())
     ]
     return StudyResult(**{**found, "tables": tables, "asked": asked})
+
+
+def _answer_from_json(found: Mapping[str, Any]) -> GivenAnswer:
+    fields = dict(found)
+    if "said" in fields:  # as older results call it
+        fields["prediction"] = fields.pop("said")
+    return GivenAnswer(**fields)

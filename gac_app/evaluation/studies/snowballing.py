@@ -1,4 +1,4 @@
-"""Who recovers from a wrong beginning of an answer."""
+"""Which systems recover from a wrong beginning of an answer."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
 from gac_app.evaluation.analyses.plants import Plant, planted
 from gac_app.evaluation.analyses.snowball import SnowballReport, judge_snowball
-from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.running import System
 from gac_app.evaluation.studies.colours import colours_of
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import compared, share
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("system", "right without", "right with it (95 %)", "recovered (95 %)", "vs best member")
 
 
 def run_snowball(
-    ask: Asker,
+    ask: Evaluator,
     all_questions: Sequence[Question],
     questions: Sequence[Question],
     systems: Sequence[System],

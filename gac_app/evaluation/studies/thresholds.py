@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.evaluation.analyses.threshold_sweep import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
-from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.threshold_plot import threshold_plots
 from gac_app.evaluation.studies.wording import SHARED_TIMES, accuracy, compared, failure, figure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _COLUMNS = ("system", "accuracy (95 %)", "ensembled", "ms/token", "s/answer", "vs every step", "Pareto front of")
 
 
 def run_thresholds(
-    ask: Asker, questions: Sequence[Question], thresholds: Sequence[float], gates: Sequence[str], options: str = ""
+    ask: Evaluator, questions: Sequence[Question], thresholds: Sequence[float], gates: Sequence[str], options: str = ""
 ) -> StudyResult:
     """Try every threshold with every gate; see `threshold_sweep`. Raises RequestError where one does not fit."""
     plan = plan_sweep(ask.ensemble.config, thresholds, gates, options)

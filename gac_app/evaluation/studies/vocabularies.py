@@ -1,4 +1,4 @@
-"""Whether the members cut the same words into the same tokens."""
+"""Whether the members tokenise the same words alike."""
 
 from __future__ import annotations
 

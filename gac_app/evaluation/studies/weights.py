@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
 from gac_app.evaluation.analyses.weight_sweep import WeightReport, sweep_weights
-from gac_app.evaluation.studies.asking import Asker
+from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure
-from gac_app.evaluation.tasks.questions import Question
+from gac_app.evaluation.tasks import Question
 
 _COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average", "vs best member")
 
 
-def run_weights(ask: Asker, questions: Sequence[Question], options: str = "") -> StudyResult:
+def run_weights(ask: Evaluator, questions: Sequence[Question], options: str = "") -> StudyResult:
     """Compare the methods of `weight_sweep`. Raises RequestError where there is nothing to weigh."""
     report = sweep_weights(ask.ensemble, ask, ask.task.name, questions, options)
     found = report.methods["average"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gac_app.evaluation.metrics.statistics import Comparison, wilson_interval
-from gac_app.evaluation.running.report import SystemReport
+from gac_app.evaluation.running import SystemReport
 
 SHARED_TIMES = "Times say little here: systems share what they read of a question's choices."
 
@@ -16,7 +16,7 @@ def accuracy(report: SystemReport) -> str:
 
 
 def share(num_right: int, num_all: int) -> str:
-    """With its 95 % interval; "" where there is nothing to have a share of."""
+    """A share with its 95 % interval; "" if the total is 0."""
     if not num_all:
         return ""
     low, high = wilson_interval(num_right, num_all)
@@ -34,7 +34,7 @@ def compared(comparison: Comparison | None) -> str:
 
 
 def failure(reports: Iterable[SystemReport]) -> str:
-    """Which answers are missing, and so count as wrong; "" where none is."""
+    """Which answers are missing and so count as wrong; "" if none."""
     failed = {report.system: report for report in reports if report.num_failed}
     if not failed:
         return ""

@@ -1,1 +1,8 @@
-"""Suites of the project's own writing, which need no data set."""
+"""The project's own test suites, which need no data set."""
+
+from gac_app.evaluation.suites.alignment import alignment_systems, check_kinds, run_alignment_suite
+from gac_app.evaluation.suites.alignment_figures import AlignmentReport
+from gac_app.evaluation.suites.alignment_table import tables
+from gac_app.evaluation.suites.texts import KINDS
+
+__all__ = ["KINDS", "AlignmentReport", "alignment_systems", "check_kinds", "run_alignment_suite", "tables"]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.config import Config, Settings
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.systems import System, parse_system
+from gac_app.evaluation.running import System, parse_system
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, measure
 from gac_app.evaluation.suites.answers import Answer, answer
 from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.decoding.scoring.tokens import Score
+    from gac_app.decoding.scoring import Score
 
 _ENSEMBLES = ("every-step+paper", "every-step+prefix", "every-step+paper+posterior", "every-step+prefix+posterior")
 _GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "stop": ()}
@@ -101,7 +101,7 @@ class _Solver:
         return _ScoredAnswer(written, {name: self._score(prompt, written.text, alone=name) for name in members})
 
     def predict(self, passage: Passage) -> Score:
-        return self._score(passage.opening, passage.rest, alone=self.alone)
+        return self._score(passage.prompt, passage.continuation, alone=self.alone)
 
     def _score(self, prompt: str, text: str, alone: str | None) -> Score:
         return self.ensemble.score(prompt, [text], self.settings, alone=alone, raw=True)[0]

@@ -13,9 +13,9 @@ from gac_app.evaluation.suites.parsing import PARSERS, PARSERS_BEFORE_FENCE
 from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
 
 if TYPE_CHECKING:
-    from gac_app.decoding.scoring.tokens import Score
+    from gac_app.decoding.scoring import Score
 
-# Figure -> what it says. All are shares but for the last two, in bits per byte, where less is better.
+# Figure -> its meaning. All are shares, except the last two: bits per byte, where less is better.
 FIGURES = {
     "parses": "code whose complete lines parse",
     "parses_before_fence": "code whose complete lines parse, up to where a Markdown fence ends it",
@@ -45,7 +45,7 @@ class AlignmentReport:
     systems: Mapping[str, tuple[KindResult, ...]]
 
     def figure(self, system: str, kinds: Sequence[str], name: str) -> float | None:
-        """A figure over several kinds, each counting by its number of prompts; None where none of them has it."""
+        """A figure over several kinds, weighted by their numbers of prompts; None where none of them has it."""
         counted = [
             (result.figures[name], len(result.answers))
             for result in self.systems[system]

@@ -1,4 +1,4 @@
-"""A greedy continuation of a prompt, as bytes: the text it shows can hide what is wrong with them."""
+"""A greedy continuation of a prompt, as bytes, because decoded text can hide what is wrong with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gac_app.config import Settings
-from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was written behind `prompt`.
+    """What was written after `prompt`.
 
     Attributes:
         content: the bytes of all tokens.
@@ -36,7 +36,7 @@ class Answer:
 
     @property
     def is_valid_utf8(self) -> bool:
-        """Whether the text is whole: nothing in it is no UTF-8, and nothing says so by a replacement character."""
+        """Whether the text is valid UTF-8 and holds no replacement character."""
         return REPLACEMENT not in self.text
 
     @property

@@ -1,4 +1,4 @@
-"""Is a document indented in one way throughout?"""
+"""Tells whether a document is indented consistently."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Does a document that stopped anywhere parse as far as it goes?
+"""Tells whether a document that was cut off anywhere parses as far as it goes.
 
 A document is judged after its last complete line: what follows the last line end is cut off. The rest must be the
-beginning of a right document: what is open at its end (a block, a bracket, a string over lines) may still be closed,
-what is wrong may not. Nothing here runs what it reads.
+beginning of a right document: what is open at its end (a block, a bracket, a string over lines) may still be closed.
+Nothing here runs what it reads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def complete_lines(text: str) -> str:
 def before_fence(text: str) -> str:
     """`text` up to a line that closes a Markdown fence which nothing has opened: there the code is over.
 
-    Chat models end code so and go on in prose; harnesses for code (EvalPlus, MultiPL-E) stop there too.
+    Chat models end code like that and continue in prose; code harnesses (EvalPlus, MultiPL-E) stop there too.
     """
     fence = re.search(r"^ {0,3}(```|~~~)", text, flags=re.MULTILINE)
     return text[: fence.start()] if fence else text

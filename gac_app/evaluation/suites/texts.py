@@ -31,10 +31,10 @@ KINDS = (*CODE_KINDS, *LANGUAGES, "emoji")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A held-out text: a model is given `opening` and predicts `rest`."""
+    """A held-out text: a model is given `prompt` and predicts `continuation`."""
 
-    opening: str
-    rest: str
+    prompt: str
+    continuation: str
 
 
 @cache
@@ -55,9 +55,9 @@ def _read(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def _passage(text: str) -> Passage:
-    """Example: "one two¦ three" -> ("one two", " three"); without a mark the first line is the opening."""
-    opening, mark, rest = text.partition("¦")
+    """Example: "one two¦ three" -> ("one two", " three"); without a mark the first line is the prompt."""
+    prompt, mark, continuation = text.partition("¦")
     if not mark:
-        opening, line_end, rest = text.partition("\n")
-        opening += line_end
-    return Passage(opening, rest)
+        prompt, line_end, continuation = text.partition("\n")
+        prompt += line_end
+    return Passage(prompt, continuation)

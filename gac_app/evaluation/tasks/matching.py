@@ -24,7 +24,7 @@ def extracted(text: str, pattern: str) -> str:
 
 
 def is_right(answer: str, accepted: Sequence[str], match: Match) -> bool:
-    """Whether `answer` equals one of `accepted`. Nothing said is never right."""
+    """Whether `answer` equals one of `accepted`. An empty answer is never right."""
     wanted = normalised(answer, match)
     return wanted != "" and wanted in {normalised(text, match) for text in accepted}
 

@@ -51,7 +51,7 @@ class Task(BaseModel):
         return header + self.separator.join([*shown, self._asked(question)])
 
     def continuations(self, question: Question) -> list[str]:
-        """One per choice, to be scored behind the prompt."""
+        """One per choice, to be scored after the prompt."""
         texts = _LETTERS[: len(question.choices)] if self.choices == "letters" else question.choices
         return [self.worked.format(answer=text.strip()) for text in texts]
 

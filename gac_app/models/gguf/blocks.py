@@ -73,7 +73,7 @@ def together(matrices: list[Blocks]) -> Blocks:
 
 
 def _half(data: _Bytes) -> _Floats:
-    """Numbers of two bytes each, in the last axis."""
+    """Half-precision numbers from pairs of bytes, along the last axis."""
     return np.ascontiguousarray(data).view("<f2").astype(np.float32)
 
 

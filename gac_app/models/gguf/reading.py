@@ -1,4 +1,4 @@
-"""Reading GGUF files for what is not llama.cpp: quickly, and whatever is in them."""
+"""Reads GGUF files for engines other than llama.cpp: fast, and robust to damaged files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Unsuited(Exception):  # noqa: N818 (no error: llama.cpp computes the file)
 
 
 def read_gguf(path: Path) -> GGUFReader:
-    """A file's fields, but for its vocabulary, and its tensors, mapped. Raises Unsuited where it is no whole model."""
+    """A file's fields without its vocabulary, and its tensors, mapped. Raises Unsuited where it is no whole model."""
     try:
         reader = _Reader(path)
-    except Exception as error:  # a damaged file's: whoever loads it will tell
+    except Exception as error:  # the file is damaged: its loader will say so
         raise Unsuited(f"{type(error).__name__}: {error}") from error
     if "split.count" in reader.fields:
         raise Unsuited("it is a part of a model")
@@ -29,7 +29,7 @@ def read_gguf(path: Path) -> GGUFReader:
 
 
 class _Reader(GGUFReader):  # type: ignore[misc]
-    """Steps over the lists of a vocabulary, which take ten seconds to be read and are not wanted."""
+    """Skips the lists of a vocabulary, which take ten seconds to read and are not needed."""
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[GGUFValueType]]:
         if raw_type == GGUFValueType.ARRAY:
@@ -47,6 +47,6 @@ class _Reader(GGUFReader):  # type: ignore[misc]
         data = memoryview(self.data)
         for _ in range(length):
             if start >= len(data):
-                raise ValueError("a list goes on behind the end of the file")
+                raise ValueError("a list goes on past the end of the file")
             start += 8 + int.from_bytes(data[start : start + 8], "little")
         return start

@@ -1,1 +1,16 @@
 """Devices, their memory, and which member runs where. Knows no model format."""
+
+from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes, parse_devices
+from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.hardware.placement import Placement, Seat, plan
+
+__all__ = [
+    "Placement",
+    "Seat",
+    "available_cores",
+    "detect_devices",
+    "in_large_pages",
+    "main_memory_bytes",
+    "parse_devices",
+    "plan",
+]

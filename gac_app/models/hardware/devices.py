@@ -1,4 +1,4 @@
-"""What this machine offers, or what an operator assumes: GPUs with their memory, cores, main memory."""
+"""What this machine has, or what an operator assumes: GPUs with their memory, cores, main memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What members can be placed on. `is_assumed` = told by an operator, not seen here."""
+    """What members can be placed on. `is_assumed` = stated by an operator, not detected."""
 
     gpus: tuple[Gpu, ...]
     num_cores: int
@@ -35,7 +35,7 @@ class Devices:
 
 
 def detect_devices() -> Devices:
-    """This machine's; asking torch for GPUs imports it."""
+    """This machine's devices. Imports torch to ask for GPUs."""
     import torch
 
     gpus = tuple(
@@ -67,7 +67,7 @@ def parse_devices(text: str) -> Devices:
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores this process may really use: its affinity, and the quota of its container."""
+    """Cores that this process may really use, by its affinity and its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota(cgroup)
     return cores if quota is None else max(1, min(cores, int(quota)))
@@ -86,7 +86,7 @@ def _cpu_quota(cgroup: Path) -> float | None:
 
 
 def main_memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What this process may use at most: the machine's memory, or its container's limit; None = unknown."""
+    """The most that this process may use: the machine's memory, or its container's limit. None = unknown."""
     if not hasattr(os, "sysconf"):
         return None
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

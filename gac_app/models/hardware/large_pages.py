@@ -1,8 +1,8 @@
-"""Weights that a library maps from a file, moved into memory of the process, in large pages where there are any.
+"""Moves weights that a library maps from a file into the process's own memory, in large pages where available.
 
-Whoever streams through weights in pages of 4 KiB waits for tables of pages as much as for memory, in a virtual machine
-above all, and so do two cores that stream at once. Files lie in large pages on few systems, other memory on nearly
-every Linux that is asked to (transparent huge pages, `madvise`). And whoever reads a page of a file that was cut short
+With pages of 4 KiB, streaming through weights spends as much time on page tables as on memory, above all in a virtual
+machine or with two cores at once. Few systems keep files in large pages; nearly every Linux gives them to other memory
+on request (transparent huge pages, `madvise`). Besides, a process that reads a mapped page of a file that was truncated
 meanwhile is killed.
 """
 
@@ -36,16 +36,17 @@ Part = tuple[int, int]  # of memory: where it begins and ends
 
 @contextmanager
 def in_large_pages(file: Path, owner: object) -> Iterator[None]:
-    """Let what this process has mapped of a file by the end of this context be its own: in large pages where it fills
-    them, in small ones elsewhere. What happens to the file afterwards does not matter.
+    """Make what this process has mapped of a file by the end of this context its own memory: large pages where it fills
+    them, small ones elsewhere. The file may change afterwards.
 
-    Addresses and bytes stay the same, also for those who read meanwhile. A file that is large beside main memory stays
-    mapped, and so does any where the system is no Linux. One at a time is in the context for a file: what is moved must
-    not be unmapped meanwhile.
+    Addresses and bytes stay the same, also for concurrent readers. A file that is large compared with main memory stays
+    mapped, as does any file outside Linux. Only one thread at a time may be in the context for a file: what is moved
+    must not be unmapped meanwhile.
 
     Args:
-        file: not to be written to before.
-        owner: who unmaps it. Gaps between mapped parts that share a page with them are taken as long as it lives.
+        file: must not be written to until then.
+        owner: whoever unmaps it. Gaps between mapped parts that share a page with them are reserved as long as it
+            lives.
     """
     name = str(file.resolve())
     with _locks[name]:
@@ -86,7 +87,7 @@ def _mapped(name: str) -> list[Part]:
 
 
 def _by_page(parts: list[Part], size: int) -> dict[int, list[Part]]:
-    """What of these parts lies in each page of this size, by its address."""
+    """What each page of this size holds of these parts, by the page's address."""
     pages: dict[int, list[Part]] = {}
     for start, end in parts:
         for page in range(start // size * size, end, size):
@@ -95,7 +96,7 @@ def _by_page(parts: list[Part], size: int) -> dict[int, list[Part]]:
 
 
 def _filled(pages: dict[int, list[Part]], size: int) -> tuple[list[int], list[Part]]:
-    """The pages of which these parts fill most, and the rest is free; and what was free in them, which is taken now."""
+    """The pages that these parts mostly fill and whose rest is free; and that rest, which is now reserved."""
     filled, taken = [], []
     for page, parts in pages.items():
         if 2 * sum(end - start for start, end in parts) > size:

@@ -1,6 +1,6 @@
 """Which member runs where: one member per GPU in turn, several for one that needs them, else the CPU's cores shared.
 
-Pure arithmetic on the configuration and the hardware, so that it is planned and tested without either GPUs or weights.
+Pure arithmetic on configuration and hardware: it needs neither GPUs nor weights.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gac_app.member_config import MemberConfig
-from gac_app.models.hardware.devices import GIB, Devices, detect_devices, parse_devices
-
-__all__ = ["Placement", "Seat", "detect_devices", "parse_devices", "plan"]
+from gac_app.models.hardware.devices import GIB, Devices
 
 CPU = "cpu"
 # Weights are not all: KV caches and activations, and what CUDA itself takes.
@@ -39,7 +37,7 @@ class Placement:
     """Seats by member name, in the config's order, and what will not fit. As a string: a table for a terminal.
 
     Attributes:
-        are_apart: no member computes where another does, so that none becomes slower by what another does meanwhile.
+        are_apart: no two members share a device, so none slows another down.
     """
 
     seats: dict[str, Seat]
@@ -58,7 +56,7 @@ class Placement:
 
 
 def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
-    """Seat every member; one that does not fit is seated nevertheless and warned of."""
+    """Seat every member. One that does not fit is seated anyway, with a warning."""
     gpus = _GpuMemory(devices)
     chosen: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
@@ -80,7 +78,8 @@ def _seat(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Sea
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
     """Threads by member's name, so that the slowest forward pass is as fast as the cores allow.
 
-    A pass costs what its parameters do: every core goes to whoever has most of them for each of its threads.
+    The cost of a pass is taken to be the number of parameters: each core goes to the member with most parameters per
+    thread.
     """
     threads = {member.name: member.num_threads or 1 for member in members}
     costs = _costs(members)
@@ -97,7 +96,9 @@ def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
 
 
 def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
-    """What the config names for this member, or the CPU where nothing else is possible; none = to be chosen."""
+    """The devices that the config names for this member, or the CPU where nothing else is possible; empty = to be
+    chosen.
+    """
     if member.device != "auto":
         return _listed(member.device)
     if member.max_memory:
@@ -134,7 +135,7 @@ class _GpuMemory:
         self._seen = "assumed" if devices.is_assumed else "here"
 
     def choose(self, size_bytes: int) -> tuple[str, ...]:
-        """The next GPU in turn with room, else as many as it takes, the emptiest first; all if even they do not do."""
+        """The next GPU in turn with room; else as many as it takes, the emptiest first; else all."""
         in_turn = self._names[self._turn :] + self._names[: self._turn]
         for name in in_turn:
             if size_bytes <= self._left[name]:

@@ -1,1 +1,7 @@
 """Models computed by transformers, on a GPU, a CPU, or spread over several."""
+
+from gac_app.models.hf.conversion import converted
+from gac_app.models.hf.loading import load
+from gac_app.models.hf.model import TransformersModel
+
+__all__ = ["TransformersModel", "converted", "load"]

@@ -1,9 +1,9 @@
 """Several sequences in one row: a forward pass over `[1, N]` ids of which each sequence has a stretch.
 
-Embedding, linear layers and head work on every position by itself, so they need not know. Attention does not, and
-is therefore ours: each stretch attends to its own sequence's cache by the library's `sdpa`, without padding, without
-masks between sequences and without copying caches together. What a layer may see (everything before, a sliding
-window, a chunk) is the library's own mask function, asked per stretch.
+Embedding, linear layers and head treat every position by itself, so they need not know. Attention does not and is
+therefore our own: each stretch attends to its sequence's cache by the library's `sdpa`, without padding, masks between
+sequences, or copying caches together. What a layer may see (everything before, a sliding window, a chunk) is the
+library's own mask function, asked per stretch.
 
 Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions of the pass, `D` a head's width.
 """
@@ -27,7 +27,7 @@ ATTENTION = "gac_packed"  # the name under which transformers knows this attenti
 
 @dataclass(slots=True)
 class Stretch:
-    """The positions `start` to `end` of a pass: ids that stand behind what `cache` holds of their sequence.
+    """The positions `start` to `end` of a pass: ids that follow what `cache` holds of their sequence.
 
     Attributes:
         length: positions of the sequence once these are read.
@@ -44,14 +44,16 @@ class Stretch:
         self.length = self.cache.length + self.num_ids
 
     def rows_of(self, states_1xND: torch.Tensor) -> torch.Tensor:
-        """What belongs to these positions of what was computed for all of the pass."""
+        """The part of a tensor of the whole pass that belongs to these positions."""
         if states_1xND.shape[2] == self.num_ids:  # the only stretch; a view would cost as much as copying a step
             return states_1xND
         return states_1xND.narrow(2, self.start, self.num_ids)
 
 
 class PackedCache(Cache):  # type: ignore[misc]
-    """What the model takes for its cache during one pass: hands every stretch's keys and values to its own cache."""
+    """Stands in for the model's cache during one pass: hands each stretch's keys and values to the cache of its
+    sequence.
+    """
 
     def __init__(self, stretches: list[Stretch]) -> None:
         super().__init__(layer_class_to_replicate=DynamicLayer)
@@ -109,7 +111,7 @@ def _attention(
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. `packed` comes from the call of the model."""
-    if packed is None:  # somebody else runs the model, such as its own `generate`
+    if packed is None:  # other code runs the model, such as its own `generate`
         unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked, **options)
         return unpacked, None
     outputs = []
@@ -124,6 +126,6 @@ def _attention(
 
 
 def register() -> None:
-    """Make the attention known to transformers; doing so again changes nothing."""
+    """Register the attention with transformers. Idempotent."""
     AttentionInterface.register(ATTENTION, _attention)
     AttentionMaskInterface.register(ATTENTION, _mask)

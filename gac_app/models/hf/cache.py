@@ -13,9 +13,9 @@ _SPARE_POSITIONS = 64
 class KeyValueCache:
     """What attention layers have seen of one sequence: the first `length` positions, all of them, in every layer.
 
-    Layers write behind `length`, and what they wrote counts once the pass that they belong to has raised it. So a
-    rewind is a smaller number, and a pass that broke midway leaves nothing behind. What slid out of a window stays,
-    without which there is no rewind. Buffers grow by a quarter, so that a step copies nothing but its own position.
+    Layers write after `length`, and what they wrote counts once the pass that they belong to has raised it. So a rewind
+    just lowers `length`, and a pass that failed midway leaves nothing behind. Positions that slid out of a window are
+    kept, because a rewind needs them. Buffers grow by a quarter, so that a step copies nothing but its own position.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class KeyValueCache:
         self.length = length
 
     def fork(self) -> KeyValueCache:
-        """A cache with the same content that goes its own way."""
+        """An independent cache with the same content."""
         forked = KeyValueCache()
         for layer in self._layers:
             forked.write(layer, *self.positions(layer, 0, self.length))

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gac_app.errors import ModelLoadError
 from gac_app.models.derived import derived
 
-_FORMAT = 1  # of what is kept; a new number converts anew
+_FORMAT = 1  # of the converted files; a new number converts again
 
 
 def converted(gguf: Path, cache_dir: Path) -> Path:
@@ -41,7 +41,7 @@ def _read(gguf: Path) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     except Exception as error:  # a damaged file fails anywhere in the readers of several libraries
         raise ModelLoadError(f"{gguf.name}: transformers cannot read this GGUF file: {_first_line(error)}") from error
-    # Without these two the model takes itself for a quantised one and refuses to be saved.
+    # With these two set, the model counts as quantised and refuses to be saved.
     model.hf_quantizer = None
     del model.config.quantization_config
     return model, tokenizer

@@ -15,8 +15,8 @@ import torch
 from gac_app.models.hf.attention import PackedCache, Stretch
 from gac_app.models.hf.cache import KeyValueCache
 
-# Reads of at most this many ids share a pass. A longer one is busy enough by itself: weights are read once per pass,
-# and sharing that saves nothing where the arithmetic takes longer.
+# Reads of at most this many ids share a pass. For a longer one, arithmetic dominates reading the weights, so sharing
+# saves nothing.
 SHARED_IDS = 32
 
 
@@ -33,7 +33,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Ids to read behind what is in `cache`, and after how many of the last of them logits are wanted."""
+    """Ids to read after what is in `cache`, and for how many of the last of them logits are wanted."""
 
     cache: Any
     ids: list[int]
@@ -41,10 +41,10 @@ class Work:
 
 
 class ForwardPasses(Protocol):
-    """Runs the model. What failed leaves every cache with a length that is true.
+    """Runs the model. After a failure, every cache still has its true length.
 
     Attributes:
-        max_batched_ids: ids of a read up to which it shares a pass with others.
+        max_batched_ids: the most ids of a read that shares a pass with others.
     """
 
     max_batched_ids: int
@@ -104,7 +104,7 @@ class PackedPasses:
         return [logits_NV[s.end - work.num_logits : s.end] for s, work in zip(stretches, works, strict=True)]
 
     def _kept(self, rows: list[int], num_ids: int) -> dict[str, Any]:
-        """The argument that spares the head for positions of which nobody wants the logits."""
+        """The argument that skips the head where no logits are wanted."""
         if not self._can_spare_head or len(rows) == num_ids:
             return {}
         if rows[0] == num_ids - len(rows):

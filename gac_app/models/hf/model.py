@@ -29,11 +29,11 @@ _REWINDABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"
 
 
 class TransformersModel(Model):
-    """A loaded causal model and its tokenizer; `transformers_loading.load` makes one from files.
+    """A loaded causal model and its tokenizer; `loading.load` makes one from files.
 
-    Every sequence has a KV cache of its own that keeps what slid out of a window, without which there is no rewind.
-    Where the model allows it (`transformers_probe`), sequences share forward passes. How many ids are in a pass decides
-    which kernels run: logits are then equal to rounding, not to the bit, and text may differ at near-ties.
+    Every sequence has a KV cache of its own. It keeps what slid out of a window, because a rewind needs it. Where the
+    model allows it (`probe`), sequences share forward passes. The number of ids in a pass decides which kernels run, so
+    logits are equal up to rounding, not to the bit, and text may differ at near-ties.
 
     Args:
         name: the member's name.
@@ -64,7 +64,7 @@ class TransformersModel(Model):
         self.device: torch.device = model.device
         self.engine = f"transformers {self.device.type} {model.dtype}"
         self.about = _facts(model)
-        self.is_chunk_exact = model.dtype == torch.float32
+        self.is_chunk_consistent = model.dtype == torch.float32
         self.context_length = _context_length(model, context_length)
         self._model = model
         self.num_threads = num_threads
@@ -98,7 +98,8 @@ class TransformersModel(Model):
 
     def encode_raw(self, text: str) -> list[int]:
         ids, data = self._encode.document(text), text.encode("utf-8", "replace")
-        # A space put in front is the model's habit; a text changed otherwise would part the members' contexts.
+        # A leading space is the model's convention. Any other change of the text would make the members' contexts
+        # differ.
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return ids if is_faithful else self._encode.bos_ids + self._encode(text)
 
@@ -146,7 +147,7 @@ class TransformersModel(Model):
         del sequence.ids[length:]
 
     def fork(self, sequence: Sequence) -> Sequence:
-        copied = self._caches[sequence.slot].fork()  # first: where memory ends, no slot is lost
+        copied = self._caches[sequence.slot].fork()  # first, so that no slot is lost if memory runs out
         forked = self.new_sequence()
         self._caches[forked.slot] = copied
         forked.ids = list(sequence.ids)

@@ -1,12 +1,12 @@
-"""Products with the large float32 matrices of a model, as fast as a CPU reads them.
+"""Multiplies with the large float32 matrices of a model as fast as a CPU can read them.
 
 A decoding step multiplies one row with every weight of the model, a verified draft or a shared pass a few. torch's own
 product reads the weights at half of the memory's speed with two rows, at a third with eight, and repacks them in parts
-at every call. Packed once for oneDNN's kernels, several rows take little more than one. Whether that is faster depends
-on the CPU and the shape, so it is tried when a model is loaded. Both are the same sums, to float32 rounding.
+at every call. With weights packed once for oneDNN's kernels, several rows take little more than one. Whether that is
+faster depends on the CPU and the shape, so it is tried when a model is loaded. Both give the same sums, up to float32
+rounding.
 
-The packed weights are copies. Those of a memory-mapped file stay in its pages for as long as the system has no better
-use for these.
+The packed weights are copies. The originals of a memory-mapped file stay in memory until the system needs the space.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gac_app.models.hardware.devices import main_memory_bytes
+from gac_app.models.hardware import main_memory_bytes
 
 _PACKED_FOR_ROWS = 8  # packed for one row alone, several take twice the time
 _MIN_WEIGHTS = 2**18  # of a matrix; smaller ones stay in the cache, where there is nothing to gain
@@ -34,7 +34,7 @@ class PackedLinear(nn.Linear):
     """A linear layer that multiplies with a packed copy of its weights.
 
     Args:
-        linear: whose weights it shares; some models look at those of their layers.
+        linear: whose weights it shares, because some models access those of their layers.
 
     Raises:
         RuntimeError: where this torch cannot pack them.

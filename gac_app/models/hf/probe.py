@@ -1,4 +1,6 @@
-"""How a transformers model is run: packed passes where it gives the same in them as by itself, else single ones."""
+"""Decides how a transformers model runs: in packed passes where these give the same results as single ones, else
+singly.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,15 @@ _log = logging.getLogger(__name__)
 # These stretch the positions of a whole pass by the longest sequence in it.
 _UNPACKABLE_ROPE = {"dynamic", "longrope"}
 _PROBE_IDS = ((1, 2, 3), (4,))  # of two sequences, each read twice
-# Total variation. Half precision alone gave up to 0.04; a model that takes rows for neighbours is off by most of 1.
+# Total variation. Half precision alone gave up to 0.04; a model that mixes up neighbouring rows is off by almost 1.
 _PROBE_BOUND = 0.3
 
 
 def passes_for(name: str, model: Any) -> ForwardPasses:
-    """The passes of a model, which from then on has the attention that they need.
+    """How to run a model's passes. The model gets the attention that they need.
 
-    What this model's code does with a cache or a mask is not known from outside, so packing is trusted only after a
-    few ids read in packed passes gave what the library's own way gives.
+    What a model's code does with a cache or a mask cannot be known from outside. So packing is used only if it gives
+    what the library's own way gives, for a few ids.
     """
     single = SinglePasses(model)
     if not _may_pack(model):
@@ -43,7 +45,9 @@ def passes_for(name: str, model: Any) -> ForwardPasses:
         distance, reason = 1.0, f"{type(error).__name__}: {error}"
     if distance <= _PROBE_BOUND:
         return packed
-    _log.warning("%s: its sequences are read one after the other, a shared pass does not fit it (%s)", name, reason)
+    _log.warning(
+        "%s: its sequences are read one after the other, since it does not support a shared pass (%s)", name, reason
+    )
     model.set_attn_implementation(own_attention)
     return single
 

@@ -1,4 +1,4 @@
-"""What models of GGUF files have in common, whatever computes them: llama.cpp's tokeniser, the chat, and slots."""
+"""What all models of GGUF files share, whichever engine computes them: llama.cpp's tokeniser, chat format and slots."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class GgufModel(Model):
         )
 
     def _said(self, described: Any, key: str) -> str:
-        """A field of the file; empty where there is none."""
+        """A field of the file; empty if it is missing."""
         value = self._ffi.new("char[]", _MOST_BYTES)
         length = self._lib.llama_model_meta_val_str(described, key.encode(), value, _MOST_BYTES)
         return self._ffi.string(value).decode("utf-8", "replace") if length > 0 else ""
@@ -77,7 +77,7 @@ class GgufModel(Model):
     def new_sequence(self) -> Sequence:
         if not self._free_slots:
             raise MemberError(self.name, "context", "holds as many sequences as it can; try again when a run has ended")
-        # The lowest: slots that stand together are computed together.
+        # The lowest, because adjacent slots are computed together.
         return Sequence(heappop(self._free_slots))
 
     def rewind(self, sequence: Sequence, length: int) -> None:

@@ -1,7 +1,8 @@
-"""llama.cpp's C functions, by way of the binding's CFFI module; the only file that imports it.
+"""llama.cpp's C functions, through the binding's CFFI module. The only file that imports it.
 
-The binding's own high-level class hands out neither full logits of several sequences nor cache surgery, so the C API
-(include/llama.h) is called directly. A failed assertion in C ends the process: files are tried in a child first.
+The binding's high-level class gives neither full logits of several sequences nor access to the cache, so the C API
+(include/llama.h) is called directly. A failed assertion in C ends the process, so files are first tried in a child
+process.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ class LlamaCppMissingError(ModelLoadError):
 
 
 class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
-    """llama.cpp took the trying process down: the file is damaged, or the wheel does not suit this processor."""
+    """llama.cpp crashed the child process: the file is damaged, or the wheel does not suit this processor."""
 
 
 def library() -> tuple[Any, Any]:
-    """(ffi, lib), loaded and silenced once. Raises LlamaCppMissingError where there is no usable wheel."""
+    """(ffi, lib), loaded once, its log silenced. Raises LlamaCppMissingError where there is no usable wheel."""
     with _once:
         return _open_library()
 
@@ -66,7 +67,7 @@ def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = Fals
 
 
 def probe(path: Path, cache_dir: Path) -> None:
-    """Load a GGUF file and decode one token in a child process, so that an abort in C harms nobody.
+    """Load a GGUF file and decode one token in a child process, so that an abort in C does no harm.
 
     A file that passed is remembered in `cache_dir` by its size and time, and not tried again.
 
@@ -88,7 +89,7 @@ def probe(path: Path, cache_dir: Path) -> None:
             what = f"llama.cpp crashed when the file was tried (signal {failure.signal})"
             raise ProbeCrashed(f"{path.name}: {what}") from None
         raise ModelLoadError(str(failure)) from None
-    with contextlib.suppress(OSError):  # where nothing can be kept, every start tries
+    with contextlib.suppress(OSError):  # without a writable cache, every start tries
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
 

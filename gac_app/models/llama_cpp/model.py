@@ -1,8 +1,8 @@
 """GGUF models through llama.cpp: full logits, several sequences per forward pass, rewind and fork.
 
-Laws hold in total variation: llama.cpp picks other kernels for larger chunks, so logits of a chunk and of single steps
-are equal only while the kernels are (measured on quantised models: at most 0.06 and no argmax changed in contexts of a
-hundred tokens, 0.07 where 750 were split differently).
+The laws hold in total variation: llama.cpp picks other kernels for larger chunks, so a chunk and single steps give
+equal logits only while they use the same kernels (measured on quantised models: at most 0.06 and no argmax changed
+in contexts of a hundred tokens, 0.07 where 750 were split differently).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from gac_app.errors import MemberError, ModelLoadError
 from gac_app.models.base import Read, Sequence
-from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.hardware import in_large_pages
 from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH, GgufModel
 from gac_app.models.llama_cpp.library import load_weights
 
@@ -79,8 +79,8 @@ class LlamaCppModel(GgufModel):
 
     def _new_context(self, num_threads: int, max_sequences: int) -> Any:
         params = self._lib.llama_context_default_params()
-        # Each sequence has its cells to itself. Where they are shared, their order depends on what else runs, sums are
-        # taken in that order, and the same prompt does not always give the same text.
+        # Each sequence has its cells to itself. If cells were shared, their order would depend on what else runs. Sums
+        # are taken in that order, so the same prompt would not always give the same text.
         params.kv_unified = False
         params.n_ctx = -(-self.context_length // _CELLS_STEP) * _CELLS_STEP * max_sequences
         params.n_batch = params.n_ubatch = BATCH_TOKENS
@@ -127,11 +127,11 @@ class LlamaCppModel(GgufModel):
         return [torch.from_numpy(_stacked(row)) for row in rows]
 
     def _fillers(self, chunk: list[_Row]) -> list[_Row]:
-        """Steps that nobody wants, for the gaps between the slots of a batch of steps.
+        """Dummy steps that fill the gaps between the slots of a batch of steps.
 
-        llama.cpp computes at once only what stands in consecutive slots (see `_chunks`), and an id more costs less than
-        a second pass over the weights: seven steps of eight slots take 1.35 times all eight (Gemma 3 270M, Q4). The ids
-        are forgotten at once, and whoever has the slot goes on in the same cells.
+        llama.cpp computes together only what is in consecutive slots (see `_chunks`), and one more id costs less than a
+        second pass over the weights: seven steps of eight slots take 1.35 times as long as all eight (Gemma 3 270M,
+        Q4). The ids are forgotten right away, so the slot's sequence continues in the same cells.
         """
         if len(chunk) < _WORTH_FILLING:
             return []
@@ -183,12 +183,12 @@ def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:
-    """The pending ids of all reads, in batches that fit.
+    """The uncomputed ids of all reads, in batches that fit.
 
-    Single steps share batches, in the order of their slots: llama.cpp computes at once only what stands in consecutive,
-    ascending slots (measured: steps in slots 1 and 0, or 0 and 2, take twice what one takes; in 0 and 1, 1.5 times). A
-    longer read, a prefill or a catching up, has its batches to itself: in company it would run through other kernels,
-    and the same prompt would not always give the same text.
+    Single steps share batches, in the order of their slots: llama.cpp computes together only what is in consecutive,
+    ascending slots (measured: steps in slots 1 and 0, or 0 and 2, take twice as long as one; in 0 and 1, 1.5
+    times). A longer read (a prefill, or a sequence catching up) has its batches to itself: together with others it
+    would run through other kernels, and the same prompt would not always give the same text.
     """
     rows = [_rows(owner, read) for owner, read in enumerate(reads)]
     steps = sorted((row[0] for row in rows if len(row) == 1), key=_slot)

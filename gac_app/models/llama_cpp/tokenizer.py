@@ -30,7 +30,7 @@ class LlamaCppTokenizer:
     def __call__(self, text: str, recognise_control: bool = False) -> list[int]:
         """Ids of exactly `text`, none added; lone surrogates are read as question marks.
 
-        SentencePiece reads its own mark for a space as one, so that the mark is spelt in bytes.
+        SentencePiece reads its mark for a space as a space, so the mark is spelt in bytes.
         """
         if not self._is_sentencepiece:
             return self._tokenize(text, recognise_control)
@@ -42,12 +42,12 @@ class LlamaCppTokenizer:
     def document(self, text: str) -> list[int]:
         """Ids of `text` by the model's own rules for the start of a document: its BOS, a space put in front."""
         ids, data = self._tokenize(text, recognise_control=False), text.encode("utf-8", "replace")
-        # A text changed otherwise would part the members' contexts.
+        # Any other change of the text would make the members' contexts differ.
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return self.with_bos(ids if is_faithful else self(text))
 
     def with_bos(self, ids: list[int]) -> list[int]:
-        """`ids` behind a BOS where the model wants one."""
+        """`ids` after a BOS where the model wants one."""
         bos = self._lib.llama_vocab_bos(self._vocab)
         wants_bos = self._lib.llama_vocab_get_add_bos(self._vocab) and bos >= 0
         return [bos, *ids] if wants_bos and ids[:1] != [bos] else ids
@@ -102,7 +102,7 @@ class LlamaCppTokenizer:
 
     @cached_property
     def _space_and_guard(self) -> list[int]:
-        """The ids to cut off behind which a text stands untouched; none where the model puts no space first."""
+        """The ids to cut off so that a text is left untouched; none where the model puts no space first."""
         ids = self._tokenize(_GUARD, recognise_control=False)
         return ids if self.vocabulary.decode(ids) == b" " + _GUARD.encode() else []
 

@@ -1,4 +1,4 @@
-"""What a GGUF file says of its model, as far as a graph can be made of it."""
+"""The architecture that a GGUF file describes, as far as a graph can be made of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader
 
-from gac_app.models.gguf.blocks import Blocks, blocks_of
-from gac_app.models.gguf.reading import Unsuited, read_gguf
+from gac_app.models.gguf import Blocks, Unsuited, blocks_of, read_gguf
 from gac_app.models.onnx.layout import Layout
 
 _LOCAL_BASE = 10_000.0  # of rotary embeddings in Gemma 3's layers that see a window
@@ -34,7 +33,7 @@ _KNOWN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """What a file does not say of its architecture.
+    """What a file does not say about its architecture.
 
     Attributes:
         activation: an operator of onnxruntime's, with its attributes.
@@ -68,7 +67,7 @@ def architecture_of(gguf: Path) -> Architecture:
 
 
 class Architecture:
-    """A file's fields and tensors. Raises Unsuited where there is more in it than a graph would have.
+    """A file's fields and tensors. Raises Unsuited where it holds more than a graph can express.
 
     Attributes:
         family: what the file does not say.

@@ -1,4 +1,4 @@
-"""ONNX graphs, operator by operator."""
+"""Builds ONNX graphs, operator by operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gac_app.models.gguf.blocks import Blocks
+from gac_app.models.gguf import Blocks
 
 ORT_DOMAIN = "com.microsoft"  # of onnxruntime's own operators
 SMALL_BYTES = 1024  # of constants that stay in the graph's own file
@@ -18,8 +18,8 @@ Field = tuple[str, Any, list[Any]]  # an input or output: its name, its numbers'
 
 
 class GraphBuilder:
-    """Operators and constants as they are added. Large constants go to a file beside the graph's at once, so that no
-    more than one is in memory.
+    """Collects operators and constants. Large constants go straight to a file beside the graph's, so that only one is
+    in memory at a time.
 
     Args:
         path: where the graph will be saved.

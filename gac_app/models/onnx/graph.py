@@ -1,14 +1,14 @@
-"""The layers of a GGUF file as a graph for onnxruntime, which `onnx_layers` runs.
+"""The layers of a GGUF file as a graph for onnxruntime. `layers` runs it.
 
 llama.cpp's kernels for several rows are those for one, row by row, on processors that its wheel was not built for
-(Gemma 3 270M on a Zen 4: eight steps take five times one). onnxruntime's MatMulNBits takes the same numbers, weights as
-they are in the file and activations in 8 bits with a scale for each block, and reads the weights once for all rows.
+(Gemma 3 270M on a Zen 4: eight steps take five times one). onnxruntime's MatMulNBits takes the same numbers (weights as
+in the file, activations in 8 bits with a scale for each block) and reads the weights once for all rows.
 
-Matrices are applied to all rows at once, whoever they belong to; only attention knows of sequences. What a sequence
-gets depends, to the last bit, neither on what else is in the pass nor on how its ids are cut into passes:
+Matrices are applied to all rows at once, of all sequences; only attention knows about sequences. What a sequence gets
+depends, to the last bit, neither on what else is in the pass nor on how its ids are cut into passes:
 
-- Attention of a single id has a kernel of its own, so every sequence brings at least two ids to it (see `onnx_layers`).
-- So have 4-bit matrices for a single row, on processors without AVX-512; there they are written in 8 bits.
+- Attention to a single id has its own kernel, so every sequence brings at least two ids (see `layers`).
+- 4-bit matrices have their own kernel for a single row on processors without AVX-512; there they are written in 8 bits.
 
 Shape suffixes: `N` ids of a pass, `W` those whose logits are wanted, `S` slots, `T` places of a slot, `L` positions of
 a cache, `E` the width of a hidden state, `V` the vocabulary.
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gac_app.models.gguf.blocks import Blocks, together
+from gac_app.models.gguf import Blocks, together
 from gac_app.models.onnx.architecture import Architecture, architecture_of
 from gac_app.models.onnx.builder import ORT_DOMAIN, SMALL_BYTES, Field, GraphBuilder
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE

@@ -1,6 +1,6 @@
 """Runs the graph of a GGUF file's layers, and keeps the caches of the sequences that it reads.
 
-Shape suffixes: see `onnx_graph`.
+Shape suffixes: see `graph`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize
 
 from gac_app.errors import ModelLoadError
-from gac_app.models.hardware.large_pages import in_large_pages
+from gac_app.models.hardware import in_large_pages
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.memory import EmbeddingRows, give_back, zeros
 
@@ -35,7 +35,7 @@ _Kind = tuple[int, int, int]  # of a span: its slot, how many ids it has, and of
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ids to be read of one sequence, of which `start` are cached; wanted are the logits of the last `num_logits`."""
+    """Ids to read of one sequence, of which `start` are cached. The logits of the last `num_logits` are wanted."""
 
     slot: int
     start: int
@@ -52,7 +52,7 @@ class OnnxLayers:
 
     Args:
         gguf: the whole file.
-        directory: what was made of it (see `onnx_parts`).
+        directory: the files derived from it (see `parts`).
         num_threads: of one forward pass.
         num_slots: sequences held at once. Memory is taken as they grow.
         context_length: most ids per sequence, if the model was trained for so many.
@@ -149,7 +149,7 @@ class OnnxLayers:
         return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
 
     def _num_places(self, spans: list[Span]) -> int:
-        """Of each sequence in attention. What fills those behind its ids is written over by what comes next."""
+        """Of each sequence in attention. What fills those after its ids is overwritten by what comes next."""
         least = _LEAST_PLACES
         if self.layout.head_width > _HALVED_WIDTH:
             least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(span.start for span in spans))

@@ -1,4 +1,4 @@
-"""GGUF models through onnxruntime: the same numbers as llama.cpp's, rows that share a pass for little more than one.
+"""GGUF models through onnxruntime: the same numbers as llama.cpp's, and more rows in a pass cost little.
 
 What a sequence gets depends neither on what else is read in the same passes nor on how its ids are cut into passes
 (see `onnx_graph`; the trial of a file says whether that holds on this machine).

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from gac_app.models.child_process import ChildFailed, run_module
 from gac_app.models.derived import derived
-from gac_app.models.gguf.reading import Unsuited
-from gac_app.models.hardware.devices import main_memory_bytes
+from gac_app.models.gguf import Unsuited
+from gac_app.models.hardware import main_memory_bytes
 from gac_app.models.llama_cpp.library import BINDING
 from gac_app.models.onnx.architecture import architecture_of
 from gac_app.models.onnx.layout import GRAPH_FILE

@@ -1,9 +1,9 @@
-"""Whether a graph gives the logits of its GGUF file, and sooner than llama.cpp: tried in a process of its own.
+"""Tests in a process of its own whether a graph gives the logits of its GGUF file, and faster than llama.cpp.
 
     python -m gac_app.models.onnx.trial FILE DIRECTORY
 
-writes the graph and says what it brings, or ends with status 1 and says why llama.cpp had better compute the file.
-An architecture that does more than a graph knows of shows in other logits.
+writes the graph and reports what it gains, or exits with status 1 and says why llama.cpp should compute the file. If an
+architecture does more than a graph knows, the logits differ.
 
 Shape suffixes: `N` positions, `V` the vocabulary.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from gac_app.models.base import Model, Read, Sequence
-from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.gguf import Unsuited
 from gac_app.models.llama_cpp.model import LlamaCppModel
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layers import FloatArray
@@ -31,19 +31,19 @@ _TEXT = (  # by whose logits models are compared: random ids would have anybody'
     "people there what they live on is told of three things: the mill, the market on Thursdays, and the old school."
 )
 _FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids read at once: long and short reads at the beginning,
-_BEHIND = (40, 1, 22, 1)  # and both where layers with a window no longer see the beginning
+_LAST = (40, 1, 22, 1)  # and both where layers with a window no longer see the beginning
 _OTHER = 0.06  # logits further apart are another model's (see `distance`)
 _INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts: of what comes before, of the rest
 _LEAST_LENGTH = 512  # of a context in which that is tried
-_ROUNDS, _STEPS = 6, 3  # of timing; the fastest round counts: what else the machine does only adds to it
+_ROUNDS, _STEPS = 6, 3  # of timing; the fastest counts, because other load only slows them
 _SIZES = (1, 2, 4)  # steps in a pass
-_PROMPT_IDS = 100  # behind which they are timed
+_PROMPT_IDS = 100  # after which they are timed
 _SLOWER = 1.05  # what a pass of one step may take of what it took
 _SLOWER_INVARIANT = 1.25  # the same, where answers do not depend on what else runs: with llama.cpp they do
 
 
 def main(gguf: Path, directory: Path) -> None:
-    """Raises Unsuited where llama.cpp had better compute the file."""
+    """Raises Unsuited where llama.cpp should compute the file."""
     write(gguf, directory)
     layout = Layout.load(directory)
     length = max(_LEAST_LENGTH, _num_compared(layout.window))
@@ -86,7 +86,7 @@ def distance(one_NV: FloatArray, other_NV: FloatArray) -> float:
 
 
 def _num_compared(window: int) -> int:
-    return sum(_FIRST + _SHORT) + window + sum(_BEHIND)
+    return sum(_FIRST + _SHORT) + window + sum(_LAST)
 
 
 def _text_ids(model: Model, num_ids: int) -> list[int]:
@@ -99,16 +99,16 @@ def _text_ids(model: Model, num_ids: int) -> list[int]:
 
 
 def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
-    """Of the first ids read at once, of short reads behind them, and of the last ids."""
+    """Of the first ids read at once, of short reads after them, and of the last ids."""
     sequence = model.new_sequence()
     first, short = (_read(model, sequence, cuts, ids) for cuts in (_FIRST, _SHORT))
-    num_between = len(ids) - sum(_BEHIND) - len(sequence.ids)
+    num_between = len(ids) - sum(_LAST) - len(sequence.ids)
     if num_between > 0:
         sequence.extend(ids[len(sequence.ids) :][:num_between])
         model.read([Read(sequence)])
-    behind = _read(model, sequence, _BEHIND, ids)
+    last = _read(model, sequence, _LAST, ids)
     model.free(sequence)
-    return [first, short, behind]
+    return [first, short, last]
 
 
 def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
@@ -132,7 +132,7 @@ def _logits(model: Model, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
 
 
 def is_chunk_invariant(model: Model) -> bool:
-    """Whether it shows, in the last bits, how a sequence's ids are cut into passes: short and long behind others."""
+    """Whether logits are the same to the bit however a sequence's ids are cut into passes."""
     for before, rest in _INVARIANT:
         ids = _random_ids(model, sum(before) + sum(rest))
         cut, whole = (_logits(model, cuts, ids)[sum(before) :] for cuts in ((*before, *rest), (len(ids),)))
@@ -142,7 +142,7 @@ def is_chunk_invariant(model: Model) -> bool:
 
 
 def is_batch_invariant(model: Model) -> bool:
-    """Whether it shows, in the last bits, what else is in a pass: one sequence, others between and about, all."""
+    """Whether logits are the same to the bit whatever else is in a pass: one sequence, some, or all."""
     starts = [sum(before) for before, _ in _INVARIANT]
     alone = [_logits(model, (start, 1, 1), _random_ids(model, start + 2))[start:] for start in starts]
     sequences = []

@@ -1,4 +1,4 @@
-"""Values of this package, and the watching of a folder that something else fills."""
+"""Values of this package, and how to watch a folder that something else fills."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POLL_S = 0.3
 
 
 class UnreachableError(ModelLoadError):
-    """Nothing answers for sources of this scheme (`hub`, `pypi`); others of it need not be tried."""
+    """No host answers for this scheme (`hub`, `pypi`); its other sources need not be tried."""
 
     def __init__(self, scheme: str, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class Progress:
     """How far a fetch is.
 
     Attributes:
-        total_bytes: None while unknown, and an estimate while parts are still unseen.
+        total_bytes: None while unknown; an estimate until all parts have been seen.
         bytes_per_s: None while unknown, and where nothing arrives; see `meter`.
     """
 
@@ -88,7 +88,7 @@ def watched(folder: Path, total_bytes: Callable[[], int | None], progress: Progr
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below `folder`, of which some may vanish meanwhile; links count nothing."""
+    """Bytes of all files below `folder`, some of which may vanish meanwhile. Links do not count."""
     total = 0
     for parent, _, names in os.walk(folder):  # passes over folders that vanish, unlike Path.rglob
         for name in names:

@@ -13,7 +13,7 @@ from gac_app.errors import ModelLoadError
 def check_sha256(path: Path, expected: str, cache_dir: Path) -> None:
     """Raise ModelLoadError, naming the file, unless its SHA-256 is `expected`.
 
-    The file is read only where its size or time differ from when it was last read.
+    The file is read only if its size or time has changed since it was last read.
     """
     found = sha256_of(path, cache_dir)
     if found != expected:

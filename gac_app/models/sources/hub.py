@@ -35,15 +35,13 @@ class HubSource:
         """Raises ModelLoadError where `source` has another form or a path that leaves the repository."""
         match = _SOURCE.fullmatch(source)
         if match is None:
-            raise ModelLoadError(
-                f"{source}: expected hub:organisation/name, with @revision and #file behind it if wanted"
-            )
+            raise ModelLoadError(f"{source}: expected hub:organisation/name, optionally with @revision and #file")
         path = inner_path(source, match["path"]) if match["path"] else None
         return cls(source, match["repo"], match["revision"], path)
 
 
 def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) -> Path | None:
-    """The directory of a repository's snapshot, if the cache has all of it; the network is not asked."""
+    """The directory of a repository's snapshot, if all of it is in the cache. Uses no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -78,7 +76,7 @@ def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, p
 
 
 def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
-    """Put one file of a repository at `target`, whole or not at all; a folder beside it holds it meanwhile.
+    """Put one file of a repository at `target`, whole or not at all. Until then it is in a folder beside `target`.
 
     Raises:
         UnreachableError: where the Hub does not answer.
@@ -88,7 +86,7 @@ def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     def download(folder: Path) -> Path:
-        # Asked first: hf_hub_download itself tries for minutes before it gives a host up.
+        # Checked first: hf_hub_download tries for minutes before it gives up on a host.
         url = hf_hub_url(source.repo, source.path, revision=source.revision)
         size = get_hf_file_metadata(url, timeout=ANSWER_S).size
         with watched(folder, lambda: size, progress):
@@ -112,7 +110,7 @@ def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[st
 
 
 def _asked(source: HubSource, download: Callable[[], _T]) -> _T:
-    """What `download` returns, with the library's errors as ours, and without its bars on the console."""
+    """What `download` returns. The library's errors become ours, and it draws no progress bars."""
     from huggingface_hub.errors import HTTPError
     from huggingface_hub.utils import disable_progress_bars
 

@@ -1,4 +1,4 @@
-"""One file from its parts. What has arrived outlives failures and killed processes, so that the next try goes on."""
+"""Joins one file from its parts. Finished parts survive failures and killed processes, so that the next try resumes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
 
 
 def _place(part: str, folder: Path) -> Path:
-    """Where the part lies once it is whole; a local one stays where it is."""
+    """Where a finished part lies. A local one stays where it is."""
     if not scheme_of(part):
         return Path(part).expanduser()
     return folder / hashlib.sha256(part.encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ MIN_S = 1.0  # earlier it would be noise
 
 
 class Meter:
-    """Passes progress on with its rate. What was there before the first report does not count as fetched."""
+    """Passes progress on with its rate. What was there before the first report does not count."""
 
     def __init__(self, report: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report

@@ -20,8 +20,8 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
 
 SCHEME = "pypi"
-# Few retries: without a network the answer must come in seconds. A download that breaks is resumed all the same, by
-# pip 25.2 and newer.
+# Few retries: without a network, the answer must come within seconds. pip 25.2 and newer resume broken downloads
+# anyway.
 _PIP = (
     *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
     *("--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "15"),
@@ -53,7 +53,7 @@ class WheelFile:
 
 
 def fetch(source: str, target: Path, progress: ProgressCallback) -> None:
-    """Put the file at `target`, whole or not at all; a folder beside it holds what comes and goes meanwhile.
+    """Put the file at `target`, whole or not at all. Temporary files are in a folder beside it.
 
     Raises:
         UnreachableError: where no package index answers.

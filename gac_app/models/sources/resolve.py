@@ -1,4 +1,4 @@
-"""A member's source -> its files, fetched into the cache where needed, from the first mirror that has them."""
+"""From a member's source to its files, fetched into the cache where needed, from the first mirror that has them."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def resolve(
 ) -> ModelFiles:
     """The member's files on this machine.
 
-    What is in the cache already costs neither network nor, with a SHA-256 in the config, a second reading of the file.
+    Files in the cache need neither the network nor, with a SHA-256 in the config, a second read.
 
     Args:
         member: whose `source`, `sha256`, `allow_pickle` and `allow_remote_code` count.
         cache_dir: where fetched files are kept; created where missing.
         progress: called while something is fetched, possibly from another thread.
-        unreachable: schemes (`hub`, `pypi`) that did not answer, kept by the caller from member to member: mirrors
-            of these are passed over, so that waiting for them happens once.
+        unreachable: schemes (`hub`, `pypi`) that did not answer, kept by the caller from member to member. Mirrors of
+            these are skipped, so that a time-out happens only once.
 
     Raises:
-        ModelLoadError: where something is missing, damaged or not to be trusted, with what to do about it.
+        ModelLoadError: where something is missing, damaged or not to be trusted, and says what to do about it.
     """
     try:
         cached = _cached(member, cache_dir)
@@ -62,13 +62,13 @@ def _fetched(member: MemberConfig, cache_dir: Path, progress: ProgressCallback, 
 
 
 def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
-    """What an earlier start fetched, from whatever mirror; a damaged file is removed."""
+    """What an earlier start fetched, from any mirror. A damaged file is removed."""
     target = cached_path(member, cache_dir)
     if target.is_file():
         try:
             return _checked_gguf(target, member, cache_dir)
         except ModelLoadError as error:
-            logger.warning("%s: %s. It is removed and fetched anew", member.name, error)
+            logger.warning("%s: %s. It is removed and fetched again", member.name, error)
             target.unlink(missing_ok=True)
     for mirror in filter(_is_repository, member.mirrors):
         with contextlib.suppress(ModelLoadError):  # said when this mirror's turn comes
@@ -81,7 +81,7 @@ def _from_mirror(
     member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: ProgressCallback, unreachable: set[str]
 ) -> ModelFiles:
     if len(member.mirrors) > 1 and unreachable.intersection(map(scheme_of, mirror)):
-        raise ModelLoadError(f"{_named(mirror)}: passed over, its host did not answer before")
+        raise ModelLoadError(f"{_named(mirror)}: skipped, its host did not answer before")
     try:
         if _is_repository(mirror):
             source = hub.HubSource.parse(mirror[0])
@@ -122,7 +122,7 @@ def _joined(member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: Pro
 
 
 def cached_path(member: MemberConfig, cache_dir: Path) -> Path:
-    """Where a fetched file lies: found by its SHA-256, whatever the mirrors and the member's name have become.
+    """Where a fetched file lies. Its SHA-256 finds it even after mirrors or the member's name have changed.
 
     Example: models/SmolLM2-b179c9523d0e6a0f/SmolLM2.gguf in the cache. Without a SHA-256, the first mirror's digest.
     """
@@ -158,7 +158,7 @@ def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
 
 
 def _is_repository(mirror: Mirror) -> bool:
-    """Whether it is a whole repository of the Hub; all else that is fetched is one file."""
+    """Whether it is a whole repository of the Hub. Everything else is a single file."""
     return len(mirror) == 1 and scheme_of(mirror[0]) == hub.SCHEME and "#" not in mirror[0]
 
 

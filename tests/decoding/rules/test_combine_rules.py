@@ -31,8 +31,8 @@ def combined(rule: CombineRule, *probs: Probs, weights: tuple[float, ...] = EVEN
     names = [str(index) for index in range(len(probs))]
     combiner = Combiner(rule)
     shares = combiner.shares(dict(zip(names, weights, strict=True)))
-    rows = {name: torch.tensor(values) for name, values in zip(names, probs, strict=True)}
-    found: Probs = combiner(rows, shares).tolist()
+    distributions = {name: torch.tensor(values) for name, values in zip(names, probs, strict=True)}
+    found: Probs = combiner(distributions, shares).tolist()
     return found
 
 
@@ -118,17 +118,17 @@ UNION = UnionVocabulary([b"a", b"ab", b"b", b"bc", b"c"])
 MAPPINGS = {"one": VocabMapping(ONE, UNION), "other": VocabMapping(OTHER, UNION)}
 
 
-def row(**probs: float) -> torch.Tensor:
+def distribution(**probs: float) -> torch.Tensor:
     return torch.tensor([probs.get(name, 0.0) for name in ("a", "ab", "b", "bc", "c", "end")])
 
 
 def test_unite_by_hand() -> None:
     """The likeliest are `ab` and `bc`, which one spells `b` `c` and the other `a` `b`."""
-    probs = {"one": row(a=0.1, ab=0.6, b=0.3), "other": row(a=0.2, bc=0.8)}
+    probs = {"one": distribution(a=0.1, ab=0.6, b=0.3), "other": distribution(a=0.2, bc=0.8)}
     mixed_U = Combiner(Unite(top_k=1), MAPPINGS)(probs, {"one": 0.5, "other": 0.5})
     one, other = {"ab": 0.6 / 0.9, "bc": 0.3 / 0.9}, {"ab": 0.2, "bc": 0.8}
     wanted = {name: (one[name] + other[name]) / 2 for name in ("ab", "bc")}
-    assert mixed_U.tolist() == pytest.approx(row(**wanted).tolist())
+    assert mixed_U.tolist() == pytest.approx(distribution(**wanted).tolist())
 
 
 def test_unite_with_all_tokens_is_the_mean() -> None:

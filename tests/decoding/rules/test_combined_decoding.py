@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.alignment.contested import contested
+from gac_app.decoding.alignment.contested import contested_ranges
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.expectation import KnownExpectation
+from gac_app.decoding.distribution.member_step import ComputedStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
@@ -57,8 +57,8 @@ def geometric(members: list[Toy], weights: list[float], text: bytes, union: Unio
     expected = [toy.probs(text) for toy in members]
     names = [str(index) for index in range(len(members))]
     probs_MU = torch.tensor([[probs.get(token, 0.0) for token in tokens_of(union)] for probs in expected])
-    known = [KnownExpectation(TokenDistribution(probs_U), 1, 0) for probs_U in probs_MU]
-    ranges = contested(dict(zip(names, known, strict=True)), dict(zip(names, weights, strict=True)), union)
+    known = [ComputedStep(TokenDistribution(probs_U), 1, 0) for probs_U in probs_MU]
+    ranges = contested_ranges(dict(zip(names, known, strict=True)), dict(zip(names, weights, strict=True)), union)
     product: dict[bytes, float] = {}
     for index, token in enumerate(tokens_of(union)):
         ids = next((ids for ids in ranges if index in ids), range(index, index + 1))
@@ -100,7 +100,7 @@ def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: f
                 num_compared += 1
             text += union.token(decision.token_id)
             stepper.feed(decision.token_id)
-            is_shared = not decision.is_open
+            is_shared = not decision.is_partial
     assert num_compared
 
 

@@ -24,10 +24,15 @@ def test_the_prior_counts_before_anything_is_seen(rule: WeightRule) -> None:
 
 def test_entropy_by_hand() -> None:
     """Entropies of ln 2 and ln 4, so that the weights of equals are as 1/2 and 1/4."""
-    rows = {"a": TokenDistribution(torch.tensor([0.5, 0.5, 0, 0])), "b": TokenDistribution(torch.tensor([0.25] * 4))}
+    distributions = {
+        "a": TokenDistribution(torch.tensor([0.5, 0.5, 0, 0])),
+        "b": TokenDistribution(torch.tensor([0.25] * 4)),
+    }
     even = {"a": 0.5, "b": 0.5}
-    assert StepWeights(even, Entropy()).of(["a", "b"], rows.__getitem__) == pytest.approx({"a": 2 / 3, "b": 1 / 3})
-    sharp = StepWeights(even, Entropy(temperature=0.5)).of(["a", "b"], rows.__getitem__)
+    assert StepWeights(even, Entropy()).of(["a", "b"], distributions.__getitem__) == pytest.approx(
+        {"a": 2 / 3, "b": 1 / 3}
+    )
+    sharp = StepWeights(even, Entropy(temperature=0.5)).of(["a", "b"], distributions.__getitem__)
     assert sharp == pytest.approx({"a": 4 / 5, "b": 1 / 5})
 
 

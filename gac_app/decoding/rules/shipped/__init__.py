@@ -1,4 +1,4 @@
-"""The rules that come along. Each has its source and formula, and a test against an example worked by hand."""
+"""The built-in rules. Each has its source and formula, and a test against an example worked by hand."""
 
 from gac_app.decoding.rules.shipped import (
     averaging,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from gac_app.decoding.rules.contracts import GateRule, gate_rules
 
 if TYPE_CHECKING:
-    from gac_app.decoding.distribution.token_distribution import TokenDistribution
+    from gac_app.decoding.distribution import TokenDistribution
 
 
 @gate_rules.register("max-prob", "Largest probability", "The probability of the gate's likeliest token.")

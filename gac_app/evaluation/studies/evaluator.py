@@ -1,4 +1,4 @@
-"""Puts questions to systems, for studies: what was answered before is not asked again."""
+"""Puts questions to systems, for studies. What the result cache holds is not asked again."""
 
 from __future__ import annotations
 
@@ -9,27 +9,24 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.running.journal import Answer, Journal, journal_path
-from gac_app.evaluation.running.runner import Progress, evaluate
-from gac_app.evaluation.running.systems import System
+from gac_app.evaluation.running import Answer, Progress, ResultCache, System, evaluate, result_cache_path
 from gac_app.evaluation.studies.result import AskedQuestion, GivenAnswer
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
 
-class Asker:
+class Evaluator:
     """Puts questions of one file to systems.
 
     Args:
         ensemble: stays the caller's.
-        questions: all of the file, whatever is asked of it: the journals are named by them.
-        folder: where journals lie.
+        questions: all of the file, whatever is asked of it: they name the caches.
+        folder: of the result caches.
         parallel: answers under way at once.
         fresh: ask again, once, what earlier runs have answered.
-        on_progress: is told how far a call is; what it raises ends it.
+        on_progress: called with a call's progress; an exception from it ends the call.
     """
 
     def __init__(
@@ -50,7 +47,7 @@ class Asker:
         self._parallel = parallel
         self._fresh = fresh
         self._on_progress = on_progress
-        self._journals: dict[System, Journal] = {}
+        self._caches: dict[System, ResultCache] = {}
         self._given: dict[str, list[GivenAnswer]] = {}  # by question
         self._label = ""
 
@@ -66,9 +63,9 @@ class Asker:
     def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
         """Every system's answers to `asked`, some of the questions, in their order."""
         candidates = [candidate for system in systems for candidate in system.candidates]
-        journals = {system: self._journal(system) for system in [*systems, *candidates]}
+        caches = {system: self._cache(system) for system in [*systems, *candidates]}
         found = evaluate(
-            self.ensemble, self.task, asked, journals, num_parallel=self._parallel, on_progress=self._on_progress
+            self.ensemble, self.task, asked, caches, num_parallel=self._parallel, on_progress=self._on_progress
         )
         for system in systems:
             for answer in found[system]:
@@ -79,23 +76,23 @@ class Asker:
         name = system.name + self._label
         given = self._given.setdefault(answer.question_id, [])
         if all(other.system != name for other in given):
-            given.append(GivenAnswer(name, answer.said, answer.is_right, answer.text, answer.error))
+            given.append(GivenAnswer(name, answer.prediction, answer.is_right, answer.text, answer.error))
 
-    def by(self, task: Task, label: str) -> Asker:
-        """One that puts the same questions by another protocol; `label` tells its answers from this one's."""
+    def by(self, task: Task, label: str) -> Evaluator:
+        """An evaluator of the same questions by another protocol. `label` marks its answers."""
         other = copy(self)
-        other.task, other._label, other._journals = task, label, {}
+        other.task, other._label, other._caches = task, label, {}
         return other
 
-    def _journal(self, system: System) -> Journal:
-        if system not in self._journals:
-            path = journal_path(
+    def _cache(self, system: System) -> ResultCache:
+        if system not in self._caches:
+            path = result_cache_path(
                 self._folder, self.ensemble.config, self.ensemble.engines, self.task, system, self._questions
             )
             if self._fresh:
                 path.unlink(missing_ok=True)
-            self._journals[system] = Journal(path)
-        return self._journals[system]
+            self._caches[system] = ResultCache(path)
+        return self._caches[system]
 
 
 def check_room(config: Config, parallel: int) -> None:

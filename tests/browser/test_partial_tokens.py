@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 
 SMALL, LARGE = member("Small", 0.6, {b"\xe6\x97": 0.6}, weight=0.75), member("Large", 0.5, weight=0.25, num_read=0)
 STEPS = [
-    step(0, b"\xe6\x97", {"Large": ()}, members=(SMALL, LARGE), is_open=True, top={b"x": 0.2}),
-    step(1, b"\xa5", {"Large": ()}, members=(SMALL, LARGE), is_open=True),
+    step(0, b"\xe6\x97", {"Large": ()}, members=(SMALL, LARGE), is_partial=True, top={b"x": 0.2}),
+    step(1, b"\xa5", {"Large": ()}, members=(SMALL, LARGE), is_partial=True),
     step(2, "本".encode(), {"Large": ("日本".encode(),)}, members=(SMALL, LARGE)),
 ]
 
@@ -48,10 +48,10 @@ def inspect(page: Watched, index: int) -> str:
     return page.text(".gac-inspector").replace("\n", " ")
 
 
-def test_open_tokens_are_marked_and_explained(serve: Server, open_page: Opener) -> None:
+def test_partial_tokens_are_marked_and_explained(serve: Server, open_page: Opener) -> None:
     page = open_page(serve(CutDifferently()))
     page.ask("hello")
-    assert page.painted("gac-open") == ["日"]  # the two pieces of 日 are one mark
+    assert page.painted("gac-partial") == ["日"]  # the two pieces of 日 are one mark
     assert "partial token" in page.text(".gac-ensemble .gac-legend")
 
     first = inspect(page, 0)
@@ -59,7 +59,7 @@ def test_open_tokens_are_marked_and_explained(serve: Server, open_page: Opener) 
     assert "some member writes more than this as one token" in first
     assert "is inside a longer token of its own, 日本, which is whole at token 3" in first
     assert "needed no forward pass" in first
-    assert page.page.locator(".gac-inspector .is-chosen .gac-tick").count() == 3  # in every list, though no favourite
+    assert page.page.locator(".gac-inspector .is-chosen .gac-tick").count() == 3  # in every list, in no top-k
     bars = page.page.eval_on_selector_all(".gac-weights i", "bars => bars.map(bar => bar.style.width)")
     assert bars == ["75%", "25%"]
     assert "reads tokens 1 to 3 again, together: 日本" in inspect(page, 2)
@@ -69,7 +69,7 @@ def test_the_same_text_cut_otherwise_is_no_difference(serve: Server, open_page: 
     page = open_page(serve(PlantedEnsemble(pieces=("Par", "is", ""), alone=(" Paris", ""))))
     page.ask("hello")
     assert page.page.locator(".gac-fork:visible:text('differs')").count() == 0
-    assert page.page.locator(".gac-legend-open:visible").count() == 0
+    assert page.page.locator(".gac-legend-partial:visible").count() == 0
 
 
 CODE = [  # an answer, and which of its lines are code

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -69,12 +69,12 @@ def test_a_lazy_reading_is_as_it_was_when_it_was_read() -> None:
     mapping = mapping_of(model)
     logits_NV = torch.randn(1, len(mapping.vocabulary), generator=torch.Generator().manual_seed(1))
     expected_NU = mapping.project(logits_NV)
-    lazy, now = Reading(mapping, logits_NV, 1, MayDraft(is_on=True)), Reading(mapping, logits_NV, 1)
+    lazy, now = ReadResult(mapping, logits_NV, 1, MayDraft(is_on=True)), ReadResult(mapping, logits_NV, 1)
     logits_NV.fill_(torch.nan)  # a back end's buffer is soon overwritten
     assert torch.equal(lazy.probs_NU, expected_NU)
     assert torch.equal(now.probs_NU, expected_NU)
     assert lazy.last_argmax == now.last_argmax == int(expected_NU[0].argmax())
-    assert lazy.again(1).rows[0].top == now.rows[0].top
+    assert lazy.again(1).distributions[0].top == now.distributions[0].top
     assert lazy.again(1).num_read == 0
 
 
@@ -82,7 +82,7 @@ def test_one_of_several_positions_is_not_lazy() -> None:
     mapping = mapping_of(FakeModel())
     logits_NV = torch.zeros(2, len(mapping.vocabulary))
     logits_NV[0, 0] = torch.nan
-    assert not Reading(mapping, logits_NV, 2, MayDraft(is_on=True)).is_finite
+    assert not ReadResult(mapping, logits_NV, 2, MayDraft(is_on=True)).is_finite
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf"])

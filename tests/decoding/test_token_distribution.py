@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.decoding.distribution.reading import MayDraft, Reading
+from gac_app.decoding.distribution.read_result import MayDraft, ReadResult
 from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.tokens import MemberVocabulary
@@ -17,7 +17,7 @@ from tests.vocab.vocabularies import vocabularies, vocabulary
 members = st.lists(vocabularies(), min_size=1, max_size=3)
 
 
-def rows_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnDistribution, TokenDistribution]:
+def distributions_of(mapping: VocabMapping, seed: int, scale: float) -> tuple[OwnDistribution, TokenDistribution]:
     logits_V = scale * torch.randn(len(mapping.vocabulary), generator=torch.Generator().manual_seed(seed))
     whole = TokenDistribution(mapping.project(logits_V.clone().unsqueeze(0))[0])
     return OwnDistribution(mapping, mapping.own_probs(logits_V.numpy())), whole
@@ -29,7 +29,7 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
     union = UnionVocabulary.build(vocabularies)
     ids = range(len(union))
     for vocab in vocabularies:
-        own, whole = rows_of(VocabMapping(vocab, union), seed, scale)
+        own, whole = distributions_of(VocabMapping(vocab, union), seed, scale)
         assert own.at(list(ids)).tolist() == whole.probs_U.tolist()
         assert [own.rank_of(token_id) for token_id in ids] == [whole.rank_of(token_id) for token_id in ids]
         ranges = [range(start, min(start + 5, len(union))) for start in ids]
@@ -44,21 +44,21 @@ def test_single_values_are_those_of_the_whole(vocabularies: list[MemberVocabular
 
 def test_more_than_there_is_gives_all_in_order() -> None:
     vocab = vocabulary([b"a", b"b", b"c", b"d"])
-    own, whole = rows_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)
+    own, whole = distributions_of(VocabMapping(vocab, UnionVocabulary([b"a", b"b", b"c", b"d"])), 1, 1.0)
     nested = [range(4), range(1, 4), range(1, 2)]
     assert own.begun_by_each(nested) == whole.begun_by_each(nested)
     assert own.begun_by_each(nested[1:]) == own.begun_by_each(nested)[1:], "and again"
 
 
 @given(members, st.integers(0, 2**32), st.booleans())
-def test_a_reading_knows_its_top_tokens(vocabularies: list[MemberVocabulary], seed: int, is_lazy: bool) -> None:
+def test_a_read_result_knows_its_top_tokens(vocabularies: list[MemberVocabulary], seed: int, is_lazy: bool) -> None:
     """Of a small vocabulary they are more than have a probability."""
     union = UnionVocabulary.build(vocabularies)
     for vocab in vocabularies:
         mapping = VocabMapping(vocab, union)
         logits_V = torch.randn(len(vocab), generator=torch.Generator().manual_seed(seed))
         probs_U = mapping.project(logits_V.clone().unsqueeze(0))[0]
-        reading = Reading(mapping, logits_V.unsqueeze(0), 1, MayDraft(is_on=is_lazy))
-        ids, probs = zip(*reading.rows[0].top, strict=True)
+        result = ReadResult(mapping, logits_V.unsqueeze(0), 1, MayDraft(is_on=is_lazy))
+        ids, probs = zip(*result.distributions[0].top, strict=True)
         assert list(probs) == probs_U[list(ids)].tolist()
         assert list(probs) == probs_U.sort(descending=True).values[: len(probs)].tolist()

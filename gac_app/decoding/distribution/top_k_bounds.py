@@ -1,5 +1,6 @@
-"""What leads a distribution, told from a few of its values and a bound on all others: mostly enough, and a thousand
-times fewer numbers.
+"""The likeliest tokens of a distribution, from a few of its values and an upper bound on all others.
+
+Mostly that is enough, with a thousand times fewer numbers than the whole distribution.
 """
 
 from __future__ import annotations
@@ -7,12 +8,12 @@ from __future__ import annotations
 _CLEARLY = 1.0001  # times as likely: more than rounding could make of equals
 
 
-class Leading:
-    """Some of a distribution's values, the candidates.
+class TopKBounds:
+    """Some of a distribution's values, the *candidates*, and a bound on the others.
 
     Attributes:
         probs: of the candidates, by ascending id.
-        most_beside: no other token has more.
+        most_beside: an upper bound on every other token's probability.
     """
 
     def __init__(self, probs: dict[int, float], most_beside: float) -> None:

@@ -1,4 +1,4 @@
-"""What was answered, kept as it comes: one line an answer, so that a run that was killed goes on where it was."""
+"""Keeps the answers of systems as they come, one line each, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gac_app.config import Config
 from gac_app.decoding.rules import plugin_code
 from gac_app.errors import GacError
 from gac_app.evaluation.running.systems import System
-from gac_app.evaluation.tasks.questions import Question
-from gac_app.evaluation.tasks.task import Task
+from gac_app.evaluation.tasks import Question, Task
 
 _NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that no answer depends on
+_OLD_NAMES = {"prediction": "said"}  # of fields, in the names of files
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system said to a question, and what it cost. `text` is what was written, `said` what was taken from it."""
+    """A system's answer to a question, and what it cost. `prediction` is what was extracted from its `text`."""
 
     question_id: str
     is_right: bool = False
-    said: str = ""
+    prediction: str = ""
     text: str = ""
     log_probs: tuple[float, ...] = ()  # of the choices, in nats
     num_tokens: int = 0  # steps decoded, END included; positions scored where choices were
@@ -38,11 +38,11 @@ class Answer:
     error: str = ""  # why there is no answer
 
 
-class Journal:
+class ResultCache:
     """Answers of one system, in a file. Answers that failed are not kept: the next run tries them again.
 
     Args:
-        path: is made with the first answer. A last line that was torn by a kill is cut off.
+        path: created with the first answer. A torn last line is cut off.
 
     Raises:
         GacError: where another line is damaged.
@@ -53,7 +53,7 @@ class Journal:
         self.answers = {answer.question_id: answer for answer in self._read()}
 
     def add(self, answer: Answer) -> None:
-        """Keep an answer; it is on its way to the disk when this returns."""
+        """Keep an answer. It is handed to the operating system when this returns."""
         if answer.error:
             return
         self.answers[answer.question_id] = answer
@@ -72,12 +72,14 @@ class Journal:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 kept = json.loads(line)
+                if "said" in kept:  # as older files call it
+                    kept["prediction"] = kept.pop("said")
                 yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
                 raise GacError(f"{self._path.name}, line {number}: is damaged; --fresh starts over") from None
 
 
-def journal_path(
+def result_cache_path(
     folder: Path,
     config: Config,
     engines: Sequence[str],
@@ -85,14 +87,14 @@ def journal_path(
     system: System,
     questions: Sequence[Question],
 ) -> Path:
-    """Where a system's answers are kept: a name of its own for all that could change an answer.
+    """Where a system's answers are kept. Whatever could change an answer changes the name.
 
     That is the members and their engines, the settings, the code of plug-ins' rules, the task, all `questions` of the
     file, the version and what is kept.
     """
     facts: list[Any] = [
         __version__,
-        [field.name for field in fields(Answer)],
+        [_OLD_NAMES.get(field.name, field.name) for field in fields(Answer)],
         [member.model_dump(mode="json", exclude=_NO_MATTER) for member in config.members],
         list(engines),
         system.settings(config).model_dump(mode="json"),
