@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.reading import Reading
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -132,9 +132,9 @@ def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
 class Unheard(InlineMember):
     """Has read before anybody can look, and never says so."""
 
-    def read(self, *args: Any, **options: Any) -> Future[Reading]:
+    def read(self, *args: Any, **options: Any) -> Future[ReadResult]:
         super().read(*args, **options)
-        under_way: Future[Reading] = Future()
+        under_way: Future[ReadResult] = Future()
         under_way.set_running_or_notify_cancel()
         return under_way
 
