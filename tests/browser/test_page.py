@@ -199,7 +199,7 @@ def test_closing_the_page_ends_the_computation_after_a_while(serve: Server, open
     page.wait_for_tokens(6)
     [run] = site.service._runs.all()
     page.page.close()
-    assert run.wait(60)
+    assert run.over.wait(60)
     assert ensemble.num_steps < 3 * len(LONG)
 
 
