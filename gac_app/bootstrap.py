@@ -63,7 +63,8 @@ def build_services(config: Config) -> Services:
     lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if config.lab.is_open else None
     threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
     arena = ArenaService(service, store) if config.arena.is_open else None
-    return Services(service, lab, arena, Exports(store, operator_token(os.environ)))
+    exports = Exports(store, operator_token(os.environ), arena.sealed if arena else frozenset)
+    return Services(service, lab, arena, exports)
 
 
 def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:

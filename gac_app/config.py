@@ -122,6 +122,19 @@ class Settings(Frozen):
         return self.temperature == 0 and self.repetition_penalty == 1
 
     @property
+    def samples_plainly(self) -> bool:
+        """Whether tokens are drawn from the combined distribution as it is."""
+        filters = (self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty)
+        return filters == (1, 0, 1, 0, 1)
+
+    @property
+    def why_no_gate_rule(self) -> str:
+        """Why the gate rule decides nothing, as a clause; empty = it decides."""
+        if self.mode == "agreement":
+            return "the mode is agreement"
+        return "all members are asked at every step" if self.mode == "every-step" or self.threshold > 1 else ""
+
+    @property
     def asks_lazily(self) -> bool:
         """Whether members whom the gate does not ask read nothing, so that their passes are saved."""
         return self.mode != "every-step" and self.gate_policy == "lazy"

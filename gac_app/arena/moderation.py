@@ -30,13 +30,14 @@ class Moderator:
         self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
 
     def may_start(self, owner: str) -> bool:
-        """Whether a visitor may start one more battle; if so it is counted."""
+        """Whether a visitor may start one more battle."""
         started = self._of(owner).started
         _drop_before(started, self._clock() - 3600.0)
-        if len(started) >= self._max_per_hour:
-            return False
-        started.append(self._clock())
-        return True
+        return len(started) < self._max_per_hour
+
+    def started(self, owner: str) -> None:
+        """A visitor's battle has begun, and counts."""
+        self._of(owner).started.append(self._clock())
 
     def flags(self, owner: str, judged: str, seconds: float) -> list[Flag]:
         """What is odd about a vote that is being given.

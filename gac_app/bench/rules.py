@@ -1,42 +1,65 @@
 """What each combine rule costs a step, against the mean.
 
 A linear rule is mostly told from the members' top-k; any other makes the whole distribution of every step. Without
-drafts, so that a step is its passes and the rest. Rules write different texts: what is compared is a token's time.
+drafts, so that a step is its passes and the rest. A rule that draws one member is held against the mean with whatever
+drafts pay, both sampling. Rules write different texts: what is compared is a token's time.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from statistics import median
+from typing import Any
 
 from gac_app.bench.rows import Row, Target
-from gac_app.bench.timing import decode, interleaved, median_ratio
+from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import Workbench
-from gac_app.decoding.rules import combine_rules
+from gac_app.decoding.rules import LinearRule, combine_rules
 from gac_app.errors import GacError
 
 _MEAN = "mean"
+_PLAIN = {"temperature": 1.0, "alignment": "paper"}  # where one member may stand for all
+
+Times = list[tuple[Decoded | None, Decoded | None]]  # of the rule and of the mean
 
 
 def measure(bench: Workbench) -> list[Row]:
     """Milliseconds a token at every step, by each rule there is, plug-ins' too."""
+    drawing = [e.name for e in combine_rules if issubclass(e.rule, LinearRule) and e.rule.draws_one]
+    others = [name for name in combine_rules.names if name not in (_MEAN, *drawing)]
+    rows = [_row(name, times) for name, times in _decoded(bench, others, {"speculation": "off"})]
+    return rows + [_drawn_row(name, times) for name, times in _decoded(bench, drawing, _PLAIN)]
 
-    def ms_per_token(prompt: str, rule: str) -> float | None:
-        settings = bench.settings(combine=rule, speculation="off")
+
+def _decoded(bench: Workbench, names: list[str], how: dict[str, Any]) -> list[tuple[str, Times]]:
+    def answer(prompt: str, rule: str) -> Decoded | None:
         try:
-            return decode(bench.ensemble.session(prompt, settings)).ms_per_token
+            return decode(bench.ensemble.session(prompt, bench.settings(combine=rule, **how)))
         except GacError:  # some rules soon end an answer
             return None
 
-    names = [_MEAN, *(name for name in combine_rules.names if name != _MEAN)]
-    rounds = interleaved(bench.prompts, *(partial(ms_per_token, rule=name) for name in names))
-    return [_row(name, [(times[index], times[0]) for times in rounds]) for index, name in enumerate(names) if index]
+    rounds = interleaved(bench.prompts, *(partial(answer, rule=name) for name in (_MEAN, *names)))
+    return [(name, [(each[index], each[0]) for each in rounds]) for index, name in enumerate(names, 1)]
 
 
-def _row(name: str, times: list[tuple[float | None, float | None]]) -> Row:
-    pairs = [(own, mean) for own, mean in times if own and mean]
+def _row(name: str, times: Times) -> Row:
+    pairs = [(own.ms_per_token, mean.ms_per_token) for own, mean in times if own and mean]
     what = f"combine rule {name} ÷ mean: ms/token"
     if not pairs:
         return Row(what, None, note="its answers end too soon to be timed")
     note = f"{median(own for own, _ in pairs):.1f}, mean {median(mean for _, mean in pairs):.1f}"
     return Row(what, median_ratio(pairs), target=Target("<=", 1.15), note=note)
+
+
+def _drawn_row(name: str, times: Times) -> Row:
+    row = _row(f"{name}, sampling", times)
+    passes = [(_num_forwards(own), _num_forwards(mean)) for own, mean in times if own and mean]
+    if not passes:
+        return row
+    own, mean = (median(each) for each in zip(*passes, strict=True))
+    note = f"{row.note}; forward passes a token {own:.2f}, mean {mean:.2f}"
+    return Row(row.name, row.value, target=Target("<=", 1.0), note=note)
+
+
+def _num_forwards(answer: Decoded) -> float:
+    return sum(usage.num_forwards for usage in answer.finished.members.values()) / answer.finished.num_tokens

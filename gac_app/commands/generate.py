@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -12,8 +13,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
-from gac_app.config import Config, GatePolicy, Speculation
-from gac_app.decoding.rules import parse_params
+from gac_app.config import RULE_PARAMS, Config, GatePolicy, Settings, Speculation
+from gac_app.decoding.rules import LinearRule, combine_rules, draws_one, parse_params
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 
@@ -121,10 +122,26 @@ def generate(
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
     if alone is not None and alone not in settled.member_names:
         raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
+    for warning in _without_effect(settings, alone, asked={"gate_rule": gate_rule, "combine": combine}):
+        print(f"warning: {warning}", file=sys.stderr)
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
         raise RequestError("prompt", "is empty; give some text")
     _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json, with_digest=digest)
+
+
+def _without_effect(settings: Settings, alone: str | None, asked: dict[str, str | None]) -> Iterator[str]:
+    """What was asked for and changes nothing, in a sentence each."""
+    alone_words = "" if alone is None else "one member answers alone"
+    if asked["gate_rule"] and (why := alone_words or settings.why_no_gate_rule):
+        yield f"gate_rule: {settings.gate_rule!r} has no effect, since {why}"
+    if asked["combine"] and (alone_words or not draws_one(settings)):
+        rule = combine_rules.entry(settings.combine).rule
+        if alone_words or (issubclass(rule, LinearRule) and rule.draws_one):
+            why = alone_words or (
+                "it needs temperature 1 without filters or penalty, alignment paper, and weights known beforehand"
+            )
+            yield f"combine: {settings.combine!r} has no effect, since {why}"
 
 
 def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **how: Any) -> None:
@@ -132,9 +149,10 @@ def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **ho
 
     logging.getLogger("gac_app").setLevel(logging.WARNING)
     finished = None
+    rules = _rules(how["settings"], how["alone"])
     with closing(load_ensemble(config)) as ensemble, closing(ensemble.generate(text, **how)) as events:
         for event in events:
-            print(_json_line(event) if as_json else _shown(event), end="\n" if as_json else "", flush=True)
+            print(_json_line(event, rules) if as_json else _shown(event), end="\n" if as_json else "", flush=True)
             finished = event
     if isinstance(finished, FinishedEvent):
         if not as_json:
@@ -149,8 +167,17 @@ def _shown(event: Event) -> str:
     return event.text if isinstance(event, TokenEvent) else ""
 
 
-def _json_line(event: Event) -> str:
-    return json.dumps(_token(event) if isinstance(event, TokenEvent) else _finished(event), ensure_ascii=False)
+def _json_line(event: Event, rules: dict[str, Any]) -> str:
+    line = _token(event) if isinstance(event, TokenEvent) else {**_finished(event), "rules": rules}
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _rules(settings: Settings, alone: str | None) -> dict[str, Any]:
+    """The rules that decided, with their parameters; null where none did, {} where one member answered alone."""
+    if alone is not None:
+        return {}
+    rules = {field: getattr(settings, field) for pair in RULE_PARAMS.items() for field in pair}
+    return rules | ({"gate_rule": None, "gate_params": {}} if settings.why_no_gate_rule else {})
 
 
 def _token(event: TokenEvent) -> dict[str, Any]:
@@ -165,6 +192,7 @@ def _token(event: TokenEvent) -> dict[str, Any]:
         "winner": step.winner,
         "partial": step.is_partial,
         "drafted": step.is_drafted,
+        "drawn": step.drawn,
         "spellings": {name: [piece.hex() for piece in pieces] for name, pieces in step.spellings.items()},
         "members": {
             member.member: {"weight": member.weight, "prob": member.prob, "num_read": member.num_read}

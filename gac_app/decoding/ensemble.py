@@ -10,11 +10,12 @@ from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, weight_rule_of
+from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, draws_one, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -100,20 +101,27 @@ class Ensemble:
         prompt = self._checked(prompt, settings, raw)
         ids = self._encode(members, prompt)
         chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        stopped = threading.Event()
         rules = AnswerRules(
             settings,
             Gate() if alone else make_gate(settings),
             _combiner(members, settings),
-            self._weights(settings, members, prompt),
+            self._weights(settings, members, prompt, stopped),
             Sampler(settings),
+            stopped,
         )
         is_reproducible = _is_reproducible(members, settings)
-        schedule = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
-        contexts = _open_all(members, ids, schedule.new_context, namespace, is_reproducible=is_reproducible)
-        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
-        return DecodingSession(
-            contexts, rules, schedule.new_drafter(contexts, rules), stop_strings, branch, is_reproducible
+        new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
+        # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
+        is_alone = len(members) == 1
+        new_context = partial(
+            MemberContext,
+            is_aligned=settings.alignment == "prefix" and not is_alone,
+            num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
         )
+        contexts = _open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible)
+        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
+        return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
     def score(
         self,
@@ -179,23 +187,36 @@ class Ensemble:
         check_rules(settings)
         return settings
 
-    def _weights(self, settings: Settings, members: list[Member], prompt: Prompt) -> StepWeights:
-        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt))
+    def _weights(
+        self, settings: Settings, members: list[Member], prompt: Prompt, stopped: threading.Event | None = None
+    ) -> StepWeights:
+        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt), stopped or threading.Event())
         return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
 
-    def _prompt_bits(self, settings: Settings, members: list[Member], text: str) -> dict[str, float]:
-        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end."""
+    def _prompt_bits(
+        self, settings: Settings, members: list[Member], text: str, stopped: threading.Event
+    ) -> dict[str, float]:
+        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end.
+
+        Raises:
+            SessionStopped: soon after `stopped` is set.
+        """
         text = text[-_PROMPT_CHARS_READ:]
         plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
-        with self._reading_prompt:  # one at a time: it holds sequences that no limit has planned for
-            return {member.name: self._score_alone(member, plain, text).bits_per_byte for member in members}
+        while not self._reading_prompt.acquire(timeout=POLL_S):  # its sequences are planned for by no limit
+            if stopped.is_set():
+                raise SessionStopped
+        try:
+            return {member.name: self._score_alone(member, plain, text, stopped).bits_per_byte for member in members}
+        finally:
+            self._reading_prompt.release()
 
-    def _score_alone(self, member: Member, settings: Settings, text: str) -> Score:
+    def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event) -> Score:
         """As `score` does it, at the start of a document; but nothing is kept of what a visitor wrote."""
         is_fixed = _is_reproducible([member], settings)
         mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
         ids, timeout_s = [_document_start(member)], settings.step_timeout_s
-        with closing(PromptForks([member], ids, timeout_s, "", is_reproducible=is_fixed)) as forks:
+        with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
             scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
             return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
 
@@ -251,7 +272,8 @@ def _document_start(member: Member) -> list[int]:
 
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
-    return Combiner(combine_rule_of(settings), {member.name: member.mapping for member in members})
+    mappings = {member.name: member.mapping for member in members}
+    return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
 
 
 def _text_of(prompt: Prompt) -> str:

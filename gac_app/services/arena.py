@@ -22,7 +22,8 @@ After it
         for the inspector, as `RunService.steps`; `answer(key, battle_id, turn, side)`: its tokens.
     `remark(key, battle_id, reasons, comment, ballot) -> BattleView`: reasons per side ({"left": [...], "right": [...]},
         of `arena.outcomes.Reason`) and a comment; may be given anew, the last counts.
-    `delete(key, battle_id)`: forgets it with all its text and its vote. `own(key)`: the visitor's, as they are stored.
+    `delete(key, battle_id)`: forgets it with all its text and its vote. `own(key)`, `newest(key, limit)`: the
+        visitor's, as they are stored, without those that can still be judged.
 The leaderboard
     `standings.leaderboard(key, wanted=VoteFilter(), own=, controls_style=) -> Leaderboard` (`arena.leaderboard`), and
     `standings.choices() -> Choices`: the languages and configurations that a filter may ask for.
@@ -48,7 +49,7 @@ from gac_app.decoding.trace import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
 from gac_app.services.battle_recorder import BattleRecorder
 from gac_app.services.battle_views import BattleView, live_view, stored_view
-from gac_app.services.battles import Battle, BattleRun
+from gac_app.services.battles import UNDO_S, Battle, BattleRun
 from gac_app.services.implied import implied_battles
 from gac_app.services.judging import Judge, refuse_judged
 from gac_app.services.live_battles import LiveBattles
@@ -57,10 +58,11 @@ from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.standings import Standings
 from gac_app.services.views import LiveStream, RunView
-from gac_app.storage import Store, StoredBattle
+from gac_app.storage import JudgedBattle, Store, StoredBattle
 
 MAX_TURNS = 20
 _SEEDS = 2**31
+_UNDO_WRITTEN_S = 60.0  # for which another server may wait for the database with an undo
 
 
 class ArenaService:
@@ -80,12 +82,12 @@ class ArenaService:
         self._battles = LiveBattles()
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
-        self.standings = Standings(store, listed, arena.min_votes, self._battles.untold)
+        self.standings = Standings(store, listed, arena.min_votes, self._untold)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self._battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
-        runs.history.on_vote = self._note_compare_vote
+        runs.history.implied = self._implied
 
     # --- before the vote
 
@@ -115,11 +117,14 @@ class ArenaService:
                 client=client,
             )
             turn = battle.begin_turn(prompt)
-            self._check_rate(owner)
+            if not self._moderator.may_start(owner):
+                raise BusyError("You have started many battles in this hour. Please come back a little later.")
 
             def take() -> None:
-                self._battles.add(battle)
+                for gone in self._battles.add(battle):
+                    self._recorder.let_go(gone)
                 self._recorder.started(battle, visitor_key)
+                self._moderator.started(owner)
 
             self._begin(battle, turn, take)
         return self.look(visitor_key, battle.id)
@@ -141,7 +146,8 @@ class ArenaService:
         try:
             battle = self._of(visitor_key, battle_id)
         except NotFoundError:
-            return stored_view(self._store.load_battle(visitor_key, battle_id))
+            stored = self._store.load_battle(visitor_key, battle_id)
+            return stored_view(stored, is_elsewhere=battle_id in self._elsewhere())
         with battle.lock:
             return live_view(battle)
 
@@ -171,8 +177,8 @@ class ArenaService:
         with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
             battle.is_skipped = True
-            self._runs.halt(battle.last)
-            self._recorder.ended(battle)
+        self._runs.halt(battle.last)  # while it can be looked at
+        self._recorder.ended(battle)
         return self.look(visitor_key, battle_id)
 
     # --- the vote, and after it
@@ -223,12 +229,19 @@ class ArenaService:
         return stream.steps, settings
 
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
-        """A visitor's battles, oldest first, without those that can still be judged: a stored one names both."""
+        """A visitor's battles, oldest first, without those that are `sealed`: a stored one names both."""
         owner_of(visitor_key)
-        for stored in self._store.export_battles(visitor_key):
-            battle = self._battles.get(stored.battle_id)
-            if battle is None or battle.is_told or battle.is_skipped:
-                yield stored
+        sealed = self.sealed()
+        return (one for one in self._store.export_battles(visitor_key) if one.battle_id not in sealed)
+
+    def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
+        """As `own`, the newest ones first, and how many there are."""
+        owner_of(visitor_key)
+        return self._store.newest_battles(visitor_key, limit, self.sealed())
+
+    def sealed(self) -> frozenset[str]:
+        """The ids of battles whose names may not be told: they can still be judged, here or on another server."""
+        return self._battles.sealed() | self._elsewhere()
 
     def delete(self, visitor_key: str, battle_id: str) -> None:
         """Forget a battle with all its text: in memory, in what members keep of it, and in the database's files."""
@@ -250,11 +263,22 @@ class ArenaService:
 
     # --- inside
 
-    def _note_compare_vote(self, visitor_key: str, run: RunView) -> None:
-        """Keep what a vote on Compare says of each pair."""
-        config_hash, versions = self._runs.config_hash, self._runs.versions
-        pairs = implied_battles(run, visitor_key, self.contestants, config_hash=config_hash, versions=versions)
-        settle(self._store.imply_battles(visitor_key, run.id, pairs))
+    def _elsewhere(self) -> frozenset[str]:
+        return self._store.battles_elsewhere(UNDO_S + _UNDO_WRITTEN_S)
+
+    def _untold(self) -> frozenset[str]:
+        return self._battles.untold() | self._elsewhere()
+
+    def _implied(self, visitor_key: str, run: RunView, outcome: str) -> list[JudgedBattle]:
+        """What a vote on Compare says of each pair."""
+        return implied_battles(
+            run,
+            outcome,
+            self.contestants,
+            visitor_key=visitor_key,
+            config_hash=self._runs.config_hash,
+            versions=self._runs.versions,
+        )
 
     def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
@@ -264,10 +288,6 @@ class ArenaService:
         probs = pair_probs(list(by_name), *self.standings.for_drawing())
         left, right = draw_pair(probs, without, self._rng)
         return {"left": by_name[left], "right": by_name[right]}
-
-    def _check_rate(self, owner: str) -> None:
-        if not self._moderator.may_start(owner):
-            raise BusyError("You have started many battles in this hour. Please come back a little later.")
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Put a turn into the queue; the battle has it from then on."""

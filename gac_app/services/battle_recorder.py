@@ -38,6 +38,10 @@ class BattleRecorder:
         )
         log_failure(self._store.start_battle(new), f"battle {battle.id}")
 
+    def let_go(self, battle: Battle) -> None:
+        """Write that it is no longer in memory."""
+        log_failure(self._store.let_battle_go(battle.id), f"battle {battle.id}")
+
     def ended(self, battle: Battle) -> None:
         """Write how it ended: a status and the whole record."""
         status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"

@@ -10,11 +10,15 @@ from gac_app.arena.outcomes import SIDES, Kind, Side
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.views import WAITING
+from gac_app.storage import LET_GO as STATUS_LET_GO
 from gac_app.storage import StoredBattle
 
 Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
 
 VOID = "One of the two could not answer, so this battle does not count."
+RESTARTED = "The server was restarted before a vote."
+LET_GO = "Newer battles took the place of this one before a vote."
+ELSEWHERE = "Another server has this battle; it can be judged there alone."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,7 @@ class BattleView:
 
     Attributes:
         phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
-            failed), "skipped", "interrupted" (the server was restarted before a vote).
+            failed), "skipped", "interrupted" (it cannot be judged here any more; `message` says why).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
         ballot: to be handed back with a vote, an undo or a remark; each takes a new one.
@@ -88,7 +92,10 @@ def live_view(battle: Battle) -> BattleView:
         turns=(*(_turn_view(turn) for turn in battle.turns[:-1]), last),
         queue_place=battle.last.queue_place,
         ballot=battle.num_rows,
-        may_vote=is_saved and phase in ("answering", "answered") and has_something_to_judge(battle, shown),
+        may_vote=is_saved
+        and battle.shown is None
+        and phase in ("answering", "answered")
+        and has_something_to_judge(battle, shown),
         outcome=battle.outcome,
         undo_left_s=battle.undo_left_s,
         is_saving=not is_saved,
@@ -152,12 +159,17 @@ def _told(battle: Battle, side: Side) -> ContestantView:
     )
 
 
-def stored_view(battle: StoredBattle) -> BattleView:
-    """A battle of before the last restart: it can only be looked at."""
+def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleView:
+    """A battle that is not in memory: it can only be looked at.
+
+    Args:
+        is_elsewhere: another server has it, on which it can still be judged; then no names are told.
+    """
     votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
     outcome = votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else None
     phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
-    phase = "revealed" if outcome else phase
+    phase = "revealed" if outcome and not is_elsewhere else phase
+    why = ELSEWHERE if is_elsewhere else LET_GO if battle.status == STATUS_LET_GO else RESTARTED
     return BattleView(
         id=battle.battle_id,
         phase=phase,
@@ -167,8 +179,8 @@ def stored_view(battle: StoredBattle) -> BattleView:
         ),
         ballot=len(battle.judgements),
         outcome=outcome,
-        message={"void": VOID, "interrupted": "The server was restarted before a vote."}.get(phase, ""),
-        contestants={side: _stored_contestant(battle, side) for side in SIDES} if outcome else None,
+        message={"void": VOID, "interrupted": why}.get(phase, ""),
+        contestants={side: _stored_contestant(battle, side) for side in SIDES} if phase == "revealed" else None,
     )
 
 

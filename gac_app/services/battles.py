@@ -76,7 +76,9 @@ class Battle:
         pair: who is on which side; told to nobody before `is_told`.
         turns: one run each; the last may be under way.
         num_rows: judgements written so far; whoever judges has to know it, so that nothing counts twice.
-        shown: characters of each side of the last turn that were to be seen when the vote came; None before.
+        num_rows_voted: how many there were with the vote that stands.
+        shown: characters of each side of the last turn that were to be seen when the vote came; None before. From then
+            on nothing else is taken.
         pending: a row that the database has not taken yet, and what becomes true once it has.
         is_undoing: that row takes the vote back, so that nothing may be told meanwhile, however long it takes.
     """
@@ -90,6 +92,7 @@ class Battle:
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
     num_rows: int = 0
+    num_rows_voted: int = 0
     outcome: Outcome | None = None
     voted_at: float = 0.0
     is_revealed: bool = False
@@ -97,7 +100,8 @@ class Battle:
     shown: dict[Side, int] | None = None
     pending: tuple[Future[None], Callable[[], None]] | None = None
     is_undoing: bool = False
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    judging: threading.Lock = field(default_factory=threading.Lock)  # from a click until it is written
+    lock: threading.RLock = field(default_factory=threading.RLock)  # never held while somebody waits
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -145,6 +149,8 @@ class Battle:
         if write.exception() is None:
             self.num_rows += 1
             then()
+        if self.outcome is None:
+            self.shown = None
         return True
 
     # --- what is kept

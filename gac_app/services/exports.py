@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,11 +29,13 @@ class Exports:
 
     Args:
         token: the operator's; "" = nobody gets everything from the page.
+        sealed: gives the ids of battles that the page must not tell of yet.
     """
 
-    def __init__(self, store: Store, token: str = "") -> None:
+    def __init__(self, store: Store, token: str = "", sealed: Callable[[], frozenset[str]] = frozenset) -> None:
         self._store = store
         self._token = token
+        self._sealed = sealed
 
     @property
     def is_open(self) -> bool:
@@ -41,24 +43,30 @@ class Exports:
         return bool(self._token)
 
     def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
-        """A file of everybody's votes. NotFoundError without the operator's token, as if there were none."""
+        """A file of everybody's votes, without battles that can still be judged.
+
+        Raises:
+            NotFoundError: without the operator's token, as if there were no such file.
+        """
         if not self._token or not hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace")):
             raise NotFoundError("there is no such export")
         try:
             chosen = Format(wanted)
         except ValueError:
             raise RequestError("format", f"expected one of {', '.join(Format)}") from None
-        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(chosen, (Origin.PEOPLE, Origin.COMPARE))
+        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(
+            chosen, (Origin.PEOPLE, Origin.COMPARE), self._sealed()
+        )
 
     def lines(self) -> Iterator[str]:
         """All runs, then all battles, a JSON object each with its end of line."""
         yield from (json.dumps(run) + "\n" for run in self._store.export())
         yield from map(_line, self._store.export_battles())
 
-    def content(self, wanted: Format, origins: Iterable[Origin]) -> bytes:
-        """A file of votes, those of some origins."""
-        chosen = set(origins)
-        return content_of((one for one in self._store.export_battles() if one.origin in chosen), wanted)
+    def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> bytes:
+        """A file of votes, those of some origins, without some battles."""
+        chosen, battles = set(origins), self._store.export_battles()
+        return content_of((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
 
     def bring(self, lines: Iterable[str | bytes]) -> Imported:
         """Add the runs and battles of JSON lines that this database does not have. Raises RequestError, naming the

@@ -6,6 +6,7 @@ Every method checks whose a run is: the page is not trusted. How runs decode is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, RunView, stored_view
-from gac_app.storage import ConversationSummary, HistoryFilter, Store, StoredRun, clean_text
+from gac_app.storage import ConversationSummary, HistoryFilter, JudgedBattle, Store, StoredRun, clean_text
 
 MAX_NAME_CHARS = 120  # of a conversation
 END_TIMEOUT_S = 10.0  # for a stopped run to end
@@ -40,13 +41,13 @@ class History:
         companions: told of a visitor who deletes everything.
 
     Attributes:
-        on_vote: told of a visitor's run whose vote has come, changed or gone.
+        implied: gives the battles that a vote on a visitor's run implies; they are written with it.
     """
 
     def __init__(
         self, config: Config, store: Store, runs: LiveRuns, runner: Runner, companions: Sequence[Companion]
     ) -> None:
-        self.on_vote: Callable[[str, RunView], None] = lambda _, run: None
+        self.implied: Callable[[str, RunView, str], Sequence[JudgedBattle]] = lambda *_: ()
         self._config = config
         self._store = store
         self._runs = runs
@@ -164,16 +165,12 @@ class History:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        settle(self._store.vote(visitor_key, run_id, outcome))
-        run.outcome = outcome
-        self.on_vote(visitor_key, run)
+        implied = self.implied(visitor_key, run, outcome)
+        _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
         """Undo the vote on a run."""
-        run = self.find(visitor_key, run_id)
-        settle(self._store.undo_vote(visitor_key, run_id))
-        run.outcome = None
-        self.on_vote(visitor_key, run)
+        _judge(self.find(visitor_key, run_id), None, self._store.undo_vote(visitor_key, run_id))
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
         """Delete a run with all its text: in memory, in the database's files, in what later turns are fed.
@@ -218,6 +215,18 @@ class History:
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
+
+
+def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
+    """Let a vote count once it is written, even after the time that a visitor waits for it."""
+
+    def note(done: Future[None]) -> None:
+        if done.exception() is None:
+            run.outcome = outcome
+
+    write.add_done_callback(note)
+    settle(write)
+    note(write)  # the callback may not have run yet
 
 
 def step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:

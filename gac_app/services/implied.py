@@ -11,18 +11,16 @@ from gac_app.arena.language import language_of
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.services.battle_records import answer_record, side_facts, side_record
 from gac_app.services.views import RunView, alone_in, is_over
-from gac_app.storage import NewBattle, NewJudgement
+from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
 
 _ALL = {"tie": Outcome.TIE, "all-bad": Outcome.BOTH_BAD}
 
 
-def implied_outcomes(outcome: str | None, streams: Sequence[str]) -> dict[tuple[str, str], Outcome]:
+def implied_outcomes(outcome: str, streams: Sequence[str]) -> dict[tuple[str, str], Outcome]:
     """By pair of streams: the best one beats every other; a tie, or all bad, holds for every pair.
 
     Of those that the best one beats nothing is known among each other.
     """
-    if outcome is None:
-        return {}
     if outcome in _ALL:
         return dict.fromkeys(combinations(streams, 2), _ALL[outcome])
     pairs = [pair for pair in combinations(streams, 2) if outcome in pair]
@@ -30,12 +28,18 @@ def implied_outcomes(outcome: str | None, streams: Sequence[str]) -> dict[tuple[
 
 
 def implied_battles(
-    run: RunView, visitor_key: str, contestants: Sequence[Contestant], *, config_hash: str, versions: Mapping[str, str]
-) -> list[tuple[NewBattle, NewJudgement]]:
-    """The battles that the vote on a run implies, with their votes."""
+    run: RunView,
+    outcome: str,
+    contestants: Sequence[Contestant],
+    *,
+    visitor_key: str,
+    config_hash: str,
+    versions: Mapping[str, str],
+) -> list[JudgedBattle]:
+    """The battles that a vote on a run implies, with their votes."""
     language = language_of(run.prompt)
     found = []
-    for pair, outcome in implied_outcomes(run.outcome, list(run.streams)).items():
+    for pair, said in implied_outcomes(outcome, list(run.streams)).items():
         sides = dict(zip(("left", "right"), pair, strict=True))
         streams = {side: run.streams[key] for side, key in sides.items()}
         names = {side: name_of(alone_in(key), run.settings, contestants) for side, key in sides.items()}
@@ -62,5 +66,5 @@ def implied_battles(
             **{side: side_facts([stream], shown[side]) for side, stream in streams.items()},
             "flags": [],
         }
-        found.append((battle, NewJudgement(position=0, kind=Kind.VOTE, outcome=outcome, facts=facts)))
+        found.append((battle, NewJudgement(position=0, kind=Kind.VOTE, outcome=said, facts=facts)))
     return found

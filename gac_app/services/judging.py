@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
 from gac_app.arena.moderation import Moderator
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, outcome_of, reasons_of
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Outcome, outcome_of, reasons_of
 from gac_app.errors import RequestError
 from gac_app.services.battle_views import has_something_to_judge
 from gac_app.services.battles import Battle
@@ -17,6 +18,7 @@ from gac_app.services.runs import RunService
 from gac_app.services.settling import settle
 from gac_app.storage import NewJudgement, Store, clean_text
 
+_MEANWHILE = "this battle has been judged meanwhile; look at it again"
 _FAILED = "one of the two could not answer, so this battle does not count"
 
 
@@ -24,7 +26,7 @@ class Judge:
     """Takes votes, undoes them, and takes remarks. What it returns from is in the database.
 
     Where the database is slow a StorageError says so, and the row counts as soon as it is written; until then nothing
-    else is taken.
+    else is taken. What comes while a judgement is being written waits for its turn.
     """
 
     def __init__(self, runs: RunService, store: Store, battles: LiveBattles, moderator: Moderator) -> None:
@@ -33,44 +35,62 @@ class Judge:
 
     def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> None:
         """Judge a battle, and end its answers where they still come."""
-        given = outcome_of(outcome)
-        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
-            refuse_judged(battle)
-            _check_ballot(battle, ballot)
-            shown = battle.num_shown()
-            if not has_something_to_judge(battle, shown):
-                raise RequestError("vote", "there is nothing to judge yet; wait for the first words of both answers")
-            seen = battle.facts(shown)
-            self._runs.halt(battle.last)
+        given, owner = outcome_of(outcome), owner_of(visitor_key)
+        with self._battles.judging(owner, battle_id) as battle:
+            with self._battles.changing(owner, battle_id):
+                refuse_judged(battle)
+                if ballot != battle.num_rows:
+                    raise RequestError("ballot", _MEANWHILE)
+                shown = battle.num_shown()
+                if not has_something_to_judge(battle, shown):
+                    raise RequestError(
+                        "vote", "there is nothing to judge yet; wait for the first words of both answers"
+                    )
+                seen = battle.facts(shown)
+                battle.shown = shown
+            try:
+                self._runs.halt(battle.last)  # while it can be looked at
+                write = self._write_vote(battle, visitor_key, given, seen)
+            except BaseException:
+                battle.shown = None
+                raise
+            settle(write)
+
+    def _write_vote(self, battle: Battle, visitor_key: str, given: Outcome, seen: Mapping[str, Any]) -> Future[None]:
+        """Append the vote on a battle whose answers have ended; `seen` are the facts of when it came."""
+        with self._battles.changing(battle.owner, battle.id):
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
-            facts = {**battle.facts(shown), "seconds": seen["seconds"], "early": seen["early"]}
+            facts = {**battle.facts(seen["shown"]), "seconds": seen["seconds"], "early": seen["early"]}
             facts["flags"] = self._moderator.flags(battle.owner, _judged(battle), facts["seconds"])
 
             def count() -> None:
-                battle.outcome, battle.shown, battle.voted_at = given, shown, battle.clock()
+                battle.outcome, battle.voted_at, battle.num_rows_voted = given, battle.clock(), battle.num_rows
 
-            row = NewJudgement(position=ballot, kind=Kind.VOTE, outcome=given, facts=facts)
+            row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
             write = self._submit(battle, visitor_key, row, count)
         write.add_done_callback(partial(self._note_unwritten, battle.owner, _judged(battle)))
-        settle(write)
+        return write
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
         """Take a vote back while that is possible."""
-        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
-            if battle.outcome is None:
-                raise RequestError("undo", "there is no vote to take back")
-            if battle.is_told:
-                raise RequestError("undo", "the names have been told, so this vote stands")
-            _check_ballot(battle, ballot)
+        owner = owner_of(visitor_key)
+        with self._battles.judging(owner, battle_id) as battle:
+            with self._battles.changing(owner, battle_id):
+                if battle.outcome is None:
+                    raise RequestError("undo", "there is no vote to take back")
+                if battle.is_told:
+                    raise RequestError("undo", "the names have been told, so this vote stands")
+                _check_ballot(battle, ballot)
 
-            def forget() -> None:
-                battle.outcome = battle.shown = None
-                self._moderator.undone(battle.owner, _judged(battle))
+                def forget() -> None:
+                    battle.outcome = None
+                    self._moderator.undone(battle.owner, _judged(battle))
 
-            battle.is_undoing = True
-            write = self._submit(battle, visitor_key, NewJudgement(position=ballot, kind=Kind.UNDO), forget)
-        settle(write)
+                battle.is_undoing = True
+                row = NewJudgement(position=battle.num_rows, kind=Kind.UNDO)
+                write = self._submit(battle, visitor_key, row, forget)
+            settle(write)
 
     def remark(
         self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
@@ -80,13 +100,15 @@ class Judge:
         if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
             raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
         body = {"reasons": found, "comment": clean_text(comment).strip()}
-        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
-            if battle.outcome is None:
-                raise RequestError("reasons", "are taken after the vote")
-            _check_ballot(battle, ballot)
-            row = NewJudgement(position=ballot, kind=Kind.REMARK, body=body)
-            write = self._submit(battle, visitor_key, row, lambda: None)
-        settle(write)
+        owner = owner_of(visitor_key)
+        with self._battles.judging(owner, battle_id) as battle:
+            with self._battles.changing(owner, battle_id):
+                if battle.outcome is None:
+                    raise RequestError("reasons", "are taken after the vote")
+                _check_ballot(battle, ballot)
+                row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
+                write = self._submit(battle, visitor_key, row, lambda: None)
+            settle(write)
 
     def _note_unwritten(self, owner: str, judged: str, write: Future[None]) -> None:
         if write.exception() is not None:
@@ -108,11 +130,14 @@ def refuse_judged(battle: Battle) -> None:
     if battle.outcome is not None:
         told = "the names have been told" if battle.is_told else "take the vote back first"
         raise RequestError("vote", f"you have judged this battle already; {told}")
+    if battle.shown is not None:
+        raise RequestError("vote", "a vote on this battle is being taken; please wait")
 
 
 def _check_ballot(battle: Battle, ballot: int) -> None:
-    if ballot != battle.num_rows:
-        raise RequestError("ballot", "this battle has been judged meanwhile; look at it again")
+    """Refuse what is about another vote than the one that stands; remarks on that may have come since."""
+    if not battle.num_rows_voted <= ballot <= battle.num_rows:
+        raise RequestError("ballot", _MEANWHILE)
 
 
 def _judged(battle: Battle) -> str:

@@ -21,13 +21,16 @@ class LiveBattles:
         self._battles: OrderedDict[str, Battle] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, battle: Battle) -> None:
+    def add(self, battle: Battle) -> list[Battle]:
+        """Keep a battle; give those that made room for it, which nobody finds any more."""
         with self._lock:
             self._battles[battle.id] = battle
             over = [one for one in self._battles.values() if one.last.over.is_set()]
             over.sort(key=lambda one: not (one.is_told or one.is_skipped))
-            for one in over[: max(0, len(self._battles) - KEPT_BATTLES)]:
+            gone = over[: max(0, len(self._battles) - KEPT_BATTLES)]
+            for one in gone:
                 del self._battles[one.id]
+            return gone
 
     def find(self, owner: str, battle_id: str) -> Battle:
         """Raises NotFoundError for another's battle as for none."""
@@ -38,6 +41,13 @@ class LiveBattles:
         return battle
 
     @contextmanager
+    def judging(self, owner: str, battle_id: str) -> Iterator[Battle]:
+        """One judgement of a battle at a time: what comes meanwhile waits until it is written."""
+        battle = self.find(owner, battle_id)
+        with battle.judging:
+            yield battle
+
+    @contextmanager
     def changing(self, owner: str, battle_id: str) -> Iterator[Battle]:
         """One change of a battle at a time. Raises RequestError while the database has not taken the last one."""
         battle = self.find(owner, battle_id)
@@ -46,17 +56,16 @@ class LiveBattles:
                 raise RequestError("vote", "the database is busy and has not taken the last one yet; please wait")
             yield battle
 
-    def get(self, battle_id: str) -> Battle | None:
-        """Whosever it is: for the server itself."""
-        with self._lock:
-            return self._battles.get(battle_id)
-
     def all(self) -> list[Battle]:
         with self._lock:
             return list(self._battles.values())
 
+    def sealed(self) -> frozenset[str]:
+        """The ids of those that can still be judged, or their votes be taken back: nothing may tell their names."""
+        return frozenset(one.id for one in self.all() if not (one.is_told or one.is_skipped))
+
     def untold(self) -> frozenset[str]:
-        """The ids of those whose vote may still be taken back: whatever tells of it would tell the names."""
+        """The sealed ones that have a vote."""
         return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.pending))
 
     def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:

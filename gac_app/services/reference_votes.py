@@ -14,7 +14,7 @@ from gac_app.arena.style import style_of
 from gac_app.evaluation.running import Answer, System
 from gac_app.evaluation.tasks import Question, Task
 from gac_app.services.battle_records import side_record
-from gac_app.storage import NewBattle, NewJudgement
+from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
 
 
 def system_of(contestant: Contestant) -> System:
@@ -31,7 +31,7 @@ def reference_outcome(left: Answer, right: Answer) -> Outcome:
 
 def reference_battles(
     task: Task, question: Question, answers: Mapping[str, Answer], contestants: Sequence[Contestant], config_hash: str
-) -> list[tuple[NewBattle, NewJudgement]]:
+) -> list[JudgedBattle]:
     """The battles of every pair on one question, with their votes; answers that failed give none.
 
     Args:

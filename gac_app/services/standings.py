@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
     from gac_app.arena.votes import Source, VoteFilter, Votes
 
 _SHARE = 0.1  # of the time, that may be spent on reading votes anew
+_KEPT_BOARDS = 32  # of the filters asked for last
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,14 @@ class Standings:
         self._version: tuple[Any, ...] = ()
         self._read_at = self._read_s = 0.0
         self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
+        self._boards: OrderedDict[tuple[Any, ...], Leaderboard] = OrderedDict()
         self._lock = threading.Lock()
+        self._rating = threading.Lock()
 
     def leaderboard(
         self, visitor_key: str, wanted: VoteFilter | None = None, *, own: bool = False, controls_style: bool = False
     ) -> Leaderboard:
-        """Everybody's votes rated, blind ones of people unless `wanted` says otherwise.
+        """Everybody's votes rated, blind ones of people unless `wanted` says otherwise; kept until votes change.
 
         Args:
             own: the visitor's own votes alone.
@@ -64,10 +68,20 @@ class Standings:
         from gac_app.arena.leaderboard import leaderboard_of
         from gac_app.arena.votes import VoteFilter
 
-        owner_of(visitor_key)
-        votes = self._read(self._untold(), visitor_key) if own else self._votes()
-        found = votes.filtered(wanted or VoteFilter())
-        return leaderboard_of(found, self._listed, min_votes=self._min_votes, controls_style=controls_style)
+        wanted, owner = wanted or VoteFilter(), owner_of(visitor_key)
+        with self._rating:  # of many who ask at once one computes
+            untold = self._untold()
+            version, votes = (self._version_now(untold), None) if own else self._current()
+            key = (version, owner if own else "", wanted, controls_style)
+            if key not in self._boards:
+                found = (self._read(untold, visitor_key) if votes is None else votes).filtered(wanted)
+                self._boards[key] = leaderboard_of(
+                    found, self._listed, min_votes=self._min_votes, controls_style=controls_style
+                )
+            self._boards.move_to_end(key)
+            while len(self._boards) > _KEPT_BOARDS:
+                self._boards.popitem(last=False)
+            return self._boards[key]
 
     def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
         """The leaderboard of one source, for the command line."""
@@ -100,16 +114,23 @@ class Standings:
         return self._drawing[1:]
 
     def _votes(self, *, is_fresh: bool = False) -> Votes:
+        return self._current(is_fresh=is_fresh)[1]
+
+    def _current(self, *, is_fresh: bool = False) -> tuple[tuple[Any, ...], Votes]:
+        """Everybody's votes, and the version that they are of."""
         with self._lock:
             untold = self._untold()
-            version = (*self._store.votes_version(), untold)
+            version = self._version_now(untold)
             is_due = is_fresh or time.monotonic() > self._read_at + self._read_s / _SHARE
             if self._kept is None or (version != self._version and is_due):
                 started = time.monotonic()
                 self._kept, self._version = self._read(untold), version
                 self._read_at = time.monotonic()
                 self._read_s = self._read_at - started
-            return self._kept
+            return self._version, self._kept
+
+    def _version_now(self, untold: frozenset[str]) -> tuple[Any, ...]:
+        return (*self._store.votes_version(), untold)
 
     def _read(self, untold: frozenset[str], visitor_key: str = "") -> Votes:
         from gac_app.arena.votes import votes_of

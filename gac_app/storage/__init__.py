@@ -1,6 +1,7 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.battles import LET_GO
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,
@@ -17,9 +18,11 @@ from gac_app.storage.store import Store
 from gac_app.storage.text import clean_text
 
 __all__ = [
+    "LET_GO",
     "AnswerRecord",
     "ConversationSummary",
     "HistoryFilter",
+    "JudgedBattle",
     "NewBattle",
     "NewJudgement",
     "NewRun",

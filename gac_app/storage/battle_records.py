@@ -44,6 +44,9 @@ class NewJudgement:
     body: Mapping[str, Any] | None = None
 
 
+JudgedBattle = tuple[NewBattle, NewJudgement]  # one that is over, with the vote on it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBattle:
     """A battle with its judgements in order, as exports tell it; `visitor` is a pseudonym that databases share."""

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, and_, delete, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
-from gac_app.errors import DamagedError, NotFoundError, RequestError
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.errors import NotFoundError, RequestError
+from gac_app.storage.battle_queries import UNDO, VOTE, get_owned, has_vote, key_of, owned, whole
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.changes import imported_visitor, own_visitor
-from gac_app.storage.engine import reading
-from gac_app.storage.queries import hash_key
-from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal_json, unseal_json
-from gac_app.storage.tables import Battle, Judgement, Run, VisitorSession
+from gac_app.storage.sealing import destroy_keys, new_key, seal_json
+from gac_app.storage.tables import Battle, Judgement, Run
 from gac_app.storage.text import clean_text
 
-_EXPORT_PAGE = 100
-VOTE, UNDO = "vote", "undo"
+LET_GO = "let-go"  # the status of a battle that its server held no longer when there was no vote
+_NEVER_JUDGED = ("void", "skipped")
 
 
-def start(session: Session, new: NewBattle) -> None:
+def start(session: Session, new: NewBattle, server_id: str | None = None) -> None:
+    """Write a battle; `server_id` is where it can be judged, None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
     session.flush()
     run = session.get(Run, new.run_id) if new.run_id else None
@@ -37,6 +37,7 @@ def start(session: Session, new: NewBattle) -> None:
             visitor=visitor,
             run_id=new.run_id,
             key_id=key.id,
+            server_id=server_id,
             origin=new.origin,
             is_blind=new.is_blind,
             left=clean_text(new.left),
@@ -61,17 +62,24 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
     """Write a battle's state so far. Raises NotFoundError where it was deleted meanwhile."""
-    battle = session.get(Battle, battle_id)
-    if battle is None:
-        raise NotFoundError("there is no such battle")
-    battle.status, battle.body = status, seal_json(_key_of(battle), body)
+    battle = _get(session, battle_id)
+    battle.status, battle.body = status, seal_json(key_of(battle), body)
+    if status in _NEVER_JUDGED:
+        battle.server_id = None
+
+
+def let_go(session: Session, battle_id: str) -> None:
+    """Write that its server no longer holds a battle, so that it cannot be judged any more. Raises NotFoundError."""
+    battle = _get(session, battle_id)
+    battle.server_id = None
+    if not has_vote(battle):
+        battle.status = LET_GO
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
     """Append a row. Raises RequestError for a vote while one stands, an undo of none, and a row out of turn."""
-    battle = _get_owned(session, visitor_key, battle_id)
-    votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
-    stands = votes[-1:] == [VOTE]
+    battle = get_owned(session, visitor_key, battle_id)
+    stands = has_vote(battle)
     if new.position != len(battle.judgements) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
         raise RequestError("vote", "this battle has been judged already")
     session.add(
@@ -81,28 +89,27 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
             kind=new.kind,
             outcome=new.outcome,
             facts=json.dumps(new.facts, separators=(",", ":")).encode(),
-            body=None if new.body is None else seal_json(_key_of(battle), new.body),
+            body=None if new.body is None else seal_json(key_of(battle), new.body),
         )
     )
 
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> None:
-    battle = _get_owned(session, visitor_key, battle_id)
+    battle = get_owned(session, visitor_key, battle_id)
     if battle.run_id is None:  # else the key is the run's
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
 
 
-def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]) -> None:
+def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:
     """Write what the vote on a run implies for its pairs, replacing what an earlier vote implied.
 
     Args:
         pairs: battles whose ids are the same for every vote on the run, and the vote on each; its position is ignored.
             Empty = the vote was taken back.
     """
-    for battle in session.scalars(_owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*_whole())):
-        votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
-        if votes[-1:] == [VOTE]:
+    for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
+        if has_vote(battle):
             judge(session, visitor_key, battle.id, NewJudgement(position=len(battle.judgements), kind=UNDO))
     session.flush()
     session.expire_all()
@@ -113,49 +120,6 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[tuple
             session.flush()
         position = len(known.judgements) if known else 0
         judge(session, visitor_key, new.battle_id, replace(vote, position=position))
-
-
-def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
-    """A visitor's battle. Raises NotFoundError, DamagedError."""
-    return _stored(_get_owned(session, visitor_key, battle_id))
-
-
-def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
-    """All standing votes, of one visitor or of everybody, in the order in which they were cast."""
-    columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
-    more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
-    later = aliased(Judgement)
-    is_undone = exists().where(
-        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == UNDO
-    )
-    query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
-    query = query.where(Judgement.kind == VOTE, ~is_undone).order_by(Judgement.created_at, Judgement.battle_id)
-    if visitor_key:
-        mine = VisitorSession.key_hash == hash_key(visitor_key)
-        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(mine)
-    return list(map(VoteRow._make, session.execute(query)))
-
-
-def votes_version(session: Session) -> tuple[Any, ...]:
-    """A value that changes with every judgement added or deleted."""
-    query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
-    return tuple(session.execute(query).one())
-
-
-def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
-    """Every battle of one visitor or of everybody, oldest first; those that cannot be read are left out."""
-    after: tuple[datetime, str] | None = None
-    while page := _export_page(engine, visitor_key, after):
-        for _, battle_id in page:
-            with reading(engine) as session:
-                battle = session.get(Battle, battle_id, options=_whole())
-                try:
-                    found = battle and _stored(battle)
-                except DamagedError:
-                    continue
-            if found:  # else deleted meanwhile
-                yield found
-        after = page[-1]
 
 
 def import_battle(session: Session, battle: StoredBattle) -> bool:
@@ -187,7 +151,7 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     if not is_new and len(known) + len(added) > len(battle.judgements):
         return False  # judged here since: that stands
     for judgement in added:
-        session.add(_imported_judgement(row, judgement, _key_of(row)))
+        session.add(_imported_judgement(row, judgement, key_of(row)))
     return is_new or bool(added)
 
 
@@ -204,65 +168,8 @@ def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes
     )
 
 
-def _owned(visitor_key: str) -> Select[Battle]:
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    return select(Battle).join(Battle.visitor).where(mine)
-
-
-def _get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:
-    query = _owned(visitor_key).where(Battle.id == clean_text(battle_id)).options(*_whole())
-    battle = session.scalars(query).one_or_none()
+def _get(session: Session, battle_id: str) -> Battle:
+    battle = session.get(Battle, battle_id)
     if battle is None:
         raise NotFoundError("there is no such battle")
     return battle
-
-
-def _whole() -> tuple[Any, ...]:
-    return joinedload(Battle.key), joinedload(Battle.visitor), selectinload(Battle.judgements)
-
-
-def _key_of(battle: Battle) -> bytes:
-    with damage_named():
-        return battle.key.key
-
-
-def _export_page(engine: Engine, visitor_key: str, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
-    query = (_owned(visitor_key) if visitor_key else select(Battle)).with_only_columns(Battle.created_at, Battle.id)
-    query = query.order_by(Battle.created_at, Battle.id).limit(_EXPORT_PAGE)
-    if after is not None:
-        at, battle_id = after
-        query = query.where(or_(Battle.created_at > at, and_(Battle.created_at == at, Battle.id > battle_id)))
-    with reading(engine) as session:
-        return [(created_at, battle_id) for created_at, battle_id in session.execute(query)]
-
-
-def _stored(battle: Battle) -> StoredBattle:
-    key = _key_of(battle)
-    with damage_named():
-        return StoredBattle(
-            battle_id=battle.id,
-            visitor=battle.visitor.pseudonym,
-            run_id=battle.run_id,
-            origin=battle.origin,
-            is_blind=battle.is_blind,
-            left=battle.left,
-            right=battle.right,
-            language=battle.language,
-            config_hash=battle.config_hash,
-            status=battle.status,
-            created_at=battle.created_at.isoformat(),
-            body=unseal_json(key, battle.body),
-            judgements=tuple(_stored_judgement(key, row) for row in battle.judgements),
-        )
-
-
-def _stored_judgement(key: bytes, row: Judgement) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "position": row.position,
-        "kind": row.kind,
-        "outcome": row.outcome,
-        "facts": json.loads(row.facts),
-        "body": None if row.body is None else unseal_json(key, row.body),
-        "created_at": row.created_at.isoformat(),
-    }

@@ -30,7 +30,8 @@ def _add(session: Session, line: Mapping[str, Any]) -> bool:
         return False
     conversation = session.get(Conversation, line["conversation_id"])
     if conversation is None:
-        conversation = Conversation(id=line["conversation_id"], visitor=imported_visitor(session, line["visitor"]))
+        visitor = imported_visitor(session, str(line["visitor"]))  # exports of earlier versions have a number
+        conversation = Conversation(id=line["conversation_id"], visitor=visitor)
         session.add(conversation)
     key = new_key(session)
     same = ("prompt", "settings", "versions", "turn_ids", "seeds")

@@ -143,6 +143,6 @@ def _whole() -> tuple[Any, ...]:
     return (
         joinedload(Run.key),
         joinedload(Run.vote),
-        joinedload(Run.conversation),
+        joinedload(Run.conversation).joinedload(Conversation.visitor),
         selectinload(Run.answers).joinedload(Answer.trace),
     )

@@ -78,7 +78,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
     with damage_named():
         return {
             "run_id": run.id,
-            "visitor": run.conversation.visitor_id,
+            "visitor": run.conversation.visitor.pseudonym,
             "conversation_id": run.conversation_id,
             "position": run.position,
             "parent_run_id": run.parent_run_id,

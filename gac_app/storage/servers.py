@@ -1,4 +1,5 @@
-"""Tracks which processes run models on this database, and which of them are dead. A dead server's runs are interrupted.
+"""Tracks which processes run models on this database, and which of them are dead. A dead server's runs are interrupted,
+and its battles can no longer be judged.
 
 A server reports every `BEAT_S` that it is alive. One that has been silent for `SILENT_S` is dead. One on this machine
 is dead as soon as its process is gone, so a restarted server finds its runs marked right away.
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from gac_app.storage.engine import REFUSALS, opening_errors, writing
 from gac_app.storage.records import RunStatus
-from gac_app.storage.tables import Run, Server, utc_now
+from gac_app.storage.tables import Battle, Run, Server, utc_now
 
 BEAT_S = 15.0
 SILENT_S = 60.0
@@ -105,7 +106,8 @@ def _is_process(pid: int, started_s: float) -> bool:
 
 
 def _interrupt_stale(session: Session) -> None:
-    """Interrupt runs whose server is gone, and those begun before runs named their server."""
+    """Runs whose server is gone, or that were begun before runs named theirs; and battles whose server is gone."""
+    session.execute(update(Battle).where(Battle.server_id.not_in(select(Server.id))).values(server_id=None))
     is_lost = or_(Run.server_id.is_(None), Run.server_id.not_in(select(Server.id)))
     stale = update(Run).where(Run.status == RunStatus.RUNNING, is_lost)
     session.execute(stale.values(status=RunStatus.INTERRUPTED, finished_at=utc_now(), server_id=None))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import battles, changes, history, imports, queries, studies
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage import battle_queries, battles, changes, history, imports, queries, studies
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
 from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
 from gac_app.storage.records import (
     AnswerRecord,
@@ -22,6 +23,7 @@ from gac_app.storage.records import (
 )
 from gac_app.storage.schema import upgrade_engine
 from gac_app.storage.servers import Heart
+from gac_app.storage.tables import utc_now
 from gac_app.storage.writer import Writer
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Store:
             if is_owner:
                 scrub_if_idle(self._engine)
             self._heart = Heart(self._engine) if is_owner else None
+            self._server_id = self._heart.server_id if self._heart else None
         except BaseException:
             self._engine.dispose()
             raise
@@ -63,8 +66,7 @@ class Store:
 
     def start_run(self, run: NewRun) -> Future[None]:
         """Write a run as running, at the end of its conversation."""
-        server_id = self._heart.server_id if self._heart else None
-        return self._write(lambda session: changes.start_run(session, run, server_id))
+        return self._write(lambda session: changes.start_run(session, run, self._server_id))
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
         """Write an answer with its steps, in place of an earlier one of the same system."""
@@ -73,13 +75,28 @@ class Store:
     def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
         return self._write(lambda session: changes.finish_run(session, run_id, RunStatus(status)))
 
-    def vote(self, visitor_key: str, run_id: str, outcome: str) -> Future[None]:
-        """Vote on one's own run; a second vote replaces the first."""
-        return self._write(lambda session: changes.vote(session, visitor_key, run_id, outcome))
+    def vote(self, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> Future[None]:
+        """Vote on one's own run; a second vote replaces the first.
+
+        Args:
+            implied: battles, with the vote on each, that are written with it or not at all; in the place of what the
+                first one implied.
+        """
+
+        def vote(session: Session) -> None:
+            changes.vote(session, visitor_key, run_id, outcome)
+            battles.imply(session, visitor_key, run_id, implied)
+
+        return self._write(vote)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Undo the vote on one's own run, if there is one."""
-        return self._write(lambda session: changes.undo_vote(session, visitor_key, run_id))
+        """Take the vote on one's own run back, if there is one, and what it implied."""
+
+        def undo(session: Session) -> None:
+            changes.undo_vote(session, visitor_key, run_id)
+            battles.imply(session, visitor_key, run_id, ())
+
+        return self._write(undo)
 
     def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
         """Allow or no longer allow anybody who knows its id to read a run."""
@@ -161,7 +178,22 @@ class Store:
             return studies.load(session, visitor_key, study_id)
 
     def start_battle(self, new: NewBattle) -> Future[None]:
-        return self._write(lambda session: battles.start(session, new))
+        """Write a battle that can be judged on this server from now on."""
+        return self._write(lambda session: battles.start(session, new, self._server_id))
+
+    def let_battle_go(self, battle_id: str) -> Future[None]:
+        """From now on a battle cannot be judged any more."""
+        return self._write(lambda session: battles.let_go(session, battle_id))
+
+    def battles_elsewhere(self, voted_within_s: float) -> frozenset[str]:
+        """The ids of battles that another server may still let be judged, or their votes be taken back.
+
+        Args:
+            voted_within_s: for which a vote may be taken back, and its being so be written.
+        """
+        since = utc_now() - timedelta(seconds=voted_within_s)
+        with reading(self._engine) as session:
+            return battle_queries.held_elsewhere(session, self._server_id or "", since)
 
     def update_battle(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
         """Write a battle's state so far."""
@@ -175,12 +207,6 @@ class Store:
         """Append a vote, an undo or a remark to one's own battle. RequestError where it does not fit the last one."""
         return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
 
-    def imply_battles(
-        self, visitor_key: str, run_id: str, pairs: Sequence[tuple[NewBattle, NewJudgement]]
-    ) -> Future[None]:
-        """Write what the vote on a run implies for its pairs, replacing what an earlier vote implied."""
-        return self._write(lambda session: battles.imply(session, visitor_key, run_id, pairs))
-
     def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
         """Delete a battle as `delete_run` does a run."""
         return self._delete(lambda session: battles.remove(session, visitor_key, battle_id))
@@ -188,21 +214,28 @@ class Store:
     def load_battle(self, visitor_key: str, battle_id: str) -> StoredBattle:
         """A visitor's battle. Raises NotFoundError, DamagedError."""
         with reading(self._engine) as session:
-            return battles.load(session, visitor_key, battle_id)
+            return battle_queries.load(session, visitor_key, battle_id)
+
+    def newest_battles(
+        self, visitor_key: str, limit: int, without: Collection[str] = ()
+    ) -> tuple[list[StoredBattle], int]:
+        """A visitor's newest battles but some, the newest first, and how many there are."""
+        with reading(self._engine) as session:
+            return battle_queries.newest(session, visitor_key, limit, without)
 
     def votes(self, visitor_key: str = "") -> list[VoteRow]:
         """The standing votes on battles, of one visitor or of everybody, oldest first."""
         with reading(self._engine) as session:
-            return battles.votes(session, visitor_key)
+            return battle_queries.votes(session, visitor_key)
 
     def votes_version(self) -> tuple[Any, ...]:
         """A value that changes with every judgement added or deleted."""
         with reading(self._engine) as session:
-            return battles.votes_version(session)
+            return battle_queries.votes_version(session)
 
     def export_battles(self, visitor_key: str = "") -> Iterator[StoredBattle]:
         """All battles of one visitor or of everybody, oldest first."""
-        return battles.export(self._engine, visitor_key)
+        return battle_queries.export(self._engine, visitor_key)
 
     def import_battle(self, battle: StoredBattle) -> Future[bool]:
         """Add a battle of another database with its judgements. Gives whether anything was new."""

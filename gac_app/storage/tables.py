@@ -229,6 +229,7 @@ class Battle(Base):
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
     key_id: Mapped[int]
+    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # where it can be judged; gone once it cannot
     origin: Mapped[str] = mapped_column(String(16))
     is_blind: Mapped[bool]
     left: Mapped[str] = mapped_column(String(80))

@@ -193,8 +193,8 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
     @replying
     def own_battles(fields: Fields) -> Reply:
-        battles = [_row(battle) for battle in arena.own(fields.visitor_key)]
-        return {"battles": battles[: -MAX_LISTED - 1 : -1], "num": len(battles)}
+        newest, num = arena.newest(fields.visitor_key, MAX_LISTED)
+        return {"battles": list(map(_row, newest)), "num": num}
 
     @replying
     def save_battles(fields: Fields) -> Reply:

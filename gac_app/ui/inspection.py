@@ -34,6 +34,7 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
         "is_ensembled": step.is_ensembled,
         "is_forced": step.is_forced,
         "is_partial": step.is_partial,
+        "drawn": step.drawn,
         "character": character_of(steps, position),
         "winner": step.winner,
         "weights_follow": _weights_follow(steps, position, settings),

@@ -29,7 +29,7 @@ from gac_app.ui.wording import beside_in_words, comparison_in_words, settings_in
 if TYPE_CHECKING:
     from gac_app.services.runs import RunView
 
-GATED, END, FORCED, PARTIAL = 1, 2, 4, 8
+GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
 BESIDE = "beside"  # the stream of another run's ensemble
 
 
@@ -156,7 +156,7 @@ def token_record(event: TokenEvent, names: Sequence[str], is_ensemble: bool) -> 
     """
     step = event.step
     flags = GATED * (step.is_ensembled and is_ensemble) | END * (not step.token)
-    flags |= FORCED * step.is_forced | PARTIAL * step.is_partial
+    flags |= FORCED * step.is_forced | PARTIAL * step.is_partial | DRAWN * bool(step.drawn)
     winner = names.index(step.winner) if step.winner in names else -1
     return [event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
 

@@ -117,6 +117,7 @@ class Inspector {
 function verdict(step, run) {
   const { gate, winner, mode } = step, values = { gate, winner, sure: probability(step.confidence), threshold: percent(step.threshold) };
   if (step.is_forced) return run.swap && step.position === run.branch_position ? `${t("tip.swapped", swapped(run.swap))}.` : t("verdict.given");
+  if (step.drawn) return t("verdict.drawn", values);
   return t(`verdict.${mode}${step.is_ensembled ? "" : ".alone"}`, values);
 }
 

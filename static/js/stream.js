@@ -2,7 +2,7 @@
 // gac_app/ui/records.py writes them and describes each line.
 
 const BESIDE = "beside"; // the ensemble's answer of another run
-const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8;
+const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16;
 
 class StreamReader {
   /** `onRun(header)` starts a board; `onLine(line)` is called once for each line after it. */
@@ -39,6 +39,7 @@ class Stream {
     const token = {
       index: this.tokens.length, text, winner, prob, confidence,
       isGated: Boolean(flags & GATED), isEnd: Boolean(flags & END), isForced: Boolean(flags & FORCED), isPartial: Boolean(flags & PARTIAL),
+      isDrawn: Boolean(flags & DRAWN),
     };
     if (token.isGated) this.numGated += 1;
     this.tokens.push(token);

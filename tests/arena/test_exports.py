@@ -13,6 +13,7 @@ import pytest
 from gac_app.arena.exports import written
 from gac_app.arena.formats import Format
 from gac_app.arena.judged import Judged, judged
+from gac_app.services.exports import content_of
 from gac_app.storage import StoredBattle
 
 AT = "2026-01-01T12:00:00+00:00"
@@ -102,17 +103,35 @@ def test_ties_are_two_good_ones_and_both_bad_are_none() -> None:
     assert [row["label"] for row in lines(data)] == [True, False, False, True, True, True, False, False]
 
 
-@pytest.mark.slow  # the import takes seconds
-@pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])
-def test_trl_takes_it(wanted: Format, tmp_path: Path) -> None:
+def loaded(wanted: Format, folder: Path) -> Any:
+    """An export of one battle of each outcome, as `datasets` reads it."""
     import datasets
-    from trl.data_utils import is_conversational
 
-    path = tmp_path / "votes.jsonl"
-    path.write_bytes(written(votes(*map(battle, OUTCOMES)), wanted))
-    loaded = datasets.load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert len(loaded) == (2 if wanted is Format.TRL_PREFERENCE else 8)
-    assert all(map(is_conversational, loaded))
+    battles = [battle(outcome, comment="=1") for outcome in OUTCOMES]
+    path = folder / f"votes-{wanted}.{wanted.suffix}"
+    path.write_bytes(content_of(battles, wanted))
+    reader = {"jsonl": "json"}.get(wanted.suffix, wanted.suffix)
+    return datasets.load_dataset(reader, data_files=str(path), split="train", cache_dir=str(folder / "cache"))
+
+
+@pytest.mark.slow  # the import takes seconds
+@pytest.mark.parametrize("wanted", Format)
+def test_datasets_loads_it(wanted: Format, tmp_path: Path) -> None:
+    found = loaded(wanted, tmp_path)
+    assert len(found) == {Format.TRL_PREFERENCE: 2, Format.TRL_UNPAIRED: 8}.get(wanted, 4)
+    texts = json.dumps(list(found), default=str)
+    assert wanted is Format.ARENA_RANK or "Yes, it is." in texts
+
+
+@pytest.mark.slow
+def test_trl_takes_preferences_and_what_is_unpaired(tmp_path: Path) -> None:
+    from trl.data_utils import is_conversational, maybe_unpair_preference_dataset
+
+    preferred, unpaired = (loaded(wanted, tmp_path) for wanted in (Format.TRL_PREFERENCE, Format.TRL_UNPAIRED))
+    assert all(map(is_conversational, [*preferred, *unpaired]))
+    halves = list(maybe_unpair_preference_dataset(preferred))
+    assert len(halves) == 4
+    assert all(half in list(unpaired) for half in halves)
 
 
 def test_lmsys_and_arena_rank_have_their_columns() -> None:
@@ -136,13 +155,9 @@ def test_csv_computes_nothing_in_a_spreadsheet() -> None:
 
 @pytest.mark.slow
 def test_parquet_is_read_back(tmp_path: Path) -> None:
-    import datasets
-
-    path = tmp_path / "votes.parquet"
-    path.write_bytes(written(votes(*map(battle, OUTCOMES)), Format.PARQUET))
-    loaded = datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
-    assert loaded["outcome"][:] == list(OUTCOMES)
-    assert loaded["left_text"][0] == "Yes, it is."
+    found = loaded(Format.PARQUET, tmp_path)
+    assert found["outcome"][:] == list(OUTCOMES)
+    assert found["left_text"][0] == "Yes, it is."
 
 
 @pytest.mark.parametrize("wanted", [one for one in Format if one is not Format.JSONL])

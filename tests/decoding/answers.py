@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.decoding.distribution.read_result import Draft
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
@@ -34,11 +34,11 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 def counted() -> Iterator[list[Draft]]:
     """The passes that members began by themselves and that were what they had to read."""
     found: list[Draft] = []
-    go_on = MemberContext._accept
+    go_on = HeldSequence._accept
 
-    def noted(self: MemberContext, begun: Draft) -> None:
+    def noted(self: HeldSequence, begun: Draft) -> None:
         found.append(begun)
         go_on(self, begun)
 
-    with patch.object(MemberContext, "_accept", noted):
+    with patch.object(HeldSequence, "_accept", noted):
         yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -15,8 +14,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import contested_ranges, merge
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.member_step import ComputedStep, MemberStep
+from gac_app.decoding.distribution.member_step import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
@@ -48,7 +46,7 @@ def member_step(
     for token, prob in probs.items():
         probs_U[union.ids[token] if token else union.end_id] = prob
     partial_ids = {union.ids[token]: prob for token, prob in (partial_probs or {}).items()}
-    return ComputedStep(TokenDistribution(probs_U, partial_ids), num_read=1, seconds=0.0)
+    return MemberStep(TokenDistribution(probs_U, partial_ids), num_read=1, seconds=0.0)
 
 
 def contested_tokens(one: dict[bytes, float], other: dict[bytes, float], weights: dict[str, float]) -> list[bytes]:
@@ -136,13 +134,12 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
 def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
     ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
     settings = ensemble.config.settings
-    contexts: list[MemberContext] = [PrefixContext(member, member.encode("ab")) for member in ensemble.members.values()]
+    contexts = [MemberContext(member, member.encode("ab"), is_aligned=True) for member in ensemble.members.values()]
     weights = StepWeights(ensemble.config.weights(settings), weight_rule_of(settings))
     stepper = Stepper(
         contexts,
         AnswerRules(settings, make_gate(settings), Combiner(Mean()), weights, Sampler(settings)),
         Drafter(settings.step_timeout_s),
-        threading.Event(),
     )
     draw = torch.Generator().manual_seed(seed)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution.member_step import MemberStep
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
@@ -44,9 +44,9 @@ LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 @pytest.fixture(autouse=True)
 def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a context expects, its likeliest tokens, which the gate looks at, are those of its distribution."""
-    expect = PrefixContext.expect
+    expect = MemberContext.expect
 
-    def checked(self: PrefixContext, result: ReadResult | None) -> MemberStep | None:
+    def checked(self: MemberContext, result: ReadResult | None) -> MemberStep | None:
         found = expect(self, result)
         if found:
             ids, probs = zip(*found.distribution.top, strict=True)
@@ -54,7 +54,7 @@ def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
             assert list(probs) == found.distribution.probs_U[list(ids)].tolist() == largest
         return found
 
-    monkeypatch.setattr(PrefixContext, "expect", checked)
+    monkeypatch.setattr(MemberContext, "expect", checked)
 
 
 class Afresh(RandomModel):
@@ -91,9 +91,9 @@ class Twin:
         prompt_ids: what it was opened with.
     """
 
-    def __init__(self, context: PrefixContext, prompt_ids: list[int]) -> None:
+    def __init__(self, context: MemberContext, prompt_ids: list[int]) -> None:
         self._model = Afresh(context.member._model)  # type: ignore[attr-defined]
-        self._plain = PrefixContext(InlineMember(self._model, context.member.mapping), prompt_ids)
+        self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
         feed, expect = context.feed, context.expect
 
@@ -124,8 +124,7 @@ class Twin:
 def follow(session: DecodingSession, prompt: str) -> FinishedEvent:
     """Run a session, a twin beside each of its contexts."""
     for context in session.contexts.values():
-        if isinstance(context, PrefixContext):
-            Twin(context, context.member.encode(prompt))
+        Twin(context, context.member.encode(prompt))
     written = b""
     for event in session.events():
         if isinstance(event, FinishedEvent):

@@ -52,7 +52,7 @@ def test_a_branch_replays_takes_its_token_and_decodes(make_ensemble: MakeEnsembl
     written = b"the" + b"".join(step.token for step in steps[:5])
     context = next(iter(session.contexts.values()))
     spelt = context.member.mapping.vocabulary.encode(written.decode())
-    if spelt == context._sequence.ids[: len(spelt)]:
+    if spelt == context._held.sequence.ids[: len(spelt)]:
         again = ensemble.generate(written.decode(), ensemble.config.settings_from({"max_new_tokens": 7}), raw=True)
         continued = [event.step.token for event in again if isinstance(event, TokenEvent)]
         assert continued == [step.token for step in steps[5:]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read
@@ -189,6 +192,28 @@ def test_a_gates_helpers_read_several_unsure_places_in_one_pass(alignment: str) 
     assert_same(ensemble, **how)
     _, end = decode(ensemble, "on", **how)  # type: ignore[arg-type]
     assert 0 < end.members["b"].num_forwards < plain.members["b"].num_forwards
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_a_step_is_plain_only_where_all_are_read_for_it(alignment: str) -> None:
+    """However often the pace changes its mind: what was read ahead for a step makes it a drafted one."""
+    models = [FakeModel(name, seed) for name, seed in (("a", 7), ("b", 7), ("c", 8))]
+    ensemble = ensemble_of(models, config_of(["a", "b", "c"]), InlineMember)
+    changes = {"mode": "every-step", "alignment": alignment, "max_new_tokens": 200, "speculation": "on"}
+    minds, were_drafted = Random(3), []
+
+    def note(_: Pace, seconds: float, *, is_drafting: bool) -> None:
+        were_drafted.append(is_drafting)
+
+    with (
+        patch.object(Pace, "note_step", note),
+        patch.object(Pace, "is_measured", property(lambda _: minds.random() < 0.5)),
+    ):
+        *tokens, _ = ensemble.session("the model", ensemble.config.settings_from(changes), raw=True).events()
+    steps = [event.step for event in tokens if isinstance(event, TokenEvent)][-len(were_drafted) :]
+    plain = [step for step, was_drafted in zip(steps, were_drafted, strict=True) if not was_drafted]
+    assert 20 < len(plain) < len(steps) - 20
+    assert all(member.num_read for step in plain for member in step.members)
 
 
 @FEW

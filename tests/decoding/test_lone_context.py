@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -32,7 +33,7 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on nothing is read before the session asks."""
-    monkeypatch.setattr(MemberContext, "_can_draft", False)
+    monkeypatch.setattr(HeldSequence, "_can_draft", False)
 
 
 @pytest.mark.parametrize("how", [{}, {"max_new_tokens": 1}, {"max_new_tokens": 2}, {"stop": ["e"]}, {"temperature": 1}])

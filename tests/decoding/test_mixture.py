@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import merge
-from gac_app.decoding.distribution.member_step import ComputedStep
+from gac_app.decoding.distribution.member_step import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.rules.combiner import Combiner
@@ -24,8 +24,8 @@ def top_row(probs_U: torch.Tensor, num_top: int) -> TokenDistribution:
     )
 
 
-def member_step(probs_U: torch.Tensor, num_top: int = 8) -> ComputedStep:
-    return ComputedStep(top_row(probs_U, num_top), 1, 0.0)
+def member_step(probs_U: torch.Tensor, num_top: int = 8) -> MemberStep:
+    return MemberStep(top_row(probs_U, num_top), 1, 0.0)
 
 
 class Counted(Combiner):

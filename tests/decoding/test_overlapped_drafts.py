@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -15,21 +16,21 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.speculation import overlapped
-from gac_app.decoding.trace.events import FinishReason, StepTrace
+from gac_app.decoding.trace.events import FinishReason, MemberUsage, StepTrace
 from gac_app.executors.threads import ThreadMember
-from gac_app.models.base import Model, Read, Sequence
+from gac_app.models.base import Model, Read
 from tests.decoding.answers import EVERY_STEP, LETTERS, counted, decoded, facts
 from tests.decoding.conftest import make
-from tests.decoding.toy import ToyModel, toy_ensemble, toys
+from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
 SOME = hypothesis_settings(max_examples=30, deadline=None)
 EAGER: dict[str, Any] = {"mode": "gate", "threshold": 0.5, "gate_policy": "eager", "max_new_tokens": 24}
-EXACT_IDS = 2
 
 
 @pytest.fixture(autouse=True)
@@ -53,29 +54,6 @@ def assert_same(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
     return steps
 
 
-class Rounding(ToyModel):
-    """Whatever ids it reads in a pass of more than `EXACT_IDS` leave a mark on all that follows, as rounding does."""
-
-    def __init__(self, *args: Any, **how: Any) -> None:
-        super().__init__(*args, **how)
-        self._marks: dict[int, list[tuple[int, int]]] = {}  # by slot: from and to which place
-
-    def _read_one(self, read: Read) -> torch.Tensor:
-        start, end = read.sequence.num_cached, len(read.sequence.ids)
-        marks = self._marks.setdefault(read.sequence.slot, [])
-        if not start:
-            marks.clear()
-        elif end - start > EXACT_IDS:
-            marks.append((start, end))
-        noise = torch.Generator().manual_seed(abs(hash(tuple(marks))))
-        return super()._read_one(read) + torch.rand(len(self.vocabulary), generator=noise) * bool(marks)
-
-    def rewind(self, sequence: Sequence, length: int) -> None:
-        marks = self._marks.get(sequence.slot, [])
-        marks[:] = [(start, min(end, length)) for start, end in marks if start < length]
-        super().rewind(sequence, length)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
 @SOME
@@ -86,10 +64,12 @@ class Rounding(ToyModel):
     max_new_tokens=st.integers(1, 24),
     context_length=st.integers(10, 60),
     stop=st.sampled_from([(), ("a",), ("b a",)]),
+    speeds=st.randoms(use_true_random=False),
 )
-def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: int, **how: Any) -> None:
-    """Of members that cut at every place otherwise, and to the last bit."""
-    assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length, kind=Rounding), **how)
+def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: int, speeds: Random, **how: Any) -> None:
+    """Of members that cut at every place otherwise, to the last bit, and whichever seems the fastest at a step."""
+    with patch.object(MemberContext, "usage", property(lambda _: MemberUsage(1, 1, speeds.random()))):
+        assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length), **how)
 
 
 @pytest.mark.slow

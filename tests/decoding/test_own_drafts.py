@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.held_sequence import HeldSequence
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -27,12 +27,12 @@ SOME = hypothesis_settings(max_examples=40, deadline=None)
 
 def always() -> AbstractContextManager[object]:
     """Let members draft behind every pass that they were asked for, under any condition."""
-    return patch.object(MemberContext, "_can_draft", True)
+    return patch.object(HeldSequence, "_can_draft", True)
 
 
 def never() -> AbstractContextManager[object]:
     """Let them read nothing without being asked."""
-    return patch.object(MemberContext, "_can_draft", False)
+    return patch.object(HeldSequence, "_can_draft", False)
 
 
 def twins(**fields: Any) -> list[FakeModel]:

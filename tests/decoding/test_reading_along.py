@@ -13,7 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
@@ -139,10 +138,10 @@ class Unheard(InlineMember):
         return under_way
 
 
-@pytest.mark.parametrize("kind", [MemberContext, PrefixContext])
-def test_a_pass_under_way_at_the_end_counts_what_it_reads(kind: type[MemberContext]) -> None:
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> None:
     model = FakeModel()
-    context = kind(Unheard(model, mapping_of(model)), model.encode_raw("the model"))
+    context = MemberContext(Unheard(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=is_aligned)
     context.read_ahead()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))

@@ -106,11 +106,9 @@ def toys(seed: int, num: int, letters: tuple[bytes, ...] = (b"a", b"b"), num_wor
     return [Toy(tuple(sorted({*letters, *words()})), 100 * seed + i, sparsity=0.0) for i in range(num)]
 
 
-def toy_ensemble(
-    members: list[Toy], context_length: int = 4096, kind: type[ToyModel] = ToyModel, **settings: object
-) -> Ensemble:
+def toy_ensemble(members: list[Toy], context_length: int = 4096, **settings: object) -> Ensemble:
     """An ensemble of toys named m0, m1, ... that asks all at every step."""
-    models = [kind(f"m{i}", toy, context_length) for i, toy in enumerate(members)]
+    models = [ToyModel(f"m{i}", toy, context_length) for i, toy in enumerate(members)]
     config = config_of([model.name for model in models], {"mode": "every-step", **settings})
     return ensemble_of(models, config, InlineMember)
 

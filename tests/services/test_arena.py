@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -347,17 +349,25 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypat
     arena = Arena(house)
     view = arena.answered()
     arena.store.flush()
-    lock = sqlite3.connect(house.path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StorageError):
-        arena.service.vote(ALICE, view.id, "left", view.ballot)
-    assert arena.service.look(ALICE, view.id).outcome is None
-    lock.execute("ROLLBACK")
-    lock.close()
+    with locked(house):
+        with pytest.raises(StorageError):
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+        assert arena.service.look(ALICE, view.id).outcome is None
     assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
     (row,) = arena.store.votes()
     assert "duplicate" not in json.loads(row.facts)["flags"]
+
+
+@contextmanager
+def locked(house: House) -> Iterator[None]:
+    """The database takes nothing until the block ends."""
+    lock = sqlite3.connect(house.path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        lock.close()
 
 
 def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
@@ -377,18 +387,15 @@ def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, mo
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 10.0)
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
-    lock = sqlite3.connect(house.path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StorageError, match="a little later"):
-        arena.service.undo(ALICE, view.id, voted.ballot)
-    monkeypatch.setattr(battles, "UNDO_S", 0.0)  # the time for it is over meanwhile
-    waiting = arena.service.look(ALICE, view.id)
-    assert (waiting.is_saving, waiting.contestants) == (True, None)
-    assert list(arena.service.own(ALICE)) == []
-    with pytest.raises(RequestError, match="after the vote"):
-        arena.service.steps(ALICE, view.id, 0, "left", 0)
-    lock.execute("ROLLBACK")
-    lock.close()
+    with locked(house):
+        with pytest.raises(StorageError, match="a little later"):
+            arena.service.undo(ALICE, view.id, voted.ballot)
+        monkeypatch.setattr(battles, "UNDO_S", 0.0)  # the time for it is over meanwhile
+        waiting = arena.service.look(ALICE, view.id)
+        assert (waiting.is_saving, waiting.contestants) == (True, None)
+        assert list(arena.service.own(ALICE)) == []
+        with pytest.raises(RequestError, match="after the vote"):
+            arena.service.steps(ALICE, view.id, 0, "left", 0)
     assert arena.until(ALICE, view.id, "answered").may_vote
 
 
@@ -396,16 +403,13 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
     arena = locked_out(house, monkeypatch)
     view = arena.answered()
     arena.store.flush()
-    lock = sqlite3.connect(house.path, isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StorageError, match="a little later"):
-        arena.service.vote(ALICE, view.id, "left", view.ballot)
-    waiting = arena.service.look(ALICE, view.id)
-    assert (waiting.is_saving, waiting.may_vote) == (True, False)
-    with pytest.raises(RequestError, match="busy"):
-        arena.service.vote(ALICE, view.id, "left", view.ballot)
-    lock.execute("ROLLBACK")
-    lock.close()
+    with locked(house):
+        with pytest.raises(StorageError, match="a little later"):
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
+        waiting = arena.service.look(ALICE, view.id)
+        assert (waiting.is_saving, waiting.may_vote) == (True, False)
+        with pytest.raises(RequestError, match="busy"):
+            arena.service.vote(ALICE, view.id, "left", view.ballot)
     assert arena.until(ALICE, view.id, "voted").outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
 
@@ -417,7 +421,7 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
     arena.service.reveal(ALICE, second.id)
     arena.answered(prompt="Third")
     assert arena.service.look(ALICE, first.id).may_vote
-    assert arena.service._battles.get(second.id) is None
+    assert second.id not in [battle.id for battle in arena.service._battles.all()]
 
 
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:

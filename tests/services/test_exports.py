@@ -42,6 +42,13 @@ def judged_arena(house: House) -> Arena:
     return arena
 
 
+def reveal_all(arena: Arena) -> None:
+    for battle in arena.store.export_battles():
+        for key in (ALICE, BOB):
+            with suppress(NotFoundError):
+                arena.service.reveal(key, battle.battle_id)
+
+
 def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_path: Path) -> None:
     exported = list(Exports(judged_arena(house).store).lines())
     assert len(exported) == 2 + 3 + 2
@@ -53,12 +60,23 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_
     other.close()
 
 
+def test_a_visitor_has_one_name_in_runs_and_battles_alike(house: House, tmp_path: Path) -> None:
+    """Databases whose exports are brought together must not take one's visitor for another's."""
+    other_house = House(tmp_path / "other.db")
+    arenas = [judged_arena(house), judged_arena(other_house)]
+    lines = [json.loads(line) for arena in arenas for line in Exports(arena.store).lines()]
+    assert len({line["visitor"] for line in lines}) == 4
+    together = Store(f"sqlite:///{tmp_path / 'together.db'}")
+    Exports(together).bring([json.dumps(line) for line in lines])
+    assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
+    together.close()
+    other_house.close()
+
+
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
     assert list(arena.service.own(BOB)) == []
-    for battle in arena.store.export_battles():
-        with suppress(NotFoundError):
-            arena.service.reveal(BOB, battle.battle_id)
+    reveal_all(arena)
     (line,) = content_of(arena.service.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
     with pytest.raises(RequestError):
@@ -66,11 +84,14 @@ def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
 
 
 def test_everything_is_the_operator_s_alone(house: House) -> None:
-    store = judged_arena(house).store
+    arena = judged_arena(house)
+    store = arena.store
     for exports, token in ((Exports(store), ""), (Exports(store), "x"), (Exports(store, "secret"), "secre")):
         with pytest.raises(NotFoundError):
             exports.everything(token, "jsonl")
-    exports = Exports(store, "secret")
+    exports = Exports(store, "secret", arena.service.sealed)
+    assert len(exports.everything("secret", "jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
+    reveal_all(arena)
     name, content = exports.everything("secret", "jsonl")
     assert name == "gac-votes-jsonl.jsonl"
     assert len(content.decode().splitlines()) == 5

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 from gac_app.arena.outcomes import Outcome
+from gac_app.errors import StorageError
 from gac_app.services.implied import implied_outcomes
-from tests.services.house import ALICE, House, answer
-from tests.services.test_arena import Arena
+from tests.services.house import ALICE, House, answer, until
+from tests.services.test_arena import Arena, locked, locked_out
 
 STREAMS = ["ensemble", "member:a", "member:b"]
 
@@ -18,10 +21,9 @@ STREAMS = ["ensemble", "member:a", "member:b"]
         ("ensemble", {("ensemble", "member:a"): "left", ("ensemble", "member:b"): "left"}),
         ("member:b", {("ensemble", "member:b"): "right", ("member:a", "member:b"): "right"}),
         ("tie", {("ensemble", "member:a"): "tie", ("ensemble", "member:b"): "tie", ("member:a", "member:b"): "tie"}),
-        (None, {}),
     ],
 )
-def test_a_vote_implies_pairs(outcome: str | None, pairs: dict[tuple[str, str], str]) -> None:
+def test_a_vote_implies_pairs(outcome: str, pairs: dict[tuple[str, str], str]) -> None:
     assert implied_outcomes(outcome, STREAMS) == pairs
     assert set(implied_outcomes("all-bad", STREAMS).values()) == {Outcome.BOTH_BAD}
 
@@ -49,6 +51,36 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     arena.runs.history.delete_run(ALICE, run.id)
     assert arena.store.votes() == []
     assert list(arena.store.export_battles()) == []
+
+
+def test_a_vote_that_is_saved_late_implies_battles_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = locked_out(house, monkeypatch)
+    run = answer(arena.runs)
+    with locked(house), pytest.raises(StorageError, match="a little later"):
+        arena.runs.history.vote(ALICE, run.id, "member:b")
+    until(lambda: run.outcome == "member:b", "for the vote to be taken")
+    assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
+        ("gate", "b"): "right",
+        ("a", "b"): "right",
+    }
+    with locked(house), pytest.raises(StorageError, match="a little later"):
+        arena.runs.history.undo_vote(ALICE, run.id)
+    until(lambda: run.outcome is None, "for the vote to be taken back")
+    assert arena.store.votes() == []
+
+
+def test_a_vote_is_not_saved_without_what_it_implies(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena = Arena(house)
+    run = answer(arena.runs)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.IntegrityError("planned")
+
+    monkeypatch.setattr("gac_app.storage.battles.imply", fail)
+    with pytest.raises(StorageError):
+        arena.runs.history.vote(ALICE, run.id, "member:b")
+    assert arena.store.load_run(ALICE, run.id).outcome is None
+    assert run.outcome is None
 
 
 def test_an_ensemble_outside_the_contestants_has_a_name(house: House) -> None:

@@ -81,6 +81,25 @@ def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
     assert len(standings._votes()) == 2
 
 
+def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.standings._KEPT_BOARDS", 4)
+    arena = Arena(house, arena={"min_votes": 1})
+    standings = arena.service.standings
+    for outcome in ("left", "right"):
+        stored_vote(arena.store, "a", "b", outcome)
+    asked = [{}, {"own": True}, {"controls_style": True}, {"wanted": VoteFilter(source="people")}]
+    first = [standings.leaderboard(ALICE, **options) for options in asked]
+    assert len({id(board) for board in first}) == 4
+    assert all(standings.leaderboard(ALICE, **options) is board for options, board in zip(asked, first, strict=True))
+    assert standings.leaderboard(BOB) is first[0]
+    assert standings.leaderboard(BOB, own=True).num_votes == 0
+    assert len(standings._boards) == 4
+
+    stored_vote(arena.store, "a", "b", "left")
+    standings._read_s = 0.0
+    assert [standings.leaderboard(ALICE, **options).num_votes for options in asked] == [3, 3, 3, 3]
+
+
 def test_a_vote_that_comes_while_votes_are_read_tells_no_name(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
     view = arena.answered()

@@ -115,7 +115,7 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
     monkeypatch.setattr(threads, "_CLOSE_TIMEOUT_S", 0.1)
     monkeypatch.setattr("gac_app.services.runs.CLOSE_TIMEOUT_S", 1.0)
     # The run's own threads are stuck: a stop does not reach them.
-    monkeypatch.setattr("gac_app.decoding.contexts.context._POLL_S", WAIT_S)
+    monkeypatch.setattr("gac_app.decoding.contexts.gathering.POLL_S", WAIT_S)
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
     service = house.service([model], server={"max_running": 15})
     runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(15)]

@@ -150,6 +150,27 @@ def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path
     assert [battle.battle_id for battle in store.export_battles(ALICE)] == [*ids[:5], *ids[6:]]
 
 
+def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -> None:
+    other, command = Store(url), Store(url, is_owner=False)
+    opened, voted, void, gone = (new_battle() for _ in range(4))
+    for battle in (opened, voted, void, gone):
+        store.start_battle(battle)
+    store.judge_battle(ALICE, voted.battle_id, VOTE)
+    store.update_battle(void.battle_id, "void", BODY)
+    store.let_battle_go(gone.battle_id).result()
+    for elsewhere in (other, command):
+        assert elsewhere.battles_elsewhere(60.0) == {opened.battle_id, voted.battle_id}
+        assert elsewhere.battles_elsewhere(0.0) == {opened.battle_id}
+    assert store.battles_elsewhere(60.0) == frozenset()
+    assert {one.battle_id: one.status for one in store.export_battles()}[gone.battle_id] == "let-go"
+    store.judge_battle(ALICE, voted.battle_id, NewJudgement(position=1, kind="undo")).result()
+    assert other.battles_elsewhere(0.0) == {opened.battle_id, voted.battle_id}
+    store.close()
+    assert other.battles_elsewhere(60.0) == frozenset()
+    other.close()
+    command.close()
+
+
 def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
     (old,) = store.export_battles()
@@ -164,7 +185,7 @@ def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
     run = new_run()
     store.start_run(run)
     battle = new_battle(run_id=run.run_id, origin="compare")
-    store.imply_battles(ALICE, run.run_id, [(battle, VOTE)]).result()
+    store.vote(ALICE, run.run_id, "ensemble", [(battle, VOTE)]).result()
     store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
-    store.imply_battles(ALICE, run.run_id, []).result()
+    store.undo_vote(ALICE, run.run_id).result()
     assert store.votes() == []

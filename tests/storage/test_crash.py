@@ -14,7 +14,7 @@ import pytest
 from gac_app.storage import RunStatus, Store
 from tests.storage.samples import ALICE, answer, listed, new_run
 
-KINDS = ("started", "answered", "finished", "voted")
+KINDS = ("started", "answered", "finished", "preferred", "voted")
 WRITE_FOR_EVER = """
 import sys
 from gac_app.storage import RunStatus, Store
@@ -31,6 +31,9 @@ while True:
     print("answered", run.run_id, flush=True)
     store.finish_run(run.run_id, RunStatus.FINISHED).result()
     print("finished", run.run_id, flush=True)
+    pair = new_battle(run_id=run.run_id, origin="compare"), VOTE
+    store.vote(ALICE, run.run_id, "ensemble", [pair]).result()
+    print("preferred", run.run_id, flush=True)
     battle = new_battle()
     store.start_battle(battle)
     store.judge_battle(ALICE, battle.battle_id, VOTE).result()
@@ -66,6 +69,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
         assert seen["started"] <= runs.keys()
         assert all(runs[run_id].num_answers == 1 for run_id in seen["answered"])
         assert all(runs[run_id].status == RunStatus.FINISHED for run_id in seen["finished"])
+        assert seen["preferred"] <= {run_id for run_id, run in runs.items() if run.outcome}
+        implied = [battle.run_id for battle in store.export_battles() if battle.run_id and battle.judgements]
+        assert sorted(implied) == sorted(run_id for run_id, run in runs.items() if run.outcome), "a vote in half"
         assert seen["voted"] <= {row.battle_id for row in store.votes()}
         assert {summary.status for summary in runs.values()} <= {RunStatus.FINISHED, RunStatus.INTERRUPTED}
         store.close()

@@ -2,69 +2,66 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable
-from collections.abc import Sequence as SequenceOf
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
-from dataclasses import dataclass
+from concurrent.futures import Future
 
-from gac_app.decoding.distribution import Draft, LazyStep, MayDraft, MemberStep, ReadResult
+from gac_app.decoding.alignment import Boundary, Covers, whole_characters
+from gac_app.decoding.contexts.held_sequence import HeldSequence
+from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
-from gac_app.errors import MemberError
 from gac_app.models.base import Sequence
-
-Look = Callable[[dict[str, MemberStep]], None]
-
-_POLL_S = 0.1  # how often a wait checks whether the session was stopped
-
-
-class SessionStopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
-    """The session was stopped while it waited for a member."""
 
 
 class MemberContext:
-    """The sequence that one session keeps in one member. A member that is not asked leaves its ids uncomputed or reads
-    them ahead, in a pass that nobody waits for until `ask` finds it. The sequence does not change during a pass.
+    """The answer as one member reads it, and a possibly empty draft of union tokens after it.
 
-    A member may draft: read its argmax token before it is fed. If that token is fed, the draft is accepted. Else its
-    pass is waited for like any other, then dropped.
+    A member that is not asked leaves its ids uncomputed or reads them ahead, in a pass that nobody waits for until
+    `ask` finds it. If `is_aligned` (alignment "prefix"), it reads the answer's bytes as its own tokens, whatever
+    pieces others cut them into, and may be inside one of them when another member's ends (see `covers`). Else it reads
+    every union token by ids of its own.
+
+    Place `i` is after the answer and `i` draft tokens. Distributions at drafted places are kept: while the answer goes
+    as drafted, the member needs no further pass. Where it does not, the draft is dropped, and the cache is rewound
+    before the next read. A draft is read as the member is expected to cut it: where its distributions are known, as its
+    covers cut each drafted token; after that, as its tokeniser cuts the rest.
 
     Args:
         member: whose context this is.
         prompt_ids: the prompt in the member's own ids.
         sequence: one that already holds `prompt_ids`, with at least the last uncomputed; None = a new one.
-        num_greedy: how many tokens the answer may have, each of them this member's argmax; 0 = any token may be chosen.
-            If greedy, the member drafts one token after each pass: the session handles a token while the next is read.
+        num_greedy: how many tokens the answer may have, each of them this member's argmax (see `HeldSequence`).
 
     Attributes:
-        likely: pieces that may come next, according to another member; None = not known. Only a context whose member
-            may be inside a token uses it.
+        likely: pieces that may come next, according to another member; None = not known.
+        num_wanted: how many of the places `ask` is to make known. A pass reads the whole draft.
+        max_draft: tokens that `read_along` may read beyond all that was fed.
     """
 
     likely: list[bytes] | None = None
+    num_wanted = 1
+    max_draft = 0
 
     def __init__(
-        self, member: Member, prompt_ids: list[int], sequence: Sequence | None = None, *, num_greedy: int = 0
+        self,
+        member: Member,
+        prompt_ids: list[int],
+        sequence: Sequence | None = None,
+        *,
+        is_aligned: bool = False,
+        num_greedy: int = 0,
     ) -> None:
         self.member = member
-        self._num_greedy = num_greedy
-        self.num_prompt_ids = len(prompt_ids)
-        self._sequence = sequence or member.open(prompt_ids)
-        self._num_held = len(self._sequence.ids)  # of its ids; draft ids may follow, which were not fed
-        self._fed: list[int] = []  # not in the sequence yet
-        self._ahead: Future[ReadResult] | None = None  # the pass that reads ahead
-        self._num_ahead = 0  # ids that it reads
-        self._num_asked = 0  # ids that the last pass asked for reads
-        self._may_draft = MayDraft()  # for the last pass asked for
-        self._draft: Draft | None = None  # none of its ids has been fed
-        self._is_rejected = False  # something else was fed
-        self._is_waited_for = False  # with passes that others share
-        self._num_forwards = 0
-        self._num_tokens_read = 0
-        self._seconds = 0.0
+        self._is_aligned = is_aligned
+        self._covers = Covers(member.mapping)
+        self._held = HeldSequence(member, sequence or member.open(prompt_ids), self._covers.last, num_greedy)
+        self._missed = bytearray()  # bytes fed since the member was last asked
+        self._rest = b""  # the incomplete character at the end of what was missed
+        self._drafted: list[int] = []  # union ids
+        self._places: list[
+            Covers
+        ] = []  # at the first places, as far as distributions are known; the last may be unread
+        self._expected: MemberStep | None = None  # what `expect` returned, until a token is fed
+        self._num_read, self._seconds = 0, 0.0  # that it took
 
     @property
     def name(self) -> str:
@@ -73,221 +70,258 @@ class MemberContext:
     @property
     def is_full(self) -> bool:
         """Whether the ids no longer fit the member's context, so that it cannot be asked."""
-        return self._num_held + len(self._fed) > self.member.context_length
+        return not self._covers.fits(bytes(self._missed), self._max_ids)
 
     @property
     def written(self) -> bytes:
         """The bytes fed since the prompt."""
-        ids = self._sequence.ids[self.num_prompt_ids : self._num_held] + self._fed
-        return self.member.mapping.vocabulary.decode(ids)
+        return bytes(self._covers.text) + self._rest + bytes(self._missed)
 
     @property
     def share_read(self) -> float:
         """Of the prompt, 0 to 1; safe to call from any thread."""
-        return min(1.0, self._sequence.num_computed / max(1, self.num_prompt_ids))
+        return min(1.0, self._held.num_computed / max(1, self._held.num_prompt_ids))
 
     @property
     def usage(self) -> MemberUsage:
-        return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
+        return self._held.usage
 
     def ask(self) -> Future[ReadResult] | None:
         """Read whatever is uncomputed; None if there is nothing to read. A pass that reads ahead comes first."""
-        if self._ahead:
-            return self._ahead
-        self._sequence.extend(self._fed)
-        self._fed.clear()
-        self._num_held = len(self._sequence.ids)
-        return self._read()
+        if self._held.ahead:
+            return self._held.ahead
+        if self._missed:
+            self._leap()
+        self._learns(self._covers)  # before the cache leaves the answer's path
+        return None if self.is_read else self._held.reach(*self._needed())
 
     def expect(self, result: ReadResult | None) -> MemberStep | None:
         """The member's step from the read that was asked for; None if more has to be asked."""
-        if result is None:
-            raise RuntimeError("this context always reads")
-        self._count(result)
-        self._ahead = None
-        self._note_draft(result)
-        if self._fed:
-            self._reject_draft()
-            return None
-        return LazyStep(result)
+        self._places.clear()
+        if result:
+            if not self._keep(result):
+                return None
+            self._num_read += result.num_read
+            self._seconds += result.seconds
+        if self._missed or not self._learns(self._covers):
+            return None  # what was fed is not what was read ahead, or more
+        if self._rest:
+            self._covers.advance(self._rest, is_partial=True)
+            self._rest = b""
+            if self._covers.unread:
+                return None
+        if not self._expected or result:
+            distribution = self._expected.distribution if self._expected else self._covers.distribution()
+            self._expected = MemberStep(distribution, self._num_read, self._seconds)
+        return self._expected
 
     def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
-        """Append a union token; returns the pieces by which the member spells it.
+        """Append a union token.
 
         Args:
-            is_partial: some member's token goes on beyond it; this kind of context ignores that.
+            is_partial: the member's token may go on beyond it.
+
+        Returns:
+            The pieces since the boundary before: more bytes than the token has if it is read as part of a longer one;
+            none if the member is now inside a token.
         """
-        ids = self.member.mapping.feed(token_id)
-        self._num_greedy -= 1
-        if self._draft and self._draft.ids == ids and not self._is_rejected:
-            self._accept(self._draft)
+        token = self.member.mapping.union.token(token_id)
+        self._held.num_greedy -= 1
+        self._num_read, self._seconds = 0, 0.0
+        self._places.clear()
+        if self.drafts(token_id):
+            del self._drafted[0]
         else:
-            self._fed += ids
-            self._reject_draft()
-        if self._ahead and not self._is_rejected:
-            self._may_draft.is_on = self._can_draft
-        return self._pieces(ids)
+            self._drafted.clear()
+        if self._is_aligned and not (self._expected and token):
+            self._missed += token
+            return (token,)
+        self._expected = None
+        boundary = self._covers.advance(token, is_partial=is_partial)
+        vocabulary = self.member.mapping.vocabulary
+        return tuple(vocabulary.token_bytes[own] or b"" for own in boundary.ids) if boundary else ()
+
+    def skip_step(self) -> None:
+        """Tell the member that, as far as is known, the next step needs no read."""
+        self._held.skip_step()
+
+    def close(self) -> None:
+        """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
+        self._held.close()
+
+    # --- reading ahead
 
     def read_ahead(self) -> Future[ReadResult] | None:
         """Begin to read what is uncomputed, unless a pass is under way. Returns the pass that `ask` would find.
 
         A pass that failed stays, so that `ask` finds it.
         """
-        if self._ahead:
-            if not self._ahead.done() or self._ahead.exception() or not self._fed:
-                return self._ahead
-            self.expect(self._ahead.result())
-        self._begin(self.ask())
-        return self._ahead
+        if ahead := self._held.ahead:
+            is_what_is_due = not self._missed and not self._held.is_rejected and self._held.last is self._covers.last
+            if is_what_is_due or not ahead.done() or ahead.exception():
+                return ahead
+            self._keep(ahead.result())
+            if self._held.ahead:
+                return self._held.ahead
+        if self._covers.unread and not self._missed:
+            boundary, ids, num_rows = self._needed()
+        else:
+            boundary, ids, _ = self._covers.spelling(bytes(self._missed))
+            num_rows = min(1, len(ids))
+        self._held.begin(self._held.reach(boundary, ids, num_rows))
+        return self._held.ahead
 
     def read_along(self) -> Future[ReadResult] | None:
         """As `read_ahead`, for a member that is not asked; it may read further."""
-        return self.read_ahead()
+        ahead = self.read_ahead()
+        if ahead and self.max_draft and ahead.done() and not ahead.exception():
+            self._keep(ahead.result())
+            ahead = self.read_ahead()
+        if not ahead and self.max_draft:
+            self.draft_on(self.max_draft)
+        return ahead
 
-    def skip_step(self) -> None:
-        """Tell the member that, as far as is known, the next step needs no read."""
-        if self._is_waited_for:
-            self._is_waited_for = False
-            self.member.skip_step(self._sequence)
+    def draft_on(self, num: int) -> None:
+        """Let the member read ahead along its own argmax tokens: at most `num` beyond what was fed."""
+        if self._held.draft or self._has_read_all:
+            self._held.draft_on(num)
 
-    def close(self) -> None:
-        """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
-        self._may_draft.is_on = False
-        self._reject_draft()
-        while self._ahead and not self._ahead.cancel():
-            if not self._ahead.done():
-                self._num_forwards += 1
-                self._num_tokens_read += self._num_ahead
-                break
-            if self._ahead.exception():
-                break
-            result = self._ahead.result()
-            self._count(result)
-            self._ahead = result.draft.future if result.draft else None
-        self._ahead = None
-        self.member.free(self._sequence)
+    def next_argmax(self) -> int | None:
+        """The likeliest token after all that was fed, if the member has drafted just that; None = not known.
 
-    def _read(self, num_logits: int = 1) -> Future[ReadResult]:
-        self._may_draft = MayDraft(self._can_draft)
-        self._num_asked = self._sequence.num_uncomputed  # now: the pass may be over as soon as it is asked for
-        return self.member.read(self._sequence, num_logits, self._may_draft)
+        If it has drafted something else, it begins to read what is pending.
+        """
+        if not self._held.draft or self._held.is_rejected:
+            return None
+        ahead = self.read_ahead()
+        if not ahead or not ahead.done() or ahead.exception() or not self._has_read_all:
+            return None
+        return ahead.result().last_argmax
 
     @property
-    def _can_draft(self) -> bool:
-        """Whether there is room after the current pass, and a step that needs the next one."""
-        return self._num_greedy > 1 and self._num_held < self.member.context_length
+    def _is_at_end(self) -> bool:
+        """Whether a token of the member may end where all that was fed does."""
+        return self._covers.last.end == len(self._covers.text) and not self._rest and not self._missed
 
-    def _note_draft(self, result: ReadResult) -> None:
-        """A pass is over: note the draft after it. A draft after a rejected draft is rejected, too."""
-        was_rejected, self._is_rejected = self._is_rejected, False
-        self._draft = result.draft
-        if was_rejected and self._draft:
-            self._reject_draft()
-        elif was_rejected:
-            self._drop_draft()
+    @property
+    def _has_read_all(self) -> bool:
+        """Whether a pass over all that was fed is done or under way, spelt as far as known, else as it seems."""
+        boundary, ids, rest = self._covers.spelling(bytes(self._missed))
+        if self._held.is_rejected or self._rest or rest or not (self._missed or self._is_at_end):
+            return False
+        return self._held.holds(boundary, ids)
 
-    def _accept(self, draft: Draft) -> None:
-        """The draft is what the member was to read."""
-        self._ahead, self._num_ahead, self._may_draft = draft.future, len(draft.ids), draft.may_draft
-        self._num_held += len(draft.ids)
-        self._draft = None
+    # --- the draft
 
-    def _reject_draft(self) -> None:
-        """The draft, if there is one, is not what the member was to read."""
-        if not self._draft or self._is_rejected:
-            return
-        self._draft.may_draft.is_on = False
-        if self._draft.future.cancel():
-            self._drop_draft()
+    def known_at(self, place: int) -> MemberStep | None:
+        """What the member expects at a place; None if it is not read yet."""
+        places = self._known_places()
+        return (
+            None if place >= len(places) or places[place].unread else MemberStep(places[place].distribution(), 0, 0.0)
+        )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the next step needs no pass of this member."""
+        return not self._known_places()[0].unread
+
+    @property
+    def is_read(self) -> bool:
+        """Whether `ask` has nothing to read."""
+        places = self._known_places()
+        return len(places) - bool(places[-1].unread) >= min(self.num_wanted, len(self._drafted) + 1)
+
+    @property
+    def num_uncomputed(self) -> int:
+        """Ids to read, drafted ones included."""
+        boundary, ahead, num_rows = self._needed()
+        end = self._held.num_prompt_ids + boundary.num_ids + len(ahead)
+        return max(num_rows, end - self._held.num_computed)
+
+    def has_room_for(self, token_id: int) -> bool:
+        """Whether the context can hold one more drafted token."""
+        tokens = [*self._drafted, token_id]
+        if self._is_aligned:
+            return self._covers.fits(bytes(self._missed) + self._bytes_of(tokens), self._max_ids)
+        return self._covers.last.num_ids + len(self._fed_as(tokens)) <= self._max_ids
+
+    def takes_along(self, token_id: int) -> bool:
+        """Whether the pass that is due reads one id, and may read this token as another."""
+        is_single = self.num_uncomputed == 1 == len(self.member.mapping.feed(token_id))
+        return is_single and self._is_at_end and not self._held.draft and self.has_room_for(token_id)
+
+    def drafts(self, token_id: int) -> bool:
+        """Whether this is the first token of the draft."""
+        return self._drafted[:1] == [token_id]
+
+    def draft(self, token_id: int) -> None:
+        """Append a union token to the draft."""
+        self._drafted.append(token_id)
+
+    def forget(self) -> None:
+        """Drop the draft, including what a failed pass may have left of it."""
+        self._drafted.clear()
+        self._places.clear()
+        self._held.hold(self._covers.last)
+
+    def _known_places(self) -> list[Covers]:
+        """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
+        if not self._places:
+            present = self._covers.fork()
+            rest = present.leap(bytes(self._missed), self.likely) if self._missed else self._rest
+            if self._learns(present) and rest:
+                present.advance(rest, is_partial=True)
+            self._places = [present]
+        while self._learns(self._places[-1]) and len(self._places) <= len(self._drafted):
+            following = self._places[-1].fork()
+            token = self.member.mapping.union.token(self._drafted[len(self._places) - 1])
+            following.advance(token, is_partial=False)
+            self._places.append(following)
+        return self._places
+
+    def _needed(self) -> tuple[Boundary, tuple[int, ...], int]:
+        """What a pass should read: up to which boundary, which ids after it, and how many distributions to give."""
+        places = self._known_places()
+        unread = places[-1].unread
+        boundary = unread[-1] if unread else places[-1].likeliest
+        if not self._is_aligned:
+            ahead = self._fed_as(self._drafted[len(places) - 1 :])
+        elif self._drafted:
+            text = (self.written + self._bytes_of(self._drafted))[boundary.end :]
+            ahead = self.member.mapping.spell(whole_characters(text))[: self._max_ids - boundary.num_ids]
         else:
-            self._ahead, self._num_ahead, self._is_rejected = self._draft.future, len(self._draft.ids), True
+            ahead = ()
+        return boundary, ahead, len(unread) + len(ahead)
 
-    def _drop_draft(self) -> None:
-        self._sequence.rewrite(self._num_held, [])
-        self._draft, self._is_rejected = None, False
+    # --- what both need
 
-    def _begin(self, ahead: Future[ReadResult] | None) -> None:
-        if ahead and ahead is self._ahead:
-            return  # an accepted draft
-        self._ahead = ahead
-        self._num_ahead = self._num_asked if ahead else 0
-        if not ahead:
-            self.skip_step()
+    def _leap(self) -> None:
+        """Put what was missed into the covers, except an incomplete character at its end."""
+        self._rest = self._covers.leap(bytes(self._missed), self.likely)
+        self._missed.clear()
+        self._places.clear()
 
-    def _count(self, result: ReadResult) -> None:
-        self._is_waited_for = True
-        self._num_forwards += result.num_read > 0  # none if another sequence's result was reused
-        self._num_tokens_read += result.num_read
-        self._seconds += result.seconds
+    def _learns(self, covers: Covers) -> bool:
+        """Whether all that these covers need has been read; if so, they learn it."""
+        unread = covers.unread
+        known = [found for boundary in unread if (found := self._held.distribution_at(boundary))]
+        if len(known) < len(unread):
+            return False
+        if known:
+            covers.learn(known)
+        return True
 
-    def _pieces(self, ids: tuple[int, ...]) -> tuple[bytes, ...]:
-        return tuple(self.member.mapping.vocabulary.token_bytes[own] or b"" for own in ids)
+    def _keep(self, result: ReadResult) -> bool:
+        return self._held.keep(result, (self._covers.unread or [self._covers.last])[0].num_ids)
 
+    @property
+    def _max_ids(self) -> int:
+        """Room behind the prompt."""
+        return self.member.context_length - self._held.num_prompt_ids
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    """What ends a wait, and which contexts read along meanwhile, in passes that nobody waits for."""
+    def _bytes_of(self, tokens: list[int]) -> bytes:
+        return b"".join(map(self.member.mapping.union.token, tokens))
 
-    deadline: float
-    stopped: threading.Event
-    idle: SequenceOf[MemberContext]
-
-    def result(self, future: Future[ReadResult], name: str) -> ReadResult:
-        while not future.done():
-            self._wait(future)
-            if future.done():
-                break
-            if self.stopped.is_set():
-                future.cancel()
-                raise SessionStopped
-            if time.monotonic() > self.deadline:
-                future.cancel()
-                raise MemberError(name, "timeout", "gave no answer in time for this step")
-        return future.result()
-
-    def _wait(self, future: Future[ReadResult]) -> None:
-        """Wait a moment, or until the future is done; idle contexts go on reading."""
-        if self.idle:
-            ahead = [under_way for context in self.idle if (under_way := context.read_along())]
-            wait([future, *(under_way for under_way in ahead if not under_way.done())], _POLL_S, FIRST_COMPLETED)
-        else:
-            with suppress(TimeoutError):
-                future.exception(_POLL_S)
-
-
-def gather(
-    contexts: Iterable[MemberContext],
-    timeout_s: float,
-    stopped: threading.Event,
-    idle: SequenceOf[MemberContext] = (),
-    look: Look | None = None,
-) -> tuple[dict[str, MemberStep], list[MemberError]]:
-    """Ask all `contexts` at once; returns their steps by member name, and the errors.
-
-    Args:
-        idle: contexts of members that are not asked, but read along while the others are waited for.
-        look: called with the members' steps so far while others are still waited for.
-
-    Raises:
-        SessionStopped: as soon as `stopped` is set.
-    """
-    asked = [(context, context.ask()) for context in contexts]
-    waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
-    for context in idle:
-        context.read_along()
-    expected: dict[str, MemberStep] = {}
-    errors: dict[str, MemberError] = {}
-    by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
-    for index, (context, future) in enumerate(by_time):
-        try:
-            member_step = None
-            while member_step is None:
-                member_step = context.expect(waiting.result(future, context.name) if future else None)
-                future = None if member_step else context.ask()
-            expected[context.name] = member_step
-            if look and index < len(by_time) - 1:
-                look(expected)
-        except MemberError as error:
-            errors[context.name] = error
-    names = [context.name for context, _ in asked]
-    return {name: expected[name] for name in names if name in expected}, [errors[n] for n in names if n in errors]
+    def _fed_as(self, tokens: list[int]) -> tuple[int, ...]:
+        """The member's ids of union tokens, each by itself."""
+        return tuple(own for token_id in tokens for own in self.member.mapping.feed(token_id))

@@ -5,7 +5,6 @@ Shape suffixes: `N` positions, `V` the member's own vocabulary, `U` the union.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from copy import copy
@@ -13,8 +12,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from gac_app.decoding.distribution.token_distribution import OwnDistribution, TokenDistribution, distributions_of
-from gac_app.vocab.mapping import FloatV, VocabMapping
+from gac_app.decoding.distribution.token_distribution import (
+    LazyDistribution,
+    OwnDistribution,
+    TokenDistribution,
+    distributions_of,
+)
+from gac_app.vocab.mapping import VocabMapping
 
 
 @dataclass(slots=True)
@@ -39,15 +43,14 @@ class Draft:
 class ReadResult:
     """A member's next-token distributions after one read, in the union.
 
-    Where the member drafts next, only the argmax is computed at once. The rest is projected lazily, on first access.
-
     Attributes:
+        distributions: by position.
         num_read: ids read for it.
         seconds: of the forward pass, shared with what was batched into it.
         draft: what the member reads next, before it is fed; None = nothing.
     """
 
-    __slots__ = ("_argmax_id", "_distributions", "_lazy_V", "_mapping", "draft", "num_read", "seconds")
+    __slots__ = ("distributions", "draft", "num_read", "seconds")
 
     def __init__(
         self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
@@ -57,19 +60,13 @@ class ReadResult:
         self.num_read = num_read
         self.seconds = 0.0
         self.draft: Draft | None = None
-        self._mapping = mapping
         can_be_lazy = may_draft and may_draft.is_on and len(logits_NV) == 1 and logits_NV.device.type == "cpu"
-        self._argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
-        self._lazy_V = None if self._argmax_id is None else logits_NV.numpy()[0].copy()
-        self._distributions = _in_union(mapping, logits_NV) if self._argmax_id is None else None
-
-    @property
-    def distributions(self) -> SequenceOf[TokenDistribution]:
-        """The distributions, by position."""
-        if self._distributions is None:
-            assert self._lazy_V is not None  # noqa: S101 (it is lazy)
-            self._distributions = [_own_distribution(self._mapping, self._lazy_V)]
-        return self._distributions
+        argmax_id = mapping.likeliest(logits_NV.numpy()[0]) if can_be_lazy else None
+        self.distributions: SequenceOf[TokenDistribution]
+        if argmax_id is None:
+            self.distributions = _in_union(mapping, logits_NV)
+        else:
+            self.distributions = [LazyDistribution(mapping, logits_NV.numpy()[0].copy(), argmax_id)]
 
     @property
     def probs_NU(self) -> torch.Tensor:
@@ -79,30 +76,23 @@ class ReadResult:
     @property
     def last_argmax(self) -> int:
         """The likeliest token at the last position."""
-        return self.distributions[-1].top[0][0] if self._argmax_id is None else self._argmax_id
+        return self.distributions[-1].argmax_id
 
     @property
     def is_finite(self) -> bool:
         """Whether its logits are numbers. The first access to them, so a GPU's late errors surface here."""
-        return self._argmax_id is not None or all(
-            math.isfinite(distribution.top[0][1]) for distribution in self.distributions
-        )
+        return all(distribution.is_finite for distribution in self.distributions)
 
     def again(self, num_positions: int) -> ReadResult:
         """The last `num_positions`, for another sequence, at no cost."""
         result = copy(self)
         result.num_read, result.seconds, result.draft = 0, 0.0, None
-        result._distributions = self.distributions[len(self.distributions) - num_positions :]
+        result.distributions = self.distributions[len(self.distributions) - num_positions :]
         return result
 
 
 def _in_union(mapping: VocabMapping, logits_NV: torch.Tensor) -> SequenceOf[TokenDistribution]:
-    if logits_NV.device.type == "cpu":
-        return [_own_distribution(mapping, logits_V) for logits_V in logits_NV.numpy()]
     with torch.inference_mode():
+        if logits_NV.device.type == "cpu":
+            return [OwnDistribution(mapping, mapping.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
         return distributions_of(mapping.project(logits_NV))
-
-
-def _own_distribution(mapping: VocabMapping, logits_V: FloatV) -> TokenDistribution:
-    with torch.inference_mode():
-        return OwnDistribution(mapping, mapping.own_probs(logits_V))

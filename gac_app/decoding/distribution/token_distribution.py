@@ -6,6 +6,7 @@ them, `K` the likeliest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from functools import cache, cached_property, partial
@@ -30,7 +31,7 @@ class TokenDistribution:
         find_top: what `top` is, where that is known already.
 
     Attributes:
-        open_ids: tokens that stand for longer ones, which begin with them but are no union tokens themselves -> the
+        partial_ids: tokens that stand for longer ones, which begin with them but are no union tokens themselves -> the
             part of the token's probability that belongs to such.
     """
 
@@ -61,6 +62,16 @@ class TokenDistribution:
         probs = self.probs_U.numpy()
         ids = largest(probs, NUM_TOP)
         return list(zip(ids.tolist(), probs[ids].tolist(), strict=True))
+
+    @property
+    def argmax_id(self) -> int:
+        """The likeliest token."""
+        return self.top[0][0]
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it is made of numbers."""
+        return math.isfinite(self.top[0][1])
 
     @cached_property
     def entropy(self) -> float:
@@ -143,13 +154,18 @@ class OwnDistribution(TokenDistribution):
         probs_V: as `mapping.own_probs` gives them.
     """
 
-    def __init__(self, mapping: VocabMapping, probs_V: FloatV) -> None:
+    def __init__(self, mapping: VocabMapping, probs_V: FloatV | None) -> None:
         self.partial_ids = {}
         self._mapping = mapping
-        self._probs_V = probs_V
+        self._own_V = probs_V
         self._probs_U = None
         self._find_top = None
         self._cuts = {}
+
+    @property
+    def _probs_V(self) -> FloatV:
+        assert self._own_V is not None  # noqa: S101 (it was given)
+        return self._own_V
 
     @property
     def probs_U(self) -> torch.Tensor:
@@ -178,6 +194,34 @@ class OwnDistribution(TokenDistribution):
         if self._probs_U is not None or sum(map(len, ranges)) > len(self._mapping.union):
             return super()._values(ranges)
         return self._mapping.within(ranges, self._probs_V)
+
+
+class LazyDistribution(OwnDistribution):
+    """One whose argmax the logits told: they are finite. All else is projected lazily, on first access.
+
+    Args:
+        logits_V: kept, and changed.
+    """
+
+    def __init__(self, mapping: VocabMapping, logits_V: FloatV, argmax_id: int) -> None:
+        super().__init__(mapping, None)
+        self._logits_V = logits_V
+        self._argmax_id = argmax_id
+
+    @property
+    def argmax_id(self) -> int:
+        return self._argmax_id
+
+    @property
+    def is_finite(self) -> bool:
+        return True
+
+    @property
+    def _probs_V(self) -> FloatV:
+        if self._own_V is None:
+            with torch.inference_mode():
+                self._own_V = self._mapping.own_probs(self._logits_V)
+        return self._own_V
 
 
 def distributions_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:

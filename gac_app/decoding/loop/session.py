@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-from gac_app.decoding.contexts.context import MemberContext, SessionStopped
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import SessionStopped
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
@@ -63,8 +63,8 @@ class DecodingSession:
         branch: Branch | None = None,
         is_reproducible: bool = False,
     ) -> None:
-        self._stopped = threading.Event()
-        self._stepper = Stepper(contexts, rules, drafter, self._stopped)
+        self._stopped = rules.stopped
+        self._stepper = Stepper(contexts, rules, drafter)
         self._sampler = rules.sampler
         self._union = contexts[0].member.mapping.union
         self._settings = rules.settings
@@ -114,7 +114,7 @@ class DecodingSession:
     def _step(self) -> list[TokenEvent]:
         """Decide and feed a token; returns the events that may be shown."""
         decision, is_forced = self._decide()
-        spellings = self._feed(decision.token_id, is_ensembled=len(decision.mixture.member_steps) > 1)
+        spellings = self._feed(decision.token_id, is_ensembled=decision.is_ensembled)
         if self._reason is None:
             self._stepper.read_on()
         position = self._num_tokens - 1

@@ -6,15 +6,16 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 from itertools import islice
 
 import torch
 
 from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
-from gac_app.decoding.contexts.context import MemberContext, SessionStopped
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
@@ -35,19 +36,15 @@ class Stepper:
     Args:
         contexts: of the members taking part, the gate first; `close` closes them.
         drafter: asks them.
-        stopped: ends a wait for members when set.
     """
 
-    def __init__(
-        self, contexts: list[MemberContext], rules: AnswerRules, drafter: Drafter, stopped: threading.Event
-    ) -> None:
+    def __init__(self, contexts: list[MemberContext], rules: AnswerRules, drafter: Drafter) -> None:
         self.contexts = {context.name: context for context in contexts}
         self.alive = [context.name for context in contexts]
         self._dropped: tuple[str, ...] = ()
         self._union = contexts[0].member.mapping.union
         self._rules = rules
         self._drafter = drafter
-        self._stopped = stopped
         self._is_aligned = rules.settings.alignment == "prefix"
         self._partial: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
         self._is_stable = True  # all members read the token fed last as one of their own
@@ -62,7 +59,7 @@ class Stepper:
         Raises:
             SessionStopped, MemberError, RuleError.
         """
-        if self._stopped.is_set():
+        if self._rules.stopped.is_set():
             raise SessionStopped
         is_greedy = not choose and self._rules.settings.is_greedy
         choose = choose or self._rules.sampler.choose
@@ -88,6 +85,7 @@ class Stepper:
             is_partial=bool(self._partial),
             is_shared=is_shared,
             is_drafted=self._drafter.expects(token_id),
+            drawn=gate.drawn,
         )
 
     def feed(self, token_id: int) -> dict[str, tuple[bytes, ...]]:
@@ -123,8 +121,8 @@ class Stepper:
         return Decision(token_id, Mixture({name: member_step}, {name: 1.0}))
 
     def _in_order_asked(self) -> tuple[list[MemberContext], list[MemberContext]]:
-        """The members whose distributions the gate's decision needs, and the others."""
-        first = self._rules.gate.asked_first(self.alive)
+        """The members that the step asks in any case, and the others."""
+        first = self._rules.asked_first(self.alive)
         others = [name for name in self.alive if name not in first]
         return [self.contexts[name] for name in first], [self.contexts[name] for name in others]
 
@@ -133,6 +131,8 @@ class Stepper:
         member_steps: dict[str, MemberStep] = {}
         while True:
             first, others = self._in_order_asked()
+            drawn = self._rules.drawn(self.alive)
+            others = [context for context in others if drawn in ("", context.name)]
             idle = others if self._rules.settings.gate_policy == "eager" else []
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name not in member_steps:
@@ -143,7 +143,10 @@ class Stepper:
             if decision.is_open and others:
                 self._tell_what_is_likely(asked[0])
                 member_steps |= self._collect(others)
-            return member_steps, decision
+            if not drawn or not decision.is_open:
+                return member_steps, decision
+            if drawn in member_steps:
+                return {drawn: member_steps[drawn]}, replace(decision, drawn=drawn)
 
     def _tell_what_is_likely(self, gate: MemberStep) -> None:
         """Tell every context which pieces the gate finds likely: one not asked so far may need it."""
@@ -159,7 +162,7 @@ class Stepper:
         Args:
             idle: read what they have uncomputed while the others are waited for.
         """
-        member_steps, errors = self._drafter.gather(contexts, self._stopped, idle, self._prepare)
+        member_steps, errors = self._drafter.gather(contexts, self._rules.stopped, idle, self._prepare)
         for error in errors:
             self.alive.remove(error.member)
             self._dropped += (error.member,)

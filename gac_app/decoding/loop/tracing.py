@@ -22,6 +22,7 @@ class Decision:
         evidence: each member's probability of the token, or of its bytes where its own token may go on.
         is_partial: some member's token may go on beyond the one chosen.
         is_shared: every member's token surely ends there.
+        drawn: who stood for all members; "" = nobody.
     """
 
     token_id: int
@@ -32,6 +33,12 @@ class Decision:
     is_partial: bool = False
     is_shared: bool = True
     is_drafted: bool = False
+    drawn: str = ""
+
+    @property
+    def is_ensembled(self) -> bool:
+        """Whether more than the gate decided: several members, or one drawn to stand for all."""
+        return len(self.mixture.member_steps) > 1 or bool(self.drawn)
 
     @property
     def confidence(self) -> float:
@@ -58,7 +65,7 @@ def trace_of(
         prob=mixture.prob_of(decision.token_id),
         top=top,
         gate_confidence=decision.confidence,
-        is_ensembled=len(members) > 1,
+        is_ensembled=decision.is_ensembled,
         winner=max(members, key=lambda member: member.weight * member.prob).member,
         members=members,
         spellings=spellings,
@@ -68,6 +75,7 @@ def trace_of(
         evidence=dict(decision.evidence) if decision.is_partial else {},
         is_forced=is_forced,
         is_drafted=decision.is_drafted,
+        drawn=decision.drawn,
     )
 
 

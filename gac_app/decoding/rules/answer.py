@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gac_app.config import Settings
 from gac_app.decoding.distribution import TokenDistribution
@@ -15,13 +16,29 @@ from gac_app.decoding.rules.weights import StepWeights
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """Who is asked at a step, how their distributions are combined, and how a token is chosen from the result."""
+    """Who is asked at a step, how their distributions are combined, and how a token is chosen from the result.
+
+    Attributes:
+        stopped: ends the answer when set; whatever makes it wait heeds that.
+    """
 
     settings: Settings
     gate: Gate
     combiner: Combiner
     weights: StepWeights
     sampler: Sampler
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def drawn(self, names: Sequence[str]) -> str:
+        """The member that stands for all of `names` at this step; "" = none, all take part as the gate says."""
+        if not self.combiner.draws_one or len(names) == 1:
+            return ""
+        return self.sampler.draw_member(self.combiner.shares(self.weights.of(names)))
+
+    def asked_first(self, names: list[str]) -> list[str]:
+        """Those of `names`, in the ensemble's order, whose distributions a step needs in any case."""
+        drawn = self.drawn(names)
+        return [drawn] if drawn and self.gate.rule is None else self.gate.asked_first(names)
 
     def shares(self, distributions: Mapping[str, TokenDistribution]) -> dict[str, float]:
         """The weight of each member that takes part, by name. Raises RuleError if the weight rule fails."""

@@ -20,9 +20,13 @@ class Combiner:
 
     Args:
         mappings: of all members, by name.
+        draws_one: a member drawn with its share stands for all (see `contracts.draws_one`).
     """
 
-    def __init__(self, rule: CombineRule, mappings: Mapping[str, VocabMapping] | None = None) -> None:
+    def __init__(
+        self, rule: CombineRule, mappings: Mapping[str, VocabMapping] | None = None, *, draws_one: bool = False
+    ) -> None:
+        self.draws_one = draws_one
         self._rule = rule
         self._mappings = mappings or {}
         self._by_names: dict[tuple[str, ...], CombineRule] = {}

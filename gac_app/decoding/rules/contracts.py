@@ -49,9 +49,15 @@ class CombineRule(Rule):
 
 
 class LinearRule(CombineRule):
-    """A weighted mean: sum_m share_m p_m. The engine mostly computes a few values of it, from the members' top-k."""
+    """A weighted mean: sum_m share_m p_m. The engine mostly computes a few values of it, from the members' top-k.
+
+    Attributes:
+        draws_one: one member, drawn with its share, stands for all where that changes no distribution (see the function
+            `draws_one`).
+    """
 
     is_linear: ClassVar[bool] = True
+    draws_one: ClassVar[bool] = False
 
     def shares(self, weights: Sequence[float]) -> Sequence[float]:
         """Each member's share; the shares sum to 1."""
@@ -141,6 +147,18 @@ def weight_rule_of(settings: Settings) -> WeightRule:
     if isinstance(settings.weights, dict):
         return WeightRule.model_validate(settings.weight_params)
     return weight_rules.make(settings.weights, settings.weight_params)
+
+
+def draws_one(settings: Settings) -> bool:
+    """Whether at each step one member, drawn with its share, stands for all that take part.
+
+    A token drawn from it has the mean's distribution where tokens are drawn as they are, nothing is merged by an
+    alignment, and the shares are known before any member is asked. Raises RequestError as `combine_rule_of`.
+    """
+    rule, weights = combine_rule_of(settings), weight_rule_of(settings)
+    are_weights_known = not weights.looks and weights.memory is None
+    is_plain = settings.samples_plainly and settings.alignment == "paper"
+    return isinstance(rule, LinearRule) and rule.draws_one and is_plain and are_weights_known
 
 
 def plugin_code(settings: Settings) -> list[str]:

@@ -17,10 +17,11 @@ _AGREEMENT = "agreement"  # also a mode, older than the gate rules
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a step is ensembled, and the gate's confidence."""
+    """Whether a step is ensembled, the gate's confidence, and who was drawn to stand for all; "" = nobody."""
 
     is_open: bool
     confidence: float
+    drawn: str = ""
 
 
 class GateView(NamedTuple):

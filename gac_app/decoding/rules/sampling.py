@@ -1,10 +1,11 @@
 """Choosing a token from the combined distribution.
 
-Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters.
+Shape suffixes: `U` the union vocabulary, `C` the candidates left by the filters, `M` members.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import numpy as np
@@ -36,6 +37,12 @@ class Sampler:
         token_id = argmax(probs_U) if self._settings.temperature == 0 else self._draw(probs_U)
         self.note(token_id)
         return token_id
+
+    def draw_member(self, shares: Mapping[str, float]) -> str:
+        """Who decides the next token alone, drawn with its share; the same one until a token is drawn."""
+        ids_M = -1 - np.arange(len(shares))  # none is a token's, so these numbers are independent of the tokens'
+        luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._num_drawn, ids_M)
+        return list(shares)[int(luck_M.argmax())]
 
     def note(self, token_id: int) -> None:
         """Count a token that was given, not chosen."""

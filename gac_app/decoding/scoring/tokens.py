@@ -9,13 +9,16 @@ member's tokeniser gives and of the longest union tokens. For a member alone it 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.distribution import TokenDistribution
+from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate, GateView
@@ -50,6 +53,7 @@ class PromptForks:
         timeout_s: of one read.
         namespace: of the prefix cache.
         is_reproducible: logits must not depend on what else runs or ran.
+        stopped: ends the reading when set.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class PromptForks:
         namespace: str = "",
         *,
         is_reproducible: bool = False,
+        stopped: threading.Event | None = None,
     ) -> None:
         self.members = members
         self.timeout_s = timeout_s
+        self._stopped = stopped
         self._ids = ids
         self._namespace = namespace
         self._is_reproducible = is_reproducible
@@ -92,7 +98,14 @@ class PromptForks:
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
         for member, result in [(member, member.read(sequence)) for member, sequence in held]:
-            awaited(member, result, self.timeout_s)
+            self.awaited(member, result)
+
+    def awaited(self, member: Member, result: Future[ReadResult]) -> ReadResult:
+        """Raises SessionStopped, or MemberError as `awaited` of a member."""
+        if self._stopped and self._stopped.is_set():
+            result.cancel()
+            raise SessionStopped
+        return awaited(member, result, self.timeout_s)
 
     def close(self) -> None:
         """Give the prompt's memory back."""
@@ -177,7 +190,7 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
         asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
     distributions = []
     for member, future, ends, sequence, last in asked:
-        result = awaited(member, future, forks.timeout_s)
+        result = forks.awaited(member, future)
         distributions.append([result.distributions[end] for end in ends])
         sequence.extend(list(last))
     return distributions

@@ -26,11 +26,11 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from functools import partial
 
-from gac_app.decoding.contexts.context import Look, MemberContext, gather
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import Look, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
-from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.decoding.speculation.pace import Pace
 from gac_app.errors import MemberError
 
@@ -57,7 +57,7 @@ class InTurnDrafter(Drafter):
         pace: measured costs and acceptance, shared with other sessions.
     """
 
-    def __init__(self, contexts: Iterable[DraftingContext], rules: AnswerRules, pace: Pace) -> None:
+    def __init__(self, contexts: Iterable[MemberContext], rules: AnswerRules, pace: Pace) -> None:
         super().__init__(rules.settings.step_timeout_s)
         self._alive = {context.name: context for context in contexts}
         self._union = next(iter(self._alive.values())).member.mapping.union
@@ -85,7 +85,7 @@ class InTurnDrafter(Drafter):
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical:
-            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting)
+            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_read_ahead)
         self._step = _Step()
         self._is_drafting = self._pace.is_measured and (
             self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
@@ -101,6 +101,7 @@ class InTurnDrafter(Drafter):
         """See `Drafter`; more may be read than the step needs. `idle` and `look` are not used."""
         asked = [self._alive[context.name] for context in contexts]
         self._step.is_verified |= any(context is not self._drafting for context in asked)
+        self._step.is_read_ahead |= any(context.is_known for context in asked)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
         read = partial(self._read, stopped=stopped)
         errors: list[MemberError] = []
@@ -126,11 +127,11 @@ class InTurnDrafter(Drafter):
         return len(self._rules.gate.asked_first(list(self._alive))) < len(self._alive)
 
     @property
-    def _drafting(self) -> DraftingContext:
+    def _drafting(self) -> MemberContext:
         names = list(self._alive)
         return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
-    def _read(self, contexts: list[DraftingContext], stopped: threading.Event) -> Gathered:
+    def _read(self, contexts: list[MemberContext], stopped: threading.Event) -> Gathered:
         """Ask these members; one that fails with a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
@@ -158,9 +159,7 @@ class InTurnDrafter(Drafter):
 
     # --- drafting
 
-    def _draft_on(
-        self, drafter: DraftingContext, read: Callable[[list[DraftingContext]], Gathered]
-    ) -> list[MemberError]:
+    def _draft_on(self, drafter: MemberContext, read: Callable[[list[MemberContext]], Gathered]) -> list[MemberError]:
         """Lengthen the draft while that pays; the drafting member reads each new token."""
         while self._lengthen() and self._is_worth_reading():
             drafter.num_wanted = len(self._draft) + 1
@@ -217,4 +216,5 @@ class _Step:
     seconds: float = 0.0  # waited for members
     argmaxes: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
+    is_read_ahead: bool = False  # an earlier draft has spared it a pass: plain decoding would not be so fast
     is_typical: bool = True  # nobody reads a whole prompt

@@ -16,8 +16,8 @@ import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts.context import Look, MemberContext, gather
-from gac_app.decoding.contexts.prefix_context import PrefixContext
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts.gathering import Look, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
@@ -26,12 +26,12 @@ _MUCH_FASTER = 1.5  # times as fast as any other, to draft: a recovered token ma
 
 
 class OverlappedDrafter(Drafter):
-    """Lets a member draft while it would wait for the others. Its contexts are `PrefixContext`s."""
+    """Lets a member draft while it would wait for the others."""
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(timeout_s)
-        self._contexts: list[PrefixContext] = []  # of all members
-        self._drafting: PrefixContext | None = None
+        self._contexts: list[MemberContext] = []  # of all members
+        self._drafting: MemberContext | None = None
         self._max_draft = 0
         self._can_offer = False
         self._answered: set[str] = set()  # those done with this step
@@ -39,7 +39,7 @@ class OverlappedDrafter(Drafter):
     def begin_step(self, first: SequenceOf[MemberContext], others: SequenceOf[MemberContext], num_left: int) -> None:
         self._drafting, self._max_draft = None, min(_MAX_DRAFT, num_left)
         self._answered.clear()
-        self._contexts = [context for context in (*first, *others) if isinstance(context, PrefixContext)]
+        self._contexts = [*first, *others]
         for context in self._contexts:
             context.max_draft = 0
         if num_left and len(self._contexts) > 1:
@@ -47,7 +47,7 @@ class OverlappedDrafter(Drafter):
             reads_along = fastest not in first
             is_for_others = reads_along or not others
             self._can_offer = is_for_others and num_left > 1
-            is_useful = not is_for_others or all(other.takes_drafts for other in slower if other in first)
+            is_useful = not is_for_others or all(other.member.is_chunk_invariant for other in slower if other in first)
             is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
             if is_useful and is_faster and fastest.usage.num_forwards:
                 self._drafting = fastest
@@ -75,13 +75,15 @@ class OverlappedDrafter(Drafter):
         return expected, errors
 
     def expects(self, token_id: int) -> bool:
-        return any(context.draft_id == token_id for context in self._contexts)
+        return any(context.drafts(token_id) for context in self._contexts)
 
     def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
-        for context in self._contexts:
-            context.draft_id = None if context is self._drafting else draft_id
+        if draft_id is not None:
+            for context in self._contexts:
+                if context is not self._drafting and context.takes_along(draft_id):
+                    context.draft(draft_id)
         super().read_on(first, others)
 
     def _draft_on(self, answered: Iterable[str]) -> None:
@@ -91,6 +93,6 @@ class OverlappedDrafter(Drafter):
             self._drafting.draft_on(self._max_draft)
 
 
-def _pass_s(context: PrefixContext) -> float:
+def _pass_s(context: MemberContext) -> float:
     """Seconds of a pass, a mean."""
     return context.usage.seconds / max(1, context.usage.num_forwards)

@@ -4,50 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
 from functools import partial
 
 from gac_app.config import Settings
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation.draft_context import DraftContext
+from gac_app.decoding.rules.contracts import draws_one
 from gac_app.decoding.speculation.drafter import Drafter
-from gac_app.decoding.speculation.drafting_context import DraftingContext
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
 from gac_app.decoding.speculation.pace import Pace
-from gac_app.decoding.speculation.prefix_draft_context import PrefixDraftContext
 
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A kind of context, of (member, ids of the prompt, sequence), and the drafter that fits it."""
-
-    new_context: Callable[..., MemberContext]
-    new_drafter: Callable[[list[MemberContext], AnswerRules], Drafter]
+NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
 
 
 class Schedules:
-    """Chooses the schedule of each answer of one ensemble; keeps what drafting in turn has cost so far."""
+    """Chooses who drafts when for each answer of one ensemble; keeps what drafting in turn has cost so far."""
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, ...], Pace] = {}
 
     def of(
         self, members: SequenceOf[Member], settings: Settings, *, are_apart: bool, is_reproducible: bool
-    ) -> Schedule:
+    ) -> NewDrafter:
         """`auto` drafts only where the text stays the same, and in turn only where drafts cannot overlap.
 
         Args:
             are_apart: no two members share a GPU or a core.
             is_reproducible: logits must not depend on what else runs or ran.
         """
-        if len(members) == 1:
-            # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
-            num_greedy = settings.max_new_tokens if settings.is_greedy else 0
-            return Schedule(partial(MemberContext, num_greedy=num_greedy), _plain)
+        if len(members) == 1 or draws_one(settings):  # nobody verifies
+            return _plain
         is_prefix, is_auto = settings.alignment == "prefix", settings.speculation == "auto"
         is_invariant = all(member.is_chunk_invariant for member in members)
         is_exact = all(member.is_chunk_consistent or member.is_chunk_invariant for member in members)
@@ -56,9 +44,8 @@ class Schedules:
         is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
         if is_wanted and settings.gate_policy == "lazy" and (is_invariant or not is_reproducible):
             how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
-            pace = self._paces.setdefault((*how, *(member.name for member in members)), Pace())
-            return Schedule(PrefixDraftContext if is_prefix else DraftContext, partial(_in_turn, pace=pace))
-        return Schedule(PrefixContext if is_prefix else MemberContext, _overlapped if can_overlap else _plain)
+            return partial(InTurnDrafter, pace=self._paces.setdefault((*how, *(m.name for m in members)), Pace()))
+        return _overlapped if can_overlap else _plain
 
 
 def _plain(_: list[MemberContext], rules: AnswerRules) -> Drafter:
@@ -67,7 +54,3 @@ def _plain(_: list[MemberContext], rules: AnswerRules) -> Drafter:
 
 def _overlapped(_: list[MemberContext], rules: AnswerRules) -> Drafter:
     return OverlappedDrafter(rules.settings.step_timeout_s)
-
-
-def _in_turn(contexts: list[MemberContext], rules: AnswerRules, pace: Pace) -> Drafter:
-    return InTurnDrafter([context for context in contexts if isinstance(context, DraftingContext)], rules, pace)

@@ -47,7 +47,7 @@ class StepTrace:
     prob: float
     top: tuple[Candidate, ...]
     gate_confidence: float  # the largest probability the gate gave any token
-    is_ensembled: bool  # several members took part
+    is_ensembled: bool  # several members took part, or one drawn to stand for them
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
     # Members that do not read the token as it is -> the pieces they read after their last boundary: several, more
@@ -59,6 +59,7 @@ class StepTrace:
     evidence: dict[str, float] = field(default_factory=dict)  # where it is partial: what each member gave to its bytes
     is_forced: bool = False  # given by a branch, not chosen
     is_drafted: bool = False  # a draft token of one member, verified by others with more in one pass
+    drawn: str = ""  # the member that was drawn to stand for all that take part; "" = they all did
 
 
 @dataclass(frozen=True, slots=True)

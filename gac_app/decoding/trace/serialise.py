@@ -2,7 +2,7 @@
 
 Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
 `[token_id, hex, prob]`, and what is the same in most steps (no `spellings`, `dropped`, `evidence`; not `is_partial`,
-`is_forced`, `is_drafted`; `is_shared`) is left out.
+`is_forced`, `is_drafted`; `is_shared`; nobody `drawn`) is left out.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def step_to_json(step: StepTrace) -> Json:
         data["is_forced"] = True
     if step.is_drafted:
         data["is_drafted"] = True
+    if step.drawn:
+        data["drawn"] = step.drawn
     return data
 
 
@@ -74,6 +76,7 @@ def step_from_json(data: Json) -> StepTrace:
         evidence=data.get("evidence", {}),
         is_forced=data.get("is_forced", False),
         is_drafted=data.get("is_drafted", False),
+        drawn=data.get("drawn", ""),
     )
 
 

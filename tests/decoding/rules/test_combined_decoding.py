@@ -5,7 +5,6 @@ alignment has to come first.
 from __future__ import annotations
 
 import math
-import threading
 from contextlib import closing
 from typing import Any
 
@@ -17,8 +16,7 @@ from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import contested_ranges
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.prefix_context import PrefixContext
-from gac_app.decoding.distribution.member_step import ComputedStep
+from gac_app.decoding.distribution.member_step import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.stepper import Stepper
@@ -57,7 +55,7 @@ def geometric(members: list[Toy], weights: list[float], text: bytes, union: Unio
     expected = [toy.probs(text) for toy in members]
     names = [str(index) for index in range(len(members))]
     probs_MU = torch.tensor([[probs.get(token, 0.0) for token in tokens_of(union)] for probs in expected])
-    known = [ComputedStep(TokenDistribution(probs_U), 1, 0) for probs_U in probs_MU]
+    known = [MemberStep(TokenDistribution(probs_U), 1, 0) for probs_U in probs_MU]
     ranges = contested_ranges(dict(zip(names, known, strict=True)), dict(zip(names, weights, strict=True)), union)
     product: dict[bytes, float] = {}
     for index, token in enumerate(tokens_of(union)):
@@ -80,11 +78,11 @@ def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: f
     ensemble = toy_ensemble(members)
     union, text = ensemble.union, b"ab"
     weights = [share, *[(1 - share) / (num - 1)] * (num - 1)]
-    contexts: list[MemberContext] = [PrefixContext(m, m.encode("ab")) for m in ensemble.members.values()]
+    contexts = [MemberContext(m, m.encode("ab"), is_aligned=True) for m in ensemble.members.values()]
     given_weights = StepWeights(dict(zip(ensemble.members, weights, strict=True)))
-    settings, stopped, draw = ensemble.config.settings, threading.Event(), torch.Generator().manual_seed(seed)
+    settings, draw = ensemble.config.settings, torch.Generator().manual_seed(seed)
     rules = AnswerRules(settings, Gate(), Combiner(Geometric()), given_weights, Sampler(settings))
-    with closing(Stepper(contexts, rules, Drafter(settings.step_timeout_s), stopped)) as stepper:
+    with closing(Stepper(contexts, rules, Drafter(settings.step_timeout_s))) as stepper:
         is_shared, num_compared = True, 0  # all members are at the end of a token of theirs
         for _ in range(8):
             found: list[torch.Tensor] = []

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
+from gac_app.decoding.member import InlineMember
 from gac_app.decoding.rules import Seen, WeightRule
 from gac_app.decoding.rules.shipped.weights import Average, Entropy, Posterior, PromptPerplexity, Score
 from gac_app.decoding.rules.weights import StepWeights
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import RuleError
+from gac_app.models.base import Read
 from tests.decoding.conftest import make
+from tests.fakes import FakeModel, config_of, ensemble_of
 
 PRIOR = {"a": 0.25, "b": 0.75}
 
@@ -72,6 +77,52 @@ def test_nothing_is_kept_of_a_prompt_read_for_weights() -> None:
     ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity")
     assert list(ensemble.generate("what a visitor wrote", raw=True))
     assert ensemble._read_texts._kept == {}
+
+
+class Busy:
+    """A lock that another answer holds for ever; whoever waits for it is stopped."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+
+    def acquire(self, timeout: float) -> bool:
+        self._stop()
+        return False
+
+
+def test_a_stopped_answer_waits_for_no_other_prompt() -> None:
+    ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity")
+    session = ensemble.session("hi", raw=True)
+    ensemble._reading_prompt = Busy(session.stop)  # type: ignore[assignment]
+    [finished] = session.events()
+    assert isinstance(finished, FinishedEvent)
+    assert finished.reason is FinishReason.ABORT
+
+
+class Scored(FakeModel):
+    """Stops the answer as soon as its prompt's text is read, which asks for many distributions."""
+
+    stop: Callable[[], None]
+    num_passes = 0
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        if reads[0].num_logits > 1:
+            self.num_passes += 1
+            self.stop()
+        return super().read(reads)
+
+
+def test_a_stopped_answer_reads_no_further_in_its_prompt() -> None:
+    models = [Scored(name, seed) for seed, name in enumerate("ab")]
+    config = config_of(["a", "b"], {"mode": "every-step", "weights": "prompt-perplexity"})
+    ensemble = ensemble_of(models, config, InlineMember)
+    session = ensemble.session("the vote of one model " * 50, raw=True)
+    for model in models:
+        model.stop = session.stop
+    [finished] = session.events()
+    assert isinstance(finished, FinishedEvent)
+    assert (finished.reason, [model.num_passes for model in models]) == (FinishReason.ABORT, [1, 0])
+    assert [model.num_held for model in models] == [0, 0]
 
 
 class Broken(WeightRule):

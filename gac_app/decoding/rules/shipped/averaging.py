@@ -5,7 +5,7 @@ Shape suffixes: `M` members, `U` the union vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -20,6 +20,20 @@ _LEAST = 1e-30  # in place of 0, which has no logarithm
 @combine_rules.register("mean", "Mean", "The weighted mean of the members' probabilities, as in the paper.")
 class Mean(LinearRule):
     """GaC (arXiv 2406.12585, section 3.1): q = sum_m w_m p_m."""
+
+
+@combine_rules.register(
+    "random-member",
+    "Random member",
+    "The mean. At temperature 1 without filters, with alignment paper, one member drawn by weight is asked per token.",
+)
+class RandomMember(Mean):
+    """Mixture-model-like ensembling (arXiv 2605.00419): m ~ w, then a token ~ p_m, hence a token ~ sum_m w_m p_m.
+
+    One forward pass a token instead of one of every member. Where the distribution would change, it is the mean.
+    """
+
+    draws_one: ClassVar[bool] = True
 
 
 @combine_rules.register("geometric", "Geometric mean", "A product of experts: one member can rule a token out.")

@@ -1,0 +1,92 @@
+"""Waiting for the members that a step asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.distribution import MemberStep, ReadResult
+from gac_app.errors import MemberError
+
+Look = Callable[[dict[str, MemberStep]], None]
+
+POLL_S = 0.1  # how often a wait checks whether the session was stopped
+
+
+class SessionStopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
+    """The session was stopped while it waited for a member."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What ends a wait, and which contexts read along meanwhile, in passes that nobody waits for."""
+
+    deadline: float
+    stopped: threading.Event
+    idle: SequenceOf[MemberContext]
+
+    def result(self, future: Future[ReadResult], name: str) -> ReadResult:
+        while not future.done():
+            self._wait(future)
+            if future.done():
+                break
+            if self.stopped.is_set():
+                future.cancel()
+                raise SessionStopped
+            if time.monotonic() > self.deadline:
+                future.cancel()
+                raise MemberError(name, "timeout", "gave no answer in time for this step")
+        return future.result()
+
+    def _wait(self, future: Future[ReadResult]) -> None:
+        """Wait a moment, or until the future is done; idle contexts go on reading."""
+        if self.idle:
+            ahead = [under_way for context in self.idle if (under_way := context.read_along())]
+            wait([future, *(under_way for under_way in ahead if not under_way.done())], POLL_S, FIRST_COMPLETED)
+        else:
+            with suppress(TimeoutError):
+                future.exception(POLL_S)
+
+
+def gather(
+    contexts: Iterable[MemberContext],
+    timeout_s: float,
+    stopped: threading.Event,
+    idle: SequenceOf[MemberContext] = (),
+    look: Look | None = None,
+) -> tuple[dict[str, MemberStep], list[MemberError]]:
+    """Ask all `contexts` at once; returns their steps by member name, and the errors.
+
+    Args:
+        idle: contexts of members that are not asked, but read along while the others are waited for.
+        look: called with the members' steps so far while others are still waited for.
+
+    Raises:
+        SessionStopped: as soon as `stopped` is set.
+    """
+    asked = [(context, context.ask()) for context in contexts]
+    waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
+    for context in idle:
+        context.read_along()
+    expected: dict[str, MemberStep] = {}
+    errors: dict[str, MemberError] = {}
+    by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
+    for index, (context, future) in enumerate(by_time):
+        try:
+            member_step = None
+            while member_step is None:
+                member_step = context.expect(waiting.result(future, context.name) if future else None)
+                future = None if member_step else context.ask()
+            expected[context.name] = member_step
+            if look and index < len(by_time) - 1:
+                look(expected)
+        except MemberError as error:
+            errors[context.name] = error
+    names = [context.name for context, _ in asked]
+    return {name: expected[name] for name in names if name in expected}, [errors[n] for n in names if n in errors]

@@ -1,0 +1,159 @@
+"""Reading battles: rows -> values. Ownership is part of every query, as of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+
+from gac_app.errors import DamagedError, NotFoundError
+from gac_app.storage.battle_records import StoredBattle, VoteRow
+from gac_app.storage.engine import reading
+from gac_app.storage.queries import hash_key
+from gac_app.storage.sealing import damage_named, unseal_json
+from gac_app.storage.tables import Battle, Judgement, VisitorSession
+from gac_app.storage.text import clean_text
+
+_EXPORT_PAGE = 100
+VOTE, UNDO = "vote", "undo"
+
+
+def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
+    """A visitor's battle. Raises NotFoundError, DamagedError."""
+    return _stored(get_owned(session, visitor_key, battle_id))
+
+
+def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
+    """All standing votes, of one visitor or of everybody, in the order in which they were cast."""
+    columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
+    more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
+    query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
+    query = query.where(Judgement.kind == VOTE, ~_is_undone()).order_by(Judgement.created_at, Judgement.battle_id)
+    if visitor_key:
+        mine = VisitorSession.key_hash == hash_key(visitor_key)
+        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(mine)
+    return list(map(VoteRow._make, session.execute(query)))
+
+
+def votes_version(session: Session) -> tuple[Any, ...]:
+    """A value that changes with every judgement added or deleted."""
+    query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
+    return tuple(session.execute(query).one())
+
+
+def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozenset[str]:
+    """The ids of battles that another server may still let be judged; a vote given before `since` stands."""
+    others = Battle.server_id.is_not(None), Battle.server_id != server_id
+    vote = exists().where(
+        Judgement.battle_id == Battle.id, Judgement.kind == VOTE, Judgement.created_at < since, ~_is_undone()
+    )
+    return frozenset(session.scalars(select(Battle.id).where(*others, ~vote)))
+
+
+def newest(session: Session, visitor_key: str, limit: int, without: Collection[str]) -> tuple[list[StoredBattle], int]:
+    """A visitor's newest battles but some, the newest first, and how many there are; damaged ones are left out."""
+    query = owned(visitor_key).where(Battle.id.not_in(without))
+    num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
+    last_first = query.order_by(Battle.created_at.desc(), Battle.id.desc()).limit(limit)
+    return list(_readable(session.scalars(last_first.options(*whole())))), num or 0
+
+
+def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
+    """Every battle of one visitor or of everybody, oldest first; those that cannot be read are left out."""
+    after: tuple[datetime, str] | None = None
+    while page := _export_page(engine, visitor_key, after):
+        for _, battle_id in page:
+            with reading(engine) as session:
+                battle = session.get(Battle, battle_id, options=whole())
+                found = list(_readable([battle] if battle else []))  # else deleted meanwhile
+            yield from found
+        after = page[-1]
+
+
+def _is_undone() -> ColumnElement[bool]:
+    """Whether a vote was undone."""
+    later = aliased(Judgement)
+    return exists().where(
+        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == UNDO
+    )
+
+
+def has_vote(battle: Battle) -> bool:
+    """Whether a vote stands."""
+    votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
+    return votes[-1:] == [VOTE]
+
+
+def owned(visitor_key: str) -> Select[Battle]:
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    return select(Battle).join(Battle.visitor).where(mine)
+
+
+def get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:
+    query = owned(visitor_key).where(Battle.id == clean_text(battle_id)).options(*whole())
+    battle = session.scalars(query).one_or_none()
+    if battle is None:
+        raise NotFoundError("there is no such battle")
+    return battle
+
+
+def whole() -> tuple[Any, ...]:
+    return joinedload(Battle.key), joinedload(Battle.visitor), selectinload(Battle.judgements)
+
+
+def key_of(battle: Battle) -> bytes:
+    with damage_named():
+        return battle.key.key
+
+
+def _export_page(engine: Engine, visitor_key: str, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
+    query = (owned(visitor_key) if visitor_key else select(Battle)).with_only_columns(Battle.created_at, Battle.id)
+    query = query.order_by(Battle.created_at, Battle.id).limit(_EXPORT_PAGE)
+    if after is not None:
+        at, battle_id = after
+        query = query.where(or_(Battle.created_at > at, and_(Battle.created_at == at, Battle.id > battle_id)))
+    with reading(engine) as session:
+        return [(created_at, battle_id) for created_at, battle_id in session.execute(query)]
+
+
+def _readable(battles: Iterable[Battle]) -> Iterator[StoredBattle]:
+    for battle in battles:
+        with suppress(DamagedError):
+            yield _stored(battle)
+
+
+def _stored(battle: Battle) -> StoredBattle:
+    key = key_of(battle)
+    with damage_named():
+        return StoredBattle(
+            battle_id=battle.id,
+            visitor=battle.visitor.pseudonym,
+            run_id=battle.run_id,
+            origin=battle.origin,
+            is_blind=battle.is_blind,
+            left=battle.left,
+            right=battle.right,
+            language=battle.language,
+            config_hash=battle.config_hash,
+            status=battle.status,
+            created_at=battle.created_at.isoformat(),
+            body=unseal_json(key, battle.body),
+            judgements=tuple(_stored_judgement(key, row) for row in battle.judgements),
+        )
+
+
+def _stored_judgement(key: bytes, row: Judgement) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "position": row.position,
+        "kind": row.kind,
+        "outcome": row.outcome,
+        "facts": json.loads(row.facts),
+        "body": None if row.body is None else unseal_json(key, row.body),
+        "created_at": row.created_at.isoformat(),
+    }

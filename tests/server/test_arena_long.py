@@ -1,0 +1,196 @@
+"""Visitors of a real server's Arena over HTTP: none sees another's words, and no acknowledged vote is lost.
+
+`pytest -m long -s tests/server/test_arena_long.py`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gac_app.arena.outcomes import Outcome
+from gac_app.storage import Store
+from tests.server.site import API, ROOT, START_S, Page, Visitor, free_port
+
+pytestmark = pytest.mark.long
+
+NUM_VISITORS, CROWD_S = 20, 120.0
+NUM_KILLS, NUM_KILLED_VISITORS = 20, 5
+BUSY = (429, 503)
+CONFIG = """
+members:
+- {name: zyxone, source: "random:1"}
+- {name: zyxtwo, source: "random:2"}
+settings: {max_new_tokens: 8}
+arena: {max_per_hour: 100000, min_seconds: 0.0}
+server: {max_running: 4, max_waiting: 40}
+lab: {is_open: false}
+"""
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`serve` over members without weights, and its address."""
+    config, port = folder / "two.yaml", free_port()
+    config.write_text(CONFIG)
+    environ = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{folder / 'gac.db'}", "GAC_CACHE": str(folder / "cache")}
+    command = [sys.executable, "-m", "gac_app", "serve", "--config", str(config), "--port", str(port)]
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + START_S
+    try:
+        while True:
+            assert time.monotonic() < until, (folder / "log").read_text("utf-8", "replace")
+            try:
+                if httpx.get(f"{url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        yield process, url
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Judge(Visitor):
+    """One browser on the Arena tab, which battles and votes without a pause.
+
+    Attributes:
+        is_voting: a vote is on its way to the server, or its answer back.
+        votes: outcomes by battle, of votes that the server acknowledged.
+        foreign: what the server said that names another's battle.
+    """
+
+    def __init__(self, url: str, page: Page, number: int) -> None:
+        super().__init__(url, page, address=f"127.0.1.{number + 1}", key=f"{number:064}")
+        arena = next(one for one in page.config["components"] if one["props"].get("elem_id") == "gac-arena")
+        self.component = arena["id"]
+        events = page.config["dependencies"]
+        self.start_event = next(one["id"] for one in events if [arena["id"], "start"] in one["targets"])
+        self.own = f"of-{number}-only"
+        self.is_voting = False
+        self.votes: dict[str, str] = {}
+        self.foreign: list[str] = []
+        self.refused: Counter[int] = Counter()
+
+    async def post(self, route: str, **body: Any) -> Any:
+        while True:
+            answer = await self.http.post(f"{API}/{route}", json={"session_hash": self.session, **body})
+            if answer.status_code not in BUSY:
+                answer.raise_for_status()
+                return answer.json()
+            self.refused[answer.status_code] += 1
+            await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
+
+    async def call(self, name: str, **data: Any) -> dict[str, Any]:
+        fields = {"key": self.key, **data}
+        reply = await self.post("component_server", component_id=self.component, fn_name=name, data=fields)
+        self.note(json.dumps(reply))
+        return dict(reply)
+
+    def note(self, said: str) -> None:
+        self.foreign += [word for word in re.findall(r"of-\d+-only", said) if word != self.own]
+
+    async def battle(self, number: int) -> None:
+        """One battle to its vote; none where the queue is full."""
+        event = {"key": self.key, "prompt": f"{self.own} {number}", "again": "", "consents": True}
+        await self.post("queue/join", data=[], event_data=event, fn_index=self.start_event, trigger_id=self.component)
+        said = ""
+        async for message in self.messages():
+            said += json.dumps(message)
+        self.note(said)
+        assert "zyx" not in said, "a name before the vote"
+        found = re.search(r'"id":"([0-9a-f]{32})"', said.replace("\\", ""))
+        if found is None:
+            return
+        battle, outcome = found[1], list(Outcome)[number % 4]
+        reply = await self.call("look_battle", battle=battle)
+        self.is_voting = True
+        reply = await self.call("vote_battle", battle=battle, ballot=reply["state"]["ballot"], outcome=outcome)
+        self.is_voting = False
+        if "state" in reply:
+            assert reply["state"]["outcome"] == outcome
+            self.votes[battle] = outcome
+
+    async def battles(self, until_s: float) -> None:
+        async with self:
+            for number in range(1_000_000):
+                if time.monotonic() > until_s:
+                    return
+                await self.battle(number)
+
+
+def stored_votes(folder: Path) -> dict[str, str]:
+    store = Store(f"sqlite:///{folder / 'gac.db'}")
+    try:
+        return {row.battle_id: row.outcome for row in store.votes()}
+    finally:
+        store.close()
+
+
+def test_a_crowd_battles_for_two_minutes(tmp_path: Path) -> None:
+    with server(tmp_path) as (_, url):
+        page = Page.of(url)
+        judges = [Judge(url, page, number) for number in range(NUM_VISITORS)]
+
+        async def crowd() -> None:
+            until_s = time.monotonic() + CROWD_S
+            await asyncio.gather(*(judge.battles(until_s) for judge in judges))
+
+        asyncio.run(crowd())
+    voted = {battle: outcome for judge in judges for battle, outcome in judge.votes.items()}
+    refused = sum((judge.refused for judge in judges), Counter[int]())
+    print(f"{len(voted)} votes of {NUM_VISITORS} visitors in {CROWD_S:.0f} s; refused for a moment: {dict(refused)}")
+    assert [word for judge in judges for word in judge.foreign] == []
+    assert min(len(judge.votes) for judge in judges) > 0
+    assert stored_votes(tmp_path) == voted
+    store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
+    for judge in judges:
+        own = list(store.export_battles(judge.key))
+        assert {one.battle_id for one in own} >= judge.votes.keys()
+        assert all(one.body["turns"][0]["prompt"].startswith(f"{judge.own} ") for one in own)
+    store.close()
+
+
+def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path) -> None:
+    """Votes come all the time; those without an answer may be there or not, the others are."""
+    voted: dict[str, str] = {}
+    for _ in range(NUM_KILLS):
+        with server(tmp_path) as (process, url):
+            page = Page.of(url)
+            judges = [Judge(url, page, number) for number in range(NUM_KILLED_VISITORS)]
+
+            async def kill(process: subprocess.Popen[bytes], judges: list[Judge]) -> None:
+                until_s = time.monotonic() + START_S
+                tasks = [asyncio.create_task(judge.battles(until_s)) for judge in judges]
+                while not any(judge.votes for judge in judges):
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(random.uniform(0.05, 1.0))
+                while not any(judge.is_voting for judge in judges):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(random.uniform(0.0, 0.03))  # a vote takes about so long
+                process.kill()
+                done = await asyncio.gather(*tasks, return_exceptions=True)
+                assert all(isinstance(one, httpx.HTTPError) for one in done), done
+
+            asyncio.run(kill(process, judges))
+        voted |= {battle: outcome for judge in judges for battle, outcome in judge.votes.items()}
+        stored = stored_votes(tmp_path)
+        assert {battle: stored.get(battle) for battle in voted} == voted
+    print(f"{len(voted)} acknowledged votes and {len(stored)} stored ones after {NUM_KILLS} kills")
+    assert len(voted) >= NUM_KILLS
