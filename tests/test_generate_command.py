@@ -56,7 +56,9 @@ def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
 def test_the_last_line_of_json_names_the_rules(config: str) -> None:
     power = ["--combine", "power", "--combine-param", "exponent=3"]
     arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "2", "--json", *power]
-    done = [_gac(*arguments, "--mode", mode, "--gate-rule", "margin") for mode in ("gate", "every-step", "alone")]
+    done = [
+        run_command(*arguments, "--mode", mode, "--gate-rule", "margin") for mode in ("gate", "every-step", "alone")
+    ]
     gated, every_step, alone = (json.loads(each.stdout.splitlines()[-1])["rules"] for each in done)
     assert (gated["combine"], gated["combine_params"]) == ("power", {"exponent": 3})
     assert (gated["gate_rule"], gated["weights"], every_step["gate_rule"]) == ("margin", "average", None)
@@ -70,7 +72,7 @@ def test_the_last_line_of_json_names_the_rules(config: str) -> None:
 @pytest.mark.parametrize(("more", "is_warned"), [([], True), (["--temperature", "1", "--alignment", "paper"], False)])
 def test_a_member_that_is_not_drawn_is_warned_of(config: str, more: list[str], is_warned: bool) -> None:
     arguments = ["--combine", "random-member", "--mode", "every-step", "--max-new-tokens", "3", "--json"]
-    done = _gac("generate", "hi", "--config", config, *arguments, *more)
+    done = run_command("generate", "hi", "--config", config, *arguments, *more)
     *tokens, _ = map(json.loads, done.stdout.splitlines())
     assert ("warning: combine: 'random-member' has no effect" in done.stderr) is is_warned
     assert all(list(token["members"]) == [token["drawn"]] for token in tokens) is not is_warned
