@@ -32,12 +32,6 @@ def test_every_mark_is_told(pytestconfig: pytest.Config) -> None:
     assert own == set(re.findall(r"^\| `(\w+)` \|", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE))
 
 
-def test_tests_of_the_browser_are_where_they_are_looked_for() -> None:
-    tests = DOCS.parent / "tests"
-    found = {path.parent for path in tests.rglob("test_*.py") if "pytest.mark." + "browser" in path.read_text("utf-8")}
-    assert found == {tests / "browser"}
-
-
 def test_the_limits_are_told() -> None:
     assert {"NEGLIGIBLE", "WORTH_READING", "_ODDS_RATIO", "_VOICE"} <= {name for name, _, _ in _LIMITS}
 
