@@ -101,6 +101,9 @@ def test_odd_votes_are_flagged() -> None:
     assert moderator.flags("o", "eleven", 5.0) == ["burst"]
     now[0] += 61
     assert moderator.flags("o", "later", 5.0) == []
-    assert [moderator.may_start("o") for _ in range(3)] == [True, True, False]
+    for _ in range(2):
+        assert moderator.may_start("o")
+        moderator.started("o")
+    assert not moderator.may_start("o")
     now[0] += 3600
     assert moderator.may_start("o")
