@@ -4,7 +4,7 @@ FROM python:3.11-slim
 
 RUN useradd --create-home --uid 1000 gac && install -d -o gac /app /data
 WORKDIR /app
-USER gac
+USER 1000
 
 COPY --chown=gac requirements.txt constraints.txt ./
 COPY --chown=gac scripts/setup.sh scripts/setup.sh
@@ -20,5 +20,5 @@ ENV PATH=/app/.venv/bin:$PATH \
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:${GAC_PORT:-7860}/healthz', timeout=4)"
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.getenv(\"GAC_PORT\") or 7860}/healthz', timeout=4)"]
 CMD ["python", "app.py"]

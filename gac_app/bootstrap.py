@@ -8,25 +8,28 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config
-from gac_app.environment import cache_dir, database_url, evaluation_dir, operator_token, read_config
+from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, operator_token, read_config
 from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
 from gac_app.services.exports import Exports
 from gac_app.services.lab import Lab
 from gac_app.services.members import MemberStates, facts_of
+from gac_app.services.mirror import Mirror
+from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 
 if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.executors.zero_gpu import Gpu
     from gac_app.models.base import Model
     from gac_app.models.hardware import Placement, Seat
 
@@ -51,8 +54,11 @@ class Services:
         self.runs.close()
 
 
-def build_services(config: Config) -> Services:
+def build_services(config: Config, gpu: Gpu | None = None) -> Services:
     """Open the database and start loading the members in the background; the services can be used at once.
+
+    Args:
+        gpu: `spaces.GPU`, on a ZeroGPU Space. Then the members are loaded here and now, and there is no lab.
 
     Raises:
         StorageError: where the database cannot be opened.
@@ -60,11 +66,23 @@ def build_services(config: Config) -> Services:
     """
     store = Store(database_url(config))
     service = RunService(config, store, _versions())
-    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if config.lab.is_open else None
-    threading.Thread(target=_load_in_background, args=(service,), name="load-members", daemon=True).start()
+    if config.mirror.is_on:
+        service.use_mirror(Mirror(store, _mirror_place(config)))
+    has_lab = config.lab.is_open and gpu is None
+    lab = Lab(config, evaluation_dir(config), partial(_for_a_study, service), store) if has_lab else None
+    if gpu is None:
+        threading.Thread(target=_load, args=(service, _use_threads), name="load-members", daemon=True).start()
+    else:
+        _load(service, partial(_use_zero_gpu, gpu=gpu))
     arena = ArenaService(service, store) if config.arena.is_open else None
     exports = Exports(store, operator_token(os.environ), arena.sealed if arena else frozenset)
     return Services(service, lab, arena, exports)
+
+
+def _mirror_place(config: Config) -> Place:
+    if config.mirror.folder:
+        return FolderPlace(config.mirror.folder.expanduser())
+    return DatasetPlace(config.mirror.dataset, mirror_dir(config), config.mirror.every_minutes)
 
 
 def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:
@@ -128,10 +146,33 @@ def _unite(models: list[Model], config: Config, *, are_apart: bool) -> Ensemble:
     return Ensemble(members, config, are_apart=are_apart)
 
 
-def _load_in_background(service: RunService) -> None:
+def _use_threads(service: RunService) -> None:
+    ensemble = load_ensemble(service.config, service.states)
+    service.use(ensemble, partial(_kept, ensemble))
+
+
+def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
+    """Load the members one after another, in this thread: `spaces` lends no other one a GPU."""
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.member import InlineMember
+    from gac_app.executors.zero_gpu import on_zero_gpu
+    from gac_app.vocab.cache import unite
+
+    config, states, seats = service.config, service.states, _planned(service.config).seats
+    unreachable: set[str] = set()
+    seats = {name: seat if seat.is_on_cpu else replace(seat, device="cuda") for name, seat in seats.items()}
+    models = [
+        _load_member(config, member, seats[member.name], states=states, unreachable=unreachable)
+        for member in config.members
+    ]
+    mappings = unite([model.vocabulary for model in models], cache_dir(config))
+    ensemble = Ensemble([InlineMember(*pair) for pair in zip(models, mappings, strict=True)], config, are_apart=False)
+    service.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
+
+
+def _load(service: RunService, use: Callable[[RunService], None]) -> None:
     try:
-        ensemble = load_ensemble(service.config, service.states)
-        service.use(ensemble, partial(_kept, ensemble))
+        use(service)
     except GacError as error:
         logger.error("%s", error)
         _mark_failed(service, str(error))

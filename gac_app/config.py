@@ -193,6 +193,24 @@ class ArenaConfig(Frozen):
     min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote that comes sooner after the answers begin is flagged
 
 
+class MirrorConfig(Frozen):
+    """Where what visitors agree to hand on is copied to, as it comes; nowhere unless one of the two is given."""
+
+    dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$", max_length=200)  # on the Hugging Face Hub: org/name
+    folder: Path | None = None
+    every_minutes: float = Field(5.0, ge=0.1, le=1440.0)  # between commits to the dataset
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dataset and self.folder:
+            raise ValueError("expected a dataset or a folder, not both")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.dataset or self.folder)
+
+
 class Config(Frozen):
     """A whole configuration; see `configs/` for commented examples."""
 
@@ -201,6 +219,7 @@ class Config(Frozen):
     server: ServerConfig = ServerConfig()
     lab: LabConfig = LabConfig()
     arena: ArenaConfig = ArenaConfig()
+    mirror: MirrorConfig = MirrorConfig()
     public: bool | None = None  # whether strangers come; None = where it listens to all, or has names of its own
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory

@@ -33,12 +33,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: Path, overrides: Mapping[str, Any] | None = None, defaults: Mapping[str, Any] | None = None
+) -> Config:
     """Read and check a configuration file.
 
     Args:
         path: a YAML file.
         overrides: values that win over the file's, as nested dictionaries (from GAC_* variables and flags).
+        defaults: values where the file has none.
 
     Raises:
         ConfigError: naming the file, the key's path and what is expected there.
@@ -58,7 +61,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Confi
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected keys such as 'members:' at the top level")
     try:
-        return Config.model_validate(_merge(data, overrides or {}))
+        return Config.model_validate(_merge(_merge(dict(defaults or {}), data), overrides or {}))
     except ValidationError as error:
         items = error.errors()
         # A list whose items are wrong is also called too short: the items say it better.

@@ -5,13 +5,14 @@ Variables are read from a mapping that is handed in, never from the process itse
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from gac_app.config import Config
+from gac_app.config import Config, ServerConfig
 from gac_app.config_file import load_config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import ConfigError, RequestError
@@ -19,6 +20,7 @@ from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
+SPACE_DISK = Path("/data")
 # A Space is reached through its host's proxies alone, which have private addresses.
 SPACE_PROXIES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
 
@@ -31,7 +33,7 @@ def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
 def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """The configuration, with the variables applied, its plug-ins loaded and its rules checked. Raises ConfigError."""
     path = config_path(path, environ)
-    config = load_config(path, environment_overrides(environ))
+    config = load_config(path, environment_overrides(environ), space_defaults(environ))
     load_plugins(config.plugins, path.parent)
     check_backends(config)
     try:
@@ -43,9 +45,9 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
     """The variables that win over the configuration file, as `load_config` takes them.
 
-    GAC_CACHE, GAC_DATABASE_URL, GAC_HOST, GAC_PORT, GAC_TRUSTED_HOSTS, GAC_TRUSTED_PROXIES (both with commas between).
-    Where a GAC_ variable is missing, those that Hugging Face Spaces and other hosts set are heard: GRADIO_SERVER_NAME,
-    GRADIO_SERVER_PORT, PORT, SPACE_ID.
+    GAC_CACHE, GAC_DATABASE_URL, GAC_MIRROR, GAC_HOST, GAC_PORT, and with commas between GAC_TRUSTED_HOSTS,
+    GAC_TRUSTED_PROXIES. Where a GAC_ variable is missing, those that Hugging Face Spaces and other hosts set are heard:
+    GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, PORT, SPACE_ID.
 
     Raises:
         ConfigError: a port that is no number.
@@ -55,9 +57,33 @@ def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
         overrides["cache_dir"] = environ["GAC_CACHE"]
     if environ.get("GAC_DATABASE_URL"):
         overrides["database_url"] = environ["GAC_DATABASE_URL"]
+    if mirror := environ.get("GAC_MIRROR"):
+        is_folder = mirror.startswith((".", "/", "~"))
+        overrides["mirror"] = {"folder": mirror, "dataset": ""} if is_folder else {"folder": None, "dataset": mirror}
     if server := _server(environ):
         overrides["server"] = server
     return overrides
+
+
+def is_space(environ: Mapping[str, str]) -> bool:
+    """Whether this is a Hugging Face Space, of whatever kind."""
+    return bool(environ.get("SPACE_ID")) or environ.get("SYSTEM") == "spaces"
+
+
+def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[str, Any]:
+    """What a Space needs where the configuration says nothing else: strangers come, under its name, and what is kept
+    lies on its disk.
+
+    Args:
+        disk: where a Space has its persistent disk, if it has one.
+    """
+    if not is_space(environ):
+        return {}
+    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, environ.get("SPACE_HOST")]
+    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": [host for host in hosts if host]}}
+    if disk.is_dir() and os.access(disk, os.W_OK):
+        defaults |= {"database_url": f"sqlite:///{disk / 'gac.sqlite3'}", "cache_dir": disk / "cache"}
+    return defaults
 
 
 def is_zero_gpu(environ: Mapping[str, str]) -> bool:
@@ -75,6 +101,11 @@ def cache_dir(config: Config) -> Path:
     return config.cache_dir or platformdirs.user_cache_path("gac")
 
 
+def mirror_dir(config: Config) -> Path:
+    """This machine's copy of the mirror's dataset; not made here."""
+    return cache_dir(config) / "mirror" / config.mirror.dataset.replace("/", "--")
+
+
 def evaluation_dir(config: Config) -> Path:
     """Where answers to benchmarks and results of studies are kept; not made here."""
     return cache_dir(config) / "evaluation"
@@ -89,7 +120,7 @@ def database_url(config: Config) -> str:
 
 def _server(environ: Mapping[str, str]) -> dict[str, Any]:
     server: dict[str, Any] = {}
-    on_space = "0.0.0.0" if environ.get("SPACE_ID") else ""  # noqa: S104 (a Space stands behind its proxy)
+    on_space = "0.0.0.0" if is_space(environ) else ""  # noqa: S104 (a Space stands behind its proxy)
     if host := environ.get("GAC_HOST") or environ.get("GRADIO_SERVER_NAME") or on_space:
         server["host"] = host
     for name in ("GAC_PORT", "GRADIO_SERVER_PORT", "PORT"):
@@ -101,6 +132,6 @@ def _server(environ: Mapping[str, str]) -> dict[str, Any]:
     for name, variable in (("trusted_hosts", "GAC_TRUSTED_HOSTS"), ("trusted_proxies", "GAC_TRUSTED_PROXIES")):
         if listed := environ.get(variable):
             server[name] = [part.strip() for part in listed.split(",") if part.strip()]
-    if environ.get("SPACE_ID"):
+    if is_space(environ):
         server.setdefault("trusted_proxies", SPACE_PROXIES)
     return server

@@ -14,6 +14,8 @@ from gac_app.environment import (
     database_url,
     environment_overrides,
     is_zero_gpu,
+    read_config,
+    space_defaults,
 )
 from gac_app.errors import ConfigError
 
@@ -56,6 +58,56 @@ def test_a_space_listens_where_its_proxy_looks() -> None:
     }
     named = {**environ, "GAC_TRUSTED_PROXIES": "192.0.2.1"}
     assert environment_overrides(named)["server"]["trusted_proxies"] == ["192.0.2.1"]
+
+
+def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    members = "members: [{name: a, source: 'random:1'}]\n"
+    path.write_text(members, encoding="utf-8")
+    for environ in (
+        {"SPACE_ID": "me/gac", "SPACE_HOST": "gac.example"},
+        {"SYSTEM": "spaces", "SPACE_HOST": "gac.example"},
+    ):
+        config = read_config(path, environ)
+        assert config.is_public
+        assert {"gac.example", "*.hf.space", "localhost"} <= set(config.server.trusted_hosts)
+        assert config.server.host == "0.0.0.0"  # noqa: S104
+    path.write_text(members + "public: false\nserver: {trusted_hosts: [mine.example]}\n", encoding="utf-8")
+    config = read_config(path, environ)
+    assert not config.is_public
+    assert config.server.trusted_hosts == ("mine.example",)
+    assert read_config(path, {**environ, "GAC_TRUSTED_HOSTS": "other.example"}).server.trusted_hosts == (
+        "other.example",
+    )
+    path.write_text(members, encoding="utf-8")
+    assert not read_config(path, {}).is_public
+
+
+def test_a_space_keeps_what_it_has_on_its_disk_if_there_is_one(tmp_path: Path) -> None:
+    environ = {"SPACE_ID": "me/gac"}
+    disk = tmp_path / "data"
+    assert "database_url" not in space_defaults(environ, disk)
+    disk.mkdir()
+    found = space_defaults(environ, disk)
+    assert found["database_url"] == f"sqlite:///{disk}/gac.sqlite3"
+    assert found["cache_dir"] == disk / "cache"
+    assert space_defaults({}, disk) == {}
+
+
+def test_a_mirror_is_a_dataset_or_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("members: [{name: a, source: 'random:1'}]\nmirror: {dataset: me/votes}\n", encoding="utf-8")
+    assert read_config(path, {}).mirror.dataset == "me/votes"
+    folder = read_config(path, {"GAC_MIRROR": "/mnt/votes"}).mirror
+    assert (folder.folder, folder.dataset) == (Path("/mnt/votes"), "")
+    assert read_config(path, {"GAC_MIRROR": "you/votes"}).mirror.dataset == "you/votes"
+    with pytest.raises(ConfigError, match=r"mirror.dataset"):
+        read_config(path, {"GAC_MIRROR": "no dataset"})
+    path.write_text(
+        "members: [{name: a, source: 'random:1'}]\nmirror: {dataset: me/votes, folder: /mnt}\n", encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match="a dataset or a folder, not both"):
+        read_config(path, {})
 
 
 def test_a_port_that_is_no_number_is_named() -> None:

@@ -42,10 +42,11 @@ HEAVY: dict[str, set[str]] = {
     "transformers": {"models", "bench"},
     "accelerate": {"models"},
     "llama_cpp_py_sync": {"models"},
-    "huggingface_hub": {"models"},
+    "huggingface_hub": {"models", "services"},
     "sqlalchemy": {"storage"},
     "alembic": {"storage"},
     "gradio": {"ui", "server"},
+    "spaces": {"commands"},
     "fastapi": {"server"},
     "starlette": {"server"},
     "uvicorn": {"server"},
@@ -65,7 +66,7 @@ HEAVY: dict[str, set[str]] = {
 _ROOM_ORDERS = {
     "models": "message base chat random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "factory",
-    "decoding": "trace distribution rules alignment forward member contexts speculation loop scoring ensemble",
+    "decoding": "trace distribution rules alignment forward member contexts speculation loop scoring ensemble together",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}

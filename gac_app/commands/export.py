@@ -64,15 +64,21 @@ def export(
 
 
 def import_lines(
-    file: Annotated[Path, typer.Argument(help="JSON Lines, as `export` writes them.", exists=True, dir_okay=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="JSON Lines, as `export` writes them.", exists=True, dir_okay=False)
+    ],
     config: ConfigOption = None,
 ) -> None:
-    """Add what a file says and the database does not know; the same file twice changes nothing."""
-    from gac_app.services.exports import Exports
+    """Add what files say and the database does not know; the same again changes nothing.
 
-    with closing(_store(config)) as store, file.open("rb") as lines:
-        done = Exports(store).bring(lines)
-    typer.echo(f"{done.num_new:,} new, {done.num_known:,} known already")
+    Of a mirror give all files, oldest first: one may say that what another one tells is deleted.
+    """
+    from gac_app.services.exports import Exports
+    from gac_app.services.mirror_files import bring_files
+
+    with closing(_store(config)) as store:
+        done = bring_files(Exports(store), files, is_strict=True)
+    typer.echo(str(done))
 
 
 def _store(config: Path | None) -> Store:

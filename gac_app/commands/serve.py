@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,17 +40,25 @@ def run(config: Config) -> None:
     from gac_app.server.reporting import report_members
     from gac_app.server.serving import serve_host
 
+    gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
     import_page()  # before the services: the loading of the members would slow it down
-    services = bootstrap.build_services(config)
+    services = bootstrap.build_services(config, gpu)
     try:
         report_members(services.runs)
-        if is_zero_gpu(os.environ):
-            launch_page(services.runs, config, services.lab, services.arena)
+        if gpu is not None:
+            launch_page(services.runs, config, services.arena, services.exports)
         else:
             host = create_host(services.runs, config, services.lab, services.arena, services.exports)
             serve_host(host, config.server)
     finally:
         services.close()
+
+
+def _zero_gpu() -> Any:
+    """What lends a GPU; to be imported before anything that might look for one."""
+    import spaces
+
+    return spaces.GPU
 
 
 def _check(config: Config, devices: str | None) -> None:

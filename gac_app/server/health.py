@@ -1,6 +1,7 @@
 """`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
 
-`/readyz` also reports how much of ended runs each member's cache keeps, and its limits.
+`/readyz` also reports how much of ended runs each member's cache keeps, and its limits; and how the mirror is, if there
+is one. The host is ready even if the mirror fails.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
@@ -37,7 +38,10 @@ def health_routes(service: RunService) -> APIRouter:
         if problem := await storage.problem():
             reasons["storage"] = problem
         status = "ready" if not reasons else "not ready"
-        content = {"status": status, "reasons": reasons, "kept_prefixes": service.kept()}
+        content: dict[str, Any] = {"status": status, "reasons": reasons, "kept_prefixes": service.kept()}
+        if service.mirror:
+            counts = {"num_waiting": service.mirror.num_waiting, "num_errors": service.mirror.num_errors}
+            content["mirror"] = {"is_restored": service.mirror.is_restored, **counts}
         return JSONResponse(content, status_code=503 if reasons else 200)
 
     return router

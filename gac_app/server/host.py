@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -56,11 +58,52 @@ def create_host(
     return host
 
 
-def launch_page(service: RunService, config: Config, lab: Lab | None = None, arena: ArenaService | None = None) -> None:
-    """Let Gradio serve the page by itself, as ZeroGPU Spaces need it; without health routes. Returns when stopped."""
+def launch_page(
+    service: RunService, config: Config, arena: ArenaService | None = None, exports: Exports | None = None
+) -> None:
+    """Serve the same until SIGINT or SIGTERM, by Gradio's own `launch`, as ZeroGPU Spaces need it; without a lab."""
+    from gac_app.server.gradio_page import GradioPage
+
+    keeper = Doorkeeper(config.server.visitors_per_client)
+    routers = [health_routes(service), *([export_route(exports)] if exports and exports.is_open else [])]
+
+    # Gradio calls itself once it serves.
+    names = (*config.server.trusted_hosts, "localhost", config.server.host)
+    trusted = config.server.model_copy(update={"trusted_hosts": names})
+
     page = import_page()
-    address = {"server_name": config.server.host, "server_port": config.server.port}
-    page.build_page(service, lab, arena).launch(**address, **_CLOSED, **page.page_assets())
+    blocks = page.build_page(service, None, arena)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        keeper.page = GradioPage(blocks, app)  # before the first request comes
+        async with keeper.sweeping():
+            yield
+
+    blocks.launch(
+        server_name=config.server.host,
+        server_port=config.server.port,
+        app_kwargs={
+            "lifespan": lifespan,
+            "middleware": _doors(trusted, keeper),
+            "max_body_size": MAX_BODY_BYTES,
+            "routes": [route for router in routers for route in router.routes],
+        },
+        prevent_thread_lock=True,
+        ssr_mode=False,
+        quiet=True,
+        **_CLOSED,
+        **page.page_assets(),
+    )
+    _wait_for_signal()
+    blocks.close(verbose=False)
+
+
+def _wait_for_signal() -> None:
+    is_over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: is_over.set())
+    is_over.wait()
 
 
 def bare_host(service: RunService, config: ServerConfig) -> FastAPI:

@@ -249,6 +249,7 @@ class ArenaService:
             self._take_out(owner_of(visitor_key), battle_id)
             self._runs.forget_read(visitor_key, battle_id)
             settle(self._store.delete_battle(visitor_key, battle_id))
+            self._runs.history.on_deleted()
 
     def forget(self, visitor_key: str) -> None:
         """Keep nothing of a visitor's in memory."""

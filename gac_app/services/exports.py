@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from gac_app.arena.exports import written
@@ -13,15 +13,9 @@ from gac_app.arena.formats import Format
 from gac_app.arena.judged import judged
 from gac_app.arena.outcomes import SIDES, Kind, Origin, Outcome
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.storage import Store, StoredBattle
+from gac_app.storage import RunStatus, Store, StoredBattle
 
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """The outcome of an import, in lines."""
-
-    num_new: int
-    num_known: int
+NO_LINE = "is no run and no battle as `export` writes them"
 
 
 class Exports:
@@ -68,23 +62,33 @@ class Exports:
         chosen, battles = set(origins), self._store.export_battles()
         return content_of((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
 
-    def bring(self, lines: Iterable[str | bytes]) -> Imported:
-        """Add the runs and battles of JSON lines that this database does not have. Raises RequestError, naming the
-        line.
-        """
-        news = [self._bring_line(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-        return Imported(sum(news), len(news) - sum(news))
+    def run_lines(self, run_id: str) -> list[tuple[str, str]]:
+        """A run that has ended, if its visitor agrees that it is handed on: ids and lines, its battles' too."""
+        run = self._store.exported_run(run_id)
+        if run is None or not run.get("consent") or run["status"] == RunStatus.RUNNING:
+            return []
+        battles = [(battle.battle_id, _line(battle)) for battle in self._store.battles_of_run(run_id)]
+        return [(run_id, json.dumps(run) + "\n"), *battles]
 
-    def _bring_line(self, number: int, text: str | bytes) -> bool:
+    def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
+        """A battle that was judged, as `run_lines` does a run."""
+        battle = self._store.battle(battle_id)
+        is_judged = battle and any(row["kind"] == Kind.VOTE for row in battle.judgements)
+        return [(battle_id, _line(battle))] if battle and is_judged and battle.body.get("consent") else []
+
+    def check_storage(self) -> None:
+        """Raise StorageError where the database cannot be written."""
+        self._store.check()
+
+    def bring_line(self, text: str | bytes) -> bool:
+        """Add what a line of JSON says; whether this database did not know it. Raises RequestError, StorageError."""
         try:
             line: dict[str, Any] = json.loads(text)
             if "battle_id" in line:
                 return self._store.import_battle(_battle(line)).result()
             return self._store.import_run(line).result()
         except (AttributeError, LookupError, TypeError, ValueError):
-            raise RequestError(f"line {number}", "is no run and no battle as `export` writes them") from None
-        except RequestError as error:
-            raise RequestError(f"line {number}", error.message) from None
+            raise RequestError("line", NO_LINE) from None
 
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:

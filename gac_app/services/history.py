@@ -42,12 +42,14 @@ class History:
 
     Attributes:
         implied: gives the battles that a vote on a visitor's run implies; they are written with it.
+        on_deleted: told after each deletion. Raises StorageError where copies cannot be marked as deleted now.
     """
 
     def __init__(
         self, config: Config, store: Store, runs: LiveRuns, runner: Runner, companions: Sequence[Companion]
     ) -> None:
         self.implied: Callable[[str, RunView, str], Sequence[JudgedBattle]] = lambda *_: ()
+        self.on_deleted: Callable[[], None] = lambda: None
         self._config = config
         self._store = store
         self._runs = runs
@@ -193,6 +195,7 @@ class History:
             except NotFoundError:
                 if not doomed:  # else it was never stored
                     raise
+            self.on_deleted()
 
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
         """Delete several runs, one after another. Missing ones are no error."""
@@ -215,6 +218,7 @@ class History:
             self._runner.stop_all(live, END_TIMEOUT_S)
             self._runner.forget(owner)
             settle(self._store.delete_visitor(visitor_key))
+            self.on_deleted()
 
 
 def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:

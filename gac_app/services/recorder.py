@@ -41,6 +41,7 @@ class Recorder:
                 turn_ids=tuple(turn.run_id for turn in run.turns),
                 config_hash=self._config_hash,
                 versions=self._versions,
+                has_consent=run.has_consent,
             )
         )
         _note_failures(run, [writing])

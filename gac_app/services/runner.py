@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
@@ -16,6 +18,7 @@ from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.together import DecodesTogether
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ class Runner:
 
     def __init__(self, config: Config) -> None:
         self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before that
+        self.decodes_together: DecodesTogether | None = None  # a run's streams, where they cannot have threads each
         server = config.server
         num_held = 2 * (server.max_running + config.lab.is_open)
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
@@ -45,6 +49,8 @@ class Runner:
             on_ended: called when all its streams have ended, before `over` is set.
         """
         run.on_ended = on_ended
+        if self.decodes_together is not None:  # whose GPU time it takes is told by the request
+            run.context = copy_context()
         displaced = self._queue.put(run, on_taken)
         if displaced is not None:
             self._end_waiting(displaced, "the queue was full, and others had their turn first; please try again")
@@ -78,16 +84,48 @@ class Runner:
     def _carry_out(self, run: LiveRun) -> None:
         run.status = "running"
         run.changed()
+        # Others are copied from another run.
+        unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
+        if self.decodes_together is not None:
+            (run.context or copy_context()).run(self._decode_together, run, unfinished, self.decodes_together)
+            run.context = None
+            self._end(run)
+            return
         threads = [
             threading.Thread(target=self._decode, args=(run, key, stream), name=f"{run.id[:8]}-{key}")
-            for key, stream in run.streams.items()
-            if stream.finished is None  # else copied from another run
+            for key, stream in unfinished.items()
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         self._end(run)
+
+    def _decode_together(
+        self, run: LiveRun, streams: Mapping[str, LiveStream], decodes_together: DecodesTogether
+    ) -> None:
+        """Fill all streams of a run; as `_decode`, they end with a finished event."""
+        from gac_app.decoding.together import Part
+
+        parts = [
+            Part(key, stream.messages, run.settings_of(key), run.alone_in(key), run.branches.get(key))
+            for key, stream in streams.items()
+        ]
+        reason, detail = FinishReason.ABORT, ""
+        try:
+            with closing(decodes_together(tuple(parts))) as events:
+                while not run.is_stopping.is_set() and (found := next(events, None)):
+                    key, event = found
+                    stream = streams[key]
+                    stream.events.append(
+                        _broken(stream, FinishReason.ERROR, event) if isinstance(event, str) else event
+                    )
+                    run.changed()
+        except Exception as error:
+            reason, detail = FinishReason.ERROR, _why(error, run, "ensemble")
+        for stream in streams.values():
+            if stream.finished is None:
+                stream.events.append(_broken(stream, reason, detail))
 
     def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
@@ -108,15 +146,7 @@ class Runner:
                 stream.events.append(event)
                 run.changed()
         except Exception as error:  # the other streams go on, and the page is told
-            is_ours = isinstance(error, GacError)
-            if not is_ours:
-                logger.exception("run %s: the stream of %s broke", run.id, stream.name)
-            detail = (
-                without_folders(str(error))
-                if is_ours
-                else "something unexpected happened; the log of the server says what"
-            )
-            stream.events.append(_broken(stream, FinishReason.ERROR, detail))
+            stream.events.append(_broken(stream, FinishReason.ERROR, _why(error, run, stream.name)))
             run.changed()
 
     def _end_waiting(self, run: LiveRun, why: str) -> None:
@@ -139,6 +169,14 @@ def _namespace(owner: str, conversation_id: str) -> str:
     do.
     """
     return f"{owner}/{conversation_id}" if conversation_id else owner
+
+
+def _why(error: Exception, run: LiveRun, name: str) -> str:
+    """What the page says of an error that ended a stream; the log is told of those that nobody expects."""
+    if isinstance(error, GacError):
+        return without_folders(str(error))
+    logger.error("run %s: the stream of %s broke", run.id, name, exc_info=error)
+    return "something unexpected happened; the log of the server says what"
 
 
 def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
 from gac_app.errors import GacError, RequestError
 from gac_app.services.audience import Audience
+from gac_app.services.consent import Consents
 from gac_app.services.history import END_TIMEOUT_S, Companion, History, step_at
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
+from gac_app.services.mirror import Mirror
 from gac_app.services.recorder import Recorder
 from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
@@ -25,6 +27,7 @@ from gac_app.storage import RunStatus, Store, Turn, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.together import DecodesTogether
 
 __all__ = ["LiveRun", "RunService", "RunView"]
 
@@ -43,6 +46,8 @@ class RunService:
         config_hash, versions: tell what a result was made with.
         companions: told of a visitor who deletes everything, and of the end.
         kept: gives what each member's prefix cache keeps of ended runs, JSON-able, by name.
+        consents: whose runs are published.
+        mirror: where they are copied to, if anywhere; see `use_mirror`.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
@@ -50,6 +55,8 @@ class RunService:
         self.states = MemberStates(config)
         self.companions: list[Companion] = []
         self.kept: Callable[[], dict[str, Any]] = dict
+        self.consents = Consents()
+        self.mirror: Mirror | None = None
         self._store = store
         self.config_hash = config_hash_of(config)
         self.versions = versions or {}
@@ -62,10 +69,27 @@ class RunService:
 
     # --- the members
 
-    def use(self, ensemble: Ensemble, kept: Callable[[], dict[str, Any]] = dict) -> None:
-        """From now on runs can be started. `kept`: see the attribute."""
+    def use(
+        self,
+        ensemble: Ensemble,
+        kept: Callable[[], dict[str, Any]] = dict,
+        decodes_together: DecodesTogether | None = None,
+    ) -> None:
+        """From now on runs can be started.
+
+        Args:
+            kept: see the attribute.
+            decodes_together: decodes all streams of a run, instead of a thread for each.
+        """
         self.kept = kept
+        self._runner.decodes_together = decodes_together
         self._runner.ensemble = ensemble
+
+    def use_mirror(self, mirror: Mirror) -> None:
+        """From now on runs, votes and battles are copied, and deletions marked."""
+        self.mirror = self._store.witness = mirror
+        self.history.on_deleted = mirror.settle_deletions
+        mirror.start()
 
     def member_states(self) -> list[MemberState]:
         return self.states.all()
@@ -88,6 +112,9 @@ class RunService:
         for companion in self.companions:
             companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
+        if self.mirror:
+            self._store.flush(CLOSE_TIMEOUT_S)
+            self.mirror.close()
         self._store.close()
         if self._runner.ensemble is not None:
             self._runner.ensemble.close()
@@ -189,6 +216,7 @@ class RunService:
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client
+        run.has_consent = self.consents.has(run.owner)
 
         def take() -> None:
             self._runs.add(run)

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -177,6 +178,8 @@ class LiveRun(RunView):
             repeats_run_id=repeats_run_id,
         )
         self.owner = owner
+        self.context: Context | None = None  # of the request that it came with, where that matters; the runner's
+        self.has_consent = False  # the visitor agrees that it is handed on
         self.client = ""  # where it came from, as `client_of` tells it; the queue goes by it
         self.came_at = time.monotonic()
         self.on_ended: Callable[[], None] = lambda: None  # the runner's: called before `over` is set

@@ -5,6 +5,7 @@ from gac_app.storage.battles import LET_GO
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,
+    Gone,
     HistoryFilter,
     NewRun,
     RunStatus,
@@ -21,6 +22,7 @@ __all__ = [
     "LET_GO",
     "AnswerRecord",
     "ConversationSummary",
+    "Gone",
     "HistoryFilter",
     "JudgedBattle",
     "NewBattle",

@@ -15,6 +15,7 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battle_queries import UNDO, VOTE, get_owned, has_vote, key_of, owned, whole
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.changes import imported_visitor, own_visitor
+from gac_app.storage.records import Gone
 from gac_app.storage.sealing import destroy_keys, new_key, seal_json
 from gac_app.storage.tables import Battle, Judgement, Run
 from gac_app.storage.text import clean_text
@@ -94,11 +95,12 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     )
 
 
-def remove(session: Session, visitor_key: str, battle_id: str) -> None:
+def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
     battle = get_owned(session, visitor_key, battle_id)
     if battle.run_id is None:  # else the key is the run's
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
+    return Gone((), (battle.id,))
 
 
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:

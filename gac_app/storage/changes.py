@@ -7,8 +7,16 @@ from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import usage_to_json
 from gac_app.errors import NotFoundError
-from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, owned
-from gac_app.storage.records import AnswerRecord, NewRun, RunStatus
+from gac_app.storage.queries import (
+    get_owned,
+    get_owned_conversation,
+    hash_key,
+    imported_hash,
+    is_visitor,
+    owned,
+    pseudonym_of,
+)
+from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
 from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
@@ -29,6 +37,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
         "turn_ids": new.turn_ids,
         "seeds": new.seeds,
         "swap": new.swap and [token.hex() for token in new.swap],
+        "consent": new.has_consent,
     }
     session.add(
         Run(
@@ -49,32 +58,27 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
 
 def _own_conversation(session: Session, new: NewRun) -> Conversation:
     """The visitor's conversation with that id; created if missing."""
-    key_hash = hash_key(new.visitor_key)
-    conversation = session.get(Conversation, clean_text(new.conversation_id))
-    if conversation is None:
+    if session.get(Conversation, clean_text(new.conversation_id)) is None:
         conversation = Conversation(id=new.conversation_id, visitor=own_visitor(session, new.visitor_key))
         session.add(conversation)
         session.flush()
-    elif conversation.visitor.key_hash != key_hash:
-        raise NotFoundError("there is no such conversation")
-    return conversation
+    return get_owned_conversation(session, new.visitor_key, new.conversation_id)
 
 
 def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
     """The visitor with that key; created if missing."""
-    key_hash = hash_key(visitor_key)
-    visitor = session.scalar(select(VisitorSession).where(VisitorSession.key_hash == key_hash))
+    visitor = session.scalar(select(VisitorSession).where(is_visitor(visitor_key)))
     if visitor is None:
-        visitor = VisitorSession(key_hash=key_hash)
+        visitor = VisitorSession(key_hash=hash_key(visitor_key), pseudonym=pseudonym_of(visitor_key))
         session.add(visitor)
     return visitor
 
 
 def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
-    """The visitor of another database by the pseudonym of exports; created if missing, then without a key."""
+    """The visitor of another database by the pseudonym of exports; created if missing."""
     visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
     if visitor is None:
-        visitor = VisitorSession(key_hash=f"imported:{pseudonym}"[:64], pseudonym=pseudonym)
+        visitor = VisitorSession(key_hash=imported_hash(pseudonym), pseudonym=pseudonym)
         session.add(visitor)
         session.flush()
     return visitor
@@ -157,21 +161,25 @@ def _destroy_name_keys(session: Session, of: ColumnElement[bool]) -> None:
     destroy_keys(session, select(Conversation.key_id).where(of, Conversation.key_id.is_not(None)))
 
 
-def delete_run(session: Session, visitor_key: str, run_id: str) -> None:
+def delete_run(session: Session, visitor_key: str, run_id: str) -> Gone:
     run = get_owned(session, visitor_key, run_id)
+    gone = Gone((run.id,), tuple(session.scalars(select(Battle.id).where(Battle.run_id == run.id))))
     destroy_keys(session, select(Run.key_id).where(Run.id == run.id))
     session.execute(delete(Run).where(Run.id == run.id))
     others = select(Run.id).where(Run.conversation_id == run.conversation_id)
     if session.scalar(others.limit(1)) is None:
         _destroy_name_keys(session, Conversation.id == run.conversation_id)
         session.execute(delete(Conversation).where(Conversation.id == run.conversation_id))
+    return gone
 
 
-def delete_visitor(session: Session, visitor_key: str) -> None:
+def delete_visitor(session: Session, visitor_key: str) -> Gone:
     destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
-    is_visitor = VisitorSession.key_hash == hash_key(visitor_key)
-    visitor_id = select(VisitorSession.id).where(is_visitor).scalar_subquery()
+    visitor_id = select(VisitorSession.id).where(is_visitor(visitor_key)).scalar_subquery()
+    run_ids = session.scalars(owned(visitor_key).with_only_columns(Run.id))
+    gone = Gone(tuple(run_ids), tuple(session.scalars(select(Battle.id).where(Battle.visitor_id == visitor_id))))
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
     for table in (Study, Battle):
         destroy_keys(session, select(table.key_id).where(table.visitor_id == visitor_id))
-    session.execute(delete(VisitorSession).where(is_visitor))
+    session.execute(delete(VisitorSession).where(is_visitor(visitor_key)))
+    return gone

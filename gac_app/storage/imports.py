@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import token_from_json
@@ -35,13 +36,18 @@ def _add(session: Session, line: Mapping[str, Any]) -> bool:
         session.add(conversation)
     key = new_key(session)
     same = ("prompt", "settings", "versions", "turn_ids", "seeds")
-    content = {"member_names": line["members"], "swap": line.get("swap"), **{name: line[name] for name in same}}
+    content = {
+        "member_names": line["members"],
+        "swap": line.get("swap"),
+        "consent": line.get("consent", False),
+        **{name: line[name] for name in same},
+    }
     parent = line["parent_run_id"]
     session.add(
         Run(
             id=line["run_id"],
             conversation=conversation,
-            position=line["position"],
+            position=_free_position(session, conversation.id, line["position"]),
             parent_run_id=parent if parent and session.get(Run, parent) else None,
             branch_position=line["branch_position"],
             repeats_run_id=line["repeats_run_id"],
@@ -60,6 +66,12 @@ def _add(session: Session, line: Mapping[str, Any]) -> bool:
         body = seal(key.key, vote["outcome"].encode())
         session.add(Vote(run_id=line["run_id"], body=body, created_at=datetime.fromisoformat(vote["created_at"])))
     return True
+
+
+def _free_position(session: Session, conversation_id: str, position: int) -> int:
+    """Its place in the conversation; the next one at the end where another run has it by now."""
+    taken = set(session.scalars(select(Run.position).where(Run.conversation_id == conversation_id)))
+    return max(taken) + 1 if position in taken else position
 
 
 def _answer(run_id: str, key: bytes, line: Mapping[str, Any]) -> Answer:

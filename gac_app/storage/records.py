@@ -45,6 +45,7 @@ class NewRun:
         repeats_run_id: the run that it repeats, if any; that one may be deleted.
         turn_ids: the earlier runs of the conversation that it continues, in order.
         seeds: by stream, for those sampled with another seed than the settings'.
+        has_consent: the visitor agrees that it is published.
     """
 
     run_id: str
@@ -61,6 +62,15 @@ class NewRun:
     seeds: dict[str, int] = field(default_factory=dict)
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    has_consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What a deletion took: ids."""
+
+    run_ids: tuple[str, ...] = ()
+    battle_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

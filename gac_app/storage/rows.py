@@ -87,6 +87,7 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "repeats_run_id": run.repeats_run_id,
             "turn_ids": content["turn_ids"],
             "seeds": content.get("seeds", {}),
+            "consent": content.get("consent", False),
             "prompt": content["prompt"],
             "settings": content["settings"],
             "members": content["member_names"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,7 @@ from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,
+    Gone,
     HistoryFilter,
     NewRun,
     RunStatus,
@@ -27,6 +28,18 @@ from gac_app.storage.tables import utc_now
 from gac_app.storage.writer import Writer
 
 T = TypeVar("T")
+
+
+class Witness(Protocol):
+    """Who is told of what was written, in the writing thread: it must not wait for anything."""
+
+    def changed_run(self, run_id: str) -> None:
+        """A run has ended, or its vote has come, changed or gone."""
+
+    def changed_battle(self, battle_id: str) -> None:
+        """A battle has ended, or was judged."""
+
+    def deleted(self, gone: Gone) -> None: ...
 
 
 class Store:
@@ -42,9 +55,14 @@ class Store:
         is_owner: whether this process runs models. Then its runs are marked as its own as long as it lives, and runs of
             processes that died are marked as interrupted. False for a command that runs beside a server.
 
+    Attributes:
+        witness: who is told of what was written.
+
     Raises:
         StorageError: newer schema, damaged file, no permission, no server. Nothing is overwritten.
     """
+
+    witness: Witness | None = None
 
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
         self._engine = open_engine(url, busy_timeout_s=min(5.0, retry_s))
@@ -73,7 +91,7 @@ class Store:
         return self._write(lambda session: changes.save_answer(session, run_id, answer))
 
     def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
-        return self._write(lambda session: changes.finish_run(session, run_id, RunStatus(status)))
+        return self._write(lambda session: changes.finish_run(session, run_id, RunStatus(status)), run=run_id)
 
     def vote(self, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> Future[None]:
         """Vote on one's own run; a second vote replaces the first.
@@ -87,7 +105,7 @@ class Store:
             changes.vote(session, visitor_key, run_id, outcome)
             battles.imply(session, visitor_key, run_id, implied)
 
-        return self._write(vote)
+        return self._write(vote, run=run_id)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
         """Take the vote on one's own run back, if there is one, and what it implied."""
@@ -96,7 +114,7 @@ class Store:
             changes.undo_vote(session, visitor_key, run_id)
             battles.imply(session, visitor_key, run_id, ())
 
-        return self._write(undo)
+        return self._write(undo, run=run_id)
 
     def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
         """Allow or no longer allow anybody who knows its id to read a run."""
@@ -197,7 +215,7 @@ class Store:
 
     def update_battle(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
         """Write a battle's state so far."""
-        return self._write(lambda session: battles.update(session, battle_id, status, body))
+        return self._write(lambda session: battles.update(session, battle_id, status, body), battle=battle_id)
 
     def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
         """Write a finished battle with its vote. Gives whether it was new."""
@@ -205,7 +223,7 @@ class Store:
 
     def judge_battle(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
         """Append a vote, an undo or a remark to one's own battle. RequestError where it does not fit the last one."""
-        return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new))
+        return self._write(lambda session: battles.judge(session, visitor_key, battle_id, new), battle=battle_id)
 
     def delete_battle(self, visitor_key: str, battle_id: str) -> Future[None]:
         """Delete a battle as `delete_run` does a run."""
@@ -237,6 +255,16 @@ class Store:
         """All battles of one visitor or of everybody, oldest first."""
         return battle_queries.export(self._engine, visitor_key)
 
+    def battle(self, battle_id: str) -> StoredBattle | None:
+        """Whosever it is, as exports tell it; None where there is none. Raises DamagedError."""
+        with reading(self._engine) as session:
+            return battle_queries.of_id(session, battle_id)
+
+    def battles_of_run(self, run_id: str) -> list[StoredBattle]:
+        """What the vote on a run has implied, as exports tell it. Raises DamagedError."""
+        with reading(self._engine) as session:
+            return battle_queries.of_run(session, run_id)
+
     def import_battle(self, battle: StoredBattle) -> Future[bool]:
         """Add a battle of another database with its judgements. Gives whether anything was new."""
         return self._writer.submit(lambda: self._transact(lambda session: battles.import_battle(session, battle)))
@@ -250,6 +278,11 @@ class Store:
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a random word."""
         return queries.export(self._engine)
+
+    def exported_run(self, run_id: str) -> dict[str, Any] | None:
+        """One run as `export` tells it; None where there is none."""
+        with reading(self._engine) as session:
+            return queries.export_run(session, run_id)
 
     def check(self) -> None:
         """Check that the database can be written; StorageError where it cannot."""
@@ -267,11 +300,25 @@ class Store:
         self._writer.close(timeout_s)
         self._engine.dispose()
 
-    def _write(self, work: Callable[[Session], None]) -> Future[None]:
-        return self._writer.submit(lambda: self._transact(work))
+    def _write(self, work: Callable[[Session], None], *, run: str = "", battle: str = "") -> Future[None]:
+        """`run`, `battle`: ids of what the witness is told of."""
 
-    def _delete(self, work: Callable[[Session], None]) -> Future[None]:
-        return self._writer.submit(lambda: self._transact(work), lambda: scrub(self._engine))
+        def tell() -> None:
+            if self.witness and run:
+                self.witness.changed_run(run)
+            if self.witness and battle:
+                self.witness.changed_battle(battle)
+
+        return self._writer.submit(lambda: self._transact(work), tell)
+
+    def _delete(self, work: Callable[[Session], Gone | None]) -> Future[None]:
+        gone: list[Gone | None] = []
+
+        def tell() -> None:
+            if self.witness and gone[-1]:
+                self.witness.deleted(gone[-1])
+
+        return self._writer.submit(lambda: gone.append(self._transact(work)), tell, lambda: scrub(self._engine))
 
     def _transact(self, work: Callable[[Session], T]) -> T:
         with writing(self._engine) as session:

@@ -16,7 +16,7 @@ import gradio as gr
 
 from gac_app.arena.formats import Format
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
-from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.trace import TokenEvent
 from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
@@ -48,17 +48,13 @@ _STREAMED: dict[str, Any] = {
 }
 
 
-def build_arena(arena: ArenaService, member_names: tuple[str, ...], *, is_public: bool) -> gr.HTML:
-    """The tab's one component.
-
-    Args:
-        is_public: consent is asked for, before anything is kept.
-    """
+def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
+    """The tab's one component. A public host asks for consent before anything is kept, a mirror before it is copied."""
     page = gr.HTML(
         value="",
-        html_template=markup_of("arena").replace('data-public="off"', f'data-public="{"on" if is_public else "off"}"'),
+        html_template=_markup(config),
         js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it",)),
-        server_functions=arena_functions(arena, member_names),
+        server_functions=arena_functions(arena, config.member_names),
         apply_default_css=False,
         elem_id="gac-arena",
     )
@@ -67,6 +63,14 @@ def build_arena(arena: ArenaService, member_names: tuple[str, ...], *, is_public
     page.next(handlers.next, outputs=page, **_STREAMED)
     page.follow(handlers.follow, outputs=page, **_STREAMED)
     return page
+
+
+def _markup(config: Config) -> str:
+    markup = markup_of("arena")
+    if config.mirror.is_on:
+        markup = markup.replace('data-t="arena.consent"', 'data-t="arena.consent.published"')
+    asked = "published" if config.mirror.is_on else "kept" if config.is_public else "off"
+    return markup.replace('data-consent="off"', f'data-consent="{asked}"')
 
 
 class ArenaHandlers:

@@ -11,6 +11,7 @@ import gradio as gr
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.ui.assets import script_of
 from gac_app.ui.board import build_board
+from gac_app.ui.consent import build_consent
 from gac_app.ui.run_handlers import RunHandlers
 from gac_app.ui.words import word
 
@@ -38,7 +39,6 @@ class CompareTab:
     """Builds the tab inside the current Blocks; other components reach the board through `connect`."""
 
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
-        config = service.config
         self._handlers = RunHandlers(service, lab)
         # The service has a queue of its own, where visitors take turns: in Gradio's none waits.
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
@@ -47,13 +47,13 @@ class CompareTab:
             self._turns = _drawn_by("turns", '<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
             self._board = build_board(service)
             with gr.Column(elem_id="gac-dock"):
-                new_conversation = self._build_dock(config)
+                new_conversation = self._build_dock(service)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
         self._connect_prompt(new_conversation)
         self.connect(self._board, "open", "rerun", "branch", "revise", "regenerate", "extend")
         self.connect(self._turns, "open")
 
-    def _build_dock(self, config: Config) -> gr.Button:
+    def _build_dock(self, service: RunService) -> gr.Button:
         """The prompt and what belongs to it; returns the button for a new conversation."""
         self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
         self._prompt = _prompt_box()
@@ -62,7 +62,9 @@ class CompareTab:
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
             new_conversation = gr.Button(word("prompt.new"), size="sm", elem_id="gac-new")
         gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
-        _example_chips(config, self._prompt)
+        if service.config.mirror.is_on:
+            build_consent(service)
+        _example_chips(service.config, self._prompt)
         return new_conversation
 
     def connect(self, source: gr.HTML, *events: str) -> None:

@@ -47,7 +47,7 @@ def build_page(service: RunService, lab: Lab | None = None, arena: ArenaService 
             compare_tab.select(None, js="() => window.gac.showCompare?.()", api_visibility="private")
             if arena:
                 with gr.Tab(word("tab.arena"), id="arena") as arena_tab:
-                    build_arena(arena, service.config.member_names, is_public=service.config.is_public)
+                    build_arena(arena, service.config)
                 with gr.Tab(word("tab.leaderboard"), id="leaderboard") as leaderboard_tab:
                     LeaderboardTab(arena, service.config.arena.min_votes)
                 arena_tab.select(None, js="() => window.gac.showArena?.()", api_visibility="private")

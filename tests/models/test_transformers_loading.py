@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from gac_app.errors import ModelLoadError
+from gac_app.member_config import MemberConfig
 from gac_app.models.hf import loading as transformers_loading
 from gac_app.models.hf.loading import _accelerate_memory
 from gac_app.models.hf.model import TransformersModel
+from gac_app.models.sources import ModelFiles
 from tests.models.conftest import load_directory
 
 EVIL = """
@@ -120,3 +123,13 @@ def test_two_loads_never_overlap(directory: Path, monkeypatch: pytest.MonkeyPatc
         models = list(pool.map(load_directory, [directory] * 4))
     heads = [model._model.get_output_embeddings().weight for model in models]
     assert all(torch.equal(head, heads[0]) for head in heads)
+
+
+def test_a_model_for_a_lent_gpu_is_moved_to_it_whole(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[object] = []
+    monkeypatch.setattr(PreTrainedModel, "to", lambda model, device: moved.append(device) or model)
+    model = transformers_loading.load(
+        MemberConfig(name="a", source=str(directory)), ModelFiles(directory, "directory"), directory, "cuda", 1
+    )
+    assert moved == ["cuda"]
+    assert model.device.type == "cpu", "it was loaded there first"

@@ -26,6 +26,7 @@ class FakeService:
     is_ready: bool = True
     storage_error: str = ""
     is_closed: bool = False
+    mirror: None = None
 
     def member_states(self) -> list[FakeState]:
         return self.states

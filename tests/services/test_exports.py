@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
 from gac_app.arena.formats import Format
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.exports import Exports, Imported, content_of
+from gac_app.services.exports import Exports, content_of
+from gac_app.services.mirror_files import Brought, bring_files
 from gac_app.storage import Store
 from tests.services.house import ALICE, BOB, House, answer
 from tests.services.test_arena import Arena
@@ -42,6 +44,13 @@ def judged_arena(house: House) -> Arena:
     return arena
 
 
+def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
+    with NamedTemporaryFile() as file:
+        file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
+        file.flush()
+        return bring_files(Exports(store), [Path(file.name)], is_strict=True)
+
+
 def reveal_all(arena: Arena) -> None:
     for battle in arena.store.export_battles():
         for key in (ALICE, BOB):
@@ -53,22 +62,23 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_
     exported = list(Exports(judged_arena(house).store).lines())
     assert len(exported) == 2 + 3 + 2
     other = Store(f"sqlite:///{tmp_path / 'other.db'}")
-    assert Exports(other).bring(exported) == Imported(7, 0)
+    assert brought(other, exported) == Brought(7, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
-    assert Exports(other).bring(exported) == Imported(0, 7)
+    assert brought(other, exported) == Brought(0, 7, 0, 0)
     assert list(Exports(other).lines()) == exported
     other.close()
 
 
 def test_a_visitor_has_one_name_in_runs_and_battles_alike(house: House, tmp_path: Path) -> None:
-    """Databases whose exports are brought together must not take one's visitor for another's."""
+    """Databases whose exports are brought together know a visitor by the key, and take none for another."""
     other_house = House(tmp_path / "other.db")
     arenas = [judged_arena(house), judged_arena(other_house)]
-    lines = [json.loads(line) for arena in arenas for line in Exports(arena.store).lines()]
-    assert len({line["visitor"] for line in lines}) == 4
+    answer(arenas[1].runs, key="c" * 64)
+    lines = [line for arena in arenas for line in Exports(arena.store).lines()]
+    assert len({json.loads(line)["visitor"] for line in lines}) == 3
     together = Store(f"sqlite:///{tmp_path / 'together.db'}")
-    Exports(together).bring([json.dumps(line) for line in lines])
-    assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
+    brought(together, lines)
+    assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 3
     together.close()
     other_house.close()
 
@@ -122,7 +132,7 @@ def test_everything_is_the_operator_s_alone(house: House) -> None:
 def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
     store = house.store()
     with pytest.raises(RequestError, match="line 2"):
-        Exports(store).bring(["", line])
+        brought(store, ["\n", line])
     store.close()
 
 
@@ -135,5 +145,5 @@ def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, facts: 
     line["battle_id"] = "another"
     line["judgements"][0].update(id="another", facts=facts)
     with pytest.raises(RequestError, match="line 1"):
-        Exports(arena.store).bring([json.dumps(line)])
+        brought(arena.store, [json.dumps(line)])
     assert arena.service.standings.rated("people", has_flagged=True).num_votes

@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from gac_app.services.exports import Exports, Imported
+from gac_app.services.exports import Exports
+from gac_app.services.mirror_files import Brought
 from gac_app.storage import Store
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena
-from tests.services.test_exports import HARD
+from tests.services.test_exports import HARD, brought
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -119,8 +120,8 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
     assert len(exported) == 1 + 2 + 2
     for number, other_url in enumerate((postgres.new_database(), f"sqlite:///{tmp_path / 'other.db'}")):
         other = Store(other_url)
-        assert Exports(other).bring(exported) == Imported(5, 0), number
-        assert Exports(other).bring(exported) == Imported(0, 5)
+        assert brought(other, exported) == Brought(5, 0, 0, 0), number
+        assert brought(other, exported) == Brought(0, 5, 0, 0)
         assert list(Exports(other).lines()) == exported
         other.close()
 

@@ -62,15 +62,25 @@ class Planted(NamedTuple):
     arena: ArenaService
 
 
-def planted_arena(folder: Path, ensemble: PlantedEnsemble | None = None, *, public: bool = False) -> Planted:
-    """Four contestants with names that nothing else says, over a real service with its own database."""
+def planted_arena(
+    folder: Path, ensemble: PlantedEnsemble | None = None, *, public: bool = False, is_mirrored: bool = False
+) -> Planted:
+    """Four contestants with names that nothing else says, over a real service with its own database.
+
+    With `is_mirrored` the page asks for consent; nothing is copied.
+    """
     contestants = [
         {"name": "zyxone", "member": "Small"},
         {"name": "zyxtwo", "member": "Large"},
         {"name": "zyxthree", "settings": {"mode": "every-step"}},
         {"name": "zyxfour", "settings": {"mode": "gate"}},
     ]
-    fields = {"arena": {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0}, "public": public}
+    fields: dict[str, Any] = {
+        "arena": {"contestants": contestants, "min_votes": 2, "min_seconds": 0.0},
+        "public": public,
+    }
+    if is_mirrored:
+        fields["mirror"] = {"folder": folder / "mirror"}
     config = planted_config()
     store = Store(f"sqlite:///{folder / 'runs.sqlite3'}")
     service = _ready(RunService(config.model_validate({**config.model_dump(), **fields}), store), ensemble)
@@ -196,7 +206,7 @@ def hash_id(piece: str) -> int:
     return 100 + sum(piece.encode()) % 10_000
 
 
-def wait_until_over(service: RunService, run: Any, timeout_s: float = 5.0) -> None:
+def wait_until_over(service: RunService, run: Any, timeout_s: float = 60.0) -> None:
     """Until a run is over and known to be stored or not."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until and not (run.wait(0.05) and run.is_saved is not None):

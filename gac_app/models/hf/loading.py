@@ -23,6 +23,9 @@ from gac_app.models.sources import ModelFiles
 # transformers patches classes of its own while it loads (which weights are tied, what is initialised): two loads
 # at once leave one model with a head of random numbers.
 _LOADING = threading.Lock()
+# A GPU that this process does not have yet (ZeroGPU). A model is moved to it whole, in this thread: transformers loads
+# straight to a device in threads of its own, where the `spaces` package does not stand in for the GPU.
+LENT = "cuda"
 
 
 def load(
@@ -67,7 +70,7 @@ def _load(
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
     return TransformersModel(
         member.name,
-        model.eval(),
+        (model.to(LENT) if device == LENT else model).eval(),
         tokenizer,
         num_threads=num_threads,
         context_length=member.context_length,
@@ -119,6 +122,8 @@ def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
 
 def _placed(member: MemberConfig, device: str | tuple[str, ...]) -> dict[str, Any]:
     """from_pretrained's arguments for one device, or for accelerate to spread the layers over several."""
+    if device == LENT:
+        return {}
     if isinstance(device, str) and not member.max_memory:
         return {"device_map": {"": device}}
     devices = (device,) if isinstance(device, str) else device

@@ -1,0 +1,61 @@
+"""Several answers decoded by one thread, a step of each in turn: for where threads are not to be had."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from gac_app.config import Settings
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.loop import Branch
+from gac_app.decoding.trace import Event
+from gac_app.errors import GacError, without_folders
+from gac_app.models.message import Message
+
+logger = logging.getLogger(__name__)
+
+UNEXPECTED = "something unexpected happened; the log of the server says what"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the answers; plain values, so that it can be sent to another process. For its fields see
+    `Ensemble.session`; `key` tells it from the others.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    settings: Settings
+    alone: str | None = None
+    branch: Branch | None = None
+
+
+# What comes of which part: its events, or instead of the last one why it broke.
+Together = Generator[tuple[str, Event | str], None, None]
+DecodesTogether = Callable[[tuple[Part, ...]], Together]
+
+
+def decode_in_turn(ensemble: Ensemble, parts: tuple[Part, ...]) -> Together:
+    """Decode all parts. Closing the generator frees the members' sequences."""
+    streams = {part.key: _events(ensemble, part) for part in parts}
+    try:
+        while streams:
+            for key, events in list(streams.items()):
+                try:
+                    yield key, next(events)
+                except StopIteration:
+                    del streams[key]
+                except Exception as error:  # the others go on
+                    del streams[key]
+                    if not isinstance(error, GacError):
+                        logger.exception("the stream %s broke", key)
+                    yield key, without_folders(str(error)) if isinstance(error, GacError) else UNEXPECTED
+    finally:
+        for events in streams.values():
+            events.close()
+
+
+def _events(ensemble: Ensemble, part: Part) -> Generator[Event, None, None]:
+    session = ensemble.session(list(part.messages), part.settings, alone=part.alone, branch=part.branch)
+    yield from session.events()

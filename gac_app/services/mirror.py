@@ -1,0 +1,192 @@
+"""The mirror: what visitors agree to hand on, appended as JSON Lines to a file outside of the database.
+
+A database on a disk that does not last is filled from it at the start. Lines are those of `export`. Files are only
+appended to, each by one process. What is deleted stays in them, until the operator takes it out; a line says that it is
+deleted, and nothing tells of it from then on.
+
+It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
+its id, and is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+from gac_app.errors import DamagedError, StorageError
+from gac_app.services.exports import Exports
+from gac_app.services.mirror_files import bring_files, deletion_line
+from gac_app.services.mirror_places import Place, Trouble
+from gac_app.storage import Gone, Store
+
+logger = logging.getLogger(__name__)
+
+LinesOf = Callable[[str], list[tuple[str, str]]]  # the id of what has changed -> ids and lines
+
+MAX_WAITING = 100_000  # ids
+FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
+CLOSE_S = 2.0
+
+
+class Mirror:
+    """Copies what is finished and judged, and marks what is deleted; see `Witness` for how it learns of that.
+
+    Args:
+        place: where the files are.
+        first_delay_s: until what failed is tried again; doubled each time, up to `MAX_DELAY_S`.
+
+    Attributes:
+        is_restored: whether all that the files tell is in the database.
+    """
+
+    def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
+        self.is_restored = False
+        self._place = place
+        self._trouble = Trouble("the mirror cannot be written or read")
+        self._exports = Exports(store)
+        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
+        self._first_delay_s = first_delay_s
+        self._waiting: dict[str, LinesOf] = {}
+        self._is_copying = False
+        self._gone: list[Gone] = []  # to be marked
+        self._withheld: set[str] = set()
+        self._written: dict[str, bytes] = {}  # id -> digest of its last line
+        self._changed = threading.Condition()
+        self._file = threading.Lock()
+        self._is_torn = False  # the last line may lack its end
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="gac-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Fill the database from the files, then copy what comes, in the background."""
+        self._thread.start()
+
+    # --- what the store tells; nothing here waits
+
+    def changed_run(self, run_id: str) -> None:
+        self._put(run_id, self._exports.run_lines)
+
+    def changed_battle(self, battle_id: str) -> None:
+        self._put(battle_id, self._exports.battle_lines)
+
+    def deleted(self, gone: Gone) -> None:
+        with self._changed:
+            self._gone.append(gone)
+            self._withheld.update(gone.run_ids, gone.battle_ids)
+            self._changed.notify()
+
+    def _put(self, key: str, lines_of: LinesOf) -> None:
+        with self._changed:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[key] = lines_of
+            self._changed.notify()
+
+    # --- what others ask
+
+    @property
+    def num_waiting(self) -> int:
+        """Runs, battles and deletions that are not in the file yet."""
+        return len(self._waiting) + len(self._gone) + self._is_copying
+
+    @property
+    def num_errors(self) -> int:
+        """How often something of it failed."""
+        return self._trouble.num_errors + self._place.trouble.num_errors
+
+    def settle_deletions(self) -> None:
+        """Return when all that was deleted is marked. Raises StorageError where that failed; it is tried again."""
+        try:
+            self._mark_gone()
+        except OSError as error:
+            self._trouble.note(error)
+            raise StorageError(
+                "deleted here; the copy that is handed on cannot be marked at the moment, which is tried again"
+            ) from None
+        self._place.push()
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Write what waits, for at most `timeout_s`."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread.ident:
+            self._thread.join(timeout_s)
+        self._place.close()
+
+    # --- in the thread
+
+    def _run(self) -> None:
+        delay_s = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, delay_s)
+                self._changed.wait_for(lambda: self._is_closed or self.num_waiting or not self.is_restored)
+                is_last = self._is_closed
+            try:
+                self._catch_up()
+                delay_s = 0.0
+                self._trouble.over()
+            except Exception as error:  # of whatever kind: nobody would notice that this thread is gone
+                is_known = isinstance(error, OSError | StorageError)
+                self._trouble.note(error if is_known else RuntimeError(type(error).__name__))
+                delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
+            if is_last:
+                return
+
+    def _catch_up(self) -> None:
+        """Raises OSError, StorageError; what is not done yet waits."""
+        self._mark_gone()
+        while found := self._next():
+            key, lines_of = found
+            try:
+                self._copy(lines_of(key))
+            except DamagedError:
+                continue  # whoever owns it is told when they look at it
+            except (OSError, StorageError):
+                with self._changed:
+                    self._waiting.setdefault(key, lines_of)
+                raise
+        if not self.is_restored and not self._is_closed:
+            self._restore()
+
+    def _next(self) -> tuple[str, LinesOf] | None:
+        with self._changed:
+            key = next(iter(self._waiting), None)
+            self._is_copying = key is not None
+            return None if key is None else (key, self._waiting.pop(key))
+
+    def _restore(self) -> None:
+        brought = bring_files(self._exports, self._place.fetch(), is_strict=False)
+        self.is_restored = True
+        logger.info("read from the mirror: %s", brought)
+
+    def _copy(self, lines: list[tuple[str, str]]) -> None:
+        for key, line in lines:
+            digest = blake2b(line.encode(), digest_size=8).digest()
+            with self._file:
+                if key not in self._withheld and self._written.get(key) != digest:
+                    self._append(line)
+                    self._written[key] = digest
+
+    def _mark_gone(self) -> None:
+        with self._file:
+            while self._gone:
+                self._append(deletion_line(self._gone[0]))
+                del self._gone[0]
+
+    def _append(self, line: str) -> None:
+        """Append to the file and see to it that it is on the disk. Raises OSError."""
+        content = ("\n" if self._is_torn else "") + line
+        self._place.prepare()
+        self._is_torn = True
+        with self._path.open("ab") as file:
+            file.write(content.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._is_torn = False

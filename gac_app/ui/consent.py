@@ -1,0 +1,31 @@
+"""Under the prompt, where there is a mirror: whether what the visitor does from now on is published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.requests import Fields, Reply, replying
+
+if TYPE_CHECKING:
+    from gac_app.services.runs import RunService
+
+
+def build_consent(service: RunService) -> gr.HTML:
+    """A box to tick; nothing is published of whoever leaves it."""
+
+    @replying
+    def set_consent(fields: Fields) -> Reply:
+        service.consents.set(fields.visitor_key, fields.flag("consents"))
+        return {}
+
+    return gr.HTML(
+        value="",
+        html_template=markup_of("consent"),
+        js_on_load=script_of("consent"),
+        server_functions=[set_consent],
+        apply_default_css=False,
+        elem_id="gac-consent",
+    )

@@ -1,0 +1,63 @@
+"""Consent to being published, where there is a mirror: asked under the prompt and in the Arena, and one for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gac_app.services.live_runs import owner_of
+from tests.browser.conftest import Opener, Site, served
+from tests.browser.test_arena import BOX, to_arena
+from tests.browser.test_axe import findings, with_axe
+from tests.services.house import until
+from tests.ui.planted import Planted, planted_arena
+
+pytestmark = pytest.mark.browser
+
+UNDER_PROMPT, IN_ARENA = "#gac-consent input", ".gac-arena-consent input"
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Iterator[tuple[Planted, Site]]:
+    planted = planted_arena(tmp_path, is_mirrored=True)
+    with served(planted.runs, None, planted.arena) as site:
+        yield planted, site
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], open_page: Opener, width: int) -> None:
+    planted, site = mirrored
+    watched = open_page(site, viewport={"width": width, "height": 800})
+    page = watched.page
+    owner = owner_of(page.evaluate("window.gac.visitorKey()"))
+    page.wait_for_selector("p.loading", state="detached")
+    with_axe(watched)
+    assert findings(watched) == []
+    assert not page.is_checked(UNDER_PROMPT)
+    assert "without my name" in page.inner_text("#gac-consent")
+    page.check(UNDER_PROMPT)
+    until(lambda: planted.runs.consents.has(owner), "for consent")
+    to_arena(page)
+    assert page.is_checked(IN_ARENA)
+    assert "publishes them without my name" in page.inner_text(".gac-arena-consent")
+    page.reload()
+    page.wait_for_selector(UNDER_PROMPT)
+    until(lambda: page.is_checked(UNDER_PROMPT), "for what the browser keeps")
+    to_arena(page)
+    page.uncheck(IN_ARENA)
+    until(lambda: not planted.runs.consents.has(owner), "for consent to be taken back")
+    page.fill(BOX, "Where is Paris?")
+    page.press(BOX, "Enter")
+    page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
+    until(lambda: list(planted.store.export_battles()), "for the battle")
+    assert [battle.body["consent"] for battle in planted.store.export_battles()] == [False]
+
+
+def test_without_a_mirror_nothing_is_asked(tmp_path: Path, open_page: Opener) -> None:
+    planted = planted_arena(tmp_path)
+    with served(planted.runs, None, planted.arena) as site:
+        page = open_page(site).page
+        page.wait_for_selector("#gac-prompt textarea")
+        assert page.locator("#gac-consent").count() == 0

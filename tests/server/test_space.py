@@ -1,0 +1,244 @@
+"""`app.py` with the variables of a Hugging Face Space, under its name, with a GPU that is lent and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server.site import API, ROOT, free_port
+from tests.services import test_postgres
+
+postgres = test_postgres.postgres  # the fixture
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+WAIT_S = 180.0
+HOST, KEY = "me-gac.hf.space", "c" * 64
+CONFIG = """
+members: [{name: a, source: "random:1"}, {name: b, source: "random:2"}]
+settings: {mode: every-step, max_new_tokens: 12}
+"""
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Wait for what a server does; a start takes long on a busy machine."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain {what}"
+        time.sleep(0.05)
+
+
+class Browser:
+    """What the page's scripts send, through the proxy of a Space."""
+
+    def __init__(self, port: int) -> None:
+        forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST, **forwarded}, timeout=WAIT_S
+        )
+
+    def open(self) -> httpx.Response:
+        page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
+        self.config = self.http.get("/config").json()
+        self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
+        return page
+
+    def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
+        """Ask a function that a part of the page offers its script."""
+        body = {"component_id": self.parts[part], "fn_name": function, "session_hash": "one"}
+        answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": KEY, **fields}})
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        assert "error" not in found, found
+        return found
+
+    def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
+        """What the page is sent of a run; `on_text` is called with the first that comes."""
+        (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
+        body = {"fn_index": event["id"], "session_hash": "one", "data": [KEY, None, prompt, changes]}
+        self.http.post(f"{API}/queue/join", json=body).raise_for_status()
+        said = ""
+        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": "one"}) as stream:
+            for line in stream.iter_lines():
+                said += line
+                if "process_generating" in line:
+                    on_text()
+                if "process_completed" in line:
+                    break
+        return said
+
+    def history(self) -> list[dict[str, Any]]:
+        """The visitor's runs, the newest first."""
+        fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
+        found = self.call("gac-history", "list_conversations", offset=0, sort="newest", is_starred=False, **fields)
+        runs = [run for conversation in found["conversations"] for run in conversation["runs"]]
+        return sorted(runs, key=lambda run: run["created_at"], reverse=True)
+
+
+class Space:
+    """Starts servers that share a mirror, each with a database of its own.
+
+    Args:
+        database_url: of a server's database by its name; SQLite where it is not given.
+    """
+
+    def __init__(self, folder: Path, is_zero: bool, database_url: Callable[[str], str] | None = None) -> None:
+        self.folder, self.is_zero = folder, is_zero
+        self.database_url = database_url or (lambda name: f"sqlite:///{folder / name}.db")
+        (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        packages = folder / "packages"
+        (packages / "spaces").mkdir(parents=True)
+        shutil.copy(ROOT / "tests" / "server" / "stub_spaces.py", packages / "spaces" / "__init__.py")
+        # Gradio's launch looks for these on a Space.
+        (packages / "spaces" / "reloading.py").write_text("def start_reload_server(**_): ...\n")
+        (packages / "spaces-0.51.3.dist-info").mkdir()
+        (packages / "spaces-0.51.3.dist-info" / "METADATA").write_text("Name: spaces\nVersion: 0.51.3\n")
+
+    def environ(self, name: str, port: int) -> dict[str, str]:
+        zero = {
+            "SPACES_ZERO_GPU": "true",
+            "STUB_SPACES_LOG": str(self.folder / "gpu.jsonl"),
+            "PYTHONPATH": str(self.folder / "packages"),
+            "GAC_TRUSTED_HOSTS": HOST,
+        }
+        return {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("GAC_", "GRADIO_"))},
+            "SPACE_ID": "me/gac",
+            "SPACE_HOST": HOST,
+            "SYSTEM": "spaces",
+            "GAC_CONFIG": str(self.folder / "config.yaml"),
+            "GAC_CACHE": str(self.folder / "cache"),
+            "GAC_DATABASE_URL": self.database_url(name),
+            "GAC_MIRROR": str(self.folder / "mirror"),
+            "GAC_PORT": str(port),
+            "GAC_TRUSTED_PROXIES": "127.0.0.1",
+            **(zero if self.is_zero else {}),
+        }
+
+    @contextmanager
+    def serving(self, name: str) -> Iterator[Browser]:
+        """A server that is ready, with the database of that name; ended as a Space ends it."""
+        port = free_port()
+        log = self.folder / f"{name}.log"
+        with (
+            log.open("w", encoding="utf-8") as out,
+            subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=self.environ(name, port), stdout=out, stderr=out
+            ) as process,
+        ):
+            try:
+                browser = Browser(port)
+
+                def is_ready() -> bool:
+                    assert process.poll() is None, log.read_text("utf-8")
+                    try:
+                        answer = browser.http.get("/readyz")
+                    except httpx.TransportError:
+                        return False
+                    return answer.status_code == 200 and answer.json()["mirror"]["is_restored"]
+
+                until(is_ready, f"for the server: {log}")
+                browser.first_page = browser.open()  # type: ignore[attr-defined]
+                yield browser
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(WAIT_S) is not None
+            finally:
+                process.kill()
+        said = log.read_text("utf-8")
+        assert "a-secret-signature" not in said
+        assert "Traceback" not in said, said
+
+    def mirrored(self) -> list[dict[str, Any]]:
+        files = sorted((self.folder / "mirror").glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line]
+
+
+def digests(line: dict[str, Any]) -> dict[str, str]:
+    return {answer["system"]: answer["digest"] for answer in line["answers"]}
+
+
+@pytest.mark.parametrize("is_zero", [False, pytest.param(True, marks=pytest.mark.long)], ids=["cpu", "zero-gpu"])
+def test_a_space_answers_keeps_and_comes_back(tmp_path: Path, is_zero: bool) -> None:
+    answers_keeps_and_comes_back(Space(tmp_path, is_zero))
+
+
+@pytest.mark.long
+def test_a_space_keeps_its_data_on_postgres(tmp_path: Path, postgres: test_postgres.Postgres) -> None:
+    urls = {name: postgres.new_database() for name in ("first", "second", "third")}
+    answers_keeps_and_comes_back(Space(tmp_path, False, urls.__getitem__))
+
+
+def check_doors(browser: Browser) -> None:
+    """A Space's own name and frame are let in, others are not."""
+    page = browser.first_page  # type: ignore[attr-defined]
+    assert page.status_code == 200
+    frames = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+    assert frames in page.headers["content-security-policy"]
+    assert "SameSite=None; Secure; Partitioned" in page.headers["set-cookie"]
+    assert browser.http.get("/", headers={"Host": "elsewhere.example"}).status_code == 400
+    assert browser.http.get("/", headers={"Origin": "https://elsewhere.example"}).status_code == 403
+    assert browser.http.get("/", headers={"Origin": f"https://{HOST}"}).status_code == 200
+    assert browser.http.get("/healthz").json() == {"status": "ok"}
+
+
+def answers_keeps_and_comes_back(space: Space) -> None:
+    with space.serving("first") as browser:
+        check_doors(browser)
+
+        browser.run("Not to be published")
+        assert [one["status"] for one in browser.history()] == ["finished"]
+        assert space.mirrored() == []
+        browser.call("gac-consent", "set_consent", consents=True)
+        browser.run("Name three colours")
+        run, private = browser.history()
+        browser.call("gac-board", "vote_run", run=run["id"], outcome="ensemble")
+        until(lambda: any(line.get("vote") for line in space.mirrored()), "for the vote")
+        assert {line["run_id"] for line in space.mirrored()} == {run["id"]}
+        assert private["status"] == run["status"] == "finished"
+
+    with space.serving("second") as browser:
+        assert [(one["id"], one["outcome"]) for one in browser.history()] == [(run["id"], "ensemble")]
+        browser.call("gac-history", "delete_all")
+        assert "deleted" in space.mirrored()[-1]
+    with space.serving("third") as browser:
+        assert browser.history() == []
+
+
+def test_a_lent_gpu_gives_the_same_answers_in_one_process(tmp_path: Path) -> None:
+    found = {}
+    for is_zero in (False, True):
+        folder = tmp_path / str(is_zero)
+        folder.mkdir()
+        space = Space(folder, is_zero)
+        with space.serving("first") as browser:
+            check_doors(browser)
+            browser.call("gac-consent", "set_consent", consents=True)
+            browser.run("Name three colours")
+            until(space.mirrored, "for the run")
+            found[is_zero] = digests(space.mirrored()[0])
+
+            def stop(browser: Browser = browser) -> None:
+                newest = browser.history()[0]["id"]
+                browser.call("gac-board", "stop_run", run=newest)
+
+            said = browser.run("Go on and on", stop, max_new_tokens=4000)
+            assert [run["status"] for run in browser.history()] == ["aborted", "finished"], said
+            browser.run("And again")
+            assert [run["status"] for run in browser.history()] == ["finished", "aborted", "finished"]
+    assert len(found[True]) == 3
+    assert found[True] == found[False]
+    asked = [json.loads(line) for line in (tmp_path / "True" / "gpu.jsonl").read_text().splitlines()]
+    assert [one["client"] for one in asked] == ["203.0.113.9"] * 3
+    assert len({one["pid"] for one in asked}) == 1
+    assert [one["seconds"] for one in asked] == [15, 120, 15]

@@ -1,0 +1,309 @@
+"""What visitors agree to publish is copied, deletions are marked, and an empty database is filled again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gac_app.errors import NotFoundError, RequestError, StorageError
+from gac_app.services.exports import Exports
+from gac_app.services.mirror import Mirror
+from gac_app.services.mirror_files import Brought, bring_files
+from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
+from gac_app.storage import HistoryFilter, Store
+from tests.services.house import ALICE, BOB, House, answer, until
+from tests.services.test_arena import Arena
+
+
+@contextmanager
+def opened(folder: Path, name: str, place: Place | None = None) -> Iterator[tuple[Arena, Mirror]]:
+    """An arena over a database of that name, with a mirror in `folder`; both closed at the end."""
+    house = House(folder / f"{name}.db")
+    arena = Arena(house)
+    mirror = mirrored(arena, place or FolderPlace(folder / "mirror"))
+    try:
+        yield arena, mirror
+    finally:
+        house.close()
+
+
+def mirrored(arena: Arena, place: Place) -> Mirror:
+    mirror = Mirror(arena.store, place, first_delay_s=0.05)
+    arena.runs.use_mirror(mirror)
+    return mirror
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    files = sorted((folder / "mirror").glob("gac-*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines() if line.strip()]
+
+
+def settled(mirror: Mirror) -> None:
+    until(lambda: mirror.is_restored and not mirror.num_waiting, "for the mirror")
+
+
+def voted(arena: Arena, key: str = ALICE, **more: Any) -> str:
+    view = arena.answered(key=key, **more)
+    arena.service.vote(key, view.id, "left", view.ballot)
+    return view.id
+
+
+def test_only_what_visitors_agree_to_is_copied(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        voted(arena)
+        answer(arena.runs)
+        arena.runs.consents.set(ALICE, True)
+        run = answer(arena.runs)
+        answer(arena.runs, key=BOB)
+        battle = voted(arena, consents=True)
+        arena.runs.consents.set(ALICE, False)
+        answer(arena.runs)
+        settled(mirror)
+    assert {line.get("battle_id") or line["run_id"] for line in lines(tmp_path)} == {run.id, battle}
+
+
+def test_a_battle_that_can_still_be_judged_is_not_told(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        view = arena.answered(consents=True)
+        settled(mirror)
+        assert lines(tmp_path) == []
+        arena.service.vote(ALICE, view.id, "left", view.ballot)
+        until(lambda: lines(tmp_path), "for the battle's line")
+
+
+def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.consents.set(ALICE, True)
+        first = answer(arena.runs)
+        arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, first.conversation_id).over.wait(60)
+        arena.runs.history.vote(ALICE, first.id, "ensemble")
+        undone = answer(arena.runs)
+        arena.runs.history.vote(ALICE, undone.id, "tie")
+        arena.runs.history.undo_vote(ALICE, undone.id)
+        battle = voted(arena, consents=True)
+        settled(mirror)
+        before = list(Exports(arena.store).lines())
+    for name in ("two", "two", "three"):
+        with opened(tmp_path, name) as (arena, mirror):
+            settled(mirror)
+            assert sorted(Exports(arena.store).lines()) == sorted(before)
+            assert arena.store.load_battle(ALICE, battle).judgements, "the same browser finds its own again"
+            found = arena.runs.history.conversations(ALICE, HistoryFilter())
+            assert sum(conversation.num_runs for conversation in found) == 3
+            with pytest.raises(NotFoundError):
+                arena.runs.history.find(BOB, first.id)
+
+
+def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.consents.set(ALICE, True)
+        conversation = answer(arena.runs).conversation_id
+        settled(mirror)
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        arena.runs.consents.set(ALICE, True)
+        run = arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, conversation)
+        until(lambda: run.is_saved, "for the turn")
+        assert len(run.turns) == 1
+        settled(mirror)
+    assert len({line["visitor"] for line in lines(tmp_path)}) == 1
+
+
+@pytest.mark.parametrize("how", ["run", "battle", "everything", "everything after a restart"])
+def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.consents.set(ALICE, True)
+        run = answer(arena.runs)
+        arena.runs.history.vote(ALICE, run.id, "tie")
+        battle = voted(arena, consents=True)
+        kept = voted(arena, key=BOB, consents=True)
+        settled(mirror)
+        if how == "run":
+            arena.runs.history.delete_run(ALICE, run.id)
+        elif how == "battle":
+            arena.service.delete(ALICE, battle)
+        elif how == "everything":
+            arena.runs.history.delete_all(ALICE)
+        if not how.endswith("restart"):
+            assert "deleted" in lines(tmp_path)[-1], "it is marked before the deletion is acknowledged"
+    if how.endswith("restart"):
+        with opened(tmp_path, "another") as (arena, mirror):
+            settled(mirror)
+            arena.runs.history.delete_all(ALICE)
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        stored = list(map(json.loads, Exports(arena.store).lines()))
+    found = {line.get("battle_id") or line["run_id"] for line in stored}
+    left = {"run": {battle, kept}, "battle": {run.id, kept}}.get(how, {kept})
+    assert {one for one in found if one in (run.id, battle, kept)} == left
+    assert all(line.get("run_id") != run.id for line in stored if "battle_id" in line) or how == "battle"
+
+
+def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        first, last = voted(arena, consents=True), voted(arena, consents=True)
+        settled(mirror)
+    (file,) = (tmp_path / "mirror").iterdir()
+    whole = file.read_bytes()
+    half = whole.splitlines()[1]
+    strange = b'\xff\xfe\n[]\n{"deleted": 3}\n{"run_id": "x"}\n\n'
+    file.write_bytes(strange + whole.splitlines()[0] + b"\n" + half[: len(half) // 2])
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        assert [one.battle_id for one in arena.store.export_battles()] == [first]
+        assert first != last
+
+
+def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: House) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.consents.set(ALICE, True)
+        run = answer(arena.runs)
+        settled(mirror)
+        arena.runs.history.vote(ALICE, run.id, "tie")
+        settled(mirror)
+    files = list((tmp_path / "mirror").iterdir())
+    store = house.store()
+    assert bring_files(Exports(store), files, is_strict=True).num_new == len(lines(tmp_path)) - 1
+    assert store.load_run(ALICE, run.id).outcome == "tie"
+    files[0].write_text(files[0].read_text() + "no json\n")
+    with pytest.raises(RequestError, match=f"line {len(lines_of(files[0]))}"):
+        bring_files(Exports(store), files, is_strict=True)
+    assert isinstance(bring_files(Exports(store), files, is_strict=False), Brought)
+    store.close()
+
+
+def lines_of(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+class Full(FolderPlace):
+    """A folder on a disk that is full until it is freed."""
+
+    is_full = True
+
+    def prepare(self) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device", str(self.folder))
+        super().prepare()
+
+
+def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = Full(tmp_path / "mirror")
+    with opened(tmp_path, "one", place) as (arena, mirror):
+        battles = [voted(arena, consents=True) for _ in range(3)]
+        until(lambda: mirror.num_errors > 1, "for another try")
+        assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
+        assert str(tmp_path) not in caplog.text, "the log names no folders"
+        with pytest.raises(StorageError, match="deleted here"):
+            arena.service.delete(ALICE, battles[0])
+        place.is_full = False
+        settled(mirror)
+        told = lines(tmp_path)
+        assert {line["battle_id"] for line in told if "battle_id" in line} == set(battles[1:])
+        assert [line["deleted"]["battles"] for line in told if "deleted" in line] == [[battles[0]]]
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        settled(mirror)
+        faults = iter([OSError(5, "Input/output error")])
+        real = __import__("os").fsync
+
+        def fsync(fd: int) -> None:
+            for fault in faults:
+                raise fault
+            real(fd)
+
+        monkeypatch.setattr("gac_app.services.mirror.os.fsync", fsync)
+        voted(arena, consents=True)
+        settled(mirror)
+    (file,) = (tmp_path / "mirror").iterdir()
+    with file.open("rb") as content:
+        assert all(line == b"\n" or json.loads(line) for line in content)
+
+
+class Hub:
+    """A Hub of one dataset, in a folder; `is_down` plants a network without it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.is_down, self.num_commits = folder, False, 0
+
+    def create_repo(self, repo_id: str, **kind: Any) -> Any:
+        self._answer()
+        assert kind["repo_type"] == "dataset"
+        assert kind["private"] is True
+        self.folder.mkdir(exist_ok=True)
+        return type("Url", (), {"repo_id": repo_id})
+
+    def snapshot_download(self, repo_id: str, **_: Any) -> str:
+        self._answer()
+        return str(self.folder)
+
+    def create_commit(self, *, operations: list[Any], **_: Any) -> str:
+        self._answer()
+        for operation in operations:
+            (self.folder / operation.path_in_repo).write_bytes(operation.path_or_fileobj.read())
+        self.num_commits += 1
+        return "commit"
+
+    def run_as_future(self, function: Any) -> Any:
+        from huggingface_hub import HfApi
+
+        return HfApi().run_as_future(function)
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise OSError("the Hub cannot be reached")
+
+
+def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub(tmp_path / "hub")
+    hub.is_down = True
+
+    def place(name: str) -> DatasetPlace:
+        return DatasetPlace("org/votes", tmp_path / name / "copy", 1000.0, hub)  # type: ignore[arg-type]
+
+    with opened(tmp_path, "one", place("first")) as (arena, mirror):
+        battle = voted(arena, consents=True)
+        until(lambda: mirror.num_errors > 1, "for another try")
+        assert caplog.text.count("cannot be reached") == 1
+        hub.is_down = False
+        settled(mirror)
+        deleted = voted(arena, consents=True)
+        settled(mirror)
+        arena.service.delete(ALICE, deleted)
+        until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
+    with opened(tmp_path, "two", place("second")) as (arena, mirror):
+        settled(mirror)
+        assert [one.battle_id for one in arena.store.export_battles()] == [battle]
+
+
+def test_a_commit_that_fails_goes_with_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hub = Hub(tmp_path / "hub")
+    place = DatasetPlace("org/votes", tmp_path / "copy", 1000.0, hub)  # type: ignore[arg-type]
+    with opened(tmp_path, "one", place) as (arena, mirror):
+        settled(mirror)
+        hub.is_down = True
+        voted(arena, consents=True)
+        settled(mirror)
+        for wanted in (1, 2):
+            place.push()
+            until(lambda wanted=wanted: mirror.num_errors >= wanted, "for the commit")  # type: ignore[misc]
+        assert caplog.text.count("takes no commit") == 1
+        hub.is_down = False
+    assert len(list(hub.folder.iterdir())) == 1, "at the latest when the process ends"
+
+
+def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:
+    for _ in range(2):
+        with opened(tmp_path, "one") as (arena, mirror):
+            voted(arena, consents=True)
+            settled(mirror)
+    store = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
+    assert len(list(store.export_battles())) == 2
+    store.close()
