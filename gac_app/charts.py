@@ -28,6 +28,7 @@ _VERSION = "5.21"  # of Vega-Lite: what Gradio draws with
 _HEIGHT, _STILL_WIDTH, _PNG_SCALE = 260, 380, 2
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
+_NAME_PX = 16  # between two names below each other
 _PADDING = 8  # pixels between the axes' ends and the outermost points
 _FAINT = 0.15  # what another name of the legend is chosen over
 _MAX_FILL = 0.55  # of a heat map's cell: text on it keeps its contrast in both themes
@@ -95,7 +96,9 @@ def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
     """Ratings with their intervals over what they cost, each with its name."""
     import altair as alt
 
-    rows = [asdict(point) for point in points]
+    gap = _NAME_PX / _HEIGHT * (max(point.high for point in points) - min(point.low for point in points))
+    names_at = _apart([point.rating for point in points], gap)
+    rows = [{**asdict(point), "name_at": at} for point, at in zip(points, names_at, strict=True)]
     rating = alt.Scale(zero=False, padding=_PADDING, nice=False)
     cost = alt.Scale(domain=[0, _NAME_ROOM * max(point.cost for point in points) or 1], nice=False)
     tips = [alt.Tooltip("name:N"), alt.Tooltip("cost:Q", title=cost_label, format=",.3~g")]
@@ -105,11 +108,19 @@ def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
     chart = base.mark_rule(color=SOFT, strokeWidth=2).encode(y=low, y2="high:Q")
     chart += base.mark_point(color=INK, filled=True, size=70, opacity=1).encode(y=alt.Y("rating:Q", scale=rating))
     name = base.mark_text(color=INK, align="left", dx=8, dy=-8, fontSize=12, limit=160)
-    chart += name.encode(y=alt.Y("rating:Q", scale=rating), text="name:N")
+    chart += name.encode(y=alt.Y("name_at:Q", scale=rating), text="name:N")
     told = "; ".join(
         f"{one.name}: {one.rating:.0f} ({one.low:.0f} to {one.high:.0f}) at {one.cost:.3g}" for one in points
     )
     return finished(chart, "", f"rating over {cost_label}. {told}.")
+
+
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """Places at or just above values, in their order, each at least `gap` from the others."""
+    found, last = [0.0] * len(values), -float("inf")
+    for at in sorted(range(len(values)), key=values.__getitem__):
+        found[at] = last = max(values[at], last + gap)
+    return found
 
 
 def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) -> Spec:

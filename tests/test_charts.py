@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
-from gac_app.charts import MEMBERS, Panel, Series, heat_map, line_charts, to_png, to_svg
+from gac_app.charts import MEMBERS, Panel, Rated, Series, heat_map, line_charts, rated_costs, to_png, to_svg
 
 HOSTILE = '<script>alert("&")</script> var(--ink) var(--none)'
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,6 +24,14 @@ def test_a_chart_takes_the_pages_colours() -> None:
     assert "var(--" not in picture
     assert "#d55e00" in picture
     assert to_png([plot]).startswith(b"\x89PNG")
+
+
+def test_names_of_equal_ratings_stand_apart() -> None:
+    points = [Rated(name, cost, 1000.0, 900.0, 1100.0) for name, cost in (("a", 1.0), ("b", 1.1), ("c", 3.0))]
+    rows = rated_costs("ms", points)["data"]["values"]
+    places = sorted(row["name_at"] for row in rows)
+    assert places[0] == 1000
+    assert all(12 < high - low < 14 for low, high in pairwise(places))
 
 
 def test_every_point_is_told_drawn_and_hovered() -> None:

@@ -2,6 +2,7 @@
 
 const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
 const part = (name) => root.querySelector(`.gac-rank-${name}`);
+const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
 const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000;
 
 const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
@@ -37,7 +38,7 @@ function draw() {
   }
   offer("language", board.languages.filter(Boolean), languageName);
   offer("config", board.configs);
-  const counts = [t("rank.votes.n", { n: board.num_votes }), t("rank.sessions.n", { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
+  const counts = [t("rank.votes.n", { n: board.num_votes }), t(form.elements.source.value === "reference" ? "rank.questions.n" : "rank.sessions.n", { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
   part("note").replaceChildren(...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
   part("table").hidden = !board.standings.length;
   part("table").replaceChildren(standingsOf(board));
@@ -47,7 +48,8 @@ function draw() {
 function standingsOf({ standings, min_votes: minVotes, problem }) {
   const rated = standings.filter((one) => one.rating !== null);
   const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
-  const columns = ["rank.rank", "rank.name", "rank.rating", "rank.interval", "rank.votes", "rank.record", "rank.passes", "rank.ms"];
+  const costs = COSTS.filter(({ field }) => standings.some((one) => one[field] !== null));
+  const columns = ["rank.rank", "rank.name", "rank.rating", "rank.interval", "rank.votes", "rank.record", ...costs.map(({ key }) => key)];
   return h("table", {},
     h("thead", {}, h("tr", {}, ...columns.map((key) => h("th", { scope: "col", text: t(key) })))),
     h("tbody", {}, ...standings.map((one) => {
@@ -59,8 +61,7 @@ function standingsOf({ standings, min_votes: minVotes, problem }) {
         h("th", { scope: "row" }, h("bdi", { text: one.name }), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
         ...shown, h("td", { text: number(one.num_votes) }),
         h("td", { text: `${one.num_wins} / ${one.num_ties} / ${one.num_losses} / ${one.num_both_bad}` }),
-        h("td", { text: one.passes_per_token === null ? "" : number(one.passes_per_token, 2) }),
-        h("td", { text: one.ms_per_token === null ? "" : number(one.ms_per_token, 1) }));
+        ...costs.map(({ field, digits }) => h("td", { text: one[field] === null ? "" : number(one[field], digits) })));
     })));
 }
 

@@ -109,6 +109,9 @@ def test_the_bias_of_sides_has_an_interval() -> None:
     assert swayed.left_bias.value == 0.8
     assert swayed.left_bias.low > 0.7
     assert board([row("a", "b", "tie")]).left_bias is None
+    few = board([row("a", "b", "left" if at % 4 else "right", at % 2) for at in range(10)]).left_bias
+    assert few is not None
+    assert (few.low, few.high) == (0, 1)
 
 
 def test_costs_stand_beside_ratings() -> None:

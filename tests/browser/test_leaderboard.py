@@ -12,7 +12,7 @@ from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_arena import answered, begin, to_arena
 from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import Planted, planted_arena
-from tests.ui.planted_votes import plant_votes
+from tests.ui.planted_votes import plant_vote, plant_votes
 
 pytestmark = pytest.mark.browser
 TAB = "button[role=tab]:has-text('Leaderboard')"
@@ -55,6 +55,20 @@ def test_a_vote_moves_it(site: Site, open_page: Opener) -> None:
     page.click(TAB)
     wait_for_record(page, name, "1 / 0 / 0 / 0")
     page.wait_for_selector(f".gac-rank-table tr[data-name={name}]:has-text('lacks 1 vote')")
+
+
+def test_known_answers_count_by_question_and_only_known_costs(planted: Planted, site: Site, open_page: Opener) -> None:
+    for number in range(30):
+        outcome = "left" if number % 3 else "right"
+        plant_vote(planted.store, "zyxone", "zyxtwo", outcome, f"{number % 3:x}" * 64, origin="reference", passes=False)
+    page = open_page(site).page
+    page.click(TAB)
+    page.wait_for_selector(".gac-rank-table tbody tr")
+    page.select_option(".gac-rank-filters [name=source]", "reference")
+    page.wait_for_selector(".gac-rank-note:has-text('30 votes · 3 questions')")
+    heads = page.locator(".gac-rank-table thead th").all_inner_texts()
+    assert "ms per token" in heads
+    assert "Passes per token" not in heads
 
 
 @pytest.mark.parametrize("width", [1280, 390])

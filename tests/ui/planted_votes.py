@@ -13,12 +13,16 @@ STRENGTHS = {"zyxone": 0.0, "zyxtwo": 0.8, "zyxthree": 1.2, "zyxfour": 1.4}
 PASSES = {"zyxone": 1.0, "zyxtwo": 1.0, "zyxthree": 2.0, "zyxfour": 1.3}
 
 
-def plant_vote(store: Store, left: str, right: str, outcome: str, key: str = "c" * 64, **battle: Any) -> None:
-    """A blind vote that stands, with the facts that one has."""
+def plant_vote(
+    store: Store, left: str, right: str, outcome: str, key: str = "c" * 64, *, passes: bool = True, **battle: Any
+) -> None:
+    """A blind vote that stands, with the facts that one has; `passes`: forward passes are known."""
     battle_id = uuid.uuid4().hex
     facts: dict[str, Any] = {"turn": 1}
     for side, name in (("left", left), ("right", right)):
         cost = {"ms_per_token": 12 * PASSES.get(name, 1.0), "passes_per_token": PASSES.get(name, 1.0)}
+        if not passes:
+            del cost["passes_per_token"]
         facts[side] = {"chars": 300, "headings": 0, "lists": 1, "bold": 0, **cost}
     answer = {"messages": [], "text": "Yes.", "num_tokens": 2, "num_forwards": 2, "seconds": 0.1}
     sides = {
