@@ -59,19 +59,17 @@ def expected_runs() -> list[dict[str, Any]]:
     return runs
 
 
-def compare(ensemble: Ensemble, run: dict[str, Any], bounds: Bounds) -> Comparison:
-    """Generate one run's answer and count the tokens that agree."""
+def compare(ensemble: Ensemble, run: dict[str, Any], bounds: Bounds, *, is_whole: bool = False) -> Comparison:
+    """Generate one run's answer up to its first near-tie, or the whole one, and count the tokens that agree."""
     threshold, steps = run["threshold"], run["steps"]
+    num_decided = next((i for i, step in enumerate(steps) if _is_near_tie(step, threshold, bounds)), len(steps))
     mode = {"mode": "every-step"} if threshold is None else {"mode": "gate", "threshold": threshold}
-    how = {**mode, "alignment": "paper", "max_new_tokens": len(steps)}
+    how = {**mode, "alignment": "paper", "max_new_tokens": len(steps) if is_whole else max(1, num_decided)}
     settings: Settings = ensemble.config.settings_from(how)
     events = ensemble.generate(run["prompt"], settings, raw=True)
     got = [event.step.token.hex() for event in events if isinstance(event, TokenEvent)]
     expected = [step["bytes"] for step in steps]
-    num_equal = next(
-        (i for i, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), len(expected)
-    )
-    num_decided = next((i for i, step in enumerate(steps) if _is_near_tie(step, threshold, bounds)), len(steps))
+    num_equal = next((i for i, pair in enumerate(zip(got, expected, strict=False)) if pair[0] != pair[1]), len(got))
     return Comparison(run["prompt"], threshold, num_equal, len(steps), num_decided)
 
 
@@ -88,7 +86,8 @@ def main(
     """Print a line per run."""
     with closing(load_ensemble(config)) as ensemble:
         is_float32 = all(member.backend == "transformers" for member in ensemble.config.members)
-        comparisons = [compare(ensemble, run, FLOAT32 if is_float32 else QUANTISED) for run in expected_runs()]
+        bounds = FLOAT32 if is_float32 else QUANTISED
+        comparisons = [compare(ensemble, run, bounds, is_whole=True) for run in expected_runs()]
     for c in comparisons:
         mode = "every step" if c.threshold is None else f"gate {c.threshold}"
         verdict = "ok" if c.is_ok else "SHORT"

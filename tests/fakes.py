@@ -22,7 +22,8 @@ from gac_app.models.random_model import RandomModel
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 
-WAIT_S = 20.0  # for what must come; a test that waits this long fails
+WAIT_S = 60.0  # for what must come; a test that waits this long fails
+SOON_S = 20.0  # for what must not wait for something that never comes, on a machine that stalls
 
 
 @dataclass

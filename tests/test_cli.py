@@ -1,4 +1,4 @@
-"""The command line as a process: exit codes, messages, and what it must not import."""
+"""The command line: exit codes, messages, and what it must not import."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from gac_app import cli
+from tests.command_line import run_command
 from tests.storage.samples import listed
-
-pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "gradio", "transformers", "sqlalchemy", "fastapi", "uvicorn", "numpy")
@@ -26,10 +25,6 @@ def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")} | variables
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
-
-
-def _gac(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return _run("-m", "gac_app", *arguments, **variables)
 
 
 @pytest.fixture
@@ -46,6 +41,7 @@ def database(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'gac.sqlite3'}"
 
 
+@pytest.mark.process
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, gac_app.cli\nsys.argv = ['gac_app', '--help']\n"
@@ -58,7 +54,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_every_command_has_help() -> None:
     for command in (["serve"], ["fetch"], ["export"], ["db"], ["db", "upgrade"], ["db", "current"]):
-        done = _gac(*command, "--help")
+        done = run_command(*command, "--help")
         assert done.returncode == 0
         assert "Usage" in done.stdout
 
@@ -78,7 +74,7 @@ def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text
     path = tmp_path / "bad.yaml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    done = _gac("serve", "--check", "--config", str(path))
+    done = run_command("serve", "--check", "--config", str(path))
     assert done.returncode == 2
     assert done.stdout == ""
     assert message in done.stderr
@@ -98,30 +94,41 @@ def test_a_bad_configuration_is_one_message_and_exit_code_2(tmp_path: Path, text
     ],
 )
 def test_bad_arguments_are_exit_code_2(arguments: list[str]) -> None:
-    done = _gac(*arguments)
+    done = run_command(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
 def test_a_bad_variable_is_exit_code_2(config: str) -> None:
-    done = _gac("serve", "--check", "--config", config, GAC_PORT="http")
+    done = run_command("serve", "--check", "--config", config, GAC_PORT="http")
     assert (done.returncode, done.stdout) == (2, "")
     assert "GAC_PORT: expected a port number, got 'http'" in done.stderr
 
 
 def test_the_database_is_made_and_its_revision_printed(config: str, database: str) -> None:
     variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
-    before = _gac("db", "current", "--json", **variables)
+    before = run_command("db", "current", "--json", **variables)
     assert json.loads(before.stdout) == {"revision": None}
-    made = _gac("db", "upgrade", **variables)
+    made = run_command("db", "upgrade", **variables)
     assert made.returncode == 0
-    after = _gac("db", "current", "--json", **variables)
+    after = run_command("db", "current", "--json", **variables)
     assert json.loads(after.stdout)["revision"] == made.stdout.strip() != ""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code"),
+    [(["db", "current"], {"GAC_DATABASE_URL": "garbage"}, 1), (["serve", "--check"], {"GAC_PORT": "http"}, 2)],
+)
+def test_a_process_ends_as_the_command_does(arguments: list[str], variables: dict[str, str], code: int) -> None:
+    done, here = _run("-m", "gac_app", *arguments, **variables), run_command(*arguments, **variables)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", here.stderr)
+    assert done.stderr.startswith("error: ")
 
 
 def test_an_unusable_database_is_exit_code_1(config: str, tmp_path: Path) -> None:
     (tmp_path / "gac.sqlite3").write_bytes(b"this is no database, whatever its name says" * 100)
-    done = _gac("db", "upgrade", GAC_CONFIG=config, GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'gac.sqlite3'}")
+    done = run_command("db", "upgrade", GAC_CONFIG=config, GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'gac.sqlite3'}")
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
@@ -145,9 +152,9 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
         store.start_run(run).result(10)
     output = tmp_path / "runs.jsonl"
     variables = {"GAC_CONFIG": config, "GAC_DATABASE_URL": database}
-    written = _gac("export", "--format", "jsonl", "--output", str(output), **variables)
+    written = run_command("export", "--format", "jsonl", "--output", str(output), **variables)
     assert (written.returncode, written.stdout) == (0, "")
-    printed = _gac("export", **variables)
+    printed = run_command("export", **variables)
     assert printed.stdout == output.read_text(encoding="utf-8")
     runs = [json.loads(line) for line in printed.stdout.splitlines()]
     assert [run["prompt"] for run in runs] == ['line one\nline two \u2028 = "quoted" 雪'] * 3
@@ -160,7 +167,7 @@ def test_export_writes_a_line_per_run(config: str, database: str, tmp_path: Path
 def test_fetching_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "missing.yaml"
     path.write_text(f"members:\n  - {{name: a, source: '{tmp_path}/none.gguf'}}\n", encoding="utf-8")
-    done = _gac("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    done = run_command("fetch", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
     assert "error: a: there is no" in done.stderr
     assert "Traceback" not in done.stderr
@@ -172,7 +179,7 @@ def test_fetching_prints_paths(tmp_path: Path) -> None:
     path = tmp_path / "local.yaml"
     first = f"{{name: '[b]x', source: '{model}', notice: 'see [terms]'}}"
     path.write_text(f"members:\n  - {first}\n  - {{name: r, source: 'random:1'}}\n", encoding="utf-8")
-    done = _gac("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    done = run_command("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert json.loads(done.stdout) == {"[b]x": str(model)}
     assert "[b]x: see [terms]" in done.stderr, "names and notices are text, not markup"
 
@@ -182,7 +189,7 @@ def test_fetching_goes_on_after_an_empty_mirror(tmp_path: Path) -> None:
     model.write_bytes(b"GGUF" + b"\0" * 60)
     path = tmp_path / "mirrors.yaml"
     path.write_text(f"members:\n  - {{name: a, source: ['/nowhere.gguf', '{model}']}}\n", encoding="utf-8")
-    done = _gac("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
+    done = run_command("fetch", "--json", "--config", str(path), GAC_CACHE=str(tmp_path / "cache"))
     assert json.loads(done.stdout) == {"a": str(model)}
     assert done.stderr.count("there is no /nowhere.gguf") == 1
 
@@ -213,7 +220,7 @@ def test_logs_go_where_stderr_is_now() -> None:
 def test_a_config_that_cannot_work_is_refused_in_one_line(tmp_path: Path, config: str, expected: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(config)
-    done = _gac("serve", "--check", "--config", str(path))
+    done = run_command("serve", "--check", "--config", str(path))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert expected in done.stderr
 
@@ -221,19 +228,21 @@ def test_a_config_that_cannot_work_is_refused_in_one_line(tmp_path: Path, config
 def test_a_missing_local_file_is_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("members: [{name: a, source: ['hub:a/b#c.gguf', [/no/such.gguf]]}]")
-    done = _gac("serve", "--check", "--config", str(path))
+    done = run_command("serve", "--check", "--config", str(path))
     assert done.returncode == 0
     assert "there is no /no/such.gguf" in done.stdout
 
 
 def test_an_export_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
-    done = _gac("export", "--output", str(tmp_path / "no" / "x"), GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'a.db'}")
+    done = run_command(
+        "export", "--output", str(tmp_path / "no" / "x"), GAC_DATABASE_URL=f"sqlite:///{tmp_path / 'a.db'}"
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
 def test_a_database_url_that_is_none_is_one_message() -> None:
-    done = _gac("db", "current", GAC_DATABASE_URL="garbage")
+    done = run_command("db", "current", GAC_DATABASE_URL="garbage")
     assert done.returncode == 1
     assert "no database URL" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""`generate` as a process: what it refuses, and what a line of its JSON holds."""
+"""`generate`: what it refuses, and what a line of its JSON holds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import _gac
-
-pytestmark = pytest.mark.process
+from tests.command_line import run_command
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def config(tmp_path: Path) -> str:
     ],
 )
 def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: str) -> None:
-    done = _gac("generate", "hi", "--config", config, *arguments)
+    done = run_command("generate", "hi", "--config", config, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -39,7 +37,7 @@ def test_bad_values_are_exit_code_2(config: str, arguments: list[str], message: 
 
 def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
     arguments = ["--mode", "every-step", "--weights", "posterior", "--max-new-tokens", "6", "--json"]
-    done = _gac("generate", "hi", "--config", config, "--alignment", "prefix", *arguments)
+    done = run_command("generate", "hi", "--config", config, "--alignment", "prefix", *arguments)
     assert done.returncode == 0, done.stderr
     *tokens, finished = map(json.loads, done.stdout.splitlines())
     assert finished["num_tokens"] == len(tokens) == 6
@@ -58,7 +56,9 @@ def test_a_line_holds_weights_probabilities_and_spellings(config: str) -> None:
 def test_the_last_line_of_json_names_the_rules(config: str) -> None:
     power = ["--combine", "power", "--combine-param", "exponent=3"]
     arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "2", "--json", *power]
-    done = [_gac(*arguments, "--mode", mode, "--gate-rule", "margin") for mode in ("gate", "every-step", "alone")]
+    done = [
+        run_command(*arguments, "--mode", mode, "--gate-rule", "margin") for mode in ("gate", "every-step", "alone")
+    ]
     gated, every_step, alone = (json.loads(each.stdout.splitlines()[-1])["rules"] for each in done)
     assert (gated["combine"], gated["combine_params"]) == ("power", {"exponent": 3})
     assert (gated["gate_rule"], gated["weights"], every_step["gate_rule"]) == ("margin", "average", None)
@@ -72,7 +72,7 @@ def test_the_last_line_of_json_names_the_rules(config: str) -> None:
 @pytest.mark.parametrize(("more", "is_warned"), [([], True), (["--temperature", "1", "--alignment", "paper"], False)])
 def test_a_member_that_is_not_drawn_is_warned_of(config: str, more: list[str], is_warned: bool) -> None:
     arguments = ["--combine", "random-member", "--mode", "every-step", "--max-new-tokens", "3", "--json"]
-    done = _gac("generate", "hi", "--config", config, *arguments, *more)
+    done = run_command("generate", "hi", "--config", config, *arguments, *more)
     *tokens, _ = map(json.loads, done.stdout.splitlines())
     assert ("warning: combine: 'random-member' has no effect" in done.stderr) is is_warned
     assert all(list(token["members"]) == [token["drawn"]] for token in tokens) is not is_warned
@@ -81,7 +81,10 @@ def test_a_member_that_is_not_drawn_is_warned_of(config: str, more: list[str], i
 def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
     arguments = ["--mode", "every-step", "--alignment", "paper", "--max-new-tokens", "60", "--json", "--config", config]
     plain, drafted = (
-        [json.loads(line) for line in _gac("generate", "hi", *arguments, "--speculation", way).stdout.splitlines()]
+        [
+            json.loads(line)
+            for line in run_command("generate", "hi", *arguments, "--speculation", way).stdout.splitlines()
+        ]
         for way in ("off", "on")
     )
     assert plain[-1]["text"] == drafted[-1]["text"]
@@ -91,7 +94,7 @@ def test_drafting_shows_and_leaves_the_text_as_it_is(config: str) -> None:
 
 def test_a_digest_is_one_line_after_the_answer(config: str) -> None:
     plain, *proven = (
-        _gac("generate", "hi", "--config", config, "--max-new-tokens", "6", *more)
+        run_command("generate", "hi", "--config", config, "--max-new-tokens", "6", *more)
         for more in ([], *(["--digest", "--reproducible", how] for how in ("on", "off")))
     )
     assert "digest" not in plain.stderr
@@ -106,7 +109,7 @@ def test_a_digest_is_one_line_after_the_answer(config: str) -> None:
 def test_the_last_line_of_json_holds_the_digest(config: str) -> None:
     arguments = ["generate", "hi", "--config", config, "--max-new-tokens", "6", "--json"]
     ends = [
-        json.loads(_gac(*arguments, *more).stdout.splitlines()[-1])
+        json.loads(run_command(*arguments, *more).stdout.splitlines()[-1])
         for more in ([], ["--reproducible", "on", "--temperature", "1"])
     ]
     assert [end["is_reproducible"] for end in ends] == [False, True]

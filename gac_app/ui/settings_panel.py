@@ -41,7 +41,9 @@ def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
         data = event._data if isinstance(event._data, dict) else {}
         return page_json({"at": data.get("at"), **meaning_of(config, lab, data.get("values"))})
 
-    panel.changed(describe, None, panel, queue=False, api_visibility="private", show_progress="hidden")
+    # "multiple": a change while the one before is looked at counts, too; the script heeds the answer to the last.
+    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    panel.changed(describe, None, panel, trigger_mode="multiple", **quiet)
     return panel
 
 

@@ -158,6 +158,7 @@ def test_one_visitor_s_own_votes_have_intervals_too() -> None:
     assert first.high - first.low > 20  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_votes_are_rated_in_two_seconds() -> None:
     rng = np.random.default_rng(1)
     votes, _ = simulated(np.linspace(0, 1.5, 10), [5] * 20_000, 0.0, rng)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from tests.bench.conftest import BenchOf
 from tests.fakes import FakeModel
 
 
+@pytest.mark.slow
 def test_every_step_is_held_against_the_slower_member(bench_of: BenchOf) -> None:
     ratio, overhead = every_step.measure(bench_of([FakeModel("quick"), FakeModel("slow", 1, delay_s=0.03)]))
     assert ratio.value is not None
@@ -45,6 +46,7 @@ def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, be
     assert seconds.value > 0
 
 
+@pytest.mark.slow
 def test_an_eager_gate_is_held_against_every_step(bench_of: BenchOf) -> None:
     (row,) = gating.measure_eager(bench_of([FakeModel("gate"), FakeModel("slow", 1, delay_s=0.02)]))
     assert row.value is not None
@@ -62,6 +64,7 @@ def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     assert all(model.num_held <= 4 for model in models), "what is kept of conversations is bounded"
 
 
+@pytest.mark.slow
 def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.02), FakeModel("b", 1, delay_s=0.02)]
     (row,) = together.measure_many(bench_of(models))

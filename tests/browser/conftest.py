@@ -7,14 +7,16 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from gac_app.server.host import create_host
 from gac_app.services.arena import ArenaService
@@ -27,6 +29,10 @@ ARGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 START_S = 30.0
+WAIT_MS = 60_000  # for what must come: on a busy machine it is late
+WINDOW = {"width": 1280, "height": 900}
+HAS_SETTLED = """scheme => document.body.classList.contains('dark') === (scheme === 'dark')
+  && !document.getAnimations().some((animation) => animation instanceof CSSTransition)"""
 
 
 @dataclass
@@ -39,21 +45,33 @@ class Site:
 
 @contextmanager
 def served(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> Iterator[Site]:
-    """Serve a service's page on a free port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    host = create_host(service, service.config, lab, arena)
-    server = uvicorn.Server(uvicorn.Config(host, host="127.0.0.1", port=port, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    until = time.monotonic() + START_S
-    while not server.started:
-        assert time.monotonic() < until, "the host did not start"
-        time.sleep(0.05)
-    yield Site(f"http://127.0.0.1:{port}/", service)
-    server.should_exit = True
-    thread.join(15)
+    """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already."""
+    with listening() as listener:
+        host = create_host(service, service.config, lab, arena)
+        server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        until = time.monotonic() + START_S
+        while not server.started:
+            assert time.monotonic() < until, "the host did not start"
+            time.sleep(0.01)
+        yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}/", service)
+        server.should_exit = True
+        thread.join(START_S)
+
+
+@cache
+def usual_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def listening() -> socket.socket:
+    """At the usual port, or at any other while something is served there."""
+    try:
+        return socket.create_server(("127.0.0.1", usual_port()))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
 
 
 @dataclass
@@ -70,8 +88,8 @@ class Watched:
         if and_wait:
             self.wait_for_end()
 
-    def wait_for_end(self, timeout_s: float = 60) -> None:
-        self.page.wait_for_selector("body:not(.gac-is-live)", timeout=timeout_s * 1000)
+    def wait_for_end(self) -> None:
+        self.page.wait_for_selector("body:not(.gac-is-live)")
 
     def place_of(self, token: int, stream: int = 0) -> tuple[float, float]:
         """The middle of a token's mark, in the window."""
@@ -105,6 +123,13 @@ class Watched:
               return String(range); })""", name,
         )  # fmt: skip
 
+    def in_both_schemes(self) -> Iterator[str]:
+        """The page as it is where the system is dark, then as it is where that is light. From now on nothing moves."""
+        for scheme in ("dark", "light"):
+            self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            self.page.wait_for_function(HAS_SETTLED, arg=scheme)
+            yield scheme
+
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
 
@@ -129,18 +154,33 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def usual_visitor(browser: Browser) -> BrowserContext:
+    """Keeps Gradio's scripts from test to test."""
+    return browser.new_context()
+
+
 Opener = Callable[..., Watched]
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Opener]:
-    """Open a page as a visitor of its own; afterwards there must have been no fault."""
+def open_page(browser: Browser, usual_visitor: BrowserContext) -> Iterator[Opener]:
+    """Open a page as a visitor of its own; afterwards there must have been no fault.
+
+    The first one is the usual visitor, who has forgotten everything, unless the test wants options of a visitor.
+    """
     opened: list[Watched] = []
 
-    def open_one(site: Site, **options: object) -> Watched:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(15_000)
+    def open_one(site: Site, *, viewport: Mapping[str, int] = WINDOW, **options: Any) -> Watched:
+        look = {name: options.pop(name, None) for name in ("color_scheme", "reduced_motion")}
+        context = browser.new_context(**options) if opened or options else usual_visitor
+        context.set_default_timeout(WAIT_MS)
         watched = Watched(context.new_page())
+        opened.append(watched)
+        if context is usual_visitor:
+            forget_all(watched.page, site.url)
+        watched.page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        watched.page.emulate_media(**look)
 
         def on_console(message: ConsoleMessage) -> None:
             if message.type in ("error", "warning"):
@@ -156,13 +196,23 @@ def open_page(browser: Browser) -> Iterator[Opener]:
         watched.page.on("request", on_request)
         watched.page.goto(site.url)
         watched.page.wait_for_function("window.gac?.stop")
-        opened.append(watched)
         return watched
 
     yield open_one
     for watched in opened:
-        watched.page.context.close()
+        context = watched.page.context
+        if context is not usual_visitor:
+            context.close()
+        for page in context.pages:
+            page.close()
         assert watched.faults == []
+
+
+def forget_all(page: Page, url: str) -> None:
+    """Cookies, keys, settings and permissions of a site."""
+    page.context.clear_permissions()
+    everything = {"origin": url.rstrip("/"), "storageTypes": "cookies,local_storage,indexeddb,service_workers"}
+    page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", everything)
 
 
 Server = Callable[..., Site]
@@ -177,3 +227,9 @@ def serve(tmp_path: Path) -> Iterator[Server]:
             return sites.enter_context(served(planted_service(tmp_path, ensemble, members, **server)))
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as they are there, not as fast as people read."""
+    monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)

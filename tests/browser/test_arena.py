@@ -13,13 +13,13 @@ import pytest
 from playwright.sync_api import Error, Page
 
 from tests.browser.conftest import Opener, Site, Watched, served
-from tests.browser.test_axe import findings, with_axe
+from tests.browser.test_axe import all_findings, with_axe
 from tests.ui.planted import PlantedEnsemble, planted_arena
 
 pytestmark = pytest.mark.browser
 
 SAID = ("# Paris\n", "\n", "It", " is", " **the**", " capital", " <i>of</i>", " France", ".", "")
-LONG = (*(f" word{number}" for number in range(400)), "")
+LONG = (*(f" word{number}" for number in range(4000)), "")
 BOX = ".gac-arena-form textarea"
 ArenaServer = Callable[..., Site]
 
@@ -158,13 +158,11 @@ def test_an_early_vote_ends_both_until_taken_back(serve_arena: ArenaServer, open
     left, right = texts(page)
     assert abs(len(left) - len(right)) <= 1, "both are shown at one pace"
     page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(
-        ".gac-arena [data-act=undo]:has-text('Undo (10)'), .gac-arena [data-act=undo]:has-text('Undo (9)')"
-    )
-    assert "word399" not in texts(page)[0]
+    page.wait_for_selector(".gac-arena [data-act=undo]:has-text('Undo (')")
+    assert "word3999" not in texts(page)[0]
     page.click(".gac-arena [data-act=undo]")
     answered(page)
-    assert "word399" not in texts(page)[0], "the vote ended the answers"
+    assert "word3999" not in texts(page)[0], "the vote ended the answers"
     page.click(".gac-vote[data-outcome=both-bad]")
     page.wait_for_selector(".gac-arena-told:has-text('Your vote: Both bad')")
 
@@ -278,37 +276,32 @@ def test_a_failed_side_voids_and_refusals_are_sentences(serve_arena: ArenaServer
     assert page.locator(".gac-vote[data-outcome]").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_has_nothing_to_say_of_the_arena(
-    serve_arena: ArenaServer, open_page: Opener, width: int, scheme: str
-) -> None:
-    watched: Watched = open_page(
-        serve_arena(public=True), viewport={"width": width, "height": 900}, color_scheme=scheme
-    )
+def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page: Opener, width: int) -> None:
+    watched: Watched = open_page(serve_arena(public=True), viewport={"width": width, "height": 900})
     page = watched.page
     page.wait_for_selector("p.loading", state="detached")
     with_axe(watched)
     to_arena(page)
-    assert findings(watched) == []
+    assert all_findings(watched) == {}
     page.check(".gac-arena-consent input")
     begin(page)
     answered(page)
-    assert findings(watched) == []
+    assert all_findings(watched) == {}
     page.check(".gac-arena-views [value=rendered]", force=True)
-    assert findings(watched) == []
+    assert all_findings(watched) == {}
     page.click(".gac-vote[data-outcome=left]")
     page.wait_for_selector(".gac-arena-reasons:not([hidden])")
-    assert findings(watched) == []
+    assert all_findings(watched) == {}
     page.click(".gac-arena [data-act=reveal]")
     page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
     page.click(".gac-arena-own summary")
     page.wait_for_selector(".gac-arena-own li")
-    assert findings(watched) == []
+    assert all_findings(watched) == {}
 
 
 def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena()).page
+    page = open_page(serve_arena(), locale="en-US").page  # a visitor who has a clock of its own
     page.clock.install()
     to_arena(page)
     page.route("**/queue/join*", lambda route: None)  # never answered

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.browser.conftest import Opener, Site
-from tests.browser.test_axe import findings
+from tests.browser.test_axe import all_findings, with_axe
 from tests.browser.test_lab import run_calibration
 from tests.browser.test_lab import site as lab_site
 
@@ -15,20 +13,16 @@ pytestmark = pytest.mark.browser
 site = lab_site
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_axe_has_nothing_to_say_of_the_lab_and_of_batches(
-    site: Site, open_page: Opener, width: int, scheme: str
-) -> None:
-    axe = Path(pytest.importorskip("axe_playwright_python").__file__).with_name("axe.min.js")
-    page = open_page(site, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.page.add_script_tag(content=axe.read_text("utf-8"))
+def test_axe_has_nothing_to_say_of_the_lab_and_of_batches(site: Site, open_page: Opener, width: int) -> None:
+    page = open_page(site, viewport={"width": width, "height": 900})
+    with_axe(page)
     run_calibration(page.page)
     page.page.click(".gac-lab-words summary")
     page.page.locator(".gac-lab-questions summary").first.click()
-    assert findings(page) == []
+    assert all_findings(page) == {}
     page.page.click("button[role=tab]:has-text('Batch')")
     page.page.fill("[name=prompts]", "One?")
     page.page.click(".gac-batch .gac-lab-run")
     page.page.wait_for_selector(".gac-batch-table .gac-vote:text-is('Tie')")
-    assert findings(page) == []
+    assert all_findings(page) == {}

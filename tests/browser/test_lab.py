@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def run_calibration(page: Page, questions: int = 4) -> None:
     page.click(".gac-lab-study:has-text('Calibration')")
     page.fill("[name=questions]", str(questions))
     page.click(".gac-lab-run")
-    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')", timeout=60_000)
+    page.wait_for_selector(".gac-lab-head h2:has-text('Calibration')")
     page.wait_for_selector("#gac-lab-plots svg.marks")
 
 
@@ -152,10 +151,8 @@ def test_a_study_is_called_off_and_another_visitor_only_sees_it(site: Site, open
     theirs.wait_for_selector(".gac-lab-progress:has-text('Benchmark on trivia')")
     assert not theirs.is_visible("[data-act=cancel]")
     assert theirs.is_disabled(".gac-lab-run")
-    started = time.monotonic()
     mine.click("[data-act=cancel]")
     mine.wait_for_selector(".gac-lab-note:has-text('The study was cancelled.')")
-    assert time.monotonic() - started < 10
     mine.wait_for_selector(".gac-lab-run:enabled")
     theirs.wait_for_selector(".gac-lab-run:enabled")
 

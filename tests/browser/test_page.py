@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -132,7 +131,7 @@ def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open
     page.page.click("text=/^Undo/")
     page.page.wait_for_selector("text=Best answer")
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
 
 
 def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> None:
@@ -140,12 +139,12 @@ def test_stop_and_run_again_mix_nothing(serve: Server, open_page: Opener) -> Non
     page.ask("first", and_wait=False)
     page.wait_for_tokens(6)
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
     page.ask("second", and_wait=False)
     page.wait_for_tokens(4)
     assert page.text(".gac-ensemble .gac-text").strip().startswith("word0 word1")
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
 
 
 def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) -> None:
@@ -161,7 +160,7 @@ def test_a_reload_finds_the_run_still_going(serve: Server, open_page: Opener) ->
     count = page.page.evaluate("document.querySelector('.gac-ensemble .gac-text').tokens.count")
     page.wait_for_tokens(count + 6)
     page.page.click(".stop-button")
-    page.wait_for_end(10)
+    page.wait_for_end()
     assert page.text(".gac-status").startswith("Stopped")
     page.page.reload()
     page.page.wait_for_selector(".gac-asked h2:text-is('hello')")
@@ -198,11 +197,10 @@ def test_closing_the_page_ends_the_computation_after_a_while(serve: Server, open
     page = open_page(site)
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
+    [run] = site.service._runs.all()
     page.page.close()
-    time.sleep(2)
-    before = ensemble.num_steps
-    time.sleep(0.5)
-    assert ensemble.num_steps == before < 3 * len(LONG)
+    assert run.over.wait(60)
+    assert ensemble.num_steps < 3 * len(LONG)
 
 
 def test_a_failing_member_says_so_while_the_others_go_on(serve: Server, open_page: Opener) -> None:
@@ -314,13 +312,13 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280, 1920])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows(serve: Server, open_page: Opener, width: int, scheme: str) -> None:
-    page = open_page(serve(), viewport={"width": width, "height": 844}, color_scheme=scheme)
+def test_nothing_overflows(serve: Server, open_page: Opener, width: int) -> None:
+    page = open_page(serve(), viewport={"width": width, "height": 844})
     page.ask("hello")
     page.click_token(1)
     page.page.wait_for_selector(".gac-branch")
-    assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    for scheme in page.in_both_schemes():
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= width, scheme
 
 
 def test_every_tab_has_the_same_place(serve: Server, open_page: Opener) -> None:
@@ -344,13 +342,13 @@ def test_waiting_is_explained(serve: Server, open_page: Opener) -> None:
     second.page.wait_for_selector(
         ".gac-status:text-matches('In the queue, 1 ahead · [0-9]+ s · 1 other run at the same')"
     )
-    ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 4.0
+    ensemble.shares_read, ensemble.pause_s = {"Small": 0.25, "Large": 0.5}, 60.0
     first.page.click(".stop-button")
     second.page.wait_for_selector(".gac-status:text-matches('Reading the prompt: 25 % · [0-9]+ s')")
     speeds = second.page.locator(".gac-card .gac-speed:first-child").all_inner_texts()
     assert speeds == ["reading 25 %", "reading 25 %", "reading 50 %"]
     second.page.click(".stop-button")
-    second.wait_for_end(10)
+    second.wait_for_end()
 
 
 def test_a_member_has_a_card(serve: Server, open_page: Opener) -> None:

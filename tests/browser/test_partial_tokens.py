@@ -72,26 +72,26 @@ def test_the_same_text_cut_otherwise_is_no_difference(serve: Server, open_page: 
     assert page.page.locator(".gac-legend-partial:visible").count() == 0
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (("Sure:", "\n", "```", "python\nx", " = 1\n``", "`\nSo", "."), [1, 2, 3]),
-        (("if x:\n", "  ", "  return"), [1]),
-        (("\t", "x"), [0]),
-        (("- a\n    ", "- b\n    1. c"), []),
-        ((" Two words.", "\n\n", " And", " more."), []),
-        (("a", "    ", "b", "\n    ", "\n"), []),
-    ],
-)
-def test_code_stands_in_a_block_of_its_own(
-    serve: Server, open_page: Opener, answer: tuple[str, ...], code: list[int]
-) -> None:
-    page = open_page(serve(PlantedEnsemble(pieces=answer)))
-    page.ask("hello")
-    lines = "[...document.querySelectorAll('.gac-ensemble .gac-line')]"
-    is_mono = page.page.evaluate(f"{lines}.map(line => getComputedStyle(line).fontFamily.includes('Mono'))")
-    assert [index for index, is_code in enumerate(is_mono) if is_code] == code
-    assert page.page.evaluate(f"{lines}.map(line => line.textContent).join('')") == "".join(answer)
+CODE = [  # an answer, and which of its lines are code
+    (("Sure:", "\n", "```", "python\nx", " = 1\n``", "`\nSo", "."), [1, 2, 3]),
+    (("if x:\n", "  ", "  return"), [1]),
+    (("\t", "x"), [0]),
+    (("- a\n    ", "- b\n    1. c"), []),
+    ((" Two words.", "\n\n", " And", " more."), []),
+    (("a", "    ", "b", "\n    ", "\n"), []),
+]
+
+
+def test_code_stands_in_a_block_of_its_own(serve: Server, open_page: Opener) -> None:
+    ensemble = PlantedEnsemble()
+    page = open_page(serve(ensemble))
+    for number, (answer, code) in enumerate(CODE):
+        ensemble.pieces = answer
+        page.ask(f"question {number}")
+        lines = "[...document.querySelectorAll('.gac-ensemble .gac-line')]"
+        is_mono = page.page.evaluate(f"{lines}.map(line => getComputedStyle(line).fontFamily.includes('Mono'))")
+        assert [index for index, is_code in enumerate(is_mono) if is_code] == code
+        assert page.page.evaluate(f"{lines}.map(line => line.textContent).join('')") == "".join(answer)
 
 
 def test_a_run_made_with_other_settings_says_which(serve: Server, open_page: Opener) -> None:

@@ -1,53 +1,64 @@
-"""The main job, on the real models: ask, watch, inspect, branch, vote, come back."""
+"""The main job, on the real models: ask, watch, inspect, branch, vote, come back; blind battles, and what they move."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
 from tests.browser.conftest import Opener, Site, Watched, served
+from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
+from tests.browser.test_leaderboard import wait_for_record
 
 pytestmark = [pytest.mark.browser, pytest.mark.real]
 
 LOAD_S = 180.0
-NUM_TOKENS = "[...document.querySelectorAll('.gac-text')].map(text => text.tokens.count)"
+ANSWER_MS = 120_000
+KEPT_BACK = ("Qwen", "SmolLM", "every step", "member:", "every-step")
+# How many different lengths of each stream a frame has shown.
+WATCH_GROWTH = """() => { window.grown = [new Set(), new Set(), new Set()];
+  const look = () => { requestAnimationFrame(look);
+    document.querySelectorAll('.gac-text').forEach((text, stream) => window.grown[stream].add(text.tokens?.count)); };
+  look(); }"""
 FIRST_GATED = "document.querySelector('.gac-text').tokens.marks.all.flatMap(m => m.tokens).find(t => t.isGated).index"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The default ensemble behind its page, with a database of its own."""
+    """The default ensemble behind its page, answering briefly, with a database of its own."""
     database = tmp_path_factory.mktemp("data") / "runs.sqlite3"
-    config = read_config(None, os.environ).model_copy(update={"database_url": f"sqlite:///{database}"})
-    services = build_services(config)
-    with served(services.runs, services.lab) as site:
+    config = read_config(None, os.environ)
+    brief = config.settings.model_copy(update={"max_new_tokens": 48})
+    arena = config.arena.model_copy(update={"min_votes": 1, "min_seconds": 0.0})
+    own = {"database_url": f"sqlite:///{database}", "settings": brief, "arena": arena}
+    services = build_services(config.model_copy(update=own))
+    with served(services.runs, services.lab, services.arena) as site:
         yield site
 
 
-@pytest.fixture
-def page(site: Site, open_page: Opener) -> Watched:
-    page = open_page(site)  # at once, whatever the models' state
+def opened(site: Site, open_page: Opener, width: int = 1280) -> Watched:
+    """At once, whatever the models' state; handed out once they are ready."""
+    watched = open_page(site, viewport={"width": width, "height": 900})
+    watched.page.set_default_timeout(ANSWER_MS)
     until = time.monotonic() + LOAD_S
     while not site.service.is_ready:
         assert time.monotonic() < until, site.service.member_states()
         time.sleep(0.2)
-    return page
+    return watched
 
 
-def test_a_prompt_from_asking_to_coming_back(page: Watched, tmp_path: Path) -> None:
+def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> None:
+    page = opened(site, open_page)
     prompt = "Give me three tips for learning to play the guitar."
-    page.ask(prompt, and_wait=False)
-    page.page.wait_for_function(f"{NUM_TOKENS}.every(count => count > 4)")
-    early = page.page.evaluate(NUM_TOKENS)
-    page.page.wait_for_function(f"{NUM_TOKENS}.some((count, i) => count > {early}[i] + 5)")
-    page.wait_for_end(240)
-    assert len(set(page.page.evaluate(NUM_TOKENS))) > 1, "three streams of equal length are one stream"
+    page.page.evaluate(WATCH_GROWTH)
+    page.ask(prompt)
+    assert all(num_seen > 5 for num_seen in page.page.evaluate("grown.map(({ size }) => size)")), "it streams"
+    assert len(set(page.page.locator(".gac-text").all_text_contents())) == 3, "three equal streams are one stream"
 
     page.click_token(page.page.evaluate(FIRST_GATED))
     page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-inspected >> nth=1")  # both members were asked
@@ -58,7 +69,7 @@ def test_a_prompt_from_asking_to_coming_back(page: Watched, tmp_path: Path) -> N
     alternative = page.text(".gac-bars li:has(.gac-branch) .gac-label >> nth=0")
     page.page.locator(".gac-branch").first.click()
     page.page.wait_for_selector(f"text=Branched at token {at}")
-    page.wait_for_end(240)
+    page.wait_for_end()
     taken = page.page.evaluate(
         f"board => document.querySelector('.gac-text').tokens.partsOf({int(at) - 1}).at(-1).text"
     )
@@ -79,13 +90,84 @@ def test_a_prompt_from_asking_to_coming_back(page: Watched, tmp_path: Path) -> N
     page.page.wait_for_selector(".gac-inspector:not([hidden]) .gac-branch")
 
 
-@pytest.mark.parametrize(
-    "prompt", ["Привет! Как дела?", "写一首短诗。", "اكتب جملة عن البحر", "🙂👩‍👩‍👧 emoji", "a\tb\r\nc"]
-)
-def test_prompts_of_many_scripts(page: Watched, prompt: str) -> None:
-    page.page.fill("#gac-prompt textarea", prompt)
-    page.page.press("#gac-prompt textarea", "Enter")
-    page.wait_for_tokens(4)
-    page.page.evaluate("window.gac.stop()")
-    page.wait_for_end(30)
-    assert page.text(".gac-status").split(" ")[0] in ("Stopped", "Finished")
+def test_prompts_of_many_scripts(site: Site, open_page: Opener) -> None:
+    page = opened(site, open_page)
+    for prompt in ("Привет! Как дела?", "写一首短诗。", "اكتب جملة عن البحر", "🙂👩‍👩‍👧 emoji", "a\tb\r\nc"):
+        page.page.goto(site.url)
+        page.page.wait_for_function("window.gac?.stop")
+        page.page.fill("#gac-prompt textarea", prompt)
+        page.page.press("#gac-prompt textarea", "Enter")
+        page.wait_for_tokens(4)
+        page.page.evaluate("window.gac.stop()")
+        page.wait_for_end()
+        assert page.text(".gac-status").split(" ")[0] in ("Stopped", "Finished")
+
+
+def hidden_names(page: Page) -> str:
+    """What of the arena's own part of the page, with all its attributes, would name somebody."""
+    source = page.locator("#gac-arena").evaluate("root => root.outerHTML")
+    return ", ".join(word for word in KEPT_BACK if word in source)
+
+
+def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> None:
+    page = opened(site, open_page).page
+    to_arena(page)
+    heard = overheard(page)
+    begin(page, "Give me three tips for learning to play the guitar.")
+    page.wait_for_function("document.querySelector('.gac-battle-card .gac-text')?.textContent.length > 20")
+    left, right = (len(text) for text in texts(page))
+    assert abs(left - right) <= 1, "both are shown at one pace"
+    leave_fields(page)
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(".gac-arena [data-act=undo]")
+    assert hidden_names(page) == ""
+    page.click(".gac-arena [data-act=undo]")
+    page.wait_for_selector(".gac-vote[data-outcome=right]:not([disabled])")
+    assert hidden_names(page) == ""
+    page.click(".gac-vote[data-outcome=right]")
+    page.wait_for_selector(".gac-arena-reasons:not([hidden])")
+    page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
+    page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
+    # The members' states, which the page asks for all the time, name all of them, whoever answers.
+    battle = [text for text in heard if "phase" in text or "battle" in text]
+    assert battle
+    assert [word for text in battle for word in KEPT_BACK if word in text] == []
+
+    page.click(".gac-arena [data-act=reveal]")
+    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
+    winner = names(page)[1]
+    page.keyboard.press("1")
+    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It stands."
+    page.wait_for_selector(".gac-battle-card .gac-overlay", state="attached")
+    page.locator(".gac-battle-card .gac-text").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gac-arena .gac-inspector:not([hidden]) .gac-bars")
+    page.keyboard.press("Escape")
+
+    page.click("button[role=tab]:has-text('Leaderboard')")
+    wait_for_record(page, winner, "1 / 0 / 0 / 0")
+
+
+def test_two_turns_by_keyboard_alone_on_a_phone(site: Site, open_page: Opener) -> None:
+    page = opened(site, open_page, 390).page
+    to_arena(page)
+    page.focus(BOX)
+    page.keyboard.type("Name three colours.")
+    page.keyboard.press("Enter")
+    answered(page)
+    first = texts(page)
+    page.focus(BOX)
+    page.keyboard.type("And three more?")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".gac-arena-asked:text-is('And three more?')")
+    answered(page)
+    assert texts(page)[0::2] == first
+    assert all(texts(page)[1::2])
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    leave_fields(page)
+    page.keyboard.press("3")
+    page.wait_for_selector(".gac-arena-told:has-text('Your vote: Tie')")
+    page.keyboard.press("r")
+    page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
+    assert len(set(names(page))) == 2

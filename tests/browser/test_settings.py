@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.browser.conftest import Opener, Server, Watched
 from tests.ui.planted import PlantedEnsemble
@@ -10,6 +11,7 @@ from tests.ui.planted import PlantedEnsemble
 pytestmark = pytest.mark.browser
 
 SUMMARY = ".gac-summary-text"
+CHECKS = "**/gradio_api/run/**"
 
 
 def opened(page: Watched, *, advanced: bool = False) -> None:
@@ -175,3 +177,17 @@ def test_a_rule_shows_its_parameters_where_it_is_chosen(serve: Server, open_page
     page.page.get_by_label("Geometric mean").check()
     exponent.wait_for(state="hidden")
     summed_up(page, "geometric mean")
+
+
+def test_a_change_during_a_check_is_checked_too(serve: Server, open_page: Opener) -> None:
+    page = open_page(serve())
+    opened(page)
+    summed_up(page, "greedy")
+    late: list[Route] = []
+    page.page.route(CHECKS, lambda route: late.append(route))
+    for temperature in ("0.3", "0.4"):
+        with page.page.expect_request(CHECKS):
+            page.page.fill("#gac-set-temperature", temperature)
+    for route in late:
+        route.continue_()
+    summed_up(page, "temperature 0.4")

@@ -102,7 +102,6 @@ def distributions(union: UnionVocabulary) -> st.SearchStrategy[MemberStep]:
 NESTED = UnionVocabulary([b"a", b"aa", b"aab", b"ab", b"abab", b"b", b"ba", b"bb"])
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
 @given(member_steps=st.lists(distributions(NESTED), min_size=2, max_size=4), share=st.floats(0.1, 0.9))
 def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[MemberStep], share: float) -> None:
     expected = {f"m{i}": e for i, e in enumerate(member_steps)}

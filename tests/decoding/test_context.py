@@ -142,6 +142,7 @@ def session_of(ensemble: Ensemble, prompt: str, branch: Branch | None = None, **
     )
 
 
+@pytest.mark.slow
 @SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pytest
 from hypothesis import event, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment import covers as covers_module
@@ -18,7 +17,6 @@ from tests.decoding.toy import END, Expected, Toy, distance, expected, learn
 
 ALPHABETS = [(b"a", b"b"), (b"a", b"b", b"c"), (b"a", b"\xc3", b"\xa9")]  # the last two are the bytes of an é
 ROUNDING = 1e-5
-MANY = hypothesis_settings(max_examples=120, deadline=None)
 
 
 @pytest.fixture
@@ -84,7 +82,6 @@ def check(told: Told) -> Expected:
 
 
 @pytest.mark.slow
-@MANY
 @given(told=told_toys(), data=st.data())
 @pytest.mark.usefixtures("exact")
 def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> None:
@@ -97,7 +94,6 @@ def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> N
 
 
 @pytest.mark.slow
-@MANY
 @given(told=told_toys(), data=st.data())
 @pytest.mark.usefixtures("exact")
 def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: st.DataObject) -> None:
@@ -113,7 +109,6 @@ def test_told_in_pieces_it_misses_only_their_inner_boundaries(told: Told, data: 
 
 
 @pytest.mark.slow
-@MANY
 @given(told=told_toys(is_canonical=st.just(True)), seed=st.integers(0, 99))
 @pytest.mark.usefixtures("exact")
 def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) -> None:
@@ -124,7 +119,6 @@ def test_a_canonical_member_told_its_own_tokens_is_exact(told: Told, seed: int) 
 
 
 @pytest.mark.slow
-@MANY
 @given(told=told_toys(), letters=st.lists(st.integers(0, 2), min_size=1, max_size=5), was_told=st.booleans())
 @pytest.mark.usefixtures("exact")
 def test_a_member_not_asked_goes_by_its_own_spelling(told: Told, letters: list[int], was_told: bool) -> None:

@@ -54,6 +54,7 @@ def assert_same(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
     return steps
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
 @SOME
 @given(
@@ -71,6 +72,7 @@ def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: i
         assert_same(toy_ensemble(toys(seed, num, LETTERS, num_words=8), context_length), **how)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
 @SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
@@ -17,7 +21,7 @@ from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
-from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
 
 SOME = hypothesis_settings(max_examples=25, deadline=None)
 ALIGNMENTS = ["paper", "prefix"]
@@ -107,8 +111,15 @@ def test_every_pass_is_counted(alignment: str) -> None:
     assert finished.members["b"].num_forwards > finished.num_tokens * 0.8 > finished.num_ensembled  # it has read along
 
 
+def gate_before_one_that_hangs(from_read: int) -> list[FakeModel]:
+    """The gate reads its sixth token only once the other hangs."""
+    gate, other = FakeModel("a", 1, Fault("hang", from_read=5)), FakeModel("b", 2, Fault("hang", from_read))
+    threading.Thread(target=lambda: other.is_hanging.wait(WAIT_S) and gate.released.set(), daemon=True).start()
+    return [gate, other]
+
+
 def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
-    models = [FakeModel("a", 1), FakeModel("b", 2, Fault("hang", from_read=1))]
+    models = gate_before_one_that_hangs(from_read=1)
     ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
     steps, finished = decoded(ensemble)
     assert models[1].is_hanging.is_set()
@@ -117,9 +128,28 @@ def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
     assert finished.members["b"].num_tokens_read > 2
 
 
+class Unheard(InlineMember):
+    """Has read before anybody can look, and never says so."""
+
+    def read(self, *args: Any, **options: Any) -> Future[ReadResult]:
+        super().read(*args, **options)
+        under_way: Future[ReadResult] = Future()
+        under_way.set_running_or_notify_cancel()
+        return under_way
+
+
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> None:
+    model = FakeModel()
+    context = MemberContext(Unheard(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=is_aligned)
+    context.read_ahead()
+    context.close()
+    assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))
+
+
 def test_a_session_stopped_while_members_read_along_is_freed(threaded: Any) -> None:
-    models = [FakeModel("a", 1, delay_s=0.002), FakeModel("b", 2, Fault("hang", from_read=2))]
-    ensemble = threaded(models, **NEVER_ASKED)
+    models = gate_before_one_that_hangs(from_read=2)
+    ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
     session = ensemble.session("the model", ensemble.config.settings, raw=True)
     for event in session.events():
         if isinstance(event, FinishedEvent):

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from gac_app.cli import app
 from gac_app.errors import GacError
+from tests.command_line import run_command
 from tests.fakes import WAIT_S
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,10 +38,9 @@ def _start(folder: Path, *arguments: str, cache: str = "cache") -> subprocess.Po
 
 
 def _run(folder: Path, *arguments: str, cache: str = "cache") -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of the whole process."""
-    process = _start(folder, *arguments, cache=cache)
-    printed, told = process.communicate(timeout=120)
-    return process.returncode, printed, told
+    """Exit code, stdout and stderr."""
+    done = run_command("eval", "--config", str(folder / "two.yaml"), *arguments, GAC_CACHE=str(folder / cache))
+    return done.returncode, done.stdout, done.stderr
 
 
 def _call(folder: Path, *arguments: str) -> Result:
@@ -149,7 +149,6 @@ def test_a_failed_answer_fails_the_command(folder: Path) -> None:
     assert json.loads(done.stdout)["systems"]["every-step"]["errors"] == 1
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -9,7 +9,6 @@ from concurrent.futures import Future
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.distribution.read_result import ReadResult
@@ -344,7 +343,6 @@ def test_what_is_soon_read_is_no_chat_prefix() -> None:
     assert chat_prefix_of(FakeModel("a", 1)) == []
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
 @given(
     plan=st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from(["open", "go on", "rewrite", "end"]), st.integers(0, 30)),

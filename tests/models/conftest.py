@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from gac_app.member_config import MemberConfig
 from gac_app.models.hf.loading import load
 from gac_app.models.hf.model import TransformersModel
+from gac_app.models.onnx.graph import write
 from gac_app.models.sources import ModelFiles
 from tests.models import tiny
 from tests.models.fake_hub import FakeHub
@@ -25,6 +27,19 @@ def llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gemma3_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save_gemma3(tmp_path_factory.mktemp("gemma3"))
+
+
+@pytest.fixture(scope="session")
+def real_graph(real_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Member name -> the graph of its file, made once per test run."""
+
+    @lru_cache(None)
+    def made(name: str) -> Path:
+        directory = tmp_path_factory.mktemp("graph")
+        write(real_files[name], directory)
+        return directory
+
+    return made
 
 
 @pytest.fixture

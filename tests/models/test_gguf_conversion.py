@@ -31,6 +31,7 @@ def logits_NV(model: TransformersModel, ids: list[int]) -> torch.Tensor:
     return model.read([Read(sequence, len(ids))])[0]
 
 
+@pytest.mark.slow
 def test_the_converted_model_is_its_original(gguf: Path, llama: TransformersModel, tmp_path: Path) -> None:
     member = MemberConfig(name="tiny", source=str(gguf))
     model = load(member, ModelFiles(gguf, "gguf"), tmp_path / "cache", "cpu", 1)

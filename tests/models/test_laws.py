@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import MemberError
@@ -63,17 +63,21 @@ def llama_cpp(path: Path) -> LlamaCppModel:
 
 def quantised(folder: Path) -> Model:
     directory = tiny.save_llama(folder, num_attention_heads=2, num_key_value_heads=1)
-    return onnx(save_llama_gguf(directory, folder / "tiny.gguf", kind="Q8_0"), folder)
+    return with_graph(save_llama_gguf(directory, folder / "tiny.gguf", kind="Q8_0"), folder)
 
 
 def windowed(folder: Path) -> Model:
-    return onnx(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"), folder)
+    return with_graph(save_random_gguf(tiny.save_llama(folder), folder / "tiny.gguf", "gemma3"), folder)
 
 
-def onnx(path: Path, folder: Path) -> OnnxModel:
+def with_graph(path: Path, folder: Path) -> OnnxModel:
     directory = folder / "onnx"
     directory.mkdir()
     write(path, directory)
+    return onnx(path, directory)
+
+
+def onnx(path: Path, directory: Path) -> OnnxModel:
     return OnnxModel(path.stem, path, directory, context_length=1024, max_sequences=MAX_SEQUENCES)
 
 
@@ -104,9 +108,10 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         build, bound = BUILD[name]
         model = build(tmp_path_factory.mktemp("model"))
     else:
-        path = request.getfixturevalue("real_files")[name.removesuffix(ONNX)]
+        member = name.removesuffix(ONNX)
+        path = request.getfixturevalue("real_files")[member]
         if name.endswith(ONNX):
-            model, bound = onnx(path, tmp_path_factory.mktemp("onnx")), QUANTISED_ONNX
+            model, bound = onnx(path, request.getfixturevalue("real_graph")(member)), QUANTISED_ONNX
         else:
             model, bound = llama_cpp(path), QUANTISED
     with closing(model):
@@ -304,7 +309,6 @@ def spellable(vocabulary: MemberVocabulary, text: str) -> bytes:
 
 @pytest.mark.slow
 @given(text=texts())
-@settings(max_examples=100)
 def test_bytes_of_ids_are_the_texts(model: Model, text: str) -> None:
     vocabulary = model.vocabulary
     ids = vocabulary.encode(text)
@@ -313,7 +317,6 @@ def test_bytes_of_ids_are_the_texts(model: Model, text: str) -> None:
 
 
 @given(text=texts())
-@settings(max_examples=50)
 def test_a_document_is_its_text_behind_the_models_own_beginning(model: Model, text: str) -> None:
     beginning = [i for i in model.encode_raw("") if model.vocabulary.token_bytes[i] is None]
     ids = model.encode_raw(text)

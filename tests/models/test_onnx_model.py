@@ -6,7 +6,7 @@ import mmap
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +66,7 @@ def read(model: Model, sequence: Sequence, ids: list[int], num_logits: int | Non
     return model.read([Read(sequence, num_logits or len(ids))])[0].numpy().copy()
 
 
+@pytest.mark.slow
 def test_it_is_the_model_that_llama_cpp_has(gguf: Path, model: OnnxModel) -> None:
     with closing(LlamaCppModel("tiny", gguf, context_length=200, max_sequences=4)) as other:
         assert model.vocabulary.token_bytes == other.vocabulary.token_bytes
@@ -250,13 +251,15 @@ def test_narrow_heads_are_left_alone(llama: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["SmolLM2-135M-Instruct", "Gemma-3-270M", "Qwen2.5-Coder-0.5B-Instruct"])
-def test_the_default_models_are_these_models(name: str, real_files: dict[str, Path], tmp_path: Path) -> None:
-    write(real_files[name], tmp_path)
+def test_the_default_models_are_these_models(
+    name: str, real_files: dict[str, Path], real_graph: Callable[[str], Path]
+) -> None:
+    graph = real_graph(name)
     with (
         closing(LlamaCppModel(name, real_files[name], context_length=1024, max_sequences=3)) as before,
-        closing(OnnxModel(name, real_files[name], tmp_path, context_length=1024, max_sequences=3)) as now,
+        closing(OnnxModel(name, real_files[name], graph, context_length=1024, max_sequences=3)) as now,
     ):
-        compare_logits(before, now, Layout.load(tmp_path).window)
+        compare_logits(before, now, Layout.load(graph).window)
         assert is_batch_invariant(now)
         assert is_chunk_invariant(now)
 

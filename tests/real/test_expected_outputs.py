@@ -16,7 +16,7 @@ def test_llama_cpp_agrees_up_to_a_near_tie(quantised: Ensemble, run: dict[str, o
     assert comparison.is_ok, comparison
 
 
-@pytest.mark.parametrize("run", RUNS[:4] + RUNS[10:12], ids=lambda run: f"{run['prompt'][:12]!r}-{run['threshold']}")
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run['prompt'][:12]!r}-{run['threshold']}")
 def test_float32_agrees_up_to_a_near_tie(float32: Ensemble, run: dict[str, object]) -> None:
     comparison = compare(float32, run, FLOAT32)
     assert comparison.is_ok, comparison

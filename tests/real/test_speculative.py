@@ -16,7 +16,7 @@ NEAR_TIE = 0.24
 
 
 def run(ensemble: Ensemble, prompt: str, speculation: str, **how: Any) -> tuple[list[StepTrace], str]:
-    changes = {"max_new_tokens": 40, "alignment": "paper", "temperature": 0, **how, "speculation": speculation}
+    changes = {"max_new_tokens": 20, "alignment": "paper", "temperature": 0, **how, "speculation": speculation}
     *tokens, finished = ensemble.generate(prompt, ensemble.config.settings_from(changes), raw=True)
     assert isinstance(finished, FinishedEvent)
     return [event.step for event in tokens if isinstance(event, TokenEvent)], finished.text

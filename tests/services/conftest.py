@@ -14,3 +14,9 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "gac.db")
     yield house
     house.close()
+
+
+@pytest.fixture(autouse=True)
+def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as they are there, not as fast as people read."""
+    monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)

@@ -15,9 +15,9 @@ NUM_VISITORS = 20
 
 
 def battle_on(arena: Arena, key: str, until_s: float, voted: dict[str, tuple[str, str]]) -> None:
-    """Battle until a time; note every acknowledged vote with its visitor."""
+    """Battle until a time, and until a vote counts; note every acknowledged vote with its visitor."""
     number = 0
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s or key not in {visitor for visitor, _ in list(voted.values())}:
         number += 1
         marker = f"marker {key[-2:]} {number}"
         try:

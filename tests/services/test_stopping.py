@@ -9,7 +9,7 @@ import pytest
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.executors import threads
 from gac_app.storage import RunStatus
-from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, listed, texts, until
 
 
@@ -17,7 +17,7 @@ def slow_models(delay_s: float = 0.005) -> list[FakeModel]:
     return [FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)]
 
 
-def test_a_stop_ends_and_frees_every_stream_in_two_seconds(house: House) -> None:
+def test_a_stop_ends_and_frees_every_stream(house: House) -> None:
     models = slow_models()
     service = house.service(models)
     run = begun(service.start(ALICE, "Go on", LONG), num_steps=3)
@@ -26,7 +26,7 @@ def test_a_stop_ends_and_frees_every_stream_in_two_seconds(house: House) -> None
     service.stop(ALICE, run.id)
 
     assert run.over.wait(WAIT_S)
-    assert time.monotonic() - stopped_at < 2
+    assert time.monotonic() - stopped_at < SOON_S
     num_passes = [len(model.batches) for model in models]
     time.sleep(0.05)
     assert [len(model.batches) for model in models] == num_passes, "nothing is computed for nobody"
@@ -58,7 +58,7 @@ def test_a_stop_is_heard_while_a_member_hangs(house: House, hung: str) -> None:
     for stopped in (run, second):
         assert stopped.over.wait(WAIT_S)
         assert stopped.status == RunStatus.ABORTED
-    assert time.monotonic() - stopped_at < 2
+    assert time.monotonic() - stopped_at < SOON_S
     hanging.released.set()
     service.history.delete_all(ALICE)
     until(lambda: hanging.num_held == 0, "for the slot to be freed")
@@ -99,7 +99,7 @@ def test_closing_the_service_aborts_its_runs(house: House) -> None:
 
     service.close()
 
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < SOON_S
     assert running.over.is_set()
     assert waiting.over.is_set()
     assert all(model.is_closed for model in models)
@@ -117,15 +117,15 @@ def test_a_run_that_cannot_be_ended_becomes_interrupted(house: House, monkeypatc
     # The run's own threads are stuck: a stop does not reach them.
     monkeypatch.setattr("gac_app.decoding.contexts.gathering.POLL_S", WAIT_S)
     model = FakeModel("a", 1, fault=Fault("hang", marker=b"HANG"))
-    service = house.service([model], server={"max_running": 5})
-    runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(5)]
+    service = house.service([model], server={"max_running": 15})
+    runs = [service.start(ALICE, f"HANG {number}", SHORT) for number in range(15)]
     until(lambda: all(len(run.sessions) == 2 for run in runs))
     assert model.is_hanging.wait(WAIT_S)
     started = time.monotonic()
 
     service.close()
 
-    assert time.monotonic() - started < 4, "one deadline for all runs, not one each"
+    assert time.monotonic() - started < 12, "one deadline for all runs, not one each"
     assert not any(run.over.is_set() for run in runs)
     assert {line.status for line in listed(house.service(), ALICE)} == {RunStatus.INTERRUPTED}
 

@@ -97,7 +97,7 @@ def test_a_judged_battle_that_made_room_stays_as_it_was(here: Arena, monkeypatch
     assert here.store.load_battle(ALICE, first.id).status == "answered"
 
 
-def test_the_newest_battles_are_listed_first_and_no_more_than_asked(here: Arena) -> None:
+def test_no_more_battles_are_listed_than_asked(here: Arena) -> None:
     views = [here.answered(prompt=f"Prompt {number}") for number in range(4)]
     for view in views[:3]:
         here.service.skip(ALICE, view.id)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.storage import RunStatus, Store, servers
+from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, new_run
 
 RUN_FOR_EVER = """
@@ -88,7 +89,7 @@ def test_a_server_that_lives_on_finds_out_about_one_that_dies(url: str, monkeypa
         second = Store(url)
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + WAIT_S
         while status_of(second, run_id) == RunStatus.RUNNING:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.storage import Store, clean_text
@@ -38,7 +38,6 @@ def test_cleaning_goes_into_nested_values() -> None:
     assert clean_json({"a\0": ("\ud800", [1, None, {"b": "\0"}])}) == {"a�": ["�", [1, None, {"b": "�"}]]}
 
 
-@settings(deadline=None, max_examples=60)
 @given(prompt=ANY_TEXT, name=ANY_TEXT.map(lambda text: text[:20]), setting=ANY_TEXT, said=ANY_TEXT)
 def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str, setting: str, said: str) -> None:
     run = new_run(prompt, settings={"system_prompt": setting}, member_names=(name,))
@@ -58,7 +57,6 @@ def test_any_text_is_stored_as_it_is(shared_store: Store, prompt: str, name: str
     assert stored_answer.events == record.events  # bytes and JSON: nothing needs cleaning there
 
 
-@settings(deadline=None, max_examples=60)
 @given(prompt=ANY_TEXT.filter(bool))
 def test_any_text_is_found_by_itself(shared_store: Store, prompt: str) -> None:
     run = new_run(prompt, visitor_key=f"finder-{ALICE}")

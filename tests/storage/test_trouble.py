@@ -16,6 +16,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
+from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
 
 FILL_THE_DISK = """
@@ -66,9 +67,9 @@ def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Pat
         future = store.start_run(new_run())
         assert listed(store, ALICE) == []  # readers do not wait for the writer
         assert not store.flush(timeout_s=0.3)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < SOON_S
         unlock()
-        assert future.result(timeout=10) is None
+        assert future.result(WAIT_S) is None
     assert len(listed(store, ALICE)) == 1
     assert store.num_errors == 0
 
@@ -80,8 +81,8 @@ def test_a_write_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> 
         started = time.monotonic()
         for future in waiting:
             with pytest.raises(StorageError, match="locked"):
-                future.result(timeout=10)
-        assert time.monotonic() - started < 5
+                future.result(WAIT_S)
+        assert time.monotonic() - started < SOON_S
         with pytest.raises(StorageError, match="locked"):
             store.check()
         unlock()
@@ -98,7 +99,7 @@ def test_closing_does_not_wait_for_a_lock(url: str, path: Path) -> None:
         future = store.start_run(new_run())
         started = time.monotonic()
         store.close(timeout_s=0.1)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < SOON_S
     with pytest.raises(StorageError):
         future.result(timeout=0)
     with pytest.raises(StorageError, match="closed"):

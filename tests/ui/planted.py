@@ -206,7 +206,7 @@ def hash_id(piece: str) -> int:
     return 100 + sum(piece.encode()) % 10_000
 
 
-def wait_until_over(service: RunService, run: Any, timeout_s: float = 5.0) -> None:
+def wait_until_over(service: RunService, run: Any, timeout_s: float = 60.0) -> None:
     """Until a run is over and known to be stored or not."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until and not (run.wait(0.05) and run.is_saved is not None):

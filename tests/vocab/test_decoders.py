@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -44,7 +44,6 @@ VOCABULARIES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", VOCABULARIES)
 @given(text=st.text() | st.sampled_from(HARD_STRINGS) | st.text("▁ \t\r\né<|>imendtols\u0301"))
-@settings(max_examples=100, deadline=None)
 def test_bytes_of_ids_are_the_texts(kind: str, text: str) -> None:
     vocabulary = VOCABULARIES[kind]
     ids = vocabulary.encode(text)

@@ -18,7 +18,7 @@ from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import UnionVocabulary
 
 pytestmark = pytest.mark.real
-BUILD_S, RESTORE_S = 2.0, 1.0  # the least of three attempts, on a machine that may be busy
+BUILD_S, RESTORE_S = 2.0, 1.0  # of processor, the least of three attempts
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def mappings(vocabularies: list[MemberVocabulary]) -> list[VocabMapping]:
 @pytest.mark.slow
 def test_union_and_mappings_are_built_in_two_seconds(vocabularies: list[MemberVocabulary], tmp_path: Path) -> None:
     def seconds(cache_dir: Path) -> float:
-        started = time.monotonic()
+        started = time.process_time()
         unite(vocabularies, cache_dir)
-        return time.monotonic() - started
+        return time.process_time() - started
 
     assert min(seconds(tmp_path / str(attempt)) for attempt in range(3)) < BUILD_S
     assert min(seconds(tmp_path / "0") for _ in range(3)) < RESTORE_S

@@ -57,9 +57,7 @@ class MemberContext:
         self._missed = bytearray()  # bytes fed since the member was last asked
         self._rest = b""  # the incomplete character at the end of what was missed
         self._drafted: list[int] = []  # union ids
-        self._places: list[
-            Covers
-        ] = []  # at the first places, as far as distributions are known; the last may be unread
+        self._places: list[Covers] = []  # from place 0, as far as distributions are known; the last may be unread
         self._expected: MemberStep | None = None  # what `expect` returned, until a token is fed
         self._num_read, self._seconds = 0, 0.0  # that it took
 
@@ -189,7 +187,7 @@ class MemberContext:
     def next_argmax(self) -> int | None:
         """The likeliest token after all that was fed, if the member has drafted just that; None = not known.
 
-        If it has drafted something else, it begins to read what is pending.
+        If it has drafted something else, it begins to read what is uncomputed.
         """
         if not self._held.draft or self._held.is_rejected:
             return None
@@ -216,9 +214,9 @@ class MemberContext:
     def known_at(self, place: int) -> MemberStep | None:
         """What the member expects at a place; None if it is not read yet."""
         places = self._known_places()
-        return (
-            None if place >= len(places) or places[place].unread else MemberStep(places[place].distribution(), 0, 0.0)
-        )
+        if place >= len(places) or places[place].unread:
+            return None
+        return MemberStep(places[place].distribution(), 0, 0.0)
 
     @property
     def is_known(self) -> bool:
@@ -316,7 +314,7 @@ class MemberContext:
 
     @property
     def _max_ids(self) -> int:
-        """Room behind the prompt."""
+        """Room after the prompt."""
         return self.member.context_length - self._held.num_prompt_ids
 
     def _bytes_of(self, tokens: list[int]) -> bytes:

@@ -43,6 +43,7 @@ class HeldSequence:
         self.sequence = sequence
         self._chain = [start]  # boundaries whose ids are held
         self._num_ahead = 0  # ids that the pass ahead reads
+        self._num_asked = 0  # ids that the last pass asked for reads
         self._may_draft = MayDraft()  # for the last pass asked for
         self._is_waited_for = False  # with passes that others share
         self._num_forwards = 0
@@ -95,7 +96,7 @@ class HeldSequence:
         if ahead and ahead is self.ahead:
             return  # an accepted draft
         self.ahead = ahead
-        self._num_ahead = self.sequence.num_uncomputed if ahead else 0
+        self._num_ahead = self._num_asked if ahead else 0
         if not ahead:
             self.skip_step()
 
@@ -206,6 +207,7 @@ class HeldSequence:
         if num_logits > self.sequence.num_uncomputed:  # already computed, but without its distribution
             self.sequence.rewrite(len(self.sequence.ids) - num_logits, self.sequence.ids[-num_logits:])
         self._may_draft = MayDraft(self._can_draft)
+        self._num_asked = self.sequence.num_uncomputed  # now: the pass may be over as soon as it is asked for
         return self._member.read(self.sequence, num_logits, self._may_draft)
 
     def _unknown(self, num_wanted: int) -> list[int]:

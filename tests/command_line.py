@@ -1,0 +1,51 @@
+"""The command line in this process, which has the libraries loaded."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from unittest import mock
+
+from gac_app import cli
+
+
+def run_command(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What a process of its own would have printed and how it would have ended. An exception that it does not tell in a
+    line is raised."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")} | variables
+    printed, told = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    with (
+        mock.patch.dict(os.environ, environment, clear=True),
+        mock.patch.object(sys, "argv", ["gac_app", *arguments]),
+        redirect_stdout(printed),
+        redirect_stderr(told),
+        _own_logging(),
+    ):
+        code: str | int | None = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(arguments, int(code or 0), _read(printed), _read(told))
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """As a process has it that nothing has set up."""
+    root, ours = logging.getLogger(), logging.getLogger("gac_app")
+    handlers, level = root.handlers[:], ours.level
+    root.handlers.clear()
+    yield
+    root.handlers[:] = handlers
+    ours.setLevel(level)
+
+
+def _read(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    data = stream.buffer.getvalue()  # type: ignore[attr-defined]
+    return str(data, "utf-8")
