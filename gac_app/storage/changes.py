@@ -74,18 +74,16 @@ def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
 
 def adopt(session: Session, visitor_key: str) -> None:
     """Give a visitor what was imported of theirs: the pseudonym of an export proves to whom it belongs."""
-    imported = select(VisitorSession).where(VisitorSession.key_hash.startswith(_IMPORTED))
-    for other in session.scalars(imported).all():
-        if not is_pseudonym_of(visitor_key, other.pseudonym):
-            continue
-        visitor = _find_visitor(session, visitor_key)
+    imported = select(VisitorSession.id, VisitorSession.pseudonym).where(VisitorSession.key_hash.startswith(_IMPORTED))
+    own = [id_ for id_, pseudonym in session.execute(imported) if is_pseudonym_of(visitor_key, pseudonym)]
+    for imported_id in own:
+        is_it, visitor = VisitorSession.id == imported_id, _find_visitor(session, visitor_key)
         if visitor is None:
-            other.key_hash = hash_key(visitor_key)
-            session.flush()
+            session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
             continue
         for table in (Conversation, Battle, Study):
-            session.execute(update(table).where(table.visitor_id == other.id).values(visitor_id=visitor.id))
-        session.execute(delete(VisitorSession).where(VisitorSession.id == other.id))
+            session.execute(update(table).where(table.visitor_id == imported_id).values(visitor_id=visitor.id))
+        session.execute(delete(VisitorSession).where(is_it))
 
 
 def _find_visitor(session: Session, visitor_key: str) -> VisitorSession | None:
