@@ -189,6 +189,7 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()
     assert bring_files(Exports(store), files, is_strict=True).num_new == len(lines(tmp_path)) - 1
+    store.adopt(ALICE).result()
     assert store.load_run(ALICE, run.id).outcome == "tie"
     files[0].write_text(files[0].read_text() + "no json\n")
     with pytest.raises(RequestError, match=f"line {len(lines_of(files[0]))}"):
