@@ -22,6 +22,7 @@ from gac_app.services.mirror import Mirror
 from gac_app.services.recorder import Recorder
 from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
+from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream
 from gac_app.storage import RunStatus, Store, Turn, clean_text
 
@@ -84,6 +85,12 @@ class RunService:
         self.kept = kept
         self._runner.decodes_together = decodes_together
         self._runner.ensemble = ensemble
+
+    def set_consent(self, visitor_key: str, consents: bool) -> None:
+        """Note whether a visitor agrees that their later runs are published; give them what was imported of theirs."""
+        self.consents.set(visitor_key, consents)
+        if self.mirror:
+            settle(self._store.adopt(visitor_key))
 
     def use_mirror(self, mirror: Mirror) -> None:
         """From now on runs, votes and battles are copied, and deletions marked."""

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import usage_to_json
 from gac_app.errors import NotFoundError
-from gac_app.storage.queries import (
-    get_owned,
-    get_owned_conversation,
-    hash_key,
-    imported_hash,
-    is_visitor,
-    owned,
-    pseudonym_of,
-)
+from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
+from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, owned
 from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
 from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_text
+
+_IMPORTED = "imported:"  # and a pseudonym, in the place of the hash of a key that is not known
 
 
 def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
@@ -67,18 +62,39 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
 
 def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
     """The visitor with that key; created if missing."""
-    visitor = session.scalar(select(VisitorSession).where(is_visitor(visitor_key)))
+    visitor = _find_visitor(session, visitor_key)
     if visitor is None:
-        visitor = VisitorSession(key_hash=hash_key(visitor_key), pseudonym=pseudonym_of(visitor_key))
+        adopt(session, visitor_key)
+        visitor = _find_visitor(session, visitor_key)
+    if visitor is None:
+        visitor = VisitorSession(key_hash=hash_key(visitor_key), pseudonym=new_pseudonym(visitor_key))
         session.add(visitor)
     return visitor
+
+
+def adopt(session: Session, visitor_key: str) -> None:
+    """Give a visitor what was imported of theirs: the pseudonym of an export proves to whom it belongs."""
+    imported = select(VisitorSession.id, VisitorSession.pseudonym).where(VisitorSession.key_hash.startswith(_IMPORTED))
+    own = [id_ for id_, pseudonym in session.execute(imported) if is_pseudonym_of(visitor_key, pseudonym)]
+    for imported_id in own:
+        is_it, visitor = VisitorSession.id == imported_id, _find_visitor(session, visitor_key)
+        if visitor is None:
+            session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
+            continue
+        for table in (Conversation, Battle, Study):
+            session.execute(update(table).where(table.visitor_id == imported_id).values(visitor_id=visitor.id))
+        session.execute(delete(VisitorSession).where(is_it))
+
+
+def _find_visitor(session: Session, visitor_key: str) -> VisitorSession | None:
+    return session.scalar(select(VisitorSession).where(VisitorSession.key_hash == hash_key(visitor_key)))
 
 
 def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
     """The visitor of another database by the pseudonym of exports; created if missing."""
     visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
     if visitor is None:
-        visitor = VisitorSession(key_hash=imported_hash(pseudonym), pseudonym=pseudonym)
+        visitor = VisitorSession(key_hash=f"{_IMPORTED}{pseudonym}"[:64], pseudonym=pseudonym)
         session.add(visitor)
         session.flush()
     return visitor
@@ -174,12 +190,14 @@ def delete_run(session: Session, visitor_key: str, run_id: str) -> Gone:
 
 
 def delete_visitor(session: Session, visitor_key: str) -> Gone:
+    adopt(session, visitor_key)
     destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
-    visitor_id = select(VisitorSession.id).where(is_visitor(visitor_key)).scalar_subquery()
+    is_visitor = VisitorSession.key_hash == hash_key(visitor_key)
+    visitor_id = select(VisitorSession.id).where(is_visitor).scalar_subquery()
     run_ids = session.scalars(owned(visitor_key).with_only_columns(Run.id))
     gone = Gone(tuple(run_ids), tuple(session.scalars(select(Battle.id).where(Battle.visitor_id == visitor_id))))
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
     for table in (Study, Battle):
         destroy_keys(session, select(table.key_id).where(table.visitor_id == visitor_id))
-    session.execute(delete(VisitorSession).where(is_visitor(visitor_key)))
+    session.execute(delete(VisitorSession).where(is_visitor))
     return gone

@@ -31,24 +31,10 @@ def hash_key(visitor_key: str) -> str:
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def pseudonym_of(visitor_key: str) -> str:
-    """What exports call a visitor: it follows from the key, which cannot be told from it."""
-    return hashlib.sha256(b"pseudonym\0" + visitor_key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def imported_hash(pseudonym: str) -> str:
-    """In the place of the key's hash, where only the pseudonym is known."""
-    return f"imported:{pseudonym}"[:64]
-
-
-def is_visitor(visitor_key: str) -> ColumnElement[bool]:
-    """Whose key it is: the visitor of this database, or the same one as another database exported them."""
-    return VisitorSession.key_hash.in_((hash_key(visitor_key), imported_hash(pseudonym_of(visitor_key))))
-
-
 def owned(visitor_key: str) -> Select[Run]:
     """The runs of one visitor."""
-    return select(Run).join(Run.conversation).join(Conversation.visitor).where(is_visitor(visitor_key))
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    return select(Run).join(Run.conversation).join(Conversation.visitor).where(mine)
 
 
 def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
@@ -61,8 +47,8 @@ def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
 
 def get_owned_conversation(session: Session, visitor_key: str, conversation_id: str) -> Conversation:
     """One conversation of a visitor; NotFoundError where it is missing or another's."""
-    is_it = Conversation.id == clean_text(conversation_id)
-    query = select(Conversation).join(Conversation.visitor).where(is_visitor(visitor_key), is_it)
+    mine = VisitorSession.key_hash == hash_key(visitor_key)
+    query = select(Conversation).join(Conversation.visitor).where(mine, Conversation.id == clean_text(conversation_id))
     conversation = session.scalars(query).one_or_none()
     if conversation is None:
         raise NotFoundError("there is no such conversation")

@@ -131,6 +131,10 @@ class Store:
         """Delete a run with all its text, damaged or not. Done once nothing of it is left in the database's files."""
         return self._delete(lambda session: changes.delete_run(session, visitor_key, run_id))
 
+    def adopt(self, visitor_key: str) -> Future[None]:
+        """Give a visitor what was imported of theirs."""
+        return self._write(lambda session: changes.adopt(session, visitor_key))
+
     def delete_visitor(self, visitor_key: str) -> Future[None]:
         """Delete everything of a visitor, as `delete_run` does. A visitor without anything is no error."""
         return self._delete(lambda session: changes.delete_visitor(session, visitor_key))

@@ -18,7 +18,7 @@ def build_consent(service: RunService) -> gr.HTML:
 
     @replying
     def set_consent(fields: Fields) -> Reply:
-        service.consents.set(fields.visitor_key, fields.flag("consents"))
+        service.set_consent(fields.visitor_key, fields.flag("consents"))
         return {}
 
     return gr.HTML(

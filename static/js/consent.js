@@ -1,5 +1,5 @@
 // Under the prompt: whether what the visitor does here is published. The server is told when that changes, and whenever
-// the page loads, since it forgets.
+// the page loads: it forgets, and finds again what the mirror has of the visitor.
 
 const PUBLISHED = "gac.consent-published", box = element.querySelector("input"); // the Arena's key too
 const read = () => { box.checked = readKept(PUBLISHED, false); };
@@ -20,4 +20,4 @@ document.addEventListener("gac-consent", async () => {
   if (box.checked !== before) await tell();
 });
 read();
-if (box.checked) tell();
+tell();

@@ -57,11 +57,11 @@ def test_only_what_visitors_agree_to_is_copied(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
         voted(arena)
         answer(arena.runs)
-        arena.runs.consents.set(ALICE, True)
+        arena.runs.set_consent(ALICE, True)
         run = answer(arena.runs)
         answer(arena.runs, key=BOB)
         battle = voted(arena, consents=True)
-        arena.runs.consents.set(ALICE, False)
+        arena.runs.set_consent(ALICE, False)
         answer(arena.runs)
         settled(mirror)
     assert {line.get("battle_id") or line["run_id"] for line in lines(tmp_path)} == {run.id, battle}
@@ -78,7 +78,7 @@ def test_a_battle_that_can_still_be_judged_is_not_told(tmp_path: Path) -> None:
 
 def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
-        arena.runs.consents.set(ALICE, True)
+        arena.runs.set_consent(ALICE, True)
         first = answer(arena.runs)
         arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, first.conversation_id).over.wait(60)
         arena.runs.history.vote(ALICE, first.id, "ensemble")
@@ -92,6 +92,8 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
         with opened(tmp_path, name) as (arena, mirror):
             settled(mirror)
             assert sorted(Exports(arena.store).lines()) == sorted(before)
+            arena.runs.set_consent(ALICE, False)  # as the page does when it loads
+            assert sorted(Exports(arena.store).lines()) == sorted(before)
             assert arena.store.load_battle(ALICE, battle).judgements, "the same browser finds its own again"
             found = arena.runs.history.conversations(ALICE, HistoryFilter())
             assert sum(conversation.num_runs for conversation in found) == 3
@@ -101,12 +103,12 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
 
 def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
-        arena.runs.consents.set(ALICE, True)
+        arena.runs.set_consent(ALICE, True)
         conversation = answer(arena.runs).conversation_id
         settled(mirror)
     with opened(tmp_path, "two") as (arena, mirror):
         settled(mirror)
-        arena.runs.consents.set(ALICE, True)
+        arena.runs.set_consent(ALICE, True)
         run = arena.runs.start(ALICE, "And then?", {"max_new_tokens": 5}, conversation)
         until(lambda: run.is_saved, "for the turn")
         assert len(run.turns) == 1
@@ -114,10 +116,28 @@ def test_a_visitor_who_comes_back_goes_on_and_is_still_one(tmp_path: Path) -> No
     assert len({line["visitor"] for line in lines(tmp_path)}) == 1
 
 
+def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        arena.runs.set_consent(ALICE, True)
+        battle = voted(arena, consents=True)
+        answer(arena.runs)
+        settled(mirror)
+    house = House(tmp_path / "two.db")
+    arena = Arena(house)
+    answer(arena.runs)
+    settled(mirrored(arena, FolderPlace(tmp_path / "mirror")))
+    arena.runs.set_consent(ALICE, True)
+    assert arena.store.load_battle(ALICE, battle).judgements
+    assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 2
+    arena.runs.history.delete_all(ALICE)
+    assert list(Exports(arena.store).lines()) == []
+    house.close()
+
+
 @pytest.mark.parametrize("how", ["run", "battle", "everything", "everything after a restart"])
 def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
-        arena.runs.consents.set(ALICE, True)
+        arena.runs.set_consent(ALICE, True)
         run = answer(arena.runs)
         arena.runs.history.vote(ALICE, run.id, "tie")
         battle = voted(arena, consents=True)
@@ -161,7 +181,7 @@ def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
 
 def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: House) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
-        arena.runs.consents.set(ALICE, True)
+        arena.runs.set_consent(ALICE, True)
         run = answer(arena.runs)
         settled(mirror)
         arena.runs.history.vote(ALICE, run.id, "tie")
@@ -169,6 +189,7 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()
     assert bring_files(Exports(store), files, is_strict=True).num_new == len(lines(tmp_path)) - 1
+    store.adopt(ALICE).result()
     assert store.load_run(ALICE, run.id).outcome == "tie"
     files[0].write_text(files[0].read_text() + "no json\n")
     with pytest.raises(RequestError, match=f"line {len(lines_of(files[0]))}"):
