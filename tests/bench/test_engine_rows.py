@@ -61,7 +61,7 @@ def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     assert row.value is not None
     assert row.value > 0
     assert max(models[0].batches) == 2, (
-        "its own answer and the ensemble's share a pass, so they are not after each other"
+        "its own answer and the ensemble's share a pass"
     )
     assert all(model.num_held <= 4 for model in models), "what is kept of conversations is bounded"
 
