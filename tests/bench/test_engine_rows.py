@@ -60,9 +60,7 @@ def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
     (row,) = together.measure_side_by_side(bench_of(models))
     assert row.value is not None
     assert row.value > 0
-    assert max(models[0].batches) == 2, (
-        "its own answer and the ensemble's share a pass"
-    )
+    assert max(models[0].batches) == 2, "its own answer and the ensemble's share a pass"
     assert all(model.num_held <= 4 for model in models), "what is kept of conversations is bounded"
 
 
