@@ -52,6 +52,7 @@ class Browser:
         page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
         self.config = self.http.get("/config").json()
         self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
+        self.call("gac-consent", "set_consent", consents=False)  # which gives back what the mirror has of the visitor
         return page
 
     def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
