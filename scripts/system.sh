@@ -1,4 +1,4 @@
-# Sourced by test: finds or installs a browser for the page's tests, and fonts for its screenshots.
+# Sourced by test: finds or installs what tests need of the system: a browser, fonts for screenshots, Postgres.
 # shellcheck shell=bash
 
 fonts=(fonts-noto-core fonts-noto-cjk fonts-noto-color-emoji)
@@ -18,6 +18,7 @@ installed_browser() { # prints the path of a browser that Playwright can drive
 missing_packages() { # prints what apt has to install
   local package
   installed_browser >/dev/null || echo chromium
+  command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
   for package in "${fonts[@]}"; do
     dpkg -s "$package" >/dev/null 2>&1 || echo "$package"
   done
