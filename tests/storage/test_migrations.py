@@ -219,7 +219,10 @@ def test_killed_halfway_it_is_the_old_schema_never_half(url: str, path: Path) ->
 def test_racing_starts_on_one_new_file_all_succeed(url: str) -> None:
     code = "import sys; from gac_app.storage import Store; store = Store(sys.argv[1]); store.check(); store.close()"
     racers = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [(racer.communicate()[1], racer.returncode) for racer in racers] == [("", 0)] * 3
+    # One may say that it could not rewrite the file now, since the others had it open.
+    errors = [racer.communicate()[1] for racer in racers]
+    assert [racer.returncode for racer in racers] == [0] * 3, errors
+    assert not any("Traceback" in error for error in errors), errors
     assert current_revision(url) == upgrade(url)
 
 
