@@ -37,7 +37,7 @@ def test_conversations_are_grouped_searched_and_filtered(serve: Server, open_pag
     page.page.fill(".gac-search", "capital")  # the answers' own word
     page.page.wait_for_selector(".gac-run-prompt >> nth=2")
     page.page.fill(".gac-search", "")
-    page.page.click("text=Filters")
+    page.page.click('text="Filters"')
     page.page.select_option("[name=outcome]", "voted")
     page.page.wait_for_selector("text=No run matches.")
     page.page.click("text=Clear filters")
@@ -53,7 +53,7 @@ def test_a_conversation_is_named_starred_and_deleted(serve: Server, open_page: O
     page.page.wait_for_selector(".gac-conversation-head h2:text-is('<b>Guitars</b>')")
     page.page.click("role=button[name='Star: gamma']")
     page.page.wait_for_selector("[aria-label='Star: gamma'][aria-pressed=true]")
-    page.page.click("text=Filters")
+    page.page.click('text="Filters"')
     page.page.check("text=Starred only")
     page.page.wait_for_selector(".gac-conversation >> nth=0")
     page.page.wait_for_function("document.querySelectorAll('.gac-run-prompt').length === 1")
@@ -79,7 +79,7 @@ def test_chosen_runs_are_deleted_together(serve: Server, open_page: Opener) -> N
 def test_axe_has_nothing_to_say_of_the_history(serve: Server, open_page: Opener, width: int) -> None:
     page = with_history(serve(), open_page, viewport={"width": width, "height": 900})
     with_axe(page)
-    page.page.click("text=Filters")
+    page.page.click('text="Filters"')
     page.page.check("[aria-label='Choose: alpha']")
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width
     assert all_findings(page) == {}
