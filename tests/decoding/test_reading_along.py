@@ -148,7 +148,7 @@ def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> N
 
 
 def test_a_session_stopped_while_members_read_along_is_freed(threaded: Any) -> None:
-    models = gate_before_one_that_hangs(from_read=2)
+    models = gate_before_one_that_hangs(from_read=1)
     ensemble = threaded(models, step_timeout_s=WAIT_S, **NEVER_ASKED)
     session = ensemble.session("the model", ensemble.config.settings, raw=True)
     for event in session.events():
