@@ -120,7 +120,8 @@ def _phase(battle: Battle, last: TurnView) -> Phase:
         return "revealed" if battle.is_told else "voted"
     if battle.last.status == WAITING:
         return "waiting"
-    return "answered" if last.left.is_over and last.right.is_over else "answering"
+    is_shown = last.left.is_over and last.right.is_over
+    return "answered" if is_shown and battle.last.over.is_set() else "answering"
 
 
 def _message(battle: Battle, phase: Phase) -> str:
