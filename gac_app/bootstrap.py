@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gac_app import __version__
 from gac_app.config import Config
 from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, operator_token, read_config
-from gac_app.errors import GacError
+from gac_app.errors import UNEXPECTED, GacError
 from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
 from gac_app.services.exports import Exports
@@ -29,9 +29,11 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # torch loads while the page is up already
     from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.member import Member
     from gac_app.executors.zero_gpu import Gpu
     from gac_app.models.base import Model
     from gac_app.models.hardware import Placement, Seat
+    from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +105,12 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
     """
     if not isinstance(config, Config):
         config = read_config(Path(config) if config else None, os.environ)
+    from gac_app.executors.threads import ThreadMember  # brings torch: wrong configurations are told before
+
     placement = _planned(config)
     models = _load_models(config, placement, states or MemberStates(config))
     try:
-        return _unite(models, config, are_apart=placement.are_apart)
+        return _unite(models, config, ThreadMember, are_apart=placement.are_apart)
     except BaseException:
         for model in models:
             model.close()
@@ -136,13 +140,14 @@ def _load_models(config: Config, placement: Placement, states: MemberStates) -> 
     return models
 
 
-def _unite(models: list[Model], config: Config, *, are_apart: bool) -> Ensemble:
+def _unite(
+    models: list[Model], config: Config, new_member: Callable[[Model, VocabMapping], Member], *, are_apart: bool
+) -> Ensemble:
     from gac_app.decoding.ensemble import Ensemble
-    from gac_app.executors.threads import ThreadMember
     from gac_app.vocab.cache import unite
 
     mappings = unite([model.vocabulary for model in models], cache_dir(config))
-    members = [ThreadMember(*pair) for pair in zip(models, mappings, strict=True)]
+    members = [new_member(*pair) for pair in zip(models, mappings, strict=True)]
     return Ensemble(members, config, are_apart=are_apart)
 
 
@@ -153,10 +158,8 @@ def _use_threads(service: RunService) -> None:
 
 def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
     """Load the members one after another, in this thread: `spaces` lends no other one a GPU."""
-    from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.member import InlineMember
     from gac_app.executors.zero_gpu import on_zero_gpu
-    from gac_app.vocab.cache import unite
 
     config, states, seats = service.config, service.states, _planned(service.config).seats
     unreachable: set[str] = set()
@@ -165,8 +168,7 @@ def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
         _load_member(config, member, seats[member.name], states=states, unreachable=unreachable)
         for member in config.members
     ]
-    mappings = unite([model.vocabulary for model in models], cache_dir(config))
-    ensemble = Ensemble([InlineMember(*pair) for pair in zip(models, mappings, strict=True)], config, are_apart=False)
+    ensemble = _unite(models, config, InlineMember, are_apart=False)
     service.use(ensemble, decodes_together=on_zero_gpu(ensemble, gpu))
 
 
@@ -178,7 +180,7 @@ def _load(service: RunService, use: Callable[[RunService], None]) -> None:
         _mark_failed(service, str(error))
     except Exception:
         logger.exception("loading the members broke")
-        _mark_failed(service, "something unexpected happened; the log of the server says what")
+        _mark_failed(service, UNEXPECTED)
 
 
 def _kept(ensemble: Ensemble) -> dict[str, Any]:

@@ -23,6 +23,9 @@ import re
 _FOLDERS = re.compile(r"(?<![\w/:.\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])*(?=[^\s/\\])")
 
 
+UNEXPECTED = "something unexpected happened; the log of the server says what"  # of any error that is no GacError
+
+
 def without_folders(message: str) -> str:
     """A message for the page and its routes: of every absolute path, only the last part.
 

@@ -10,12 +10,10 @@ from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.trace import Event
-from gac_app.errors import GacError, without_folders
+from gac_app.errors import UNEXPECTED, GacError, without_folders
 from gac_app.models.message import Message
 
 logger = logging.getLogger(__name__)
-
-UNEXPECTED = "something unexpected happened; the log of the server says what"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +44,13 @@ def decode_in_turn(ensemble: Ensemble, parts: tuple[Part, ...]) -> Together:
                     yield key, next(events)
                 except StopIteration:
                     del streams[key]
-                except Exception as error:  # the others go on
+                except GacError as error:  # the others go on
                     del streams[key]
-                    if not isinstance(error, GacError):
-                        logger.exception("the stream %s broke", key)
-                    yield key, without_folders(str(error)) if isinstance(error, GacError) else UNEXPECTED
+                    yield key, without_folders(str(error))
+                except Exception:
+                    del streams[key]
+                    logger.exception("the stream %s broke", key)
+                    yield key, UNEXPECTED
     finally:
         for events in streams.values():
             events.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
-from gac_app.errors import GacError, without_folders
+from gac_app.errors import UNEXPECTED, GacError, without_folders
 from gac_app.services.queue import RunQueue
 from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status
 
@@ -176,7 +176,7 @@ def _why(error: Exception, run: LiveRun, name: str) -> str:
     if isinstance(error, GacError):
         return without_folders(str(error))
     logger.error("run %s: the stream of %s broke", run.id, name, exc_info=error)
-    return "something unexpected happened; the log of the server says what"
+    return UNEXPECTED
 
 
 def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:

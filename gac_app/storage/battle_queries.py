@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.battle_records import StoredBattle, VoteRow
 from gac_app.storage.engine import reading
-from gac_app.storage.queries import hash_key
+from gac_app.storage.queries import is_visitor
 from gac_app.storage.sealing import damage_named, unseal_json
 from gac_app.storage.tables import Battle, Judgement, VisitorSession
 from gac_app.storage.text import clean_text
@@ -35,8 +35,7 @@ def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
     query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
     query = query.where(Judgement.kind == VOTE, ~_is_undone()).order_by(Judgement.created_at, Judgement.battle_id)
     if visitor_key:
-        mine = VisitorSession.key_hash == hash_key(visitor_key)
-        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(mine)
+        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(is_visitor(visitor_key))
     return list(map(VoteRow._make, session.execute(query)))
 
 
@@ -102,8 +101,7 @@ def has_vote(battle: Battle) -> bool:
 
 
 def owned(visitor_key: str) -> Select[Battle]:
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    return select(Battle).join(Battle.visitor).where(mine)
+    return select(Battle).join(Battle.visitor).where(is_visitor(visitor_key))
 
 
 def get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from gac_app.decoding.trace import usage_to_json
 from gac_app.errors import NotFoundError
 from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
-from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, owned
+from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, is_visitor, owned
 from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
@@ -87,7 +87,7 @@ def adopt(session: Session, visitor_key: str) -> None:
 
 
 def _find_visitor(session: Session, visitor_key: str) -> VisitorSession | None:
-    return session.scalar(select(VisitorSession).where(VisitorSession.key_hash == hash_key(visitor_key)))
+    return session.scalar(select(VisitorSession).where(is_visitor(visitor_key)))
 
 
 def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
@@ -192,12 +192,11 @@ def delete_run(session: Session, visitor_key: str, run_id: str) -> Gone:
 def delete_visitor(session: Session, visitor_key: str) -> Gone:
     adopt(session, visitor_key)
     destroy_keys(session, owned(visitor_key).with_only_columns(Run.key_id))
-    is_visitor = VisitorSession.key_hash == hash_key(visitor_key)
-    visitor_id = select(VisitorSession.id).where(is_visitor).scalar_subquery()
+    visitor_id = select(VisitorSession.id).where(is_visitor(visitor_key)).scalar_subquery()
     run_ids = session.scalars(owned(visitor_key).with_only_columns(Run.id))
     gone = Gone(tuple(run_ids), tuple(session.scalars(select(Battle.id).where(Battle.visitor_id == visitor_id))))
     _destroy_name_keys(session, Conversation.visitor_id == visitor_id)
     for table in (Study, Battle):
         destroy_keys(session, select(table.key_id).where(table.visitor_id == visitor_id))
-    session.execute(delete(VisitorSession).where(is_visitor))
+    session.execute(delete(VisitorSession).where(is_visitor(visitor_key)))
     return gone

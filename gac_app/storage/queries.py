@@ -31,10 +31,14 @@ def hash_key(visitor_key: str) -> str:
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def is_visitor(visitor_key: str) -> ColumnElement[bool]:
+    """Whether a `VisitorSession` has this key."""
+    return VisitorSession.key_hash == hash_key(visitor_key)
+
+
 def owned(visitor_key: str) -> Select[Run]:
     """The runs of one visitor."""
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    return select(Run).join(Run.conversation).join(Conversation.visitor).where(mine)
+    return select(Run).join(Run.conversation).join(Conversation.visitor).where(is_visitor(visitor_key))
 
 
 def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
@@ -47,8 +51,11 @@ def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
 
 def get_owned_conversation(session: Session, visitor_key: str, conversation_id: str) -> Conversation:
     """One conversation of a visitor; NotFoundError where it is missing or another's."""
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    query = select(Conversation).join(Conversation.visitor).where(mine, Conversation.id == clean_text(conversation_id))
+    query = (
+        select(Conversation)
+        .join(Conversation.visitor)
+        .where(is_visitor(visitor_key), Conversation.id == clean_text(conversation_id))
+    )
     conversation = session.scalars(query).one_or_none()
     if conversation is None:
         raise NotFoundError("there is no such conversation")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.changes import own_visitor
-from gac_app.storage.queries import hash_key
+from gac_app.storage.queries import is_visitor
 from gac_app.storage.records import StoredStudy
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
 from gac_app.storage.tables import RunKey, Study, VisitorSession
@@ -64,8 +64,7 @@ def _all() -> Select[Study, bytes]:
 
 
 def _owned(visitor_key: str) -> Select[Study, bytes]:
-    mine = VisitorSession.key_hash == hash_key(visitor_key)
-    return _all().join(VisitorSession, VisitorSession.id == Study.visitor_id).where(mine)
+    return _all().join(VisitorSession, VisitorSession.id == Study.visitor_id).where(is_visitor(visitor_key))
 
 
 def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, bytes]:

@@ -10,8 +10,9 @@ import pytest
 from gac_app.config import Config
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
-from gac_app.decoding.together import UNEXPECTED, Part, decode_in_turn
+from gac_app.decoding.together import Part, decode_in_turn
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason
+from gac_app.errors import UNEXPECTED
 from gac_app.models.message import Message
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 

@@ -78,7 +78,7 @@ class HeldSequence:
         if self.draft:
             base, new, ids = self._path(boundary)
             ids += ahead
-            held, num_held = self._behind(base), self.end - base.num_ids
+            held, num_held = self._after(base), self.end - base.num_ids
             if held[:num_held] == ids and not self._unknown(num_wanted):
                 return None
             if held[: num_held + len(self.draft.ids)] == ids:
@@ -125,7 +125,7 @@ class HeldSequence:
     def distribution_at(self, boundary: Boundary) -> TokenDistribution | None:
         """The distribution at a boundary, if it was read there."""
         base, _, ids = self._path(boundary)
-        return self.distributions.get(boundary.num_ids) if self._behind(base)[: len(ids)] == ids else None
+        return self.distributions.get(boundary.num_ids) if self._after(base)[: len(ids)] == ids else None
 
     def hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
         """Make the sequence the ids up to `boundary`, then `ahead`. What it has read of them stays read."""
@@ -133,7 +133,7 @@ class HeldSequence:
         del self._chain[base.depth + 1 :]
         self._chain += new
         ids += ahead
-        num_same = num_common(self._behind(base), ids)
+        num_same = num_common(self._after(base), ids)
         start = base.num_ids + num_same
         self.distributions = {num_ids: known for num_ids, known in self.distributions.items() if num_ids <= start}
         self.sequence.rewrite(self.num_prompt_ids + start, ids[num_same:])
@@ -142,7 +142,7 @@ class HeldSequence:
     def holds(self, boundary: Boundary, ids: tuple[int, ...]) -> bool:
         """Whether the sequence holds just the ids up to `boundary`, then `ids`."""
         base, _, held = self._path(boundary)
-        return self._behind(base)[: self.end - base.num_ids] == [*held, *ids]
+        return self._after(base)[: self.end - base.num_ids] == [*held, *ids]
 
     def draft_on(self, num: int) -> None:
         """Let the member draft up to `num` of its argmax tokens, each after a finished pass."""
@@ -192,7 +192,7 @@ class HeldSequence:
         new.reverse()
         return boundary, new, [own for added in new for own in added.ids]
 
-    def _behind(self, boundary: Boundary) -> list[int]:
+    def _after(self, boundary: Boundary) -> list[int]:
         """The sequence's ids after a boundary of the chain."""
         return self.sequence.ids[self.num_prompt_ids + boundary.num_ids :]
 
