@@ -225,9 +225,7 @@ def open_page(browser: Browser, visitors: Visitors) -> Iterator[Opener]:
     """
     opened: list[Watched] = []
 
-    def open_one(
-        site: Site, *, viewport: Mapping[str, int] = WINDOW, is_new: bool = False, **options: Any
-    ) -> Watched:
+    def open_one(site: Site, *, viewport: Mapping[str, int] = WINDOW, is_new: bool = False, **options: Any) -> Watched:
         look = {name: options.pop(name, None) for name in ("color_scheme", "reduced_motion")}
         permissions = options.pop("permissions", [])
         page = browser.new_context(**options).new_page() if options or is_new else visitors.page(len(opened))
