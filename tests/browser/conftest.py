@@ -44,9 +44,15 @@ class Site:
 
 
 @contextmanager
-def served(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> Iterator[Site]:
-    """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already."""
-    with listening() as listener:
+def served(
+    service: RunService, lab: Lab | None = None, arena: ArenaService | None = None, *, place: str = ""
+) -> Iterator[Site]:
+    """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already.
+
+    Args:
+        place: what is served at the same time has an address of its own.
+    """
+    with listening(place) as listener:
         host = create_host(service, service.config, lab, arena)
         server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
@@ -61,15 +67,15 @@ def served(service: RunService, lab: Lab | None = None, arena: ArenaService | No
 
 
 @cache
-def usual_port() -> int:
+def usual_port(place: str) -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
 
-def listening() -> socket.socket:
+def listening(place: str) -> socket.socket:
     """At the usual port, or at any other while something is served there."""
     try:
-        return socket.create_server(("127.0.0.1", usual_port()))
+        return socket.create_server(("127.0.0.1", usual_port(place)))
     except OSError:
         return socket.create_server(("127.0.0.1", 0))
 
@@ -257,16 +263,49 @@ def forget_all(page: Page, url: str) -> None:
     session.detach()
 
 
+class Stage:
+    """Stands for the service of the test that runs now, before one page for all tests: building it takes half a second."""
+
+    service: RunService
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.service, name)
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, str]]:
+    """The stage, and its page's address."""
+    stage = Stage()
+    stage.service = planted_service(tmp_path_factory.mktemp("stage"))
+    with served(stage, place="stage") as site:  # type: ignore[arg-type]
+        yield stage, site.url
+
+
 Server = Callable[..., Site]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Server]:
-    """Serve the planted ensemble that a test gives."""
+def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Serve the planted ensemble that a test gives, once in a test.
+
+    Where members, options of the server or a patch of what the page is built of are the test's own, so is the host.
+    """
     with ExitStack() as sites:
 
-        def start(ensemble: PlantedEnsemble | None = None, members: tuple[str, ...] = MEMBERS, **server: int) -> Site:
-            return sites.enter_context(served(planted_service(tmp_path, ensemble, members, **server)))
+        def start(
+            ensemble: PlantedEnsemble | None = None,
+            members: tuple[str, ...] = MEMBERS,
+            *,
+            has_own_host: bool = False,
+            **server: int,
+        ) -> Site:
+            service = planted_service(tmp_path, ensemble, members, **server)
+            if has_own_host or members != MEMBERS or server:
+                return sites.enter_context(served(service))
+            stage, url = request.getfixturevalue("stage")
+            stage.service = service
+            sites.callback(service.close)
+            return Site(url, service)
 
         yield start
 
