@@ -264,7 +264,7 @@ def forget_all(page: Page, url: str) -> None:
 
 
 class Stage:
-    """Stands for the service of the test that runs now, before one page for all tests: building it takes half a second."""
+    """The service of the test that runs now, to a page that is built once for all tests: that takes half a second."""
 
     service: RunService
 
