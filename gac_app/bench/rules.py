@@ -38,8 +38,8 @@ def _decoded(bench: Workbench, names: list[str], how: dict[str, Any]) -> list[tu
         except GacError:  # some rules soon end an answer
             return None
 
-    rounds = interleaved(bench.prompts, *(partial(answer, rule=name) for name in (_MEAN, *names)))
-    return [(name, [(each[index], each[0]) for each in rounds]) for index, name in enumerate(names, 1)]
+    mean = partial(answer, rule=_MEAN)
+    return [(name, interleaved(bench.prompts, partial(answer, rule=name), mean)) for name in names]
 
 
 def _row(name: str, times: Times) -> Row:
