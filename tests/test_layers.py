@@ -14,8 +14,8 @@ PACKAGE = ROOT / "gac_app"
 # Each layer with the layers that it may import; layers beside each other know nothing of one another.
 LAYERS: dict[str, set[str]] = {"errors": set()}
 LAYERS["validation"] = set()
-LAYERS["member_config"] = {"validation"}
-LAYERS["config"] = {"errors", "member_config", "validation"}
+LAYERS["member_config"] = LAYERS["settings"] = {"validation"}
+LAYERS["config"] = {"errors", "member_config", "settings", "validation"}
 CONFIG = LAYERS["config"] | {"config"}
 LAYERS["plugins"] = {"errors"}
 LAYERS["config_file"] = CONFIG

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
-from gac_app.config import RULE_PARAMS, Config, GatePolicy, Settings, Speculation
+from gac_app.config import Config
 from gac_app.decoding.rules import LinearRule, combine_rules, draws_one, parse_params
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
+from gac_app.settings import RULE_PARAMS, GatePolicy, Settings, Speculation
 
 AlignmentChoice = Literal["paper", "prefix", "unite"]
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from gac_app.config import Config, Reproducible
+from gac_app.config import Config
 from gac_app.environment import read_config
+from gac_app.settings import Reproducible
 
 ConfigOption = Annotated[
     Path | None,

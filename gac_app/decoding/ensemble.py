@@ -8,7 +8,7 @@ from collections.abc import Sequence as SequenceOf
 from contextlib import closing
 from functools import partial
 
-from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
+from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped
 from gac_app.decoding.loop import Branch, DecodingSession
@@ -24,6 +24,7 @@ from gac_app.decoding.speculation.schedule import Schedules
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.trace import Event
 from gac_app.errors import UNEXPECTED, GacError, without_folders
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -44,7 +44,6 @@ from gac_app.arena.drawing import draw_pair, pair_probs
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import SIDES, Side
-from gac_app.config import Settings
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import BusyError, GacError, NotFoundError, RequestError
 from gac_app.services.battle_recorder import BattleRecorder
@@ -58,6 +57,7 @@ from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.settling import settle
 from gac_app.services.standings import Standings
 from gac_app.services.views import LiveStream, RunView
+from gac_app.settings import Settings
 from gac_app.storage import JudgedBattle, Store, StoredBattle
 
 MAX_TURNS = 20

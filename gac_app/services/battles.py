@@ -12,10 +12,10 @@ from typing import Any
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, Progress
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battle_records import answer_record, side_facts, side_record
 from gac_app.services.views import LiveRun
+from gac_app.settings import Settings
 from gac_app.storage.records import fed_messages
 
 UNDO_S = 10.0  # for which a vote can be taken back; then the names are told

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
+from gac_app.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

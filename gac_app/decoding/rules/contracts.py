@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gac_app.config import Settings
 from gac_app.decoding.rules.registry import Registry, Rule
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:  # torch loads when members do
     import torch

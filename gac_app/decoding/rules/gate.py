@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.contracts import GateRule, gate_rule_of, gate_rules
 from gac_app.decoding.rules.shipped.gates import MaxProb
 from gac_app.errors import RuleError
+from gac_app.settings import Settings
 
 _AGREEMENT = "agreement"  # also a mode, older than the gate rules
 

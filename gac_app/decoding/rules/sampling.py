@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution import argmax
+from gac_app.settings import Settings
 
 _FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as much as a small model's step
 

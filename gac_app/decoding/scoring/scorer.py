@@ -15,7 +15,6 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-from gac_app.config import RULE_PARAMS, Settings
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
@@ -29,6 +28,7 @@ from gac_app.decoding.scoring.tokens import (
     read_pieces,
     score_pieces,
 )
+from gac_app.settings import RULE_PARAMS, Settings
 
 _MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred bytes
 _OWN_BYTES = 20  # that an entry counts by itself

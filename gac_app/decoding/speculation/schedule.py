@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 
-from gac_app.config import Settings
 from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.member import Member
 from gac_app.decoding.rules.answer import AnswerRules
@@ -15,6 +14,7 @@ from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
 from gac_app.decoding.speculation.pace import Pace
+from gac_app.settings import Settings
 
 NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
 

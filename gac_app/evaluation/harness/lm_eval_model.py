@@ -27,11 +27,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from gac_app.config import MAX_PROMPT_CHARS, Settings
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running import parse_system, refuse_rules
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gac_app.config import RULE_PARAMS, Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import check_rules, parse_params
 from gac_app.errors import RequestError
+from gac_app.settings import RULE_PARAMS, Settings
 
 Rule = Literal["vote", "mbr", "lowest-perplexity"]
 
