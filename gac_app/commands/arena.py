@@ -85,7 +85,7 @@ def play(
         for number, question in enumerate(chosen):
             given = {system.name: answers[system][number] for system in systems}
             for pair in reference_battles(protocol, question, given, contestants, config_hash_of(settled)):
-                store.add_judged(*pair).result()
+                store.battles.add_judged(*pair).result()
         board = Standings(store, [one.name for one in contestants], settled.arena.min_votes).rated("reference")
     _show(board, as_json)
 

@@ -146,7 +146,7 @@ class ArenaService:
         try:
             battle = self._of(visitor_key, battle_id)
         except NotFoundError:
-            stored = self._store.load_battle(visitor_key, battle_id)
+            stored = self._store.battles.load(visitor_key, battle_id)
             return stored_view(stored, is_elsewhere=battle_id in self._elsewhere())
         with battle.lock:
             return live_view(battle)
@@ -232,12 +232,12 @@ class ArenaService:
         """A visitor's battles, oldest first, without those that are `sealed`: a stored one names both."""
         owner_of(visitor_key)
         sealed = self.sealed()
-        return (one for one in self._store.export_battles(visitor_key) if one.battle_id not in sealed)
+        return (one for one in self._store.battles.export(visitor_key) if one.battle_id not in sealed)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
         """As `own`, the newest ones first, and how many there are."""
         owner_of(visitor_key)
-        return self._store.newest_battles(visitor_key, limit, self.sealed())
+        return self._store.battles.newest(visitor_key, limit, self.sealed())
 
     def sealed(self) -> frozenset[str]:
         """The ids of battles whose names may not be told: they can still be judged, here or on another server."""
@@ -248,7 +248,7 @@ class ArenaService:
         with self._runs.changing(visitor_key):
             self._take_out(owner_of(visitor_key), battle_id)
             self._runs.forget_read(visitor_key, battle_id)
-            settle(self._store.delete_battle(visitor_key, battle_id))
+            settle(self._store.battles.delete(visitor_key, battle_id))
             self._runs.history.on_deleted()
 
     def forget(self, visitor_key: str) -> None:
@@ -265,7 +265,7 @@ class ArenaService:
     # --- inside
 
     def _elsewhere(self) -> frozenset[str]:
-        return self._store.battles_elsewhere(UNDO_S + _UNDO_WRITTEN_S)
+        return self._store.battles.held_elsewhere(UNDO_S + _UNDO_WRITTEN_S)
 
     def _untold(self) -> frozenset[str]:
         return self._battles.untold() | self._elsewhere()

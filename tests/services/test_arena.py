@@ -52,7 +52,7 @@ class Arena:
         return self.service.look(key, view.id)
 
     def kinds(self, battle_id: str, key: str = ALICE) -> list[str]:
-        return [row["kind"] for row in self.store.load_battle(key, battle_id).judgements]
+        return [row["kind"] for row in self.store.battles.load(key, battle_id).judgements]
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_vote_is_in_the_database_when_it_is_acknowledged(arena: Arena, house: 
     connection = sqlite3.connect(house.path)
     assert connection.execute("SELECT kind, outcome FROM judgement").fetchall() == [("vote", outcome)]
     connection.close()
-    (row,) = arena.store.votes()
+    (row,) = arena.store.battles.votes()
     assert (row.battle_id, row.outcome, row.is_blind, row.origin) == (view.id, outcome, True, "people")
 
 
@@ -131,11 +131,11 @@ def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> 
 
     battle = arena.service._of(ALICE, view.id)
     assert battle.last.over.is_set()
-    (row,) = arena.store.votes()
+    (row,) = arena.store.battles.votes()
     facts = json.loads(row.facts)
     assert facts["early"] is True
     assert facts["shown"] == {"left": len(voted.turns[0].left.text), "right": len(voted.turns[0].right.text)}
-    kept = arena.store.load_battle(ALICE, view.id).body["turns"][0]
+    kept = arena.store.battles.load(ALICE, view.id).body["turns"][0]
     assert kept["left"]["text"].startswith(voted.turns[0].left.text)
     assert facts["left"]["chars"] == facts["shown"]["left"]
 
@@ -145,12 +145,12 @@ def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pyte
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
     undone = arena.service.undo(ALICE, view.id, voted.ballot)
     assert (undone.phase, undone.outcome, undone.may_vote) == ("answered", None, True)
-    assert arena.store.votes() == []
+    assert arena.store.battles.votes() == []
 
     again = arena.service.vote(ALICE, view.id, "right", undone.ballot)
     assert arena.kinds(view.id) == ["vote", "undo", "vote"]
-    assert [row.outcome for row in arena.store.votes()] == ["right"]
-    assert json.loads(arena.store.votes()[0].facts)["flags"].count("duplicate") == 0
+    assert [row.outcome for row in arena.store.battles.votes()] == ["right"]
+    assert json.loads(arena.store.battles.votes()[0].facts)["flags"].count("duplicate") == 0
 
     battle = arena.service._of(ALICE, view.id)
     battle.voted_at -= battles.UNDO_S
@@ -173,7 +173,7 @@ def test_a_vote_after_the_names_twice_or_replayed_is_refused(arena: Arena) -> No
         arena.service.vote(ALICE, view.id, "left", told.ballot)
     with pytest.raises(RequestError, match="names have been told"):
         arena.service.undo(ALICE, view.id, told.ballot)
-    assert [row.outcome for row in arena.store.votes()] == ["tie"]
+    assert [row.outcome for row in arena.store.battles.votes()] == ["tie"]
 
 
 def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
@@ -229,8 +229,8 @@ def test_a_failed_side_makes_the_battle_void(house: House) -> None:
     ):
         with pytest.raises(RequestError, match="does not count"):
             attempt()
-    assert arena.store.votes() == []
-    until(lambda: arena.store.load_battle(ALICE, view.id).status == "void", "for its row")
+    assert arena.store.battles.votes() == []
+    until(lambda: arena.store.battles.load(ALICE, view.id).status == "void", "for its row")
 
 
 def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> None:
@@ -249,7 +249,7 @@ def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> 
         assert fed == [("user", "Name three colours"), ("assistant", answer), ("user", "And three more")]
 
     arena.service.vote(ALICE, first.id, "left", second.ballot)
-    assert json.loads(arena.store.votes()[0].facts)["turn"] == 2
+    assert json.loads(arena.store.battles.votes()[0].facts)["turn"] == 2
     with pytest.raises(RequestError, match="judged this battle already"):
         arena.service.next_turn(ALICE, first.id, "And?")
 
@@ -300,7 +300,7 @@ def test_reasons_are_sealed_and_the_last_count(arena: Arena, house: House) -> No
         arena.service.remark(ALICE, view.id, {}, "x" * 2_001, voted.ballot)
     after = arena.service.remark(ALICE, view.id, {"left": ["clear", "useful"], "right": ["incorrect"]}, "xyzzy", 1)
     assert (after.phase, after.outcome) == ("voted", "left")
-    row = arena.store.load_battle(ALICE, view.id).judgements[-1]
+    row = arena.store.battles.load(ALICE, view.id).judgements[-1]
     assert row["body"] == {"reasons": {"left": ["useful", "clear"], "right": ["incorrect"]}, "comment": "xyzzy"}
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in house.path.parent.iterdir())
 
@@ -337,7 +337,7 @@ def test_deleting_a_battle_leaves_no_text_and_no_vote(arena: Arena, house: House
         forget(ALICE, view.id)
         with pytest.raises(NotFoundError):
             arena.service.look(ALICE, view.id)
-        assert arena.store.votes() == []
+        assert arena.store.battles.votes() == []
     connection = sqlite3.connect(house.path)
     counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("battle", "judgement")]
     assert counts == [0, 0]
@@ -355,7 +355,7 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypat
         assert arena.service.look(ALICE, view.id).outcome is None
     assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
-    (row,) = arena.store.votes()
+    (row,) = arena.store.battles.votes()
     assert "duplicate" not in json.loads(row.facts)["flags"]
 
 
@@ -450,7 +450,7 @@ def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
     with pytest.raises(RequestError, match="please agree"):
         arena.service.start(ALICE, "Name three colours")
     view = arena.answered(consents=True)
-    assert arena.store.load_battle(ALICE, view.id).body["consent"] is True
+    assert arena.store.battles.load(ALICE, view.id).body["consent"] is True
 
 
 def test_a_visitor_may_start_so_many_battles_an_hour(house: House) -> None:
@@ -465,7 +465,7 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
     arena = Arena(house, settings={**SHORT, "system_prompt": "Be brief.", "temperature": 0.7})
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
     arena.service.vote(ALICE, view.id, "tie", view.ballot)
-    (kept,) = arena.store.export_battles()
+    (kept,) = arena.store.battles.export()
     assert (kept.language, kept.is_blind, kept.status) == ("en", True, "answered")
     assert kept.config_hash == arena.runs.config_hash
     for side, name in (("left", kept.left), ("right", kept.right)):

@@ -25,7 +25,7 @@ def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
     view = arena.answered()
     for _ in range(2):
         assert list(arena.service.own(ALICE)) == []
-        if not arena.store.votes():
+        if not arena.store.battles.votes():
             arena.service.vote(ALICE, view.id, "left", view.ballot)
     arena.service.reveal(ALICE, view.id)
     assert len(content_of(arena.service.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
@@ -52,7 +52,7 @@ def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
 
 
 def reveal_all(arena: Arena) -> None:
-    for battle in arena.store.export_battles():
+    for battle in arena.store.battles.export():
         for key in (ALICE, BOB):
             with suppress(NotFoundError):
                 arena.service.reveal(key, battle.battle_id)

@@ -50,7 +50,7 @@ def test_text_that_comes_after_the_click_is_not_shown(house: House) -> None:
     view = arena.begun()
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
     shown = [len(side.text) for side in (voted.turns[0].left, voted.turns[0].right)]
-    (row,) = arena.store.export_battles()
+    (row,) = arena.store.battles.export()
     assert list(row.judgements[0]["facts"]["shown"].values()) == shown
 
 
@@ -66,7 +66,7 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
             until(lambda: battle.pending, "for the first remark to be written")
             second = pool.submit(arena.service.remark, ALICE, view.id, {}, "two", voted.ballot)
         first.result(WAIT_S), second.result(WAIT_S)
-    rows = arena.store.load_battle(ALICE, view.id).judgements
+    rows = arena.store.battles.load(ALICE, view.id).judgements
     assert [row["kind"] for row in rows] == ["vote", "remark", "remark"]
     assert rows[-1]["body"] == {"reasons": {"left": [], "right": []}, "comment": "two"}
     arena.service.undo(ALICE, view.id, voted.ballot)  # as a page sends it that has not heard of the remarks yet

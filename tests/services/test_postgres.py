@@ -126,7 +126,7 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
         other.close()
 
     arena.runs.history.delete_all(ALICE)
-    assert len(arena.store.votes()) == 1
+    assert len(arena.store.battles.votes()) == 1
 
 
 def test_two_servers_on_one_postgres(house: PostgresHouse) -> None:

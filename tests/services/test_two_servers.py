@@ -46,7 +46,7 @@ def test_the_other_server_tells_no_name_before_a_vote_stands(
         assert "Another server has this battle" in seen.message
         assert counted(there) == [0] * 5
         assert counted(here) == [0] * 5
-        if not here.store.votes():
+        if not here.store.battles.votes():
             here.service.vote(ALICE, view.id, "left", view.ballot)
 
     here.service.reveal(ALICE, view.id)
@@ -94,7 +94,7 @@ def test_a_judged_battle_that_made_room_stays_as_it_was(here: Arena, monkeypatch
     here.answered(prompt="Second")
     until(lambda: here.store.flush(), "for it to be written")
     assert here.service.look(ALICE, first.id).phase == "revealed"
-    assert here.store.load_battle(ALICE, first.id).status == "answered"
+    assert here.store.battles.load(ALICE, first.id).status == "answered"
 
 
 def test_no_more_battles_are_listed_than_asked(here: Arena) -> None:
