@@ -35,8 +35,8 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
     with ThreadPoolExecutor() as pool:
         try:
             judging = pool.submit(judge, arena.service, view)
-            until(arena.service._of(ALICE, view.id).last.is_stopping.is_set, "for the answers to be stopped")
-            seen = pool.submit(arena.service.look, ALICE, view.id).result(WAIT_S)
+            until(arena.service.history.find(ALICE, view.id).last.is_stopping.is_set, "for the answers to be stopped")
+            seen = pool.submit(arena.service.history.look, ALICE, view.id).result(WAIT_S)
             assert (seen.may_vote, seen.outcome, judging.done()) == (False, None, False)
             with pytest.raises(RequestError, match=r"being taken|skipped"):
                 arena.service.next_turn(ALICE, view.id, "And?")
@@ -59,11 +59,11 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
     view = arena.answered()
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    battle = arena.service._of(ALICE, view.id)
+    battle = arena.service.history.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
         with locked(house):
             first = pool.submit(arena.service.remark, ALICE, view.id, {"left": ["clear"]}, "one", voted.ballot)
-            until(lambda: battle.pending, "for the first remark to be written")
+            until(lambda: battle.unwritten, "for the first remark to be written")
             second = pool.submit(arena.service.remark, ALICE, view.id, {}, "two", voted.ballot)
         first.result(WAIT_S), second.result(WAIT_S)
     rows = arena.store.battles.load(ALICE, view.id).judgements

@@ -146,7 +146,7 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
         if how == "run":
             arena.runs.history.delete_run(ALICE, run.id)
         elif how == "battle":
-            arena.service.delete(ALICE, battle)
+            arena.service.history.delete(ALICE, battle)
         elif how == "everything":
             arena.runs.history.delete_all(ALICE)
         if not how.endswith("restart"):
@@ -221,7 +221,7 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
         assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
         assert str(tmp_path) not in caplog.text, "the log names no folders"
         with pytest.raises(StorageError, match="deleted here"):
-            arena.service.delete(ALICE, battles[0])
+            arena.service.history.delete(ALICE, battles[0])
         place.is_full = False
         settled(mirror)
         told = lines(tmp_path)
@@ -297,7 +297,7 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog:
         settled(mirror)
         deleted = voted(arena, consents=True)
         settled(mirror)
-        arena.service.delete(ALICE, deleted)
+        arena.service.history.delete(ALICE, deleted)
         until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
     with opened(tmp_path, "two", place("second")) as (arena, mirror):
         settled(mirror)
