@@ -116,7 +116,7 @@ class DecodingSession:
         decision, is_forced = self._decide()
         spellings = self._feed(decision.token_id, is_ensembled=decision.is_ensembled)
         if self._reason is None:
-            self._stepper.read_on()
+            self._stepper.prefetch()
         position = self._num_tokens - 1
         return self._show(trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced))
 

@@ -84,7 +84,7 @@ class Stepper:
             evidence=probs,
             is_partial=bool(self._partial),
             is_shared=is_shared,
-            is_drafted=self._drafter.expects(token_id),
+            is_drafted=self._drafter.has_drafted(token_id),
             drawn=gate.drawn,
         )
 
@@ -98,9 +98,9 @@ class Stepper:
         self._is_stable = not spellings
         return spellings
 
-    def read_on(self) -> None:
+    def prefetch(self) -> None:
         """Let the members start the reads that the next step is sure to need."""
-        self._drafter.read_on(*self._in_order_asked())
+        self._drafter.prefetch(*self._in_order_asked())
 
     def recall(self, step: StepTrace) -> None:
         """Update the weights by a step of another session, as `decide` did there."""
@@ -152,7 +152,7 @@ class Stepper:
         """Tell every context which pieces the gate finds likely: one not asked so far may need it."""
         tokens = [self._union.token(token_id) for token_id, prob in gate.top_k(TOP_K) if prob >= _LIKELY]
         for context in self.contexts.values():
-            context.likely = [token for token in tokens if token]
+            context.text.likely = [token for token in tokens if token]
 
     def _collect(
         self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()

@@ -70,12 +70,12 @@ class InTurnDrafter(Drafter):
         self._num_verified = 0  # steps at which others than the gate were asked
         self._step = _Step()
 
-    def expects(self, token_id: int) -> bool:
+    def has_drafted(self, token_id: int) -> bool:
         return bool(self._draft) and self._draft[0].token_id == token_id
 
     def feed(self, token_id: int) -> None:
         if self._draft:
-            token, is_accepted = self._draft[0], self.expects(token_id)
+            token, is_accepted = self._draft[0], self.has_drafted(token_id)
             if not token.is_certain:
                 self._pace.note_draft_token(token.confidence, is_accepted=is_accepted)
             self._draft = self._draft[1:] if is_accepted else []
@@ -85,7 +85,7 @@ class InTurnDrafter(Drafter):
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical:
-            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_read_ahead)
+            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_drafted)
         self._step = _Step()
         self._is_drafting = self._pace.is_measured and (
             self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
@@ -101,7 +101,7 @@ class InTurnDrafter(Drafter):
         """See `Drafter`; more may be read than the step needs. `idle` and `look` are not used."""
         asked = [self._alive[context.name] for context in contexts]
         self._step.is_verified |= any(context is not self._drafting for context in asked)
-        self._step.is_read_ahead |= any(context.is_known for context in asked)
+        self._step.is_drafted |= any(context.is_known for context in asked)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
         read = partial(self._read, stopped=stopped)
         errors: list[MemberError] = []
@@ -113,13 +113,13 @@ class InTurnDrafter(Drafter):
             if not errors and not all(context.is_known for context in asked):
                 errors = self._draft_on(drafter, read)
         failed = {error.member for error in errors}
-        expected, more = read([context for context in asked if context.name not in failed])
+        steps, more = read([context for context in asked if context.name not in failed])
         for error in (*errors, *more):
             del self._alive[error.member]
-        self._step.argmaxes |= {name: e.argmax_id for name, e in expected.items()}
-        return expected, errors + more
+        self._step.argmaxes |= {name: e.argmax_id for name, e in steps.items()}
+        return steps, errors + more
 
-    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """Do nothing: what to read next is decided when it is asked for."""
 
     @property
@@ -135,27 +135,27 @@ class InTurnDrafter(Drafter):
         """Ask these members; one that fails with a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
-        expected, errors = gather(contexts, self._timeout_s, stopped)
+        steps, errors = gather(contexts, self._timeout_s, stopped)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
-            self._forget()
+            self._drop_draft()
             found, failed = gather([self._alive[name] for name in again], self._timeout_s, stopped)
             errors = [error for error in errors if error.member not in again] + failed
-            expected |= found
-            expected = {context.name: expected[context.name] for context in contexts if context.name in expected}
+            steps |= found
+            steps = {context.name: steps[context.name] for context in contexts if context.name in steps}
         seconds = time.monotonic() - started
         self._step.seconds += seconds
         if unread and self._step.is_typical and not errors:
-            self._note_passes(unread, expected, seconds)
-        return expected, errors
+            self._note_passes(unread, steps, seconds)
+        return steps, errors
 
-    def _note_passes(self, unread: dict[str, int], expected: dict[str, MemberStep], seconds: float) -> None:
+    def _note_passes(self, unread: dict[str, int], steps: dict[str, MemberStep], seconds: float) -> None:
         if self._drafting.name not in unread:
             self._pace.note_verifying(max(unread.values()), seconds)
         elif len(unread) == 1:
             self._pace.draft.note(seconds)
         elif max(unread.values()) == 1:
             for name in unread:
-                self._pace.note_plain_pass(name, expected[name].seconds)
+                self._pace.note_plain_pass(name, steps[name].seconds)
 
     # --- drafting
 
@@ -172,7 +172,7 @@ class InTurnDrafter(Drafter):
     def _lengthen(self) -> bool:
         """Add to the draft what the members that know its end would choose there; False if nothing was added."""
         place = len(self._draft)
-        known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
+        known = {name: step for name, c in self._alive.items() if (step := c.step_at(place))}
         if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:
             return False
         shares = self._rules.shares({name: e.distribution for name, e in known.items()})
@@ -180,13 +180,13 @@ class InTurnDrafter(Drafter):
         if not place:
             self._sampler = self._rules.sampler.fork()
         token_id = self._sampler.choose(probs_U)
-        if token_id == self._union.end_id or not all(c.has_room_for(token_id) for c in self._alive.values()):
+        if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self._alive.values()):
             return False
         gate = known.get(next(iter(self._alive)))
         is_certain = self._is_gated and gate is not None and not self._opens(gate)
         self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))
         for context in self._alive.values():
-            context.draft(token_id)
+            context.draft.append(token_id)
         return True
 
     def _opens(self, gate: MemberStep) -> bool:
@@ -203,10 +203,10 @@ class InTurnDrafter(Drafter):
         num_ids = max(context.num_uncomputed for context in self._alive.values() if not context.is_known)
         return self._pace.goes_on(survival, num_settled, share_asked, num_ids)
 
-    def _forget(self) -> None:
+    def _drop_draft(self) -> None:
         self._draft = []
         for context in self._alive.values():
-            context.forget()
+            context.drop_draft()
 
 
 @dataclass(slots=True)
@@ -216,5 +216,5 @@ class _Step:
     seconds: float = 0.0  # waited for members
     argmaxes: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
-    is_read_ahead: bool = False  # an earlier draft has spared it a pass: plain decoding would not be so fast
+    is_drafted: bool = False  # an earlier draft has spared it a pass: plain decoding would not be so fast
     is_typical: bool = True  # nobody reads a whole prompt

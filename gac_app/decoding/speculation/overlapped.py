@@ -44,14 +44,14 @@ class OverlappedDrafter(Drafter):
             context.max_draft = 0
         if num_left and len(self._contexts) > 1:
             fastest, *slower = sorted(self._contexts, key=_pass_s)
-            reads_along = fastest not in first
-            is_for_others = reads_along or not others
+            is_idle = fastest not in first
+            is_for_others = is_idle or not others
             self._can_offer = is_for_others and num_left > 1
             is_useful = not is_for_others or all(other.member.is_chunk_invariant for other in slower if other in first)
             is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
             if is_useful and is_faster and fastest.usage.num_forwards:
                 self._drafting = fastest
-                fastest.max_draft = self._max_draft if reads_along else 0
+                fastest.max_draft = self._max_draft if is_idle else 0
 
     def gather(
         self,
@@ -63,34 +63,34 @@ class OverlappedDrafter(Drafter):
         if not self._drafting:
             return super().gather(contexts, stopped, idle, look)
 
-        def meanwhile(expected: dict[str, MemberStep]) -> None:
-            self._draft_on(expected)
+        def meanwhile(steps: dict[str, MemberStep]) -> None:
+            self._draft_on(steps)
             if look:
-                look(expected)
+                look(steps)
 
         if contexts:
             self._draft_on(())
-        expected, errors = gather(contexts, self._timeout_s, stopped, idle, meanwhile)
-        self._answered.update(expected)
-        return expected, errors
+        steps, errors = gather(contexts, self._timeout_s, stopped, idle, meanwhile)
+        self._answered.update(steps)
+        return steps, errors
 
-    def expects(self, token_id: int) -> bool:
-        return any(context.drafts(token_id) for context in self._contexts)
+    def has_drafted(self, token_id: int) -> bool:
+        return any(context.draft.begins_with(token_id) for context in self._contexts)
 
-    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
         if draft_id is not None:
             for context in self._contexts:
-                if context is not self._drafting and context.takes_along(draft_id):
-                    context.draft(draft_id)
-        super().read_on(first, others)
+                if context is not self._drafting and context.can_verify(draft_id):
+                    context.draft.append(draft_id)
+        super().prefetch(first, others)
 
     def _draft_on(self, answered: Iterable[str]) -> None:
         """Let the drafting member read on, if it is done with this step, while others are waited for."""
         self._answered.update(answered)
         if self._drafting and self._drafting.name in self._answered:
-            self._drafting.draft_on(self._max_draft)
+            self._drafting.extend_own_draft(self._max_draft)
 
 
 def _pass_s(context: MemberContext) -> float:
