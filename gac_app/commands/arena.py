@@ -66,7 +66,7 @@ def play(
     """Let a task's known answers judge every pair of contestants; what they say is kept apart from people's votes."""
     from gac_app.arena.contestants import contestants_of
     from gac_app.commands.answers import evaluating
-    from gac_app.evaluation.studies.evaluator import check_room
+    from gac_app.evaluation.studies import check_room
     from gac_app.evaluation.tasks import asked, first_of_each_domain
     from gac_app.services.reference_votes import reference_battles, system_of
     from gac_app.services.runs import config_hash_of

@@ -20,7 +20,7 @@ from gac_app.commands.options import (
 )
 from gac_app.commands.show import show
 from gac_app.evaluation.running import alone_and_every_step, parse_systems, refuse_rules
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 

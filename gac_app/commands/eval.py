@@ -22,8 +22,8 @@ from gac_app.commands.options import (
 from gac_app.commands.show import show
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import default_systems, parse_system, parse_systems
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 

@@ -20,9 +20,9 @@ from gac_app.commands.options import (
     load,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.analyses.plants import planted
+from gac_app.evaluation.analyses import planted
 from gac_app.evaluation.running import parse_systems, with_whole_answers
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.snowballing import run_snowball
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 

@@ -9,18 +9,18 @@ from contextlib import closing
 from functools import partial
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped
+from gac_app.decoding.contexts import POLL_S, MemberContext, SessionStopped
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.rules import check_rules, draws_one
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, draws_one, weight_rule_of
+from gac_app.decoding.rules.contracts import combine_rule_of, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, prompt_key, rules_key
-from gac_app.decoding.speculation.schedule import Schedules
+from gac_app.decoding.speculation import Schedules
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
-from gac_app.evaluation.metrics.strength import advice
+from gac_app.evaluation.metrics import advice
 from gac_app.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.loop.tracing import Decision, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation.drafter import Drafter
+from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
 

@@ -14,14 +14,13 @@ from itertools import islice
 import torch
 
 from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
-from gac_app.decoding.speculation.drafter import Drafter
+from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import StepTrace
 
 _LIKELY = 0.01  # probability from which one of the gate's top tokens is a likely next piece

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner

@@ -26,8 +26,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from functools import partial
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import Look, gather
+from gac_app.decoding.contexts import Look, MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered

@@ -16,8 +16,7 @@ import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import Look, gather
+from gac_app.decoding.contexts import Look, MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 

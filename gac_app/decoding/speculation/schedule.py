@@ -6,10 +6,10 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 
-from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.member import Member
+from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.rules.contracts import draws_one
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
