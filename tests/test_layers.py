@@ -66,7 +66,8 @@ HEAVY: dict[str, set[str]] = {
 _ROOM_ORDERS = {
     "models": "message base chat random_model child_process derived sources backends hardware gguf llama_cpp onnx hf "
     "factory",
-    "decoding": "trace distribution rules alignment forward member contexts speculation loop scoring ensemble together",
+    "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
+    "together",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}

@@ -8,11 +8,12 @@ from collections.abc import Sequence as SequenceOf
 from contextlib import closing
 from functools import partial
 
-from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.config import Config
 from gac_app.decoding.contexts import POLL_S, MemberContext, SessionStopped
 from gac_app.decoding.loop import Branch, DecodingSession
-from gac_app.decoding.member import Member, Prompt
-from gac_app.decoding.rules import check_rules, draws_one
+from gac_app.decoding.member import Member
+from gac_app.decoding.request import Requests, document_start
+from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.contracts import combine_rule_of, weight_rule_of
@@ -46,6 +47,7 @@ class Ensemble:
         self.members = {member.name: member for member in members}
         self.config = config
         self.are_apart = are_apart
+        self._requests = Requests(self.members, config)
         self._schedules = Schedules()
         self._read_texts = ReadTexts()
         self._reading_prompt = threading.Lock()
@@ -97,17 +99,14 @@ class Ensemble:
         Args:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
         """
-        settings = self._settings(settings)
-        members = self._taking_part(settings, alone)
-        prompt = self._checked(prompt, settings, raw)
-        ids = self._encode(members, prompt)
-        chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
+        settings, members = request.settings, request.members
         stopped = threading.Event()
         rules = AnswerRules(
             settings,
             Gate() if alone else make_gate(settings),
             _combiner(members, settings),
-            self._weights(settings, members, prompt, stopped),
+            self._weights(settings, members, request.text, stopped),
             Sampler(settings),
             stopped,
         )
@@ -120,8 +119,8 @@ class Ensemble:
             is_aligned=settings.alignment == "prefix" and not is_alone,
             num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
         )
-        contexts = _open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible)
-        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
+        contexts = _open_all(members, request.ids, new_context, namespace, is_reproducible=is_reproducible)
+        stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
         return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
     def score(
@@ -143,16 +142,14 @@ class Ensemble:
             RequestError: where prompt or settings do not fit.
             MemberError, RuleError: where a member or a rule fails.
         """
-        settings = self._settings(settings)
-        members = self._taking_part(settings, alone)
+        request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
+        settings, members, ids = request.settings, request.members, request.ids
         if len(members) > 1 and not combine_rule_of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        if raw and not prompt:
-            ids = [_document_start(member) for member in members]
-        else:
-            ids = self._encode(members, self._checked(prompt, settings, raw))
         gate = Gate() if alone else make_gate(settings)
-        mix = Mix(_combiner(members, settings), partial(self._weights, settings, members, prompt), rules_key(settings))
+        mix = Mix(
+            _combiner(members, settings), partial(self._weights, settings, members, request.text), rules_key(settings)
+        )
         is_fixed = _is_reproducible(members, settings)
         forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
         with closing(forks):
@@ -163,8 +160,7 @@ class Ensemble:
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
         """Raise RequestError where `session` would, without holding anything."""
-        settings = self._settings(settings)
-        self._encode(self._taking_part(settings, alone), self._checked(prompt, settings, raw=False))
+        self._requests.checked(prompt, settings, alone=alone)
 
     def check_branch(self, branch: Branch) -> None:
         """Raise RequestError where the members of today lack a token of `branch`."""
@@ -182,16 +178,10 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
-    def _settings(self, settings: Settings | None) -> Settings:
-        settings = settings or self.config.settings
-        self.config.check_settings(settings)
-        check_rules(settings)
-        return settings
-
     def _weights(
-        self, settings: Settings, members: list[Member], prompt: Prompt, stopped: threading.Event | None = None
+        self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None
     ) -> StepWeights:
-        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt), stopped or threading.Event())
+        read_prompt = partial(self._prompt_bits, settings, members, prompt, stopped or threading.Event())
         return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
 
     def _prompt_bits(
@@ -216,49 +206,10 @@ class Ensemble:
         """As `score` does it, at the start of a document; but nothing is kept of what a visitor wrote."""
         is_fixed = _is_reproducible([member], settings)
         mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
-        ids, timeout_s = [_document_start(member)], settings.step_timeout_s
+        ids, timeout_s = [document_start(member)], settings.step_timeout_s
         with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
             scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
             return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
-
-    def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
-        """The members of a session, the gate first if it takes part."""
-        if alone is not None:
-            if alone not in self.members:
-                raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
-            return [self.members[alone]]
-        weights = self.config.weights(settings)
-        is_gated = settings.mode != "every-step"
-        # Whoever has no weight cannot change a step, so is not asked; the gate decides who is.
-        names = [name for name in self.members if weights[name] > 0 or (is_gated and name == settings.gate)]
-        return [self.members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
-
-    def _checked(self, prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
-        text = _text_of(prompt)
-        if not text.strip() and not (raw and text):
-            raise RequestError("prompt", "is empty; type something to answer")
-        if len(text) > MAX_PROMPT_CHARS:
-            raise RequestError("prompt", f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
-        if raw:
-            if not isinstance(prompt, str):
-                raise RequestError("prompt", "a raw prompt is one text, not a chat")
-            return prompt
-        messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        if settings.system_prompt and messages[0].role != "system":
-            messages.insert(0, Message("system", settings.system_prompt))
-        return messages
-
-    @staticmethod
-    def _encode(members: list[Member], prompt: Prompt) -> list[list[int]]:
-        ids = [member.encode(prompt) for member in members]
-        for member, prompt_ids in zip(members, ids, strict=True):
-            if len(prompt_ids) >= member.context_length:
-                raise RequestError(
-                    "prompt",
-                    f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
-                    f"{member.context_length:,}; shorten it",
-                )
-        return ids
 
 
 def _is_reproducible(members: list[Member], settings: Settings) -> bool:
@@ -267,18 +218,9 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
     return settings.reproducible == "on"
 
 
-def _document_start(member: Member) -> list[int]:
-    """What stands before a document: the member's BOS, else the token that ends the document before."""
-    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
-
-
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
     mappings = {member.name: member.mapping for member in members}
     return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
-
-
-def _text_of(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
 
 
 def _open_all(
