@@ -18,6 +18,7 @@ from gac_app.decoding.rules.contracts import (
     gate_rules,
     plugin_code,
     weight_rules,
+    without_effect,
 )
 from gac_app.decoding.rules.registry import Entry, Registry, Rule, parse_params
 
@@ -38,6 +39,7 @@ __all__ = [
     "parse_params",
     "plugin_code",
     "weight_rules",
+    "without_effect",
 ]
 
 del _shipped

@@ -6,7 +6,7 @@ A rule of one's own is a subclass of `CombineRule`, `GateRule` or `WeightRule` u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -172,3 +172,22 @@ def check_rules(settings: Settings) -> None:
     combine_rule_of(settings)
     gate_rule_of(settings)
     weight_rule_of(settings)
+
+
+def without_effect(settings: Settings, asked: Collection[str], *, is_alone: bool = False) -> Iterator[str]:
+    """The rules among the settings `asked` for that change nothing, in a sentence each, with the reason.
+
+    Args:
+        asked: names of settings.
+        is_alone: one member answers alone.
+    """
+    why_alone = "one member answers alone" if is_alone else ""
+    if "gate_rule" in asked and (why := why_alone or settings.why_no_gate_rule):
+        yield f"gate_rule: {settings.gate_rule!r} has no effect, since {why}"
+    if "combine" in asked and (is_alone or not draws_one(settings)):
+        rule = combine_rules.entry(settings.combine).rule
+        if is_alone or (issubclass(rule, LinearRule) and rule.draws_one):
+            why = why_alone or (
+                "it needs temperature 1 without filters or penalty, alignment paper, and weights known beforehand"
+            )
+            yield f"combine: {settings.combine!r} has no effect, since {why}"

@@ -70,6 +70,8 @@ class EnsembleLM(LM):  # type: ignore[misc]
         self._ensemble = ensemble
         self._system = parse_system(system, ensemble.config)
         refuse_rules([self._system])
+        for warning in self._system.without_effect(ensemble.config):
+            logger.warning("%s: %s", system, warning)
         self._num_parallel = _whole(batch_size, "batch_size")
         self._max_gen_toks = _whole(max_gen_toks, "max_gen_toks")
 
