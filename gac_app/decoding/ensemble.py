@@ -35,7 +35,7 @@ class Ensemble:
     """Members that share one union vocabulary.
 
     Args:
-        are_apart: no member computes where another does (see `Placement`).
+        are_apart: no two members share a GPU or a core (see `Placement`).
 
     Example:
         >>> for event in ensemble.generate("Name three colours.", settings):
@@ -58,7 +58,7 @@ class Ensemble:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """What computes each member's answers."""
+        """Each member's engine: library, kind of device, precision."""
         return tuple(member.engine for member in self.members.values())
 
     def generate(
@@ -70,13 +70,13 @@ class Ensemble:
         raw: bool = False,
         namespace: str = "",
     ) -> Generator[Event, None, None]:
-        """Decode an answer: token events as they come, then one finished event.
+        """Decode an answer: token events as they are decoded, then one finished event.
 
         Args:
-            prompt: what the user says, or a whole chat.
+            prompt: one user message, or a whole chat.
             settings: how to decode; None = the configuration's.
-            alone: a member's name: it alone answers.
-            raw: feed `prompt`, a string, as it is, as the start of a document without a chat template.
+            alone: the member that answers alone; None = the ensemble.
+            raw: `prompt` is a string, fed without a chat template as the start of a document.
             namespace: see `session`.
 
         Raises:
@@ -94,7 +94,7 @@ class Ensemble:
         branch: Branch | None = None,
         namespace: str = "",
     ) -> DecodingSession:
-        """A session that has not begun; see `generate`. It holds a sequence in each member until its events end.
+        """A new session; see `generate`. It holds a sequence in each member until its events end.
 
         Args:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
@@ -112,7 +112,7 @@ class Ensemble:
         )
         is_reproducible = _is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
-        # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
+        # A member alone has nothing to align with: it decodes as its own library does.
         is_alone = len(members) == 1
         new_context = partial(
             MemberContext,
@@ -133,9 +133,9 @@ class Ensemble:
         raw: bool = False,
         namespace: str = "",
     ) -> list[Score]:
-        """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
+        """The probability of each of `continuations` after `prompt`; for its meaning see `scoring`.
 
-        Arguments are those of `generate`. The prompt is read once for all, and what was scored lately is not read again
+        Arguments are those of `generate`. The prompt is read once for all, and recently scored texts are not read again
         for other settings. An empty raw prompt is the beginning of a document.
 
         Raises:
@@ -159,14 +159,14 @@ class Ensemble:
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
-        """Raise RequestError where `session` would, without holding anything."""
+        """Raise RequestError where `session` would, without opening sequences."""
         self._requests.checked(prompt, settings, alone=alone)
 
     def check_branch(self, branch: Branch) -> None:
-        """Raise RequestError where the members of today lack a token of `branch`."""
+        """Raise RequestError if today's members lack a token of `branch`."""
         for token in (*(step.token for step in branch.steps), branch.token):
             if token and token not in self.union.ids:
-                raise RequestError("branch", "this answer has tokens that the members of today do not know")
+                raise RequestError("branch", "this answer has tokens that today's members do not know")
 
     def forget(self, namespace: str) -> None:
         """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches."""
@@ -187,14 +187,16 @@ class Ensemble:
     def _prompt_bits(
         self, settings: Settings, members: list[Member], text: str, stopped: threading.Event
     ) -> dict[str, float]:
-        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end.
+        """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
 
         Raises:
             SessionStopped: soon after `stopped` is set.
         """
         text = text[-_PROMPT_CHARS_READ:]
         plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
-        while not self._reading_prompt.acquire(timeout=POLL_S):  # its sequences are planned for by no limit
+        while not self._reading_prompt.acquire(
+            timeout=POLL_S
+        ):  # one prompt at a time: no limit accounts for these sequences
             if stopped.is_set():
                 raise SessionStopped
         try:
@@ -203,7 +205,7 @@ class Ensemble:
             self._reading_prompt.release()
 
     def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event) -> Score:
-        """As `score` does it, at the start of a document; but nothing is kept of what a visitor wrote."""
+        """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
         is_fixed = _is_reproducible([member], settings)
         mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
         ids, timeout_s = [document_start(member)], settings.step_timeout_s

@@ -80,7 +80,7 @@ class MemberContext:
         if self.text.missed:
             self.text.catch_up()
             self.draft.recompute()
-        self._held.teach(self.text.covers)  # before the cache leaves the answer's path
+        self._held.teach(self.text.covers)  # before a read of the draft changes the cache
         return None if self.is_read else self._held.reach(*self.draft.needed())
 
     def take(self, result: ReadResult | None) -> MemberStep | None:
@@ -220,7 +220,7 @@ class MemberContext:
 
     @property
     def _has_read_all(self) -> bool:
-        """Whether a pass over all that was fed is done or under way, spelt as far as known, else as it seems."""
+        """Whether a pass over everything fed, in its likely spelling, is done or under way."""
         boundary, ids, rest = self.text.spelling()
         if self._held.is_rejected or self.text.rest or rest:
             return False

@@ -16,16 +16,16 @@ from gac_app.errors import MemberError
 
 Look = Callable[[dict[str, MemberStep]], None]
 
-POLL_S = 0.1  # how often a wait checks whether the session was stopped
+POLL_S = 0.1  # seconds between checks whether the session was stopped
 
 
-class SessionStopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
+class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
     """The session was stopped while it waited for a member."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """What ends a wait, and which contexts prefetch meanwhile."""
+    """What ends a wait, and the contexts that prefetch meanwhile."""
 
     deadline: float
     stopped: threading.Event
@@ -61,7 +61,7 @@ def gather(
     idle: SequenceOf[MemberContext] = (),
     look: Look | None = None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
-    """Ask all `contexts` at once; returns their steps by member name, and the errors.
+    """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
         idle: contexts of members that are not asked; they prefetch while the others are waited for.

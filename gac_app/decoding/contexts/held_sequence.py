@@ -22,7 +22,7 @@ class HeldSequence:
         start: the end of the prompt.
 
     Attributes:
-        sequence: for its ids; to change them is for this class alone.
+        sequence: read only; this class alone changes its ids.
         num_greedy: how many tokens may follow, each of them the member's argmax; 0 = any token may be chosen. If
             greedy, the member drafts one token after each pass.
         num_held: ids held, without the member's own draft after them.
@@ -45,7 +45,7 @@ class HeldSequence:
         self._num_in_flight = 0  # ids that the pass in flight reads
         self._num_asked = 0  # ids that the last pass asked for reads
         self._may_draft = MayDraft()  # for the last pass asked for
-        self._is_waited_for = False  # with passes that others share
+        self._is_waited_for = False  # batches wait for this sequence
         self._num_forwards = 0
         self._num_tokens_read = 0
         self._seconds = 0.0
@@ -219,18 +219,18 @@ class HeldSequence:
         if num_logits > self.sequence.num_uncomputed:  # already computed, but without its distribution
             self.sequence.rewrite(len(self.sequence.ids) - num_logits, self.sequence.ids[-num_logits:])
         self._may_draft = MayDraft(self._can_draft)
-        self._num_asked = self.sequence.num_uncomputed  # now: the pass may be over as soon as it is asked for
+        self._num_asked = self.sequence.num_uncomputed  # counted now: the pass may be over when `read` returns
         return self._member.read(self.sequence, num_logits, self._may_draft)
 
     def _unknown(self, num_wanted: int) -> list[int]:
-        """Those of the last places held whose distributions are not known, counted in ids after the prompt."""
+        """The last places held whose distributions are not known, as numbers of ids after the prompt."""
         return [
             num_ids for num_ids in range(self.end - num_wanted + 1, self.end + 1) if num_ids not in self.distributions
         ]
 
     def _count(self, result: ReadResult) -> None:
         self._is_waited_for = True
-        self._num_forwards += result.num_read > 0  # none if another sequence's result was reused
+        self._num_forwards += result.num_read > 0  # not if another sequence's result was reused
         self._num_tokens_read += result.num_read
         self._seconds += result.seconds
 
@@ -242,7 +242,7 @@ class HeldSequence:
         return self.num_greedy > 1 and self.num_held < self._member.context_length
 
     def _draft_token(self, token_id: int) -> Draft | None:
-        """Begin a pass over a token that was not fed, after the finished passes; None if there is nothing to read."""
+        """Begin a pass over a token that was not fed; None if there is nothing to read."""
         ids, may_draft = self._member.mapping.feed(token_id), MayDraft()
         if not ids or len(self.sequence.ids) + len(ids) > self._member.context_length:
             return None
@@ -250,7 +250,7 @@ class HeldSequence:
         return Draft(ids, self._member.read(self.sequence, 1, may_draft), may_draft)
 
     def _accept(self, draft: Draft) -> None:
-        """The draft is what the member was to read."""
+        """The draft is what the member had to read."""
         self.in_flight, self._num_in_flight, self._may_draft = draft.future, len(draft.ids), draft.may_draft
         self.num_held += len(draft.ids)
         self.draft = None
@@ -258,7 +258,7 @@ class HeldSequence:
             self._may_draft.is_on = True
 
     def _reject_draft(self) -> None:
-        """The draft, if there is one, is not what the member was to read."""
+        """The draft, if there is one, is not what the member had to read."""
         if not self.draft or self.is_rejected:
             return
         self.draft.may_draft.is_on = False

@@ -1,10 +1,10 @@
-"""Drafting in turn: one member drafts ahead, then the others verify several places of its draft in one pass.
+"""Drafting in turn: one member drafts, then the others verify several places of its draft in one pass.
 
-The drafting member (the gate if there is one, else the one whose drafts pay best) reads ahead of the answer along
-*draft tokens*: what would be chosen from the distributions known there. The others then read the whole draft at once,
-each in its own ids. The following steps find their distributions ready and choose from the combined ones as always. A
-draft token that is chosen is *accepted*. If another token, the *recovered* one, is chosen, the rest of the draft is
-dropped. When a draft is accepted to its end, the others know one place more. What they would choose there, the *bonus
+The drafting member is the gate if there is one, else the one whose drafts pay best. It reads *draft tokens*: what would
+be chosen from the distributions known so far. The others then read the whole draft at once, each in its own ids. The
+following steps find their distributions ready and choose from the combined ones as always. A draft token that is chosen
+is *accepted*. If another token, the *recovered* one, is chosen, the rest of the draft is dropped. When a draft is
+accepted to its end, the others know one more place. What they would choose there, the *bonus
 token*, begins the next draft: members verify each other in turn.
 
 So every step chooses from the same distribution as plain decoding, by the same rule and with the same random numbers,
@@ -13,8 +13,8 @@ nearly as often as by rejection sampling (arXiv 2211.17192; on the default membe
 to 76 % at 1). With rejection sampling the text would depend on the length of the draft, hence on the clock. Drafts over
 members of equal vocabularies: arXiv 2502.01662.
 
-With alignment "prefix" a step may choose a piece that some members cut differently than the draft did. These then read
-it as without a draft.
+With alignment "prefix" a step may choose a piece that some members cut differently from the draft. They then read it as
+they would without a draft.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from gac_app.errors import MemberError
 
 @dataclass(frozen=True, slots=True)
 class _DraftToken:
-    """A token read ahead of its choice.
+    """A token that is read before it is chosen.
 
     Attributes:
-        confidence: the probability that those who knew the place gave it.
+        confidence: its probability, combined from the members that knew the place.
         is_certain: no other member will be asked at this place.
     """
 
@@ -49,7 +49,7 @@ class _DraftToken:
 
 
 class InTurnDrafter(Drafter):
-    """Asks members ahead of need, in an order that saves passes.
+    """Asks members before a step needs them, in an order that saves passes.
 
     Args:
         contexts: of all members, the gate first.
@@ -66,7 +66,7 @@ class InTurnDrafter(Drafter):
         self._draft: list[_DraftToken] = []
         self._is_drafting = False
         self._num_fed = 0
-        self._num_verified = 0  # steps at which others than the gate were asked
+        self._num_verified = 0  # steps that asked members other than the gate
         self._step = _Step()
 
     def has_drafted(self, token_id: int) -> bool:
@@ -119,7 +119,7 @@ class InTurnDrafter(Drafter):
         return steps, errors + more
 
     def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """Do nothing: what to read next is decided when it is asked for."""
+        """Do nothing: the next reads are decided when the next step asks."""
 
     @property
     def _is_gated(self) -> bool:
@@ -131,7 +131,7 @@ class InTurnDrafter(Drafter):
         return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
     def _read(self, contexts: list[MemberContext], stopped: threading.Event) -> Gathered:
-        """Ask these members; one that fails with a draft is asked again without it."""
+        """Ask these members. A member that fails with a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
         steps, errors = gather(contexts, self._timeout_s, stopped)
@@ -210,10 +210,10 @@ class InTurnDrafter(Drafter):
 
 @dataclass(slots=True)
 class _Step:
-    """What is noted of the step under way."""
+    """Measurements of the current step."""
 
     seconds: float = 0.0  # waited for members
     argmaxes: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
-    is_drafted: bool = False  # an earlier draft has spared it a pass: plain decoding would not be so fast
-    is_typical: bool = True  # nobody reads a whole prompt
+    is_drafted: bool = False  # an earlier draft saved it a pass, so its time says nothing about plain decoding
+    is_typical: bool = True  # no member reads a whole prompt

@@ -1,4 +1,4 @@
-"""Drafts that nobody waits for: the fastest member reads ahead along its own argmax tokens while the others compute.
+"""Overlapped drafts: the fastest member reads its own argmax tokens while the others compute. Nobody waits for them.
 
 In greedy decoding, where all members are asked at every step or read along with a slower gate, the fastest member would
 wait for the slowest at each step. Instead it reads its argmax as if that were chosen, then the argmax after it. If its
@@ -6,8 +6,7 @@ argmax *is* chosen, it mostly knows the next one by the end of the step. The oth
 the same forward pass, this draft token. If it is accepted, they need no pass for the step after.
 
 A pass over two ids takes little longer than over one. Where a back end says so (`Member.is_chunk_invariant`), it gives
-to the last bit what two passes give, so the answer is the same as without drafts. No draft delays the members' next
-pass.
+the same bits as two passes, so drafts do not change the answer. No draft delays the members' next pass.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
-_MUCH_FASTER = 1.5  # times as fast as any other, to draft: a recovered token may find it busy with a rejected one
+_MUCH_FASTER = 1.5  # times as fast as any other, to draft: at a recovered token it may be busy with a rejected one
 
 
 class OverlappedDrafter(Drafter):
@@ -77,7 +76,9 @@ class OverlappedDrafter(Drafter):
         return any(context.draft.begins_with(token_id) for context in self._contexts)
 
     def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
+        """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to
+        read.
+        """
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
         if draft_id is not None:
             for context in self._contexts:
@@ -86,12 +87,12 @@ class OverlappedDrafter(Drafter):
         super().prefetch(first, others)
 
     def _draft_on(self, answered: Iterable[str]) -> None:
-        """Let the drafting member read on, if it is done with this step, while others are waited for."""
+        """Extend the draft while others compute, once the drafting member is done with this step."""
         self._answered.update(answered)
         if self._drafting and self._drafting.name in self._answered:
             self._drafting.extend_own_draft(self._max_draft)
 
 
 def _pass_s(context: MemberContext) -> float:
-    """Seconds of a pass, a mean."""
+    """Mean seconds per pass."""
     return context.usage.seconds / max(1, context.usage.num_forwards)

@@ -1,4 +1,4 @@
-"""Who drafts when: decided once for an answer, from its members and settings."""
+"""Chooses the drafter of an answer, once, from its members and settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
 
 
 class Schedules:
-    """Chooses who drafts when for each answer of one ensemble; keeps what drafting in turn has cost so far."""
+    """Chooses the drafter for each answer of one ensemble. Keeps the measured costs of drafting in turn."""
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, ...], Pace] = {}
