@@ -77,7 +77,7 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
     else:
         _load(service, partial(_use_zero_gpu, gpu=gpu))
     arena = ArenaService(service, store) if config.arena.is_open else None
-    exports = Exports(store, operator_token(os.environ), arena.sealed if arena else frozenset)
+    exports = Exports(store, operator_token(os.environ), arena.history.sealed if arena else frozenset)
     return Services(service, lab, arena, exports)
 
 

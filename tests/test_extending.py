@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gac_app.bootstrap import load_ensemble
 from gac_app.cli import app
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
@@ -25,6 +25,7 @@ from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
+from gac_app.settings import Settings
 from gac_app.ui.settings_fields import spec_of
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.wording import settings_in_words

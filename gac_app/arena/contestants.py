@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.config import Config, ContestantConfig, Settings
+from gac_app.config import Config, ContestantConfig
+from gac_app.settings import Settings
 
 _MAX_NAME_CHARS = 80
 # Settings that a member alone goes by.

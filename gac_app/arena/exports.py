@@ -26,7 +26,7 @@ def trl_preference(votes: Iterable[Judged]) -> Iterator[Row]:
     for vote in votes:
         if winner := vote.winner:
             loser = SIDES[1 - SIDES.index(winner)]
-            yield {"prompt": vote.first_prompt, "chosen": vote.said(winner), "rejected": vote.said(loser)}
+            yield {"prompt": vote.first_prompt, "chosen": vote.completion(winner), "rejected": vote.completion(loser)}
 
 
 def trl_unpaired(votes: Iterable[Judged]) -> Iterator[Row]:
@@ -34,7 +34,7 @@ def trl_unpaired(votes: Iterable[Judged]) -> Iterator[Row]:
     for vote in votes:
         for side in SIDES:
             is_good = vote.winner == side if vote.winner else vote.outcome is Outcome.TIE
-            yield {"prompt": vote.first_prompt, "completion": vote.said(side), "label": is_good}
+            yield {"prompt": vote.first_prompt, "completion": vote.completion(side), "label": is_good}
 
 
 def lmsys(votes: Iterable[Judged]) -> Iterator[Row]:
@@ -91,8 +91,8 @@ def flat(votes: Iterable[Judged]) -> Iterator[Row]:
             "language": record.language,
             "config_hash": record.config_hash,
             "flags": " ".join(facts.get("flags", [])),
-            "prompt": ([*vote.first_prompt, *vote.said("left")][-2])["content"],
-            **{f"{side}_text": vote.said(side)[-1]["content"] for side in SIDES},
+            "prompt": ([*vote.first_prompt, *vote.completion("left")][-2])["content"],
+            **{f"{side}_text": vote.completion(side)[-1]["content"] for side in SIDES},
             **{f"{side}_reasons": " ".join(vote.reasons.get(side, [])) for side in SIDES},
             "comment": vote.comment,
             **sides,

@@ -63,7 +63,7 @@ class Judged:
         same = [one for one in asked[0] if one["role"] != "system" or one in asked[1]]
         return list(same)
 
-    def said(self, side: Side) -> list[Message]:
+    def completion(self, side: Side) -> list[Message]:
         """A side's part of the conversation after the first prompt, as far as it was shown when the vote came."""
         turns = self.record.body["turns"][: self.facts.get("turn", 1)] if "shown" in self.facts else []
         turns = turns or self.record.body["turns"]
@@ -79,7 +79,7 @@ class Judged:
 
     def conversation(self, side: Side) -> list[Message]:
         """The whole conversation of a side, its own system prompt included."""
-        return [*self._fed(0, side), *self.said(side)]
+        return [*self._fed(0, side), *self.completion(side)]
 
     def _fed(self, turn: int, side: Side) -> list[Message]:
         fed: list[Message] = self.record.body["turns"][turn][side]["messages"]

@@ -14,7 +14,7 @@ from statistics import median
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import Workbench
-from gac_app.config import GatePolicy
+from gac_app.settings import GatePolicy
 
 
 def measure_lazy(bench: Workbench) -> list[Row]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.evaluation.running import Progress
-from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.studies import Evaluator
 from gac_app.evaluation.tasks import Question, Task
 
 _EVERY_S = 5.0

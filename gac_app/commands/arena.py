@@ -66,7 +66,7 @@ def play(
     """Let a task's known answers judge every pair of contestants; what they say is kept apart from people's votes."""
     from gac_app.arena.contestants import contestants_of
     from gac_app.commands.answers import evaluating
-    from gac_app.evaluation.studies.evaluator import check_room
+    from gac_app.evaluation.studies import check_room
     from gac_app.evaluation.tasks import asked, first_of_each_domain
     from gac_app.services.reference_votes import reference_battles, system_of
     from gac_app.services.runs import config_hash_of
@@ -85,7 +85,7 @@ def play(
         for number, question in enumerate(chosen):
             given = {system.name: answers[system][number] for system in systems}
             for pair in reference_battles(protocol, question, given, contestants, config_hash_of(settled)):
-                store.add_judged(*pair).result()
+                store.battles.add_judged(*pair).result()
         board = Standings(store, [one.name for one in contestants], settled.arena.min_votes).rated("reference")
     _show(board, as_json)
 

@@ -18,12 +18,13 @@ from gac_app.commands.options import (
     ParallelOption,
     ReproducibleOption,
     load,
+    named_systems,
 )
 from gac_app.commands.show import show
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import default_systems, parse_system, parse_systems
+from gac_app.evaluation.running import default_systems
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
@@ -70,8 +71,8 @@ def evaluate_systems(
         raise RequestError("only", "goes with --suite alignment")
     if task is None or data is None:
         raise RequestError("task", "give --task and --data, or --suite alignment")
-    chosen = parse_systems(systems, settled) if systems else default_systems(settled)
-    rivals = [parse_system(against, settled)] if against else []
+    chosen = named_systems(systems, settled) if systems else default_systems(settled)
+    rivals = named_systems(against, settled) if against else []
     protocol, questions = asked(task, data, examples)
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_benchmark(ask, first_of_each_domain(questions, limit), chosen, rivals)

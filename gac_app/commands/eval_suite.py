@@ -13,8 +13,9 @@ from enum import StrEnum
 import typer
 from rich.console import Console
 
+from gac_app.commands.options import named_systems
 from gac_app.config import Config
-from gac_app.evaluation.running import System, parse_systems, refuse_rules
+from gac_app.evaluation.running import System, refuse_rules
 from gac_app.evaluation.suites import (
     KINDS,
     AlignmentReport,
@@ -42,7 +43,7 @@ def run_suite(
         systems: names with commas between; None = each member alone and both alignments.
         only: kinds of text with commas between; None = all.
     """
-    chosen = parse_systems(systems, config) if systems else alignment_systems(config)
+    chosen = named_systems(systems, config) if systems else alignment_systems(config)
     refuse_rules(chosen)
     kinds = tuple(dict.fromkeys(name.strip() for name in only.split(","))) if only else KINDS
     check_kinds(kinds)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import typer
 
-from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
-from gac_app.config import RULE_PARAMS, Config, GatePolicy, Settings, Speculation
-from gac_app.decoding.rules import LinearRule, combine_rules, draws_one, parse_params
+from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load, warn
+from gac_app.config import Config
+from gac_app.decoding.rules import parse_params, without_effect
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
+from gac_app.settings import RULE_PARAMS, GatePolicy, Settings, Speculation
 
 AlignmentChoice = Literal["paper", "prefix", "unite"]
 
@@ -122,26 +122,12 @@ def generate(
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
     if alone is not None and alone not in settled.member_names:
         raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
-    for warning in _without_effect(settings, alone, asked={"gate_rule": gate_rule, "combine": combine}):
-        print(f"warning: {warning}", file=sys.stderr)
+    asked = [name for name, value in changes.items() if value is not None]
+    warn(without_effect(settings, asked, is_alone=alone is not None))
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
         raise RequestError("prompt", "is empty; give some text")
     _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json, with_digest=digest)
-
-
-def _without_effect(settings: Settings, alone: str | None, asked: dict[str, str | None]) -> Iterator[str]:
-    """What was asked for and changes nothing, in a sentence each."""
-    alone_words = "" if alone is None else "one member answers alone"
-    if asked["gate_rule"] and (why := alone_words or settings.why_no_gate_rule):
-        yield f"gate_rule: {settings.gate_rule!r} has no effect, since {why}"
-    if asked["combine"] and (alone_words or not draws_one(settings)):
-        rule = combine_rules.entry(settings.combine).rule
-        if alone_words or (issubclass(rule, LinearRule) and rule.draws_one):
-            why = alone_words or (
-                "it needs temperature 1 without filters or penalty, alignment paper, and weights known beforehand"
-            )
-            yield f"combine: {settings.combine!r} has no effect, since {why}"
 
 
 def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **how: Any) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gac_app.config import Config, Reproducible
+from gac_app.config import Config
 from gac_app.environment import read_config
+from gac_app.evaluation.running import System, parse_systems
+from gac_app.settings import Reproducible
 
 ConfigOption = Annotated[
     Path | None,
@@ -63,3 +67,17 @@ def load(path: Path | None, **changes: object) -> Config:
     config = read_config(path, os.environ)
     given = {name: value for name, value in changes.items() if value is not None}
     return config.model_copy(update={"settings": config.settings_from(given)}) if given else config
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings on stderr."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def named_systems(names: str, config: Config) -> list[System]:
+    """The systems of an option, commas between. Warns of rules that have no effect. Raises RequestError."""
+    systems = parse_systems(names, config)
+    for system in systems:
+        warn(f"{system.name}: {warning}" for warning in system.without_effect(config))
+    return systems

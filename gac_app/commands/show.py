@@ -15,8 +15,7 @@ from gac_app.commands.options import write_file
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.studies.kept_results import KeptResults
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies import KeptResults, StudyResult, Table
 
 
 def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None = None) -> None:

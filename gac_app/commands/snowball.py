@@ -18,11 +18,12 @@ from gac_app.commands.options import (
     OutOption,
     ParallelOption,
     load,
+    named_systems,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.analyses.plants import planted
-from gac_app.evaluation.running import parse_systems, with_whole_answers
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.analyses import planted
+from gac_app.evaluation.running import with_whole_answers
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.snowballing import run_snowball
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
@@ -53,7 +54,7 @@ def snowball(
     """Plant a wrong beginning in each answer and measure how often each system is right after all."""
     settled = load(config)
     check_room(settled, parallel)
-    chosen = parse_systems(systems, settled) if systems else with_whole_answers(settled)
+    chosen = named_systems(systems, settled) if systems else with_whole_answers(settled)
     protocol, questions = asked(task, data, examples)
     planted(protocol, questions, plant.value)  # refuses what there is nothing wrong for, before members are loaded
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:

@@ -21,7 +21,7 @@ from gac_app.commands.options import (
 from gac_app.commands.show import show
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.members import run_members
 from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
 from gac_app.evaluation.studies.weights import run_weights

@@ -22,7 +22,7 @@ from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
-_WAIT_SHARE = 0.5  # of the time that a larger batch saves, that may be spent waiting for it
+_WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
 BACKGROUND_S = 5.0  # between two background rounds while other sequences are in use
 
@@ -47,7 +47,7 @@ class BatchScheduler:
         return self.idle_s() > 0
 
     def idle_s(self) -> float:
-        """Seconds until something can be computed, if no read is added; infinity = nothing is pending."""
+        """Seconds until something can be computed if no read is added; infinity if nothing is pending."""
         waiting = [*self._asked, *self._prefilling]
         if not waiting:
             return math.inf
@@ -66,7 +66,7 @@ class BatchScheduler:
         self._refuse([command for command in (*self._asked, *self._prefilling) if command.is_background])
 
     def max_wait_s(self) -> float:
-        """Seconds worth waiting for the last round's sequences, to batch their next steps with the pending ones."""
+        """Seconds to wait for the last round's sequences, so that their next steps join the pending ones."""
         next_ones = [command for command in self._asked if not self._is_put_off(command)]
         if not next_ones or not all(map(self._is_put_off, self._prefilling)):
             return 0.0
@@ -97,11 +97,11 @@ class BatchScheduler:
         """Compute all pending reads of a sequence, before something else is done with it."""
         while left := [command for command in (*self._asked, *self._prefilling) if command.sequence is sequence]:
             for command in left:
-                command.is_background = False  # what else is asked waits for it
+                command.is_background = False  # another command waits for it
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
-        """A session has dropped the sequence. Its pending steps are still computed, its prefill is not."""
+        """A session has dropped the sequence. Compute its pending steps, but not its prefill."""
         if any(command.sequence is sequence for command in self._asked):
             self.advance()
         self._refuse([command for command in (*self._asked, *self._prefilling) if command.sequence is sequence])
@@ -118,18 +118,17 @@ class BatchScheduler:
                     continue
             command.future.set_exception(MemberError(self._model.name, "exception", "the sequence was freed"))
 
-    # --- which and in what order
+    # --- which reads, in which order
 
     def _is_put_off(self, command: ReadCommand) -> bool:
         """Whether a read waits for a background round."""
         return command.is_background and bool(self._in_use)
 
     def _begun(self, *, has_turn: bool) -> Iterator[ReadCommand]:
-        """The reads to batch now; those that need a prefill join `_prefilling`.
+        """The reads to batch now. Reads that need a prefill join `_prefilling`.
 
-        A new sequence waits while another one of its namespace prefills, whose cache it can then share. A background
-        read waits for its round.
-        """
+        A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. A
+        background read waits for its round."""
         asked, self._asked = self._asked, []
         prefilling = [command.sequence for command in self._prefilling]
         namespaces = {sequence.namespace for sequence in prefilling if isinstance(sequence, NamespacedSequence)}
@@ -152,7 +151,7 @@ class BatchScheduler:
         return not self._chunk_size(command) and num_uncomputed <= self._model.max_batched_ids
 
     def _chunk_size(self, command: ReadCommand) -> int:
-        """Size of the chunk to compute before the rest; 0 = compute all at once."""
+        """Size of the next prefill chunk; 0 = compute all at once."""
         sequence = command.sequence
         is_fixed = sequence.num_fixed is not None
         num_ids = self._model.fixed_chunk(sequence) if is_fixed else self._model.chunk_size
@@ -183,10 +182,9 @@ class BatchScheduler:
     # --- forward passes
 
     def _compute_batch(self, commands: list[ReadCommand]) -> None:
-        """Compute one batch and deliver each result as soon as it is made.
+        """Compute one batch and deliver each result as soon as it is ready.
 
-        Where the batch fails, its undelivered reads are computed one by one, so that only the culprit's session fails.
-        """
+        If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends."""
         is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
         left = [(command, command.sequence.num_computed) for command in commands]
         try:
@@ -206,7 +204,7 @@ class BatchScheduler:
             self._compute_alone(command, length)
 
     def _read_chunk(self, command: ReadCommand) -> None:
-        """Compute the next chunk of a prefill, or the rest where that is less than a chunk."""
+        """Compute the next chunk of a prefill, or the remaining ids if they are fewer."""
         num_in_part = self._chunk_size(command)
         if not num_in_part:
             self._compute_batch([command])
@@ -236,14 +234,14 @@ class BatchScheduler:
         command.seconds += time.monotonic() - started
 
     def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
-        """After a failed forward pass: whether it lacked memory and the prefix cache could free some."""
+        """Whether a failed forward pass lacked memory and the prefix cache could free some."""
         for command in commands:
             self.prefix_cache.distrust(command.sequence)
         _let_go(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self.prefix_cache.give_up_kept()
 
     def _compute_alone(self, command: ReadCommand, length: int) -> None:
-        """Compute one read of a failed batch by itself, from the `length` ids that were computed before it."""
+        """Compute one read of a failed batch alone, after the `length` ids computed before."""
         self.prefix_cache.distrust(command.sequence)
         try:
             self._rewind(command, length)
@@ -272,14 +270,14 @@ def _taken(model: Model, mapping: VocabMapping, commands: list[ReadCommand]) -> 
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Free the tensors that the frames of a failed forward pass hold: a second try needs the memory."""
+    """Free the tensors held by the frames of a failed forward pass: a retry needs the memory."""
     while error:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def _whole(command: ReadCommand, result: ReadResult) -> ReadResult:
-    """A result with the cost of its earlier chunks."""
+    """Add the cost of its earlier chunks to a result."""
     if command.num_read:
         result.num_read += command.num_read
         result.seconds += command.seconds

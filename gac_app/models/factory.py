@@ -1,4 +1,4 @@
-"""From a member's configuration to a loaded model: chooses the back end, and imports heavy ones on use."""
+"""From a member's configuration to a loaded model: chooses the back end and imports it on use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_model(
         num_threads: CPU threads of one forward pass.
         on_fetch: called with the progress of a download.
         on_load: called when the files are there.
-        unreachable: what `resolve` remembers from member to member.
+        unreachable: see `resolve`.
 
     Raises:
         ModelLoadError, ConfigError.
@@ -57,14 +57,16 @@ def load_model(
 
 
 def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
-    """llama.cpp, or onnxruntime beside it, for GGUF on a CPU (the wheel has no GPU code); transformers for all else."""
+    """Whether llama.cpp or onnxruntime loads it: GGUF on a CPU (the wheel has no GPU code). Otherwise transformers
+    does.
+    """
     if member.backend == "llama_cpp" and files.kind != "gguf":
         raise ConfigError(f"members: {member.name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
     return files.kind == "gguf" and (member.backend == "llama_cpp" or (member.backend == "auto" and device == "cpu"))
 
 
 def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
-    """The model; None where llama.cpp does not work here and the configuration allows another back end."""
+    """The model; None if llama.cpp does not work here and the configuration allows another back end."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
     from gac_app.models.llama_cpp.model import LlamaCppModel
     from gac_app.models.onnx.model import OnnxModel

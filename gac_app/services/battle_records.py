@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from gac_app.arena.style import FEATURES, style_of
-from gac_app.config import Settings
 from gac_app.services.views import StreamView
+from gac_app.settings import Settings
 
 
 def side_record(name: str, member: str | None, settings: Settings) -> dict[str, Any]:

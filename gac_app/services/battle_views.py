@@ -85,7 +85,7 @@ def live_view(battle: Battle) -> BattleView:
     is_saved = battle.note_row()
     shown = battle.num_shown()
     last = _turn_view(battle.last, shown, is_judged=battle.shown is not None)
-    phase = _phase(battle, last)
+    phase = _phase(battle, shown)
     return BattleView(
         id=battle.id,
         phase=phase,
@@ -111,7 +111,7 @@ def has_something_to_judge(battle: Battle, shown: Mapping[Side, int]) -> bool:
     return all(shown[side] > 0 or ((end := ends[side]) and end.reason in by_itself) for side in SIDES)
 
 
-def _phase(battle: Battle, last: TurnView) -> Phase:
+def _phase(battle: Battle, shown: Mapping[Side, int]) -> Phase:
     if battle.is_void:
         return "void"
     if battle.is_skipped:
@@ -120,8 +120,8 @@ def _phase(battle: Battle, last: TurnView) -> Phase:
         return "revealed" if battle.is_told else "voted"
     if battle.last.status == WAITING:
         return "waiting"
-    is_shown = last.left.is_over and last.right.is_over
-    return "answered" if is_shown and battle.last.over.is_set() else "answering"
+    is_stopped_by_vote = battle.shown is not None and battle.last.over.is_set()
+    return "answered" if is_stopped_by_vote or battle.is_shown_whole(shown) else "answering"
 
 
 def _message(battle: Battle, phase: Phase) -> str:

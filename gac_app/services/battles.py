@@ -12,10 +12,10 @@ from typing import Any
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, Progress
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battle_records import answer_record, side_facts, side_record
 from gac_app.services.views import LiveRun
+from gac_app.settings import Settings
 from gac_app.storage.records import fed_messages
 
 UNDO_S = 10.0  # for which a vote can be taken back; then the names are told
@@ -79,8 +79,8 @@ class Battle:
         num_rows_voted: how many there were with the vote that stands.
         shown: characters of each side of the last turn that were to be seen when the vote came; None before. From then
             on nothing else is taken.
-        pending: a row that the database has not taken yet, and what becomes true once it has.
-        is_undoing: that row takes the vote back, so that nothing may be told meanwhile, however long it takes.
+        unwritten: a judgement that the database has not stored yet, and what to do once it has.
+        is_undoing: that judgement takes the vote back, so the names stay hidden until it is stored.
     """
 
     owner: str
@@ -98,7 +98,7 @@ class Battle:
     is_revealed: bool = False
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
-    pending: tuple[Future[None], Callable[[], None]] | None = None
+    unwritten: tuple[Future[None], Callable[[], None]] | None = None
     is_undoing: bool = False
     judging: threading.Lock = field(default_factory=threading.Lock)  # from a click until it is written
     lock: threading.RLock = field(default_factory=threading.RLock)  # never held while somebody waits
@@ -129,6 +129,10 @@ class Battle:
         """Characters of the last turn's sides that are to be seen: at most those that were judged."""
         return self.shown or self.last.num_shown()
 
+    def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
+        """Whether the last turn is over and `shown` are all characters of its answers."""
+        return self.last.over.is_set() and all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
+
     def begin_turn(self, prompt: str) -> BattleRun:
         """The next turn, not put into the queue yet."""
         turn = BattleRun(
@@ -139,13 +143,13 @@ class Battle:
         return turn
 
     def note_row(self) -> bool:
-        """Look whether the database has taken the row that waits; False while it has not said."""
-        if self.pending is None:
+        """Note whether the database has stored the last judgement. Returns False while that is not known."""
+        if self.unwritten is None:
             return True
-        write, then = self.pending
+        write, then = self.unwritten
         if not write.done():
             return False
-        self.pending, self.is_undoing = None, False
+        self.unwritten, self.is_undoing = None, False
         if write.exception() is None:
             self.num_rows += 1
             then()
@@ -170,10 +174,9 @@ class Battle:
     def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
         """What a vote keeps in the clear: numbers alone."""
         streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
-        is_whole = all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
         return {
             "turn": len(self.turns),
-            "early": not (is_whole and self.last.over.is_set()),
+            "early": not self.is_shown_whole(shown),
             "seconds": round(self.last.pace.seconds, 3),
             "shown": dict(shown),
             **{side: side_facts(streams[side], shown[side]) for side in SIDES},

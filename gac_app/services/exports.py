@@ -55,11 +55,11 @@ class Exports:
     def lines(self) -> Iterator[str]:
         """All runs, then all battles, a JSON object each with its end of line."""
         yield from (json.dumps(run) + "\n" for run in self._store.export())
-        yield from map(_line, self._store.export_battles())
+        yield from map(_line, self._store.battles.export())
 
     def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> bytes:
         """A file of votes, those of some origins, without some battles."""
-        chosen, battles = set(origins), self._store.export_battles()
+        chosen, battles = set(origins), self._store.battles.export()
         return content_of((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
 
     def run_lines(self, run_id: str) -> list[tuple[str, str]]:
@@ -67,12 +67,12 @@ class Exports:
         run = self._store.exported_run(run_id)
         if run is None or not run.get("consent") or run["status"] == RunStatus.RUNNING:
             return []
-        battles = [(battle.battle_id, _line(battle)) for battle in self._store.battles_of_run(run_id)]
+        battles = [(battle.battle_id, _line(battle)) for battle in self._store.battles.of_run(run_id)]
         return [(run_id, json.dumps(run) + "\n"), *battles]
 
     def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
         """A battle that was judged, as `run_lines` does a run."""
-        battle = self._store.battle(battle_id)
+        battle = self._store.battles.find(battle_id)
         is_judged = battle and any(row["kind"] == Kind.VOTE for row in battle.judgements)
         return [(battle_id, _line(battle))] if battle and is_judged and battle.body.get("consent") else []
 
@@ -85,7 +85,7 @@ class Exports:
         try:
             line: dict[str, Any] = json.loads(text)
             if "battle_id" in line:
-                return self._store.import_battle(_battle(line)).result()
+                return self._store.battles.add(_battle(line)).result()
             return self._store.import_run(line).result()
         except (AttributeError, LookupError, TypeError, ValueError):
             raise RequestError("line", NO_LINE) from None

@@ -10,13 +10,14 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import NotFoundError, RequestError, StorageError
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, RunView, stored_view
+from gac_app.settings import Settings
 from gac_app.storage import ConversationSummary, HistoryFilter, JudgedBattle, Store, StoredRun, clean_text
 
 MAX_NAME_CHARS = 120  # of a conversation

@@ -116,8 +116,8 @@ class Judge:
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
         """Append a row; to be waited for outside of the battle's lock, so that it can be looked at meanwhile."""
-        write = self._store.judge_battle(visitor_key, battle.id, new)
-        battle.pending = write, then
+        write = self._store.battles.judge(visitor_key, battle.id, new)
+        battle.unwritten = write, then
         return write
 
 

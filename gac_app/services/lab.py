@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import BusyError, GacError, RequestError
-from gac_app.evaluation.studies.kept_results import KeptResults
+from gac_app.evaluation.studies import KeptResults
 from gac_app.services.lab_results import LabResults
 from gac_app.services.live_runs import owner_of
 from gac_app.services.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gac_app.errors import NotFoundError, RequestError, StorageError
-from gac_app.evaluation.studies.kept_results import KeptResult, KeptResults, Listed, is_result_id
-from gac_app.evaluation.studies.result import StudyResult, result_from_json
+from gac_app.evaluation.studies import KeptResult, KeptResults, Listed, StudyResult, is_result_id, result_from_json
 from gac_app.services.settling import settle
 from gac_app.storage import Store, StoredStudy, clean_text
 

@@ -66,7 +66,7 @@ class LiveBattles:
 
     def untold(self) -> frozenset[str]:
         """The sealed ones that have a vote."""
-        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.pending))
+        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.unwritten))
 
     def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:
         """An owner's battle of that id, or all of theirs, which nobody finds any more."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
+from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, RequestError
 from gac_app.services.audience import Audience
 from gac_app.services.consent import Consents
@@ -24,6 +24,7 @@ from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream
+from gac_app.settings import Settings
 from gac_app.storage import RunStatus, Store, Turn, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for

@@ -130,11 +130,11 @@ class Standings:
             return self._version, self._kept
 
     def _version_now(self, untold: frozenset[str]) -> tuple[Any, ...]:
-        return (*self._store.votes_version(), untold)
+        return (*self._store.battles.votes_version(), untold)
 
     def _read(self, untold: frozenset[str], visitor_key: str = "") -> Votes:
         from gac_app.arena.votes import votes_of
 
-        rows = self._store.votes(visitor_key)
+        rows = self._store.battles.votes(visitor_key)
         untold |= self._untold()  # a vote may have come since
         return votes_of((row for row in rows if row.battle_id not in untold), self._listed)

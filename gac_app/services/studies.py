@@ -14,8 +14,7 @@ from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.evaluation.running import Progress
-    from gac_app.evaluation.studies.evaluator import Evaluator
-    from gac_app.evaluation.studies.result import StudyResult
+    from gac_app.evaluation.studies import Evaluator, StudyResult
 
 _SAMPLES = Path(__file__).parents[1] / "evaluation" / "samples"
 _OWN_SETS = {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}  # file -> whose protocol it follows
@@ -81,7 +80,7 @@ def carry_out(
     on_progress: Callable[[Progress], None],
 ) -> StudyResult:
     """Run a study over some of a set's questions, or, where `chosen` is None, one that needs none."""
-    from gac_app.evaluation.studies.evaluator import Evaluator
+    from gac_app.evaluation.studies import Evaluator
     from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
     if chosen is None:

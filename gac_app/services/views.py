@@ -10,9 +10,9 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gac_app.config import Settings
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 from gac_app.storage.records import ENSEMBLE as ENSEMBLE
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.text import clean_text

@@ -1,7 +1,7 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
+from gac_app.storage.battle_changes import LET_GO
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteRow
-from gac_app.storage.battles import LET_GO
 from gac_app.storage.records import (
     AnswerRecord,
     ConversationSummary,

@@ -109,7 +109,7 @@ class ArenaHandlers:
         """Show a battle as it stands, or goes on."""
 
         def find(fields: Fields) -> BattleView:
-            return self._arena.look(fields.visitor_key, fields.text("battle"))
+            return self._arena.history.look(fields.visitor_key, fields.text("battle"))
 
         async for value in self._stream(event, find):
             yield value
@@ -127,7 +127,7 @@ class ArenaHandlers:
                 with self._arena.following(fields.visitor_key, view.id):
                     while view.phase in LIVE:
                         await asyncio.sleep(PERIOD_S)
-                        view = await asyncio.to_thread(self._arena.look, fields.visitor_key, view.id)
+                        view = await asyncio.to_thread(self._arena.history.look, fields.visitor_key, view.id)
                         yield lines.value(view)
         except GacError as error:
             yield _refusal(error)
@@ -143,7 +143,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
 
     @replying
     def look_battle(fields: Fields) -> Reply:
-        return _seen(arena.look(fields.visitor_key, fields.text("battle")))
+        return _seen(arena.history.look(fields.visitor_key, fields.text("battle")))
 
     @replying
     def seen_battle(fields: Fields) -> Reply:
@@ -181,7 +181,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
     @replying
     def battle_tokens(fields: Fields) -> Reply:
         side = _side(fields)
-        stream, settings = arena.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
+        stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
         is_alone = bool(fields.text("member"))
         tokens = [
             token_record(event, member_names, not is_alone) for event in stream.events if isinstance(event, TokenEvent)
@@ -192,23 +192,23 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
     @replying
     def inspect_answer(fields: Fields) -> Reply:
         battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
-        steps, settings = arena.steps(fields.visitor_key, battle, turn, _side(fields), position)
+        steps, settings = arena.history.steps(fields.visitor_key, battle, turn, _side(fields), position)
         return describe_step(steps, position, settings)
 
     @replying
     def own_battles(fields: Fields) -> Reply:
-        newest, num = arena.newest(fields.visitor_key, MAX_LISTED)
+        newest, num = arena.history.newest(fields.visitor_key, MAX_LISTED)
         return {"battles": list(map(_row, newest)), "num": num}
 
     @replying
     def save_battles(fields: Fields) -> Reply:
         wanted = Format(fields.choice("format", TEXT_FORMATS))
-        content = content_of(arena.own(fields.visitor_key), wanted)
+        content = content_of(arena.history.own(fields.visitor_key), wanted)
         return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
 
     @replying
     def delete_battle(fields: Fields) -> Reply:
-        arena.delete(fields.visitor_key, fields.text("battle"))
+        arena.history.delete(fields.visitor_key, fields.text("battle"))
         return {}
 
     return [

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gac_app.arena.outcomes import SIDES
-from gac_app.config import Settings
+from gac_app.settings import Settings
 from gac_app.ui.requests import page_json
 from gac_app.ui.wording import settings_in_words
 

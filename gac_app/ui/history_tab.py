@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import gradio as gr
 
-from gac_app.config import Mode
+from gac_app.settings import Mode
 from gac_app.storage import HistoryFilter
 from gac_app.storage.history import SORTS
 from gac_app.ui.assets import markup_of, script_of

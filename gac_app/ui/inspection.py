@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gac_app.config import Settings
 from gac_app.decoding.rules import combine_rules, weight_rules
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
+from gac_app.settings import Settings
 from gac_app.ui.covering import character_of, describe_covers
 from gac_app.ui.spelling import label_of
 

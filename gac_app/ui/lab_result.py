@@ -10,13 +10,12 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from gac_app.charts import to_svg
-from gac_app.evaluation.studies.as_csv import to_csv
-from gac_app.evaluation.studies.glossary import explained
+from gac_app.evaluation.studies import explained, to_csv
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 
 if TYPE_CHECKING:
-    from gac_app.evaluation.studies.kept_results import KeptResult
+    from gac_app.evaluation.studies import KeptResult
     from gac_app.services.lab import Lab
 
 MAX_PLOTS = 6  # a pair of members has one in the study of vocabularies

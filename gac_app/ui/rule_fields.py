@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from gac_app.config import Settings
 from gac_app.decoding.rules import REGISTRIES, Entry, Registry
+from gac_app.settings import Settings
 
 ParamKind = Literal["choice", "number", "whole", "share", "text"]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
+from gac_app.settings import Settings
 from gac_app.ui.rule_fields import choices_of, idle_params, kind_of, param_of, params_of, rule_choices
 
 OWN_WEIGHTS = "own"

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
+from gac_app.settings import Settings
 from gac_app.ui import stop_lines
 from gac_app.ui.rule_fields import field_at, param_values, params_from
 from gac_app.ui.settings_fields import OWN_WEIGHTS, fault_in, fields_of

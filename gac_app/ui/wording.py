@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gac_app.config import Settings
 from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
 from gac_app.services.comparison import Comparison
+from gac_app.settings import Settings
 from gac_app.ui.spelling import label_of
 
 _SAME = "same text as the run before"

@@ -153,7 +153,7 @@ def test_contexts_hold_the_answer_and_no_draft(
     for event in session.events():
         if isinstance(event, TokenEvent):
             written += event.step.token
-            assert all(context.written == written for context in session.contexts.values())
+            assert all(context.text.written == written for context in session.contexts.values())
 
 
 def test_an_answer_may_end_within_a_draft() -> None:

@@ -24,8 +24,8 @@ def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = AL
         is_blind=True,
         language="en",
     )
-    store.start_battle(battle)
-    store.judge_battle(key, battle.battle_id, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
+    store.battles.start(battle)
+    store.battles.judge(key, battle.battle_id, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
 
 
 def test_the_leaderboard_moves_with_a_vote(house: House) -> None:

@@ -33,7 +33,7 @@ class MayDraft:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A token that a member reads before it is fed: its `ids` are appended to the sequence already."""
+    """A token that a member reads before it is fed. Its `ids` are in the sequence already."""
 
     ids: tuple[int, ...]
     future: Future[ReadResult] = field(default_factory=Future)
@@ -47,7 +47,7 @@ class ReadResult:
         distributions: by position.
         num_read: ids read for it.
         seconds: of the forward pass, shared with what was batched into it.
-        draft: what the member reads next, before it is fed; None = nothing.
+        draft: the token that the member reads next, before it is fed; None = none.
     """
 
     __slots__ = ("distributions", "draft", "num_read", "seconds")
@@ -80,11 +80,11 @@ class ReadResult:
 
     @property
     def is_finite(self) -> bool:
-        """Whether its logits are numbers. The first access to them, so a GPU's late errors surface here."""
+        """Whether its logits are finite. This is the first access to them, so late GPU errors surface here."""
         return all(distribution.is_finite for distribution in self.distributions)
 
     def again(self, num_positions: int) -> ReadResult:
-        """The last `num_positions`, for another sequence, at no cost."""
+        """The last `num_positions`, for another sequence that has the same ids."""
         result = copy(self)
         result.num_read, result.seconds, result.draft = 0, 0.0, None
         result.distributions = self.distributions[len(self.distributions) - num_positions :]

@@ -1,4 +1,4 @@
-"""A combine rule at work: the members of a step, by name, become one checked distribution.
+"""Applies a combine rule: the members' distributions, by name, become one checked distribution.
 
 Shape suffixes: `M` members, `U` the union vocabulary.
 """
@@ -16,11 +16,11 @@ from gac_app.vocab.mapping import VocabMapping
 
 
 class Combiner:
-    """Applies a rule to whoever takes part in a step.
+    """Applies a rule to the members that take part in a step.
 
     Args:
         mappings: of all members, by name.
-        draws_one: a member drawn with its share stands for all (see `contracts.draws_one`).
+        draws_one: one drawn member stands for all (see `contracts.draws_one`).
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Combiner:
 
         Args:
             probs: aligned, by member name, the gate first.
-            shares: as `shares` gives them.
+            shares: the result of `shares`.
 
         Raises:
             RuleError: the rule fails, or its result is no distribution.

@@ -1,7 +1,6 @@
 """The registries of rules: each rule has a name, a label, one sentence and parameters.
 
-Knows no rule, and loads nothing heavy: the page and the command line list rules before torch is there.
-"""
+Knows no rule and loads nothing heavy: the page and the command line list rules before torch is loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from gac_app.validation import message_of, path_of
 
 
 class Rule(BaseModel):
-    """A rule is a model of its parameters. It is made once per run, which checks them, and never changes.
+    """A rule is a model of its parameters. It is made once per run, which checks them, and is immutable.
 
     A field's `title` and `description` are what the page shows. Every parameter has a default.
     """
@@ -38,7 +37,7 @@ RuleT = TypeVar("RuleT", bound=Rule)
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[RuleT]):
-    """One rule to choose."""
+    """A registered rule."""
 
     name: str
     label: str
@@ -57,7 +56,7 @@ class Registry(Generic[RuleT]):
     """The rules of one kind.
 
     Args:
-        kind: as people call it, such as "combine rule".
+        kind: for messages, such as "combine rule".
         field: the setting that names the rule.
         params_field: the setting that holds its parameters.
     """
@@ -69,7 +68,7 @@ class Registry(Generic[RuleT]):
         self._entries: dict[str, Entry[RuleT]] = {}
 
     def register(self, name: str, label: str, about: str) -> Callable[[type[RuleT]], type[RuleT]]:
-        """A class decorator that puts a rule here.
+        """A class decorator that registers a rule.
 
         Example:
             >>> @combine_rules.register("product", "Product", "Multiplies what the members give.")
@@ -110,7 +109,7 @@ class Registry(Generic[RuleT]):
         return tuple(self._entries)
 
     def entry(self, name: str) -> Entry[RuleT]:
-        """Raises RequestError where there is none of that name."""
+        """The rule of that name. Raises RequestError if there is none."""
         if name not in self._entries:
             raise RequestError(self.field, f"{name!r} is no {self.kind}; expected {', '.join(self.names)}")
         return self._entries[name]
@@ -126,7 +125,7 @@ class Registry(Generic[RuleT]):
 
 
 def parse_params(texts: Iterable[str], field: str) -> dict[str, Any]:
-    """Parameters as people type them. Raises RequestError about the setting `field`.
+    """Parameters from the command line. Raises RequestError about the setting `field`.
 
     >>> parse_params(["exponent=2", "is_strict=true"], "combine_params")
     {'exponent': 2, 'is_strict': True}

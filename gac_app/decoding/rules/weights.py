@@ -1,4 +1,4 @@
-"""Each member's weight at a step: what a weight rule says (paper, section 3.2), times the evidence of the text."""
+"""Each member's weight at a step: the weight rule's (paper, section 3.2), times the evidence of the text."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gac_app.errors import RuleError
 
 Look = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
-_MAX_LOSS = math.log(1e6)  # by one piece, against the best member: one that loses may only have cut elsewhere
+_MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser may only have cut the text elsewhere
 
 
 class StepWeights:
-    """What a weight rule says, multiplied by the probability that each member gave to what was chosen.
+    """The weight rule's weights, multiplied by each member's probability of what was chosen.
 
     Without memory, the evidence restarts at every boundary that the members share. It counts only within a stretch that
-    one member's tokens cut and another's do not: there, the member that predicted the stretch better so far counts
-    more. Otherwise a character of three bytes would be decided three times, by a member that spells bytes and does not
-    know the language. With memory (posterior weights) nothing restarts: if all boundaries are shared, the mixture costs
-    at most log2(1 / prior) bits more than the member that predicted the whole text best.
+    one member's tokens cut and another's do not. There, the member that predicted the stretch better so far counts
+    more. Otherwise a member that spells bytes and does not know the language would decide a character of three bytes
+    three times. With memory (posterior weights) nothing restarts: if all boundaries are shared, the mixture costs at
+    most log2(1 / prior) bits more than the member that predicted the whole text best.
 
     Args:
-        prior: by member name; what the rule starts from.
-        read_prompt: bits per byte that the prompt costs each member; called once, if the rule needs it.
+        prior: the weights that the rule starts from, by member name.
+        read_prompt: gives the prompt's bits per byte under each member; called once, if the rule needs it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StepWeights:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
 
         Args:
-            look: needed where the rule `looks`.
+            look: needed if the rule `looks`.
 
         Raises:
             RuleError: the rule fails.
@@ -65,10 +65,10 @@ class StepWeights:
         return {name: weight / total if total > 0 else 1 / len(weights) for name, weight in weights.items()}
 
     def note(self, log_probs: Mapping[str, float], *, is_shared: bool) -> None:
-        """Learn from a step.
+        """Update the evidence.
 
         Args:
-            log_probs: what each member gave to the piece chosen; empty where one decided alone.
+            log_probs: each member's log-probability of the piece chosen; empty if one decided alone.
             is_shared: whether the members share the boundary after the piece.
         """
         if memory := self._rule.memory:

@@ -1,4 +1,4 @@
-"""Who drafts when: decided once for an answer, from its members and settings."""
+"""Chooses the drafter of an answer, once, from its members and settings."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 
-from gac_app.config import Settings
-from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.member import Member
+from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.rules.contracts import draws_one
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
 from gac_app.decoding.speculation.pace import Pace
+from gac_app.settings import Settings
 
 NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
 
 
 class Schedules:
-    """Chooses who drafts when for each answer of one ensemble; keeps what drafting in turn has cost so far."""
+    """Chooses the drafter for each answer of one ensemble. Keeps the measured costs of drafting in turn."""
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, ...], Pace] = {}

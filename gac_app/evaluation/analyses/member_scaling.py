@@ -16,7 +16,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import rounded, suffix_of, system_at
-from gac_app.evaluation.metrics.statistics import Comparison, compare
+from gac_app.evaluation.metrics import Comparison, compare
 from gac_app.evaluation.running import Answer, System, SystemReport, summarise
 
 MAX_MEMBERS = 6  # 63 choices

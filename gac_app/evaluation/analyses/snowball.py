@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from gac_app.evaluation.analyses.plants import Plant
-from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
+from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
 from gac_app.evaluation.running import Answer, System
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics.pareto import pareto_front
+from gac_app.evaluation.metrics import pareto_front
 from gac_app.evaluation.running import Answer, System, SystemReport, parse_system, summarise
 
 EVERY_STEP = "every-step"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics.simplex import Point, simplex_grid
+from gac_app.evaluation.metrics import Point, simplex_grid
 from gac_app.evaluation.running import Answer, System, parse_system
 from gac_app.evaluation.tasks import Question
 

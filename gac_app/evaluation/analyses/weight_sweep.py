@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import Ask, WeightSearch, even, shares, vertex
-from gac_app.evaluation.metrics.simplex import Point
+from gac_app.evaluation.metrics import Point
 from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
 from gac_app.evaluation.tasks import Question
 

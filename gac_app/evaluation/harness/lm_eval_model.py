@@ -27,11 +27,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from gac_app.config import MAX_PROMPT_CHARS, Settings
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running import parse_system, refuse_rules
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -69,6 +70,8 @@ class EnsembleLM(LM):  # type: ignore[misc]
         self._ensemble = ensemble
         self._system = parse_system(system, ensemble.config)
         refuse_rules([self._system])
+        for warning in self._system.without_effect(ensemble.config):
+            logger.warning("%s: %s", system, warning)
         self._num_parallel = _whole(batch_size, "batch_size")
         self._max_gen_toks = _whole(max_gen_toks, "max_gen_toks")
 

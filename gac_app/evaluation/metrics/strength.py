@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
+from gac_app.settings import Settings
 
 MAX_GAP = 0.1  # relative to the strongest member
 _MAX_P = 0.05  # of a difference that is more than noise

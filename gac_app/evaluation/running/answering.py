@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.output_level import choose
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
+from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 

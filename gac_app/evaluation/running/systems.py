@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gac_app.config import RULE_PARAMS, Config, Settings
-from gac_app.decoding.rules import check_rules, parse_params
+from gac_app.config import Config
+from gac_app.decoding.rules import check_rules, parse_params, without_effect
 from gac_app.errors import RequestError
+from gac_app.settings import RULE_PARAMS, Settings
 
 Rule = Literal["vote", "mbr", "lowest-perplexity"]
 
@@ -63,6 +64,10 @@ class System:
     def settings(self, config: Config, **more: Any) -> Settings:
         """The configuration's settings with this system's changes, and `more`. Raises RequestError."""
         return config.settings_from({**self.changes, **more})
+
+    def without_effect(self, config: Config) -> list[str]:
+        """The rules that the system names and that change nothing, in a sentence each."""
+        return list(without_effect(self.settings(config), self.changes))
 
 
 def parse_system(name: str, config: Config) -> System:

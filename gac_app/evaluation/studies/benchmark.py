@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gac_app.evaluation.metrics.strength import advice
+from gac_app.evaluation.metrics import advice
 from gac_app.evaluation.running import System, SystemReport, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table

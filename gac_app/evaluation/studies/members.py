@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.member_scaling import ScalingReport, judge_scaling, plan_scaling
+from gac_app.evaluation.analyses import ScalingReport, judge_scaling, plan_scaling
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure

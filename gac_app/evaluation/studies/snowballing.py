@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.plants import Plant, planted
-from gac_app.evaluation.analyses.snowball import SnowballReport, judge_snowball
+from gac_app.evaluation.analyses import Plant, SnowballReport, judge_snowball, planted
 from gac_app.evaluation.running import System
 from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.evaluator import Evaluator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gac_app.charts import INK, SOFT, Panel, Point, Series, Spec, line_charts
-from gac_app.evaluation.analyses.threshold_sweep import SweepReport
+from gac_app.evaluation.analyses import SweepReport
 from gac_app.evaluation.running import System, SystemReport
 from gac_app.evaluation.studies.colours import member_colour
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gac_app.evaluation.analyses.threshold_sweep import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
+from gac_app.evaluation.analyses import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.threshold_plot import threshold_plots

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
 from gac_app.errors import ConfigError
-from gac_app.evaluation.metrics.consistency import ConsistencyReport, compare_vocabularies
-from gac_app.evaluation.metrics.consistency_words import word_sets
+from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
 from gac_app.evaluation.studies.result import StudyResult, Table
 
 if TYPE_CHECKING:

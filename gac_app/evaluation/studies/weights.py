@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.weight_sweep import WeightReport, sweep_weights
+from gac_app.evaluation.analyses import WeightReport, sweep_weights
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure

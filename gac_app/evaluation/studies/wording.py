@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gac_app.evaluation.metrics.statistics import Comparison, wilson_interval
+from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
 
 SHARED_TIMES = "Times say little here: systems share what they read of a question's choices."

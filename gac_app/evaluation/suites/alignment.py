@@ -10,12 +10,13 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_complete
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import System, parse_system
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, measure
 from gac_app.evaluation.suites.answers import Answer, answer
 from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

@@ -6,9 +6,9 @@ import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble

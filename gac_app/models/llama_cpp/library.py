@@ -27,7 +27,7 @@ _once = threading.Lock()  # members load in parallel: a second callback would fr
 
 
 class LlamaCppMissingError(ModelLoadError):
-    """There is no llama.cpp for this machine."""
+    """llama.cpp does not run on this machine."""
 
 
 class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
@@ -35,7 +35,7 @@ class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
 
 
 def library() -> tuple[Any, Any]:
-    """(ffi, lib), loaded once, its log silenced. Raises LlamaCppMissingError where there is no usable wheel."""
+    """(ffi, lib), loaded once, with its log silenced. Raises LlamaCppMissingError if there is no usable wheel."""
     with _once:
         return _open_library()
 
@@ -69,11 +69,11 @@ def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = Fals
 def probe(path: Path, cache_dir: Path) -> None:
     """Load a GGUF file and decode one token in a child process, so that an abort in C does no harm.
 
-    A file that passed is remembered in `cache_dir` by its size and time, and not tried again.
+    A file that passed is remembered in `cache_dir` by its size and time, and is not tried again.
 
     Raises:
-        ModelLoadError: naming the file, and what happened.
-        ProbeCrashed: where the child was killed by a signal.
+        ModelLoadError: the file does not load; names the file and the reason.
+        ProbeCrashed: a signal killed the child.
     """
     status = path.stat()
     known = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{importlib.metadata.version(BINDING)}"
