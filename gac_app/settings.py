@@ -125,3 +125,8 @@ class Settings(Frozen):
     def asks_lazily(self) -> bool:
         """Whether members whom the gate does not ask read nothing, so that their passes are saved."""
         return self.mode != "every-step" and self.gate_policy == "lazy"
+
+    @property
+    def reads_along(self) -> bool:
+        """Whether members whom the gate does not ask read along with it."""
+        return self.mode != "every-step" and self.gate_policy == "eager"
