@@ -2,11 +2,13 @@
 
 Shape suffixes: `N` positions, `V` the model's vocabulary.
 
-Laws, tested over every back end (tests/models/test_laws.py): - reading a + b equals reading a, then b (to a tolerance
-that the back end states); - after a rewind the next distribution equals a fresh sequence's; a fork's equals its
-parent's; - reading several sequences in one call equals reading each alone; - the bytes of `encode(text)` are the
-text's UTF-8 bytes, except bytes without a token in the model (SmolLM2 lacks six control characters and the lead bytes
-of the unassigned planes 4 to 11)."""
+Laws, tested over every back end (tests/models/test_laws.py):
+- reading a + b equals reading a, then b (to a tolerance that the back end states);
+- after a rewind the next distribution equals a fresh sequence's; a fork's equals its parent's;
+- reading several sequences in one call equals reading each alone;
+- the bytes of `encode(text)` are the text's UTF-8 bytes, except bytes without a token in the model (SmolLM2 lacks six
+  control characters and the lead bytes of the unassigned planes 4 to 11).
+"""
 
 from __future__ import annotations
 
