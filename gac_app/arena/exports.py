@@ -1,6 +1,7 @@
 """Votes in formats for trainers of preference models, arenas and tables.
 
-Everything is a function of `Judged`. The whole record, as JSON Lines, is written by `services.exports`."""
+Everything is a function of `Judged`. The whole record, as JSON Lines, is written by `services.exports`.
+"""
 
 from __future__ import annotations
 

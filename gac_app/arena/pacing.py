@@ -1,7 +1,8 @@
 """Shows both sides of a battle at one pace, so that speed does not reveal a contestant.
 
 The pace is the slower side's, smoothed. So no side appears in the rhythm of its own tokens, and a finished answer
-continues at the same pace after the other one has ended."""
+continues at the same pace after the other one has ended.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ def interval(values_BK: Floats, estimate_K: Floats, session_N: Ints) -> tuple[Fl
     """The 95 % percentile interval of the resamples, widened if few sessions gave most of the votes.
 
     The effective number of sessions is n^2 / sum(n_s^2). Its Student quantile, divided by the normal one, stretches the
-    interval around the estimate."""
+    interval around the estimate.
+    """
     # The usual method would leave too many of a few hundred resamples outside the interval.
     ends_2K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
     sizes_S = np.unique(session_N, return_counts=True)[1]

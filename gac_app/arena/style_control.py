@@ -1,7 +1,8 @@
 """Ratings corrected for style: a logistic regression on the contestants and on the difference in style.
 
 LMArena's style control: each feature's difference divided by its sum, standardised, is a covariate of the Bradley-Terry
-model. Each resample of visitor sessions moves the estimate by one Newton step."""
+model. Each resample of visitor sessions moves the estimate by one Newton step.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
 def consistency(config: ConfigOption = None, out: OutOption = None, as_json: JsonOption = False) -> None:
     """Compare how the members cut words into tokens: 5,000 common English ones, then rare and foreign ones, code,
-    numbers and terms."""
+    numbers and terms.
+    """
     settled = load(config)
     if len(settled.members) < 2:
         raise ConfigError("members: there is one; expected two or more, to compare")

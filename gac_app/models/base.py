@@ -152,7 +152,8 @@ class Model(ABC):
         """Size of a sequence's next fixed chunk.
 
         Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
-        id, then one id at a time. They make logits reproducible even if the model is not batch-invariant."""
+        id, then one id at a time. They make logits reproducible even if the model is not batch-invariant.
+        """
         start, num_prompt = sequence.num_computed, sequence.num_fixed or 0
         end = min(num_prompt, (start // self.chunk_size + 1) * self.chunk_size) if start < num_prompt else start + 1
         return end - start

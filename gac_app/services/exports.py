@@ -40,7 +40,8 @@ class Exports:
         """A file of all votes, without battles that can still be judged.
 
         Raises:
-            NotFoundError: the token is not the operator's; the same error as for a missing file."""
+            NotFoundError: the token is not the operator's; the same error as for a missing file.
+        """
         if not self._token or not hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace")):
             raise NotFoundError("there is no such export")
         try:

@@ -1,6 +1,7 @@
 """The runs of a visitor, live and stored: shown, named, shared, judged and deleted.
 
-Every method checks the owner: the page is not trusted. `runs` starts and streams runs."""
+Every method checks the owner: the page is not trusted. `runs` starts and streams runs.
+"""
 
 from __future__ import annotations
 
@@ -178,7 +179,8 @@ class History:
         """Delete a run with all its text: in memory, in the database's files, and in the context of later turns.
 
         Later turns that are still decoding have read the text, so they are stopped. The conversation continues without
-        it."""
+        it.
+        """
         owner = owner_of(visitor_key)
         with self._runs.changing(owner):
             live = self._runs.of(owner)

@@ -19,7 +19,8 @@ _ALL = {"tie": Outcome.TIE, "all-bad": Outcome.BOTH_BAD}
 def implied_outcomes(outcome: str, streams: Sequence[str]) -> dict[tuple[str, str], Outcome]:
     """Outcomes by pair of streams: the best answer beats every other; a tie or "all bad" holds for every pair.
 
-    Nothing is known about pairs of beaten answers."""
+    Nothing is known about pairs of beaten answers.
+    """
     if outcome in _ALL:
         return dict.fromkeys(combinations(streams, 2), _ALL[outcome])
     pairs = [pair for pair in combinations(streams, 2) if outcome in pair]

@@ -26,7 +26,8 @@ class Judge:
     """Takes votes, undos and remarks. When a method returns, the judgement is in the database.
 
     If the database is slow, StorageError is raised; the judgement counts once it is stored, and nothing else is
-    accepted until then. Judgements of one battle are taken one at a time."""
+    accepted until then. Judgements of one battle are taken one at a time.
+    """
 
     def __init__(self, runs: RunService, store: Store, battles: LiveBattles, moderator: Moderator) -> None:
         self._runs, self._store = runs, store

@@ -2,7 +2,8 @@
 
 A result belongs to the visitor who started its study. The command line's results belong to the operator, and everybody
 sees them. Runs come first: a study decodes only while no run does. The visitor who started a study and the operator can
-cancel it."""
+cancel it.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ class Lab:
         store: keeps the visitors' results.
 
     Raises:
-        ConfigError: a file of questions in the configuration cannot be used."""
+        ConfigError: a file of questions in the configuration cannot be used.
+    """
 
     def __init__(self, config: Config, folder: Path, ensemble: Callable[[], Stoppable], store: Store) -> None:
         self.sets = question_sets(config)

@@ -5,7 +5,8 @@ An empty database, such as one on a temporary disk, is filled from the mirror at
 a line marks it as deleted, and no import or export includes it.
 
 The mirror reads the database in its own thread. If it fails, nothing waits for it: ids stay in the queue and are
-retried."""
+retried.
+"""
 
 from __future__ import annotations
 

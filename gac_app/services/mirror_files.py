@@ -1,7 +1,8 @@
 """Imports a mirror's files, or any JSON Lines in the format of `export`.
 
 If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
-excludes these ids, wherever they occur. Files are read twice, so that no text stays in memory."""
+excludes these ids, wherever they occur. Files are read twice, so that no text stays in memory.
+"""
 
 from __future__ import annotations
 

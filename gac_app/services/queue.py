@@ -42,7 +42,8 @@ class RunQueue:
             The run that lost its place to this one and will not begin, if any.
 
         Raises:
-            BusyError: the queue is full, and no run loses its place."""
+            BusyError: the queue is full, and no run loses its place.
+        """
         with self._lock:
             displaced = None
             if self._num_free <= 0 and len(self._waiting) >= self._max_waiting:

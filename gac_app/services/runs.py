@@ -1,7 +1,8 @@
 """Runs: one prompt answered by the ensemble and by every member alone, all at once.
 
 Everything that a visitor may do goes through `RunService` and its `history`, which check the owner: the page is not
-trusted."""
+trusted.
+"""
 
 from __future__ import annotations
 

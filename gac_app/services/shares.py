@@ -1,7 +1,8 @@
 """Limits what one client may use of shared resources.
 
 A client is an address, as the host sees it, or the /64 network of an IPv6 address. Only a keyed hash is kept, and the
-key ends with the process."""
+key ends with the process.
+"""
 
 from __future__ import annotations
 

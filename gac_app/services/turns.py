@@ -15,7 +15,8 @@ class Turns:
     """Orders waiting runs so that clients, and each client's visitors, get equal time.
 
     A newcomer starts level with the present client that had the least time, so a new name gains nothing (as in
-    fair-share schedulers)."""
+    fair-share schedulers).
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

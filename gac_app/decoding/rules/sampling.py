@@ -110,7 +110,8 @@ class Sampler:
 def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exponentially distributed numbers, one per id; each depends on the seed, the draw and its id alone.
 
-    They come from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps."""
+    They come from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps.
+    """
     key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
     bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
