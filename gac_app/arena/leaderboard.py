@@ -199,6 +199,5 @@ def _left_bias(votes: Votes) -> Estimate | None:
     share = float(left_N.sum() / decided_N.sum())
     shares_B1 = (left_B / np.maximum(decided_B, 1))[decided_B > 0, None]
     low_1, high_1 = interval(shares_B1, np.array([share]), votes.session_N)
-    return Estimate(
-        share, max(0.0, float(low_1[0])), min(1.0, float(high_1[0]))
-    )  # with few sessions the interval may reach beyond
+    # With few sessions the interval may reach beyond 0 or 1.
+    return Estimate(share, max(0.0, float(low_1[0])), min(1.0, float(high_1[0])))

@@ -99,9 +99,7 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
-    is_chunk_consistent: bool = (
-        False  # reading several ids in one forward pass equals reading them one by one, to float32 rounding
-    )
+    is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
     about: ModelFacts = ModelFacts()  # from its files
     engine: str  # library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # each ends a turn, if the chat layout has no token for it

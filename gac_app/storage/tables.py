@@ -145,9 +145,7 @@ class Run(Base):
     position: Mapped[int]
     parent_run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"), index=True)
     branch_position: Mapped[int | None]
-    repeats_run_id: Mapped[str | None] = mapped_column(
-        ID
-    )  # may be deleted; no foreign key, since SQLite cannot add one
+    repeats_run_id: Mapped[str | None] = mapped_column(ID)  # may be deleted: SQLite cannot add a foreign key
     key_id: Mapped[int]  # none here either
     server_id: Mapped[str | None] = mapped_column(ID)  # the server that runs it; empty once it is over
     body: Mapped[bytes] = mapped_column(LargeBinary)
@@ -229,9 +227,7 @@ class Battle(Base):
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
     key_id: Mapped[int]
-    server_id: Mapped[str | None] = mapped_column(
-        ID, index=True
-    )  # the server that can judge it; None once it cannot be judged
+    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # that can judge it; None = it cannot be judged
     origin: Mapped[str] = mapped_column(String(16))
     is_blind: Mapped[bool]
     left: Mapped[str] = mapped_column(String(80))

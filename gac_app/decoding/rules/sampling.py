@@ -40,9 +40,8 @@ class Sampler:
 
     def draw_member(self, shares: Mapping[str, float]) -> str:
         """The member that decides the next token alone, drawn with its share. The same one until a token is drawn."""
-        ids_M = -1 - np.arange(
-            len(shares)
-        )  # no token has these ids, so these random numbers are independent of the tokens'
+        # No token has these ids, so these random numbers are independent of the tokens'.
+        ids_M = -1 - np.arange(len(shares))
         luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._num_drawn, ids_M)
         return list(shares)[int(luck_M.argmax())]
 
