@@ -23,7 +23,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ServerConfig(Frozen):
-    """The host: what it listens on and how much it takes at once."""
+    """The host: address, proxies and limits."""
 
     host: str = "127.0.0.1"
     port: int = Field(7860, ge=1, le=65_535)
@@ -31,13 +31,13 @@ class ServerConfig(Frozen):
     allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
-    # Addresses and networks of proxies whose X-Forwarded-* headers are believed; with "*" anyone's are.
+    # Addresses and networks of proxies whose X-Forwarded-* headers are trusted; "*" trusts everybody's.
     trusted_proxies: tuple[str, ...] = ()
-    # How many visitors one address may stand for: an office, a school, a proxy that is not trusted. Its sessions,
-    # connections and requests are limited by that.
+    # Visitors per address, such as an office, a school or an untrusted proxy. Sessions, connections and requests of an
+    # address are limited accordingly.
     visitors_per_client: int = Field(64, ge=1, le=10_000)
     max_connections: int = Field(1000, ge=10, le=100_000)
-    sharing: bool | None = None  # links by which anybody may read a run; None = only where no other machine comes in
+    sharing: bool | None = None  # links by which anybody may read a run; None = only on loopback
 
     @property
     def is_sharing(self) -> bool:
@@ -48,21 +48,19 @@ class LabConfig(Frozen):
     """The page's Lab: studies that visitors may run on small samples."""
 
     is_open: bool = True  # whether there is one
-    open_to: Literal["auto", "visitors", "operators"] = (
-        "auto"  # who may start studies; auto: on a public host operators
-    )
-    operators: tuple[str, ...] = ()  # browsers, as the Lab calls them; they may also cancel others' studies
-    max_per_hour: int = Field(6, ge=1, le=1000)  # studies that one visitor starts
+    open_to: Literal["auto", "visitors", "operators"] = "auto"  # who may start studies; auto: operators if public
+    operators: tuple[str, ...] = ()  # browser names, as the Lab shows them; operators may also cancel others' studies
+    max_per_hour: int = Field(6, ge=1, le=1000)  # studies per visitor
     max_questions: int = Field(40, ge=4, le=10_000)  # of one study
     questions: dict[str, Path] = Field({})  # task -> a file of questions, beside the built-in ones
 
 
 class ContestantConfig(Frozen):
-    """Who battles in the arena: one member alone, or the ensemble with settings of its own."""
+    """A contestant of the arena: one member alone, or the ensemble with its own settings."""
 
     name: str = Field(min_length=1, max_length=80)
-    member: str = ""  # that answers alone; "" = the ensemble
-    settings: dict[str, Any] = Field({})  # those that differ from the configuration's
+    member: str = ""  # the member that answers alone; "" = the ensemble
+    settings: dict[str, Any] = Field({})  # differences from the configuration's settings
 
 
 class ArenaConfig(Frozen):
@@ -70,13 +68,13 @@ class ArenaConfig(Frozen):
 
     is_open: bool = True  # whether there is one
     contestants: tuple[ContestantConfig, ...] = ()  # empty = each member alone, every step, and the gate
-    min_votes: int = Field(20, ge=1, le=1_000_000)  # of every contestant, before the leaderboard ranks
-    max_per_hour: int = Field(120, ge=1, le=100_000)  # battles that one visitor starts
-    min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote that comes sooner after the answers begin is flagged
+    min_votes: int = Field(20, ge=1, le=1_000_000)  # per contestant, before the leaderboard ranks it
+    max_per_hour: int = Field(120, ge=1, le=100_000)  # battles per visitor
+    min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote sooner after the start of the answers is flagged
 
 
 class MirrorConfig(Frozen):
-    """Where what visitors agree to hand on is copied to, as it comes; nowhere unless one of the two is given."""
+    """The mirror, to which published runs and votes are copied; off unless a dataset or a folder is given."""
 
     dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$", max_length=200)  # on the Hugging Face Hub: org/name
     folder: Path | None = None
@@ -102,7 +100,7 @@ class Config(Frozen):
     lab: LabConfig = LabConfig()
     arena: ArenaConfig = ArenaConfig()
     mirror: MirrorConfig = MirrorConfig()
-    public: bool | None = None  # whether strangers come; None = where it listens to all, or has names of its own
+    public: bool | None = None  # whether strangers visit; None = see `is_public`
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page
@@ -136,7 +134,7 @@ class Config(Frozen):
         return self
 
     def knowing_rules(self, check_rules: Callable[[Settings], None]) -> Self:
-        """The same, checking the rules that settings name as well: by what raises RequestError, as these do."""
+        """A copy that also checks the rules in settings, by `check_rules`, which raises RequestError."""
         knowing = self.model_copy()
         knowing._check_rules = check_rules
         knowing.check_settings(knowing.settings)
@@ -161,7 +159,9 @@ class Config(Frozen):
 
     @property
     def is_public(self) -> bool:
-        """Whether others than this machine's users are expected: as said, or by where it listens and its names."""
+        """Whether strangers may visit: the configured value, else whether it listens beyond loopback or has own host
+        names.
+        """
         if self.public is not None:
             return self.public
         local = ServerConfig.model_fields["trusted_hosts"].default
@@ -172,14 +172,14 @@ class Config(Frozen):
         return tuple(member.name for member in self.members)
 
     def member(self, name: str) -> MemberConfig:
-        """The member of that name; ConfigError if there is none."""
+        """The member of that name. Raises ConfigError if there is none."""
         for member in self.members:
             if member.name == name:
                 return member
         raise ConfigError(f"no member is named {name!r}; the members are {', '.join(self.member_names)}")
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise RequestError where `settings` do not fit these members, or the rules there are."""
+        """Raise RequestError if `settings` do not fit the members or the rules."""
         if self._check_rules:
             self._check_rules(settings)
         if settings.gate not in self.member_names:
@@ -200,9 +200,9 @@ class Config(Frozen):
                 raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
 
     def settings_from(self, changes: Mapping[str, Any]) -> Settings:
-        """The default settings with `changes` applied, all checked; RequestError names the first bad field."""
+        """The default settings with `changes`, all checked. RequestError names the first faulty field."""
         default = self.settings.model_dump()
-        for name, params in RULE_PARAMS.items():  # another rule has parameters of its own
+        for name, params in RULE_PARAMS.items():  # another rule has other parameters
             if changes.get(name, default[name]) != default[name]:
                 default[params] = {}
         try:
@@ -214,13 +214,14 @@ class Config(Frozen):
         return settings
 
     def taking_part(self, settings: Settings) -> tuple[str, ...]:
-        """The names of the members that a run with `settings` has, in the configuration's order."""
+        """The names of the members that take part in a run with `settings`, in the configuration's order."""
         return tuple(name for name in self.member_names if not settings.members or name in settings.members)
 
     def weights(self, settings: Settings) -> dict[str, float]:
-        """Member name -> weight, summing to 1 (paper, section 3.2: given, by score, else equal): what rules start from.
+        """Member name -> weight, summing to 1 (paper, section 3.2: given, by score, else equal). Weight rules start
+        from these.
 
-        Members that do not take part have none.
+        Members that do not take part have weight 0.
         """
         if isinstance(settings.weights, dict):
             raw = {name: settings.weights.get(name, 0.0) for name in self.member_names}

@@ -1,6 +1,6 @@
-"""Python files and modules named in the operator's configuration: what they register can be chosen like any rule.
+"""Loads plug-ins: Python files and modules in the operator's configuration, which register rules, back ends and tasks.
 
-They run as part of the program, with all that it may do; so they are named in a configuration, never in a request.
+They run with all rights of the program, so only a configuration can name them, never a request.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from gac_app.errors import ConfigError
 
 
 def load_plugins(plugins: Iterable[str], folder: Path) -> None:
-    """Import each once; one that was loaded before is left alone.
+    """Import each plug-in once.
 
     Args:
         plugins: files, whose names end in `.py`, or importable modules.
-        folder: that relative files are looked for in.
+        folder: of relative files.
 
     Raises:
-        ConfigError: naming the one that cannot be loaded, and why.
+        ConfigError: a plug-in cannot be loaded; names it and the reason.
     """
     for plugin in plugins:
         try:

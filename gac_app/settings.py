@@ -1,6 +1,6 @@
 """`Settings`: how one answer is decoded; what a visitor may change for one run.
 
-Knows no member: whether settings fit the members there are, `Config.check_settings` says.
+Knows no member: `Config.check_settings` checks whether settings fit the members.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ Reproducible = Literal["off", "auto", "on"]
 Weights = str | dict[str, float]
 RuleParams = dict[str, bool | int | float | str]
 
-# Settings that name a rule -> those that hold its parameters. Which rules there are, `decoding.rules` knows.
+# Setting that names a rule -> setting with its parameters. `decoding.rules` has the rules.
 RULE_PARAMS = {"combine": "combine_params", "gate_rule": "gate_params", "weights": "weight_params"}
 
 
 class Settings(Frozen):
-    """How one run decodes. Every field may be changed for a run; `Config.settings` holds the defaults."""
+    """How one run decodes. Every field may be changed for a run; `Config.settings` has the defaults."""
 
-    members: tuple[str, ...] = ()  # those that take part; empty = all
+    members: tuple[str, ...] = ()  # members that take part; empty = all
     mode: Mode = "gate"
-    gate: str = ""  # member name; filled with the first member's by Config
+    gate: str = ""  # member name; Config fills in the first member's
     threshold: float = Field(0.5, ge=0.0, le=1.01)
-    gate_rule: str = Field("max-prob", max_length=80)  # what the gate's confidence is
+    gate_rule: str = Field("max-prob", max_length=80)  # computes the gate's confidence
     gate_params: RuleParams = Field({}, max_length=16)
-    gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits for its confidence alone
-    gate_policy: GatePolicy = "lazy"  # when members not asked read: when called, or along with the gate
+    gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits, for its confidence only
+    gate_policy: GatePolicy = "lazy"  # when the other members read: when asked, or along with the gate
     weights: Weights = "average"  # a weight rule, or a number for each member
     weight_params: RuleParams = Field({}, max_length=16)
-    alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
-    combine: str = Field("mean", max_length=80)  # how the members' distributions, once aligned, become one
+    alignment: Alignment = "prefix"  # how members of different vocabularies agree on a piece
+    combine: str = Field("mean", max_length=80)  # makes one distribution of the aligned ones
     combine_params: RuleParams = Field({}, max_length=16)
-    # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
+    # One member drafts, and the others verify several tokens in one pass; the text stays the same. `auto`: if it is
     # measured to be faster and every model reads several ids as exactly as one.
     speculation: Speculation = "auto"
-    # Text and probabilities depend on models, messages, settings, seed and kind of processor alone, never on what else
-    # runs or ran. `auto`: where members are batch-invariant; `on`: also where that costs shared passes and drafts.
+    # Text and probabilities depend only on models, messages, settings, seed and kind of processor, never on what else
+    # runs or ran. `auto`: if members are batch-invariant; `on`: even if that costs shared passes and drafts.
     reproducible: Reproducible = "auto"
     temperature: float = Field(0.0, ge=0.0, le=5.0)
     top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
-    top_p: float = Field(1.0, ge=1e-6, le=1.0)  # what is less is nothing among float32 probabilities
+    top_p: float = Field(1.0, ge=1e-6, le=1.0)  # less is nothing among float32 probabilities
     min_p: float = Field(0.0, ge=0.0, le=1.0)
     repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
     max_new_tokens: int = Field(256, ge=1, le=MAX_NEW_TOKENS)
@@ -64,7 +64,9 @@ class Settings(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _read_old_spellings(cls, data: Any) -> Any:
-        """UniTE was an alignment once, and the parameters of UniTE and of posterior weights settings of their own."""
+        """In older versions UniTE was an alignment, and the parameters of UniTE and of posterior weights were
+        settings.
+        """
         if not isinstance(data, Mapping):
             return data
         data = dict(data)
@@ -105,25 +107,25 @@ class Settings(Frozen):
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the token taken is always the likeliest one."""
+        """Whether the likeliest token is always chosen."""
         return self.temperature == 0 and self.repetition_penalty == 1
 
     @property
     def samples_plainly(self) -> bool:
-        """Whether tokens are drawn from the combined distribution as it is."""
+        """Whether tokens are drawn from the unchanged combined distribution."""
         filters = (self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty)
         return filters == (1, 0, 1, 0, 1)
 
     @property
     def why_no_gate_rule(self) -> str:
-        """Why the gate rule decides nothing, as a clause; empty = it decides."""
+        """Why the gate rule has no effect, as a clause; empty = it has one."""
         if self.mode == "agreement":
             return "the mode is agreement"
         return "all members are asked at every step" if self.mode == "every-step" or self.threshold > 1 else ""
 
     @property
     def asks_lazily(self) -> bool:
-        """Whether members whom the gate does not ask read nothing, so that their passes are saved."""
+        """Whether members that the gate does not ask read nothing, which saves their passes."""
         return self.mode != "every-step" and self.gate_policy == "lazy"
 
     @property

@@ -1,4 +1,4 @@
-"""`calibrate`: whether members and ensemble are as often right as they are sure (paper, table 1)."""
+"""`calibrate`: whether the confidence of members and ensemble matches their accuracy (paper, table 1)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def calibrate(
     data: DataOption,
     limit: LimitOption = None,
     systems: Annotated[
-        str | None, typer.Option(help="As for eval. Default: each member alone, and every-step; commas between.")
+        str | None, typer.Option(help="As for eval. Default: each member alone, and every-step; comma-separated.")
     ] = None,
     examples: ExamplesOption = None,
     parallel: ParallelOption = 4,

@@ -1,4 +1,4 @@
-"""`eval`: how often each system answers a benchmark's questions right, or how it fares on a suite."""
+"""`eval`: each system's accuracy on a benchmark, or its results on a suite."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def evaluate_systems(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The questions: JSON Lines, one question a line.")] = None,
     suite: Annotated[
-        Suite | None, typer.Option(help="Instead of a task: texts in ten languages, emoji and code, which come along.")
+        Suite | None, typer.Option(help="Instead of a task: built-in texts in ten languages, emoji and code.")
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="With --suite: only these kinds of text (french,python); commas between.")
+        str | None, typer.Option(help="With --suite: only these kinds of text (french,python); comma-separated.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="With --suite: length of an answer.")] = 48,
     limit: LimitOption = None,
@@ -47,7 +47,9 @@ def evaluate_systems(
             help="alone:MEMBER, every-step, gate@0.5, agreement, vote, mbr; options after '+': every-step+prefix."
         ),
     ] = None,
-    against: Annotated[str | None, typer.Option(help="Compare with this system too, not only the best member.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this system too, not only with the best member.")
+    ] = None,
     examples: ExamplesOption = None,
     parallel: ParallelOption = 4,
     fresh: FreshOption = False,
@@ -57,7 +59,7 @@ def evaluate_systems(
 ) -> None:
     """Put a benchmark's questions, or a suite's texts, to members alone and to ensembles.
 
-    A benchmark that was killed goes on where it was when started again.
+    An interrupted benchmark resumes when it is started again.
     """
     settled = load(config, reproducible=reproducible)
     check_room(settled, parallel)

@@ -1,4 +1,4 @@
-"""`eval --suite alignment`: what systems write and predict in many scripts and in code."""
+"""`eval --suite alignment`: how systems write and predict text in many scripts and code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EVERY_S = 5.0
 
 
 class Suite(StrEnum):
-    """The suites there are."""
+    """The suites."""
 
     ALIGNMENT = "alignment"
 
@@ -40,8 +40,8 @@ def run_suite(
     """Run the alignment suite and print its report.
 
     Args:
-        systems: names with commas between; None = each member alone and both alignments.
-        only: kinds of text with commas between; None = all.
+        systems: comma-separated names; None = each member alone and both alignments.
+        only: comma-separated kinds of text; None = all.
     """
     chosen = named_systems(systems, config) if systems else alignment_systems(config)
     refuse_rules(chosen)
@@ -74,7 +74,7 @@ def _run(
 
 
 class _Progress:
-    """Prints on stderr how far the suite is, every few seconds and at its end."""
+    """Prints progress on stderr, every few seconds and at the end."""
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()

@@ -33,31 +33,37 @@ class GenerateMode(StrEnum):
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer; '-' reads it from stdin.")],
     mode: Annotated[GenerateMode | None, typer.Option(help="Default: the configuration's.")] = None,
-    member: Annotated[str | None, typer.Option(help="With --mode alone: who answers. Default: the gate.")] = None,
+    member: Annotated[
+        str | None, typer.Option(help="With --mode alone: the member that answers. Default: the gate.")
+    ] = None,
     gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Below this confidence of the gate all are asked.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="All members are asked below this confidence of the gate.")
+    ] = None,
     gate_temperature: Annotated[
-        float | None, typer.Option(help="Divides the gate's logits for its confidence; as `calibrate` finds it.")
+        float | None, typer.Option(help="Divides the gate's logits for its confidence; `calibrate` finds it.")
     ] = None,
     gate_policy: Annotated[
         GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
     ] = None,
     gate_rule: Annotated[str | None, typer.Option(help="Gate rule: margin, entropy ...")] = None,
-    gate_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, of the gate rule; several times.")] = None,
+    gate_param: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the gate rule; may be repeated.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="A weight rule: average, score, posterior ...; or NAME=2,NAME=1.")
     ] = None,
     weight_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, of the weight rule; several times.")
+        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the weight rule; may be repeated.")
     ] = None,
     combine: Annotated[
         str | None, typer.Option(help="How the members' distributions become one: mean, geometric, unite ...")
     ] = None,
     combine_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, of the combine rule; several times.")
+        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the combine rule; may be repeated.")
     ] = None,
     posterior_decay: Annotated[
-        float | None, typer.Option(help="With posterior weights: what the evidence of a step earlier counts, up to 1.")
+        float | None, typer.Option(help="With posterior weights: how much evidence counts one step later, up to 1.")
     ] = None,
     alignment: Annotated[
         AlignmentChoice | None,
@@ -66,7 +72,8 @@ def generate(
         ),
     ] = None,
     speculation: Annotated[
-        Speculation | None, typer.Option(help="Members draft and verify several tokens a pass; the text is the same.")
+        Speculation | None,
+        typer.Option(help="One member drafts and the others verify several tokens per pass; the text stays the same."),
     ] = None,
     reproducible: ReproducibleOption = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
@@ -76,12 +83,12 @@ def generate(
     min_p: Annotated[float | None, typer.Option(help="Least probability, as a share of the largest.")] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="1 = off.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be given several times.")] = None,
-    system_prompt: Annotated[str | None, typer.Option(help="Opens the chat.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be repeated.")] = None,
+    system_prompt: Annotated[str | None, typer.Option(help="Comes before the chat.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Feed the text as it is, without a chat template.")] = False,
     digest: Annotated[
         bool,
-        typer.Option("--digest", help="Print the answer's digest on stderr, as its last line; --json always holds it."),
+        typer.Option("--digest", help="Print the answer's digest as the last line on stderr; --json always has it."),
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -159,7 +166,7 @@ def _json_line(event: Event, rules: dict[str, Any]) -> str:
 
 
 def _rules(settings: Settings, alone: str | None) -> dict[str, Any]:
-    """The rules that decided, with their parameters; null where none did, {} where one member answered alone."""
+    """The rules that decided, with their parameters; null if none did, {} if one member answered alone."""
     if alone is not None:
         return {}
     rules = {field: getattr(settings, field) for pair in RULE_PARAMS.items() for field in pair}
@@ -224,7 +231,7 @@ def _parsed_params(texts: list[str] | None, field: str) -> dict[str, Any] | None
 
 
 def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
-    """A rule's name as it is; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
+    """A rule's name unchanged; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
     if text is None or "=" not in text:
         return text
     weights: dict[str, float] = {}

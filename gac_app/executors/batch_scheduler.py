@@ -128,7 +128,8 @@ class BatchScheduler:
         """The reads to batch now. Reads that need a prefill join `_prefilling`.
 
         A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. A
-        background read waits for its round."""
+        background read waits for its round.
+        """
         asked, self._asked = self._asked, []
         prefilling = [command.sequence for command in self._prefilling]
         namespaces = {sequence.namespace for sequence in prefilling if isinstance(sequence, NamespacedSequence)}
@@ -184,7 +185,8 @@ class BatchScheduler:
     def _compute_batch(self, commands: list[ReadCommand]) -> None:
         """Compute one batch and deliver each result as soon as it is ready.
 
-        If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends."""
+        If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends.
+        """
         is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
         left = [(command, command.sequence.num_computed) for command in commands]
         try:

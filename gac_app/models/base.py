@@ -2,11 +2,13 @@
 
 Shape suffixes: `N` positions, `V` the model's vocabulary.
 
-Laws, tested over every back end (tests/models/test_laws.py): - reading a + b equals reading a, then b (to a tolerance
-that the back end states); - after a rewind the next distribution equals a fresh sequence's; a fork's equals its
-parent's; - reading several sequences in one call equals reading each alone; - the bytes of `encode(text)` are the
-text's UTF-8 bytes, except bytes without a token in the model (SmolLM2 lacks six control characters and the lead bytes
-of the unassigned planes 4 to 11)."""
+Laws, tested over every back end (tests/models/test_laws.py):
+- reading a + b equals reading a, then b (to a tolerance that the back end states);
+- after a rewind the next distribution equals a fresh sequence's; a fork's equals its parent's;
+- reading several sequences in one call equals reading each alone;
+- the bytes of `encode(text)` are the text's UTF-8 bytes, except bytes without a token in the model (SmolLM2 lacks six
+  control characters and the lead bytes of the unassigned planes 4 to 11).
+"""
 
 from __future__ import annotations
 
@@ -97,9 +99,7 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
-    is_chunk_consistent: bool = (
-        False  # reading several ids in one forward pass equals reading them one by one, to float32 rounding
-    )
+    is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
     about: ModelFacts = ModelFacts()  # from its files
     engine: str  # library, kind of device, precision
     chat_stop_strings: tuple[str, ...]  # each ends a turn, if the chat layout has no token for it
@@ -150,7 +150,8 @@ class Model(ABC):
         """Size of a sequence's next fixed chunk.
 
         Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
-        id, then one id at a time. They make logits reproducible even if the model is not batch-invariant."""
+        id, then one id at a time. They make logits reproducible even if the model is not batch-invariant.
+        """
         start, num_prompt = sequence.num_computed, sequence.num_fixed or 0
         end = min(num_prompt, (start // self.chunk_size + 1) * self.chunk_size) if start < num_prompt else start + 1
         return end - start

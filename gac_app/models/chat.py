@@ -2,7 +2,8 @@
 
 Messages are text, whatever they look like: `<|im_end|>` typed by a user must not become the control token. So the
 template is rendered around placeholders, and the pieces are tokenised separately. Control tokens are recognised only in
-the template's own pieces."""
+the template's own pieces.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A seeded random model: no files, no weights, and a distribution that depends on the whole context.
 
-For tests and demonstrations, where real weights would only cost time."""
+For tests and demonstrations, where real weights would only cost time.
+"""
 
 from __future__ import annotations
 

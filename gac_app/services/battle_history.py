@@ -1,4 +1,4 @@
-"""A visitor's battles, live and stored: shown, listed and deleted. How they are played and judged is `arena`'s part."""
+"""A visitor's battles, live and stored: shown, listed and deleted. `arena` plays them, `judging` takes the votes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gac_app.services.views import LiveStream
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 
-_UNDO_WRITTEN_S = 60.0  # for which another server may wait for the database with an undo
+_UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
 
 
 class BattleHistory:
-    """Finds, lists and deletes battles. A contestant's name is told only where the vote can no longer change.
+    """Finds, lists and deletes battles. Contestants' names are told only once the vote can no longer change.
 
     Args:
-        battles: those in memory.
+        battles: the battles in memory.
     """
 
     def __init__(self, runs: RunService, store: Store, battles: LiveBattles) -> None:
@@ -96,5 +96,5 @@ class BattleHistory:
         return self._store.battles.held_elsewhere(UNDO_S + _UNDO_WRITTEN_S)
 
     def untold(self) -> frozenset[str]:
-        """The ids of battles whose vote may still be taken back, and does not count before."""
+        """The ids of battles whose vote can still be taken back, and does not count yet."""
         return self._battles.untold() | self._elsewhere()

@@ -1,4 +1,4 @@
-"""A battle under way: two contestants, the turns that both answered, and what was judged of it."""
+"""A battle in memory: two contestants, the turns that both answered, and the vote."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gac_app.services.views import LiveRun
 from gac_app.settings import Settings
 from gac_app.storage.records import fed_messages
 
-UNDO_S = 10.0  # for which a vote can be taken back; then the names are told
+UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 
 
 class BattleRun(LiveRun):
@@ -46,14 +46,14 @@ class BattleRun(LiveRun):
         return self._pair[_side(stream)].settings.model_copy(update={"seed": self._seed})
 
     def feed(self, system_prompt: str) -> None:
-        """Each side with its own history, and the system prompt of its contestant."""
+        """Give each side its own history and its contestant's system prompt."""
         for key, stream in self.streams.items():
             own = self._pair[_side(key)].settings.system_prompt
             stream.messages = fed_messages(key, self.prompt, own, self.turns)
 
     @property
     def has_failed(self) -> bool:
-        """Whether a side could not answer, so that there is nothing to compare."""
+        """Whether a side failed, so that there is nothing to compare."""
         return any(one.finished and one.finished.reason is FinishReason.ERROR for one in self.streams.values())
 
     def num_shown(self) -> dict[Side, int]:
@@ -70,15 +70,15 @@ def _side(stream: str) -> Side:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Battle:
-    """Two contestants and what they answered. Its owner's key never leaves the service.
+    """Two contestants and their answers. The owner's key never leaves the service.
 
     Attributes:
-        pair: who is on which side; told to nobody before `is_told`.
-        turns: one run each; the last may be under way.
-        num_rows: judgements written so far; whoever judges has to know it, so that nothing counts twice.
-        num_rows_voted: how many there were with the vote that stands.
-        shown: characters of each side of the last turn that were to be seen when the vote came; None before. From then
-            on nothing else is taken.
+        pair: the contestants by side; secret until `is_told`.
+        turns: one run each; the last may still be decoding.
+        num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
+        num_rows_voted: their number right after the vote that counts.
+        shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
+            else is accepted.
         unwritten: a judgement that the database has not stored yet, and what to do once it has.
         is_undoing: that judgement takes the vote back, so the names stay hidden until it is stored.
     """
@@ -100,8 +100,8 @@ class Battle:
     shown: dict[Side, int] | None = None
     unwritten: tuple[Future[None], Callable[[], None]] | None = None
     is_undoing: bool = False
-    judging: threading.Lock = field(default_factory=threading.Lock)  # from a click until it is written
-    lock: threading.RLock = field(default_factory=threading.RLock)  # never held while somebody waits
+    judging: threading.Lock = field(default_factory=threading.Lock)  # held from a click until it is stored
+    lock: threading.RLock = field(default_factory=threading.RLock)  # never held while waiting
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -114,19 +114,19 @@ class Battle:
 
     @property
     def undo_left_s(self) -> float:
-        """How long the vote can still be taken back."""
+        """Seconds for which the vote can still be taken back."""
         if self.outcome is None or self.is_revealed:
             return 0.0
         return max(0.0, UNDO_S - (self.clock() - self.voted_at))
 
     @property
     def is_told(self) -> bool:
-        """Whether names may be told: nothing can be voted any more."""
+        """Whether names may be told, because the vote can no longer change."""
         is_settled = self.outcome is not None and not self.is_undoing
         return self.is_void or (is_settled and self.undo_left_s == 0.0)
 
     def num_shown(self) -> dict[Side, int]:
-        """Characters of the last turn's sides that are to be seen: at most those that were judged."""
+        """Shown characters of the last turn's sides; after the vote, those that were judged."""
         return self.shown or self.last.num_shown()
 
     def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
@@ -134,7 +134,7 @@ class Battle:
         return self.last.over.is_set() and all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
 
     def begin_turn(self, prompt: str) -> BattleRun:
-        """The next turn, not put into the queue yet."""
+        """The next turn, not queued yet."""
         turn = BattleRun(
             owner=self.owner, prompt=prompt, pair=self.pair, seed=self.seed, battle=self if self.id else None
         )
@@ -157,10 +157,10 @@ class Battle:
             self.shown = None
         return True
 
-    # --- what is kept
+    # --- the stored form
 
     def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """The record of it: everything that was judged, JSON-able."""
+        """The whole record, JSON-able; it is stored sealed."""
         sides = {
             side: side_record(one.name, one.member, one.settings.model_copy(update={"seed": self.seed}))
             for side, one in self.pair.items()
@@ -172,7 +172,7 @@ class Battle:
         return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
 
     def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
-        """What a vote keeps in the clear: numbers alone."""
+        """The unsealed facts of a vote: only numbers."""
         streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
         return {
             "turn": len(self.turns),

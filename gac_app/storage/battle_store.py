@@ -1,4 +1,4 @@
-"""Battles and the judgements of them, in the database."""
+"""`BattleStore`: battles and their judgements in the database."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class BattleStore:
         self._database = database
 
     def start(self, new: NewBattle) -> Future[None]:
-        """Write a battle that can be judged on this server from now on."""
+        """Write a battle, which can be judged on this server."""
         return self._database.write(lambda session: battle_changes.start(session, new, self._database.server_id))
 
     def let_go(self, battle_id: str) -> Future[None]:
-        """From now on a battle cannot be judged any more."""
+        """Write that a battle can no longer be judged."""
         return self._database.write(lambda session: battle_changes.let_go(session, battle_id))
 
     def held_elsewhere(self, voted_within_s: float) -> frozenset[str]:
-        """The ids of battles that another server may still let be judged, or their votes be taken back.
+        """The ids of battles on another server that can still be judged, or whose vote can be taken back.
 
         Args:
-            voted_within_s: for which a vote may be taken back, and its being so be written.
+            voted_within_s: the time for taking a vote back and storing that.
         """
         since = utc_now() - timedelta(seconds=voted_within_s)
         with self._database.reading() as session:
@@ -48,7 +48,9 @@ class BattleStore:
         return self._database.write(lambda session: battle_changes.add_judged(session, new, vote))
 
     def judge(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
-        """Append a vote, an undo or a remark to one's own battle. RequestError where it does not fit the last one."""
+        """Append a vote, an undo or a remark to the visitor's battle. RequestError if it does not follow the last
+        row.
+        """
         return self._database.write(
             lambda session: battle_changes.judge(session, visitor_key, battle_id, new), battle=battle_id
         )
@@ -63,12 +65,12 @@ class BattleStore:
             return battle_queries.load(session, visitor_key, battle_id)
 
     def newest(self, visitor_key: str, limit: int, without: Collection[str] = ()) -> tuple[list[StoredBattle], int]:
-        """A visitor's newest battles but some, the newest first, and how many there are."""
+        """A visitor's newest battles except `without`, newest first, and their number."""
         with self._database.reading() as session:
             return battle_queries.newest(session, visitor_key, limit, without)
 
     def votes(self, visitor_key: str = "") -> list[VoteRow]:
-        """The standing votes on battles, of one visitor or of everybody, oldest first."""
+        """The votes that were not taken back, of one visitor or of everybody, oldest first."""
         with self._database.reading() as session:
             return battle_queries.votes(session, visitor_key)
 
@@ -82,15 +84,15 @@ class BattleStore:
         return battle_queries.export(self._database.engine, visitor_key)
 
     def find(self, battle_id: str) -> StoredBattle | None:
-        """Whosever it is, as exports tell it; None where there is none. Raises DamagedError."""
+        """A battle of any visitor, as exported; None if there is none. Raises DamagedError."""
         with self._database.reading() as session:
             return battle_queries.of_id(session, battle_id)
 
     def of_run(self, run_id: str) -> list[StoredBattle]:
-        """What the vote on a run has implied, as exports tell it. Raises DamagedError."""
+        """The battles implied by the vote on a run, as exported. Raises DamagedError."""
         with self._database.reading() as session:
             return battle_queries.of_run(session, run_id)
 
     def add(self, battle: StoredBattle) -> Future[bool]:
-        """Add a battle of another database with its judgements. Gives whether anything was new."""
+        """Import a battle with its judgements. Gives whether anything was new."""
         return self._database.write(lambda session: battle_changes.import_battle(session, battle))

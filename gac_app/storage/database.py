@@ -1,6 +1,6 @@
-"""The database: its engine, the one thread that writes to it, and who is told of what was written.
+"""The database: its engine, its writing thread, and the witness of writes.
 
-Knows no table: `store` and `battle_store` say what is read and written.
+Knows no table; `store` and `battle_store` read and write them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 
 class Witness(Protocol):
-    """Who is told of what was written, in the writing thread: it must not wait for anything."""
+    """Is told of writes, in the writing thread, so it must not wait."""
 
     def changed_run(self, run_id: str) -> None:
-        """A run has ended, or its vote has come, changed or gone."""
+        """A run has ended, or its vote was given, changed or taken back."""
 
     def changed_battle(self, battle_id: str) -> None:
         """A battle has ended, or was judged."""
@@ -34,18 +34,18 @@ class Witness(Protocol):
 
 
 class Database:
-    """Writes are queued for one thread and answered with futures: done once committed, StorageError once the database
-    has refused for `retry_s`. Reads happen in the calling thread and raise the same errors.
+    """Writes are queued for one thread and give futures: done once committed, StorageError if the database has failed
+    for `retry_s`. Reads happen in the calling thread and raise the same errors.
 
     Args:
-        url: any SQLAlchemy URL; the schema is made or upgraded.
-        retry_s: how long a write is tried.
-        is_owner: whether this process runs models. Then its runs are marked as its own as long as it lives, and runs of
-            processes that died are marked as interrupted. False for a command that runs beside a server.
+        url: any SQLAlchemy URL; the schema is created or upgraded.
+        retry_s: how long a write is retried.
+        is_owner: whether this process runs models. Then its runs are marked as its own while it lives, and runs of dead
+            processes are marked as interrupted. False for a command beside a server.
 
     Attributes:
-        server_id: names this process among those that share the database; None unless it is an owner.
-        witness: who is told of what was written.
+        server_id: identifies this process in the database; None unless it is an owner.
+        witness: is told of writes.
 
     Raises:
         StorageError: newer schema, damaged file, no permission, no server. Nothing is overwritten.
@@ -79,7 +79,7 @@ class Database:
         """Do `work` in one transaction of the writing thread.
 
         Args:
-            run, battle: ids of what the witness is told of.
+            run, battle: ids for the witness.
         """
 
         def tell() -> None:
@@ -91,7 +91,7 @@ class Database:
         return self._writer.submit(lambda: self.transact(work), tell)
 
     def delete(self, work: Callable[[Session], Gone | None]) -> Future[None]:
-        """As `write`. Done once nothing of what was deleted is left in the database's files."""
+        """As `write`, for deletions. Done once the database's files have no trace of the deleted data."""
         gone: list[Gone | None] = []
 
         def tell() -> None:
@@ -106,11 +106,11 @@ class Database:
             return work(session)
 
     def check(self) -> None:
-        """Check that the database can be written; StorageError where it cannot."""
+        """Raise StorageError if the database cannot be written."""
         probe(self.engine)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until every write so far is settled; False where that takes longer."""
+        """Wait until every write so far is settled. Returns False if that takes longer."""
         return self._writer.flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:

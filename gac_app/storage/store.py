@@ -26,10 +26,10 @@ from gac_app.storage.records import (
 class Store(Database):
     """Runs, answers, traces, votes and studies of visitors.
 
-    A future raises NotFoundError where the row is missing or another visitor's; see `Database` for the rest.
+    Futures raise NotFoundError if the row is missing or another visitor's; see `Database` for the rest.
 
     Attributes:
-        battles: those of the Arena.
+        battles: the Arena's battles.
     """
 
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
@@ -41,18 +41,18 @@ class Store(Database):
         return self.write(lambda session: changes.start_run(session, run, self.server_id))
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
-        """Write an answer with its steps, in place of an earlier one of the same system."""
+        """Write an answer with its steps, replacing an earlier one of the same system."""
         return self.write(lambda session: changes.save_answer(session, run_id, answer))
 
     def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
         return self.write(lambda session: changes.finish_run(session, run_id, RunStatus(status)), run=run_id)
 
     def vote(self, visitor_key: str, run_id: str, outcome: str, implied: Sequence[JudgedBattle] = ()) -> Future[None]:
-        """Vote on one's own run; a second vote replaces the first.
+        """Vote on the visitor's run. A second vote replaces the first.
 
         Args:
-            implied: battles, with the vote on each, that are written with it or not at all; in the place of what the
-                first one implied.
+            implied: battles, with their votes, that are written in the same transaction; they replace those of an
+                earlier vote.
         """
 
         def vote(session: Session) -> None:
@@ -62,7 +62,7 @@ class Store(Database):
         return self.write(vote, run=run_id)
 
     def undo_vote(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Take the vote on one's own run back, if there is one, and what it implied."""
+        """Take back the vote on the visitor's run, if there is one, with the battles that it implied."""
 
         def undo(session: Session) -> None:
             changes.undo_vote(session, visitor_key, run_id)
@@ -71,37 +71,37 @@ class Store(Database):
         return self.write(undo, run=run_id)
 
     def share_run(self, visitor_key: str, run_id: str, is_shared: bool) -> Future[None]:
-        """Allow or no longer allow anybody who knows its id to read a run."""
+        """Set whether anybody who knows its id may read a run."""
         return self.write(lambda session: changes.share_run(session, visitor_key, run_id, is_shared))
 
     def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> Future[None]:
-        """Name a conversation; "" removes its name. Done once the old name is gone from the files."""
+        """Name a conversation; "" removes its name. Done once the files have no trace of the old name."""
         return self.delete(lambda session: changes.name_conversation(session, visitor_key, conversation_id, name))
 
     def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> Future[None]:
         return self.write(lambda session: changes.star_conversation(session, visitor_key, conversation_id, is_starred))
 
     def delete_run(self, visitor_key: str, run_id: str) -> Future[None]:
-        """Delete a run with all its text, damaged or not. Done once nothing of it is left in the database's files."""
+        """Delete a run with all its text, even if it is damaged. Done once the database's files have no trace of it."""
         return self.delete(lambda session: changes.delete_run(session, visitor_key, run_id))
 
     def adopt(self, visitor_key: str) -> Future[None]:
-        """Give a visitor what was imported of theirs."""
+        """Give a visitor their imported runs and battles."""
         return self.write(lambda session: changes.adopt(session, visitor_key))
 
     def delete_visitor(self, visitor_key: str) -> Future[None]:
-        """Delete everything of a visitor, as `delete_run` does. A visitor without anything is no error."""
+        """Delete everything of a visitor, as `delete_run`. It is no error if there is nothing."""
         return self.delete(lambda session: changes.delete_visitor(session, visitor_key))
 
     def list_conversations(
         self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
     ) -> list[ConversationSummary]:
-        """A visitor's conversations that hold a wanted run, with those runs, damaged ones included."""
+        """A visitor's conversations with matching runs, and these runs, including damaged ones."""
         with self.reading() as session:
             return history.list_conversations(session, visitor_key, wanted, limit, offset)
 
     def run_ids_of(self, visitor_key: str, conversation_id: str) -> list[str]:
-        """Of all runs of a conversation, damaged ones included, newest first; NotFoundError where there is none."""
+        """The ids of a conversation's runs, newest first, including damaged ones. NotFoundError if there are none."""
         with self.reading() as session:
             return queries.run_ids_of(session, visitor_key, conversation_id)
 
@@ -111,12 +111,12 @@ class Store(Database):
             return queries.get_owned(session, visitor_key, run_id).conversation_id
 
     def load_run(self, visitor_key: str, run_id: str) -> StoredRun:
-        """A run with its answers and steps; DamagedError where they cannot be read."""
+        """A run with its answers and steps. DamagedError if they cannot be read."""
         with self.reading() as session:
             return queries.load_run(session, visitor_key, run_id)
 
     def load_shared(self, run_id: str) -> StoredRun:
-        """A run that its owner shares, for anybody, without the turns before it."""
+        """A shared run, for anybody, without earlier turns."""
         with self.reading() as session:
             return queries.load_shared(session, run_id)
 
@@ -128,14 +128,14 @@ class Store(Database):
     def save_study(
         self, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]
     ) -> Future[None]:
-        """Write the result of a study; `head` is what a list tells of it. Both JSON-able."""
+        """Write the result of a study. `head` is for lists. Both are JSON-able."""
         return self.write(lambda session: studies.save(session, visitor_key, study_id, head, body))
 
     def rename_study(self, visitor_key: str, study_id: str, name: str) -> Future[None]:
         return self.write(lambda session: studies.rename(session, visitor_key, study_id, name))
 
     def delete_study(self, visitor_key: str, study_id: str) -> Future[None]:
-        """Delete a result as `delete_run` does a run."""
+        """Delete a result, as `delete_run`."""
         return self.delete(lambda session: studies.remove(session, visitor_key, study_id))
 
     def list_studies(self, visitor_key: str) -> list[StoredStudy]:
@@ -154,16 +154,14 @@ class Store(Database):
             return studies.load(session, visitor_key, study_id)
 
     def import_run(self, line: Mapping[str, Any]) -> Future[bool]:
-        """Add a run of another database, as `export` writes it. Gives whether it was new. RequestError where it is no
-        run.
-        """
+        """Import a run in the format of `export`. Gives whether it was new. RequestError if it is not a run."""
         return self.write(lambda session: imports.import_run(session, line))
 
     def export(self) -> Iterator[dict[str, Any]]:
-        """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a random word."""
+        """All runs of all visitors, oldest first, one JSON-able object each. Visitors have pseudonyms."""
         return queries.export(self.engine)
 
     def exported_run(self, run_id: str) -> dict[str, Any] | None:
-        """One run as `export` tells it; None where there is none."""
+        """One run in the format of `export`; None if there is none."""
         with self.reading() as session:
             return queries.export_run(session, run_id)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PERIOD_S = 1 / 12  # between two updates
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
-MAX_LISTED = 100  # of a visitor's own battles
+MAX_LISTED = 100  # of the visitor's battles
 _SCRIPTS = (
     "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
     "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
@@ -42,14 +42,14 @@ _SCRIPTS = (
 _STREAMED: dict[str, Any] = {
     "api_visibility": "private",
     "show_progress": "hidden",
-    "concurrency_id": "runs",  # the service has a queue of its own: in Gradio's none waits
+    "concurrency_id": "runs",  # the service has its own queue, so nothing waits in Gradio's
     "concurrency_limit": None,
     "trigger_mode": "multiple",
 }
 
 
 def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
-    """The tab's one component. A public host asks for consent before anything is kept, a mirror before it is copied."""
+    """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
     page = gr.HTML(
         value="",
         html_template=_markup(config),
@@ -74,13 +74,13 @@ def _markup(config: Config) -> str:
 
 
 class ArenaHandlers:
-    """Gradio event handlers that stream a battle; errors become the value."""
+    """Gradio event handlers that stream a battle. Errors become the value."""
 
     def __init__(self, arena: ArenaService) -> None:
         self._arena = arena
 
     async def start(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Begin a battle; with `again`, the id of an earlier one with this prompt, of two others."""
+        """Start a battle. With `again`, the id of an earlier battle, two other contestants answer its prompt."""
         client = client_here()
 
         def begin(fields: Fields) -> BattleView:
@@ -89,14 +89,14 @@ class ArenaHandlers:
             start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
             try:
                 return start(again=again)
-            except NotFoundError:  # not in memory any more
+            except NotFoundError:  # no longer in memory
                 return start()
 
         async for value in self._stream(event, begin):
             yield value
 
     async def next(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Go on with the conversation of a battle."""
+        """Continue a battle's conversation."""
 
         def begin(fields: Fields) -> BattleView:
             prompt = fields.text("prompt", MAX_PROMPT_CHARS)
@@ -106,7 +106,7 @@ class ArenaHandlers:
             yield value
 
     async def follow(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Show a battle as it stands, or goes on."""
+        """Show a battle, and follow it while it continues."""
 
         def find(fields: Fields) -> BattleView:
             return self._arena.history.look(fields.visitor_key, fields.text("battle"))
@@ -123,7 +123,7 @@ class ArenaHandlers:
             lines = BattleLines(view)
             yield lines.value(view)
             if view.phase in LIVE:
-                # The block ends too when the page closes.
+                # The block also ends when the page closes.
                 with self._arena.following(fields.visitor_key, view.id):
                     while view.phase in LIVE:
                         await asyncio.sleep(PERIOD_S)
@@ -134,12 +134,12 @@ class ArenaHandlers:
 
 
 def _refusal(error: GacError) -> str:
-    # The clock makes two equal ones differ, so that the second is shown too.
+    # The time makes equal errors differ, so that the second is shown too.
     return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
 
 
 def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:
-    """What the script asks for, by the functions' names."""
+    """The functions that the script calls, by name."""
 
     @replying
     def look_battle(fields: Fields) -> Reply:

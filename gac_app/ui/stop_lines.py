@@ -1,4 +1,4 @@
-r"""Stop strings <-> the lines of a text box: one a line, a line break within one written as \n, a backslash as \\."""
+r"""Stop strings <-> lines of a text box: one per line, with a line break written as \n and a backslash as \\."""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ class TextEncoder:
     def document(self, text: str, num_kept: int | None = None) -> list[int]:
         """Ids of `text` by the tokenizer's own rules for the start of a document, BOS and changes to the text included.
 
-        If `num_kept` is set, only so many ids after the BOS are given."""
+        If `num_kept` is set, only so many ids after the BOS are given.
+        """
         with self._lock:
             self._own.encode_special_tokens = True
             encoding = self._own.encode(_without_surrogates(text), add_special_tokens=True)

@@ -70,7 +70,8 @@ class VocabMapping:
         """Probabilities in the union, float32 [N, U], each row summing to 1.
 
         Ids with equal bytes add their probabilities. Control tokens get none; their entries in `logits_NV` may be
-        overwritten."""
+        overwritten.
+        """
         if logits_NV.device.type == "cpu":
             rows = [self.spread(self.own_probs(logits_V)) for logits_V in logits_NV.numpy()]
             return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(rows)

@@ -56,7 +56,8 @@ class ReadResult:
         self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
     ) -> None:
         """`logits_NV` are in the member's own ids. On a CPU, where the member may draft next, they
-        are projected lazily, as long as the logits tell the argmax."""
+        are projected lazily, as long as the logits tell the argmax.
+        """
         self.num_read = num_read
         self.seconds = 0.0
         self.draft: Draft | None = None

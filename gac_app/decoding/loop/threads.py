@@ -12,7 +12,8 @@ import torch
 def one_torch_thread() -> Iterator[None]:
     """Limit torch to one thread in the calling thread: the members need the other cores.
 
-    The mean over a vocabulary takes 0.2 ms on one core; a second thread would wait for a busy core."""
+    The mean over a vocabulary takes 0.2 ms on one core; a second thread would wait for a busy core.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,6 +1,7 @@
 """The registries of rules: each rule has a name, a label, one sentence and parameters.
 
-Knows no rule and loads nothing heavy: the page and the command line list rules before torch is loaded."""
+Knows no rule and loads nothing heavy: the page and the command line list rules before torch is loaded.
+"""
 
 from __future__ import annotations
 

@@ -40,9 +40,8 @@ class Sampler:
 
     def draw_member(self, shares: Mapping[str, float]) -> str:
         """The member that decides the next token alone, drawn with its share. The same one until a token is drawn."""
-        ids_M = -1 - np.arange(
-            len(shares)
-        )  # no token has these ids, so these random numbers are independent of the tokens'
+        # No token has these ids, so these random numbers are independent of the tokens'.
+        ids_M = -1 - np.arange(len(shares))
         luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._num_drawn, ids_M)
         return list(shares)[int(luck_M.argmax())]
 
@@ -110,7 +109,8 @@ class Sampler:
 def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exponentially distributed numbers, one per id; each depends on the seed, the draw and its id alone.
 
-    They come from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps."""
+    They come from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps.
+    """
     key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
     bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

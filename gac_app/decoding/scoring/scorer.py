@@ -1,6 +1,7 @@
 """Scores texts that follow a prompt, and caches the members' probabilities for a while.
 
-Scoring the text again with other weights, thresholds or gates then needs no forward pass."""
+Scoring the text again with other weights, thresholds or gates then needs no forward pass.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class ReadTexts:
     def once(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         """The result of `read`, or the cached one for this key, and the seconds it took.
 
-        A caller that asks while another thread reads the same waits for that read, and shares its failure."""
+        A caller that asks while another thread reads the same waits for that read, and shares its failure.
+        """
         with self._lock:
             if kept := self._kept.get(key):
                 return kept[:2]

@@ -1,6 +1,6 @@
-"""Studies: each puts questions to systems, or compares vocabularies, and gives a `StudyResult` to show and to keep.
+"""Studies: each puts questions to systems, or compares vocabularies, and gives a `StudyResult`. Knows no visitor.
 
-The studies themselves (`run_...`) load what they analyse with, so they are imported by their own names, on use.
+The studies themselves (`run_...`) load their analyses, so they are imported by their own names, on use.
 """
 
 from gac_app.evaluation.studies.as_csv import to_csv

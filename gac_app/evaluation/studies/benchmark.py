@@ -20,7 +20,7 @@ def run_benchmark(
     """Put `questions` to `systems`.
 
     Args:
-        rivals: systems that each is compared with, besides the best member.
+        rivals: systems to compare each with, beside the best member.
     """
     reports = summarise(ask(list(dict.fromkeys([*systems, *rivals])), questions), rivals)
     data = {

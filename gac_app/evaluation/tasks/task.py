@@ -1,8 +1,9 @@
-"""Tasks: how a benchmark's questions are put to a model and its answers judged. `task_files/` has a file for each.
+"""Tasks: how a benchmark's questions are asked and its answers judged. `task_files/` has a file for each.
 
 Prompts are raw documents, so that base and chat models read the same: a header, a few worked examples, the question.
-Two kinds of task: *generation* writes an answer, from which `extract` takes what `match` compares with the accepted
-ones; *choice* scores each choice as a continuation, and the one with the largest probability per byte is the answer.
+There are two kinds of task. *Generation* writes an answer; `extract` takes a part of it, and `match` compares that with
+the accepted answers. *Choice* scores each choice as a continuation; the one with the largest probability per byte is
+the answer.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ _PLACEHOLDERS = {"header": ("domain",), "ask": ("question", "options"), "worked"
 
 
 class Task(BaseModel):
-    """One benchmark's protocol. `header` knows {domain}, `ask` {question} and {options}, and `worked` {answer}."""
+    """One benchmark's protocol. `header` may use {domain}, `ask` {question} and {options}, `worked` {answer}."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    about: str  # the protocol in a sentence, and what it follows
+    about: str  # the protocol in a sentence, and its source
     kind: Literal["generation", "choice"]
     header: str = ""
     ask: str  # ends where the answer begins
     worked: str = " {answer}"  # the answer of an example that has no `solution`; a choice
     separator: str = "\n\n"
-    choices: Literal["text", "letters"] = "text"  # what stands for a choice in `worked`
+    choices: Literal["text", "letters"] = "text"  # how `worked` shows a choice
     num_examples: int = 0  # worked examples before the question
-    examples: tuple[Question, ...] = ()  # those with the question's domain, or where there are none those without one
+    examples: tuple[Question, ...] = ()  # those of the question's domain, or else those without a domain
     # generation only
     stop: tuple[str, ...] = ()
     max_new_tokens: int = 32
@@ -77,12 +78,12 @@ class Task(BaseModel):
         return header + self.separator.join([*shown, self._asked(question)])
 
     def continuations(self, question: Question) -> list[str]:
-        """One per choice, to be scored after the prompt."""
+        """The texts to score after the prompt, one per choice."""
         texts = _LETTERS[: len(question.choices)] if self.choices == "letters" else question.choices
         return [self.worked.format(answer=text.strip()) for text in texts]
 
     def check(self, questions: Sequence[Question]) -> None:
-        """Raise RequestError where a question is not of this task's kind."""
+        """Raise RequestError if a question is not of this task's kind."""
         for question in questions:
             if self.kind == "choice" and not question.is_choice:
                 raise RequestError("data", f"{question.id}: {self.name} needs 'choices' and the index 'answer'")
@@ -92,7 +93,7 @@ class Task(BaseModel):
                 raise RequestError("data", f"{question.id}: {self.name} needs 'answers'")
 
     def with_examples(self, examples: Sequence[Question]) -> Task:
-        """This task with worked examples of the user's own instead of the built-in ones."""
+        """This task with the user's worked examples instead of the built-in ones."""
         self.check(examples)
         return self.model_copy(update={"examples": tuple(examples), "num_examples": self.num_examples or 5})
 
@@ -116,14 +117,14 @@ def task_names() -> list[str]:
 
 
 def load_task(name: str) -> Task:
-    """The built-in task of that name. Raises RequestError where there is none."""
+    """The built-in task of that name. Raises RequestError if there is none."""
     if name not in task_names():
         raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}, or a .yaml file")
     return Task.model_validate({"name": name, **_merged(_FOLDER / f"{name}.yaml")})
 
 
 def read_task(path: Path) -> Task:
-    """A task from a YAML file of one's own, which may extend a built-in one. Raises RequestError."""
+    """A task from a YAML file, which may extend a built-in one. Raises RequestError."""
     try:
         return Task.model_validate({"name": path.stem, **_merged(path)})
     except ValidationError as error:
@@ -135,7 +136,7 @@ def read_task(path: Path) -> Task:
 
 
 def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, list[Question]]:
-    """A task and the questions of a file that fit it. Raises RequestError.
+    """A task and a file's questions, checked against it. Raises RequestError.
 
     Args:
         name: of a built-in task, or a file of one, whose name ends in `.yaml` or `.yml`.
@@ -150,7 +151,7 @@ def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, li
 
 
 def _merged(path: Path) -> dict[str, Any]:
-    """A file's keys; those it lacks are the ones of the built-in task that it `extends`."""
+    """A file's keys, completed by those of the built-in task that it `extends`."""
     data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = data.pop("extends", None)
     if base and base not in task_names():

@@ -2,7 +2,8 @@
 
 With pages of 4 KiB, streaming through weights spends as much time on page tables as on memory, especially in a virtual
 machine or on two cores at once. Few systems keep files in large pages, but nearly every Linux provides them for other
-memory on request (transparent huge pages, `madvise`). This also keeps a process alive if a mapped file is truncated."""
+memory on request (transparent huge pages, `madvise`). This also keeps a process alive if a mapped file is truncated.
+"""
 
 from __future__ import annotations
 

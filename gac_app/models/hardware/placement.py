@@ -79,7 +79,8 @@ def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, i
     """Threads by member name, chosen so that the slowest forward pass is as fast as possible.
 
     The number of parameters stands for the cost of a pass: each core goes to the member with most parameters per
-    thread."""
+    thread.
+    """
     threads = {member.name: member.num_threads or 1 for member in members}
     costs = _costs(members)
     open_names = [member.name for member in members if member.num_threads is None]

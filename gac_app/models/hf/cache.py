@@ -15,7 +15,8 @@ class KeyValueCache:
 
     Layers write after `length`, and the pass raises `length` when it is done. So a rewind only lowers `length`, and a
     pass that failed midway leaves nothing behind. Positions that slid out of a window are kept for rewinds. Buffers
-    grow by a quarter, so that a step copies only its own position."""
+    grow by a quarter, so that a step copies only its own position.
+    """
 
     def __init__(self) -> None:
         self.length = 0

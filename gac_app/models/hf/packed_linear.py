@@ -55,7 +55,8 @@ class PackedLinear(nn.Linear):
 def pack(model: nn.Module) -> None:
     """Pack the large linear layers of a float32 model on a CPU where measurements show a gain.
 
-    A model whose packed weights would take too much memory is left unchanged."""
+    A model whose packed weights would take too much memory is left unchanged.
+    """
     by_shape: dict[torch.Size, list[tuple[nn.Module, str, nn.Linear]]] = defaultdict(list)
     for parent, name, linear in _large_layers(model):
         by_shape[linear.weight.shape].append((parent, name, linear))

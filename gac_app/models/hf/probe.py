@@ -26,7 +26,8 @@ def passes_for(name: str, model: Any) -> ForwardPasses:
     """Chooses how to run a model's passes, and sets the attention that they need.
 
     A model's code may do anything with a cache or a mask. So packing is used only if it gives the library's own results
-    for a few ids."""
+    for a few ids.
+    """
     single = SinglePasses(model)
     if not _may_pack(model):
         _log.info("%s: its sequences are read one after the other", name)

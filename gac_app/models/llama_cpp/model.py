@@ -131,7 +131,8 @@ class LlamaCppModel(GgufModel):
 
         llama.cpp computes only consecutive slots together (see `_chunks`), and one more id costs less than a second
         pass over the weights: seven steps of eight slots take 1.35 times as long as all eight (Gemma 3 270M, Q4). The
-        dummy ids are dropped right away, so the slot's sequence continues in the same cells."""
+        dummy ids are dropped right away, so the slot's sequence continues in the same cells.
+        """
         if len(chunk) < _WORTH_FILLING:
             return []
         taken = {slot for _, slot, *_ in chunk}
@@ -187,7 +188,8 @@ def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:
     Single steps share batches, in the order of their slots: llama.cpp computes only consecutive, ascending slots
     together (measured: steps in slots 1 and 0, or 0 and 2, take twice as long as one; in 0 and 1, 1.5 times). A longer
     read (a prefill, or a sequence catching up) is not batched with others: it would run through other kernels, and the
-    same prompt would not always give the same text."""
+    same prompt would not always give the same text.
+    """
     rows = [_rows(owner, read) for owner, read in enumerate(reads)]
     steps = sorted((row[0] for row in rows if len(row) == 1), key=_slot)
     for row in (*(row for row in rows if len(row) > 1), steps):

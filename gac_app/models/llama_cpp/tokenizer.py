@@ -30,7 +30,8 @@ class LlamaCppTokenizer:
     def __call__(self, text: str, recognise_control: bool = False) -> list[int]:
         """Ids of exactly `text`, with none added. Lone surrogates are read as question marks.
 
-        SentencePiece would read its own mark for a space as a space, so a mark in the text is spelt in bytes."""
+        SentencePiece would read its own mark for a space as a space, so a mark in the text is spelt in bytes.
+        """
         if not self._is_sentencepiece:
             return self._tokenize(text, recognise_control)
         first, *others = (self._encode_unspaced(piece, recognise_control) for piece in text.split(SPACE_MARK))

@@ -31,7 +31,8 @@ from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
 def write(gguf: Path, directory: Path) -> None:
     """Write the graph of a file, packed by onnxruntime for this processor, and its layout. Raises Unsuited.
 
-    The weights are mapped when the graph is loaded, so they can be moved into large pages (see `large_pages`)."""
+    The weights are mapped when the graph is loaded, so they can be moved into large pages (see `large_pages`).
+    """
     file = architecture_of(gguf)
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         takes_4_bits = _is_row_alike_alone(Path(folder))

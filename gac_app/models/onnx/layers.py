@@ -101,7 +101,8 @@ class OnnxLayers:
             spans: of at most `MOST_SHARED` ids each, or a single one.
 
         Returns:
-            logits span after span, `[W, V]`, valid until the next call. NaN if the computation failed."""
+            logits span after span, `[W, V]`, valid until the next call. NaN if the computation failed.
+        """
         key = kinds, near, num_places = tuple(span.kind for span in spans), self._near(spans), self._num_places(spans)
         prepared = self._steps.get(key)
         if prepared is None:
@@ -140,7 +141,8 @@ class OnnxLayers:
     def _near(self, spans: list[Span]) -> int:
         """The first cached position that window layers get: 0, or one before their window.
 
-        They get the middle of a cache, which must be contiguous memory: that is so for a single sequence and head."""
+        They get the middle of a cache, which must be contiguous memory: that is so for a single sequence and head.
+        """
         layout = self.layout
         if not layout.near_layers or len(spans) > 1 or layout.num_heads > 1:
             return 0

@@ -1,7 +1,8 @@
 """GGUF models through onnxruntime: the same numbers as llama.cpp's, with little cost for more rows in a pass.
 
 A sequence's logits depend neither on what else is in its passes nor on how its ids are cut into passes (see `graph`).
-The trial of a file tells whether that holds on this machine."""
+The trial of a file tells whether that holds on this machine.
+"""
 
 from __future__ import annotations
 

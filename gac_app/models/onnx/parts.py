@@ -31,7 +31,8 @@ _TIMEOUT_S = 300
 def onnx_parts(gguf: Path, cache_dir: Path) -> Path | None:
     """The directory that `OnnxModel` needs beside the file; None if llama.cpp should compute it.
 
-    The first call for a file may take half a minute, while a child process tries both."""
+    The first call for a file may take half a minute, while a child process tries both.
+    """
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
         return None
     versions = [importlib.metadata.version(name) for name in (BINDING, "onnxruntime")]

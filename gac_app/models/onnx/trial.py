@@ -79,7 +79,8 @@ def distance(one_NV: FloatArray, other_NV: FloatArray) -> float:
     Between llama.cpp and a graph it is 0.03 to 0.04, as between either and the same weights in float32: both round
     activations. Planted mistakes in the graph of Gemma 3 270M, whose window is 512 ids, make the largest distance in
     `compare_logits` 0.28 (window layers with the rotary base of the others), 0.19 (window layers that see everything)
-    or 0.15 (a window of 256 ids). Half the rotary base in SmolLM2 135M makes it 0.07."""
+    or 0.15 (a window of 256 ids). Half the rotary base in SmolLM2 135M makes it 0.07.
+    """
     one_NV, other_NV = (logits_NV - logits_NV.mean(1, keepdims=True) for logits_NV in (one_NV, other_NV))
     return float((np.linalg.norm(one_NV - other_NV, axis=1) / np.linalg.norm(one_NV, axis=1)).mean())
 

@@ -31,7 +31,8 @@ class RandomMember(Mean):
     """Mixture-model-like ensembling (arXiv 2605.00419): m ~ w, then a token ~ p_m, hence a token ~ sum_m w_m p_m.
 
     One forward pass per token instead of one per member. Where this would change the distribution, the rule is the
-    mean."""
+    mean.
+    """
 
     draws_one: ClassVar[bool] = True
 

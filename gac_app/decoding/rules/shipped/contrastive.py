@@ -26,7 +26,8 @@ class Contrastive(CombineRule):
         q ~ p / a^b  over the plausible tokens, p >= alpha max p;  0 elsewhere.
 
     With b = 1 the order is that of the paper's score, log p - log a; the paper's alpha is 0.1. A token that no amateur
-    has is neither favoured nor hindered: the amateurs count as if they agreed with the expert."""
+    has is neither favoured nor hindered: the amateurs count as if they agreed with the expert.
+    """
 
     can_score: ClassVar[bool] = False  # most texts have no probability
 

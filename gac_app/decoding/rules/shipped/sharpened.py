@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Sharpened(CombineRule):
     """With the mean a: q = a where its largest probability is at least `below`, else q ~ a ^ (1 / temperature).
 
-    SAFE also merges probability that members spread over pieces of one word; here alignment `prefix` does so."""
+    SAFE also merges probability that members spread over pieces of one word; here alignment `prefix` does so.
+    """
 
     below: float = Field(
         0.5,

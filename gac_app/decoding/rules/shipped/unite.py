@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Unite(CombineRule):
     """q = sum_m w_m p'_m, with p'_m normalised over the union of all members' k likeliest tokens.
 
-    For a token that a member lacks, the first piece of the member's spelling counts."""
+    For a token that a member lacks, the first piece of the member's spelling counts.
+    """
 
     can_score: ClassVar[bool] = False  # most texts have no probability
 

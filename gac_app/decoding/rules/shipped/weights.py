@@ -62,7 +62,8 @@ class PromptPerplexity(WeightRule):
 @weight_rules.register("entropy", "By certainty", "The lower a member's entropy at this step, the more it counts.")
 class Entropy(WeightRule):
     """w_m ~ prior_m exp(-H_m / t), with H_m the entropy of m's distribution in nats: the confidence weights of CoRE
-    (arXiv 2510.13855) as a softmax, so that a completely certain member does not silence the others."""
+    (arXiv 2510.13855) as a softmax, so that a completely certain member does not silence the others.
+    """
 
     looks: ClassVar[bool] = True
 
