@@ -93,6 +93,18 @@ def test_rules_of_ones_own_are_on_the_command_line(config_file: Path) -> None:
     assert generated(config_file, "--weights", "front-runner", "--weight-param", "decay=0.9")["num_ensembled"]
 
 
+def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
+    result = CliRunner().invoke(app, ["rules", "--config", str(config_file), "--json"])
+    assert result.exit_code == 0, result.output
+    listed = json.loads(result.stdout)
+    names = {field: [rule["name"] for rule in rules] for field, rules in listed.items()}
+    assert ("trimmed" in names["combine"], "second-thought" in names["gate_rule"]) == (True, True)
+    [trimmed] = [rule for rule in listed["combine"] if rule["name"] == "trimmed"]
+    assert trimmed["parameters"]["least"]["default"] == 0.001
+    table = CliRunner().invoke(app, ["rules", "--config", str(config_file)], env={"COLUMNS": "200"}).output
+    assert "least = 0.001 (minimum 0, maximum 1)" in table
+
+
 def test_rules_of_ones_own_are_in_python(config: Config) -> None:
     settings = config.settings_from({"weights": "front-runner", "combine": "trimmed"})
     with closing(load_ensemble(config)) as ensemble:
