@@ -215,7 +215,7 @@ def _finished(event: FinishedEvent) -> dict[str, Any]:
 
 
 def _summary(event: FinishedEvent) -> str:
-    why = f" ({event.detail})" if event.detail else ""
+    why = f" ({event.detail})" if event.detail and event.reason is not FinishReason.ERROR else ""
     forwards = ", ".join(f"{name} {usage.num_forwards}" for name, usage in event.members.items())
     return (
         f"[{event.reason.value}{why}: {event.num_tokens} tokens, {event.num_ensembled} ensembled, "
