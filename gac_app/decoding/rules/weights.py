@@ -11,7 +11,7 @@ from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.contracts import Seen, WeightRule, memory_of
 from gac_app.errors import RuleError
 
-Look = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
+DistributionOf = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
 _MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser may only have cut the text elsewhere
 
@@ -47,7 +47,7 @@ class StepWeights:
         """Whether the weights depend on the distributions of the step."""
         return self._rule.looks
 
-    def of(self, names: Sequence[str], look: Look | None = None) -> dict[str, float]:
+    def of(self, names: Sequence[str], look: DistributionOf | None = None) -> dict[str, float]:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
 
         Args:
@@ -84,7 +84,7 @@ class StepWeights:
         for name, log_prob in log_probs.items():
             self._evidence[name] = self._evidence.get(name, 0.0) + max(log_prob, least)
 
-    def _by_rule(self, names: Sequence[str], look: Look | None) -> dict[str, float]:
+    def _by_rule(self, names: Sequence[str], look: DistributionOf | None) -> dict[str, float]:
         seen = Seen({name: self._prior[name] for name in names})
         if self._rule.looks and look:
             seen = replace(seen, distributions={name: look(name) for name in names})
