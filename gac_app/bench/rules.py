@@ -20,7 +20,7 @@ from gac_app.errors import GacError
 _MEAN = "mean"
 _PLAIN = {"temperature": 1.0, "alignment": "paper"}  # settings with which one member may stand for all
 
-Times = list[tuple[Decoded | None, Decoded | None]]  # of the rule and of the mean
+Times = list[tuple[Decoded | None, ...]]  # pairs: of the rule and of the mean
 
 
 def measure(bench: Workbench) -> list[Row]:
