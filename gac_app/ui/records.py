@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
-from gac_app.services.views import ENSEMBLE, LiveRun, is_over
+from gac_app.services.live_run import LiveRun
+from gac_app.services.views import ENSEMBLE, is_over
 from gac_app.ui.forks import Fork, GrowingText
 from gac_app.ui.requests import page_json
 from gac_app.ui.spelling import label_of
