@@ -36,7 +36,7 @@ class BatchScheduler:
         self._mapping = mapping
         self._costs = BatchCosts()
         self._asked: list[ReadCommand] = []  # not begun
-        self._prefilling: deque[ReadCommand] = deque()  # begun, each computed by itself, chunk by chunk
+        self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
         self._in_use: set[int] = set()  # sequences with reads that are not background, until they are dropped
         self._background_at = 0.0  # when background reads get a round, whatever is in use; monotonic

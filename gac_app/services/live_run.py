@@ -108,7 +108,7 @@ class LiveRun(RunView):
         self.feed(settings.system_prompt)
 
     def alone_in(self, stream: str) -> str | None:
-        """The member that answers alone in a stream; None where the ensemble does."""
+        """The member that answers alone in a stream; None if the ensemble does."""
         return alone_in(stream)
 
     def settings_of(self, stream: str) -> Settings:

@@ -148,9 +148,9 @@ class RunService:
             client: the origin, from `client_of`; clients take turns.
 
         Raises:
-            RequestError: where prompt or settings do not fit, naming the field.
-            NotFoundError: where the conversation is not this visitor's.
-            BusyError: where too many runs wait.
+            RequestError: prompt or settings do not fit, naming the field.
+            NotFoundError: the conversation is not this visitor's.
+            BusyError: the queue is full.
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)

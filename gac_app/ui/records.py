@@ -5,7 +5,7 @@ One JSON value a line, append-only; all streams of a run are multiplexed:
     {"run": {...}}                                          first; a new one starts the board afresh
     [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
-    {"end": [stream, {"reason", "detail", ...figures}]}     again: what came of running it again, in words, or ""
+    {"end": [stream, {"reason", "detail", ...figures}]}     again: the comparison with the repeated run, in words, or ""
     {"phase": {"status", "place", "runs", "study"}}         of the whole run; what else holds the machine
     {"read": {member: share}}                               of the prompt, by members that read it, until all have
     {"done": {"status", "saved", "outcome"}}                last
