@@ -206,8 +206,7 @@ def _load_member(
     try:
         model = load_model(
             member,
-            device=seat.device,
-            num_threads=seat.num_threads,
+            seat=seat,
             cache_dir=cache_dir(config),
             on_fetch=partial(states.set_fetching, member.name),
             on_load=lambda: states.set(member.name, "loading"),

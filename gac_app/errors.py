@@ -10,9 +10,9 @@ GacError
 ├── RuleError        a rule, mostly a plug-in, failed while running; `rule` says which
 ├── BusyError        the queue is full, or another limit is reached
 └── StorageError     the database failed
-    └── DamagedError a stored run cannot be read any more; it can be deleted
+    └── DamagedError a stored run can no longer be read; it can be deleted
 
-A message says what was wrong and what is expected. It may be shown to the operator as it is, and to others after
+A message says what is wrong and what is expected. It may be shown to the operator as it is, and to others after
 `without_folders`.
 """
 
@@ -48,7 +48,7 @@ class RequestError(GacError):
 
     Args:
         field: the setting's name, or "prompt".
-        message: what was wrong and what is expected.
+        message: what is wrong and what is expected.
     """
 
     def __init__(self, field: str, message: str) -> None:

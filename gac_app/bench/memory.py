@@ -53,7 +53,7 @@ def cache_bytes(bench: Workbench, member: MemberConfig) -> int:
     from gac_app.models.llama_cpp.library import library, load_weights
 
     ffi, lib = library()
-    model = load_weights(bench.files(member).path, num_gpu_layers=0)
+    model = load_weights(bench.files(member).path)
 
     def stated(key: str) -> str:
         text = ffi.new("char[]", _TEXT_BYTES)

@@ -33,7 +33,9 @@ def evaluating(
     reporter = _Reporter(task.name)
     with closing(load_ensemble(config)) as ensemble:
         folder = evaluation_dir(config)
-        yield Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh, on_progress=reporter)
+        ask = Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh)
+        ask.on_progress = reporter
+        yield ask
 
 
 class _Reporter:

@@ -80,7 +80,7 @@ class Ensemble:
             namespace: see `session`.
 
         Raises:
-            RequestError: where prompt or settings do not fit.
+            RequestError: prompt or settings do not fit.
         """
         return self.session(prompt, settings, alone=alone, raw=raw, namespace=namespace).events()
 
@@ -139,8 +139,8 @@ class Ensemble:
         for other settings. An empty raw prompt is the beginning of a document.
 
         Raises:
-            RequestError: where prompt or settings do not fit.
-            MemberError, RuleError: where a member or a rule fails.
+            RequestError: prompt or settings do not fit.
+            MemberError, RuleError: a member or a rule fails.
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
         settings, members, ids = request.settings, request.members, request.ids

@@ -67,7 +67,7 @@ class Requests:
             may_be_empty: an empty raw prompt is allowed; it is the beginning of a document.
 
         Raises:
-            RequestError: where prompt or settings do not fit, naming the field.
+            RequestError: prompt or settings do not fit, naming the field.
         """
         settings = settings or self._config.settings
         self._config.check_settings(settings)

@@ -173,5 +173,5 @@ class ThreadMember(ModelMember):
 def _fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
     try:
         future.set_result(function())
-    except Exception as error:  # the caller's to handle: the worker goes on
+    except Exception as error:  # the caller's to handle: the worker continues
         future.set_exception(error)

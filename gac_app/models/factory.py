@@ -11,6 +11,7 @@ from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadRequest, loader_of
 from gac_app.models.base import Model
+from gac_app.models.hardware import Seat
 from gac_app.models.sources import ModelFiles, Progress, resolve
 
 logger = logging.getLogger(__name__)
@@ -19,8 +20,7 @@ logger = logging.getLogger(__name__)
 def load_model(
     member: MemberConfig,
     *,
-    device: str | tuple[str, ...],
-    num_threads: int,
+    seat: Seat,
     cache_dir: Path,
     on_fetch: Callable[[Progress], None],
     on_load: Callable[[], None],
@@ -29,8 +29,7 @@ def load_model(
     """Fetch what is missing, then load.
 
     Args:
-        device: "cpu", "cuda:0", or several for one member.
-        num_threads: CPU threads of one forward pass.
+        seat: devices and CPU threads.
         on_fetch: called with the progress of a download.
         on_load: called when the files are there.
         unreachable: see `resolve`.
@@ -41,19 +40,19 @@ def load_model(
     if load_own := loader_of(member.backend):
         fetch = partial(resolve, member, cache_dir, on_fetch, unreachable)
         on_load()
-        return load_own(LoadRequest(member, fetch, device, num_threads, cache_dir))
+        return load_own(LoadRequest(member, fetch, seat.device, seat.num_threads, cache_dir))
     if member.is_random:
         on_load()
         return _random_model(member)
     files = resolve(member, cache_dir, on_fetch, unreachable)
     on_load()
-    if _runs_on_llama_cpp(member, files, device):
-        model = _gguf_model(member, files, num_threads, cache_dir)
+    if _runs_on_llama_cpp(member, files, seat.device):
+        model = _gguf_model(member, files, seat.num_threads, cache_dir)
         if model is not None:
             return model
     from gac_app.models.hf import load
 
-    return load(member, files, cache_dir, device, num_threads)
+    return load(member, files, cache_dir, seat.device, seat.num_threads)
 
 
 def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
@@ -83,10 +82,12 @@ def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache
     except ModelLoadError as error:
         raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
     parts = onnx_parts(files.path, cache_dir) if member.backend == "auto" else None
-    make = partial(OnnxModel, directory=parts) if parts else LlamaCppModel
+    make = (
+        partial(OnnxModel, member.name, (files.path, parts))
+        if parts
+        else partial(LlamaCppModel, member.name, files.path)
+    )
     return make(
-        member.name,
-        files.path,
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import LiveRun
 
 UNSEEN_S = 15.0
 

@@ -59,7 +59,7 @@ class Batches:
             changes: settings that differ from the configuration's.
 
         Raises:
-            RequestError: where prompts or settings do not fit.
+            RequestError: prompts or settings do not fit.
             BusyError: while another batch of this visitor, or too many of others, are under way.
             GacError: while the models are not ready.
         """

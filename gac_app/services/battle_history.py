@@ -10,10 +10,10 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battle_views import BattleView, live_view, stored_view
 from gac_app.services.battles import UNDO_S, Battle
 from gac_app.services.live_battles import LiveBattles
+from gac_app.services.live_run import LiveStream
 from gac_app.services.live_runs import owner_of
 from gac_app.services.runs import RunService
 from gac_app.services.settling import settle
-from gac_app.services.views import LiveStream
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 

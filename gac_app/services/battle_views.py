@@ -56,7 +56,7 @@ class BattleView:
 
     Attributes:
         phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
-            failed), "skipped", "interrupted" (it cannot be judged here any more; `message` says why).
+            failed), "skipped", "interrupted" (it can no longer be judged here; `message` says why).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
         ballot: must be passed with a vote, an undo or a remark; changes with each.

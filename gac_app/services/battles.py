@@ -14,7 +14,7 @@ from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, Progress
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battle_records import answer_record, side_facts, side_record
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import Continued, LiveRun
 from gac_app.settings import Settings
 from gac_app.storage.records import fed_messages
 
@@ -35,8 +35,7 @@ class BattleRun(LiveRun):
             settings=pair["left"].settings,
             keys=SIDES,
             member_names=(),
-            turns=tuple(turn.as_turn() for turn in battle.turns) if battle else (),
-            conversation_id=battle.id if battle else None,
+            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle else None,
         )
 
     def alone_in(self, stream: str) -> str | None:

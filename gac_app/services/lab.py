@@ -119,7 +119,7 @@ class Lab:
             own: the visitor's own questions, as text.
 
         Raises:
-            RequestError: where study, set and number do not fit, or studies are not open to this visitor.
+            RequestError: study, set and number do not fit, or studies are not open to this visitor.
             BusyError: while another study runs, or where this visitor has started too many.
             GacError: while the models are not ready.
         """

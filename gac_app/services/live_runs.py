@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from gac_app.errors import BusyError, NotFoundError, RequestError
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import LiveRun
 
 CHANGE_TIMEOUT_S = 5.0  # waiting time for the same visitor's other changes
 KEPT_RUNS = 32  # finished runs kept for pages that still show them

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from gac_app.errors import BusyError
+from gac_app.services.live_run import LiveRun
 from gac_app.services.turns import Turns, client_of, visitor_of, who_gives_way
-from gac_app.services.views import LiveRun
 
 OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
 

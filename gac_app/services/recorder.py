@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future
 
+from gac_app.services.live_run import LiveRun
 from gac_app.services.settling import log_failure
-from gac_app.services.views import ENSEMBLE, LiveRun, StreamView, run_status
+from gac_app.services.views import ENSEMBLE, StreamView, run_status
 from gac_app.storage import AnswerRecord, NewRun, Store
 
 

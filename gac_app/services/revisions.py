@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
+from gac_app.services.live_run import LiveRun, LiveStream, Origin
 from gac_app.services.live_runs import owner_of
-from gac_app.services.views import LiveRun, LiveStream, Origin, RunView, StreamView, is_over
+from gac_app.services.views import RunView, StreamView, is_over
 from gac_app.settings import MAX_NEW_TOKENS, Settings
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
+from gac_app.services.live_run import LiveRun, LiveStream
 from gac_app.services.queue import RunQueue
-from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status
+from gac_app.services.views import StreamView, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble

@@ -16,6 +16,7 @@ from gac_app.errors import GacError, RequestError
 from gac_app.services.audience import Audience
 from gac_app.services.consent import Consents
 from gac_app.services.history import END_TIMEOUT_S, Companion, History, step_at
+from gac_app.services.live_run import Continued, LiveRun, Origin
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.mirror import Mirror
@@ -23,9 +24,9 @@ from gac_app.services.recorder import Recorder
 from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
-from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream
+from gac_app.services.views import ENSEMBLE, RunView, alone_in, member_stream
 from gac_app.settings import Settings
-from gac_app.storage import RunStatus, Store, Turn, clean_text
+from gac_app.storage import RunStatus, Store, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -147,9 +148,9 @@ class RunService:
             client: the origin, from `client_of`; clients take turns.
 
         Raises:
-            RequestError: where prompt or settings do not fit, naming the field.
-            NotFoundError: where the conversation is not this visitor's.
-            BusyError: where too many runs wait.
+            RequestError: prompt or settings do not fit, naming the field.
+            NotFoundError: the conversation is not this visitor's.
+            BusyError: the queue is full.
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)
@@ -163,11 +164,10 @@ class RunService:
                 settings=settings,
                 keys=self._stream_keys(settings),
                 member_names=self.config.member_names,
-                turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
-                conversation_id=conversation_id or None,
-                repeats_run_id=repeats.id if repeats else None,
+                after=self._continued(visitor_key, conversation_id) if conversation_id else None,
             )
-            run.seeds = dict(repeats.seeds) if repeats else {}
+            if repeats:
+                run.repeats_run_id, run.seeds = repeats.id, dict(repeats.seeds)
             return self._begin(run, visitor_key, client)
 
     def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
@@ -180,7 +180,7 @@ class RunService:
             settings=settings,
             keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams or not is_part],
             member_names=self.config.member_names,
-            origin=origin,
+            after=origin,
         )
         return self._begin(run, visitor_key, client)
 
@@ -217,10 +217,10 @@ class RunService:
         run = self.history.find(visitor_key, run_id)
         return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run, client=client)
 
-    def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
-        """The turns before the next run of a conversation: its newest run, and the turns before that."""
+    def _continued(self, visitor_key: str, conversation_id: str) -> Continued:
+        """A conversation with its newest run as the last turn; without turns if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
-        return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()  # empty if all runs are damaged
+        return Continued(conversation_id, (*runs[-1].turns, runs[-1].as_turn()) if runs else ())
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client

@@ -90,7 +90,8 @@ def carry_out(
     if chosen is None:
         return run_vocabularies(ensemble)
     sample = first_of_each_domain(chosen.questions, num_questions)
-    ask = Evaluator(ensemble, chosen.task, chosen.questions, folder, on_progress=on_progress)
+    ask = Evaluator(ensemble, chosen.task, chosen.questions, folder)
+    ask.on_progress = on_progress
     return replace(_RUN[study.name](ask, chosen, sample), asked=ask.asked)
 
 

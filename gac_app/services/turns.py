@@ -6,7 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import LiveRun
 
 PRESENT_S = 300.0  # a client or visitor counts as present so long after its last run
 

@@ -81,7 +81,7 @@ def of_run(session: Session, run_id: str) -> list[StoredBattle]:
 
 
 def of_id(session: Session, battle_id: str) -> StoredBattle | None:
-    """Anybody's battle; None where there is none."""
+    """A battle of any visitor; None if there is none."""
     battle = session.get(Battle, battle_id, options=whole())
     return None if battle is None else _stored(battle)
 

@@ -138,7 +138,7 @@ def scrub_if_idle(engine: Engine) -> None:
 
 
 def scrub(engine: Engine) -> None:
-    """After a deletion: remove what was deleted from SQLite's write-ahead log.
+    """After a deletion: remove the deleted data from SQLite's write-ahead log.
 
     Raises:
         TimeoutError: readers keep the log in use; worth another try.

@@ -13,8 +13,9 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from gac_app.errors import DamagedError
+from gac_app.storage.history_records import ConversationSummary, HistoryFilter, RunSummary
 from gac_app.storage.queries import owned
-from gac_app.storage.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
+from gac_app.storage.records import RunStatus
 from gac_app.storage.rows import swap_of
 from gac_app.storage.sealing import damage_named, unseal, unseal_json
 from gac_app.storage.tables import Answer, Conversation, Run, RunKey, Vote

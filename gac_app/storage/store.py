@@ -12,15 +12,8 @@ from gac_app.storage import battle_changes, changes, history, imports, queries, 
 from gac_app.storage.battle_records import JudgedBattle
 from gac_app.storage.battle_store import BattleStore
 from gac_app.storage.database import Database
-from gac_app.storage.records import (
-    AnswerRecord,
-    ConversationSummary,
-    HistoryFilter,
-    NewRun,
-    RunStatus,
-    StoredRun,
-    StoredStudy,
-)
+from gac_app.storage.history_records import ConversationSummary, HistoryFilter
+from gac_app.storage.records import AnswerRecord, NewRun, RunStatus, StoredRun, StoredStudy
 
 
 class Store(Database):

@@ -15,7 +15,7 @@ from gac_app.ui.spelling import label_of
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
-    from gac_app.storage.records import ConversationSummary, RunSummary
+    from gac_app.storage.history_records import ConversationSummary, RunSummary
 
 PAGE_SIZE = 30  # conversations
 MAX_CHOSEN = 1_000  # runs deleted at once

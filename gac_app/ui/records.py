@@ -5,7 +5,7 @@ One JSON value a line, append-only; all streams of a run are multiplexed:
     {"run": {...}}                                          first; a new one starts the board afresh
     [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
-    {"end": [stream, {"reason", "detail", ...figures}]}     again: what came of running it again, in words, or ""
+    {"end": [stream, {"reason", "detail", ...figures}]}     again: the comparison with the repeated run, in words, or ""
     {"phase": {"status", "place", "runs", "study"}}         of the whole run; what else holds the machine
     {"read": {member: share}}                               of the prompt, by members that read it, until all have
     {"done": {"status", "saved", "outcome"}}                last
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
-from gac_app.services.views import ENSEMBLE, LiveRun, is_over
+from gac_app.services.live_run import LiveRun
+from gac_app.services.views import ENSEMBLE, is_over
 from gac_app.ui.forks import Fork, GrowingText
 from gac_app.ui.requests import page_json
 from gac_app.ui.spelling import label_of

@@ -14,5 +14,5 @@ def to_lines(stop: tuple[str, ...]) -> str:
 
 
 def from_lines(lines: str) -> tuple[str, ...]:
-    """The stop strings; empty lines are none. A backslash before anything else stands for itself."""
+    """The stop strings; empty lines do not count. A backslash before anything else stands for itself."""
     return tuple(re.sub(r"\\([\\nr])", lambda found: _MEANT[found[1]], line) for line in lines.split("\n") if line)

@@ -89,7 +89,7 @@ def read_vocabulary(
         encode: the tokenizer's encoder.
 
     Raises:
-        VocabularyError: where the tokenizer is of no known family or hard strings do not come back.
+        VocabularyError: the tokenizer's family is unknown, or hard strings fail the round trip.
     """
     to_bytes = _token_to_bytes(tokenizer)
     added = tokenizer.get_added_tokens_decoder()
@@ -144,7 +144,7 @@ def _sentencepiece_bytes(token: str) -> bytes:
 
 
 def _byte_token_ids(tokenizer: Tokenizer, data: bytes) -> list[int]:
-    """Byte-fallback ids spelling `data`; none where the model does not fall back to bytes."""
+    """Byte-fallback ids spelling `data`; none if the model does not fall back to bytes."""
     if not getattr(tokenizer.model, "byte_fallback", False):
         return []
     found = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in data]

@@ -150,7 +150,7 @@ class VocabMapping:
         The ids' bytes are always exactly the token's. END has none.
 
         Raises:
-            VocabularyError: where the member has no token for one of the bytes.
+            VocabularyError: the member has no token for one of the bytes.
         """
         if union_id not in self._fed:
             own = int(self._own_U[union_id])

@@ -100,7 +100,7 @@ def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
 def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
     """Put the probability of each range at its first id, in place; returns `probs_U`.
 
-    The weighted mean of what is so gathered is what is gathered of the weighted mean.
+    Merging before or after the weighted mean gives the same.
     """
     for ids in ranges:
         total = probs_U[ids.start : ids.stop].sum()

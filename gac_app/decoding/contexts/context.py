@@ -74,7 +74,7 @@ class MemberContext:
         return self._held.usage
 
     def ask(self) -> Future[ReadResult] | None:
-        """Read whatever is uncomputed; None if there is nothing to read. A pass that is under way comes first."""
+        """Read what is uncomputed; None if there is nothing to read. A pass in flight is returned first."""
         if self._held.in_flight:
             return self._held.in_flight
         if self.text.missed:
@@ -92,7 +92,7 @@ class MemberContext:
             self._num_read += result.num_read
             self._seconds += result.seconds
         if self.text.missed or not self._held.teach(self.text.covers):
-            return None  # the pass read something else than what was fed, or less
+            return None  # the pass read other tokens than those fed, or fewer
         if self.text.rest:
             self.text.take_rest()
             if self.text.covers.unread:

@@ -58,7 +58,7 @@ class DraftPlaces:
         self.recompute()
 
     def recompute(self) -> None:
-        """The text has changed: find the covers anew when they are next asked for."""
+        """Forget the covers, since the text has changed; they are computed on the next access."""
         self._covers.clear()
 
     def has_room_for(self, token_id: int) -> bool:

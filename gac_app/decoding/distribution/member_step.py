@@ -14,7 +14,7 @@ class MemberStep:
     Attributes:
         distribution: over the union.
         num_read: ids read for it; 0 where the member needed no forward pass.
-        seconds: of the forward pass, shared with what was batched into it.
+        seconds: of the forward pass, which other sequences may have shared.
     """
 
     distribution: TokenDistribution

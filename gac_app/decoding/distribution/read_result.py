@@ -23,7 +23,7 @@ from gac_app.vocab.mapping import VocabMapping
 
 @dataclass(slots=True)
 class MayDraft:
-    """Whether a member may go on to read its argmax token before it is fed.
+    """Whether a member may read its argmax token before it is fed.
 
     The session sets it during the forward pass; the member checks it right after.
     """
@@ -46,7 +46,7 @@ class ReadResult:
     Attributes:
         distributions: by position.
         num_read: ids read for it.
-        seconds: of the forward pass, shared with what was batched into it.
+        seconds: of the forward pass, which other sequences may have shared.
         draft: the token that the member reads next, before it is fed; None = none.
     """
 

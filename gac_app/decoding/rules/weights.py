@@ -17,7 +17,7 @@ _MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser ma
 
 
 class StepWeights:
-    """The weight rule's weights, multiplied by each member's probability of what was chosen.
+    """The weight rule's weights, multiplied by each member's probability of the chosen pieces.
 
     Without memory, the evidence restarts at every boundary that the members share. It counts only within a stretch that
     one member's tokens cut and another's do not. There, the member that predicted the stretch better so far counts
@@ -40,7 +40,7 @@ class StepWeights:
         self._rule = rule or WeightRule()
         self._memory = memory_of(self._rule)
         self._read_prompt = read_prompt
-        self._evidence: dict[str, float] = {}  # log-probability of what was chosen
+        self._evidence: dict[str, float] = {}  # log-probability of the chosen pieces
 
     @property
     def looks(self) -> bool:

@@ -1,4 +1,4 @@
-"""The outcome of an evaluation: each system's accuracy, its interval, and its cost."""
+"""The results of an evaluation: each system's accuracy, with its interval, and its cost."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _OLD_NAMES = {"prediction": "said"}  # of fields, in the names of files
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A system's answer to a question, and what it cost. `prediction` is what was extracted from its `text`."""
+    """A system's answer to a question, and its cost. `prediction` is the part extracted from its `text`."""
 
     question_id: str
     is_right: bool = False

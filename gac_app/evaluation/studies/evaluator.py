@@ -26,6 +26,8 @@ class Evaluator:
         folder: of the result caches.
         parallel: answers at once.
         fresh: ignore answers of earlier runs.
+
+    Attributes:
         on_progress: called with the progress of a call; an exception from it ends the call.
     """
 
@@ -38,7 +40,6 @@ class Evaluator:
         *,
         parallel: int = 1,
         fresh: bool = False,
-        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.ensemble = ensemble
         self.task = task
@@ -46,7 +47,7 @@ class Evaluator:
         self._folder = folder
         self._parallel = parallel
         self._fresh = fresh
-        self._on_progress = on_progress
+        self.on_progress: Callable[[Progress], None] = lambda _: None
         self._caches: dict[System, ResultCache] = {}
         self._given: dict[str, list[GivenAnswer]] = {}  # by question
         self._label = ""
@@ -65,7 +66,7 @@ class Evaluator:
         candidates = [candidate for system in systems for candidate in system.candidates]
         caches = {system: self._cache(system) for system in [*systems, *candidates]}
         found = evaluate(
-            self.ensemble, self.task, asked, caches, num_parallel=self._parallel, on_progress=self._on_progress
+            self.ensemble, self.task, asked, caches, num_parallel=self._parallel, on_progress=self.on_progress
         )
         for system in systems:
             for answer in found[system]:

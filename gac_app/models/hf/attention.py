@@ -106,11 +106,10 @@ def _attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: _PackedMask,
-    *,
-    packed: PackedCache | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. `packed` is an argument of the model's call."""
+    """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. The model's call may give an option `packed`."""
+    packed: PackedCache | None = options.pop("packed", None)
     if packed is None:  # called by other code, such as the model's own `generate`
         unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked, **options)
         return unpacked, None

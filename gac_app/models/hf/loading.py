@@ -69,6 +69,8 @@ def _load(
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
     except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+    if member.chat_template is not None:
+        tokenizer.chat_template = member.chat_template
     return TransformersModel(
         member.name,
         (model.to(LENT) if device == LENT else model).eval(),
@@ -76,7 +78,6 @@ def _load(
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,
-        chat_template=member.chat_template,
     )
 
 

@@ -42,7 +42,6 @@ class TransformersModel(Model):
         num_threads: CPU threads of one forward pass; None = torch's own choice.
         context_length: most ids per sequence; None = the model's own limit.
         max_sequences: sequences held at once.
-        chat_template: Jinja; None = the tokenizer's own, "" = none.
 
     Raises:
         ModelLoadError: the tokenizer or the model's kind of memory does not fit this engine.
@@ -57,7 +56,6 @@ class TransformersModel(Model):
         num_threads: int | None = None,
         context_length: int | None = None,
         max_sequences: int = 16,
-        chat_template: str | None = None,
     ) -> None:
         _refuse_running_state(name, model)
         self.name = name
@@ -81,7 +79,7 @@ class TransformersModel(Model):
             self.vocabulary = read_vocabulary(backend, vocab_size, end_ids, self._encode)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
-        template = chat_template if chat_template is not None else tokenizer.chat_template
+        template = tokenizer.chat_template
         self._chat = ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or "")
         self._has_template = bool(template)
         self.chat_stop_strings = self._chat.stop_strings

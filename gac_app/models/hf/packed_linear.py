@@ -104,7 +104,7 @@ def _seconds(product: Callable[..., torch.Tensor], weights: list[torch.Tensor]) 
     return time.perf_counter() - started
 
 
-# The functions that torch.compile puts where it has frozen a model's weights; torch has no other names for them.
+# The functions that torch.compile uses for frozen weights; torch has no public names for them.
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor:

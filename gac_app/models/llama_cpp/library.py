@@ -55,11 +55,11 @@ def _open_library() -> tuple[Any, Any]:
     return ffi, lib
 
 
-def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = False) -> Any:
+def load_weights(path: Path, *, vocab_only: bool = False) -> Any:
     """The `llama_model *` of a GGUF file, or of its vocabulary and metadata. Raises ModelLoadError."""
     ffi, lib = library()
     params = lib.llama_model_default_params()
-    params.n_gpu_layers, params.vocab_only = num_gpu_layers, vocab_only
+    params.n_gpu_layers, params.vocab_only = 0, vocab_only
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     if model == ffi.NULL:
         raise ModelLoadError(f"{path.name}: llama.cpp cannot load it; is the file whole and a GGUF model?")
@@ -96,7 +96,7 @@ def probe(path: Path, cache_dir: Path) -> None:
 
 def _decode_one_token(path: Path) -> None:
     ffi, lib = library()
-    model = load_weights(path, num_gpu_layers=0)
+    model = load_weights(path)
     params = lib.llama_context_default_params()
     params.n_ctx, params.n_threads, params.n_threads_batch = 64, 1, 1
     context = lib.llama_init_from_model(model, params)

@@ -8,7 +8,6 @@ in contexts of a hundred tokens, 0.07 where 750 were split differently).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ class LlamaCppModel(GgufModel):
         context_length: most ids per sequence; None = the model's training length, at most 4,096.
         max_sequences: sequences held at once. Memory for all, at full length, is allocated here.
         chat_template: Jinja; None = the file's own, "" = none.
-        num_gpu_layers: layers on the GPU, if the binding was built for one; -1 = all.
 
     Attributes:
         weights: the `llama_model *`; several contexts can share it.
@@ -49,6 +47,7 @@ class LlamaCppModel(GgufModel):
         ModelLoadError: the file cannot be loaded.
     """
 
+    engine = "llama.cpp cpu"
     max_batched_ids = 1  # longer reads are not batched with others (see `_chunks`)
     chunk_size = 128
 
@@ -61,14 +60,12 @@ class LlamaCppModel(GgufModel):
         context_length: int | None = None,
         max_sequences: int = 8,
         chat_template: str | None = None,
-        num_gpu_layers: int = 0,
     ) -> None:
-        with nullcontext() if num_gpu_layers else in_large_pages(path, self):
-            self.weights = load_weights(path, num_gpu_layers)
+        with in_large_pages(path, self):
+            self.weights = load_weights(path)
         super().__init__(name, self.weights, max_sequences, chat_template)
         self.num_threads = num_threads
         self.device = torch.device("cpu")
-        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
         trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
         self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
         self._context = self._new_context(num_threads, max_sequences)

@@ -22,8 +22,7 @@ class OnnxModel(GgufModel):
 
     Args:
         name: the member's name.
-        path: the .gguf file.
-        directory: the files derived from it (see `parts`).
+        files: the .gguf file, and the directory derived from it (see `parts`).
         num_threads: threads of one forward pass.
         context_length: most ids per sequence; None = the model's training length, at most 4,096.
         max_sequences: sequences held at once. Their memory grows with them.
@@ -41,14 +40,14 @@ class OnnxModel(GgufModel):
     def __init__(
         self,
         name: str,
-        path: Path,
-        directory: Path,
+        files: tuple[Path, Path],
         *,
         num_threads: int = 1,
         context_length: int | None = None,
         max_sequences: int = 8,
         chat_template: str | None = None,
     ) -> None:
+        path, directory = files
         self._described = load_weights(path, vocab_only=True)
         super().__init__(name, self._described, max_sequences, chat_template)
         self.num_threads = num_threads

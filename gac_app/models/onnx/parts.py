@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_BYTES = 3 << 29  # larger files get no graph
 _MOST_SHARE = 1 / 8  # of main memory; larger files get no graph, since making it takes three times as much
-_FORMAT = 4  # version of the derived files; a new number makes them anew
+_FORMAT = 4  # version of the derived files; a new number remakes them
 _TIMEOUT_S = 300
 
 

