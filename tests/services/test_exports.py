@@ -14,6 +14,7 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.exports import Exports, content_of
 from gac_app.services.mirror_files import Brought, bring_files
 from gac_app.storage import Store
+from tests.databases import database_in
 from tests.services.house import ALICE, BOB, House, answer
 from tests.services.test_arena import Arena
 
@@ -61,7 +62,7 @@ def reveal_all(arena: Arena) -> None:
 def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_path: Path) -> None:
     exported = list(Exports(judged_arena(house).store).lines())
     assert len(exported) == 2 + 3 + 2
-    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    other = Store(database_in(tmp_path / "other.db"))
     assert brought(other, exported) == Brought(7, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
     assert brought(other, exported) == Brought(0, 7, 0, 0)
@@ -75,7 +76,7 @@ def test_a_visitor_has_one_name_in_runs_and_battles_alike(house: House, tmp_path
     arenas = [judged_arena(house), judged_arena(other_house)]
     lines = [line for arena in arenas for line in Exports(arena.store).lines()]
     assert len({json.loads(line)["visitor"] for line in lines}) == 4
-    together = Store(f"sqlite:///{tmp_path / 'together.db'}")
+    together = Store(database_in(tmp_path / "together.db"))
     brought(together, lines)
     assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
     together.close()

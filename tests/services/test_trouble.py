@@ -13,6 +13,7 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.services.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
+from tests.databases import database_in
 from tests.fakes import FakeModel, Fault
 from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts
 
@@ -21,7 +22,7 @@ class BrokenStore(Store):
     """Refuses every write as a database does that went away; reads fail too."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"sqlite:///{path}", retry_s=0.1)
+        super().__init__(database_in(path), retry_s=0.1)
         self.is_broken = True
 
     def _transact(self, work: Any) -> None:
