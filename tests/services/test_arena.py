@@ -18,7 +18,7 @@ from gac_app.services.arena import ArenaService
 from gac_app.services.battle_views import BattleView
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
-from tests.fakes import FakeModel, Fault
+from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
 from tests.services.test_shared_reading import owners_kept
 
@@ -230,7 +230,9 @@ def test_a_failed_side_makes_the_battle_void(house: House) -> None:
         with pytest.raises(RequestError, match="does not count"):
             attempt()
     assert arena.store.votes() == []
-    until(lambda: arena.store.load_battle(ALICE, view.id).status == "void", "for its row")
+    assert arena.service.wait(ALICE, view.id, WAIT_S)
+    assert arena.store.flush(WAIT_S)
+    assert arena.store.load_battle(ALICE, view.id).status == "void"
 
 
 def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> None:
