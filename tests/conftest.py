@@ -11,6 +11,8 @@ from hypothesis import settings
 from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.models.sources import resolve
 
+pytest_plugins = ["tests.clocks"]
+
 # Of each law; --hypothesis-profile=thorough draws more. No deadline: a busy machine is no failure.
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=150, deadline=None)

@@ -77,20 +77,18 @@ def test_an_eager_gate_is_held_against_every_step(bench_of: BenchOf, monkeypatch
     assert row.ok
 
 
-@pytest.mark.slow
 def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
-    models = [FakeModel("a", delay_s=0.01), FakeModel("b", 1, delay_s=0.01)]
-    (row,) = together.measure_side_by_side(bench_of(models))
+    models = [FakeModel("a", delay_s=0.005), FakeModel("b", 1, delay_s=0.005)]
+    (row,) = together.measure_side_by_side(bench_of(models, num_tokens=8))
     assert row.value is not None
     assert row.value > 0
     assert max(models[0].batches) == 2, "its own answer and the ensemble's share a pass"
     assert all(model.num_held <= 4 for model in models), "what is kept of conversations is bounded"
 
 
-@pytest.mark.slow
 def test_runs_at_once_share_passes(bench_of: BenchOf) -> None:
     models = [FakeModel("a", delay_s=0.02), FakeModel("b", 1, delay_s=0.02)]
-    (row,) = together.measure_many(bench_of(models))
+    (row,) = together.measure_many(bench_of(models, num_tokens=8))
     assert row.value is not None
     assert row.value > 0
     assert max(models[0].batches) > 4
