@@ -6,14 +6,13 @@ import time
 
 import pytest
 
-from gac_app.decoding.contexts.gathering import POLL_S
-
+MOMENT_S = 0.1  # a wait looks at the clock as often
 HANG_S = 0.3  # `step_timeout_s` of a step that will hang; healthy members need far less
 
 
 class SteadyClock:
-    """Takes the place of `time` where members are waited for: between two looks at it no more than a poll passes, so
-    that a machine that stalls does not make a healthy member late.
+    """Takes the place of `time` where members are waited for: between two looks at it no more than a moment passes,
+    so that a machine that stalls does not make a healthy member late.
     """
 
     def __init__(self) -> None:
@@ -21,7 +20,7 @@ class SteadyClock:
 
     def monotonic(self) -> float:
         seen_s = time.monotonic()
-        self._now_s += min(seen_s - self._seen_s, POLL_S)
+        self._now_s += min(seen_s - self._seen_s, MOMENT_S)
         self._seen_s = seen_s
         return self._now_s
 
