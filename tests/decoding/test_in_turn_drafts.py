@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
@@ -23,6 +22,7 @@ from gac_app.models.base import Read
 from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
+from tests.examples import FEW
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
 from tests.models import tiny
 from tests.models.conftest import load_directory
@@ -41,7 +41,6 @@ SAMPLING = st.sampled_from(
     ]
 )
 ALIGNMENT = st.sampled_from(["paper", "prefix"])
-FEW = hypothesis_settings(max_examples=12, deadline=None)
 
 
 def decode(

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
@@ -25,10 +24,10 @@ from gac_app.vocab.union import UnionVocabulary
 from tests.clocks import HANG_S
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, ToyModel, model_of, toy_ensemble, toys
+from tests.examples import FEW
 from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PROMPT = "ba"
-FEW = hypothesis_settings(max_examples=12, deadline=None)
 LATITUDE = 1e-4  # of float32
 
 
