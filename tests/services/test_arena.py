@@ -199,11 +199,12 @@ def test_another_visitor_s_battle_is_none(arena: Arena) -> None:
         service.vote("", view.id, "left", 0)
 
 
-@pytest.mark.parametrize("outcome", ["", "LEFT", "ensemble", None, ["left"], 1])
-def test_a_bad_outcome_is_refused(arena: Arena, outcome: Any) -> None:
+def test_a_bad_outcome_is_refused(arena: Arena) -> None:
     view = arena.answered()
-    with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
-        arena.service.vote(ALICE, view.id, outcome, view.ballot)
+    outcomes: list[Any] = ["", "LEFT", "ensemble", None, ["left"], 1]
+    for outcome in outcomes:
+        with pytest.raises(RequestError, match="expected one of left, right, tie, both-bad"):
+            arena.service.vote(ALICE, view.id, outcome, view.ballot)
 
 
 def test_nothing_can_be_judged_before_both_have_begun(house: House) -> None:
