@@ -13,7 +13,9 @@ from gac_app.models.sources import resolve
 
 pytest_plugins = ["tests.clocks"]
 
-# Of each law; --hypothesis-profile=thorough draws more. No deadline: a busy machine is no failure.
+# Of each law; scripts/test --fast draws fewer, --hypothesis-profile=thorough more. No deadline: a busy machine is no
+# failure.
+settings.register_profile("brief", max_examples=10, deadline=None)
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=150, deadline=None)
 settings.load_profile("quick")
