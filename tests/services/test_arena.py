@@ -453,6 +453,7 @@ def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
     with pytest.raises(RequestError, match="please agree"):
         arena.service.start(ALICE, "Name three colours")
     view = arena.answered(consents=True)
+    assert arena.store.flush(WAIT_S)
     assert arena.store.load_battle(ALICE, view.id).body["consent"] is True
 
 
