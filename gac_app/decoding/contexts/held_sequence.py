@@ -15,8 +15,8 @@ class HeldSequence:
     """A sequence that follows a chain of boundaries after its prompt. It does not change during a pass.
 
     The member may draft: it reads its own argmax token before anybody asks for it. If that token has to be read next,
-    the draft is accepted. Otherwise its pass is waited for like any other, then dropped. So it is always in one of these
-    states (`draft`, `is_rejected`, `in_flight`):
+    the draft is accepted. Otherwise its pass is waited for like any other, then dropped. The states, each by `draft`,
+    `is_rejected` and `in_flight`:
 
         nothing under way          None, False, None
         a pass begun by `begin`    None, False, the pass
