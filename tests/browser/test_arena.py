@@ -82,7 +82,7 @@ def overheard(page: Page) -> list[str]:
 
 
 def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena()).page
+    page = open_page(serve_arena(), is_new=True).page
     heard = overheard(page)
     to_arena(page)
     begin(page)
@@ -301,7 +301,7 @@ def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page
 
 
 def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena(), locale="en-US").page  # a visitor who has a clock of its own
+    page = open_page(serve_arena(), is_new=True).page
     page.clock.install()
     to_arena(page)
     page.route("**/queue/join*", lambda route: None)  # never answered
