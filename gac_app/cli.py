@@ -22,6 +22,7 @@ from gac_app.commands import (
     fetch,
     generate,
     lm_eval,
+    rules,
     serve,
     snowball,
     sweep,
@@ -40,6 +41,7 @@ app.command()(serve.serve)
 app.command()(generate.generate)
 app.command()(compare.compare)
 app.command()(vocab.vocab)
+app.command()(rules.rules)
 app.command()(bench.bench)
 app.command()(consistency.consistency)
 app.command()(calibrate.calibrate)

@@ -31,8 +31,9 @@ def load_plugins(plugins: Iterable[str], folder: Path) -> None:
             _load_file(folder / plugin) if plugin.endswith(".py") else importlib.import_module(plugin)
         except ConfigError as error:
             raise ConfigError(f"plugins: {plugin}: {str(error).removeprefix('plugins: ')}") from None
-        except Exception as error:
-            raise ConfigError(f"plugins: {plugin} cannot be loaded ({type(error).__name__}: {error})") from error
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ConfigError(f"plugins: {plugin} cannot be loaded ({why})") from error
 
 
 def _load_file(path: Path) -> ModuleType:

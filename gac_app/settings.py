@@ -127,3 +127,8 @@ class Settings(Frozen):
     def asks_lazily(self) -> bool:
         """Whether members that the gate does not ask read nothing, which saves their passes."""
         return self.mode != "every-step" and self.gate_policy == "lazy"
+
+    @property
+    def reads_along(self) -> bool:
+        """Whether members whom the gate does not ask read along with it."""
+        return self.mode != "every-step" and self.gate_policy == "eager"

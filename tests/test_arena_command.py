@@ -15,11 +15,12 @@ from gac_app.evaluation.running.result_cache import Answer
 from gac_app.services.exports import Exports
 from gac_app.services.reference_votes import reference_outcome
 from gac_app.storage import Store
+from tests.databases import database_in
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GAC_DATABASE_URL", f"sqlite:///{tmp_path / 'gac.db'}")
+    monkeypatch.setenv("GAC_DATABASE_URL", database_in(tmp_path / "gac.db"))
     monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "two.yaml"
     path.write_text(

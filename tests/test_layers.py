@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,13 @@ def _layer(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
     """Dotted names of all modules that a file imports, wherever in it; `from a import b` gives `a.b`."""
+    return tuple(_names_imported(path))
+
+
+def _names_imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -90,31 +96,35 @@ def _imports(path: Path) -> Iterator[str]:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path: Path) -> None:
-    layer = _layer(path)
-    assert layer in LAYERS, f"{layer} has no place among the layers"
-    for name in _imports(path):
+def test_every_file_has_a_place_among_the_layers() -> None:
+    assert {_layer(path) for path in FILES} == LAYERS.keys()
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_downwards(layer: str) -> None:
+    for path, name in _imports_of(layer):
         package, _, rest = name.partition(".")
         if package == "gac_app" and rest.split(".")[0] in LAYERS:
             imported = rest.split(".")[0]
-            assert imported == layer or imported in LAYERS[layer], f"{layer} must not import {imported} ({name})"
+            assert imported == layer or imported in LAYERS[layer], f"{path}: {layer} must not import {name}"
         elif package in HEAVY:
-            assert layer in HEAVY[package], f"{package} belongs to {', '.join(sorted(HEAVY[package]))}"
+            assert layer in HEAVY[package], f"{path}: {package} belongs to {', '.join(sorted(HEAVY[package]))}"
 
 
-IN_ROOMS = [path for path in FILES if _layer(path) in ROOMS]
-
-
-@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_rooms_import_lower_rooms_only(path: Path) -> None:
-    package, *rest = path.relative_to(PACKAGE).with_suffix("").parts
-    if rest == ["__init__"]:
-        return
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_lower_rooms_only(package: str) -> None:
     order = ROOMS[package]
-    for name in _imports(path):
-        if name.startswith(f"gac_app.{package}.") and (imported := name.split(".")[2]) != rest[0]:
-            assert order.index(imported) < order.index(rest[0]), f"{rest[0]} must not import {imported} ({name})"
+    for path, name in _imports_of(package):
+        room = path.relative_to(PACKAGE / package).with_suffix("").parts[0]
+        if room == "__init__" or not name.startswith(f"gac_app.{package}."):
+            continue
+        if (imported := name.split(".")[2]) != room:
+            assert order.index(imported) < order.index(room), f"{path}: {room} must not import {name}"
+
+
+def _imports_of(layer: str) -> list[tuple[Path, str]]:
+    """What the files of a layer import, with each file."""
+    return [(path, name) for path in FILES if _layer(path) == layer for name in _imports(path)]
 
 
 @pytest.mark.parametrize("package", ROOMS)

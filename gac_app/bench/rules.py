@@ -20,7 +20,7 @@ from gac_app.errors import GacError
 _MEAN = "mean"
 _PLAIN = {"temperature": 1.0, "alignment": "paper"}  # settings with which one member may stand for all
 
-Times = list[tuple[Decoded | None, Decoded | None]]  # of the rule and of the mean
+Times = list[tuple[Decoded | None, ...]]  # pairs: of the rule and of the mean
 
 
 def measure(bench: Workbench) -> list[Row]:
@@ -38,8 +38,8 @@ def _decoded(bench: Workbench, names: list[str], how: dict[str, Any]) -> list[tu
         except GacError:  # some rules end answers early
             return None
 
-    rounds = interleaved(bench.prompts, *(partial(answer, rule=name) for name in (_MEAN, *names)))
-    return [(name, [(each[index], each[0]) for each in rounds]) for index, name in enumerate(names, 1)]
+    mean = partial(answer, rule=_MEAN)
+    return [(name, interleaved(bench.prompts, partial(answer, rule=name), mean)) for name in names]
 
 
 def _row(name: str, times: Times) -> Row:

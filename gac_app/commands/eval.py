@@ -30,7 +30,8 @@ from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 def evaluate_systems(
     task: Annotated[
-        str | None, typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k or bbh.")
+        str | None,
+        typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k, bbh, or a task's .yaml file."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The questions: JSON Lines, one question a line.")] = None,
     suite: Annotated[

@@ -46,7 +46,7 @@ def generate(
     gate_policy: Annotated[
         GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
     ] = None,
-    gate_rule: Annotated[str | None, typer.Option(help="Gate rule: margin, entropy ...")] = None,
+    gate_rule: Annotated[str | None, typer.Option(help="Gate rule, such as margin; `rules` lists them.")] = None,
     gate_param: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the gate rule; may be repeated.")
     ] = None,
@@ -57,7 +57,8 @@ def generate(
         list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the weight rule; may be repeated.")
     ] = None,
     combine: Annotated[
-        str | None, typer.Option(help="How the members' distributions become one: mean, geometric, unite ...")
+        str | None,
+        typer.Option(help="How the members' distributions become one, such as geometric; `rules` lists them."),
     ] = None,
     combine_param: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the combine rule; may be repeated.")
@@ -214,7 +215,7 @@ def _finished(event: FinishedEvent) -> dict[str, Any]:
 
 
 def _summary(event: FinishedEvent) -> str:
-    why = f" ({event.detail})" if event.detail else ""
+    why = f" ({event.detail})" if event.detail and event.reason is not FinishReason.ERROR else ""
     forwards = ", ".join(f"{name} {usage.num_forwards}" for name, usage in event.members.items())
     return (
         f"[{event.reason.value}{why}: {event.num_tokens} tokens, {event.num_ensembled} ensembled, "

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
@@ -24,7 +23,6 @@ from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
-SOME = hypothesis_settings(max_examples=25, deadline=None)
 HOW = st.sampled_from(
     [
         {"mode": "every-step"},
@@ -143,7 +141,6 @@ def session_of(ensemble: Ensemble, prompt: str, branch: Branch | None = None, **
 
 
 @pytest.mark.slow
-@SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
     prompt=st.text(min_size=1, max_size=10),
@@ -157,7 +154,6 @@ def test_contexts_of_members_with_many_words_are_true(
     assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
 
 
-@SOME
 @given(
     seed=st.integers(0, 1000),
     num=st.integers(2, 4),
@@ -172,7 +168,6 @@ def test_contexts_that_disagree_at_every_cut_are_true(
     assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
 
 
-@SOME
 @given(seed=st.integers(0, 1000), context_length=st.integers(10, 24), how=HOW)
 def test_a_full_context_ends_the_answer_and_is_never_overrun(
     seed: int, context_length: int, how: dict[str, Any]
@@ -194,7 +189,6 @@ def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, t
 
 
 @pytest.mark.slow
-@SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=3, max_size=4, unique=True),
     culprit=st.integers(0, 2),
@@ -213,7 +207,6 @@ def test_the_contexts_left_after_a_member_is_dropped_are_true(
 
 
 @pytest.mark.slow
-@SOME
 @given(seed=st.integers(0, 1000), num_replayed=st.integers(1, 10), temperature=st.sampled_from([0.0, 1.0]), how=HOW)
 def test_a_replayed_answer_leaves_contexts_true(
     seed: int, num_replayed: int, temperature: float, how: dict[str, Any]

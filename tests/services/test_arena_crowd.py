@@ -33,7 +33,7 @@ def battle_on(arena: Arena, key: str, until_s: float, voted: dict[str, tuple[str
         voted[battle_id] = key, outcome
 
 
-@pytest.mark.parametrize("seconds", [2.0, pytest.param(120.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [0.5, pytest.param(120.0, marks=pytest.mark.long)])
 def test_a_crowd(house: House, seconds: float) -> None:
     server = {"max_running": 6, "max_waiting": 30}
     arena = Arena(house, server=server, arena={"max_per_hour": 100_000}, settings={"max_new_tokens": 3})

@@ -11,6 +11,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
+from tests.databases import database_in
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -123,7 +124,7 @@ def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: 
     exported = list(store.battles.export())
     assert len({battle.visitor for battle in exported}) == 2
 
-    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    other = Store(database_in(tmp_path / "other.db"))
     assert [other.battles.add(battle).result() for battle in exported] == [True] * 3
     assert [other.battles.add(battle).result() for battle in exported] == [False] * 3
     assert list(other.battles.export()) == exported

@@ -191,10 +191,10 @@ def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, 
 
 
 def test_without_a_write_ahead_log_nothing_is_left_either(
-    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+    new_url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "use_wal", lambda engine: None)
-    store = Store(url)
+    store = Store(new_url)
     doomed, kept = new_run("doomed"), new_run("kept")
     for run in (doomed, kept):
         store.start_run(run).result()

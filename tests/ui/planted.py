@@ -27,6 +27,7 @@ from gac_app.services.arena import ArenaService
 from gac_app.services.runs import RunService
 from gac_app.settings import Settings
 from gac_app.storage import Store
+from tests.databases import database_in
 
 KEY = "a" * 64
 OTHER_KEY = "b" * 64
@@ -44,7 +45,7 @@ def planted_service(
     folder: Path, ensemble: PlantedEnsemble | None = None, members: Sequence[str] = MEMBERS, **server: int
 ) -> RunService:
     """A real service with its own database, ready to answer."""
-    service = RunService(planted_config(members, **server), Store(f"sqlite:///{folder / 'runs.sqlite3'}"))
+    service = RunService(planted_config(members, **server), Store(database_in(folder / "runs.sqlite3")))
     return _ready(service, ensemble)
 
 
@@ -83,7 +84,7 @@ def planted_arena(
     if is_mirrored:
         fields["mirror"] = {"folder": folder / "mirror"}
     config = planted_config()
-    store = Store(f"sqlite:///{folder / 'runs.sqlite3'}")
+    store = Store(database_in(folder / "runs.sqlite3"))
     service = _ready(RunService(config.model_validate({**config.model_dump(), **fields}), store), ensemble)
     return Planted(service, store, ArenaService(service, store, random.Random(1)))
 

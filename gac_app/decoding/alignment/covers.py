@@ -51,7 +51,7 @@ class Boundary:
 
 @dataclass(slots=True)
 class Cover:
-    """All covers with the same last boundary.
+    """The covers with the same last boundary, as one: what they may be followed by is equal.
 
     Attributes:
         weight: their share of the probability of all covers of the bytes so far.

@@ -15,7 +15,17 @@ class HeldSequence:
     """A sequence that follows a chain of boundaries after its prompt. It does not change during a pass.
 
     The member may draft: it reads its own argmax token before anybody asks for it. If that token has to be read next,
-    the draft is accepted. Otherwise its pass is waited for like any other, then dropped.
+    the draft is accepted. Otherwise its pass is waited for like any other, then dropped. The states, each by `draft`,
+    `is_rejected` and `in_flight`:
+
+        nothing under way          None, False, None
+        a pass begun by `begin`    None, False, the pass
+        a draft, not yet needed    the draft, False, None
+        accepted: a pass to take   None, False, the draft's pass
+        rejected: a pass to drop   the draft, True, the draft's pass
+
+    The member's thread appends a draft's ids to the sequence when a pass ends (`forward.draft_after`), maybe while this
+    class looks at it. Therefore only the first `num_held` ids are compared until `keep` has taken that pass's result.
 
     Args:
         sequence: holds the prompt, with at least its last id uncomputed.

@@ -134,7 +134,7 @@ class Stepper:
             first, others = self._in_order_asked()
             drawn = self._rules.drawn(self.alive)
             others = [context for context in others if drawn in ("", context.name)]
-            idle = others if self._rules.settings.gate_policy == "eager" else []
+            idle = others if self._rules.settings.reads_along else []
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name not in member_steps:
                 continue  # the gate failed: the next member is the gate now

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gac_app.decoding.rules.registry import Registry, Rule
+from gac_app.errors import RuleError
 from gac_app.settings import Settings
 
 if TYPE_CHECKING:  # torch loads when members do
@@ -41,7 +42,7 @@ class CombineRule(Rule):
         Returns:
             Numbers of at least 0, not all 0. They need not sum to 1.
         """
-        raise NotImplementedError
+        raise NotImplementedError("a combine rule defines __call__")
 
     def for_members(self, mappings: Sequence[VocabMapping]) -> Self:
         """The rule for these members, in the order of rows. For rules that need the members' vocabularies."""
@@ -75,7 +76,7 @@ class GateRule(Rule):
 
     def __call__(self, gate: TokenDistribution) -> float:
         """The gate's confidence, 0 to 1. The gate decides alone if it is at least the threshold."""
-        raise NotImplementedError
+        raise NotImplementedError("a gate rule defines __call__")
 
     def opens(self, confidence: float, threshold: float, argmaxes: Sequence[int], *, is_stable: bool) -> bool:
         """Whether all take part.
@@ -85,6 +86,16 @@ class GateRule(Rule):
             is_stable: every member read the last token as one of its own.
         """
         return confidence < threshold
+
+
+class _Withheld(dict[str, Any]):
+    """In place of what a weight rule did not ask for."""
+
+    def __init__(self, flag: str) -> None:
+        self._flag = flag
+
+    def __missing__(self, name: str) -> Any:
+        raise LookupError(f"only a rule with `{self._flag} = True` is given this")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +109,8 @@ class Seen:
     """
 
     prior: Mapping[str, float]
-    distributions: Mapping[str, TokenDistribution] = field(default_factory=dict)
-    prompt_bits: Mapping[str, float] = field(default_factory=dict)
+    distributions: Mapping[str, TokenDistribution] = field(default_factory=lambda: _Withheld("looks"))
+    prompt_bits: Mapping[str, float] = field(default_factory=lambda: _Withheld("needs_prompt"))
 
 
 class WeightRule(Rule):
@@ -117,7 +128,9 @@ class WeightRule(Rule):
 
     @property
     def memory(self) -> float | None:
-        """The factor, up to 1, by which evidence fades at each step; None = it restarts at shared boundaries."""
+        """The factor, above 0 and up to 1, by which evidence fades at each step; None = it restarts at shared
+        boundaries.
+        """
         return None
 
     def __call__(self, seen: Seen) -> Mapping[str, float]:
@@ -125,9 +138,9 @@ class WeightRule(Rule):
         return seen.prior
 
 
-combine_rules: Registry[CombineRule] = Registry("combine rule", "combine", "combine_params")
-gate_rules: Registry[GateRule] = Registry("gate rule", "gate_rule", "gate_params")
-weight_rules: Registry[WeightRule] = Registry("weight rule", "weights", "weight_params")
+combine_rules: Registry[CombineRule] = Registry("combine rule", CombineRule, "combine", "combine_params")
+gate_rules: Registry[GateRule] = Registry("gate rule", GateRule, "gate_rule", "gate_params")
+weight_rules: Registry[WeightRule] = Registry("weight rule", WeightRule, "weights", "weight_params")
 
 REGISTRIES: tuple[Registry[Any], ...] = (combine_rules, gate_rules, weight_rules)
 
@@ -149,6 +162,15 @@ def weight_rule_of(settings: Settings) -> WeightRule:
     return weight_rules.make(settings.weights, settings.weight_params)
 
 
+def memory_of(rule: WeightRule) -> float | None:
+    """The rule's memory. Raises RuleError if it fails or is no factor."""
+    with rule.blamed():
+        memory = rule.memory
+        if memory is not None and not 0 < memory <= 1:
+            raise RuleError(rule.rule_name, f"gave the memory {memory}; expected None, or above 0 and up to 1")
+        return memory
+
+
 def draws_one(settings: Settings) -> bool:
     """Whether at each step one member, drawn with its share, stands for all that take part.
 
@@ -156,7 +178,7 @@ def draws_one(settings: Settings) -> bool:
     known before any member is asked. Raises RequestError as `combine_rule_of`.
     """
     rule, weights = combine_rule_of(settings), weight_rule_of(settings)
-    are_weights_known = not weights.looks and weights.memory is None
+    are_weights_known = not weights.looks and memory_of(weights) is None
     is_plain = settings.samples_plainly and settings.alignment == "paper"
     return isinstance(rule, LinearRule) and rule.draws_one and is_plain and are_weights_known
 

@@ -62,10 +62,8 @@ class Gate:
         """Raises RuleError if the rule fails or gives no valid confidence."""
         rule = self._sight
         scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
-        try:
+        with rule.blamed():
             confidence = float(rule(scaled))
-        except Exception as error:
-            raise RuleError(rule.rule_name, f"{type(error).__name__}: {error}") from error
         if not -1e-3 <= confidence <= 1.001:  # allows for rounding
             raise RuleError(rule.rule_name, f"gave a confidence of {confidence:g}; expected 0 to 1")
         return GateView(distribution.top[0][0], confidence)
@@ -76,10 +74,16 @@ class Gate:
         Args:
             views: of the members asked first, the gate's first.
             is_stable: whether every member read the last token as one of its own.
+
+        Raises:
+            RuleError: the rule fails.
         """
         confidence = views[0].confidence
         argmaxes = [view.argmax for view in views]
-        is_open = self.rule is None or self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable)
+        if self.rule is None:
+            return GateDecision(is_open=True, confidence=confidence)
+        with self.rule.blamed():
+            is_open = bool(self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable))
         return GateDecision(is_open, confidence)
 
 

@@ -10,13 +10,14 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gac_app.errors import ConfigError, RequestError
+from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 from gac_app.validation import message_of, path_of
 
 
@@ -29,6 +30,17 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rule_name: ClassVar[str] = ""  # set by the registry
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Whatever the rule raises becomes a RuleError that names it."""
+        try:
+            yield
+        except GacError:
+            raise
+        except Exception as error:
+            message = " ".join(str(error).split())
+            raise RuleError(self.rule_name, f"{type(error).__name__}: {message}") from error
 
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
@@ -58,12 +70,14 @@ class Registry(Generic[RuleT]):
 
     Args:
         kind: for messages, such as "combine rule".
+        base: what every rule of this kind is a subclass of.
         field: the setting that names the rule.
         params_field: the setting that holds its parameters.
     """
 
-    def __init__(self, kind: str, field: str, params_field: str) -> None:
+    def __init__(self, kind: str, base: type[RuleT], field: str, params_field: str) -> None:
         self.kind = kind
+        self._base = base
         self.field = field
         self.params_field = params_field
         self._entries: dict[str, Entry[RuleT]] = {}
@@ -78,12 +92,14 @@ class Registry(Generic[RuleT]):
             ...         return probs_MU.prod(0)
 
         Raises:
-            ConfigError: the name is taken, or a parameter has no default.
+            ConfigError: the class is no rule of this kind, the name is taken, or a parameter has no default.
         """
 
         def add(rule: type[RuleT]) -> type[RuleT]:
             if not _NAME.fullmatch(name):
                 raise ConfigError(f"plugins: {name!r} names no {self.kind}; expected small letters, digits and hyphens")
+            if not (isinstance(rule, type) and issubclass(rule, self._base)):
+                raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
             if name in self._entries:
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
             if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:

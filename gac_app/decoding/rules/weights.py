@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from gac_app.decoding.distribution import TokenDistribution
-from gac_app.decoding.rules.contracts import Seen, WeightRule
+from gac_app.decoding.rules.contracts import Seen, WeightRule, memory_of
 from gac_app.errors import RuleError
 
-Look = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
+DistributionOf = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
 _MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser may only have cut the text elsewhere
 
@@ -37,6 +38,7 @@ class StepWeights:
     ) -> None:
         self._prior = prior
         self._rule = rule or WeightRule()
+        self._memory = memory_of(self._rule)
         self._read_prompt = read_prompt
         self._evidence: dict[str, float] = {}  # log-probability of the chosen pieces
 
@@ -45,7 +47,7 @@ class StepWeights:
         """Whether the weights depend on the distributions of the step."""
         return self._rule.looks
 
-    def of(self, names: Sequence[str], look: Look | None = None) -> dict[str, float]:
+    def of(self, names: Sequence[str], look: DistributionOf | None = None) -> dict[str, float]:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
 
         Args:
@@ -71,10 +73,10 @@ class StepWeights:
             log_probs: each member's log-probability of the piece chosen; empty if one decided alone.
             is_shared: whether the members share the boundary after the piece.
         """
-        if memory := self._rule.memory:
+        if self._memory is not None:
             if not log_probs:
                 return
-            self._evidence = {name: old * memory for name, old in self._evidence.items()}
+            self._evidence = {name: old * self._memory for name, old in self._evidence.items()}
         elif is_shared:
             self._evidence.clear()
             return
@@ -82,15 +84,15 @@ class StepWeights:
         for name, log_prob in log_probs.items():
             self._evidence[name] = self._evidence.get(name, 0.0) + max(log_prob, least)
 
-    def _by_rule(self, names: Sequence[str], look: Look | None) -> dict[str, float]:
-        distributions = {name: look(name) for name in names} if self._rule.looks and look else {}
-        bits = self._prompt_bits if self._rule.needs_prompt else {}
-        seen = Seen({name: self._prior[name] for name in names}, distributions, bits)
-        try:
+    def _by_rule(self, names: Sequence[str], look: DistributionOf | None) -> dict[str, float]:
+        seen = Seen({name: self._prior[name] for name in names})
+        if self._rule.looks and look:
+            seen = replace(seen, distributions={name: look(name) for name in names})
+        if self._rule.needs_prompt:
+            seen = replace(seen, prompt_bits=self._prompt_bits)
+        with self._rule.blamed():
             given = self._rule(seen)
             weights = {name: float(given[name]) for name in names}
-        except Exception as error:
-            raise RuleError(self._rule.rule_name, f"{type(error).__name__}: {error}") from error
         if not all(0 <= weight < math.inf for weight in weights.values()):
             raise RuleError(self._rule.rule_name, "gave a weight that is no finite number of at least 0")
         return weights

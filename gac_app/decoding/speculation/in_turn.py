@@ -31,7 +31,7 @@ from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.pace import Pace
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, RuleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +174,19 @@ class InTurnDrafter(Drafter):
         known = {name: step for name, c in self._alive.items() if (step := c.step_at(place))}
         if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:
             return False
-        shares = self._rules.shares({name: e.distribution for name, e in known.items()})
-        probs_U = self._rules.combiner({name: e.distribution.probs_U for name, e in known.items()}, shares)
+        distributions = {name: step.distribution for name, step in known.items()}
+        try:
+            shares = self._rules.shares(distributions)
+            probs_U = self._rules.combiner({name: d.probs_U for name, d in distributions.items()}, shares)
+            gate = known.get(next(iter(self._alive)))
+            is_certain = self._is_gated and gate is not None and not self._opens(gate)
+        except RuleError:  # it may need members that are not asked yet, and the place may never come
+            return False
         if not place:
             self._sampler = self._rules.sampler.fork()
         token_id = self._sampler.choose(probs_U)
         if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self._alive.values()):
             return False
-        gate = known.get(next(iter(self._alive)))
-        is_certain = self._is_gated and gate is not None and not self._opens(gate)
         self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))
         for context in self._alive.values():
             context.draft.append(token_id)

@@ -42,7 +42,7 @@ class Schedules:
         can_overlap = is_auto and is_prefix and are_apart
         is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
         is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
-        if is_wanted and settings.gate_policy == "lazy" and (is_invariant or not is_reproducible):
+        if is_wanted and not settings.reads_along and (is_invariant or not is_reproducible):
             how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
             return partial(InTurnDrafter, pace=self._paces.setdefault((*how, *(m.name for m in members)), Pace()))
         return _overlapped if can_overlap else _plain

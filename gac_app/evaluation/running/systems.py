@@ -180,7 +180,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
     raise RequestError(
         "systems",
         f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, gate=MEMBER, "
-        "gate-temperature=2, combine=RULE, gate-rule=RULE, weights=RULE or combine.PARAMETER=2",
+        "gate-temperature=2, combine=RULE, gate-rule=RULE, weights=RULE, or a rule's parameter as in "
+        "combine.exponent=3",
     )
 
 

@@ -8,12 +8,14 @@ the answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from string import Formatter
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.matching import Match
@@ -22,10 +24,11 @@ from gac_app.validation import message_of, path_of
 
 _FOLDER = Path(__file__).parent / "task_files"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PLACEHOLDERS = {"header": ("domain",), "ask": ("question", "options"), "worked": ("answer",)}
 
 
 class Task(BaseModel):
-    """One benchmark's protocol. Templates may use {question}, {options}, {domain} and, in `worked`, {answer}."""
+    """One benchmark's protocol. `header` may use {domain}, `ask` {question} and {options}, `worked` {answer}."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,6 +47,29 @@ class Task(BaseModel):
     max_new_tokens: int = 32
     extract: str = r"(?s)(.+)"  # see `matching.extracted`
     match: Match = "words"
+
+    @model_validator(mode="after")
+    def _check_templates(self) -> Self:
+        for key, known in _PLACEHOLDERS.items():
+            expected = f"expected {', '.join(f'{{{name}}}' for name in known)}; a brace itself is {{{{ or }}}}"
+            try:
+                names = [name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name is not None]
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}; {expected}") from None
+            if unknown := [name for name in names if name not in known]:
+                raise ValueError(f"{key}: {{{unknown[0]}}} is no placeholder; {expected}")
+        return self
+
+    @field_validator("extract")
+    @classmethod
+    def _check_pattern(cls, pattern: str) -> str:
+        try:
+            has_group = re.compile(pattern).groups > 0
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if not has_group:
+            raise ValueError("has no group (...) that holds the answer")
+        return pattern
 
     def prompt(self, question: Question) -> str:
         """The document that the answer continues."""
@@ -93,7 +119,7 @@ def task_names() -> list[str]:
 def load_task(name: str) -> Task:
     """The built-in task of that name. Raises RequestError if there is none."""
     if name not in task_names():
-        raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}")
+        raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}, or a .yaml file")
     return Task.model_validate({"name": name, **_merged(_FOLDER / f"{name}.yaml")})
 
 
@@ -103,7 +129,8 @@ def read_task(path: Path) -> Task:
         return Task.model_validate({"name": path.stem, **_merged(path)})
     except ValidationError as error:
         first = error.errors()[0]
-        raise RequestError("task", f"{path}: {path_of(first['loc'])}: {message_of(first)}") from None
+        where = f"{path}: {path_of(first['loc'])}" if first["loc"] else str(path)
+        raise RequestError("task", f"{where}: {message_of(first)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise RequestError("task", f"{path}: is no task ({' '.join(str(error).split())})") from None
 
@@ -112,10 +139,10 @@ def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, li
     """A task and a file's questions, checked against it. Raises RequestError.
 
     Args:
-        name: of a built-in task, or the `.yaml` file of one.
+        name: of a built-in task, or a file of one, whose name ends in `.yaml` or `.yml`.
         examples: a file of questions to take worked examples from, instead of the built-in ones.
     """
-    task = read_task(Path(name)) if name.endswith(".yaml") else load_task(name)
+    task = read_task(Path(name)) if name.endswith((".yaml", ".yml")) else load_task(name)
     if examples:
         task = task.with_examples(read_questions(examples))
     questions = read_questions(data)
@@ -127,4 +154,6 @@ def _merged(path: Path) -> dict[str, Any]:
     """A file's keys, completed by those of the built-in task that it `extends`."""
     data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = data.pop("extends", None)
+    if base and base not in task_names():
+        raise RequestError("task", f"{path}: extends: {base!r} is none; expected {', '.join(task_names())}")
     return {**_merged(_FOLDER / f"{base}.yaml"), **data} if base else data
