@@ -103,7 +103,7 @@ def test_two_answers_are_compared_word_by_word(serve: Server, open_page: Opener)
     page = open_page(serve(PlantedEnsemble(alone=("Paris", " was", " the", "\n", " capital", ""))))
     page.ask("hello")
     page.page.click(".gac-asked >> text=Diff")
-    assert page.text(".gac-diff [role=status]") == "The same for 6 characters, then they part."
+    assert page.text(".gac-diff [role=status]") == "The same for 6 characters, then they differ."
     assert page.page.locator(".gac-diff del").all_inner_texts() == ["is", "."]
     assert page.page.locator(".gac-diff ins").all_inner_texts() == ["was"]
     assert page.page.locator(".gac-diff .gac-parting").count() == 2
@@ -157,7 +157,7 @@ def test_one_answer_is_had_anew(serve: Server, open_page: Opener) -> None:
     page.ask("hello")
     before = ensemble.num_steps
     ensemble.alone = ("Rome", "")
-    page.page.click("[aria-label='Answer anew: Large']")
+    page.page.click("[aria-label='Regenerate: Large']")
     page.page.wait_for_selector("text=Asked again in place of an earlier run.")
     page.wait_for_end()
     assert page.page.locator(".gac-text").all_inner_texts()[2].startswith("Rome")

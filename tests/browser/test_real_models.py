@@ -134,11 +134,11 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
     assert [word for text in battle for word in KEPT_BACK if word in text] == []
 
     page.click(".gac-arena [data-act=reveal]")
-    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.wait_for_selector(".gac-arena-told:has-text('It is final')")
     page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
     winner = names(page)[1]
     page.keyboard.press("1")
-    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It stands."
+    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It is final."
     page.wait_for_selector(".gac-battle-card .gac-overlay", state="attached")
     page.locator(".gac-battle-card .gac-text").nth(1).focus()
     page.keyboard.press("Enter")
