@@ -76,7 +76,7 @@ def test_play_stores_votes_by_reference_once_and_apart(config: Path, tmp_path: P
     run("export", "--output", str(whole), "--config", str(config))
     assert "0 new, 18 known" in run("import", str(whole), "--config", str(config))
     store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
-    assert {row.origin for row in store.votes()} == {"reference"}
+    assert {row.origin for row in store.battles.votes()} == {"reference"}
     store.close()
 
 

@@ -1,4 +1,4 @@
-"""Who agrees that what they do here is handed on."""
+"""Which visitors agree that their runs and votes are published."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections import OrderedDict
 
 from gac_app.services.live_runs import owner_of
 
-MAX_OWNERS = 10_000  # that are remembered; the one who agreed first goes first
+MAX_OWNERS = 10_000  # remembered; the oldest is dropped first
 
 
 class Consents:
-    """What visitors said since this process began; the page says it when it loads. Who said nothing does not agree."""
+    """The visitors' choices since this process began; the page sends them when it loads. The default is no consent."""
 
     def __init__(self) -> None:
         self._owners: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def set(self, visitor_key: str, consents: bool) -> None:
-        """Of what the visitor starts from now on. Raises RequestError for what is no key."""
+        """Set the choice for everything that the visitor starts from now on. Raises RequestError for an invalid key."""
         owner = owner_of(visitor_key)
         with self._lock:
             self._owners.pop(owner, None)

@@ -1,11 +1,11 @@
-"""The mirror: what visitors agree to hand on, appended as JSON Lines to a file outside of the database.
+"""The mirror: runs, votes and battles that visitors agree to publish, appended as JSON Lines to files.
 
-A database on a disk that does not last is filled from it at the start. Lines are those of `export`. Files are only
-appended to, each by one process. What is deleted stays in them, until the operator takes it out; a line says that it is
-deleted, and nothing tells of it from then on.
+An empty database, such as one on a temporary disk, is filled from the mirror at the start. Lines have the format of
+`export`. Files are only appended to, each by one process. Deleted text stays in them until the operator removes it, but
+a line marks it as deleted, and no import or export includes it.
 
-It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
-its id, and is tried again.
+The mirror reads the database in its own thread. If it fails, nothing waits for it: ids stay in the queue and are
+retried.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from gac_app.storage import Gone, Store
 
 logger = logging.getLogger(__name__)
 
-LinesOf = Callable[[str], list[tuple[str, str]]]  # the id of what has changed -> ids and lines
+LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a changed run or battle -> ids and lines
 
 MAX_WAITING = 100_000  # ids
-FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
+FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # between retries
 CLOSE_S = 2.0
 
 
 class Mirror:
-    """Copies what is finished and judged, and marks what is deleted; see `Witness` for how it learns of that.
+    """Copies finished and judged runs and battles, and marks deletions. Being a `Witness`, it is told of both.
 
     Args:
-        place: where the files are.
-        first_delay_s: until what failed is tried again; doubled each time, up to `MAX_DELAY_S`.
+        place: keeps the files.
+        first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
-        is_restored: whether all that the files tell is in the database.
+        is_restored: whether the database has everything in the files.
     """
 
     def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
@@ -54,7 +54,7 @@ class Mirror:
         self._first_delay_s = first_delay_s
         self._waiting: dict[str, LinesOf] = {}
         self._is_copying = False
-        self._gone: list[Gone] = []  # to be marked
+        self._gone: list[Gone] = []  # deletions to mark
         self._withheld: set[str] = set()
         self._written: dict[str, bytes] = {}  # id -> digest of its last line
         self._changed = threading.Condition()
@@ -67,7 +67,7 @@ class Mirror:
         """Fill the database from the files, then copy what comes, in the background."""
         self._thread.start()
 
-    # --- what the store tells; nothing here waits
+    # --- called by the store; must not wait
 
     def changed_run(self, run_id: str) -> None:
         self._put(run_id, self._exports.run_lines)
@@ -87,20 +87,20 @@ class Mirror:
                 self._waiting[key] = lines_of
             self._changed.notify()
 
-    # --- what others ask
+    # --- called by others
 
     @property
     def num_waiting(self) -> int:
-        """Runs, battles and deletions that are not in the file yet."""
+        """Runs, battles and deletions that are not in the files yet."""
         return len(self._waiting) + len(self._gone) + self._is_copying
 
     @property
     def num_errors(self) -> int:
-        """How often something of it failed."""
+        """Number of failures so far."""
         return self._trouble.num_errors + self._place.trouble.num_errors
 
     def settle_deletions(self) -> None:
-        """Return when all that was deleted is marked. Raises StorageError where that failed; it is tried again."""
+        """Wait until all deletions are marked. Raises StorageError if that failed; it is retried."""
         try:
             self._mark_gone()
         except OSError as error:
@@ -111,7 +111,7 @@ class Mirror:
         self._place.push()
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Write what waits, for at most `timeout_s`."""
+        """Write pending lines, for at most `timeout_s`."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -119,7 +119,7 @@ class Mirror:
             self._thread.join(timeout_s)
         self._place.close()
 
-    # --- in the thread
+    # --- in the mirror's thread
 
     def _run(self) -> None:
         delay_s = 0.0
@@ -132,7 +132,7 @@ class Mirror:
                 self._catch_up()
                 delay_s = 0.0
                 self._trouble.over()
-            except Exception as error:  # of whatever kind: nobody would notice that this thread is gone
+            except Exception as error:  # of any kind: nobody would notice if this thread ended
                 is_known = isinstance(error, OSError | StorageError)
                 self._trouble.note(error if is_known else RuntimeError(type(error).__name__))
                 delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
@@ -140,14 +140,14 @@ class Mirror:
                 return
 
     def _catch_up(self) -> None:
-        """Raises OSError, StorageError; what is not done yet waits."""
+        """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
         self._mark_gone()
         while found := self._next():
             key, lines_of = found
             try:
                 self._copy(lines_of(key))
             except DamagedError:
-                continue  # whoever owns it is told when they look at it
+                continue  # its owner is told on opening it
             except (OSError, StorageError):
                 with self._changed:
                     self._waiting.setdefault(key, lines_of)
@@ -181,7 +181,7 @@ class Mirror:
                 del self._gone[0]
 
     def _append(self, line: str) -> None:
-        """Append to the file and see to it that it is on the disk. Raises OSError."""
+        """Append to the file and sync it to disk. Raises OSError."""
         content = ("\n" if self._is_torn else "") + line
         self._place.prepare()
         self._is_torn = True

@@ -1,8 +1,7 @@
-"""Files of a mirror, or any of JSON Lines as `export` writes them, brought into a database.
+"""Imports a mirror's files, or any JSON Lines in the format of `export`.
 
-Where files tell of a run or a battle several times, the last time counts. A line
-`{"deleted": {"runs": [ids], "battles": [ids]}}` withholds what it names, wherever that stands. Files are read twice, so
-that no text stays in memory.
+If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
+excludes these ids, wherever they occur. Files are read twice, so that no text stays in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from gac_app.storage import Gone
 
 
 class _Place(NamedTuple):
-    """Where a line stands; places sort as their lines are to be imported: runs before battles, parents before children.
+    """The place of a line. Places sort in the order of import: runs before battles, parents before children.
 
     `number` counts lines from 1.
     """
@@ -33,7 +32,7 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Index:
-    """What files hold. `places` by id; `num_unreadable` lines are none of these."""
+    """The contents of files: `places` by id, and `num_unreadable` lines."""
 
     places: dict[str, _Place] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
@@ -42,7 +41,7 @@ class _Index:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What came of files: runs and battles that were new, known already, withheld; lines that could not be read."""
+    """The result of an import: runs and battles that were new, known or deleted, and unreadable lines."""
 
     num_new: int
     num_known: int
@@ -56,20 +55,20 @@ class Brought:
 
 
 def deletion_line(gone: Gone) -> str:
-    """Says that runs and battles are deleted."""
+    """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
 
 
 def bring_files(exports: Exports, paths: Sequence[Path], *, is_strict: bool) -> Brought:
-    """Add what files tell and the database does not know; the same files again change nothing.
+    """Import what the database lacks. Importing the same files again changes nothing.
 
     Args:
         paths: the older ones first.
-        is_strict: a line that cannot be read is an error, else it is counted: a process may have died while it wrote.
+        is_strict: an unreadable line is an error. Otherwise it is counted: a process may have died while writing it.
 
     Raises:
         RequestError: naming the line.
-        StorageError: the database refused; what was brought until then stays.
+        StorageError: the database failed; lines imported before stay.
         OSError: a file cannot be read.
     """
     index = _index_of(paths, is_strict=is_strict)
@@ -86,7 +85,7 @@ def bring_files(exports: Exports, paths: Sequence[Path], *, is_strict: bool) -> 
                 raise RequestError(_named(place.path, place.number), error.message) from None
             num_bad += 1
         except StorageError:
-            exports.check_storage()  # raises, unless it is the line that the database does not like
+            exports.check_storage()  # raises if the database fails, not only this line
             num_bad += 1
     num_withheld = len(index.places) - len(places)
     return Brought(num_new, len(places) - num_new - num_bad, num_withheld, index.num_unreadable + num_bad)

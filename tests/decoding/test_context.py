@@ -41,18 +41,18 @@ LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 
 @pytest.fixture(autouse=True)
 def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a context expects, its likeliest tokens, which the gate looks at, are those of its distribution."""
-    expect = MemberContext.expect
+    """A step's top tokens, which the gate looks at, are those of its distribution."""
+    take = MemberContext.take
 
     def checked(self: MemberContext, result: ReadResult | None) -> MemberStep | None:
-        found = expect(self, result)
+        found = take(self, result)
         if found:
             ids, probs = zip(*found.distribution.top, strict=True)
             largest = found.distribution.probs_U.topk(len(ids)).values.tolist()
             assert list(probs) == found.distribution.probs_U[list(ids)].tolist() == largest
         return found
 
-    monkeypatch.setattr(MemberContext, "expect", checked)
+    monkeypatch.setattr(MemberContext, "take", checked)
 
 
 class Afresh(RandomModel):
@@ -82,7 +82,7 @@ class Afresh(RandomModel):
 
 
 class Twin:
-    """Is fed what a context is fed, asked where that is, and reads everything from scratch; both must expect the same.
+    """Is fed what a context is fed, asked where that is, and reads everything from scratch; both must give the same.
 
     Args:
         context: of a session that has not begun.
@@ -93,30 +93,30 @@ class Twin:
         self._model = Afresh(context.member._model)  # type: ignore[attr-defined]
         self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
-        feed, expect = context.feed, context.expect
+        feed, take = context.feed, context.take
 
         def feed_both(token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
             spelling = self._plain.feed(token_id, is_partial=is_partial)
             assert feed(token_id, is_partial=is_partial) == spelling
             return spelling
 
-        def expect_the_same(result: ReadResult | None) -> MemberStep | None:
-            found = expect(result)
+        def take_the_same(result: ReadResult | None) -> MemberStep | None:
+            found = take(result)
             if found:
-                self._plain.likely = context.likely
+                self._plain.text.likely = context.text.likely
                 self._compare(found.distribution)
             return found
 
-        context.feed, context.expect = feed_both, expect_the_same  # type: ignore[method-assign]
+        context.feed, context.take = feed_both, take_the_same  # type: ignore[method-assign]
 
     def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None
         while wanted is None:
             future = self._plain.ask()
-            wanted = self._plain.expect(future.result() if future else None)
+            wanted = self._plain.take(future.result() if future else None)
         assert torch.equal(distribution.probs_U, wanted.distribution.probs_U)
         assert distribution.partial_ids == wanted.distribution.partial_ids
-        assert (self._prompt + self._plain.written).startswith(self._model.text)
+        assert (self._prompt + self._plain.text.written).startswith(self._model.text)
 
 
 def follow(session: DecodingSession, prompt: str) -> FinishedEvent:
@@ -130,7 +130,7 @@ def follow(session: DecodingSession, prompt: str) -> FinishedEvent:
         assert isinstance(event, TokenEvent)
         written += event.step.token
         for name in set(session.contexts) - set(event.step.dropped):
-            assert session.contexts[name].written == written
+            assert session.contexts[name].text.written == written
     raise AssertionError("no end")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.rules.gate import Gate, GateView, make_gate
 from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.settings import Settings
 from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys

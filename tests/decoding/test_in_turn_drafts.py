@@ -9,12 +9,14 @@ from random import Random
 from unittest.mock import patch
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.rules import CombineRule, combine_rules
 from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
@@ -152,7 +154,7 @@ def test_contexts_hold_the_answer_and_no_draft(
     for event in session.events():
         if isinstance(event, TokenEvent):
             written += event.step.token
-            assert all(context.written == written for context in session.contexts.values())
+            assert all(context.text.written == written for context in session.contexts.values())
 
 
 def test_an_answer_may_end_within_a_draft() -> None:
@@ -309,10 +311,33 @@ def test_sampled_tokens_have_the_mixtures_distribution() -> None:
     assert 0.2 < sum(step.is_drafted for step in steps) / len(steps) < 0.95, "some draft tokens are rejected"
 
 
+def test_at_every_step_the_gates_policy_means_nothing() -> None:
+    steps, _ = decode(make(1, 2), "on", mode="every-step", gate_policy="eager")
+    assert any(step.is_drafted for step in steps)
+
+
+class NeedsThree(CombineRule):
+    """The mean of exactly three."""
+
+    def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
+        first, second, third = probs_MU
+        return first + second + third
+
+
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_a_rule_that_fails_on_a_draft_ends_no_answer(alignment: str) -> None:
+    """Only some members' distributions are known where a draft is lengthened."""
+    combine_rules.register("needs-three", "Three", "Fails on fewer members.")(NeedsThree)
+    try:
+        assert_same(make(1, 2, 3), mode="every-step", combine="needs-three", alignment=alignment)
+    finally:
+        combine_rules.remove("needs-three")
+
+
 @pytest.mark.parametrize(
     "how",
     [
-        {"speculation": "on", "gate_policy": "eager"},
+        {"speculation": "on", "mode": "gate", "threshold": 0.6, "gate_policy": "eager"},
         {"speculation": "auto"},  # of members that read several ids less exactly than one
         {"speculation": "off"},
     ],

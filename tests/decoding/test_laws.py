@@ -130,7 +130,7 @@ def test_all_contexts_hold_the_same_bytes_after_every_step(
     for event in session.events():
         if isinstance(event, TokenEvent):
             written += event.step.token
-            assert all(context.written == written for context in session.contexts.values())
+            assert all(context.text.written == written for context in session.contexts.values())
 
 
 @FEW

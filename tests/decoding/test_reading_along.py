@@ -138,7 +138,7 @@ class Unheard(InlineMember):
 def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> None:
     model = FakeModel()
     context = MemberContext(Unheard(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=is_aligned)
-    context.read_ahead()
+    context.prefetch()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))
 

@@ -168,3 +168,12 @@ def test_bad_input_is_one_message_and_exit_code_2(folder: Path, changes: list[st
     code, printed, told = _run(folder, *_colours(folder), *changes)
     assert (code, printed, told.count("\n")) == (2, "", 1)
     assert message in told
+
+
+def test_a_gate_rule_without_effect_is_warned_of(folder: Path) -> None:
+    arguments = ["--task", "arc_challenge", "--data", str(folder / "none.jsonl")]  # fails before members are loaded
+    code, _, errors = _run(folder, *arguments, "--systems", "every-step+gate-rule=margin,gate@0.5+gate-rule=margin")
+    assert code == 2
+    warnings = [line for line in errors.splitlines() if line.startswith("warning:")]
+    why = "gate_rule: 'margin' has no effect, since all members are asked at every step"
+    assert warnings == [f"warning: every-step+gate-rule=margin: {why}"]

@@ -25,11 +25,11 @@ def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
     for _ in range(2):
-        assert list(arena.service.own(ALICE)) == []
-        if not arena.store.votes():
+        assert list(arena.service.history.own(ALICE)) == []
+        if not arena.store.battles.votes():
             arena.service.vote(ALICE, view.id, "left", view.ballot)
     arena.service.reveal(ALICE, view.id)
-    assert len(content_of(arena.service.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
+    assert len(content_of(arena.service.history.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
 
 
 def judged_arena(house: House) -> Arena:
@@ -64,7 +64,7 @@ def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
 
 
 def reveal_all(arena: Arena) -> None:
-    for battle in arena.store.export_battles():
+    for battle in arena.store.battles.export():
         for key in (ALICE, BOB):
             with suppress(NotFoundError):
                 arena.service.reveal(key, battle.battle_id)
@@ -92,12 +92,12 @@ def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], h
 
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
-    assert list(arena.service.own(BOB)) == []
+    assert list(arena.service.history.own(BOB)) == []
     reveal_all(arena)
-    (line,) = content_of(arena.service.own(BOB), Format.JSONL).decode().splitlines()
+    (line,) = content_of(arena.service.history.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
     with pytest.raises(RequestError):
-        list(arena.service.own(""))
+        list(arena.service.history.own(""))
 
 
 def test_everything_is_the_operator_s_alone(house: House) -> None:
@@ -106,7 +106,7 @@ def test_everything_is_the_operator_s_alone(house: House) -> None:
     for exports, token in ((Exports(store), ""), (Exports(store), "x"), (Exports(store, "secret"), "secre")):
         with pytest.raises(NotFoundError):
             exports.everything(token, "jsonl")
-    exports = Exports(store, "secret", arena.service.sealed)
+    exports = Exports(store, "secret", arena.service.history.sealed)
     assert len(exports.everything("secret", "jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
     reveal_all(arena)
     name, content = exports.everything("secret", "jsonl")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
 from gac_app.evaluation.studies.result import StudyResult
@@ -19,6 +18,7 @@ from gac_app.models.random_model import RandomModel
 from gac_app.services.lab import STUDIES, Lab
 from gac_app.services.live_runs import owner_of
 from gac_app.services.studies import question_sets
+from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of

@@ -94,7 +94,7 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
             assert sorted(Exports(arena.store).lines()) == sorted(before)
             arena.runs.set_consent(ALICE, False)  # as the page does when it loads
             assert sorted(Exports(arena.store).lines()) == sorted(before)
-            assert arena.store.load_battle(ALICE, battle).judgements, "the same browser finds its own again"
+            assert arena.store.battles.load(ALICE, battle).judgements, "the same browser finds its own again"
             found = arena.runs.history.conversations(ALICE, HistoryFilter())
             assert sum(conversation.num_runs for conversation in found) == 3
             with pytest.raises(NotFoundError):
@@ -127,7 +127,7 @@ def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> 
     answer(arena.runs)
     settled(mirrored(arena, FolderPlace(tmp_path / "mirror")))
     arena.runs.set_consent(ALICE, True)
-    assert arena.store.load_battle(ALICE, battle).judgements
+    assert arena.store.battles.load(ALICE, battle).judgements
     assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 2
     arena.runs.history.delete_all(ALICE)
     assert list(Exports(arena.store).lines()) == []
@@ -146,7 +146,7 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
         if how == "run":
             arena.runs.history.delete_run(ALICE, run.id)
         elif how == "battle":
-            arena.service.delete(ALICE, battle)
+            arena.service.history.delete(ALICE, battle)
         elif how == "everything":
             arena.runs.history.delete_all(ALICE)
         if not how.endswith("restart"):
@@ -175,7 +175,7 @@ def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
     file.write_bytes(strange + whole.splitlines()[0] + b"\n" + half[: len(half) // 2])
     with opened(tmp_path, "two") as (arena, mirror):
         settled(mirror)
-        assert [one.battle_id for one in arena.store.export_battles()] == [first]
+        assert [one.battle_id for one in arena.store.battles.export()] == [first]
         assert first != last
 
 
@@ -221,7 +221,7 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
         assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
         assert str(tmp_path) not in caplog.text, "the log names no folders"
         with pytest.raises(StorageError, match="deleted here"):
-            arena.service.delete(ALICE, battles[0])
+            arena.service.history.delete(ALICE, battles[0])
         place.is_full = False
         settled(mirror)
         told = lines(tmp_path)
@@ -297,11 +297,11 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog:
         settled(mirror)
         deleted = voted(arena, consents=True)
         settled(mirror)
-        arena.service.delete(ALICE, deleted)
+        arena.service.history.delete(ALICE, deleted)
         until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
     with opened(tmp_path, "two", place("second")) as (arena, mirror):
         settled(mirror)
-        assert [one.battle_id for one in arena.store.export_battles()] == [battle]
+        assert [one.battle_id for one in arena.store.battles.export()] == [battle]
 
 
 def test_a_commit_that_fails_goes_with_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -326,5 +326,5 @@ def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:
             voted(arena, consents=True)
             settled(mirror)
     store = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
-    assert len(list(store.export_battles())) == 2
+    assert len(list(store.battles.export())) == 2
     store.close()

@@ -26,10 +26,10 @@ class BrokenStore(Store):
         super().__init__(database_in(path), retry_s=0.1)
         self.is_broken = True
 
-    def _transact(self, work: Any) -> None:
+    def transact(self, work: Any) -> None:
         if self.is_broken:
             raise StorageError("the database went away")
-        super()._transact(work)
+        super().transact(work)
 
     def load_run(self, visitor_key: str, run_id: str) -> Any:
         return self._read(super().load_run, visitor_key, run_id)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import (
@@ -25,6 +25,7 @@ from gac_app.errors import MemberError
 from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
 from gac_app.services.runs import RunService
+from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
 

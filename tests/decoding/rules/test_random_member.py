@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -20,6 +19,7 @@ from gac_app.decoding.rules.sampling import Sampler, exponentials
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.executors.threads import ThreadMember
+from gac_app.settings import Settings
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PLAIN: dict[str, Any] = {"temperature": 1.0, "alignment": "paper", "mode": "every-step", "combine": "random-member"}
