@@ -12,8 +12,8 @@ from xdist.scheduler import LoadFileScheduling
 
 from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.models.sources import resolve
+from tests.clocks import steady_clock as steady_clock
 
-pytest_plugins = ["tests.clocks"]
 gc.disable()  # while modules are imported and tests collected: nothing of that goes away
 
 # Of each law; scripts/test --fast draws fewer, --hypothesis-profile=thorough more. No deadline: a busy machine is no

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gac_app.errors import BusyError
+from tests.fakes import WAIT_S
 from tests.services.house import House
 from tests.services.test_arena import OUTCOMES, Arena
 
@@ -34,7 +35,8 @@ def battle_on(arena: Arena, key: str, until_s: float, voted: dict[str, tuple[str
 
 
 @pytest.mark.parametrize("seconds", [0.5, pytest.param(120.0, marks=pytest.mark.long)])
-def test_a_crowd(house: House, seconds: float) -> None:
+def test_a_crowd(house: House, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)  # of twenty at once
     server = {"max_running": 6, "max_waiting": 30}
     arena = Arena(house, server=server, arena={"max_per_hour": 100_000}, settings={"max_new_tokens": 3})
     voted: dict[str, tuple[str, str]] = {}
