@@ -96,6 +96,16 @@ def operator_token(environ: Mapping[str, str]) -> str:
     return environ.get("GAC_OPERATOR_TOKEN", "")
 
 
+def sign_in_secret(environ: Mapping[str, str]) -> str:
+    """What a Space with `hf_oauth: true` is given, so that visitors may sign in; "" = this is none, and they may not.
+
+    Elsewhere Gradio would sign everybody in as whoever runs the server.
+    """
+    needed = ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+    is_offered = environ.get("SYSTEM") == "spaces" and all(environ.get(name) for name in needed)
+    return environ["OAUTH_CLIENT_SECRET"] if is_offered else ""
+
+
 def cache_dir(config: Config) -> Path:
     """Where fetched models and derived files lie; not made here."""
     return config.cache_dir or platformdirs.user_cache_path("gac")

@@ -86,9 +86,13 @@ class RunService:
         self._runner.decodes_together = decodes_together
         self._runner.ensemble = ensemble
 
-    def set_consent(self, visitor_key: str, consents: bool) -> None:
-        """Note whether a visitor agrees that their later runs are published; give them what was imported of theirs."""
-        self.consents.set(visitor_key, consents)
+    def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
+        """Note whether a visitor agrees that their later runs are published; give them what was imported of theirs.
+
+        Args:
+            browser: in which they said so.
+        """
+        self.consents.set(visitor_key, consents, browser)
         if self.mirror:
             settle(self._store.adopt(visitor_key))
 
