@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from fastapi.testclient import TestClient
 from gradio import oauth
 from itsdangerous import TimestampSigner
 
 from gac_app.server.host import create_host
-from gac_app.services.runs import RunService
-from tests.server.site import API
+from tests.server.site import API, served
 from tests.services.house import until
-from tests.ui.planted import planted_arena
+from tests.ui.planted import Planted, planted_arena
 
-HERE = "http://localhost"
-SECRET, ANNA, BERT = "the-secret", "1111aaaa", "2222bbbb"
-ANNA_AT_HOME, ANNA_AT_WORK, NOBODY = "a" * 64, "b" * 64, "c" * 64
+SECRET, ANNA = "the-secret", "1111aaaa"
 
 
 def cookie(number: str, secret: str = SECRET, **changes: Any) -> str:
@@ -37,11 +36,10 @@ def cookie(number: str, secret: str = SECRET, **changes: Any) -> str:
 class Tab:
     """A page in some browser; `session` is what its browser has of Gradio's cookie."""
 
-    def __init__(self, host: Any, key: str, session: str = "") -> None:
-        self.http = TestClient(host, base_url=HERE)
-        self.key, self.name, self.headers = key, f"tab{key[:6]}{len(session)}", {}
-        if session:
-            self.headers = {"cookie": f"session={session}"}
+    def __init__(self, url: str, session: str = "", key: str = "") -> None:
+        self.http = httpx.Client(base_url=url, timeout=60)
+        self.key, self.name = key or secrets.token_hex(32), secrets.token_hex(5)
+        self.headers = {"cookie": f"session={session}"} if session else {}
         self.config = self.http.get("/config", headers=self.headers).json()
         self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
 
@@ -56,7 +54,15 @@ class Tab:
 
     def run(self, prompt: str) -> None:
         (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
-        body = {"fn_index": event["id"], "session_hash": self.name, "data": [self.key, None, prompt, {}]}
+        self.join(event, data=[self.key, None, prompt, {}])
+
+    def battle(self, prompt: str) -> None:
+        start = [self.parts["gac-arena"], "start"]
+        (event,) = [one for one in self.config["dependencies"] if start in one["targets"]]
+        self.join(event, data=[], event_data={"key": self.key, "prompt": prompt, "again": "", "consents": True})
+
+    def join(self, event: dict[str, Any], **sent: Any) -> None:
+        body = {"fn_index": event["id"], "session_hash": self.name, **sent}
         assert self.http.post(f"{API}/queue/join", json=body, headers=self.headers).status_code == 200
         address = f"{API}/queue/data?session_hash={self.name}"
         with self.http.stream("GET", address, headers=self.headers) as stream:
@@ -68,40 +74,51 @@ class Tab:
         return [run["prompt"] for conversation in found["conversations"] for run in conversation["runs"]]
 
 
+@dataclass
+class Host:
+    url: str
+    planted: Planted
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("host")
+    planted = planted_arena(folder, is_mirrored=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYSTEM", "spaces")
+        patch.setenv("SPACE_ID", "me/gac")
+        patch.setattr(oauth, "OAUTH_CLIENT_ID", "the-client")
+        patch.setattr(oauth, "OAUTH_CLIENT_SECRET", SECRET)
+        patch.setattr(oauth, "OAUTH_SCOPES", "openid profile")
+        patch.setattr(oauth, "OPENID_PROVIDER_URL", "http://127.0.0.1:9")  # nobody listens
+        made = create_host(planted.runs, planted.runs.config, None, planted.arena, sign_in_secret=SECRET)
+    with served(made) as url:
+        yield Host(url, planted, folder)
+
+
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setenv("SYSTEM", "spaces")
-    monkeypatch.setenv("SPACE_ID", "me/gac")
-    for name, value in {
-        "OAUTH_CLIENT_ID": "the-client",
-        "OAUTH_CLIENT_SECRET": SECRET,
-        "OAUTH_SCOPES": "openid profile",
-        "OPENID_PROVIDER_URL": "http://127.0.0.1:9",  # nobody listens
-    }.items():
-        monkeypatch.setattr(oauth, name, value)
-    planted = planted_arena(tmp_path, is_mirrored=True)
-    made = create_host(planted.runs, planted.runs.config, None, planted.arena, sign_in_secret=SECRET)
-    made.state.runs = planted.runs
-    with TestClient(made, base_url=HERE):
-        yield made
+def anna() -> str:
+    """The number of an account."""
+    return secrets.token_hex(8)
 
 
-def test_who_is_signed_in_finds_the_same_in_every_browser(host: Any) -> None:
-    home, work = Tab(host, ANNA_AT_HOME, cookie(ANNA)), Tab(host, ANNA_AT_WORK, cookie(ANNA))
+def test_who_is_signed_in_finds_the_same_in_every_browser(host: Host, anna: str) -> None:
+    home, work = Tab(host.url, cookie(anna)), Tab(host.url, cookie(anna))
     home.run("From home")
     until(lambda: home.prompts() == ["From home"], "for the run")
     assert work.prompts() == ["From home"]
-    assert Tab(host, NOBODY, cookie(BERT)).prompts() == []
-    assert work.call("gac-account", "who_is_signed_in")["name"] == f"name-of-{ANNA}"
+    assert Tab(host.url, cookie("somebody else")).prompts() == []
+    assert work.call("gac-account", "who_is_signed_in")["name"] == f"name-of-{anna}"
 
 
-def test_what_a_browser_did_before_stays_in_it(host: Any) -> None:
-    before = Tab(host, ANNA_AT_HOME)
+def test_what_a_browser_did_before_stays_in_it(host: Host, anna: str) -> None:
+    before = Tab(host.url)
     before.run("Before")
     until(lambda: before.prompts() == ["Before"], "for the run")
     assert before.call("gac-account", "who_is_signed_in") == {"is_signed_in": False, "name": "", "left_s": None}
-    assert Tab(host, ANNA_AT_HOME, cookie(ANNA)).prompts() == []
-    assert Tab(host, ANNA_AT_HOME).prompts() == ["Before"], "signed out again"
+    assert Tab(host.url, cookie(anna), before.key).prompts() == []
+    assert Tab(host.url, key=before.key).prompts() == ["Before"], "signed out again"
 
 
 @pytest.mark.parametrize(
@@ -115,37 +132,37 @@ def test_what_a_browser_did_before_stays_in_it(host: Any) -> None:
         pytest.param(cookie(ANNA, userinfo=None), id="without a user"),
     ],
 )
-def test_only_a_signed_cookie_tells_who_it_is(host: Any, session: str) -> None:
-    home = Tab(host, ANNA_AT_HOME, cookie(ANNA))
+def test_only_a_signed_cookie_tells_who_it_is(host: Host, session: str) -> None:
+    home = Tab(host.url, cookie(ANNA))
     home.run("From home")
-    until(lambda: home.prompts() == ["From home"], "for the run")
-    other = Tab(host, NOBODY, session)
+    until(home.prompts, "for the run")
+    other = Tab(host.url, session)
     assert other.prompts() == []
     assert not other.call("gac-account", "who_is_signed_in")["is_signed_in"]
 
 
-def test_no_header_and_no_field_tells_who_it_is(host: Any) -> None:
-    Tab(host, ANNA_AT_HOME, cookie(ANNA)).run("From home")
-    other = Tab(host, NOBODY)
-    other.headers = {"x-hf-user": ANNA, "authorization": f"Bearer {ANNA}", "x-account": ANNA, "sub": ANNA}
-    for fields in ({"account": {"key": "d" * 64}}, {"sub": ANNA}, {"oauth_info": {"userinfo": {"sub": ANNA}}}):
+def test_no_header_and_no_field_tells_who_it_is(host: Host, anna: str) -> None:
+    Tab(host.url, cookie(anna)).run("From home")
+    other = Tab(host.url)
+    other.headers = {"x-hf-user": anna, "authorization": f"Bearer {anna}", "x-account": anna, "sub": anna}
+    for fields in ({"account": {"key": "d" * 64}}, {"sub": anna}, {"oauth_info": {"userinfo": {"sub": anna}}}):
         assert not other.call("gac-account", "who_is_signed_in", **fields)["is_signed_in"]
     assert other.prompts() == []
 
 
-def test_nothing_stored_names_the_account_and_deletion_is_of_the_account(host: Any, tmp_path: Path) -> None:
-    home = Tab(host, ANNA_AT_HOME, cookie(ANNA))
+def test_nothing_stored_names_the_account_and_deletion_is_of_the_account(host: Host, anna: str) -> None:
+    home = Tab(host.url, cookie(anna))
     home.run("From home")
     until(lambda: home.prompts() == ["From home"], "for the run")
-    files = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
-    assert ANNA.encode() not in files
+    files = b"".join(file.read_bytes() for file in host.folder.iterdir() if file.is_file())
+    assert anna.encode() not in files
     assert b"name-of" not in files
-    Tab(host, ANNA_AT_WORK, cookie(ANNA)).call("gac-history", "delete_all")
+    Tab(host.url, cookie(anna)).call("gac-history", "delete_all")
     assert home.prompts() == []
 
 
-def test_battles_and_votes_are_the_account_s(host: Any) -> None:
-    home, work = Tab(host, ANNA_AT_HOME, cookie(ANNA)), Tab(host, ANNA_AT_WORK, cookie(ANNA))
+def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
+    home, work = Tab(host.url, cookie(anna)), Tab(host.url, cookie(anna))
     home.run("From home")
     until(home.prompts, "for the run")
     fields = dict.fromkeys(("search", "outcome", "mode", "member", "since", "before"), "")
@@ -154,28 +171,26 @@ def test_battles_and_votes_are_the_account_s(host: Any) -> None:
     assert "error" not in work.call("gac-board", "vote_run", run=run["id"], outcome="ensemble")
     until(lambda: home.call("gac-arena", "own_battles")["num"], "for what the vote implies")
     assert home.call("gac-arena", "save_battles", format="jsonl")["content"]
-    assert Tab(host, ANNA_AT_HOME).call("gac-arena", "own_battles")["num"] == 0
+    assert Tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 
-def test_nothing_is_published_that_one_of_the_browsers_does_not_agree_to(host: Any) -> None:
-    runs: RunService = host.state.runs
+def test_nothing_is_published_that_one_of_the_browsers_does_not_agree_to(host: Host, anna: str) -> None:
+    def published() -> bool:
+        lines = host.planted.store.export()
+        return bool(list(lines)[-1]["consent"])
 
-    def published() -> list[bool]:
-        newest = runs._runs.all()[-1]
-        return [newest.has_consent]
-
-    home, work = Tab(host, ANNA_AT_HOME, cookie(ANNA)), Tab(host, ANNA_AT_WORK, cookie(ANNA))
+    home, work = Tab(host.url, cookie(anna)), Tab(host.url, cookie(anna))
     home.call("gac-consent", "set_consent", consents=False)
     work.call("gac-consent", "set_consent", consents=True)
     home.run("Not agreed to here")
-    assert published() == [False]
+    assert not published()
     home.call("gac-consent", "set_consent", consents=True)
     home.run("Agreed to everywhere")
-    assert published() == [True]
+    assert published()
 
 
-def test_signing_in_that_fails_ends_on_the_page(host: Any, caplog: pytest.LogCaptureFixture) -> None:
-    client = TestClient(host, base_url=HERE, follow_redirects=False)
+def test_signing_in_that_fails_ends_on_the_page(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    client = httpx.Client(base_url=host.url, timeout=60)
     for address in ("/login/huggingface?_target_url=/&hidden=1", "/login/callback?error=access_denied&hidden=1"):
         answer = client.get(address)
         assert (answer.status_code, answer.headers["location"]) == (307, "/?sign-in=failed")
@@ -183,19 +198,19 @@ def test_signing_in_that_fails_ends_on_the_page(host: Any, caplog: pytest.LogCap
     assert "hidden" not in caplog.text
 
 
-def test_signing_out_ends_the_session(host: Any) -> None:
-    client = TestClient(host, base_url=HERE, follow_redirects=False)
-    answer = client.get("/logout?_target_url=//elsewhere.example/", headers={"cookie": f"session={cookie(ANNA)}"})
-    assert answer.headers["location"] == "/elsewhere.example/"
+def test_signing_out_ends_the_session(host: Host, anna: str) -> None:
+    client = httpx.Client(base_url=host.url, timeout=60)
+    answer = client.get("/logout?_target_url=//elsewhere.example/", headers={"cookie": f"session={cookie(anna)}"})
+    assert answer.headers["location"] == "/"
     assert "session=null" in answer.headers["set-cookie"]
 
 
 def test_a_host_that_does_not_offer_it_has_no_trace_of_it(tmp_path: Path) -> None:
     planted = planted_arena(tmp_path)
     host = create_host(planted.runs, planted.runs.config, None, planted.arena)
-    with TestClient(host, base_url=HERE) as client:
-        tab = Tab(host, NOBODY, cookie(ANNA))
+    with served(host) as url:
+        tab = Tab(url, cookie(ANNA))
         assert "gac-account" not in tab.parts
         assert tab.prompts() == []
-        assert client.get("/login/huggingface").status_code == 403
-        assert client.get("/logout").status_code == 403
+        assert tab.http.get("/login/huggingface").status_code == 403
+        assert tab.http.get("/logout").status_code == 403
