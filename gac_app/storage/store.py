@@ -283,6 +283,12 @@ class Store:
         """All runs of all visitors, oldest first, one JSON-able object each; a visitor is a random word."""
         return queries.export(self._engine)
 
+    def agreed_runs(self) -> Iterator[dict[str, Any]]:
+        """The runs that have ended and whose visitors agree that they are handed on, oldest first: of what `export`
+        tells, the id, the end and the time of the vote.
+        """
+        return queries.agreed_runs(self._engine)
+
     def exported_run(self, run_id: str) -> dict[str, Any] | None:
         """One run as `export` tells it; None where there is none."""
         with reading(self._engine) as session:
