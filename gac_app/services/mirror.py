@@ -1,9 +1,9 @@
 """The mirror: what visitors agree to hand on, appended as JSON Lines to a file outside of the database.
 
 A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
-lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What is
-deleted stays in them, until the operator takes it out; a line says that it is deleted, and nothing tells of it from then
-on.
+lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What
+is deleted stays in them, until the operator takes it out; a line says that it is deleted, and nothing tells of it from
+then on.
 
 It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
 its id, and is tried again. A battle waits until its vote cannot be taken back any more.

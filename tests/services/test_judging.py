@@ -16,7 +16,6 @@ from tests.services.house import ALICE, House, until
 from tests.services.test_arena import LONG, Arena, locked, locked_out
 
 
-
 @pytest.mark.parametrize(
     ("judge", "phase"),
     [
