@@ -150,7 +150,7 @@ def test_no_header_and_no_field_tells_who_it_is(host: Host, anna: str) -> None:
     assert other.prompts() == []
 
 
-def test_nothing_stored_names_the_account_and_deletion_is_of_the_account(host: Host, anna: str) -> None:
+def test_nothing_stored_names_the_account(host: Host, anna: str) -> None:
     home = Tab(host.url, cookie(anna))
     home.run("From home")
     until(lambda: home.prompts() == ["From home"], "for the run")
@@ -174,7 +174,7 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
     assert Tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 
-def test_nothing_is_published_that_one_of_the_browsers_does_not_agree_to(host: Host, anna: str) -> None:
+def test_every_browser_has_to_agree_to_publishing(host: Host, anna: str) -> None:
     def published() -> bool:
         lines = host.planted.store.export()
         return bool(list(lines)[-1]["consent"])

@@ -45,7 +45,7 @@ class Full(FolderPlace):
         super().prepare()
 
 
-def test_what_waited_when_the_process_was_killed_is_copied_by_the_next(tmp_path: Path) -> None:
+def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> None:
     """A mirror whose disk is full loses what waits just as one that is killed does."""
     with opened(tmp_path, "one") as (arena, mirror):
         early, late = consenting_run(arena), consenting_run(arena)
