@@ -44,10 +44,12 @@ class Site:
 
 
 @contextmanager
-def served(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> Iterator[Site]:
+def served(
+    service: RunService, lab: Lab | None = None, arena: ArenaService | None = None, sign_in_secret: str = ""
+) -> Iterator[Site]:
     """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already."""
     with listening() as listener:
-        host = create_host(service, service.config, lab, arena)
+        host = create_host(service, service.config, lab, arena, sign_in_secret=sign_in_secret)
         server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

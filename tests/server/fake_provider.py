@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import pytest
+from gradio import oauth
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
@@ -35,6 +37,17 @@ class Provider:
             "OAUTH_SCOPES": "openid profile",
             "OPENID_PROVIDER_URL": self.url,
         }
+
+
+@contextmanager
+def offering_sign_in(provider: Provider) -> Iterator[None]:
+    """Hosts that are made in this process until the block ends are of a Space with `hf_oauth: true`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYSTEM", "spaces")
+        patch.setenv("SPACE_ID", "me/gac")
+        for name, value in provider.variables.items():
+            patch.setattr(oauth, name, value)
+        yield
 
 
 @contextmanager

@@ -14,15 +14,15 @@ from typing import Any
 
 import httpx
 import pytest
-from gradio import oauth
 from itsdangerous import TimestampSigner
 
 from gac_app.server.host import create_host
+from tests.server.fake_provider import SECRET, Provider, offering_sign_in
 from tests.server.site import API, served
 from tests.services.house import until
 from tests.ui.planted import Planted, planted_arena
 
-SECRET, ANNA = "the-secret", "1111aaaa"
+ANNA = "1111aaaa"
 
 
 def cookie(number: str, secret: str = SECRET, **changes: Any) -> str:
@@ -85,13 +85,7 @@ class Host:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")
     planted = planted_arena(folder, is_mirrored=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYSTEM", "spaces")
-        patch.setenv("SPACE_ID", "me/gac")
-        patch.setattr(oauth, "OAUTH_CLIENT_ID", "the-client")
-        patch.setattr(oauth, "OAUTH_CLIENT_SECRET", SECRET)
-        patch.setattr(oauth, "OAUTH_SCOPES", "openid profile")
-        patch.setattr(oauth, "OPENID_PROVIDER_URL", "http://127.0.0.1:9")  # nobody listens
+    with offering_sign_in(Provider("http://127.0.0.1:9")):  # nobody listens
         made = create_host(planted.runs, planted.runs.config, None, planted.arena, sign_in_secret=SECRET)
     with served(made) as url:
         yield Host(url, planted, folder)
@@ -171,6 +165,9 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
     assert "error" not in work.call("gac-board", "vote_run", run=run["id"], outcome="ensemble")
     until(lambda: home.call("gac-arena", "own_battles")["num"], "for what the vote implies")
     assert home.call("gac-arena", "save_battles", format="jsonl")["content"]
+    home.battle("A battle from home")
+    assert "A battle from home" in [one.body["turns"][0]["prompt"] for one in host.planted.store.export_battles()]
+    assert len({one.visitor for one in host.planted.store.export_battles() if one.run_id in (None, run["id"])}) == 1
     assert Tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 
