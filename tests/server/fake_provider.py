@@ -43,8 +43,7 @@ class Provider:
 def offering_sign_in(provider: Provider) -> Iterator[None]:
     """Hosts that are made in this process until the block ends are of a Space with `hf_oauth: true`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SYSTEM", "spaces")
-        patch.setenv("SPACE_ID", "me/gac")
+        patch.setattr(oauth, "get_space", lambda: "me/gac")
         for name, value in provider.variables.items():
             patch.setattr(oauth, name, value)
         yield
