@@ -79,8 +79,9 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
     """
     if not is_space(environ):
         return {}
-    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, environ.get("SPACE_HOST")]
-    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": [host for host in hosts if host]}}
+    own = [name.strip() for name in environ.get("SPACE_HOST", "").split(",")]  # a domain of its own is one of several
+    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, *filter(None, own)]
+    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts}}
     if disk.is_dir() and os.access(disk, os.W_OK):
         defaults |= {"database_url": f"sqlite:///{disk / 'gac.sqlite3'}", "cache_dir": disk / "cache"}
     return defaults

@@ -84,6 +84,13 @@ def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> Non
     assert not read_config(path, {}).is_public
 
 
+def test_a_space_with_a_domain_of_its_own_has_several_names() -> None:
+    hosts = space_defaults({"SPACE_ID": "me/gac", "SPACE_HOST": "gac.example, me-gac.hf.space"})["server"][
+        "trusted_hosts"
+    ]
+    assert {"gac.example", "me-gac.hf.space", "localhost"} <= set(hosts)
+
+
 def test_a_space_keeps_what_it_has_on_its_disk_if_there_is_one(tmp_path: Path) -> None:
     environ = {"SPACE_ID": "me/gac"}
     disk = tmp_path / "data"
