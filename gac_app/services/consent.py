@@ -40,4 +40,4 @@ class Consents:
     def has(self, owner: str) -> bool:
         with self._lock:
             said = self._owners.get(owner)
-        return bool(said) and all(said.values())
+        return said is not None and all(said.values())
