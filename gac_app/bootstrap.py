@@ -27,7 +27,7 @@ from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
 from gac_app.services.runs import RunService
 from gac_app.storage import Store
 
-if TYPE_CHECKING:  # torch loads while the page is up already
+if TYPE_CHECKING:  # torch loads when the page is up already
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.decoding.member import Member
     from gac_app.executors.zero_gpu import Gpu
@@ -42,7 +42,7 @@ _VERSIONED = ("torch", "transformers", "llama-cpp-py-sync", "onnxruntime", "toke
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the page is served from. `lab` and `arena` are None where the configuration has them closed."""
+    """The services behind the page. `lab` and `arena` are None if the configuration closes them."""
 
     runs: RunService
     lab: Lab | None
@@ -50,21 +50,21 @@ class Services:
     exports: Exports
 
     def close(self) -> None:
-        """Stop what runs, write what is to be written, release the models."""
+        """Stop all work, write what is pending, and release the models."""
         if self.lab:
             self.lab.close()
         self.runs.close()
 
 
 def build_services(config: Config, gpu: Gpu | None = None) -> Services:
-    """Open the database and start loading the members in the background; the services can be used at once.
+    """Open the database and start loading the members in the background. The services can be used at once.
 
     Args:
-        gpu: `spaces.GPU`, on a ZeroGPU Space. Then the members are loaded here and now, and there is no lab.
+        gpu: `spaces.GPU`, on a ZeroGPU Space. Then the members are loaded before this returns, and there is no lab.
 
     Raises:
-        StorageError: where the database cannot be opened.
-        ConfigError: where the lab's questions cannot be used.
+        StorageError: the database cannot be opened.
+        ConfigError: the lab's questions cannot be used.
     """
     store = Store(database_url(config))
     service = RunService(config, store, _versions())
@@ -78,8 +78,8 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
         _load(service, partial(_use_zero_gpu, gpu=gpu))
     arena = ArenaService(service, store) if config.arena.is_open else None
     if arena and service.mirror:
-        service.mirror.sealed = arena.sealed
-    exports = Exports(store, operator_token(os.environ), arena.sealed if arena else frozenset)
+        service.mirror.sealed = arena.history.sealed
+    exports = Exports(store, operator_token(os.environ), arena.history.sealed if arena else frozenset)
     return Services(service, lab, arena, exports)
 
 
@@ -99,15 +99,15 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
     """Fetch and load all members, and unite their vocabularies.
 
     Args:
-        config: a configuration, a file of one, or None for the default one (or what GAC_CONFIG names).
-        states: told how far each member is.
+        config: a configuration, its file, or None for GAC_CONFIG's or the default one.
+        states: gets each member's progress.
 
     Raises:
-        ConfigError, ModelLoadError, VocabularyError: of the first member that failed; the others are released.
+        ConfigError, ModelLoadError, VocabularyError: from the first member that failed; the others are released.
     """
     if not isinstance(config, Config):
         config = read_config(Path(config) if config else None, os.environ)
-    from gac_app.executors.threads import ThreadMember  # brings torch: wrong configurations are told before
+    from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
 
     placement = _planned(config)
     models = _load_models(config, placement, states or MemberStates(config))
@@ -129,7 +129,7 @@ def _planned(config: Config) -> Placement:
 
 
 def _load_models(config: Config, placement: Placement, states: MemberStates) -> list[Model]:
-    """All members' models, loaded at the same time."""
+    """All members' models, loaded in parallel."""
     load = partial(_load_member, config, states=states, unreachable=set())
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
         loading = [pool.submit(load, member, placement.seats[member.name]) for member in config.members]
@@ -159,7 +159,7 @@ def _use_threads(service: RunService) -> None:
 
 
 def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
-    """Load the members one after another, in this thread: `spaces` lends no other one a GPU."""
+    """Load the members one after another, in this thread, the only one to which `spaces` lends a GPU."""
     from gac_app.decoding.member import InlineMember
     from gac_app.executors.zero_gpu import on_zero_gpu
 
@@ -193,7 +193,7 @@ def _kept(ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _mark_failed(service: RunService, detail: str) -> None:
-    """Where no member is to blame by itself, all are: no state may go on saying that all is well."""
+    """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""
     phases = {state.name: state.phase for state in service.member_states()}
     for name, phase in phases.items():
         if phase != "failed" and not (phase == "ready" and "failed" in phases.values()):
@@ -208,8 +208,7 @@ def _load_member(
     try:
         model = load_model(
             member,
-            device=seat.device,
-            num_threads=seat.num_threads,
+            seat=seat,
             cache_dir=cache_dir(config),
             on_fetch=partial(states.set_fetching, member.name),
             on_load=lambda: states.set(member.name, "loading"),

@@ -1,6 +1,6 @@
-"""Charts as Vega-Lite specifications: the page draws them, `to_svg` and `to_png` write them without a browser.
+"""Charts as Vega-Lite specifications. The page draws them; `to_svg` and `to_png` write them without a browser.
 
-Colours are the page's own variables (`static/css/palette.css`), so that a chart follows its theme; a picture gets the
+Colours are the page's variables (`static/css/palette.css`), so that a chart follows the theme. Picture files get the
 light theme's values.
 """
 
@@ -14,7 +14,7 @@ from html import escape
 from typing import Any
 
 Point = tuple[float, float]
-Spec = dict[str, Any]  # of one panel, of JSON's own types; as wide as the place it is drawn in
+Spec = dict[str, Any]  # of one panel, JSON-able; as wide as its container
 
 INK, SOFT, LINE, CARD = "var(--ink)", "var(--ink-soft)", "var(--line)", "var(--card)"
 MEMBERS = tuple(f"var(--w{index})" for index in range(6))
@@ -24,40 +24,40 @@ _LIGHT = {
     **{"gate-strong": "#b26b00", "doubt-colour": "#8a4fd8", "good": "#1f7a4d"},
     **{"w0": "#0072b2", "w1": "#d55e00", "w2": "#009e73", "w3": "#cc79a7", "w4": "#e69f00", "w5": "#56b4e9"},
 }
-_VERSION = "5.21"  # of Vega-Lite: what Gradio draws with
+_VERSION = "5.21"  # of Vega-Lite: Gradio's version
 _HEIGHT, _STILL_WIDTH, _PNG_SCALE = 260, 380, 2
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _MIN_AREA, _MAX_AREA = 30, 400  # of a dot, square pixels
-_NAME_PX = 16  # between two names below each other
+_NAME_PX = 16  # between names one below the other
 _PADDING = 8  # pixels between the axes' ends and the outermost points
-_FAINT = 0.15  # what another name of the legend is chosen over
-_MAX_FILL = 0.55  # of a heat map's cell: text on it keeps its contrast in both themes
-_NAME_ROOM = 1.3  # of the dearest one's cost, so that its name fits beside it
-ZOOM = "wheel![event.shiftKey]"  # a wheel alone scrolls the page
+_FAINT = 0.15  # opacity of series that are not chosen in the legend
+_MAX_FILL = 0.55  # opacity of a heat map's cell, for readable text in both themes
+_NAME_ROOM = 1.3  # of the highest cost, so that its name fits beside it
+ZOOM = "wheel![event.shiftKey]"  # without shift, the wheel scrolls the page
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Points, joined by a line where there are several. `counts`: what each stands for, told and drawn as its area."""
+    """Points, joined by a line. `counts`: the number behind each point, drawn as its area."""
 
     points: Sequence[Point]
-    colour: str = ""  # "" = one that no other series has
+    colour: str = ""  # "" = a colour of its own
     counts: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes from zero; `series` by the name that the legend gives them."""
+    """One pair of axes from zero; `series` by their names in the legend."""
 
     x_label: str
     y_label: str
     series: Mapping[str, Series]
-    end: float | None = None  # of both axes; None = as far as the points go
+    end: float | None = None  # of both axes; None = the largest value
 
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A rating with its 95 % interval, and what it costs."""
+    """A rating with its 95 % interval, and its cost."""
 
     name: str
     cost: float
@@ -72,7 +72,7 @@ def line_charts(title: str, panels: Sequence[Panel]) -> list[Spec]:
 
 
 def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> list[Spec]:
-    """Shares, 0 to 1, as cells that are darker the larger they are."""
+    """Shares, 0 to 1, as cells; larger ones are darker."""
     import altair as alt
 
     cells = [
@@ -93,7 +93,7 @@ def heat_map(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[flo
 
 
 def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
-    """Ratings with their intervals over what they cost, each with its name."""
+    """Ratings with intervals over costs, with names."""
     import altair as alt
 
     gap = _NAME_PX / _HEIGHT * (max(point.high for point in points) - min(point.low for point in points))
@@ -116,7 +116,7 @@ def rated_costs(cost_label: str, points: Sequence[Rated]) -> Spec:
 
 
 def _apart(values: Sequence[float], gap: float) -> list[float]:
-    """Places at or just above values, in their order, each at least `gap` from the others."""
+    """Positions at or just above the values, in their order, at least `gap` apart."""
     found, last = [0.0] * len(values), -float("inf")
     for at in sorted(range(len(values)), key=values.__getitem__):
         found[at] = last = max(values[at], last + gap)
@@ -124,7 +124,7 @@ def _apart(values: Sequence[float], gap: float) -> list[float]:
 
 
 def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) -> Spec:
-    """The specification of an Altair chart with the page's look."""
+    """The specification of an Altair chart in the page's style."""
     axis = {"labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": SOFT, "tickColor": SOFT}
     sizes = {"labelFontSize": 12, "titleFontSize": 13, "titleFontWeight": "normal"}
     config = {
@@ -139,13 +139,13 @@ def finished(chart: Any, title: str, description: str, height: int = _HEIGHT) ->
     spec: Spec = (chart.properties(title=title) if title else chart).to_dict()
     [values] = spec.pop("datasets").values()
     spec["data"] = {"values": values}
-    # Drawn as SVG, whose colours may be variables; with no menu that leads elsewhere.
+    # Drawn as SVG, whose colours may be variables; without a menu of external links.
     schema = {"$schema": f"https://vega.github.io/schema/vega-lite/v{_VERSION}.json"}
     return {**spec, **schema, "config": config, "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}}}
 
 
 def to_svg(plots: Sequence[Spec]) -> str:
-    """A picture of charts beside each other, on white, told in words for those who do not see it."""
+    """A picture of charts side by side, on white, with a description for screen readers."""
     import vl_convert
 
     svg: str = vl_convert.vegalite_to_svg(_still(plots), vl_version=_VERSION, allowed_base_urls=[])
@@ -155,7 +155,7 @@ def to_svg(plots: Sequence[Spec]) -> str:
 
 
 def to_png(plots: Sequence[Spec]) -> bytes:
-    """The same picture in pixels."""
+    """The same picture as PNG."""
     import vl_convert
 
     png: bytes = vl_convert.vegalite_to_png(_still(plots), vl_version=_VERSION, scale=_PNG_SCALE, allowed_base_urls=[])
@@ -163,7 +163,7 @@ def to_png(plots: Sequence[Spec]) -> bytes:
 
 
 def _still(plots: Sequence[Spec]) -> Spec:
-    """Charts in one specification, with the light theme's colours and nothing to operate."""
+    """Charts in one specification, with the light theme's colours and without interaction."""
     text = json.dumps([_without_operation(plot) for plot in plots])
     panels: list[Spec] = json.loads(re.sub(r"var\(--([\w-]+)\)", lambda found: _LIGHT.get(found[1], found[0]), text))
     config = {**panels[0]["config"], "background": "#ffffff"}
@@ -232,7 +232,7 @@ def _drawn(panel: Panel) -> Any:
 
 
 def _scale(alt: Any, values: Sequence[float], end: float | None) -> Any:
-    """From zero; where nothing is above it, to one."""
+    """A scale from zero; up to one if all values are zero."""
     furthest = end or (None if max(values) > 0 else 1)
-    pixels = {"padding": _PADDING, "nice": False}  # else dots at the ends would be cut
+    pixels = {"padding": _PADDING, "nice": False}  # otherwise dots at the ends would be cut
     return alt.Scale(zero=True, **pixels) if furthest is None else alt.Scale(domain=[0, furthest], **pixels)

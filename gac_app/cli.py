@@ -22,6 +22,7 @@ from gac_app.commands import (
     fetch,
     generate,
     lm_eval,
+    rules,
     serve,
     snowball,
     sweep,
@@ -40,6 +41,7 @@ app.command()(serve.serve)
 app.command()(generate.generate)
 app.command()(compare.compare)
 app.command()(vocab.vocab)
+app.command()(rules.rules)
 app.command()(bench.bench)
 app.command()(consistency.consistency)
 app.command()(calibrate.calibrate)
@@ -59,7 +61,7 @@ app.add_typer(db.app, name="db")
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stderr` is at that moment: while `fetch` draws bars, rich puts the lines above them."""
+    """Writes to the current `sys.stderr`: while `fetch` draws bars, rich puts lines above them."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -71,7 +73,7 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 
 def main() -> None:
     """Run the command of `sys.argv` and exit with its code."""
-    # Logs go to stderr: stdout is for results. Libraries are heard when something is wrong.
+    # Logs go to stderr, since stdout is for results. Of libraries, only warnings are logged.
     logging.basicConfig(handlers=[_StderrHandler()], format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("gac_app").setLevel(logging.INFO)
     try:

@@ -1,147 +1,29 @@
-"""The configuration: frozen pydantic models, checked once, here; `config_file` reads them from a YAML file.
+"""`Config`: what an operator configures. Frozen pydantic models, checked once, here.
 
-`Config` is what an operator writes; `Settings` is the part of it that a visitor may change for one run.
-Nothing in this module reads the environment: `bootstrap` passes the variables in.
+`config_file` reads them from a YAML file; `settings` has the part that a visitor may change for one run. Nothing here
+reads the environment: `bootstrap` passes the variables in.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from gac_app.errors import ConfigError, RequestError
 from gac_app.member_config import MemberConfig
+from gac_app.settings import RULE_PARAMS, Settings
 from gac_app.validation import Frozen, message_of, path_of
 
 MAX_MEMBERS = 16
-MAX_NEW_TOKENS = 32_768
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_PROMPT_CHARS = 200_000
-
-Mode = Literal["gate", "every-step", "agreement"]
-GatePolicy = Literal["lazy", "eager"]
-Alignment = Literal["paper", "prefix"]
-Speculation = Literal["off", "auto", "on"]
-Reproducible = Literal["off", "auto", "on"]
-Weights = str | dict[str, float]
-RuleParams = dict[str, bool | int | float | str]
-
-# Settings that name a rule -> those that hold its parameters. Which rules there are, `decoding.rules` knows.
-RULE_PARAMS = {"combine": "combine_params", "gate_rule": "gate_params", "weights": "weight_params"}
-
-
-class Settings(Frozen):
-    """How one run decodes. Every field may be changed for a run; `Config.settings` holds the defaults."""
-
-    members: tuple[str, ...] = ()  # those that take part; empty = all
-    mode: Mode = "gate"
-    gate: str = ""  # member name; filled with the first member's by Config
-    threshold: float = Field(0.5, ge=0.0, le=1.01)
-    gate_rule: str = Field("max-prob", max_length=80)  # what the gate's confidence is
-    gate_params: RuleParams = Field({}, max_length=16)
-    gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits for its confidence alone
-    gate_policy: GatePolicy = "lazy"  # when members not asked read: when called, or along with the gate
-    weights: Weights = "average"  # a weight rule, or a number for each member
-    weight_params: RuleParams = Field({}, max_length=16)
-    alignment: Alignment = "prefix"  # how members of different vocabularies are brought to agree
-    combine: str = Field("mean", max_length=80)  # how the members' distributions, once aligned, become one
-    combine_params: RuleParams = Field({}, max_length=16)
-    # One member drafts, the others verify several tokens in one pass; the text stays the same. `auto`: where it is
-    # measured to be faster and every model reads several ids as exactly as one.
-    speculation: Speculation = "auto"
-    # Text and probabilities depend on models, messages, settings, seed and kind of processor alone, never on what else
-    # runs or ran. `auto`: where members are batch-invariant; `on`: also where that costs shared passes and drafts.
-    reproducible: Reproducible = "auto"
-    temperature: float = Field(0.0, ge=0.0, le=5.0)
-    top_k: int = Field(0, ge=0, le=1_000_000)  # 0 = off
-    top_p: float = Field(1.0, ge=1e-6, le=1.0)  # what is less is nothing among float32 probabilities
-    min_p: float = Field(0.0, ge=0.0, le=1.0)
-    repetition_penalty: float = Field(1.0, ge=1.0, le=3.0)
-    max_new_tokens: int = Field(256, ge=1, le=MAX_NEW_TOKENS)
-    seed: int = Field(0, ge=0, lt=2**63)
-    stop: tuple[str, ...] = Field((), max_length=16)
-    system_prompt: str = Field("", max_length=20_000)
-    on_member_failure: Literal["stop", "drop"] = "stop"
-    step_timeout_s: float = Field(120.0, gt=0.0, le=3600.0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_old_spellings(cls, data: Any) -> Any:
-        """UniTE was an alignment once, and the parameters of UniTE and of posterior weights settings of their own."""
-        if not isinstance(data, Mapping):
-            return data
-        data = dict(data)
-        if data.get("alignment") == "unite":
-            data |= {"alignment": "paper", "combine": "unite", "combine_params": {}}
-        for old, field, name, param in (
-            ("unite_top_k", "combine", "unite", "top_k"),
-            ("posterior_decay", "weights", "posterior", "decay"),
-        ):
-            value = data.pop(old, None)
-            if value is not None and data.get(field) == name:
-                data[RULE_PARAMS[field]] = {**(data.get(RULE_PARAMS[field]) or {}), param: value}
-        return data
-
-    @field_validator("stop")
-    @classmethod
-    def _check_stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not text or len(text) > 200 for text in stop):
-            raise ValueError("each stop string needs 1 to 200 characters")
-        return stop
-
-    @field_validator("temperature")
-    @classmethod
-    def _check_temperature(cls, temperature: float) -> float:
-        if 0 < temperature < 0.01:
-            raise ValueError("must be 0, which takes the likeliest token, or at least 0.01")
-        return temperature
-
-    @field_validator("weights")
-    @classmethod
-    def _check_weights(cls, weights: Weights) -> Weights:
-        if isinstance(weights, dict):
-            if any(not math.isfinite(weight) or weight < 0 for weight in weights.values()):
-                raise ValueError("each weight must be a finite number of at least 0")
-            if sum(weights.values()) <= 0:
-                raise ValueError("at least one weight must be above 0")
-        return weights
-
-    @property
-    def is_greedy(self) -> bool:
-        """Whether the token taken is always the likeliest one."""
-        return self.temperature == 0 and self.repetition_penalty == 1
-
-    @property
-    def samples_plainly(self) -> bool:
-        """Whether tokens are drawn from the combined distribution as it is."""
-        filters = (self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty)
-        return filters == (1, 0, 1, 0, 1)
-
-    @property
-    def why_no_gate_rule(self) -> str:
-        """Why the gate rule decides nothing, as a clause; empty = it decides."""
-        if self.mode == "agreement":
-            return "the mode is agreement"
-        return "all members are asked at every step" if self.mode == "every-step" or self.threshold > 1 else ""
-
-    @property
-    def asks_lazily(self) -> bool:
-        """Whether members whom the gate does not ask read nothing, so that their passes are saved."""
-        return self.mode != "every-step" and self.gate_policy == "lazy"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ServerConfig(Frozen):
-    """The host: what it listens on and how much it takes at once."""
+    """The host: address, proxies and limits."""
 
     host: str = "127.0.0.1"
     port: int = Field(7860, ge=1, le=65_535)
@@ -149,13 +31,13 @@ class ServerConfig(Frozen):
     allowed_origins: tuple[str, ...] = ()  # CORS; closed by default
     max_running: int = Field(2, ge=1, le=256)  # runs decoding at once
     max_waiting: int = Field(20, ge=0, le=10_000)  # runs in the queue beyond those
-    # Addresses and networks of proxies whose X-Forwarded-* headers are believed; with "*" anyone's are.
+    # Addresses and networks of proxies whose X-Forwarded-* headers are trusted; "*" trusts everybody's.
     trusted_proxies: tuple[str, ...] = ()
-    # How many visitors one address may stand for: an office, a school, a proxy that is not trusted. Its sessions,
-    # connections and requests are limited by that.
+    # Visitors per address, such as an office, a school or an untrusted proxy. Sessions, connections and requests of an
+    # address are limited accordingly.
     visitors_per_client: int = Field(64, ge=1, le=10_000)
     max_connections: int = Field(1000, ge=10, le=100_000)
-    sharing: bool | None = None  # links by which anybody may read a run; None = only where no other machine comes in
+    sharing: bool | None = None  # links by which anybody may read a run; None = only on loopback
 
     @property
     def is_sharing(self) -> bool:
@@ -166,21 +48,19 @@ class LabConfig(Frozen):
     """The page's Lab: studies that visitors may run on small samples."""
 
     is_open: bool = True  # whether there is one
-    open_to: Literal["auto", "visitors", "operators"] = (
-        "auto"  # who may start studies; auto: on a public host operators
-    )
-    operators: tuple[str, ...] = ()  # browsers, as the Lab calls them; they may also cancel others' studies
-    max_per_hour: int = Field(6, ge=1, le=1000)  # studies that one visitor starts
+    open_to: Literal["auto", "visitors", "operators"] = "auto"  # who may start studies; auto: operators if public
+    operators: tuple[str, ...] = ()  # browser names, as the Lab shows them; operators may also cancel others' studies
+    max_per_hour: int = Field(6, ge=1, le=1000)  # studies per visitor
     max_questions: int = Field(40, ge=4, le=10_000)  # of one study
     questions: dict[str, Path] = Field({})  # task -> a file of questions, beside the built-in ones
 
 
 class ContestantConfig(Frozen):
-    """Who battles in the arena: one member alone, or the ensemble with settings of its own."""
+    """A contestant of the arena: one member alone, or the ensemble with its own settings."""
 
     name: str = Field(min_length=1, max_length=80)
-    member: str = ""  # that answers alone; "" = the ensemble
-    settings: dict[str, Any] = Field({})  # those that differ from the configuration's
+    member: str = ""  # the member that answers alone; "" = the ensemble
+    settings: dict[str, Any] = Field({})  # differences from the configuration's settings
 
 
 class ArenaConfig(Frozen):
@@ -188,13 +68,13 @@ class ArenaConfig(Frozen):
 
     is_open: bool = True  # whether there is one
     contestants: tuple[ContestantConfig, ...] = ()  # empty = each member alone, every step, and the gate
-    min_votes: int = Field(20, ge=1, le=1_000_000)  # of every contestant, before the leaderboard ranks
-    max_per_hour: int = Field(120, ge=1, le=100_000)  # battles that one visitor starts
-    min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote that comes sooner after the answers begin is flagged
+    min_votes: int = Field(20, ge=1, le=1_000_000)  # per contestant, before the leaderboard ranks it
+    max_per_hour: int = Field(120, ge=1, le=100_000)  # battles per visitor
+    min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote sooner after the start of the answers is flagged
 
 
 class MirrorConfig(Frozen):
-    """Where what visitors agree to hand on is copied to, as it comes; nowhere unless one of the two is given."""
+    """The mirror, to which published runs and votes are copied; off unless a dataset or a folder is given."""
 
     dataset: str = Field("", pattern=r"^([\w.-]+/[\w.-]+)?$", max_length=200)  # on the Hugging Face Hub: org/name
     folder: Path | None = None
@@ -220,7 +100,7 @@ class Config(Frozen):
     lab: LabConfig = LabConfig()
     arena: ArenaConfig = ArenaConfig()
     mirror: MirrorConfig = MirrorConfig()
-    public: bool | None = None  # whether strangers come; None = where it listens to all, or has names of its own
+    public: bool | None = None  # whether strangers visit; None = see `is_public`
     database_url: str = ""  # any SQLAlchemy URL; "" = a SQLite file in the data directory
     cache_dir: Path | None = None  # fetched models and derived files; None = the platform's cache directory
     examples: tuple[str, ...] = ()  # prompts offered on the page
@@ -254,7 +134,7 @@ class Config(Frozen):
         return self
 
     def knowing_rules(self, check_rules: Callable[[Settings], None]) -> Self:
-        """The same, checking the rules that settings name as well: by what raises RequestError, as these do."""
+        """A copy that also checks the rules in settings, by `check_rules`, which raises RequestError."""
         knowing = self.model_copy()
         knowing._check_rules = check_rules
         knowing.check_settings(knowing.settings)
@@ -279,7 +159,9 @@ class Config(Frozen):
 
     @property
     def is_public(self) -> bool:
-        """Whether others than this machine's users are expected: as said, or by where it listens and its names."""
+        """Whether strangers may visit: the configured value, else whether it listens beyond loopback or has own host
+        names.
+        """
         if self.public is not None:
             return self.public
         local = ServerConfig.model_fields["trusted_hosts"].default
@@ -290,14 +172,14 @@ class Config(Frozen):
         return tuple(member.name for member in self.members)
 
     def member(self, name: str) -> MemberConfig:
-        """The member of that name; ConfigError if there is none."""
+        """The member of that name. Raises ConfigError if there is none."""
         for member in self.members:
             if member.name == name:
                 return member
         raise ConfigError(f"no member is named {name!r}; the members are {', '.join(self.member_names)}")
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise RequestError where `settings` do not fit these members, or the rules there are."""
+        """Raise RequestError if `settings` do not fit the members or the rules."""
         if self._check_rules:
             self._check_rules(settings)
         if settings.gate not in self.member_names:
@@ -318,9 +200,9 @@ class Config(Frozen):
                 raise RequestError("weights", f"'score' needs a score for every member; missing: {', '.join(unscored)}")
 
     def settings_from(self, changes: Mapping[str, Any]) -> Settings:
-        """The default settings with `changes` applied, all checked; RequestError names the first bad field."""
+        """The default settings with `changes`, all checked. RequestError names the first faulty field."""
         default = self.settings.model_dump()
-        for name, params in RULE_PARAMS.items():  # another rule has parameters of its own
+        for name, params in RULE_PARAMS.items():  # another rule has other parameters
             if changes.get(name, default[name]) != default[name]:
                 default[params] = {}
         try:
@@ -332,13 +214,14 @@ class Config(Frozen):
         return settings
 
     def taking_part(self, settings: Settings) -> tuple[str, ...]:
-        """The names of the members that a run with `settings` has, in the configuration's order."""
+        """The names of the members that take part in a run with `settings`, in the configuration's order."""
         return tuple(name for name in self.member_names if not settings.members or name in settings.members)
 
     def weights(self, settings: Settings) -> dict[str, float]:
-        """Member name -> weight, summing to 1 (paper, section 3.2: given, by score, else equal): what rules start from.
+        """Member name -> weight, summing to 1 (paper, section 3.2: given, by score, else equal). Weight rules start
+        from these.
 
-        Members that do not take part have none.
+        Members that do not take part have weight 0.
         """
         if isinstance(settings.weights, dict):
             raw = {name: settings.weights.get(name, 0.0) for name in self.member_names}

@@ -1,4 +1,4 @@
-"""A configuration from its YAML file, with messages that say where in it something is wrong."""
+"""Reads a configuration from its YAML file. Errors name the place in the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ MAX_CONFIG_BYTES = 1_000_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML only: no aliases (they can blow up), no duplicate keys (one would win silently), no object tags."""
+    """Plain YAML: no aliases (they can expand without bound), no duplicate keys (one would win silently), no object
+    tags.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
@@ -40,11 +42,11 @@ def load_config(
 
     Args:
         path: a YAML file.
-        overrides: values that win over the file's, as nested dictionaries (from GAC_* variables and flags).
-        defaults: values where the file has none.
+        overrides: values that replace the file's, as nested dictionaries (from GAC_* variables and flags).
+        defaults: values for keys that the file lacks.
 
     Raises:
-        ConfigError: naming the file, the key's path and what is expected there.
+        ConfigError: names the file, the key's path and the expected value.
     """
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
@@ -64,7 +66,7 @@ def load_config(
         return Config.model_validate(_merge(_merge(dict(defaults or {}), data), overrides or {}))
     except ValidationError as error:
         items = error.errors()
-        # A list whose items are wrong is also called too short: the items say it better.
+        # A list with wrong items is also reported as too short; report only the items.
         deeper = {item["loc"][:depth] for item in items for depth in range(1, len(item["loc"]))}
         lines = [f"{path}: {_located(item)}" for item in items if item["loc"] not in deeper]
         raise ConfigError("\n".join(lines)) from None

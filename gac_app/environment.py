@@ -1,6 +1,6 @@
-"""What the surroundings decide: the meaning of environment variables, and the folders where nothing is configured.
+"""The environment: the meaning of variables, and default folders.
 
-Variables are read from a mapping that is handed in, never from the process itself.
+Variables come from a mapping argument, never from the process itself.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from gac_app.plugins import load_plugins
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 SPACE_DISK = Path("/data")
-# A Space is reached through its host's proxies alone, which have private addresses.
+# A Space is reached only through its host's proxies, which have private addresses.
 SPACE_PROXIES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
 
 
 def config_path(path: Path | None, environ: Mapping[str, str]) -> Path:
-    """The configuration file to read: the one asked for, else `GAC_CONFIG`, else the default one."""
+    """The configuration file: the given one, else `GAC_CONFIG`, else the default."""
     return path or Path(environ.get("GAC_CONFIG") or DEFAULT_CONFIG)
 
 
 def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration, with the variables applied, its plug-ins loaded and its rules checked. Raises ConfigError."""
+    """The configuration, with variables applied, plug-ins loaded and rules checked. Raises ConfigError."""
     path = config_path(path, environ)
     config = load_config(path, environment_overrides(environ), space_defaults(environ))
     load_plugins(config.plugins, path.parent)
@@ -43,14 +43,14 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The variables that win over the configuration file, as `load_config` takes them.
+    """The variables that replace values of the configuration file, in the form of `load_config`.
 
-    GAC_CACHE, GAC_DATABASE_URL, GAC_MIRROR, GAC_HOST, GAC_PORT, and with commas between GAC_TRUSTED_HOSTS,
-    GAC_TRUSTED_PROXIES. Where a GAC_ variable is missing, those that Hugging Face Spaces and other hosts set are heard:
+    GAC_CACHE, GAC_DATABASE_URL, GAC_MIRROR, GAC_HOST, GAC_PORT, and the comma-separated GAC_TRUSTED_HOSTS and
+    GAC_TRUSTED_PROXIES. Without a GAC_ variable, those set by Hugging Face Spaces and other hosts count:
     GRADIO_SERVER_NAME, GRADIO_SERVER_PORT, PORT, SPACE_ID.
 
     Raises:
-        ConfigError: a port that is no number.
+        ConfigError: a port is not a number.
     """
     overrides: dict[str, Any] = {}
     if environ.get("GAC_CACHE"):
@@ -66,16 +66,15 @@ def environment_overrides(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def is_space(environ: Mapping[str, str]) -> bool:
-    """Whether this is a Hugging Face Space, of whatever kind."""
+    """Whether this is a Hugging Face Space of any kind."""
     return bool(environ.get("SPACE_ID")) or environ.get("SYSTEM") == "spaces"
 
 
 def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[str, Any]:
-    """What a Space needs where the configuration says nothing else: strangers come, under its name, and what is kept
-    lies on its disk.
+    """A Space's defaults: public, with its own host name, and data on its disk.
 
     Args:
-        disk: where a Space has its persistent disk, if it has one.
+        disk: mount point of the Space's persistent disk, if it has one.
     """
     if not is_space(environ):
         return {}
@@ -88,12 +87,12 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
 
 
 def is_zero_gpu(environ: Mapping[str, str]) -> bool:
-    """Whether this is a ZeroGPU Space, where Gradio has to launch the page itself."""
+    """Whether this is a ZeroGPU Space, where Gradio must launch the page."""
     return environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true", "t")
 
 
 def operator_token(environ: Mapping[str, str]) -> str:
-    """With which the operator gets everybody's votes from the page; "" = nobody does."""
+    """The token with which the operator gets everybody's votes from the page; "" = there is none."""
     return environ.get("GAC_OPERATOR_TOKEN", "")
 
 
@@ -108,22 +107,22 @@ def sign_in_secret(environ: Mapping[str, str]) -> str:
 
 
 def cache_dir(config: Config) -> Path:
-    """Where fetched models and derived files lie; not made here."""
+    """The folder of fetched models and derived files; not created here."""
     return config.cache_dir or platformdirs.user_cache_path("gac")
 
 
 def mirror_dir(config: Config) -> Path:
-    """This machine's copy of the mirror's dataset; not made here."""
+    """The local copy of the mirror's dataset; not created here."""
     return cache_dir(config) / "mirror" / config.mirror.dataset.replace("/", "--")
 
 
 def evaluation_dir(config: Config) -> Path:
-    """Where answers to benchmarks and results of studies are kept; not made here."""
+    """The folder of cached answers and results of studies; not created here."""
     return cache_dir(config) / "evaluation"
 
 
 def database_url(config: Config) -> str:
-    """The database's SQLAlchemy URL; the folder of the default SQLite file is made."""
+    """The database's SQLAlchemy URL. Creates the folder of the default SQLite file."""
     if config.database_url:
         return config.database_url
     return f"sqlite:///{platformdirs.user_data_path('gac', ensure_exists=True) / 'gac.sqlite3'}"

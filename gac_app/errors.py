@@ -3,17 +3,17 @@
 GacError
 ├── ConfigError      the configuration file or a GAC_* variable is wrong
 ├── RequestError     one run's prompt or settings are wrong; `field` names the culprit
-├── NotFoundError    no such run, or not this visitor's: the two are told apart nowhere
+├── NotFoundError    no such run, or another visitor's; both look the same
 ├── ModelLoadError   a model's files cannot be fetched, trusted or loaded
 ├── VocabularyError  token bytes do not add up
-├── MemberError      a member failed while it was running; `member` and `kind` say which and how
-├── RuleError        a rule, mostly one of the operator's own, failed while it was running; `rule` says which
-├── BusyError        too many runs wait already
-└── StorageError     the database refused
-    └── DamagedError a stored run cannot be read any more; it can be deleted
+├── MemberError      a member failed while running; `member` and `kind` say which and how
+├── RuleError        a rule, mostly a plug-in, failed while running; `rule` says which
+├── BusyError        the queue is full, or another limit is reached
+└── StorageError     the database failed
+    └── DamagedError a stored run can no longer be read; it can be deleted
 
-A message says what was wrong and what is expected, and is fit to be shown to whoever runs the program as it is; to
-everybody else, `without_folders`.
+A message says what is wrong and what is expected. It may be shown to the operator as it is, and to others after
+`without_folders`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNEXPECTED = "something unexpected happened; the log of the server says what"  #
 
 
 def without_folders(message: str) -> str:
-    """A message for the page and its routes: of every absolute path, only the last part.
+    """A message for the page and its routes, with only the last part of every absolute path.
 
     >>> without_folders("/home/me/.cache/gac/model.gguf is not whole; see https://example.org/help")
     'model.gguf is not whole; see https://example.org/help'
@@ -48,7 +48,7 @@ class RequestError(GacError):
 
     Args:
         field: the setting's name, or "prompt".
-        message: what was wrong and what is expected.
+        message: what is wrong and what is expected.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -58,7 +58,7 @@ class RequestError(GacError):
 
 
 class NotFoundError(GacError):
-    """No such row, or it belongs to somebody else."""
+    """No such row, or it belongs to another visitor."""
 
 
 class ModelLoadError(GacError):
@@ -86,11 +86,11 @@ class MemberError(GacError):
 
 
 class RuleError(GacError):
-    """A combine, gate or weight rule failed while running, or gave what is no result.
+    """A combine, gate or weight rule failed while running, or gave an invalid result.
 
     Args:
         rule: its name.
-        message: what happened, without that name.
+        message: what happened, without the rule's name.
     """
 
     def __init__(self, rule: str, message: str) -> None:
@@ -104,8 +104,8 @@ class BusyError(GacError):
 
 
 class StorageError(GacError):
-    """The database refused."""
+    """The database failed."""
 
 
 class DamagedError(StorageError):
-    """A stored run cannot be read any more."""
+    """A stored run can no longer be read."""

@@ -1,4 +1,4 @@
-"""One member's part of the configuration: where its files come from, how it is loaded and where it runs."""
+"""A member's part of the configuration."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Source = str | tuple[str | tuple[str, ...], ...]
 
 
 class MemberConfig(Frozen):
-    """One member: where its files come from, how it is loaded and where it runs."""
+    """A member: the source of its files, loading, and placement."""
 
     name: str = Field(min_length=1, max_length=80)
     # hub:org/name[@revision][#file] | pypi:package==version#file | a directory | a .gguf file | random:SEED
-    # Or a list of mirrors, tried in this order. A mirror that is a list is one file cut in parts, joined in this order.
+    # Or a list of mirrors, tried in order. A mirror that is a list is one file cut into parts, joined in order.
     source: Source
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")  # of the whole file
-    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; all else by transformers.
+    # auto: GGUF files on a CPU by onnxruntime or llama.cpp, whichever is faster; everything else by transformers.
     # One of `BUILT_IN_BACKENDS`, or one that a plug-in has registered.
     backend: str = Field("auto", max_length=80)
     device: str | tuple[str, ...] = "auto"  # "cpu", "cuda:1", ("cuda:0", "cuda:1") to span several
@@ -42,7 +42,7 @@ class MemberConfig(Frozen):
     score: float | None = Field(None, gt=0)  # benchmark score, for `weights: score`
     allow_remote_code: bool = False  # runs the model repository's Python code
     allow_pickle: bool = False  # loads .bin weights, which can run code
-    notice: str = ""  # licence notice, shown where the model is fetched and shown
+    notice: str = ""  # licence notice, shown when the model is fetched and on the page
     url: str = ""  # the model's page
 
     @field_validator("name")
@@ -74,7 +74,7 @@ class MemberConfig(Frozen):
 
     @property
     def mirrors(self) -> tuple[tuple[str, ...], ...]:
-        """Where the files can be had, in the order to try; each mirror is the parts to join, most often one."""
+        """The mirrors of the files, in the order to try. Each is a tuple of parts to join, mostly one."""
         return _mirrors_of(self.source)
 
     @property
@@ -84,7 +84,7 @@ class MemberConfig(Frozen):
 
 
 def scheme_of(source: str) -> str:
-    """Such as `hub`; empty for a path on this machine."""
+    """The scheme of a source, such as `hub`; empty for a local path."""
     scheme = _SCHEME.match(source)
     return scheme[1] if scheme else ""
 

@@ -1,6 +1,6 @@
-"""Python files and modules named in the operator's configuration: what they register can be chosen like any rule.
+"""Loads plug-ins: Python files and modules in the operator's configuration, which register rules, back ends and tasks.
 
-They run as part of the program, with all that it may do; so they are named in a configuration, never in a request.
+They run with all rights of the program, so only a configuration can name them, never a request.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from gac_app.errors import ConfigError
 
 
 def load_plugins(plugins: Iterable[str], folder: Path) -> None:
-    """Import each once; one that was loaded before is left alone.
+    """Import each plug-in once.
 
     Args:
         plugins: files, whose names end in `.py`, or importable modules.
-        folder: that relative files are looked for in.
+        folder: of relative files.
 
     Raises:
-        ConfigError: naming the one that cannot be loaded, and why.
+        ConfigError: a plug-in cannot be loaded; names it and the reason.
     """
     for plugin in plugins:
         try:
             _load_file(folder / plugin) if plugin.endswith(".py") else importlib.import_module(plugin)
         except ConfigError as error:
             raise ConfigError(f"plugins: {plugin}: {str(error).removeprefix('plugins: ')}") from None
-        except Exception as error:
-            raise ConfigError(f"plugins: {plugin} cannot be loaded ({type(error).__name__}: {error})") from error
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ConfigError(f"plugins: {plugin} cannot be loaded ({why})") from error
 
 
 def _load_file(path: Path) -> ModuleType:

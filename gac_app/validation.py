@@ -1,4 +1,4 @@
-"""Values that are checked once, by pydantic, and what it says of those that do not fit, in one sentence."""
+"""Base of values that pydantic checks once, and its error messages in one sentence."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _TYPES = ("str", "int", "float", "bool")
 
 
 class Frozen(BaseModel):
-    """A value: no unknown keys, no changes, no infinities."""
+    """A frozen value without unknown keys and infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def path_of(location: tuple[int | str, ...]) -> str:
-    """Where pydantic found a value that does not fit, as keys with dots between."""
-    # Union branches (`weights.dict[str,float]`) name types, not keys: they help nobody.
+    """The place of a wrong value, as keys joined by dots."""
+    # Union branches (`weights.dict[str,float]`) name types, not keys, so they are left out.
     return ".".join(str(part) for part in location if not str(part).startswith(_GENERIC) and part not in _TYPES)
 
 
 def message_of(item: Any) -> str:
-    """What pydantic says of such a value, one of `ValidationError.errors()`."""
+    """pydantic's message for one of `ValidationError.errors()`."""
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "unknown key"

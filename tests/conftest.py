@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from hypothesis import settings
 from gac_app.environment import DEFAULT_CONFIG, cache_dir, read_config
 from gac_app.models.sources import resolve
 
-# Of each law; --hypothesis-profile=thorough draws more. No deadline: a busy machine is no failure.
+pytest_plugins = ["tests.clocks"]
+gc.disable()  # while modules are imported and tests collected: nothing of that goes away
+
+# Of each law; scripts/test --fast draws fewer, --hypothesis-profile=thorough more. No deadline: a busy machine is no
+# failure.
+settings.register_profile("brief", max_examples=10, deadline=None)
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=150, deadline=None)
 settings.load_profile("quick")
@@ -32,3 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Real models first, in a process that nothing has touched; browser tests last: Playwright keeps an event loop
     running in this thread until the session ends."""
     items.sort(key=lambda item: {"real": 0, "browser": 2}.get(item.path.parent.name, 1))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    gc.freeze()
+    gc.enable()

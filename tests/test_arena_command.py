@@ -15,11 +15,12 @@ from gac_app.evaluation.running.result_cache import Answer
 from gac_app.services.exports import Exports
 from gac_app.services.reference_votes import reference_outcome
 from gac_app.storage import Store
+from tests.databases import database_in
 
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GAC_DATABASE_URL", f"sqlite:///{tmp_path / 'gac.db'}")
+    monkeypatch.setenv("GAC_DATABASE_URL", database_in(tmp_path / "gac.db"))
     monkeypatch.setenv("GAC_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "two.yaml"
     path.write_text(
@@ -75,7 +76,7 @@ def test_play_stores_votes_by_reference_once_and_apart(config: Path, tmp_path: P
     run("export", "--output", str(whole), "--config", str(config))
     assert "0 new, 18 known" in run("import", str(whole), "--config", str(config))
     store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
-    assert {row.origin for row in store.votes()} == {"reference"}
+    assert {row.origin for row in store.battles.votes()} == {"reference"}
     store.close()
 
 

@@ -13,6 +13,7 @@ from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyErro
 from gac_app.models import factory
 from gac_app.services.members import MemberStates
 from gac_app.services.runs import RunService
+from tests.databases import database_in
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, SHORT, ended, listed, until
 
@@ -22,7 +23,7 @@ def config(tmp_path: Path) -> Config:
     return Config.model_validate(
         {
             "members": [{"name": "a", "source": "random:1"}, {"name": "b", "source": "random:2", "notice": "Be kind."}],
-            "database_url": f"sqlite:///{tmp_path / 'gac.db'}",
+            "database_url": database_in(tmp_path / "gac.db"),
             "cache_dir": tmp_path / "cache",
         }
     )
@@ -192,6 +193,6 @@ def test_the_mirror_knows_which_battles_may_not_be_told(config: Config, loaded: 
     try:
         assert services.arena is not None
         assert services.runs.mirror is not None
-        assert services.runs.mirror.sealed == services.arena.sealed
+        assert services.runs.mirror.sealed == services.arena.history.sealed
     finally:
         services.close()

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
 from gac_app.member_config import MemberConfig
+from gac_app.settings import Settings
 from tests.fakes import config_of
 
 CONFIG = Config.model_validate(

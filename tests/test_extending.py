@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gac_app.bootstrap import load_ensemble
 from gac_app.cli import app
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import REGISTRIES, check_rules, combine_rules, plugin_code
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.environment import read_config
@@ -25,6 +25,7 @@ from gac_app.evaluation.running.systems import parse_system
 from gac_app.evaluation.tasks.task import read_task
 from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
+from gac_app.settings import Settings
 from gac_app.ui.settings_fields import spec_of
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.wording import settings_in_words
@@ -90,6 +91,18 @@ def test_rules_of_ones_own_are_on_the_command_line(config_file: Path) -> None:
     digests = [generated(config_file, *trimmed, f"least={least}")["digest"] for least in (0.02, 0)]
     assert digests[0] != digests[1]
     assert generated(config_file, "--weights", "front-runner", "--weight-param", "decay=0.9")["num_ensembled"]
+
+
+def test_rules_of_ones_own_are_listed(config_file: Path) -> None:
+    result = CliRunner().invoke(app, ["rules", "--config", str(config_file), "--json"])
+    assert result.exit_code == 0, result.output
+    listed = json.loads(result.stdout)
+    names = {field: [rule["name"] for rule in rules] for field, rules in listed.items()}
+    assert ("trimmed" in names["combine"], "second-thought" in names["gate_rule"]) == (True, True)
+    [trimmed] = [rule for rule in listed["combine"] if rule["name"] == "trimmed"]
+    assert trimmed["parameters"]["least"]["default"] == 0.001
+    table = CliRunner().invoke(app, ["rules", "--config", str(config_file)], env={"COLUMNS": "200"}).output
+    assert "least = 0.001 (minimum 0, maximum 1)" in table
 
 
 def test_rules_of_ones_own_are_in_python(config: Config) -> None:
@@ -164,10 +177,24 @@ def test_a_task_of_ones_own_is_measured(config_file: Path, tmp_path: Path) -> No
     assert json.loads(result.stdout)["task"] == "capitals"
 
 
-@pytest.mark.parametrize("text", ["ask: 3", "about: x\nkind: sorting", "- 1", "{", ""])
-def test_a_file_that_is_no_task_is_told(text: str, config_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ask: 3", "about: Field required"),
+        ("about: x\nkind: sorting", "kind: "),
+        ("- 1", "is no task"),
+        ("{", "is no task"),
+        ("", "is no task"),
+        ("extends: nope", "extends: 'nope' is none; expected arc_challenge"),
+        ("extends: gsm8k\nask: 'What is {city}?'", "ask: {city} is no placeholder; expected {question}, {options}"),
+        ("extends: gsm8k\nask: 'A set {'", "ask: "),
+        ("extends: gsm8k\nextract: '('", "extract: is no regular expression"),
+        ("extends: gsm8k\nextract: 'x'", "extract: has no group"),
+    ],
+)
+def test_a_file_that_is_no_task_is_told(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(RequestError, match=r"task: .*mine\.yaml"):
+    with pytest.raises(RequestError, match=rf"task: .*mine\.yaml: .*{re.escape(told)}"):
         read_task(tmp_path / "mine.yaml")
 
 
@@ -193,6 +220,18 @@ def test_the_guide_shows_the_examples_as_they_are() -> None:
     [
         ("raise ValueError('planned')", "ValueError: planned"),
         ("def broken(:", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise ValueError('planned\\nin two lines')", "ValueError: planned in two lines"),
+        (
+            "from gac_app.decoding.rules import GateRule, combine_rules\n"
+            "combine_rules.register('gate', 'Gate', 'Not of this kind.')(GateRule)",
+            "combine rule 'gate' must be a subclass of CombineRule",
+        ),
+        (
+            "from gac_app.decoding.rules import gate_rules\n"
+            "gate_rules.register('call', 'Call', 'Not a class.')(lambda gate: 1.0)",
+            "gate rule 'call' must be a subclass of GateRule",
+        ),
         (
             "from gac_app.decoding.rules import LinearRule, combine_rules\n"
             "combine_rules.register('mean', 'Mean', 'Another one.')(LinearRule)",

@@ -1,1 +1,1 @@
-"""Blind battles: who meets whom, what is judged, ratings of the judgements, and their exports. Pure values."""
+"""Blind battles as pure values: contestants, draws, judgements, ratings and exports. Knows no database and no page."""

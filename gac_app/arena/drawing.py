@@ -1,4 +1,4 @@
-"""Who meets whom next: the pair whose vote tells most, with a floor for every pair."""
+"""Draws the next pair: preferably the pair whose vote tells most, with a floor for every pair."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 
 from gac_app.arena.ratings import win_probability
 
-FLOOR = 0.2  # the share of draws in which all pairs are alike
+FLOOR = 0.2  # share of draws that are uniform over all pairs
 
 Pair = tuple[str, str]
 
@@ -16,14 +16,14 @@ Pair = tuple[str, str]
 def pair_probs(
     names: Sequence[str], num_votes: Mapping[frozenset[str], int], ratings: Mapping[str, float]
 ) -> dict[Pair, float]:
-    """How likely each pair is drawn; they sum to 1.
+    """Each pair's probability to be drawn; they sum to 1.
 
-    A vote's outcome has the variance p(1 - p); averaged over the n votes that a pair has it is p(1 - p)/n, and one more
-    vote lowers that the more, the fewer there are and the closer the two.
+    A vote's outcome has the variance p(1 - p); the mean of a pair's n votes has p(1 - p)/n. One more vote reduces that
+    the most for pairs with few votes and close ratings.
 
     Args:
-        num_votes: of pairs, missing = none.
-        ratings: Elo, missing = as good as the mean.
+        num_votes: by pair; missing = none.
+        ratings: Elo; missing = the mean.
     """
     pairs = list(combinations(names, 2))
     mean = sum(ratings.values()) / len(ratings) if ratings else 0.0
@@ -40,7 +40,7 @@ def draw_pair(probs: Mapping[Pair, float], without: Collection[str], rng: random
     """A pair, its sides shuffled.
 
     Args:
-        without: contestants that shall not come again, as far as there are others.
+        without: contestants to avoid, if there are enough others.
     """
     fresh = {pair: prob for pair, prob in probs.items() if not set(pair) & set(without)}
     other = {pair: prob for pair, prob in probs.items() if set(pair) != set(without)}

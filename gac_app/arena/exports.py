@@ -1,6 +1,6 @@
-"""Votes in the forms that others read: trainers of preference models, arenas, tables.
+"""Votes in formats for trainers of preference models, arenas and tables.
 
-Everything is a function of `Judged`; the whole record, JSON Lines, is made where it is stored.
+Everything is a function of `Judged`. The whole record, as JSON Lines, is written by `services.exports`.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ Row = dict[str, Any]
 
 
 def trl_preference(votes: Iterable[Judged]) -> Iterator[Row]:
-    """TRL's conversational preference type with explicit prompts; decided votes alone have one."""
+    """TRL's conversational preference type with explicit prompts; decided votes only."""
     for vote in votes:
         if winner := vote.winner:
             loser = SIDES[1 - SIDES.index(winner)]
-            yield {"prompt": vote.first_prompt, "chosen": vote.said(winner), "rejected": vote.said(loser)}
+            yield {"prompt": vote.first_prompt, "chosen": vote.completion(winner), "rejected": vote.completion(loser)}
 
 
 def trl_unpaired(votes: Iterable[Judged]) -> Iterator[Row]:
-    """TRL's conversational unpaired type: the winner is good and the loser is not; of a tie both are, or neither."""
+    """TRL's conversational unpaired type: the winner is good, the loser is not. Of a tie, both or neither are."""
     for vote in votes:
         for side in SIDES:
             is_good = vote.winner == side if vote.winner else vote.outcome is Outcome.TIE
-            yield {"prompt": vote.first_prompt, "completion": vote.said(side), "label": is_good}
+            yield {"prompt": vote.first_prompt, "completion": vote.completion(side), "label": is_good}
 
 
 def lmsys(votes: Iterable[Judged]) -> Iterator[Row]:
-    """As `lmsys/chatbot_arena_conversations`."""
+    """The format of `lmsys/chatbot_arena_conversations`."""
     winners = {"left": "model_a", "right": "model_b", "tie": "tie", "both-bad": "tie (bothbad)"}
     for vote in votes:
         yield {
@@ -57,7 +57,7 @@ def lmsys(votes: Iterable[Judged]) -> Iterator[Row]:
 
 
 def arena_rank(votes: Iterable[Judged]) -> Iterator[Row]:
-    """The columns that `arena-rank` reads, with the session to cluster by."""
+    """The columns of `arena-rank`, with the session to cluster by."""
     winners = {"left": "model_a", "right": "model_b", "tie": "tie", "both-bad": "both_bad"}
     for vote in votes:
         yield {
@@ -72,7 +72,7 @@ def arena_rank(votes: Iterable[Judged]) -> Iterator[Row]:
 
 
 def flat(votes: Iterable[Judged]) -> Iterator[Row]:
-    """A row a vote, every cell a text, a number or a truth value; of the last turn, as far as it was shown."""
+    """One row per vote; cells are texts, numbers or booleans. Texts are the shown part of the last turn."""
     for vote in votes:
         record, facts = vote.record, vote.facts
         sides = {f"{side}_{name}": value for side in SIDES for name, value in facts.get(side, {}).items()}
@@ -91,8 +91,8 @@ def flat(votes: Iterable[Judged]) -> Iterator[Row]:
             "language": record.language,
             "config_hash": record.config_hash,
             "flags": " ".join(facts.get("flags", [])),
-            "prompt": ([*vote.first_prompt, *vote.said("left")][-2])["content"],
-            **{f"{side}_text": vote.said(side)[-1]["content"] for side in SIDES},
+            "prompt": ([*vote.first_prompt, *vote.completion("left")][-2])["content"],
+            **{f"{side}_text": vote.completion(side)[-1]["content"] for side in SIDES},
             **{f"{side}_reasons": " ".join(vote.reasons.get(side, [])) for side in SIDES},
             "comment": vote.comment,
             **sides,
@@ -110,7 +110,7 @@ _ROWS: dict[Format, Callable[[Iterable[Judged]], Iterator[Row]]] = {
 
 
 def written(votes: Iterable[Judged], wanted: Format) -> bytes:
-    """A file of any format but `JSONL`. Raises GacError where a package for it is missing."""
+    """A file of any format but `JSONL`. Raises GacError if a package for it is missing."""
     rows = list(_ROWS[wanted](votes))
     if wanted is Format.CSV:
         return _csv(rows).encode()

@@ -1,4 +1,4 @@
-"""What votes can be written as."""
+"""The formats of vote exports."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """What can be written."""
+    """A format."""
 
-    JSONL = "jsonl"  # everything, to be imported again
+    JSONL = "jsonl"  # everything; can be imported
     TRL_PREFERENCE = "trl-preference"
     TRL_UNPAIRED = "trl-unpaired"
     LMSYS = "lmsys"
@@ -18,5 +18,5 @@ class Format(StrEnum):
 
     @property
     def suffix(self) -> str:
-        """Of a file."""
+        """The file name's suffix."""
         return {Format.CSV: "csv", Format.PARQUET: "parquet", Format.LMSYS: "json"}.get(self, "jsonl")

@@ -1,4 +1,4 @@
-"""A battle and the vote on it, read from the record: what exports make their rows of."""
+"""A battle and its vote, read from the record. Exports make their rows from it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A battle with a vote that stands.
+    """A battle with its final vote.
 
     Attributes:
         facts: of the vote; see `services.battles.Battle.facts`.
@@ -58,13 +58,13 @@ class Judged:
 
     @property
     def first_prompt(self) -> list[Message]:
-        """What both sides were asked first; with the system prompt where they had the same one."""
+        """The first prompt of both sides, with the system prompt if they had the same one."""
         asked = [self._fed(0, side) for side in SIDES]
         same = [one for one in asked[0] if one["role"] != "system" or one in asked[1]]
         return list(same)
 
-    def said(self, side: Side) -> list[Message]:
-        """A side's part of the conversation after the first prompt, as far as it was shown when the vote came."""
+    def completion(self, side: Side) -> list[Message]:
+        """A side's conversation after the first prompt, as far as it was shown when the vote came."""
         turns = self.record.body["turns"][: self.facts.get("turn", 1)] if "shown" in self.facts else []
         turns = turns or self.record.body["turns"]
         messages: list[Message] = []
@@ -78,8 +78,8 @@ class Judged:
         return messages
 
     def conversation(self, side: Side) -> list[Message]:
-        """The whole conversation of a side, its own system prompt included."""
-        return [*self._fed(0, side), *self.said(side)]
+        """A side's whole conversation, with its own system prompt."""
+        return [*self._fed(0, side), *self.completion(side)]
 
     def _fed(self, turn: int, side: Side) -> list[Message]:
         fed: list[Message] = self.record.body["turns"][turn][side]["messages"]
@@ -87,7 +87,7 @@ class Judged:
 
 
 def judged(records: Iterable[Record]) -> Iterator[Judged]:
-    """The battles with a vote that stands."""
+    """The battles that have a vote which was not taken back."""
     for record in records:
         votes = [row for row in record.judgements if row["kind"] != Kind.REMARK]
         if votes and votes[-1]["kind"] == Kind.VOTE:

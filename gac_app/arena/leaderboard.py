@@ -1,4 +1,4 @@
-"""The leaderboard: ratings of votes with 95 % intervals, ranks, and what else the votes say."""
+"""The leaderboard: ratings with 95 % intervals, ranks, and other statistics of votes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gac_app.arena.style_control import StyleControl
 if TYPE_CHECKING:
     from gac_app.arena.votes import Flags, Floats, Votes
 
-_SURE = 0.975  # of the resamples, in which one has to be ahead of another to rank before it
+_SURE = 0.975  # share of the resamples in which a contestant must be ahead of another to rank before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One contestant's line. What is None is not known: too few votes, or no costs.
+    """One contestant's line. None = unknown: too few votes, or no costs.
 
     Attributes:
-        low, high: of the rating, 95 %.
-        rank, rank_low, rank_high: by rating; the best and the worst rank that the votes allow.
-        is_listed: it is among today's contestants.
+        low, high: the rating's 95 % interval.
+        rank, rank_low, rank_high: the rank by rating, and the best and worst ranks that the votes allow.
+        is_listed: whether it is among today's contestants.
     """
 
     name: str
@@ -58,14 +58,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:
-    """What the votes say.
+    """The leaderboard of some votes.
 
     Attributes:
-        standings: the best first; then those with too few votes.
-        problem: why nothing is rated; "" where something is.
+        standings: best first, then contestants with too few votes.
+        problem: why nothing is rated; "" if something is.
         wins, meetings: of `names`, row against column: wins (a tie is half a one) and votes.
-        left_bias: the share of decided votes that went to the left side; fair is 0.5. None without any.
-        style_effects: feature -> Elo that one standard deviation more of it is worth; empty without style control.
+        left_bias: the share of decided votes for the left side; 0.5 is fair. None without decided votes.
+        style_effects: feature -> Elo per standard deviation; empty without style control.
     """
 
     standings: tuple[Standing, ...]
@@ -82,10 +82,10 @@ class Leaderboard:
 
 
 def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, controls_style: bool = False) -> Leaderboard:
-    """Rate votes that were filtered.
+    """Rate filtered votes.
 
     Args:
-        listed: today's contestants; others that votes name keep their lines.
+        listed: today's contestants. Other contestants in the votes keep their lines.
         min_votes: a contestant with fewer is not rated.
     """
     wins_CC = votes.wins_CC()
@@ -125,7 +125,7 @@ def _problem(votes: Votes, meetings_CC: Floats, rated_C: Flags, min_votes: int) 
 def _figures(
     votes: Votes, rated_C: Flags, controls_style: bool
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Estimate]]:
-    """By name, what a rated contestant's line says of its rating; and by feature, the effects of style."""
+    """The rating fields of each rated contestant's line, by name, and the effects of style, by feature."""
     if controls_style:
         control = StyleControl(votes)
         rating_BC, effect_BF = control.resampled()
@@ -156,7 +156,7 @@ def _ranked(votes: Votes, rated_C: Flags, rating_C: Floats, rating_BC: Floats) -
 
 
 def _met_alone(votes: Votes, met_C: Flags) -> Votes:
-    """The same votes, without contestants that have none."""
+    """The same votes without contestants that have none."""
     names = tuple(name for name, has_met in zip(votes.names, met_C, strict=True) if has_met)
     return replace(votes, names=names, sides_N2=(np.cumsum(met_C) - 1)[votes.sides_N2])
 
@@ -199,4 +199,5 @@ def _left_bias(votes: Votes) -> Estimate | None:
     share = float(left_N.sum() / decided_N.sum())
     shares_B1 = (left_B / np.maximum(decided_B, 1))[decided_B > 0, None]
     low_1, high_1 = interval(shares_B1, np.array([share]), votes.session_N)
-    return Estimate(share, max(0.0, float(low_1[0])), min(1.0, float(high_1[0])))  # few sessions stretch it
+    # With few sessions the interval may reach beyond 0 or 1.
+    return Estimate(share, max(0.0, float(low_1[0])), min(1.0, float(high_1[0])))

@@ -1,4 +1,4 @@
-"""Votes that a public host had better look at twice: kept with their flags, and left out of ratings at will."""
+"""Flags suspicious votes on a public host. They are stored with their flags, and ratings can leave them out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Literal
 
 Flag = Literal["fast", "duplicate", "burst"]
 
-BURST_VOTES, BURST_S = 10, 60.0  # more votes of one visitor in such a time
+BURST_VOTES, BURST_S = 10, 60.0  # so many votes of one visitor within so many seconds
 _MAX_VISITORS = 10_000
 
 
 class Moderator:
-    """Remembers what visitors did lately, by hashes that no other process can make.
+    """Remembers visitors' recent battles and votes, by hashes that no other process can compute.
 
     Args:
         max_per_hour: battles that one visitor may start.
-        min_seconds: a vote that comes sooner is fast.
+        min_seconds: an earlier vote is flagged as fast.
     """
 
     def __init__(self, max_per_hour: int, min_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,15 +36,15 @@ class Moderator:
         return len(started) < self._max_per_hour
 
     def started(self, owner: str) -> None:
-        """A visitor's battle has begun, and counts."""
+        """Count a visitor's battle."""
         self._of(owner).started.append(self._clock())
 
     def flags(self, owner: str, judged: str, seconds: float) -> list[Flag]:
-        """What is odd about a vote that is being given.
+        """The flags of a new vote.
 
         Args:
-            judged: prompt and contestants; the same from the same visitor is a duplicate.
-            seconds: from the beginning of the answers to the vote.
+            judged: prompt and contestants; repeated by the same visitor they are a duplicate.
+            seconds: from the start of the answers to the vote.
         """
         visitor = self._of(owner)
         _drop_before(visitor.voted, self._clock() - BURST_S)
@@ -61,8 +61,8 @@ class Moderator:
         return found
 
     def undone(self, owner: str, judged: str) -> None:
-        """A vote was taken back, or never written: giving it anew is no duplicate."""
-        if visitor := self._visitors.get(owner):  # else forgotten meanwhile
+        """A vote was taken back or not stored, so repeating it is no duplicate."""
+        if visitor := self._visitors.get(owner):  # None if dropped meanwhile
             visitor.judged.discard(self._digest(judged))
 
     def forget(self, owner: str) -> None:

@@ -1,4 +1,4 @@
-"""What may be said of a battle: the words that are stored, exported and shown."""
+"""The vocabulary of judgements: outcomes, reasons and origins, as they are stored, exported and shown."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Outcome(StrEnum):
 
     @property
     def left_score(self) -> float:
-        """What the left one gets of the one point that a battle gives; both bad is a tie, as at LMArena."""
+        """The left side's score, 0 to 1. Both bad counts as a tie, as at LMArena."""
         return {Outcome.LEFT: 1.0, Outcome.RIGHT: 0.0}.get(self, 0.5)
 
 
 class Reason(StrEnum):
-    """Why one side was liked, or was not."""
+    """Why a side was liked or disliked."""
 
     USEFUL = "useful"
     COMPLETE = "complete"
@@ -40,23 +40,23 @@ class Reason(StrEnum):
 
 
 class Kind(StrEnum):
-    """A judgement's row: rows are only ever appended, the last vote or undo counts."""
+    """The kind of a judgement. Judgements are only appended; the last vote or undo counts."""
 
     VOTE = "vote"
     UNDO = "undo"
-    REMARK = "remark"  # reasons and a comment, sealed; the last one counts
+    REMARK = "remark"  # reasons and a comment, sealed; the last remark counts
 
 
 class Origin(StrEnum):
-    """Who judged; what is of different origin is never rated together."""
+    """Who judged. Votes of different origins are never rated together."""
 
     PEOPLE = "people"
-    COMPARE = "compare"  # people too, who saw the names: implied by a vote on a run
+    COMPARE = "compare"  # people who saw the names: implied by a vote on a run
     REFERENCE = "reference"  # the known answers of a task
 
 
 def outcome_of(value: object) -> Outcome:
-    """Raises RequestError where `value` is none."""
+    """The outcome named `value`. Raises RequestError if there is none."""
     try:
         return Outcome(value)  # type: ignore[arg-type]
     except ValueError:
@@ -64,7 +64,7 @@ def outcome_of(value: object) -> Outcome:
 
 
 def reasons_of(values: object, side: Side) -> list[str]:
-    """The reasons of a side, each once, in their own order. Raises RequestError where one is unknown."""
+    """A side's reasons, each once, in the order of `Reason`. Raises RequestError if one is unknown."""
     if not isinstance(values, list | tuple) or not all(value in list(Reason) for value in values):
         raise RequestError(f"reasons.{side}", f"expected a list of {', '.join(Reason)}")
     return [reason.value for reason in Reason if reason in values]

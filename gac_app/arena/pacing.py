@@ -1,7 +1,7 @@
-"""Both sides of a battle are shown at one pace, so that speed gives nobody away.
+"""Shows both sides of a battle at one pace, so that speed does not reveal a contestant.
 
-The pace is the slower side's, smoothed. So a side is not shown in the steps of its own tokens, and an answer that was
-there long ago goes on as slowly behind the end of the other one.
+The pace is the slower side's, smoothed. So no side appears in the rhythm of its own tokens, and a finished answer
+continues at the same pace after the other one has ended.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-MIN_RATE = 30.0  # characters a second, about twice as fast as people read
-_MIN_SAMPLE = 40  # characters, fewer of which tell no rate
-_SMOOTH = 0.95  # of the slower side's rate, so that the pace seldom has to wait for it
+MIN_RATE = 30.0  # characters per second, about twice the speed of reading
+_MIN_SAMPLE = 40  # characters needed for a rate
+_SMOOTH = 0.95  # share of the slower side's rate, so that the pace seldom waits for it
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a side is: characters so far, and whether more may come."""
+    """A side's characters so far, and whether it has ended."""
 
     num_chars: int
     is_over: bool
 
 
 class Pace:
-    """How many characters of each side may be shown. Nothing until both have begun, then ever more."""
+    """The number of characters of each side that may be shown: 0 until both have begun, then growing."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -35,7 +35,7 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """Since something could be seen."""
+        """Seconds since something was shown."""
         return 0.0 if self._begun_at is None else self._clock() - self._begun_at
 
     def advance(self, sides: Sequence[Progress]) -> int:

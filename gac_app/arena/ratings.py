@@ -1,4 +1,4 @@
-"""Bradley-Terry ratings of votes, by evalica: scores whose quotients are the odds, on the Elo scale."""
+"""Bradley-Terry ratings by evalica, on the Elo scale: differences of ratings give the odds."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SCALE, BASE_RATING = 400.0, 1000.0  # Elo: 400 points are odds of 10 to 1; the mean of all contestants is 1000
-PRIOR = 0.5  # wins each way, of every pair, where somebody won or lost everything
+PRIOR = 0.5  # wins each way, added to every pair if a contestant won or lost everything
 
 
 def win_probability(rating: float, other: float) -> float:
-    """That the first of two Elo ratings wins."""
+    """The probability that the first of two Elo ratings wins."""
     return 1.0 / (1.0 + math.pow(10.0, (other - rating) / SCALE))
 
 
 def is_connected(wins_CC: Floats) -> bool:
-    """Whether every contestant has met every other, be it by way of others."""
+    """Whether every contestant has met every other, directly or through others."""
     return _reach_all(wins_CC + wins_CC.T)
 
 
 def is_decided(wins_CC: Floats) -> bool:
-    """Whether finite ratings fit best: nobody, and no group, has won or lost everything against the others."""
+    """Whether the best ratings are finite: no contestant or group won or lost everything against the others."""
     return _reach_all(wins_CC)
 
 
@@ -42,7 +42,7 @@ def rate(wins_CC: Floats) -> Floats:
     """Elo ratings `_C`, their mean `BASE_RATING`.
 
     Args:
-        wins_CC: how often row won against column, a tie half a win for both; `C` contestants, all connected.
+        wins_CC: wins of row against column, a tie counting half for both; `C` contestants, all connected.
     """
     import pandas as pd
     from evalica import Winner, bradley_terry

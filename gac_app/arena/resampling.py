@@ -1,4 +1,4 @@
-"""The bootstrap over visitor sessions: the votes of one person are drawn together, for they are not independent.
+"""The bootstrap over visitor sessions: one person's votes are drawn together, since they are not independent.
 
 `N` votes, `S` sessions, `B` resamples, `K` whatever is summed.
 """
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from gac_app.arena.votes import Floats, Ints
 
 NUM_RESAMPLES = 200
-_AT_ONCE = 20  # bounds the memory that many sessions take
+_AT_ONCE = 20  # limits the memory for many sessions
 _LOW, _HIGH = 0.025, 0.975
 
 
 def resampled_sums(session_N: Ints, values_NK: Floats | sparse.csr_array, seed: int = 0) -> Floats:
-    """The columns' sums in each resample, `[B, K]`; the same seed draws the same sessions."""
+    """The columns' sums in each resample, `[B, K]`. Equal seeds draw equal sessions."""
     rng = np.random.default_rng(seed)
     sessions, index_N = np.unique(session_N, return_inverse=True)
     num = len(sessions)
@@ -36,12 +36,12 @@ def resampled_sums(session_N: Ints, values_NK: Floats | sparse.csr_array, seed: 
 
 
 def interval(values_BK: Floats, estimate_K: Floats, session_N: Ints) -> tuple[Floats, Floats]:
-    """The 95 % percentile interval of what the resamples gave, wider where few sessions gave most of the votes.
+    """The 95 % percentile interval of the resamples, widened if few sessions gave most of the votes.
 
-    So many equal sessions would tell as much: n^2 / sum(n_s^2). Their Student quantile, over the normal one, stretches
-    the interval about the estimate.
+    The effective number of sessions is n^2 / sum(n_s^2). Its Student quantile, divided by the normal one, stretches the
+    interval around the estimate.
     """
-    # As many resamples are beyond an end as its share says; the usual method would leave more out, of a few hundred.
+    # The usual method would leave too many of a few hundred resamples outside the interval.
     ends_2K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
     sizes_S = np.unique(session_N, return_counts=True)[1]
     num_equal = sizes_S.sum() ** 2 / (sizes_S**2).sum()

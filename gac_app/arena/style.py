@@ -1,4 +1,4 @@
-"""What of an answer's look may sway a vote: counted for style control (LMArena's four features)."""
+"""Features of an answer's style that may sway a vote: LMArena's four, for style control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
 
 
 def style_of(text: str) -> dict[str, int]:
-    """`FEATURES` of a text; marks inside fenced code are none."""
+    """`FEATURES` of a text. Marks inside fenced code do not count."""
     prose = _CODE.sub("", text)
     counts = (len(text), *(len(pattern.findall(prose)) for pattern in (_HEADING, _LIST, _BOLD)))
     return dict(zip(FEATURES, counts, strict=True))

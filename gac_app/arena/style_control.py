@@ -1,7 +1,7 @@
-"""Ratings with the look of the answers taken out: a logistic regression on who met whom and on how the two differ.
+"""Ratings corrected for style: a logistic regression on the contestants and on the difference in style.
 
-LMArena's style control: each feature's difference over its sum, standardised, is a covariate of the Bradley-Terry
-model; what remains of a contestant is rated. Each resample of visitor sessions moves the estimate by one Newton step.
+LMArena's style control: each feature's difference divided by its sum, standardised, is a covariate of the Bradley-Terry
+model. Each resample of visitor sessions moves the estimate by one Newton step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gac_app.arena.resampling import resampled_sums
 if TYPE_CHECKING:
     from gac_app.arena.votes import Floats, Votes
 
-_RIDGE = 1e-3  # holds the sum of the strengths, which nothing else decides
+_RIDGE = 1e-3  # fixes the sum of the strengths, which is otherwise free
 _MAX_STEPS = 50
 _TO_ELO = SCALE / np.log(10)
 
@@ -26,7 +26,7 @@ class StyleControl:
 
     Attributes:
         ratings_C: Elo, their mean `BASE_RATING`.
-        effects_F: of each feature, in Elo for one standard deviation more on one side.
+        effects_F: of each feature, in Elo per standard deviation.
     """
 
     def __init__(self, votes: Votes) -> None:
@@ -54,14 +54,14 @@ class StyleControl:
         return effects_F
 
     def resampled(self) -> tuple[Floats, Floats]:
-        """Ratings `[B, C]` and effects `[B, F]` of resamples of sessions, each by one step from the estimate."""
+        """Ratings `[B, C]` and effects `[B, F]` of resamples of sessions, each one Newton step from the estimate."""
         gradients_NP, hessian_PP = self._slopes()
         sums_BP = resampled_sums(self._session_N, gradients_NP) - _RIDGE * self._weights_P
         weights_BP = self._weights_P + np.linalg.solve(hessian_PP, sums_BP.T).T
         return self._elo(weights_BP), weights_BP[:, self._num :] * _TO_ELO
 
     def _slopes(self) -> tuple[Floats, Floats]:
-        """Each vote's gradient of the log likelihood, and the curvature of all."""
+        """Each vote's gradient of the log likelihood, and the total curvature."""
         prob_N = 1 / (1 + np.exp(-self._design_NP @ self._weights_P))
         gradients_NP = self._design_NP * (self._score_N - prob_N)[:, None]
         scaled_NP = self._design_NP * (prob_N * (1 - prob_N))[:, None]
@@ -75,7 +75,7 @@ class StyleControl:
 
 
 def _who(votes: Votes) -> Floats:
-    """+1 for the left one, -1 for the right one, `[N, C]`."""
+    """+1 for the left contestant, -1 for the right one, `[N, C]`."""
     who_NC = np.zeros((len(votes), len(votes.names)))
     rows_N = np.arange(len(votes))
     who_NC[rows_N, votes.sides_N2[:, 0]] = 1.0
@@ -84,7 +84,7 @@ def _who(votes: Votes) -> Floats:
 
 
 def _style(votes: Votes) -> Floats:
-    """How the left one's look differs from the right one's, each feature with a standard deviation of 1, `[N, F]`."""
+    """The difference in style, left minus right, each feature scaled to standard deviation 1, `[N, F]`."""
     left_NF, right_NF = votes.style_N2F[:, 0], votes.style_N2F[:, 1]
     total_NF = left_NF + right_NF
     differs_NF = np.divide(left_NF - right_NF, total_NF, out=np.zeros_like(total_NF), where=total_NF > 0)

@@ -1,4 +1,4 @@
-"""Votes in columns, so that a hundred thousand of them are filtered and counted at once.
+"""Votes as columns, so that a hundred thousand of them can be filtered and counted at once.
 
 Shapes: `N` votes, `C` contestants, `F` features of style, 2 sides (left, right).
 """
@@ -34,7 +34,7 @@ _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
 
 
 class VoteLike(Protocol):
-    """A vote that stands, as storage gives it; `facts` is JSON."""
+    """A vote as storage gives it; `facts` is JSON."""
 
     @property
     def visitor_id(self) -> int: ...
@@ -58,14 +58,13 @@ class VoteLike(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteFilter:
-    """Which votes count; what is empty lets everything through.
+    """Which votes count. Empty fields allow everything.
 
     Attributes:
-        source: whose; blind votes of people unless said otherwise. Sources are never mixed beyond "people", which adds
-            the votes on Compare.
-        min_chars, max_chars: of the longer answer.
+        source: by default, people's blind votes. "people" adds the votes on Compare; other sources are never mixed.
+        min_chars, max_chars: length of the longer answer.
         turns: "one" or "several".
-        has_flagged: with those that moderation flagged.
+        has_flagged: include votes that moderation flagged.
     """
 
     source: Source = "blind"
@@ -81,44 +80,44 @@ class VoteFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Votes:
-    """Columns of votes; `names` and `languages` and `configs` are what the codes of others point into."""
+    """Columns of votes. Codes in other columns are indices into `names`, `languages` and `configs`."""
 
     names: tuple[str, ...]
     languages: tuple[str, ...]
     configs: tuple[str, ...]
     sides_N2: Ints  # contestants
-    outcome_N: Ints  # of `Outcome`, in its order
+    outcome_N: Ints  # index into `Outcome`
     visitor_N: Ints
-    origin_N: Ints  # of `Origin`, in its order
+    origin_N: Ints  # index into `Origin`
     language_N: Ints
     config_N: Ints
     at_N: Floats  # seconds since 1970
     turn_N: Ints
     is_flagged_N: Flags
     style_N2F: Floats
-    cost_N22: Floats  # ms and forward passes per token; NaN = not known
+    cost_N22: Floats  # ms and forward passes per token; NaN = unknown
 
     def __len__(self) -> int:
         return len(self.outcome_N)
 
     @property
     def score_N(self) -> Floats:
-        """What the left one gets of each vote's point."""
+        """The left side's score of each vote."""
         return np.array([outcome.left_score for outcome in _OUTCOMES])[self.outcome_N]
 
     @property
     def session_N(self) -> Ints:
-        """What is drawn together in a bootstrap: a visitor's votes; where there is one visitor, each by itself."""
+        """The sessions of a bootstrap: one per visitor; with a single visitor, one per vote."""
         return self.visitor_N if len(np.unique(self.visitor_N)) > 1 else np.arange(len(self))
 
     def where(self, keep_N: Flags) -> Votes:
-        """Some of them."""
+        """The votes where the mask is true."""
         columns = {one.name: getattr(self, one.name) for one in fields(self)}
         kept: dict[str, Any] = {name: one[keep_N] for name, one in columns.items() if isinstance(one, np.ndarray)}
         return replace(self, **kept)
 
     def filtered(self, wanted: VoteFilter) -> Votes:
-        """Those that a filter lets through."""
+        """The votes that a filter allows."""
         keep_N = np.isin(self.origin_N, [_ORIGINS.index(origin) for origin in SOURCES[wanted.source]])
         longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
         if not wanted.has_flagged:
@@ -140,7 +139,7 @@ class Votes:
         return self.where(keep_N)
 
     def wins_NK(self) -> sparse.csr_array:
-        """What each vote adds to the wins of row against column, `K` = `C` x `C`; a tie is half a win for both."""
+        """Each vote's wins of row against column, `K` = `C` x `C`. A tie is half a win for both."""
         num = len(self.names)
         left_N, right_N = self.sides_N2.T
         cells = np.concatenate([left_N * num + right_N, right_N * num + left_N])
@@ -148,7 +147,7 @@ class Votes:
         return sparse.csr_array((wins, (np.tile(np.arange(len(self)), 2), cells)), shape=(len(self), num * num))
 
     def wins_CC(self) -> Floats:
-        """How often row won against column."""
+        """Wins of row against column."""
         wins_CC: Floats = self.wins_NK().sum(axis=0).reshape(len(self.names), -1)
         return wins_CC
 
@@ -158,7 +157,7 @@ def _code(listed: Sequence[str], value: str) -> int:
 
 
 class _Codes:
-    """Numbers for words, in the order in which they come."""
+    """Numbers words in the order of first occurrence."""
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words = {word: code for code, word in enumerate(words)}
@@ -171,7 +170,7 @@ def votes_of(rows: Iterable[VoteLike], contestants: Iterable[str] = ()) -> Votes
     """The columns of rows.
 
     Args:
-        contestants: who is there even without a vote.
+        contestants: included even without votes.
     """
     names, languages, configs = _Codes(contestants), _Codes(), _Codes()
     origins = {origin.value: code for code, origin in enumerate(_ORIGINS)}

@@ -1,1 +1,1 @@
-"""What the engine costs, as ratios: what is compared runs in turn, so that a busy machine slows both alike."""
+"""Benchmarks of the engine, as ratios: both sides of a comparison run in turn, so that a busy machine slows both."""

@@ -1,4 +1,4 @@
-"""Measurements that need a process of their own: a fresh start, a peak of memory, a core."""
+"""Measurements that need their own process: a fresh start, a peak of memory, a core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHILD_TIMEOUT_S = 900
 
 
 def run_child(module: str, *arguments: str) -> Any:
-    """What a module of this package prints as JSON when it is run by itself. Raises GacError where it fails."""
+    """The JSON that a module of this package prints when it runs as a program. Raises GacError if it fails."""
     try:
         return json.loads(run_module(module, *arguments, timeout_s=CHILD_TIMEOUT_S))
     except subprocess.TimeoutExpired:

@@ -1,8 +1,7 @@
 """Every step of the ensemble against the slower member alone.
 
-Members run at the same time, so a step should take what its slowest member takes, and little more: the paper's takes
-1.008 to 1.016 times that; or less, where a member drafts while it would wait. Alone means with the same threads,
-through the same engine.
+Members run at the same time, so a step should take little longer than its slowest member: 1.008 to 1.016 times in the
+paper, and less if a member drafts while it would wait. "Alone" means with the same threads, through the same engine.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from gac_app.member_config import MemberConfig
 
 
 def measure(bench: Workbench) -> list[Row]:
-    """The step's time, and the part of it that no member's forward pass accounts for."""
+    """The time of a step, and the part of it beyond members' forward passes."""
 
     def run(prompt: str, alone: str | None = None, **changes: str) -> Decoded:
         return decode(bench.ensemble.session(prompt, bench.settings(**changes), alone=alone))
 
     names = bench.config.member_names
-    # Each prompt twice: what is looked for is a few percent.
-    step_by_step = partial(run, speculation="off")  # where a step's time is its passes' and the rest
+    # Each prompt twice, since differences are a few percent.
+    step_by_step = partial(run, speculation="off")  # here a step's time is its passes and the overhead
     rounds = interleaved(bench.prompts * 2, run, step_by_step, *(partial(run, alone=name) for name in names))
     alone_ms = {name: [answers[2 + i].ms_per_token for answers in rounds] for i, name in enumerate(names)}
     slower = max(names, key=lambda name: median(alone_ms[name]))
@@ -52,7 +51,7 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def measure_all_cores(bench: Workbench) -> list[Row]:
-    """Every step of the ensemble, whose members share the cores, against its largest member with all of them."""
+    """Every step of an ensemble whose members share the cores, against its largest member on all cores."""
     from gac_app.bootstrap import load_ensemble
     from gac_app.models.hardware import available_cores
 

@@ -1,10 +1,9 @@
-"""The gate against every step: what it saves.
+"""The gate's savings against every step.
 
-Lazily, a member is asked at the steps that are ensembled and at no others, and reads what it missed in that one pass:
-it has as many forward passes as there are such steps (fewer where it knows an answer from reading a longer token of
-its own), so that the members' time for a token is at most the gate's and, of the others' at every step, the share of
-such steps. Eagerly, the others read along while the gate
-decodes, so that a token takes at most what it takes where all are asked at every step.
+With a lazy gate, a member is asked only at ensembled steps, and reads what it missed in the same pass. So it has at
+most as many forward passes as there are such steps, and the members' time per token is at most the gate's plus that
+share of the others' at every step. With an eager gate, the others read along while the gate decodes, so a token takes
+at most as long as at every step.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from statistics import median
 from gac_app.bench.rows import Row, Target
 from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import Workbench
-from gac_app.config import GatePolicy
+from gac_app.settings import GatePolicy
 
 
 def measure_lazy(bench: Workbench) -> list[Row]:
-    """Forward passes and member-seconds with a gate, of which the others catch up when they are called."""
+    """Forward passes and member-seconds with a lazy gate."""
     rounds = _gated_and_every_step(bench, "lazy")
     answers = [answer for answer, _ in rounds]
     num_tokens = sum(answer.finished.num_tokens for answer in answers)
@@ -45,7 +44,7 @@ def measure_lazy(bench: Workbench) -> list[Row]:
 
 
 def measure_eager(bench: Workbench) -> list[Row]:
-    """What a token takes where the others read along with the gate."""
+    """Time per token with an eager gate."""
     rounds = _gated_and_every_step(bench, "eager")
     num_tokens = sum(answer.finished.num_tokens for answer, _ in rounds)
     num_ensembled = sum(answer.finished.num_ensembled for answer, _ in rounds)
@@ -72,12 +71,12 @@ def _gated_and_every_step(bench: Workbench, policy: GatePolicy) -> list[tuple[De
 
 
 def _bound(gate: str, lazy: Decoded, full: Decoded) -> float:
-    """Of every step's member-seconds, the gate's and the others' at the share of steps that the gate opened."""
+    """The gate's member-seconds at every step, plus the others' times the share of ensembled steps."""
     seconds = {name: usage.seconds for name, usage in full.finished.members.items()}
     share = lazy.finished.num_ensembled / lazy.finished.num_tokens
     return share + (1 - share) * seconds[gate] / sum(seconds.values())
 
 
 def _member_s(answer: Decoded) -> float:
-    """Seconds of all members' forward passes per token, the prompt's included."""
+    """Seconds of all members' forward passes per token, including the prompt's."""
     return sum(usage.seconds for usage in answer.finished.members.values()) / answer.finished.num_tokens

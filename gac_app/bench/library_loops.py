@@ -1,7 +1,7 @@
 """A member alone through our engine against the library's own loop over the same file, with the same threads.
 
 llama.cpp's: `llama_decode` and an argmax over its logits, through the binding's C functions. transformers':
-`generate`, greedy. What we add is softmax, projection into the union, choosing, trace and events.
+`generate`, greedy. The engine adds softmax, projection into the union, choosing, trace and events.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.llama_cpp.library import library, load_weights
 from gac_app.models.message import Message
 
-Loop = Callable[[list[int], int], list[float]]  # (prompt ids, most tokens) -> when each token came
+Loop = Callable[[list[int], int], list[float]]  # (prompt ids, most tokens) -> time of each token
 
 
 def measure_llama_cpp(bench: Workbench) -> list[Row]:
-    """Each member that llama.cpp runs."""
+    """Rows of each member that llama.cpp runs."""
     members = [member for member in bench.config.members if runs_on_llama_cpp(bench, member)]
     if not members:
         raise NotMeasured("no member of this configuration runs on llama.cpp")
-    # Its tokens are quick, so each prompt can be run twice: what is looked for is a few percent.
+    # Its tokens are fast, so each prompt runs twice, since differences are a few percent.
     prompts = bench.prompts * 2
     return [_compare(bench, member, "llama.cpp's loop", _LlamaCppLoop(bench, member), prompts) for member in members]
 
 
 def measure_transformers(bench: Workbench) -> list[Row]:
-    """Each member that transformers runs."""
+    """Rows of each member that transformers runs."""
     members = [member for member in bench.config.members if not runs_on_llama_cpp(bench, member)]
     if not members:
         raise NotMeasured("no member of this configuration runs on transformers")
@@ -66,7 +66,7 @@ def _compare(bench: Workbench, member: MemberConfig, library_name: str, loop: Lo
 
 
 class _LlamaCppLoop:
-    """The library's own model of a member's file and a context, as it makes them by default."""
+    """The library's own model of a member's file, with a default context."""
 
     def __init__(self, bench: Workbench, member: MemberConfig) -> None:
         self._ffi, self._lib = library()
@@ -96,7 +96,7 @@ class _LlamaCppLoop:
 
 
 class GenerateLoop:
-    """The library's own model object of a member's files, and a streamer that looks at the clock."""
+    """The library's own model object of a member's files, and a streamer that takes the times."""
 
     def __init__(self, bench: Workbench, member: MemberConfig) -> None:
         self._num_threads = bench.seats[member.name].num_threads
@@ -122,7 +122,7 @@ class GenerateLoop:
 
 
 class _Clock:
-    """A `generate` streamer: its first call brings the prompt, each further one a token."""
+    """A `generate` streamer: the first call passes the prompt, later ones a token each."""
 
     def __init__(self) -> None:
         self._calls_s: list[float] = []
@@ -131,7 +131,7 @@ class _Clock:
         self._calls_s.append(time.monotonic())
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Nothing to flush."""
 
     @property
     def marks_s(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""The machine and the versions that a figure belongs to."""
+"""The machine and versions of a measurement."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def _cpuinfo(path: Path = Path("/proc/cpuinfo")) -> str:
-    """What the system tells of its processor; empty where it tells nothing."""
+    """The system's facts about its processor; may be empty."""
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
@@ -52,12 +52,12 @@ def _cpu_model(cpuinfo: str) -> str:
 
 
 def _instruction_sets(cpuinfo: str) -> list[str]:
-    """Those that decide which kernels compute."""
+    """The instruction sets that decide which kernels run."""
     words = set(cpuinfo.split())
     return [name for name in _INSTRUCTION_SETS if name in words]
 
 
 def _cgroup(name: str) -> str | None:
-    """A limit as the kernel states it; None where there is none to be read."""
+    """A limit from the kernel; None if it cannot be read."""
     path = Path("/sys/fs/cgroup") / name
     return path.read_text(encoding="ascii").strip() if path.exists() else None

@@ -1,4 +1,4 @@
-"""The list of what is measured. A new row is a function in a module of its own and a line here."""
+"""The list of measurements. A new one is a function in its own module and a line here."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ TRANSFORMERS_CONFIG = DEFAULT_CONFIG.with_name("transformers-cpu.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One function that gives rows; `name` is what `--only` takes."""
+    """A function that gives rows. `name` is for `--only`."""
 
     name: str
     measure: Callable[[Workbench], list[Row]]
-    config: Path = DEFAULT_CONFIG  # unless another is asked for
+    config: Path = DEFAULT_CONFIG  # default
 
 
-# Those of one configuration stand together: its members are loaded once.
+# Grouped by configuration, whose members are loaded once.
 MEASUREMENTS = (
     Measurement("page", page.measure),
     Measurement("start", starting.measure),
@@ -63,7 +63,7 @@ MEASUREMENTS = (
 
 
 def chosen(names: Sequence[str]) -> list[Measurement]:
-    """The measurements of these names, or all. Raises ConfigError for a name that there is not."""
+    """The measurements of these names, or all. Raises ConfigError for an unknown name."""
     known = [measurement.name for measurement in MEASUREMENTS]
     for name in names:
         if name not in known:
@@ -72,7 +72,7 @@ def chosen(names: Sequence[str]) -> list[Measurement]:
 
 
 def measure_all(measurements: Sequence[Measurement], config: Path | None, is_quick: bool) -> Iterator[Row]:
-    """The rows of all measurements, each on its own configuration or on `config`, as they come."""
+    """The rows of all measurements, as they come, each with its own configuration or `config`."""
     for path, group in groupby(measurements, key=lambda measurement: config or measurement.config):
         with closing(Workbench(path, read_config(path, os.environ), is_quick=is_quick)) as bench:
             for measurement in group:
@@ -83,7 +83,7 @@ def measure_all(measurements: Sequence[Measurement], config: Path | None, is_qui
 
 
 def _rows(measurement: Measurement, bench: Workbench) -> list[Row]:
-    """A measurement that fails is a failed row: the others are worth having."""
+    """The rows of a measurement. If it fails, a failed row, so that the others still run."""
     try:
         return measurement.measure(bench)
     except NotMeasured as reason:

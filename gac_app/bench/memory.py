@@ -1,8 +1,7 @@
-"""Peak memory of a process that loads the members and answers, against what cannot be avoided.
+"""Peak memory of a process that loads the members and answers, against the necessary minimum.
 
-That is the members' files and the memory for the keys and values of all the sequences and the whole context that the
-configuration allows, in half precision. llama.cpp sets it aside at the start; beside onnxruntime it is taken as they
-grow, in single precision.
+The minimum is the members' files plus keys and values of all sequences with full contexts, in half precision. llama.cpp
+allocates these at the start; with onnxruntime they grow, in single precision.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _TEXT_BYTES = 64
 
 
 def peak_bytes() -> int:
-    """The most main memory that this process has held."""
+    """This process's peak of main memory."""
     import resource  # missing on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -49,12 +48,12 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def cache_bytes(bench: Workbench, member: MemberConfig) -> int:
-    """Keys and values of every cell that the configuration asks for, from the shape that the file states."""
+    """Bytes of keys and values for all sequences of the configuration, from the shape in the file."""
     from gac_app.models.llama_cpp.gguf_model import DEFAULT_CONTEXT_LENGTH
     from gac_app.models.llama_cpp.library import library, load_weights
 
     ffi, lib = library()
-    model = load_weights(bench.files(member).path, num_gpu_layers=0)
+    model = load_weights(bench.files(member).path)
 
     def stated(key: str) -> str:
         text = ffi.new("char[]", _TEXT_BYTES)

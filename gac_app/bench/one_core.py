@@ -1,8 +1,8 @@
-"""Every step against the bare forward passes of the members one after the other, on one device with one thread.
+"""Every step against the members' bare forward passes, one after another, on one device with one thread.
 
-Where members have to share a device nothing runs in parallel, so a step should cost the sum of its forward passes. A
-process that may use one core only is such a device; there the engine's threads take turns. transformers' own model
-objects run the bare passes, with their caches and no engine around them.
+On a shared device nothing runs in parallel, so a step should cost the sum of its forward passes. A process limited to
+one core is such a device: the engine's threads take turns. The bare passes use transformers' own model objects and
+caches, without the engine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NUM_TOKENS = 24  # a token takes two float32 forward passes on one core
 
 
 def check_one_core(bench: Workbench) -> None:
-    """Raise NotMeasured where this machine or configuration has no such device to measure on."""
+    """Raise NotMeasured if this machine or configuration cannot be measured on one core."""
     if not hasattr(os, "sched_setaffinity"):
         raise NotMeasured("this system cannot keep a process on one core")
     from gac_app.bench.references import runs_on_llama_cpp
@@ -37,13 +37,13 @@ def check_one_core(bench: Workbench) -> None:
 
 
 def found_on_one_core(bench: Workbench, module: str) -> Any:
-    """What `print_found` prints in a process that runs `module`. Raises NotMeasured where one core cannot be had."""
+    """The output of `print_found` in a process that runs `module`. Raises NotMeasured if it cannot use one core."""
     check_one_core(bench)
     return run_child(module, str(bench.path), "quick" if bench.is_quick else "full")
 
 
 def print_found(find: Callable[[Workbench], Any], path: str, length: str) -> None:
-    """Keep this process on one core, before torch counts cores, and print what `find` measures there as JSON."""
+    """Limit this process to one core, before torch counts cores, and print the result of `find` as JSON."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from gac_app.environment import read_config
 
@@ -59,7 +59,7 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def _rounds(bench: Workbench) -> list[tuple[float, ...]]:
-    """Per prompt (our ms/token, the bare passes' ms/token)."""
+    """Per prompt: (the engine's ms/token, the bare passes' ms/token)."""
     from gac_app.bench.references import load_reference
 
     names = bench.config.member_names
@@ -77,7 +77,7 @@ def _rounds(bench: Workbench) -> list[tuple[float, ...]]:
 
 
 def _bare_passes(models: list[Any], prompts: list[list[int]]) -> list[float]:
-    """Greedy steps of all models in turn, each on its own ids; when each round was done."""
+    """Greedy steps of all models in turn, each on its own ids. Returns the end time of each round."""
     import torch
     from transformers import DynamicCache
 

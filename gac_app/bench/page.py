@@ -1,6 +1,6 @@
-"""How far the page lags behind the server while five streams of 60 tokens a second come in, in a real browser.
+"""The page's lag behind the server in a real browser, with five streams of 60 tokens per second.
 
-The last token of each stream says when it was said; the page looks at every frame whether it is shown.
+The last token of each stream contains its time; a script checks at every frame whether it is shown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ensembles of models with random weights, as many members as wanted: real forward passes that need no files.
+"""Ensembles of any number of models with random weights: real forward passes without files.
 
 Only the tokenizer is a member's of `configs/transformers-cpu.yaml`.
 """
@@ -28,7 +28,7 @@ def random_ensemble(bench: Workbench, num_members: int) -> Ensemble:
     """Members of equal size on the CPU, its cores shared among them.
 
     Args:
-        bench: whose first member's tokenizer all of them use.
+        bench: gives its first member's tokenizer to all of them.
     """
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.executors.threads import ThreadMember

@@ -1,4 +1,4 @@
-"""The libraries' own objects over a member's files, to compare our engine with."""
+"""The libraries' own objects over a member's files, for comparison with the engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gac_app.member_config import MemberConfig
 
 
 def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:
-    """Whether the member is given to llama.cpp where that works."""
+    """Whether llama.cpp would run the member."""
     if member.is_random or member.backend == "transformers":
         return False
     return bench.files(member).kind == "gguf" and (
@@ -18,10 +18,10 @@ def runs_on_llama_cpp(bench: Workbench, member: MemberConfig) -> bool:
 
 
 def load_reference(bench: Workbench, member: MemberConfig) -> Any:
-    """The transformers model of a member, where the configuration puts it and in the same precision.
+    """The transformers model of a member, on the same device and in the same precision.
 
-    It has the member's own weights: where they happen to lie in memory makes two copies of them differ by several
-    percent.
+    It shares the member's weights, since two copies differ in speed by several percent, depending on their place in
+    memory.
     """
     from transformers import AutoModelForCausalLM
 

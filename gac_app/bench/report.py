@@ -1,4 +1,4 @@
-"""A bench's outcome: as JSON, as a table, as a file in the cache."""
+"""The report of a bench: as JSON, as a table, as a file in the cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def report_of(machine: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def as_table(rows: Sequence[Row]) -> Table:
-    """For a terminal."""
+    """The rows as a table for a terminal."""
     table = Table("row", "value", "target", "met", "figures")
     for row in rows:
         value = "-" if row.value is None else f"{row.value:.3f} {row.unit}".strip()
@@ -29,7 +29,7 @@ def as_table(rows: Sequence[Row]) -> Table:
 
 
 def save(report: dict[str, Any], cache_dir: Path) -> Path:
-    """Write a report into the cache, named by its date; returns where."""
+    """Write a report into the cache, named by its date. Returns its path."""
     folder = cache_dir / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{report['machine']['date'].replace(':', '-').removesuffix('+00-00')}.json"

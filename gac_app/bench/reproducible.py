@@ -1,7 +1,7 @@
-"""Whether answers depend on anything but models, messages, settings and seed: one digest each is the promise.
+"""Whether answers depend only on models, messages, settings and seed: each must have one digest.
 
-Every answer is given by itself; beside one, three and seven others that begin at random moments; with what it reads
-cached and not; as a follow-up turn; after a branch; and after a restart, by a process of its own.
+Every answer is decoded alone; beside one, three and seven others that begin at random times; with cold and warm caches;
+as a follow-up turn; after a branch; and after a restart, in another process.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ PROMPTS = (
 )
 FOLLOW_UP = "Say the same in other words."
 COMPANY = (1, 3, 7)
-_MOST_DELAY_S = 0.2  # before an answer beside others begins
-_BRANCH_AT = 4  # step whose token a branch begins with
+_MOST_DELAY_S = 0.2  # before an answer begins beside others
+_BRANCH_AT = 4  # the step at which a branch begins
 
 Facts = list[tuple[str, float]]  # per step: token and probability
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One answer that should always be the same; `alone` names a member, None = the ensemble."""
+    """One answer that must always be the same. `alone`: a member; None = the ensemble."""
 
     name: str
     messages: tuple[Message, ...]
@@ -62,7 +62,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Found:
-    """What was seen of one job: how often which digest, and the steps of the first."""
+    """The digests of one job with their counts, and the steps of the first answer."""
 
     digests: list[str] = field(default_factory=list)
     first: Facts = field(default_factory=list)
@@ -125,11 +125,11 @@ class _Battery:
         self._num_namespaces = 0
 
     def run(self) -> None:
-        """In this process."""
+        """Give all answers in this process, under all conditions."""
         for job in self._jobs:
             namespace = self._new_namespace()
             text = self._answer(job, namespace)
-            self._answer(job, namespace)  # what it reads is cached
+            self._answer(job, namespace)  # with a warm cache
             self._branch(job, namespace)
             self._answer(job, namespace)
             self._follow_up(job, namespace, text)
@@ -137,12 +137,12 @@ class _Battery:
             self._run_beside(num_others)
 
     def take(self, answers: Iterable[tuple[str, str, Facts]]) -> None:
-        """What another process has answered: jobs' names, digests and facts."""
+        """Add another process's answers: names, digests and facts."""
         for name, digest, facts in answers:
             self.found[name].note(digest, [(token, prob) for token, prob in facts])
 
     def answers(self) -> Iterator[tuple[str, str, Facts]]:
-        """Every job once, as `take` takes it."""
+        """Every job's answer once, in the form that `take` expects."""
         for job in self._jobs:
             self._answer(job, "")
             yield job.name, self.found[job.name].digests[0], self.found[job.name].first
@@ -162,13 +162,13 @@ class _Battery:
         return text
 
     def _branch(self, job: _Job, namespace: str) -> None:
-        """An answer that leaves the job's own, and leaves something else in the caches."""
+        """A branch of the job's answer, which leaves other text in the caches."""
         first = self.found[job.name].first
         if len(first) > _BRANCH_AT:
             self._answer(job, namespace, Branch(token=bytes.fromhex(first[_BRANCH_AT][0])))
 
     def _follow_up(self, job: _Job, namespace: str, text: str) -> None:
-        """The next turn, with the one before it cached and not."""
+        """The next turn, with the turn before cached and not."""
         messages = (*job.messages, Message("assistant", text), Message("user", FOLLOW_UP))
         turn = _Job(f"{job.name}, next turn", messages, job.alone, job.changes)
         for where in (namespace, self._new_namespace()):
@@ -176,7 +176,7 @@ class _Battery:
             self._ensemble.forget(where)
 
     def _run_beside(self, num_others: int) -> None:
-        """All jobs in an order of their own, so many at once, each from a random moment on."""
+        """All jobs in random order, some at once, each starting at a random time."""
         shuffled = self._moments.sample(self._jobs, len(self._jobs))
         delays_s = [self._moments.uniform(0, _MOST_DELAY_S) for _ in shuffled]
 
@@ -194,7 +194,7 @@ class _Battery:
 
 
 def _main(path: str, is_quick: str) -> None:
-    """The jobs' answers, by a process that has answered nothing before."""
+    """Print the jobs' answers, from a fresh process."""
     from gac_app.environment import read_config
 
     with closing(Workbench(Path(path), read_config(Path(path), os.environ), is_quick=json.loads(is_quick))) as bench:

@@ -1,4 +1,4 @@
-"""What a measurement gives: rows of a figure and the target it is held to."""
+"""The result of a measurement: rows with a figure and its target."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 
-class NotMeasured(Exception):  # noqa: N818 (no error: this machine or configuration has nothing to measure it with)
-    """A measurement cannot be made here; the message says what is missing and how to get it."""
+class NotMeasured(Exception):  # noqa: N818 (not an error: this machine or configuration cannot measure it)
+    """A measurement is impossible here; the message says what is missing and how to get it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure should be.
+    """The bound for a figure.
 
     Example: `str(Target("<=", 1.08))` is "<= 1.08".
     """
@@ -29,18 +29,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """A row of the table."""
 
     name: str
-    value: float | None  # None = not measured, or it failed
+    value: float | None  # None = not measured, or failed
     unit: str = ""  # "" = a ratio
     target: Target | None = None
-    note: str = ""  # the figures behind it, or why there is none
-    is_failed: bool = False  # it should have been measured and broke
+    note: str = ""  # the figures behind it, or why it is missing
+    is_failed: bool = False  # the measurement failed
 
     @property
     def ok(self) -> bool | None:
-        """Whether the target is met; None where nothing was measured."""
+        """Whether the target is met; None if nothing was measured."""
         if self.is_failed:
             return False
         if self.value is None or self.target is None:

@@ -1,8 +1,8 @@
-"""What each combine rule costs a step, against the mean.
+"""The cost of each combine rule per step, against the mean.
 
-A linear rule is mostly told from the members' top-k; any other makes the whole distribution of every step. Without
-drafts, so that a step is its passes and the rest. A rule that draws one member is held against the mean with whatever
-drafts pay, both sampling. Rules write different texts: what is compared is a token's time.
+A linear rule mostly needs the members' top-k; any other computes the whole distribution at every step. Drafts are off,
+so that a step is its passes and the overhead. A rule that draws one member is compared with the mean with drafts, both
+sampling. Since rules write different texts, times per token are compared.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gac_app.decoding.rules import LinearRule, combine_rules
 from gac_app.errors import GacError
 
 _MEAN = "mean"
-_PLAIN = {"temperature": 1.0, "alignment": "paper"}  # where one member may stand for all
+_PLAIN = {"temperature": 1.0, "alignment": "paper"}  # settings with which one member may stand for all
 
-Times = list[tuple[Decoded | None, Decoded | None]]  # of the rule and of the mean
+Times = list[tuple[Decoded | None, ...]]  # pairs: of the rule and of the mean
 
 
 def measure(bench: Workbench) -> list[Row]:
-    """Milliseconds a token at every step, by each rule there is, plug-ins' too."""
+    """Milliseconds per token at every step, for each rule, including plug-ins."""
     drawing = [e.name for e in combine_rules if issubclass(e.rule, LinearRule) and e.rule.draws_one]
     others = [name for name in combine_rules.names if name not in (_MEAN, *drawing)]
     rows = [_row(name, times) for name, times in _decoded(bench, others, {"speculation": "off"})]
@@ -35,11 +35,11 @@ def _decoded(bench: Workbench, names: list[str], how: dict[str, Any]) -> list[tu
     def answer(prompt: str, rule: str) -> Decoded | None:
         try:
             return decode(bench.ensemble.session(prompt, bench.settings(combine=rule, **how)))
-        except GacError:  # some rules soon end an answer
+        except GacError:  # some rules end answers early
             return None
 
-    rounds = interleaved(bench.prompts, *(partial(answer, rule=name) for name in (_MEAN, *names)))
-    return [(name, [(each[index], each[0]) for each in rounds]) for index, name in enumerate(names, 1)]
+    mean = partial(answer, rule=_MEAN)
+    return [(name, interleaved(bench.prompts, partial(answer, rule=name), mean)) for name in names]
 
 
 def _row(name: str, times: Times) -> Row:

@@ -1,6 +1,6 @@
-"""How a step's time and the process's memory grow with the context and with the number of members.
+"""Growth of a step's time and of memory with the context and with the number of members.
 
-Every ensemble runs in a process of its own, so that memory is its alone. The figures are medians over steps, drawn as
+Every ensemble runs in its own process, so that its memory can be measured. Figures are medians over steps, drawn as
 `docs/scaling-context.svg` and `docs/scaling-members.svg`.
 """
 
@@ -28,11 +28,11 @@ DOCS = DEFAULT_CONFIG.parent.parent / "docs"
 _NUM_TOKENS = 16
 _REAL, _RANDOM = "default.yaml, from GGUF files", "two members of random weights, on transformers"
 
-Sample = tuple[int, float, float]  # what varies, ms per step, MiB at the process's peak so far
+Sample = tuple[int, float, float]  # the varied number, ms per step, the process's peak MiB so far
 
 
 def draw_scaling(is_quick: bool, folder: Path = DOCS) -> list[Path]:
-    """Measure and draw; returns the files written."""
+    """Measure and draw. Returns the paths of the files."""
     lengths = LENGTHS_QUICK if is_quick else LENGTHS
     by_length = {_REAL: _child("real", "2", lengths), _RANDOM: _child("random", "2", lengths)}
     counted = [(count, *_child("random", str(count), (256,))[0][1:]) for count in NUM_MEMBERS]
@@ -64,7 +64,7 @@ def _points(samples: dict[str, list[Sample]], column: int) -> dict[str, Series]:
 
 def _sample(ensemble: Ensemble, length: int) -> Sample:
     settings = ensemble.config.settings_from({"mode": "every-step", "max_new_tokens": _NUM_TOKENS, "temperature": 0})
-    # One token of most vocabularies, so that all members' contexts are about equally long.
+    # A token of most vocabularies, so that all members' contexts are about equally long.
     answer = decode(ensemble.session(" the" * length, settings, raw=True))
     gaps_ms = [1000 * (after - before) for before, after in zip(answer.marks_s, answer.marks_s[1:], strict=False)]
     return length, median(gaps_ms), peak_bytes() / MIB

@@ -1,7 +1,7 @@
-"""Speculative ensembling against plain steps, and against the slowest member's own `generate`, on one device.
+"""Speculative ensembling against plain steps and against the slowest member's own `generate`, on one device.
 
-One core stands for one device, as in `one_core`: there a step costs the sum of its forward passes, and drafting saves
-some of them. Both ways must write the same text.
+One core stands for one device, as in `one_core`: a step costs the sum of its forward passes, and drafts save some of
+them. Both ways must write the same text.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def rows(rounds: list[list[float]], num_different: int, share_drafted: float) -> list[Row]:
-    """Of ms/token per prompt: speculative, plain, and each member's own `generate`."""
+    """Rows from ms/token per prompt: speculative, plain, and each member's own `generate`."""
     speculative, plain, *alone = ([times[i] for times in rounds] for i in range(len(rounds[0])))
     slowest = max(alone, key=median)
     figures = f"{median(speculative):.1f} against {median(plain):.1f} and {median(slowest):.1f} ms/token"
@@ -61,7 +61,7 @@ def _rounds(bench: Workbench) -> dict[str, Any]:
         partial(ours, speculation="off"),
         *(partial(library, name=name, loop=loop) for name, loop in loops),
     )
-    texts = [[answer.finished.text for answer in answers[way][1:]] for way in ("on", "off")]  # less the warm-up
+    texts = [[answer.finished.text for answer in answers[way][1:]] for way in ("on", "off")]  # without the warm-up
     steps = [step for answer in answers["on"][1:] for step in answer.steps]
     return {
         "rounds": rounds,

@@ -1,4 +1,6 @@
-"""A fresh `serve`, from the start of its process to the page and to the first run it could take, files in the cache."""
+"""Start of `serve`: time from the process's start to the page and to the first possible run, with files in the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,14 @@ from gac_app.bench.workbench import Workbench
 from gac_app.errors import GacError
 
 START_TIMEOUT_S = 300.0
-_POLL_S = 0.1  # each look takes the server's time from its start
+_POLL_S = 0.1  # each poll slows down the server's start
 _STOP_TIMEOUT_S = 15.0
 
 
 def measure(bench: Workbench) -> list[Row]:
     for member in bench.config.members:
         if not member.is_random:
-            bench.files(member)  # fetched before the clock runs
+            bench.files(member)  # fetched before the measurement
     starts = [_start(bench.path) for _ in range(1 if bench.is_quick else 3)]
     return [
         Row("process start to page", median(page for page, _ in starts), "s", Target("<=", 5.0)),
@@ -36,7 +38,7 @@ def measure(bench: Workbench) -> list[Row]:
 
 
 def _start(config: Path) -> tuple[float, float]:
-    """Seconds to the page, and to ready."""
+    """Seconds to the page, and to readiness."""
     port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "GAC_DATABASE_URL": f"sqlite:///{Path(folder) / 'bench.sqlite3'}"}
@@ -51,7 +53,7 @@ def _start(config: Path) -> tuple[float, float]:
 
 @contextmanager
 def child_server(arguments: list[str], environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a Python of its own, ended when the body is."""
+    """A server in its own process, which ends with the block."""
     quiet = subprocess.DEVNULL
     server = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=quiet, stderr=quiet)
     try:
@@ -66,13 +68,13 @@ def child_server(arguments: list[str], environment: dict[str, str] | None = None
 
 
 def wait_for(server: subprocess.Popen[bytes], url: str) -> None:
-    """Until `url` answers 200. Raises GacError where the server ends before, or takes too long."""
+    """Wait until `url` answers 200. Raises GacError if the server ends before, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise GacError(f"the server ended with status {server.returncode} before it answered")
         try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (an address on this machine, made here)
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 (an address on this machine)
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(_POLL_S)
@@ -80,7 +82,7 @@ def wait_for(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
+    """A free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -1,6 +1,6 @@
-"""A server whose ensemble speaks at a steady pace and computes nothing: what lags behind is the page.
+"""A server whose ensemble gives tokens at a steady pace without computing, so that any lag is the page's.
 
-`python -m gac_app.bench.steady_ensemble PORT DATABASE_FILE NUM_TOKENS` serves the real page and service over it.
+`python -m gac_app.bench.steady_ensemble PORT DATABASE_FILE NUM_TOKENS` serves the real page and services over it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from gac_app.decoding.trace import (
 )
 from gac_app.member_config import MemberConfig
 
-NUM_MEMBERS = 4  # and the ensemble: five streams
+NUM_MEMBERS = 4  # with the ensemble, five streams
 TOKENS_PER_S = 60
-END_MARK = " end:"  # the last token: this, and the clock's milliseconds when it was said
+END_MARK = " end:"  # the last token: this mark and its time in milliseconds
 MEMBERS = tuple(f"Steady {number}" for number in range(1, NUM_MEMBERS + 1))
 
 
 class SteadyEnsemble:
-    """Stands where the service expects an ensemble; every stream says `num_tokens` words at `TOKENS_PER_S`."""
+    """Replaces the ensemble. Every stream gives `num_tokens` words at `TOKENS_PER_S`."""
 
     def __init__(self, num_tokens: int) -> None:
         self.num_tokens = num_tokens
@@ -40,10 +40,10 @@ class SteadyEnsemble:
         return SteadySession(self.num_tokens)
 
     def check_prompt(self, messages: Any, settings: Any, alone: str | None = None) -> None:
-        """Takes any prompt."""
+        """Accepts any prompt."""
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Nothing to release."""
 
 
 class SteadySession:
@@ -55,7 +55,7 @@ class SteadySession:
         self._stopped.set()
 
     def shares_read(self) -> dict[str, float]:
-        """There is no prompt to be read."""
+        """No prompt is read."""
         return {}
 
     def events(self) -> Iterator[Event]:
@@ -77,7 +77,7 @@ class SteadySession:
 
 
 def _step() -> StepTrace:
-    """A step as a real one is in size: every member with its eight likeliest tokens."""
+    """A step of realistic size: every member with its eight likeliest tokens."""
     top = tuple(Candidate(rank, b" word", 0.5 / (1 + rank)) for rank in range(8))
     members = tuple(MemberTrace(name, 1 / NUM_MEMBERS, 0.5, 1, top, 1, 0.01) for name in MEMBERS)
     return StepTrace(0, 0, b"", 0.5, top, 0.4, is_ensembled=True, winner=MEMBERS[0], members=members)

@@ -1,4 +1,4 @@
-"""Decoding with a clock: when each token came, and medians over what was run in turn."""
+"""Timed decoding: the time of each token, and medians over interleaved runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 Case = TypeVar("Case")
 Result = TypeVar("Result")
 
-MIN_TOKENS = 8  # of an answer that is timed
+MIN_TOKENS = 8  # an answer with fewer is too short to time
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One answer, with the time at which each of its tokens came."""
+    """One answer, with the time of each token."""
 
     marks_s: list[float]
     steps: list[StepTrace]
@@ -30,18 +30,18 @@ class Decoded:
 
     @property
     def ms_per_token(self) -> float:
-        """Between the first token and the last, so without the prompt."""
+        """Mean time between tokens after the first, so without the prompt."""
         return ms_per_token(self.marks_s)
 
     @property
     def overhead_ms(self) -> float:
-        """Of a step, what goes beyond the forward pass of its slowest member; a mean over all but the first."""
+        """Mean time of a step beyond its slowest member's forward pass, without the first step."""
         waited_s = sum(max(member.seconds for member in step.members) for step in self.steps[1:])
         return self.ms_per_token - 1000 * waited_s / (len(self.steps) - 1)
 
 
 def decode(session: DecodingSession) -> Decoded:
-    """Run a session to its end. Raises GacError where its answer is too short to be timed."""
+    """Run a session to its end. Raises GacError if the answer is too short to time."""
     marks: list[float] = []
     steps: list[StepTrace] = []
     finished: FinishedEvent | None = None
@@ -51,7 +51,7 @@ def decode(session: DecodingSession) -> Decoded:
             steps.append(event.step)
         else:
             finished = event
-    assert finished is not None  # noqa: S101 (a session ends with it)
+    assert finished is not None  # noqa: S101 (every session ends with it)
     if len(steps) < MIN_TOKENS:
         raise GacError(
             f"an answer ended after {len(steps)} tokens, too few to time: {finished.detail or finished.text}"
@@ -60,14 +60,14 @@ def decode(session: DecodingSession) -> Decoded:
 
 
 def ms_per_token(marks_s: Sequence[float]) -> float:
-    """Mean milliseconds between tokens that came at these times."""
+    """Mean milliseconds between tokens with these times."""
     return 1000 * (marks_s[-1] - marks_s[0]) / (len(marks_s) - 1)
 
 
 def interleaved(
     cases: Sequence[Case], *runs: Callable[[Case], Result], warm_up: bool = True
 ) -> list[tuple[Result, ...]]:
-    """Every run over every case, A B A B ..., one tuple per case; the first case is first run once for nothing."""
+    """Every run over every case, A B A B ..., one tuple per case. The first case runs once before, as a warm-up."""
     if warm_up:
         for run in runs:
             run(cases[0])
@@ -75,5 +75,5 @@ def interleaved(
 
 
 def median_ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """The median of a / b: each pair was measured one right after the other."""
+    """The median of a / b; each pair was measured one right after the other."""
     return median(a / b for a, b in pairs)

@@ -1,7 +1,7 @@
-"""Several answers at once: what they cost together against one by itself.
+"""Several answers at once: their cost against one alone.
 
-A run as the page starts it (the ensemble and every member alone) against the ensemble's answer, and eight answers of
-the ensemble against one. All reads that wait for a member share its next forward pass, so neither costs its multiple.
+A run of the page (the ensemble and every member alone) against the ensemble's answer, and eight answers of the ensemble
+against one. Pending reads of a member share its next forward pass, so neither costs a multiple.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _VISITOR = "b" * 64
 class _Timed:
     seconds: float
     num_tokens: int
-    is_full: bool  # no answer ended before the limit, so the answers compared are equally long
+    is_full: bool  # no answer ended before the limit, so all are equally long
 
 
 def measure_side_by_side(bench: Workbench) -> list[Row]:
-    """Wall time of a whole run, prompt and storage included, against that of the ensemble's answer.
+    """Wall time of a whole run, with prompt and storage, against the ensemble's answer.
 
-    Both without drafts, which make the one answer faster than any member alone is: what sharing brings is looked at.
-    The note has both with them, too.
+    Both without drafts, which make the ensemble faster than a member alone, so that the effect of sharing is measured.
+    The note has the figures with drafts.
     """
 
     def ensemble_alone(prompt: str, speculation: str) -> _Timed:
@@ -78,7 +78,7 @@ def measure_side_by_side(bench: Workbench) -> list[Row]:
 
 
 def measure_many(bench: Workbench) -> list[Row]:
-    """Tokens a second of eight ensemble answers at once, prompts included, against one answer's."""
+    """Tokens per second of eight ensemble answers at once, with prompts, against one answer."""
     if any(member.max_sequences < NUM_AT_ONCE for member in bench.config.members):
         raise NotMeasured(f"needs max_sequences of at least {NUM_AT_ONCE} in every member")
     settings = bench.settings()
@@ -102,7 +102,7 @@ def measure_many(bench: Workbench) -> list[Row]:
 
 @contextmanager
 def _service(bench: Workbench) -> Iterator[RunService]:
-    """The service over the loaded ensemble, with a database of its own that is thrown away."""
+    """The service over the loaded ensemble, with a temporary database."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         closing(Store(f"sqlite:///{Path(folder) / 'bench.sqlite3'}")) as store,

@@ -1,4 +1,4 @@
-"""What measurements of one configuration share: its ensemble, loaded once, the prompts, and how much is decoded."""
+"""Shared by the measurements of one configuration: the ensemble, loaded once, the prompts, and the number of tokens."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.member_config import MemberConfig
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.models.hardware import Seat
     from gac_app.models.sources import ModelFiles
 
-# Prompts whose answers are long, so that runs are compared over equally many tokens.
+# Prompts with long answers, so that runs have equally many tokens.
 PROMPTS = (
     "Write a long story about a lighthouse keeper who finds a message in a bottle.",
     "Explain in detail how a steam engine works, step by step.",
@@ -28,11 +29,11 @@ PROMPTS = (
 
 
 class Workbench:
-    """One configuration under measurement. Close it to release the models.
+    """One configuration for measurement. Close it to release the models.
 
     Args:
-        path: the configuration's file, which child processes read again.
-        is_quick: fewer prompts and tokens; enough to see that all works, too few for a figure to quote.
+        path: the configuration file, which child processes read again.
+        is_quick: fewer prompts and tokens, to check that everything works; the figures are not for publication.
     """
 
     def __init__(self, path: Path, config: Config, *, is_quick: bool = False) -> None:
@@ -53,7 +54,7 @@ class Workbench:
 
     @property
     def seats(self) -> dict[str, Seat]:
-        """Where each member runs and with how many threads: alone it has the same."""
+        """Each member's device and threads, which are the same for a member alone."""
         from gac_app.models.hardware import detect_devices, plan
 
         return plan(self.config.members, detect_devices()).seats
@@ -64,7 +65,7 @@ class Workbench:
         return self.config.settings_from({**base, **changes})
 
     def model(self, name: str) -> Any:
-        """A member's model, as its back end made it."""
+        """A member's model."""
         return self.ensemble.members[name].model  # type: ignore[attr-defined]
 
     def files(self, member: MemberConfig) -> ModelFiles:

@@ -1,1 +1,1 @@
-"""The commands of `python -m gac_app`: each parses its arguments, asks the services, and prints."""
+"""The commands of `python -m gac_app`: each parses arguments, calls services, and prints. Knows no page."""

@@ -1,4 +1,4 @@
-"""How the commands that judge systems ask their questions: over members loaded for it, with progress on stderr."""
+"""Asks questions for the commands that evaluate systems: loads the members, and prints progress on stderr."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import timedelta
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.evaluation.running import Progress
-from gac_app.evaluation.studies.evaluator import Evaluator
+from gac_app.evaluation.studies import Evaluator
 from gac_app.evaluation.tasks import Question, Task
 
 _EVERY_S = 5.0
@@ -21,11 +21,11 @@ _EVERY_S = 5.0
 def evaluating(
     config: Config, task: Task, questions: Sequence[Question], *, parallel: int, fresh: bool
 ) -> Iterator[Evaluator]:
-    """An `Evaluator` over the configuration's members, which are loaded for it.
+    """An `Evaluator` over the configuration's members, which are loaded for the block.
 
     Args:
-        questions: all of the file.
-        parallel, fresh: as of `Evaluator`.
+        questions: all questions of the file.
+        parallel, fresh: see `Evaluator`.
     """
     from gac_app.bootstrap import load_ensemble
 
@@ -33,11 +33,13 @@ def evaluating(
     reporter = _Reporter(task.name)
     with closing(load_ensemble(config)) as ensemble:
         folder = evaluation_dir(config)
-        yield Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh, on_progress=reporter)
+        ask = Evaluator(ensemble, task, questions, folder, parallel=parallel, fresh=fresh)
+        ask.on_progress = reporter
+        yield ask
 
 
 class _Reporter:
-    """Prints progress on stderr, every few seconds and at both ends."""
+    """Prints progress on stderr every few seconds, and at the start and end."""
 
     def __init__(self, name: str) -> None:
         self._name = name

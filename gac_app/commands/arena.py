@@ -31,10 +31,10 @@ app = typer.Typer(help="The arena without people.", no_args_is_help=True)
 def simulate(
     strengths: Annotated[str, typer.Option(help="Elo of each contestant, such as a=1100,b=1000,c=950.")],
     votes: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 2000,
-    visitors: Annotated[int, typer.Option(min=1, max=100_000, help="Who take turns at them.")] = 500,
+    visitors: Annotated[int, typer.Option(min=1, max=100_000, help="Simulated visitors, who take turns.")] = 500,
     as_json: JsonOption = False,
 ) -> None:
-    """Play votes of known strengths through the arena, over models without weights, in a database of its own."""
+    """Play simulated votes of known strengths through the arena, over random models and a temporary database."""
     from gac_app.bootstrap import load_ensemble
     from gac_app.services.arena import ArenaService
     from gac_app.services.arena_simulation import simulate as play_on
@@ -56,17 +56,17 @@ def simulate(
 
 @app.command()
 def play(
-    task: Annotated[str, typer.Option(help="As of `eval`: gsm8k, triviaqa, mmlu, ...")],
+    task: Annotated[str, typer.Option(help="As for `eval`: gsm8k, triviaqa, mmlu, ...")],
     data: DataOption,
     limit: LimitOption = None,
     parallel: ParallelOption = 4,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a task's known answers judge every pair of contestants; what they say is kept apart from people's votes."""
+    """Let a task's known answers judge every pair of contestants. These votes are kept apart from people's."""
     from gac_app.arena.contestants import contestants_of
     from gac_app.commands.answers import evaluating
-    from gac_app.evaluation.studies.evaluator import check_room
+    from gac_app.evaluation.studies import check_room
     from gac_app.evaluation.tasks import asked, first_of_each_domain
     from gac_app.services.reference_votes import reference_battles, system_of
     from gac_app.services.runs import config_hash_of
@@ -85,7 +85,7 @@ def play(
         for number, question in enumerate(chosen):
             given = {system.name: answers[system][number] for system in systems}
             for pair in reference_battles(protocol, question, given, contestants, config_hash_of(settled)):
-                store.add_judged(*pair).result()
+                store.battles.add_judged(*pair).result()
         board = Standings(store, [one.name for one in contestants], settled.arena.min_votes).rated("reference")
     _show(board, as_json)
 
@@ -104,7 +104,7 @@ def _strengths(text: str) -> dict[str, float]:
 
 
 def _simulated(strengths: Mapping[str, float]) -> Config:
-    """Members without weights, each a contestant, answering in a few tokens."""
+    """Random members, each a contestant, with answers of a few tokens."""
     return Config.model_validate(
         {
             "members": [{"name": name, "source": f"random:{seed}"} for seed, name in enumerate(strengths)],

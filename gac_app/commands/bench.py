@@ -1,4 +1,4 @@
-"""`bench`: what the engine costs on this machine, as ratios held to targets."""
+"""`bench`: the engine's costs on this machine, as ratios with targets."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from gac_app.environment import cache_dir
 def bench(
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="Configuration file (YAML). Default: for each row the one that it names."),
+        typer.Option("--config", help="Configuration file (YAML). Default: each row's own."),
     ] = None,
-    only: Annotated[str | None, typer.Option(help="Measurements, commas between. A wrong name lists them all.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer prompts and tokens: to see that all works.")] = False,
+    only: Annotated[str | None, typer.Option(help="Comma-separated measurements. A wrong name lists them all.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer prompts and tokens, to check that everything works.")
+    ] = False,
     scaling: Annotated[
         bool, typer.Option("--scaling", help="Instead, plot time and memory over context and members into docs/.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure and compare with the targets; exits with 1 where one is missed. Other work on the machine disturbs it."""
+    """Measure, and compare with targets. Exits with 1 if one is missed. Other work on the machine disturbs the
+    figures.
+    """
     if scaling:
         _draw_scaling(quick, as_json)
         return

@@ -1,4 +1,4 @@
-"""`calibrate`: whether members and ensemble are as often right as they are sure (paper, table 1)."""
+"""`calibrate`: whether the confidence of members and ensemble matches their accuracy (paper, table 1)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from gac_app.commands.options import (
     OutOption,
     ParallelOption,
     load,
+    named_systems,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.running import alone_and_every_step, parse_systems, refuse_rules
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.running import alone_and_every_step, refuse_rules
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
@@ -29,7 +30,7 @@ def calibrate(
     data: DataOption,
     limit: LimitOption = None,
     systems: Annotated[
-        str | None, typer.Option(help="As for eval. Default: each member alone, and every-step; commas between.")
+        str | None, typer.Option(help="As for eval. Default: each member alone, and every-step; comma-separated.")
     ] = None,
     examples: ExamplesOption = None,
     parallel: ParallelOption = 4,
@@ -44,7 +45,7 @@ def calibrate(
 
     settled = load(config)
     check_room(settled, parallel)
-    chosen = parse_systems(systems, settled) if systems else alone_and_every_step(settled)
+    chosen = named_systems(systems, settled) if systems else alone_and_every_step(settled)
     refuse_rules(chosen)
     protocol, questions = asked(task, data, examples)
     sample = first_of_each_domain(questions, limit)

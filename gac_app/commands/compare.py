@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one system said; `error`: why it could not."""
+    """A system's answer; `error`: why it has none."""
 
     text: str = ""
     num_tokens: int = 0
@@ -42,9 +42,9 @@ _ENSEMBLE = "Ensemble"
 
 def compare(
     file: Annotated[
-        str, typer.Argument(help="Prompts: JSON Lines, CSV with a column 'prompt', or one a line; '-' reads stdin.")
+        str, typer.Argument(help="Prompts: JSON Lines, CSV with a column 'prompt', or one per line; '-' reads stdin.")
     ],
-    max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens an answer.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens per answer.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +77,7 @@ def _read(file: str) -> str:
 
 
 def _answered(config: Config, prompts: list[str]) -> Iterator[tuple[str, dict[str, _Answer]]]:
-    """Each prompt with the answer of every system by its name; those of one prompt are decoded at once."""
+    """Each prompt with every system's answer by name. The answers to a prompt are decoded at once."""
     from gac_app.bootstrap import load_ensemble
 
     systems: dict[str, str | None] = {_ENSEMBLE: None, **{name: name for name in config.member_names}}

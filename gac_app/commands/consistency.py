@@ -1,4 +1,4 @@
-"""`consistency`: whether the members cut the same words into the same tokens (paper, figure 2, and beyond)."""
+"""`consistency`: whether members cut the same words into the same tokens (paper, figure 2, and beyond)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
 
 def consistency(config: ConfigOption = None, out: OutOption = None, as_json: JsonOption = False) -> None:
-    """Compare how the members cut words into tokens: 5,000 common English ones, then rare and foreign ones, code,
-    numbers and terms."""
+    """Compare how members cut words into tokens: 5,000 common English words, then rare and foreign words, code, numbers
+    and terms.
+    """
     settled = load(config)
     if len(settled.members) < 2:
         raise ConfigError("members: there is one; expected two or more, to compare")

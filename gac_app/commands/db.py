@@ -14,7 +14,7 @@ app = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 @app.command()
 def upgrade(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Bring the schema up to date; `serve` does so by itself at its start."""
+    """Upgrade the schema. `serve` also does this at its start."""
     from gac_app import storage
 
     url = database_url(load(config))

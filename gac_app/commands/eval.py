@@ -1,4 +1,4 @@
-"""`eval`: how often each system answers a benchmark's questions right, or how it fares on a suite."""
+"""`eval`: each system's accuracy on a benchmark, or its results on a suite."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ from gac_app.commands.options import (
     ParallelOption,
     ReproducibleOption,
     load,
+    named_systems,
 )
 from gac_app.commands.show import show
 from gac_app.errors import RequestError
-from gac_app.evaluation.running import default_systems, parse_system, parse_systems
+from gac_app.evaluation.running import default_systems
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.benchmark import run_benchmark
-from gac_app.evaluation.studies.evaluator import check_room
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 def evaluate_systems(
     task: Annotated[
-        str | None, typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k or bbh.")
+        str | None,
+        typer.Option(help="piqa, arc_challenge, triviaqa, nq, mmlu, mmlu_cloze, gsm8k, bbh, or a task's .yaml file."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="The questions: JSON Lines, one question a line.")] = None,
     suite: Annotated[
-        Suite | None, typer.Option(help="Instead of a task: texts in ten languages, emoji and code, which come along.")
+        Suite | None, typer.Option(help="Instead of a task: built-in texts in ten languages, emoji and code.")
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="With --suite: only these kinds of text (french,python); commas between.")
+        str | None, typer.Option(help="With --suite: only these kinds of text (french,python); comma-separated.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="With --suite: length of an answer.")] = 48,
     limit: LimitOption = None,
@@ -46,7 +48,9 @@ def evaluate_systems(
             help="alone:MEMBER, every-step, gate@0.5, agreement, vote, mbr; options after '+': every-step+prefix."
         ),
     ] = None,
-    against: Annotated[str | None, typer.Option(help="Compare with this system too, not only the best member.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Compare with this system too, not only with the best member.")
+    ] = None,
     examples: ExamplesOption = None,
     parallel: ParallelOption = 4,
     fresh: FreshOption = False,
@@ -56,7 +60,7 @@ def evaluate_systems(
 ) -> None:
     """Put a benchmark's questions, or a suite's texts, to members alone and to ensembles.
 
-    A benchmark that was killed goes on where it was when started again.
+    An interrupted benchmark resumes when it is started again.
     """
     settled = load(config, reproducible=reproducible)
     check_room(settled, parallel)
@@ -70,8 +74,8 @@ def evaluate_systems(
         raise RequestError("only", "goes with --suite alignment")
     if task is None or data is None:
         raise RequestError("task", "give --task and --data, or --suite alignment")
-    chosen = parse_systems(systems, settled) if systems else default_systems(settled)
-    rivals = [parse_system(against, settled)] if against else []
+    chosen = named_systems(systems, settled) if systems else default_systems(settled)
+    rivals = named_systems(against, settled) if against else []
     protocol, questions = asked(task, data, examples)
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_benchmark(ask, first_of_each_domain(questions, limit), chosen, rivals)

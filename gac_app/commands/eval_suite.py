@@ -1,4 +1,4 @@
-"""`eval --suite alignment`: what systems write and predict in many scripts and in code."""
+"""`eval --suite alignment`: how systems write and predict text in many scripts and code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from enum import StrEnum
 import typer
 from rich.console import Console
 
+from gac_app.commands.options import named_systems
 from gac_app.config import Config
-from gac_app.evaluation.running import System, parse_systems, refuse_rules
+from gac_app.evaluation.running import System, refuse_rules
 from gac_app.evaluation.suites import (
     KINDS,
     AlignmentReport,
@@ -28,7 +29,7 @@ _EVERY_S = 5.0
 
 
 class Suite(StrEnum):
-    """The suites there are."""
+    """The suites."""
 
     ALIGNMENT = "alignment"
 
@@ -39,10 +40,10 @@ def run_suite(
     """Run the alignment suite and print its report.
 
     Args:
-        systems: names with commas between; None = each member alone and both alignments.
-        only: kinds of text with commas between; None = all.
+        systems: comma-separated names; None = each member alone and both alignments.
+        only: comma-separated kinds of text; None = all.
     """
-    chosen = parse_systems(systems, config) if systems else alignment_systems(config)
+    chosen = named_systems(systems, config) if systems else alignment_systems(config)
     refuse_rules(chosen)
     kinds = tuple(dict.fromkeys(name.strip() for name in only.split(","))) if only else KINDS
     check_kinds(kinds)
@@ -73,7 +74,7 @@ def _run(
 
 
 class _Progress:
-    """Prints on stderr how far the suite is, every few seconds and at its end."""
+    """Prints progress on stderr, every few seconds and at the end."""
 
     def __init__(self) -> None:
         self._last_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""`export`: everything that is stored, or the votes in a form that others read; `import`: back again."""
+"""`export`: all runs and battles, or votes in other formats; `import`: the reverse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FormatOption = Annotated[
     Format,
     typer.Option(
         "--format",
-        help="jsonl: everything, to be imported again. The others: votes alone, for trainers, arenas and tables.",
+        help="jsonl: everything, for import. The others: only votes, for trainers, arenas and tables.",
     ),
 ]
 
@@ -42,7 +42,7 @@ def export(
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write what is stored; visitors appear under random words, never by their keys."""
+    """Write all stored data. Visitors appear under pseudonyms, never with their keys."""
     from gac_app.services.exports import Exports
 
     with closing(_store(config)) as store:
@@ -58,20 +58,18 @@ def export(
                 for part in parts:
                     out.write(part)
         except OSError as error:
-            if output is None:  # whoever reads has had enough
+            if output is None:  # the reader has closed the pipe
                 raise
             raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from None
 
 
 def import_lines(
-    files: Annotated[
-        list[Path], typer.Argument(help="JSON Lines, as `export` writes them.", exists=True, dir_okay=False)
-    ],
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines from `export`.", exists=True, dir_okay=False)],
     config: ConfigOption = None,
 ) -> None:
-    """Add what files say and the database does not know; the same again changes nothing.
+    """Import what the database lacks. Importing the same files again changes nothing.
 
-    Of a mirror give all files, oldest first: one may say that what another one tells is deleted.
+    For a mirror, give all files, oldest first: a file may mark entries of another file as deleted.
     """
     from gac_app.services.exports import Exports
     from gac_app.services.mirror_files import bring_files

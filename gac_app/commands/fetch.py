@@ -1,4 +1,4 @@
-"""`fetch`: the members' files, before they are needed."""
+"""`fetch`: downloads the members' files in advance."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from gac_app.services.members import MemberStates
 
 
 def fetch(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Download the members' files into the cache and check them; what is there already is not fetched again."""
+    """Download the members' files into the cache and check them. Files in the cache are not fetched again."""
     paths = _fetch(load(config))
     if as_json:
         typer.echo(json.dumps(paths))
 
 
 def _fetch(config: Config) -> dict[str, str]:
-    """Member name -> path, showing bars on stderr, or lines where that is no terminal."""
+    """Member name -> path. Shows bars on stderr, or lines if that is no terminal."""
     from gac_app.models import sources
 
     paths: dict[str, str] = {}
     unreachable: set[str] = set()
     states, log = MemberStates(config), StateLog()
-    # Names and notices come from a config: they are text, not rich's markup.
+    # Names and notices come from a config, so they must not be taken for rich's markup.
     columns = [TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[words]}")]
     with Progress(columns[0], BarColumn(), columns[1], console=_console()) as bars:
         for member in config.members:
             if member.is_random:
-                continue  # made from a seed, not from files
+                continue  # random models have no files
             bar = bars.add_task(member.name, total=None, words="")
 
             def show(progress: sources.Progress, name: str = member.name, bar: TaskID = bar) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import typer
 
-from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load
-from gac_app.config import RULE_PARAMS, Config, GatePolicy, Settings, Speculation
-from gac_app.decoding.rules import LinearRule, combine_rules, draws_one, parse_params
+from gac_app.commands.options import ConfigOption, JsonOption, ReproducibleOption, load, warn
+from gac_app.config import Config
+from gac_app.decoding.rules import parse_params, without_effect
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
+from gac_app.settings import RULE_PARAMS, GatePolicy, Settings, Speculation
 
 AlignmentChoice = Literal["paper", "prefix", "unite"]
 
@@ -33,31 +33,38 @@ class GenerateMode(StrEnum):
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to answer; '-' reads it from stdin.")],
     mode: Annotated[GenerateMode | None, typer.Option(help="Default: the configuration's.")] = None,
-    member: Annotated[str | None, typer.Option(help="With --mode alone: who answers. Default: the gate.")] = None,
+    member: Annotated[
+        str | None, typer.Option(help="With --mode alone: the member that answers. Default: the gate.")
+    ] = None,
     gate: Annotated[str | None, typer.Option(help="The member that decodes alone while it is sure.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Below this confidence of the gate all are asked.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="All members are asked below this confidence of the gate.")
+    ] = None,
     gate_temperature: Annotated[
-        float | None, typer.Option(help="Divides the gate's logits for its confidence; as `calibrate` finds it.")
+        float | None, typer.Option(help="Divides the gate's logits for its confidence; `calibrate` finds it.")
     ] = None,
     gate_policy: Annotated[
         GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
     ] = None,
-    gate_rule: Annotated[str | None, typer.Option(help="Gate rule: margin, entropy ...")] = None,
-    gate_param: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, of the gate rule; several times.")] = None,
+    gate_rule: Annotated[str | None, typer.Option(help="Gate rule, such as margin; `rules` lists them.")] = None,
+    gate_param: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the gate rule; may be repeated.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="A weight rule: average, score, posterior ...; or NAME=2,NAME=1.")
     ] = None,
     weight_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, of the weight rule; several times.")
+        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the weight rule; may be repeated.")
     ] = None,
     combine: Annotated[
-        str | None, typer.Option(help="How the members' distributions become one: mean, geometric, unite ...")
+        str | None,
+        typer.Option(help="How the members' distributions become one, such as geometric; `rules` lists them."),
     ] = None,
     combine_param: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE, of the combine rule; several times.")
+        list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the combine rule; may be repeated.")
     ] = None,
     posterior_decay: Annotated[
-        float | None, typer.Option(help="With posterior weights: what the evidence of a step earlier counts, up to 1.")
+        float | None, typer.Option(help="With posterior weights: how much evidence counts one step later, up to 1.")
     ] = None,
     alignment: Annotated[
         AlignmentChoice | None,
@@ -66,7 +73,8 @@ def generate(
         ),
     ] = None,
     speculation: Annotated[
-        Speculation | None, typer.Option(help="Members draft and verify several tokens a pass; the text is the same.")
+        Speculation | None,
+        typer.Option(help="One member drafts and the others verify several tokens per pass; the text stays the same."),
     ] = None,
     reproducible: ReproducibleOption = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="At most this many tokens.")] = None,
@@ -76,12 +84,12 @@ def generate(
     min_p: Annotated[float | None, typer.Option(help="Least probability, as a share of the largest.")] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="1 = off.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be given several times.")] = None,
-    system_prompt: Annotated[str | None, typer.Option(help="Opens the chat.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Ends the answer; may be repeated.")] = None,
+    system_prompt: Annotated[str | None, typer.Option(help="Comes before the chat.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Feed the text as it is, without a chat template.")] = False,
     digest: Annotated[
         bool,
-        typer.Option("--digest", help="Print the answer's digest on stderr, as its last line; --json always holds it."),
+        typer.Option("--digest", help="Print the answer's digest as the last line on stderr; --json always has it."),
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -122,26 +130,12 @@ def generate(
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None
     if alone is not None and alone not in settled.member_names:
         raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(settled.member_names)}")
-    for warning in _without_effect(settings, alone, asked={"gate_rule": gate_rule, "combine": combine}):
-        print(f"warning: {warning}", file=sys.stderr)
+    asked = [name for name, value in changes.items() if value is not None]
+    warn(without_effect(settings, asked, is_alone=alone is not None))
     text = sys.stdin.read() if prompt == "-" else prompt
     if not text:
         raise RequestError("prompt", "is empty; give some text")
     _answer(settled, text, settings=settings, alone=alone, raw=raw, as_json=as_json, with_digest=digest)
-
-
-def _without_effect(settings: Settings, alone: str | None, asked: dict[str, str | None]) -> Iterator[str]:
-    """What was asked for and changes nothing, in a sentence each."""
-    alone_words = "" if alone is None else "one member answers alone"
-    if asked["gate_rule"] and (why := alone_words or settings.why_no_gate_rule):
-        yield f"gate_rule: {settings.gate_rule!r} has no effect, since {why}"
-    if asked["combine"] and (alone_words or not draws_one(settings)):
-        rule = combine_rules.entry(settings.combine).rule
-        if alone_words or (issubclass(rule, LinearRule) and rule.draws_one):
-            why = alone_words or (
-                "it needs temperature 1 without filters or penalty, alignment paper, and weights known beforehand"
-            )
-            yield f"combine: {settings.combine!r} has no effect, since {why}"
 
 
 def _answer(config: Config, text: str, *, as_json: bool, with_digest: bool, **how: Any) -> None:
@@ -173,7 +167,7 @@ def _json_line(event: Event, rules: dict[str, Any]) -> str:
 
 
 def _rules(settings: Settings, alone: str | None) -> dict[str, Any]:
-    """The rules that decided, with their parameters; null where none did, {} where one member answered alone."""
+    """The rules that decided, with their parameters; null if none did, {} if one member answered alone."""
     if alone is not None:
         return {}
     rules = {field: getattr(settings, field) for pair in RULE_PARAMS.items() for field in pair}
@@ -221,7 +215,7 @@ def _finished(event: FinishedEvent) -> dict[str, Any]:
 
 
 def _summary(event: FinishedEvent) -> str:
-    why = f" ({event.detail})" if event.detail else ""
+    why = f" ({event.detail})" if event.detail and event.reason is not FinishReason.ERROR else ""
     forwards = ", ".join(f"{name} {usage.num_forwards}" for name, usage in event.members.items())
     return (
         f"[{event.reason.value}{why}: {event.num_tokens} tokens, {event.num_ensembled} ensembled, "
@@ -238,7 +232,7 @@ def _parsed_params(texts: list[str] | None, field: str) -> dict[str, Any] | None
 
 
 def _parsed_weights(text: str | None) -> str | dict[str, float] | None:
-    """A rule's name as it is; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
+    """A rule's name unchanged; "A=2,B=1" -> {"A": 2.0, "B": 1.0}."""
     if text is None or "=" not in text:
         return text
     weights: dict[str, float] = {}

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def lm_eval(context: typer.Context) -> None:
-    """Run the lm-evaluation-harness; all that follows are its own arguments.
+    """Run the lm-evaluation-harness with its own arguments.
 
-    --model gac is the ensemble; --model_args config=FILE,system=gate@0.5 says which and how, as for eval.
+    --model gac is the ensemble; --model_args config=FILE,system=gate@0.5 chooses configuration and system, as for eval.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise ConfigError("the lm-evaluation-harness is not installed; pip install 'lm_eval>=0.4.9'")

@@ -1,15 +1,19 @@
-"""Options that several commands share, and how a configuration is read."""
+"""Options that several commands share, and reading of the configuration."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gac_app.config import Config, Reproducible
+from gac_app.config import Config
 from gac_app.environment import read_config
+from gac_app.evaluation.running import System, parse_systems
+from gac_app.settings import Reproducible
 
 ConfigOption = Annotated[
     Path | None,
@@ -18,25 +22,23 @@ ConfigOption = Annotated[
 DataOption = Annotated[Path, typer.Option("--data", help="The questions: JSON Lines, one question a line.")]
 ExamplesOption = Annotated[Path | None, typer.Option("--examples", help="Questions to take worked examples from.")]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only so many questions, of each domain in turn.")
+    int | None, typer.Option("--limit", min=1, help="At most so many questions, from each domain in turn.")
 ]
-ParallelOption = Annotated[
-    int, typer.Option("--parallel", min=1, max=64, help="Answers under way at once; 1 to measure time.")
-]
+ParallelOption = Annotated[int, typer.Option("--parallel", min=1, max=64, help="Answers at once; 1 to measure time.")]
 FreshOption = Annotated[
-    bool, typer.Option("--fresh", help="Ask again what earlier runs, of other commands too, have answered.")
+    bool, typer.Option("--fresh", help="Ignore answers of earlier runs, which other commands may have made.")
 ]
 ReproducibleOption = Annotated[
     Reproducible | None,
     typer.Option(
-        help="The same answer to the last bit, whatever else runs: auto where that costs nothing, on always, off never."
+        help="The same answer to the last bit, whatever else runs. auto: if that costs nothing; on: always; off: never."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 
 
 def _in_a_folder(path: Path | None) -> Path | None:
-    """Refuse at once what could not be written when all is done."""
+    """Refuse a path in a missing folder at once, not only after the work."""
     if path and not path.parent.is_dir():
         raise typer.BadParameter(f"{path.parent} is no folder")
     return path
@@ -48,7 +50,7 @@ OutOption = Annotated[
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write what an option asked for. Raises BadParameter where that is impossible."""
+    """Write the file of an option. Raises BadParameter if that is impossible."""
     try:
         path.write_bytes(content)
     except OSError as error:
@@ -63,3 +65,17 @@ def load(path: Path | None, **changes: object) -> Config:
     config = read_config(path, os.environ)
     given = {name: value for name, value in changes.items() if value is not None}
     return config.model_copy(update={"settings": config.settings_from(given)}) if given else config
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print warnings on stderr."""
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def named_systems(names: str, config: Config) -> list[System]:
+    """The comma-separated systems of an option. Warns of rules without effect. Raises RequestError."""
+    systems = parse_systems(names, config)
+    for system in systems:
+        warn(f"{system.name}: {warning}" for warning in system.without_effect(config))
+    return systems

@@ -22,7 +22,7 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Validate, print the placement, and exit.")] = False,
     devices: Annotated[str | None, typer.Option(help="With --check: plan for these, such as 8x80GiB.")] = None,
 ) -> None:
-    """Serve the page; it is up at once, while the models load."""
+    """Serve the page, which is available at once, while the models load."""
     if devices is not None and not check:
         raise typer.BadParameter("works with --check only", param_hint="--devices")
     settled = load(config)
@@ -56,7 +56,7 @@ def run(config: Config) -> None:
 
 
 def _zero_gpu() -> Any:
-    """What lends a GPU; to be imported before anything that might look for one."""
+    """`spaces.GPU`, or None. Must be imported before anything that looks for a GPU."""
     import spaces
 
     return spaces.GPU

@@ -1,4 +1,4 @@
-"""What the commands that study systems do with a result: print it, keep it, write its charts."""
+"""Prints and stores the result of a study, and writes its charts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from gac_app.commands.options import write_file
 from gac_app.config import Config
 from gac_app.environment import evaluation_dir
 from gac_app.errors import GacError, RequestError
-from gac_app.evaluation.studies.kept_results import KeptResults
-from gac_app.evaluation.studies.result import StudyResult, Table
+from gac_app.evaluation.studies import KeptResults, StudyResult, Table
 
 
 def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None = None) -> None:
-    """Print a result, keep it for the page's Lab, and write its charts to `out`.
+    """Print a result, store it for the page's Lab, and write its charts to `out`.
 
     Raises:
-        RequestError: where a chart is asked for and there is none.
-        GacError: after all that, where answers failed.
+        RequestError: a chart is asked for and there is none.
+        GacError: answers failed; raised after the rest.
     """
     typer.echo(json.dumps(result.data)) if as_json else _print(result)
     KeptResults(evaluation_dir(config) / "results").keep(result, config.member_names)
@@ -37,7 +36,7 @@ def show(result: StudyResult, config: Config, *, as_json: bool, out: Path | None
 
 
 def _print(result: StudyResult) -> None:
-    """Rows stay in one piece, however narrow the terminal is or where there is none."""
+    """Print without breaking rows, even in a narrow terminal or without one."""
     console = Console(markup=False, highlight=False)
     tables = [_rich(table) for table in result.tables]
     at_least = [console.measure(table, options=console.options.update(max_width=1000)).maximum for table in tables]

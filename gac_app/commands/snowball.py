@@ -1,4 +1,4 @@
-"""`snowball`: who recovers from a wrong beginning of an answer."""
+"""`snowball`: which systems recover from a wrong beginning of an answer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from gac_app.commands.options import (
     OutOption,
     ParallelOption,
     load,
+    named_systems,
 )
 from gac_app.commands.show import show
-from gac_app.evaluation.analyses.plants import planted
-from gac_app.evaluation.running import parse_systems, with_whole_answers
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.analyses import planted
+from gac_app.evaluation.running import with_whole_answers
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.snowballing import run_snowball
 from gac_app.evaluation.tasks import asked, first_of_each_domain
 
 
 class PlantKind(StrEnum):
-    """What is planted."""
+    """The kind of wrong beginning."""
 
     WORD = "word"
     SENTENCE = "sentence"
@@ -50,12 +51,12 @@ def snowball(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plant a wrong beginning in each answer and measure how often each system is right after all."""
+    """Plant a wrong beginning in each answer, and measure how often each system still answers right."""
     settled = load(config)
     check_room(settled, parallel)
-    chosen = parse_systems(systems, settled) if systems else with_whole_answers(settled)
+    chosen = named_systems(systems, settled) if systems else with_whole_answers(settled)
     protocol, questions = asked(task, data, examples)
-    planted(protocol, questions, plant.value)  # refuses what there is nothing wrong for, before members are loaded
+    planted(protocol, questions, plant.value)  # raises before members are loaded if no wrong beginning can be found
     with evaluating(settled, protocol, questions, parallel=parallel, fresh=fresh) as ask:
         result = run_snowball(ask, questions, first_of_each_domain(questions, limit), chosen, plant.value)
     show(result, settled, as_json=as_json, out=out)

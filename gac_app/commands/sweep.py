@@ -1,4 +1,4 @@
-"""`sweep`: which threshold and gate, which weights, or how many members suit a benchmark."""
+"""`sweep`: the best threshold and gate, weights, or number of members for a benchmark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gac_app.commands.options import (
 from gac_app.commands.show import show
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.studies.evaluator import check_room
+from gac_app.evaluation.studies import check_room
 from gac_app.evaluation.studies.members import run_members
 from gac_app.evaluation.studies.thresholds import THRESHOLDS, run_thresholds
 from gac_app.evaluation.studies.weights import run_weights
@@ -33,15 +33,17 @@ def sweep(
     data: DataOption,
     thresholds: Annotated[str, typer.Option(help="Commas between.")] = ",".join(map(str, THRESHOLDS)),
     gates: Annotated[
-        str | None, typer.Option(help="Members to try as the gate, commas between. Default: the configuration's.")
+        str | None, typer.Option(help="Members to try as the gate, comma-separated. Default: the configuration's.")
     ] = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="Weights instead of thresholds: found on one half, checked on the other.")
     ] = False,
     members: Annotated[
-        bool, typer.Option("--members", help="Members instead of thresholds: every choice of them, by their number.")
+        bool, typer.Option("--members", help="Members instead of thresholds: every choice of members, by number.")
     ] = False,
-    options: Annotated[str, typer.Option(help="Of all ensembles, as in eval's names: paper, prefix+posterior.")] = "",
+    options: Annotated[
+        str, typer.Option(help="Options of all ensembles, as in eval's names: paper, prefix+posterior.")
+    ] = "",
     limit: LimitOption = None,
     examples: ExamplesOption = None,
     parallel: ParallelOption = 4,

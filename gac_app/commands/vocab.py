@@ -1,4 +1,4 @@
-"""`vocab`: the union vocabulary, and how much of it the members share."""
+"""`vocab`: the union vocabulary, and the share that members have in common."""
 
 from __future__ import annotations
 

@@ -8,22 +8,24 @@ from collections.abc import Sequence as SequenceOf
 from contextlib import closing
 from functools import partial
 
-from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import POLL_S, SessionStopped
+from gac_app.config import Config
+from gac_app.decoding.contexts import POLL_S, MemberContext, SessionStopped
 from gac_app.decoding.loop import Branch, DecodingSession
-from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.member import Member
+from gac_app.decoding.request import Requests, document_start
+from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.contracts import check_rules, combine_rule_of, draws_one, weight_rule_of
+from gac_app.decoding.rules.contracts import combine_rule_of, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer, prompt_key, rules_key
-from gac_app.decoding.speculation.schedule import Schedules
+from gac_app.decoding.speculation import Schedules
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
 
 _PROMPT_CHARS_READ = 2000  # for its perplexity: every token takes a distribution over the whole vocabulary
@@ -33,7 +35,7 @@ class Ensemble:
     """Members that share one union vocabulary.
 
     Args:
-        are_apart: no member computes where another does (see `Placement`).
+        are_apart: no two members share a GPU or a core (see `Placement`).
 
     Example:
         >>> for event in ensemble.generate("Name three colours.", settings):
@@ -45,6 +47,7 @@ class Ensemble:
         self.members = {member.name: member for member in members}
         self.config = config
         self.are_apart = are_apart
+        self._requests = Requests(self.members, config)
         self._schedules = Schedules()
         self._read_texts = ReadTexts()
         self._reading_prompt = threading.Lock()
@@ -55,7 +58,7 @@ class Ensemble:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """What computes each member's answers."""
+        """Each member's engine: library, kind of device, precision."""
         return tuple(member.engine for member in self.members.values())
 
     def generate(
@@ -67,17 +70,17 @@ class Ensemble:
         raw: bool = False,
         namespace: str = "",
     ) -> Generator[Event, None, None]:
-        """Decode an answer: token events as they come, then one finished event.
+        """Decode an answer: token events as they are decoded, then one finished event.
 
         Args:
-            prompt: what the user says, or a whole chat.
+            prompt: one user message, or a whole chat.
             settings: how to decode; None = the configuration's.
-            alone: a member's name: it alone answers.
-            raw: feed `prompt`, a string, as it is, as the start of a document without a chat template.
+            alone: the member that answers alone; None = the ensemble.
+            raw: `prompt` is a string, fed without a chat template as the start of a document.
             namespace: see `session`.
 
         Raises:
-            RequestError: where prompt or settings do not fit.
+            RequestError: prompt or settings do not fit.
         """
         return self.session(prompt, settings, alone=alone, raw=raw, namespace=namespace).events()
 
@@ -91,36 +94,33 @@ class Ensemble:
         branch: Branch | None = None,
         namespace: str = "",
     ) -> DecodingSession:
-        """A session that has not begun; see `generate`. It holds a sequence in each member until its events end.
+        """A new session; see `generate`. It holds a sequence in each member until its events end.
 
         Args:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
         """
-        settings = self._settings(settings)
-        members = self._taking_part(settings, alone)
-        prompt = self._checked(prompt, settings, raw)
-        ids = self._encode(members, prompt)
-        chat_stops = () if isinstance(prompt, str) else tuple(s for m in members for s in m.chat_stop_strings)
+        request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
+        settings, members = request.settings, request.members
         stopped = threading.Event()
         rules = AnswerRules(
             settings,
             Gate() if alone else make_gate(settings),
             _combiner(members, settings),
-            self._weights(settings, members, prompt, stopped),
+            self._weights(settings, members, request.text, stopped),
             Sampler(settings),
             stopped,
         )
         is_reproducible = _is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
-        # Alone it has nothing to align with, so it decodes as in the paper, and as its own library does.
+        # A member alone has nothing to align with: it decodes as its own library does.
         is_alone = len(members) == 1
         new_context = partial(
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_alone,
             num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
         )
-        contexts = _open_all(members, ids, new_context, namespace, is_reproducible=is_reproducible)
-        stop_strings = tuple(dict.fromkeys((*settings.stop, *chat_stops)))
+        contexts = _open_all(members, request.ids, new_context, namespace, is_reproducible=is_reproducible)
+        stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
         return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
     def score(
@@ -133,25 +133,23 @@ class Ensemble:
         raw: bool = False,
         namespace: str = "",
     ) -> list[Score]:
-        """How probable each of `continuations` is after `prompt`; see `scoring` for what that means.
+        """The probability of each of `continuations` after `prompt`; for its meaning see `scoring`.
 
-        Arguments are those of `generate`. The prompt is read once for all, and what was scored lately is not read again
+        Arguments are those of `generate`. The prompt is read once for all, and recently scored texts are not read again
         for other settings. An empty raw prompt is the beginning of a document.
 
         Raises:
-            RequestError: where prompt or settings do not fit.
-            MemberError, RuleError: where a member or a rule fails.
+            RequestError: prompt or settings do not fit.
+            MemberError, RuleError: a member or a rule fails.
         """
-        settings = self._settings(settings)
-        members = self._taking_part(settings, alone)
+        request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
+        settings, members, ids = request.settings, request.members, request.ids
         if len(members) > 1 and not combine_rule_of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
-        if raw and not prompt:
-            ids = [_document_start(member) for member in members]
-        else:
-            ids = self._encode(members, self._checked(prompt, settings, raw))
         gate = Gate() if alone else make_gate(settings)
-        mix = Mix(_combiner(members, settings), partial(self._weights, settings, members, prompt), rules_key(settings))
+        mix = Mix(
+            _combiner(members, settings), partial(self._weights, settings, members, request.text), rules_key(settings)
+        )
         is_fixed = _is_reproducible(members, settings)
         forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
         with closing(forks):
@@ -161,15 +159,14 @@ class Ensemble:
             return [score(text.encode()) if text else Score(0.0, 0, 0, 0) for text in continuations]
 
     def check_prompt(self, prompt: SequenceOf[Message], settings: Settings, alone: str | None = None) -> None:
-        """Raise RequestError where `session` would, without holding anything."""
-        settings = self._settings(settings)
-        self._encode(self._taking_part(settings, alone), self._checked(prompt, settings, raw=False))
+        """Raise RequestError where `session` would, without opening sequences."""
+        self._requests.checked(prompt, settings, alone=alone)
 
     def check_branch(self, branch: Branch) -> None:
-        """Raise RequestError where the members of today lack a token of `branch`."""
+        """Raise RequestError if today's members lack a token of `branch`."""
         for token in (*(step.token for step in branch.steps), branch.token):
             if token and token not in self.union.ids:
-                raise RequestError("branch", "this answer has tokens that the members of today do not know")
+                raise RequestError("branch", "this answer has tokens that today's members do not know")
 
     def forget(self, namespace: str) -> None:
         """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches."""
@@ -181,29 +178,25 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
-    def _settings(self, settings: Settings | None) -> Settings:
-        settings = settings or self.config.settings
-        self.config.check_settings(settings)
-        check_rules(settings)
-        return settings
-
     def _weights(
-        self, settings: Settings, members: list[Member], prompt: Prompt, stopped: threading.Event | None = None
+        self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None
     ) -> StepWeights:
-        read_prompt = partial(self._prompt_bits, settings, members, _text_of(prompt), stopped or threading.Event())
+        read_prompt = partial(self._prompt_bits, settings, members, prompt, stopped or threading.Event())
         return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
 
     def _prompt_bits(
         self, settings: Settings, members: list[Member], text: str, stopped: threading.Event
     ) -> dict[str, float]:
-        """Bits per byte that a prompt's text costs each member alone, at the start of a document; a long one's end.
+        """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
 
         Raises:
             SessionStopped: soon after `stopped` is set.
         """
         text = text[-_PROMPT_CHARS_READ:]
         plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
-        while not self._reading_prompt.acquire(timeout=POLL_S):  # its sequences are planned for by no limit
+        while not self._reading_prompt.acquire(
+            timeout=POLL_S
+        ):  # one prompt at a time: no limit accounts for these sequences
             if stopped.is_set():
                 raise SessionStopped
         try:
@@ -212,52 +205,13 @@ class Ensemble:
             self._reading_prompt.release()
 
     def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event) -> Score:
-        """As `score` does it, at the start of a document; but nothing is kept of what a visitor wrote."""
+        """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
         is_fixed = _is_reproducible([member], settings)
         mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
-        ids, timeout_s = [_document_start(member)], settings.step_timeout_s
+        ids, timeout_s = [document_start(member)], settings.step_timeout_s
         with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
             scorer = Scorer(forks, (), Gate(), mix, ReadTexts())
             return scorer.by_pieces(text.encode()) if text else Score(0.0, 0, 0, 0)
-
-    def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
-        """The members of a session, the gate first if it takes part."""
-        if alone is not None:
-            if alone not in self.members:
-                raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(self.members)}")
-            return [self.members[alone]]
-        weights = self.config.weights(settings)
-        is_gated = settings.mode != "every-step"
-        # Whoever has no weight cannot change a step, so is not asked; the gate decides who is.
-        names = [name for name in self.members if weights[name] > 0 or (is_gated and name == settings.gate)]
-        return [self.members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
-
-    def _checked(self, prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
-        text = _text_of(prompt)
-        if not text.strip() and not (raw and text):
-            raise RequestError("prompt", "is empty; type something to answer")
-        if len(text) > MAX_PROMPT_CHARS:
-            raise RequestError("prompt", f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
-        if raw:
-            if not isinstance(prompt, str):
-                raise RequestError("prompt", "a raw prompt is one text, not a chat")
-            return prompt
-        messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
-        if settings.system_prompt and messages[0].role != "system":
-            messages.insert(0, Message("system", settings.system_prompt))
-        return messages
-
-    @staticmethod
-    def _encode(members: list[Member], prompt: Prompt) -> list[list[int]]:
-        ids = [member.encode(prompt) for member in members]
-        for member, prompt_ids in zip(members, ids, strict=True):
-            if len(prompt_ids) >= member.context_length:
-                raise RequestError(
-                    "prompt",
-                    f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
-                    f"{member.context_length:,}; shorten it",
-                )
-        return ids
 
 
 def _is_reproducible(members: list[Member], settings: Settings) -> bool:
@@ -266,18 +220,9 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
     return settings.reproducible == "on"
 
 
-def _document_start(member: Member) -> list[int]:
-    """What stands before a document: the member's BOS, else the token that ends the document before."""
-    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
-
-
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
     mappings = {member.name: member.mapping for member in members}
     return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
-
-
-def _text_of(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
 
 
 def _open_all(

@@ -1,5 +1,5 @@
-"""Forward passes as decoding sees them: reads of a model's sequences, with what it says put in the union, and with its
-failures named. Which reads share a pass is decided elsewhere.
+"""Forward passes as decoding sees them: reads of a model's sequences, with results in the union and named failures.
+Which reads share a pass is decided elsewhere.
 
 Shape suffixes: `N` positions, `V` a member's own vocabulary.
 """
@@ -22,15 +22,15 @@ from gac_app.vocab.mapping import VocabMapping
 def take_results(
     model: Model, mapping: VocabMapping, reads: list[Read], may_draft: SequenceOf[MayDraft | None]
 ) -> Iterator[ReadResult]:
-    """One forward pass for all `reads`, then, one after the other, each read's distributions mapped into the union.
+    """Compute all `reads` in one forward pass, then map each read's distributions into the union, one after another.
 
-    On a CPU the next one is begun when it is asked for, so that whoever waits for the first goes on meanwhile.
+    On a CPU each is mapped when the caller asks for it, so that the session of an earlier one continues meanwhile.
 
     Args:
-        may_draft: per read; None = its member drafts nothing after it.
+        may_draft: per read; None = no draft after it.
 
     Raises:
-        MemberError: where the model fails or gives NaN or infinite logits; kind says which.
+        MemberError: the model fails or gives NaN or infinite logits; `kind` says which.
     """
     started = time.monotonic()
     counts = [read.sequence.num_uncomputed for read in reads]
@@ -39,7 +39,7 @@ def take_results(
             model.catch_up(read.sequence)
         is_fixed = len(reads) == 1 and reads[0].sequence.num_fixed is not None
         logits = [_read_in_fixed_passes(model, *reads)] if is_fixed else model.read(reads)
-    elsewhere_s = 0.0  # while others use what they were given
+    elsewhere_s = 0.0  # while the caller uses earlier results
     for result in _results(model, mapping, zip(logits, counts, may_draft, strict=True)):
         handed_over = time.monotonic()
         result.seconds = handed_over - started - elsewhere_s
@@ -52,7 +52,7 @@ def _results(
 ) -> Iterator[ReadResult]:
     if model.device.type == "cpu":
         for logits_NV, count, may_draft in parts:
-            try:  # not `failures_named`, whose context managers take a tenth of what a step adds
+            try:  # not `failures_named`: its context managers would be a tenth of a step's overhead
                 result = ReadResult(mapping, logits_NV, count, may_draft)
                 _check(model, result)
             except GacError:
@@ -61,7 +61,7 @@ def _results(
                 raise _failure(model, error) from error
             yield result
         return
-    with failures_named(model):  # a check waits for the device: all is asked of it before
+    with failures_named(model):  # launch all work before the first check, which waits for the device
         results = [ReadResult(mapping, *part) for part in parts]
     for result in results:
         with failures_named(model):
@@ -77,7 +77,7 @@ def _check(model: Model, result: ReadResult) -> None:
 def draft_after(
     result: ReadResult, sequence: Sequence, may_draft: MayDraft | None, mapping: VocabMapping
 ) -> Draft | None:
-    """The read that a member begins by itself after another; its ids are appended to the sequence. None = no read."""
+    """The draft that a member reads after `result`; its ids are appended to the sequence. None = no draft."""
     if may_draft is None or not may_draft.is_on:
         return None
     ids = mapping.feed(result.last_argmax)
@@ -95,7 +95,7 @@ def read_chunk(model: Model, sequence: Sequence, num_ids: int) -> None:
 
 
 def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
-    """The logits that are asked for, `[num_logits, V]`, by as many passes as it takes."""
+    """The wanted logits, `[num_logits, V]`, computed in passes of the model's fixed chunk size."""
     sequence = read.sequence
     found: list[torch.Tensor] = []
     first_wanted = len(sequence.ids) - read.num_logits
@@ -109,7 +109,7 @@ def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
 
 @contextmanager
 def failures_named(model: Model) -> Iterator[None]:
-    """Whatever a back end raises ends this member's part, never the worker."""
+    """Turn whatever a back end raises into a MemberError, so that it ends the session and not the worker."""
     try:
         with torch.inference_mode():
             yield
@@ -127,6 +127,6 @@ def _failure(model: Model, error: Exception) -> MemberError:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """torch on a CPU and onnxruntime tell it in words alone: "can't allocate memory", "Failed to allocate memory"."""
+    """torch on a CPU and onnxruntime say so only in words: "can't allocate memory", "Failed to allocate memory"."""
     is_known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return is_known or any(words in str(error) for words in ("allocate memory", "bad_alloc", "bad allocation"))

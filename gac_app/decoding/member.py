@@ -34,19 +34,19 @@ class Member(Protocol):
 
     @property
     def is_chunk_consistent(self) -> bool:
-        """Whether several ids in one forward pass give what one by one gives, to float32 rounding."""
+        """Whether reading several ids in one forward pass equals reading them one by one, to float32 rounding."""
 
     @property
     def is_batch_invariant(self) -> bool:
-        """Whether logits do not depend, to the last bit, on what else is in the batch."""
+        """Whether logits are equal, to the last bit, whatever else is in the batch."""
 
     @property
     def is_chunk_invariant(self) -> bool:
-        """Whether logits do not depend, to the last bit, on how the ids are cut into chunks."""
+        """Whether logits are equal, to the last bit, however the ids are cut into chunks."""
 
     @property
     def engine(self) -> str:
-        """What computes its answers: library, kind of device, precision."""
+        """Library, kind of device and precision."""
 
     @property
     def chat_stop_strings(self) -> tuple[str, ...]: ...
@@ -55,29 +55,29 @@ class Member(Protocol):
         """The member's own ids of a prompt."""
 
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
-        """A sequence with `ids`, its prompt, uncomputed. This or its first read raises MemberError where there is no
-        slot.
+        """A sequence with the prompt `ids`, uncomputed. This call or the first read raises MemberError if no slot is
+        free.
 
         Args:
             namespace: sequences of one namespace share their prefixes; empty = this one shares nothing.
-            is_reproducible: its logits must not depend on what else runs or ran, whatever that costs.
+            is_reproducible: its logits must not depend on what else runs or ran, at any cost.
         """
 
     def read(self, sequence: Sequence, num_logits: int = 1, may_draft: MayDraft | None = None) -> Future[ReadResult]:
-        """Compute what is uncomputed. The future raises MemberError where the member fails.
+        """Compute the uncomputed ids. The future raises MemberError if the member fails.
 
         Args:
-            may_draft: whether the member may go on to read its argmax token; `ReadResult.draft` says whether it did.
+            may_draft: whether the member may read its argmax token next; `ReadResult.draft` tells whether it does.
         """
 
     def skip_step(self, sequence: Sequence) -> None:
-        """Say that the next step needs no read of this sequence: no batch waits for it."""
+        """The next step needs no read of this sequence, so no batch has to wait for it."""
 
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
 
     def rewind(self, sequence: Sequence, length: int) -> None:
-        """Forget all but the first `length` ids."""
+        """Keep only the first `length` ids."""
 
     def free(self, sequence: Sequence) -> None:
         """Free the sequence after its pending reads. With a namespace, it may stay in the prefix cache."""
@@ -90,7 +90,7 @@ class Member(Protocol):
 
 
 def awaited(member: Member, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
-    """Raises MemberError where the read failed, or takes longer than `timeout_s`."""
+    """The result of a read. Raises MemberError if it failed or takes longer than `timeout_s`."""
     try:
         return future.result(timeout_s)
     except TimeoutError:
@@ -99,7 +99,7 @@ def awaited(member: Member, future: Future[ReadResult], timeout_s: float | None)
 
 
 class ModelMember:
-    """What every member that owns its model in this process shares: facts and tokenising."""
+    """Base of members that own their model in this process: facts and tokenising."""
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         self._model = model
@@ -111,7 +111,7 @@ class ModelMember:
 
     @property
     def model(self) -> Model:
-        """Whoever looks at it leaves its sequences alone: it may be at work in a thread of its own."""
+        """The model. Callers must leave its sequences alone: it may be computing in another thread."""
         return self._model
 
     @property
@@ -143,7 +143,7 @@ class ModelMember:
         return self._model.chat_stop_strings
 
     def num_fixed(self, ids: list[int], *, is_reproducible: bool) -> int | None:
-        """Of a sequence with this prompt: `Sequence.num_fixed`. An invariant model needs no fixed chunks."""
+        """`Sequence.num_fixed` of a sequence with this prompt. An invariant model needs no fixed chunks."""
         is_invariant = self.is_batch_invariant and self.is_chunk_invariant
         return len(ids) if is_reproducible and not is_invariant else None
 
@@ -152,7 +152,7 @@ class ModelMember:
 
 
 class InlineMember(ModelMember):
-    """Runs its model in the calling thread: the plainest implementation, for tests and for comparison."""
+    """Runs its model in the calling thread: the simplest implementation, for tests and for ZeroGPU."""
 
     def open(self, ids: list[int], namespace: str = "", *, is_reproducible: bool = False) -> Sequence:
         sequence = self._model.new_sequence()

@@ -1,4 +1,4 @@
-"""Several answers decoded by one thread, a step of each in turn: for where threads are not to be had."""
+"""Several answers decoded by one thread, a step of each in turn, for where threads are not available."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop import Branch
 from gac_app.decoding.trace import Event
 from gac_app.errors import UNEXPECTED, GacError, without_folders
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the answers; plain values, so that it can be sent to another process. For its fields see
-    `Ensemble.session`; `key` tells it from the others.
+    """One of the answers, as plain values, so that it can be sent to another process. `key` identifies it; for the
+    other fields see `Ensemble.session`.
     """
 
     key: str
@@ -29,7 +29,7 @@ class Part:
     branch: Branch | None = None
 
 
-# What comes of which part: its events, or instead of the last one why it broke.
+# (key, event); if a part fails, its last event is replaced by a message.
 Together = Generator[tuple[str, Event | str], None, None]
 DecodesTogether = Callable[[tuple[Part, ...]], Together]
 
@@ -44,7 +44,7 @@ def decode_in_turn(ensemble: Ensemble, parts: tuple[Part, ...]) -> Together:
                     yield key, next(events)
                 except StopIteration:
                     del streams[key]
-                except GacError as error:  # the others go on
+                except GacError as error:  # the others continue
                     del streams[key]
                     yield key, without_folders(str(error))
                 except Exception:

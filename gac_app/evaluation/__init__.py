@@ -1,1 +1,1 @@
-"""The lab: how good members and ensembles are, on tasks with known answers. Knows no page and no visitor."""
+"""The lab: measures members and ensembles on tasks with known answers. Knows no page and no visitor."""

@@ -1,1 +1,1 @@
-"""Where members run: a worker thread each, the batch scheduler, the prefix cache. Knows no rule and no answer."""
+"""Where members run: worker threads, the batch scheduler, the prefix cache. Knows no rule and no answer."""

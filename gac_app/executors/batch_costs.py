@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-_REMEMBERED = 5  # batches of each size; the fastest counts, because other load only slows them
+_REMEMBERED = 5  # batches of each size; the fastest counts, because other load only slows batches down
 _TRIED = 2  # batches of a size before its cost is trusted
 _AGAIN = 256  # divisions after which all steps are batched once, in case costs have changed
 _PLANNED = 32  # batches between two calculations of the best sizes
@@ -24,7 +24,7 @@ class BatchCosts:
         self._plans: dict[int, list[int]] = {}  # by number of steps
 
     def note(self, num_steps: int, seconds: float) -> None:
-        """A batch of so many steps took this long."""
+        """A batch of `num_steps` steps took this long."""
         noted = self._seconds.setdefault(num_steps, deque(maxlen=_REMEMBERED))
         noted.append(seconds)
         self._num_noted += 1
@@ -37,7 +37,7 @@ class BatchCosts:
         return [num_steps] if self._num_cut % _AGAIN == 0 else self._best(num_steps)
 
     def gain(self, num_steps: int, num_more: int) -> float:
-        """Seconds saved by batching all of them over computing `num_steps` first and `num_more` after."""
+        """Seconds saved by one batch of all steps instead of `num_steps` first and `num_more` after."""
         if not self._is_known(1):
             return 0.0
         return self._total(num_steps) + self._total(num_more) - self._total(num_steps + num_more)
@@ -64,5 +64,5 @@ class BatchCosts:
         return len(self._seconds.get(size, ())) >= _TRIED
 
     def _cost(self, size: int) -> float:
-        """Seconds. A size hardly seen yet is taken to cost one step, so that it gets tried."""
+        """Seconds. A size hardly seen yet counts as one step, so that it gets tried."""
         return min(self._seconds[size if self._is_known(size) else 1])

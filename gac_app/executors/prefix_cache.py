@@ -18,16 +18,16 @@ from gac_app.errors import MemberError
 from gac_app.models.base import Model, Read, Sequence, num_common
 from gac_app.models.message import Message
 
-UNHELD = -1  # slot of a sequence that the model does not hold yet
+UNHELD = -1  # slot of a sequence that has no KV cache yet
 # Ids; llama.cpp copies a cache of 4,096 places in the time of two or three (14 ms, however many are used).
 MIN_SHARED = 8
 MAX_KEPT = 4  # sequences of ended sessions: those of two runs
-MAX_KEPT_CONTEXTS = 2  # ids of these, in full contexts: the two sequences of the longest run
+MAX_KEPT_CONTEXTS = 2  # ids of these, counted in full contexts: the two sequences of the longest run
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a member keeps of ended sessions, and its limits. Bytes are 0 where unknown."""
+    """What a member keeps of ended sessions, and the limits. Bytes are 0 if unknown."""
 
     num_sequences: int
     max_sequences: int
@@ -42,9 +42,9 @@ class NamespacedSequence(Sequence):
     """A sequence that others of its namespace may continue from.
 
     Attributes:
-        namespace: empty = it shares with none.
+        namespace: empty = it shares nothing.
         held: the ids in the model's KV cache. `ids` is the session's, which may have changed since the last read.
-        first: its first result, after the first `num_first` of these ids; None once those changed.
+        first: its first result, after the first `num_first` of these ids; None once they have changed.
     """
 
     namespace: str = ""
@@ -54,21 +54,19 @@ class NamespacedSequence(Sequence):
 
 
 def chat_prefix_of(model: Model) -> list[int]:
-    """The ids that every chat begins with, such as a default system message; empty if they are too few to be worth
-    sharing.
-    """
+    """The ids that every chat begins with, such as a default system message; empty if too few to be worth sharing."""
     if model.device.type != "cpu":
         return []
     try:
         one, other = (model.encode_chat([Message("user", text)]) for text in ("one", "another"))
-    except Exception:  # a template's: the chats themselves will tell
+    except Exception:  # the template fails; chats will report it
         return []
     prefix = one[: num_common(one, other)]
     return prefix if len(prefix) >= MIN_SHARED else []
 
 
 class PrefixCache:
-    """The sequences of one model: those in use, and those of ended sessions as long as there is room.
+    """The sequences of one model: those in use, and those of ended sessions while there is room.
 
     Args:
         chat_prefix: ids that sequences of all namespaces may share.
@@ -85,20 +83,20 @@ class PrefixCache:
 
     @property
     def kept(self) -> Kept:
-        """Callable from any thread."""
+        """What is kept of ended sessions. Safe to call from any thread."""
         kept, bytes_per_id = list(self._kept), self._model.bytes_per_id
         num_ids = sum(len(sequence.held) for sequence in kept)
         limits = self._max_kept, self._max_ids
         return Kept(len(kept), limits[0], num_ids, limits[1], num_ids * bytes_per_id, limits[1] * bytes_per_id)
 
     def hold(self, read: Read) -> ReadResult | None:
-        """Give a read's sequence a slot, with what another one of its namespace has computed of it.
+        """Give a read's sequence a slot, and the prefix that another sequence of its namespace has computed.
 
         Returns:
-            the result, where another sequence has just this; no forward pass is needed then.
+            the result if another sequence has exactly this one; then no forward pass is needed.
 
         Raises:
-            MemberError: where no more sequences can be held.
+            MemberError: no more sequences can be held.
         """
         sequence = read.sequence
         if sequence.slot != UNHELD or not isinstance(sequence, NamespacedSequence):
@@ -117,12 +115,12 @@ class PrefixCache:
         return result
 
     def fork(self, sequence: Sequence) -> Sequence:
-        """A copy of a sequence. Raises MemberError where there is no slot."""
+        """A copy of a sequence. Raises MemberError if no slot is free."""
         self.hold_empty(sequence)
         return self._with_room(lambda: self._model.fork(sequence))
 
     def hold_empty(self, sequence: Sequence) -> None:
-        """Give a sequence a slot with an empty KV cache. Raises MemberError where there is none."""
+        """Give a sequence a slot with an empty KV cache. Raises MemberError if no slot is free."""
         if sequence.slot == UNHELD:
             sequence.slot = self._with_room(self._model.new_sequence).slot
 
@@ -131,7 +129,7 @@ class PrefixCache:
         if isinstance(sequence, NamespacedSequence):
             self._hold_from(sequence, start, len(sequence.ids))
             if not sequence.num_first:
-                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # after which nothing is read
+                sequence.num_first, sequence.first = len(sequence.ids), copy(result)  # the copy gets no draft
 
     def note_chunk(self, sequence: Sequence, start: int) -> None:
         """A chunk of a sequence was computed, from its id number `start` on."""
@@ -144,7 +142,7 @@ class PrefixCache:
             self._forget_from(sequence, sequence.num_cached)
 
     def distrust(self, sequence: Sequence) -> None:
-        """A forward pass of this sequence failed: no other continues from it."""
+        """A forward pass of this sequence failed: no other sequence may continue from it."""
         if isinstance(sequence, NamespacedSequence):
             sequence.namespace = ""
             sequence.held.clear()
@@ -160,15 +158,17 @@ class PrefixCache:
                 while len(self._kept) > self._max_kept or self.kept.num_ids > self._max_ids:
                     self._model.free(self._kept.pop(0))
                 return
-            if self._has_chat_prefix(sequence) and not self._with_chat_prefix():  # the last that has it
+            if (
+                self._has_chat_prefix(sequence) and not self._with_chat_prefix()
+            ):  # the last sequence with the chat prefix
                 self._model.rewind(sequence, len(self._chat_prefix))
                 self._forget_from(sequence, len(self._chat_prefix))
-                self._kept.insert(0, sequence)  # the first to be given up
+                self._kept.insert(0, sequence)  # the first to be evicted
                 return
         self._model.free(sequence)
 
     def forget(self, namespace: str) -> None:
-        """Stop sharing from this namespace and those below it ("a" of "a/b")."""
+        """Drop this namespace and those below it ("a" of "a/b")."""
         for sequence in [*self._live, *self._kept]:
             if f"{sequence.namespace}/".startswith(f"{namespace}/"):
                 sequence.namespace = ""
@@ -184,14 +184,14 @@ class PrefixCache:
         return had_any
 
     def _donor(self, sequence: NamespacedSequence) -> tuple[NamespacedSequence | None, int]:
-        """The sequence with the longest common prefix, and its length. A kept one is preferred: it needs no copy."""
+        """The sequence with the longest common prefix, and that length. Kept ones are preferred: they need no copy."""
         donors = [donor for donor in [*self._live, *self._kept] if donor.namespace == sequence.namespace != ""]
         shared = [(self._num_shared(donor, sequence), donor in self._kept, i) for i, donor in enumerate(donors)]
         num_shared, _, index = max(shared, default=(0, False, -1))
         return (donors[index], num_shared) if shared else (None, 0)
 
     def _num_shared(self, donor: NamespacedSequence, sequence: NamespacedSequence) -> int:
-        """How many ids of a donor's KV cache the sequence can use."""
+        """The number of ids in a donor's KV cache that the sequence can use."""
         num_same = num_common(donor.held, sequence.ids)
         if sequence.num_fixed is None or donor.num_fixed == sequence.num_fixed <= num_same:
             return num_same
@@ -208,13 +208,13 @@ class PrefixCache:
 
     def _take(self, held: Sequence, sequence: NamespacedSequence, num_shared: int) -> None:
         """Let a sequence take over the slot of `held`, with the first `num_shared` ids."""
-        sequence.slot = held.slot  # before what may fail, so that it is given back
+        sequence.slot = held.slot  # before anything that may fail, so that the slot is freed
         self._model.rewind(held, num_shared)
         sequence.num_cached = num_shared
         sequence.held = sequence.ids[:num_shared]
 
     def _hold_with_chat_prefix(self, sequence: NamespacedSequence) -> None:
-        """Give a sequence a slot, with the chat prefix if another one has it and there is room for a copy."""
+        """Give a sequence a slot, with the chat prefix if another sequence has it and there is room for a copy."""
         length = self._num_chat_prefix(sequence)
         donors = self._with_chat_prefix() if length else []
         if donors:
@@ -222,7 +222,7 @@ class PrefixCache:
                 with failures_named(self._model):
                     copied = self._model.fork(min(donors, key=lambda donor: len(donor.held)))
             except MemberError:
-                pass  # there is no room for it
+                pass  # no room for it
             else:
                 self._take(copied, sequence, length)
                 return
@@ -235,7 +235,7 @@ class PrefixCache:
         return [sequence for sequence in [*self._live, *self._kept] if self._has_chat_prefix(sequence)]
 
     def _num_chat_prefix(self, sequence: Sequence) -> int:
-        """Length of the chat prefix where the sequence can use it, else 0."""
+        """Length of the chat prefix if the sequence can use it, else 0."""
         length = len(self._chat_prefix) if sequence.num_fixed is None else 0
         return length if len(sequence.ids) > length and sequence.ids[:length] == self._chat_prefix else 0
 
@@ -252,7 +252,7 @@ class PrefixCache:
     def _hold_from(self, sequence: NamespacedSequence, start: int, end: int) -> None:
         """The ids from `start` to `end` are in the KV cache now, and none after them."""
         self._forget_from(sequence, start)
-        if len(sequence.held) == start:  # else what comes before is not trusted
+        if len(sequence.held) == start:  # otherwise the ids before are not trusted
             sequence.held += sequence.ids[start:end]
 
     @staticmethod
@@ -263,7 +263,7 @@ class PrefixCache:
 
 
 def _known(donor: NamespacedSequence, read: Read, num_shared: int) -> ReadResult | None:
-    """The donor's first result, if it answers `read`."""
+    """The donor's first result, if it is the result of `read`."""
     if donor.first is None or not num_shared == donor.num_first == len(read.sequence.ids):
         return None
     return donor.first.again(read.num_logits) if len(donor.first.distributions) >= read.num_logits else None

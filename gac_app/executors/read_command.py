@@ -16,7 +16,7 @@ class ReadCommand:
 
     Attributes:
         may_draft: see `Member.read`.
-        is_background: it yields to all others (see `BatchScheduler`).
+        is_background: it yields to all other reads (see `BatchScheduler`).
         num_read, seconds: of the chunks computed so far.
     """
 
@@ -33,6 +33,6 @@ class ReadCommand:
 
     @property
     def new_namespace(self) -> str:
-        """The namespace of a sequence without a slot yet; "" where it has one, or shares nothing."""
+        """The namespace of a sequence that has no slot yet; "" if it has one, or shares nothing."""
         sequence = self.sequence
         return sequence.namespace if isinstance(sequence, NamespacedSequence) and sequence.slot == UNHELD else ""

@@ -24,12 +24,12 @@ from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
 _CLOSE_TIMEOUT_S = 5.0
-_CALL_TIMEOUT_S = 60.0  # for the short calls, which wait behind a forward pass
+_CALL_TIMEOUT_S = 60.0  # of short calls, which wait for a forward pass
 
 
 @dataclass(frozen=True, slots=True)
 class _CallCommand:
-    """A short call. One about a sequence comes after all earlier reads of that sequence."""
+    """A short call. A call about a sequence comes after all earlier reads of that sequence."""
 
     function: Callable[[], Any]
     future: Future[Any]
@@ -41,7 +41,7 @@ _CLOSE = _CallCommand(lambda: None, Future())
 
 
 class ThreadMember(ModelMember):
-    """A member whose model is owned by one thread, which takes commands in the order they came."""
+    """A member whose model is owned by one thread, which takes commands in order."""
 
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
@@ -73,7 +73,7 @@ class ThreadMember(ModelMember):
         """See `Member`. In the background it waits while other sequences are in use (see `BatchScheduler`)."""
         command = ReadCommand(Read(sequence, num_logits), Future(), may_draft, is_background)
         self._put(command)
-        time.sleep(0)  # lets the worker have the interpreter
+        time.sleep(0)  # lets the worker take the GIL
         return command.future
 
     def skip_step(self, sequence: Sequence) -> None:
@@ -102,7 +102,7 @@ class ThreadMember(ModelMember):
         self._put(_CallCommand(self._scheduler.drop_background, Future()))
 
     def close(self) -> None:
-        """Finish what was asked, then release the model. A thread that hangs ends with the process."""
+        """Finish pending commands, then release the model. A thread that hangs ends with the process."""
         with self._lock:
             if self._is_closed:
                 return
@@ -139,7 +139,7 @@ class ThreadMember(ModelMember):
             self._scheduler.advance()
 
     def _take_commands(self) -> bool:
-        """Take commands in the order they came. Returns False once the member is closed.
+        """Take commands in order. Returns False once the member is closed.
 
         Waits when there is nothing to do, and briefly when more reads could join the next batch.
         """
@@ -173,5 +173,5 @@ class ThreadMember(ModelMember):
 def _fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
     try:
         future.set_result(function())
-    except Exception as error:  # the caller's to handle: the worker goes on
+    except Exception as error:  # the caller's to handle: the worker continues
         future.set_exception(error)

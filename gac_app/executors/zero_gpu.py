@@ -1,6 +1,6 @@
-"""ZeroGPU Spaces: a run decodes in a process forked for it, the only one that has a GPU, and only for a while.
+"""ZeroGPU Spaces: each run decodes in a process forked for it, which has a GPU for a limited time.
 
-The models are loaded before, in the main thread, where the `spaces` package lends them a GPU that is not there. Threads
+The models are loaded before, in the main thread, where the `spaces` package emulates a GPU. Threads
 and locks do not survive a fork, so the members run inline, in an ensemble that the forked process makes for itself.
 What crosses between the processes are parts and events: plain values.
 """
@@ -17,30 +17,30 @@ from gac_app.errors import GacError
 
 START_S = 10.0  # for the models to move to the GPU
 STEP_S = 0.04  # of one answer
-MIN_S, MAX_S = 15, 120  # beyond which visitors without a plan are refused
+MIN_S, MAX_S = 15, 120  # visitors without a plan are refused more
 
 
 class Gpu(Protocol):
-    """`spaces.GPU`, as it is used here."""
+    """The part of `spaces.GPU` that is used here."""
 
     def __call__(self, task: DecodesTogether, *, duration: Any) -> DecodesTogether: ...
 
 
 def seconds_for(parts: tuple[Part, ...]) -> int:
-    """For how long a GPU is asked. A run that takes longer is cut off; one that asks for more waits longer."""
+    """Seconds of GPU time to ask for. A run that takes longer is cut off; one that asks for more waits longer."""
     num_steps = sum(part.settings.max_new_tokens for part in parts)
     return round(min(max(START_S + STEP_S * num_steps, MIN_S), MAX_S))
 
 
 def on_zero_gpu(ensemble: Ensemble, gpu: Gpu) -> DecodesTogether:
-    """What decodes the parts of a run, with a GPU of its own; to be called before the page is launched.
+    """A function that decodes the parts of a run on a GPU of its own. Call this before the page is launched.
 
     Args:
         ensemble: of inline members, whose models the forked process takes over.
     """
 
     def decode(parts: tuple[Part, ...]) -> Together:
-        torch.set_num_threads(1)  # its threads do not survive a fork either
+        torch.set_num_threads(1)  # torch's threads do not survive a fork
         yield from decode_in_turn(Ensemble(list(ensemble.members.values()), ensemble.config, are_apart=False), parts)
 
     decode_there = gpu(decode, duration=seconds_for)
@@ -49,7 +49,7 @@ def on_zero_gpu(ensemble: Ensemble, gpu: Gpu) -> DecodesTogether:
         try:
             yield from decode_there(parts)
         except Exception as error:
-            # Gradio's errors, as of a visitor without any GPU time left, are made to be shown.
+            # Messages of Gradio's errors are for visitors, such as that their GPU time is used up.
             if message := getattr(error, "message", None):
                 raise GacError(str(message)) from error
             raise

@@ -1,4 +1,4 @@
-"""Back ends from plug-ins: they load the members whose `backend` is none of the built-in ones."""
+"""Back ends from plug-ins: they load members whose `backend` is not a built-in one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LoadRequest:
     """What a back end needs to load a member.
 
     Attributes:
-        fetch: the files of the member's `source`, fetched into the cache where needed; calling it is optional.
+        fetch: gives the files of the member's `source`, fetched into the cache if needed. Calling it is optional.
         device: "cpu", "cuda:0", or several for one member.
         num_threads: CPU threads of one forward pass.
         cache_dir: where files derived from the model's may be kept.
@@ -40,7 +40,7 @@ _LOADERS: dict[str, LoadModel] = {}
 
 
 def backend(name: str) -> Callable[[LoadModel], LoadModel]:
-    """Decorates the function that loads members of `backend: NAME`. Raises ConfigError where the name is taken."""
+    """Decorates the function that loads members with `backend: NAME`. Raises ConfigError if the name is taken."""
 
     def add(load: LoadModel) -> LoadModel:
         if name in _LOADERS or name in BUILT_IN_BACKENDS:
@@ -52,12 +52,12 @@ def backend(name: str) -> Callable[[LoadModel], LoadModel]:
 
 
 def loader_of(name: str) -> LoadModel | None:
-    """None for a built-in back end."""
+    """The loader of a plug-in's back end; None for a built-in one."""
     return _LOADERS.get(name)
 
 
 def check_backends(config: Config) -> None:
-    """Raise ConfigError where a member's back end is neither built in nor registered."""
+    """Raise ConfigError if a member's back end is neither built in nor registered."""
     known = (*BUILT_IN_BACKENDS, *_LOADERS)
     for index, member in enumerate(config.members):
         if member.backend not in known:

@@ -3,10 +3,10 @@
 Shape suffixes: `N` positions, `V` the model's vocabulary.
 
 Laws, tested over every back end (tests/models/test_laws.py):
-- reading a + b gives what reading a, then b gives (to a tolerance that the back end states);
-- after a rewind the next distribution is a fresh sequence's; a fork's is its parent's;
-- reading several sequences in one call gives what reading each alone gives;
-- the bytes of `encode(text)` are the text's UTF-8 bytes, less those that the model has no token for (SmolLM2 lacks six
+- reading a + b equals reading a, then b (to a tolerance that the back end states);
+- after a rewind the next distribution equals a fresh sequence's; a fork's equals its parent's;
+- reading several sequences in one call equals reading each alone;
+- the bytes of `encode(text)` are the text's UTF-8 bytes, except bytes without a token in the model (SmolLM2 lacks six
   control characters and the lead bytes of the unassigned planes 4 to 11).
 """
 
@@ -46,14 +46,14 @@ class Sequence:
 
     @property
     def num_computed(self) -> int:
-        """How many cached ids are valid: all, or those that a rewrite has left."""
+        """The number of valid cached ids: all, or those before a rewrite."""
         return self.num_cached if self.num_kept is None else self.num_kept
 
     def extend(self, ids: list[int]) -> None:
         self.ids.extend(ids)
 
     def rewrite(self, length: int, ids: list[int]) -> None:
-        """Replace all after the first `length` ids. The KV cache follows before the next read (`Model.catch_up`)."""
+        """Replace all ids after the first `length`. `Model.catch_up` updates the KV cache before the next read."""
         self.ids[length:] = ids
         if length < self.num_computed:
             self.num_kept = length
@@ -78,11 +78,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a model's files say about it; empty where they say nothing.
+    """Facts from a model's files; empty if the files do not tell.
 
     Attributes:
         family: its architecture, such as `qwen2`.
-        size: in words, such as `0.5B`.
+        size: such as `0.5B`.
         quantization: the precision of its weights, such as `Q4_K_M` or `bfloat16`.
     """
 
@@ -99,15 +99,15 @@ class Model(ABC):
     vocabulary: MemberVocabulary
     context_length: int  # the most ids one sequence may hold
     device: torch.device  # where the logits are returned
-    is_chunk_consistent: bool = False  # several ids in one forward pass give what one by one gives, to float32 rounding
-    about: ModelFacts = ModelFacts()  # what its files say of it
-    engine: str  # what computes its answers: library, kind of device, precision
-    chat_stop_strings: tuple[str, ...]  # what ends a turn where the chat layout has no token for it
-    max_batched_ids: int = 1_000_000  # uncomputed ids of a sequence, up to which it can be batched with others
-    is_batch_invariant: bool = False  # logits do not depend, to the last bit, on what else is in the batch
-    is_chunk_invariant: bool = False  # ... nor on how the ids are cut into chunks
+    is_chunk_consistent: bool = False  # several ids in one forward pass equal one by one, to float32 rounding
+    about: ModelFacts = ModelFacts()  # from its files
+    engine: str  # library, kind of device, precision
+    chat_stop_strings: tuple[str, ...]  # each ends a turn, if the chat layout has no token for it
+    max_batched_ids: int = 1_000_000  # the most uncomputed ids of a sequence that is batched with others
+    is_batch_invariant: bool = False  # logits are equal, to the last bit, whatever else is in the batch
+    is_chunk_invariant: bool = False  # ... and however the ids are cut into chunks
     chunk_size: int = 512  # ids of one prefill chunk; steps of other sequences come between chunks
-    bytes_per_id: int = 0  # of the KV cache; 0 = not known
+    bytes_per_id: int = 0  # of the KV cache; 0 = unknown
     num_threads: int | None = None  # CPU threads of one forward pass; None = torch's own choice
 
     @abstractmethod
@@ -116,14 +116,14 @@ class Model(ABC):
 
     @abstractmethod
     def encode_chat(self, messages: list[Message]) -> list[int]:
-        """Ids of a chat up to where the assistant's next message begins, in the model's own template.
+        """Ids of a chat in the model's own template, up to where the assistant's next message begins.
 
         No text inside a message becomes a control token.
         """
 
     @abstractmethod
     def new_sequence(self) -> Sequence:
-        """An empty sequence. Raises MemberError where no more can be held."""
+        """An empty sequence. Raises MemberError if no more can be held."""
 
     @abstractmethod
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
@@ -133,7 +133,7 @@ class Model(ABC):
             per read, float32 logits of shape [num_logits, V] on `device`, valid until the next call of `read`.
 
         Raises:
-            MemberError: where the cache is full or the back end fails; the sequences are then unusable.
+            MemberError: the cache is full or the back end fails; the sequences are then unusable.
         """
 
     def read_chunk(self, sequence: Sequence, num_ids: int, num_logits: int = 1) -> torch.Tensor:
@@ -150,14 +150,14 @@ class Model(ABC):
         """Size of a sequence's next fixed chunk.
 
         Fixed chunks do not depend on load or caches: `chunk_size` ids of the prompt at a time, counted from its first
-        id, then every id by itself. So logits are reproducible where the model is not batch-invariant.
+        id, then one id at a time. They make logits reproducible even if the model is not batch-invariant.
         """
         start, num_prompt = sequence.num_computed, sequence.num_fixed or 0
         end = min(num_prompt, (start // self.chunk_size + 1) * self.chunk_size) if start < num_prompt else start + 1
         return end - start
 
     def take_threads(self) -> None:
-        """Let torch use the model's number of threads in the calling thread; torch counts by caller.
+        """Set torch's number of threads for the calling thread to the model's.
 
         More threads than free cores wait for each other, and one is enough for a vocabulary's softmax.
         """
@@ -165,7 +165,7 @@ class Model(ABC):
             torch.set_num_threads(self.num_threads)
 
     def catch_up(self, sequence: Sequence) -> None:
-        """Rewind the KV cache to what a rewrite has left valid. To be called before the next read."""
+        """Rewind the KV cache to the ids that a rewrite kept. Call this before the next read."""
         if sequence.num_kept is not None:
             ids = list(sequence.ids)
             self.rewind(sequence, sequence.num_kept)
@@ -174,7 +174,7 @@ class Model(ABC):
 
     @abstractmethod
     def rewind(self, sequence: Sequence, length: int) -> None:
-        """Forget all but the first `length` ids."""
+        """Keep only the first `length` ids."""
 
     @abstractmethod
     def fork(self, sequence: Sequence) -> Sequence:
@@ -182,7 +182,7 @@ class Model(ABC):
 
     @abstractmethod
     def free(self, sequence: Sequence) -> None:
-        """Give the sequence's memory back. It must not be used afterwards."""
+        """Free the sequence's memory. The sequence must not be used afterwards."""
 
     def close(self) -> None:  # noqa: B027 (most back ends have nothing to close)
         """Release the weights."""

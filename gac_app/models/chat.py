@@ -1,8 +1,8 @@
 """Chat templates with safe user text.
 
-What a person or a model wrote is text, whatever it looks like: `<|im_end|>` typed by a user must not become the control
-token. So the template is rendered around placeholders, and the pieces are tokenised separately: the template's own
-with control tokens recognised, all others without.
+Messages are text, whatever they look like: `<|im_end|>` typed by a user must not become the control token. So the
+template is rendered around placeholders, and the pieces are tokenised separately. Control tokens are recognised only in
+the template's own pieces.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gac_app.vocab.tokens import Encode
 
 PLAIN_STOP_STRINGS = ("\nUser:",)
 _PLAIN_LABELS = {"user": "User", "assistant": "Assistant"}
-# Stands around contents while a template is rendered: a space that no template writes, so that one which is missing
-# afterwards was trimmed.
+# Surrounds contents while a template is rendered. No template writes this space, so if one is missing afterwards, the
+# template has trimmed it.
 _PAD = "\u2009"
 # `{% generation %}` marks text for training and prints nothing.
 _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
@@ -44,7 +44,7 @@ class ChatFormat:
         bos, eos: texts of the model's special tokens, which templates refer to.
 
     Raises:
-        ModelLoadError: where the template is not valid Jinja.
+        ModelLoadError: the template is not valid Jinja.
     """
 
     def __init__(self, template: str | None, bos: str = "", eos: str = "") -> None:
@@ -53,14 +53,14 @@ class ChatFormat:
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
-        """What ends a turn where no token does."""
+        """Texts that end a turn in a layout without end tokens."""
         return () if self._render else PLAIN_STOP_STRINGS
 
     def fragments(self, messages: list[Message]) -> list[Fragment]:
         """The chat up to where the assistant's next message begins.
 
         Raises:
-            ModelLoadError: where the template refuses the messages or leaves one out.
+            ModelLoadError: the template refuses the messages or leaves one out.
         """
         if self._render is None:
             return [Fragment(_plain_layout(messages), is_trusted=False)]
@@ -69,7 +69,7 @@ class ChatFormat:
         except ModelLoadError:
             if messages[0].role != "system" or len(messages) < 2:
                 raise
-            # Some templates know no system role: it then opens the first message.
+            # Some templates have no system role: its text then opens the first message.
             merged = Message(messages[1].role, f"{messages[0].content}\n\n{messages[1].content}")
             return self._splice([merged, *messages[2:]])
 
@@ -80,7 +80,7 @@ class ChatFormat:
         assert self._render is not None  # noqa: S101
         try:
             text = self._render(messages=padded, add_generation_prompt=True, **self._special)
-        except Exception as error:  # a template runs arbitrary expressions, so any exception is its refusal
+        except Exception as error:  # a template runs arbitrary expressions, so any exception counts as a refusal
             raise ModelLoadError(f"the chat template refuses these messages: {error}") from error
         contents = dict(zip(marks, (m.content for m in messages), strict=True))
         parts = re.split(f"({_PAD}?GAC{nonce}N\\d+E{_PAD}?)", text)
@@ -92,7 +92,7 @@ class ChatFormat:
 
 
 def encode_fragments(fragments: list[Fragment], encode: Encode, encode_special: Encode) -> list[int]:
-    """Ids of `fragments`; `encode_special` recognises control tokens and is used for trusted ones alone."""
+    """Ids of `fragments`. `encode_special` recognises control tokens; only trusted fragments use it."""
     ids: list[int] = []
     for fragment in fragments:
         ids += (encode_special if fragment.is_trusted else encode)(fragment.text)

@@ -1,4 +1,4 @@
-"""Modules of this package run by themselves, where an abort in C harms nobody and nothing else is measured."""
+"""Runs modules of this package in a process of their own: an abort in C does no harm, and timings are undisturbed."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 
-class ChildFailed(Exception):  # noqa: N818 (whoever asked says what that means)
-    """Its text is the last line that the child complained with, or the status it ended with.
+class ChildFailed(Exception):  # noqa: N818 (the caller decides what it means)
+    """The child failed. The text is its last line on stderr, or its exit status.
 
     Attributes:
-        signal: that killed the child; 0 = it ended by itself.
+        signal: the signal that killed the child; 0 = none.
     """
 
     def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
@@ -19,7 +19,7 @@ class ChildFailed(Exception):  # noqa: N818 (whoever asked says what that means)
 
 
 def run_module(module: str, *arguments: object, timeout_s: float) -> str:
-    """What a module prints. Raises ChildFailed, and subprocess.TimeoutExpired where it takes longer."""
+    """The output of a module. Raises ChildFailed, or subprocess.TimeoutExpired."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     if done.returncode != 0:

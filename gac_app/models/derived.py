@@ -1,4 +1,4 @@
-"""Files derived from a model's file, kept in the cache: made once, checked at later starts, remade where damaged."""
+"""Files derived from a model's file, kept in the cache: made once, checked at later starts, remade if damaged."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _logger = logging.getLogger(__name__)
 
 
 def derived(source: Path, folder: Path, make: Callable[[Path], None], format_number: int, *facts: object) -> Path:
-    """The directory in `folder` with what `make` wrote into the directory it was given, now or at an earlier call.
+    """The directory in `folder` whose files `make` wrote, now or in an earlier call.
 
     If several processes want it, one makes it and the others wait. Incomplete and damaged directories are remade. Every
-    file has a checksum; checking 3 GB takes a second where they are in memory.
+    file has a checksum; checking 3 GB takes a second if they are in memory.
 
     Args:
-        source: the file; another size or time of it gives another directory.
-        format_number: of the directory's content; a new number remakes it.
-        facts: what else it depends on.
+        source: the file. If its size or time changes, another directory is made.
+        format_number: version of the directory's content; a new number remakes it.
+        facts: whatever else the content depends on.
 
     Raises:
-        OSError: where nothing can be kept; and whatever `make` raises.
+        OSError: nothing can be kept. Whatever `make` raises.
     """
     status = source.stat()
     key = "\n".join(map(str, (SUMS_FILE, format_number, source.resolve(), status.st_size, status.st_mtime_ns, *facts)))
@@ -56,7 +56,7 @@ def derived(source: Path, folder: Path, make: Callable[[Path], None], format_num
 
 
 def _is_whole(directory: Path) -> bool:
-    """Whether all files are there, as they were made."""
+    """Whether all files are there and unchanged."""
     try:
         sums = json.loads((directory / SUMS_FILE).read_text(encoding="utf-8"))
         return all(list(_sum(directory / name)) == kept for name, kept in sums.items())

@@ -1,4 +1,4 @@
-"""From a member's configuration to a loaded model: chooses the back end, and imports heavy ones on use."""
+"""From a member's configuration to a loaded model: chooses the back end and imports it on use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gac_app.errors import ConfigError, ModelLoadError
 from gac_app.member_config import RANDOM_PREFIX, MemberConfig
 from gac_app.models.backends import LoadRequest, loader_of
 from gac_app.models.base import Model
+from gac_app.models.hardware import Seat
 from gac_app.models.sources import ModelFiles, Progress, resolve
 
 logger = logging.getLogger(__name__)
@@ -19,8 +20,7 @@ logger = logging.getLogger(__name__)
 def load_model(
     member: MemberConfig,
     *,
-    device: str | tuple[str, ...],
-    num_threads: int,
+    seat: Seat,
     cache_dir: Path,
     on_fetch: Callable[[Progress], None],
     on_load: Callable[[], None],
@@ -29,11 +29,10 @@ def load_model(
     """Fetch what is missing, then load.
 
     Args:
-        device: "cpu", "cuda:0", or several for one member.
-        num_threads: CPU threads of one forward pass.
+        seat: devices and CPU threads.
         on_fetch: called with the progress of a download.
         on_load: called when the files are there.
-        unreachable: what `resolve` remembers from member to member.
+        unreachable: see `resolve`.
 
     Raises:
         ModelLoadError, ConfigError.
@@ -41,30 +40,32 @@ def load_model(
     if load_own := loader_of(member.backend):
         fetch = partial(resolve, member, cache_dir, on_fetch, unreachable)
         on_load()
-        return load_own(LoadRequest(member, fetch, device, num_threads, cache_dir))
+        return load_own(LoadRequest(member, fetch, seat.device, seat.num_threads, cache_dir))
     if member.is_random:
         on_load()
         return _random_model(member)
     files = resolve(member, cache_dir, on_fetch, unreachable)
     on_load()
-    if _runs_on_llama_cpp(member, files, device):
-        model = _gguf_model(member, files, num_threads, cache_dir)
+    if _runs_on_llama_cpp(member, files, seat.device):
+        model = _gguf_model(member, files, seat.num_threads, cache_dir)
         if model is not None:
             return model
     from gac_app.models.hf import load
 
-    return load(member, files, cache_dir, device, num_threads)
+    return load(member, files, cache_dir, seat.device, seat.num_threads)
 
 
 def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tuple[str, ...]) -> bool:
-    """llama.cpp, or onnxruntime beside it, for GGUF on a CPU (the wheel has no GPU code); transformers for all else."""
+    """Whether llama.cpp or onnxruntime loads it: GGUF on a CPU (the wheel has no GPU code). Otherwise transformers
+    does.
+    """
     if member.backend == "llama_cpp" and files.kind != "gguf":
         raise ConfigError(f"members: {member.name}: backend 'llama_cpp' needs a .gguf file, and {files.path} is none")
     return files.kind == "gguf" and (member.backend == "llama_cpp" or (member.backend == "auto" and device == "cpu"))
 
 
 def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
-    """The model; None where llama.cpp does not work here and the configuration allows another back end."""
+    """The model; None if llama.cpp does not work here and the configuration allows another back end."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
     from gac_app.models.llama_cpp.model import LlamaCppModel
     from gac_app.models.onnx.model import OnnxModel
@@ -81,10 +82,12 @@ def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache
     except ModelLoadError as error:
         raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
     parts = onnx_parts(files.path, cache_dir) if member.backend == "auto" else None
-    make = partial(OnnxModel, directory=parts) if parts else LlamaCppModel
+    make = (
+        partial(OnnxModel, member.name, (files.path, parts))
+        if parts
+        else partial(LlamaCppModel, member.name, files.path)
+    )
     return make(
-        member.name,
-        files.path,
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,

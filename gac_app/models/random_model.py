@@ -1,6 +1,6 @@
 """A seeded random model: no files, no weights, and a distribution that depends on the whole context.
 
-For tests and demonstrations of the engine where real weights would only cost time.
+For tests and demonstrations, where real weights would only cost time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORDS = (
 
 
 def make_vocabulary(seed: int) -> MemberVocabulary:
-    """256 byte tokens, END, a control token, and words of which different seeds have different ones.
+    """256 byte tokens, END, a control token, and words that depend on the seed.
 
     Example: `make_vocabulary(0).encode("at")` gives the ids of a greedy longest match over bytes.
     """
@@ -46,7 +46,7 @@ def make_vocabulary(seed: int) -> MemberVocabulary:
 
 
 class RandomModel(Model):
-    """Logits drawn from a generator seeded by (seed, all ids so far): reading in parts or at once gives equal bits.
+    """Logits from a generator seeded by (seed, all ids so far): reading in parts or at once gives equal bits.
 
     Args:
         name: the member's name.

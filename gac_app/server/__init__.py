@@ -1,3 +1,3 @@
-"""The FastAPI host: the page mounted at `/`, health routes, and the routes that stay shut. It knows nothing of models,
-prompts or the database: it asks the service and shows the answer.
+"""The FastAPI host: the page mounted at `/`, health routes, and refusals. Knows no models, prompts or database: it asks
+the services and passes on their answers.
 """

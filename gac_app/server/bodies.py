@@ -23,8 +23,8 @@ class RefusedError(Exception):
 
     Args:
         status: of the answer.
-        message: for the sender; repeats nothing of the request.
-        retry_s: seconds until it may be tried again, for status 429.
+        message: for the sender, without text of the request.
+        retry_s: seconds before a retry, for status 429.
     """
 
     def __init__(self, status: int, message: str, retry_s: float = 0.0) -> None:
@@ -35,7 +35,7 @@ class RefusedError(Exception):
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
-    """The whole body. RefusedError (413) where it is longer than `max_bytes`."""
+    """The whole body. Raises RefusedError (413) if it is longer than `max_bytes`."""
     parts: list[bytes] = []
     num_bytes = 0
     while True:
@@ -51,7 +51,7 @@ async def read_body(receive: Receive, max_bytes: int) -> bytes:
 
 
 def replaying(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that repeats a body already read, and then continues with the original."""
+    """A `receive` that replays a body already read, then continues with the original."""
     is_given = False
 
     async def replay() -> Message:
@@ -65,9 +65,9 @@ def replaying(body: bytes, receive: Receive) -> Receive:
 
 
 def checked_body(body: bytes) -> tuple[bytes, dict[str, Any]]:
-    """The JSON object of a body, with a body of the same that is safe to hand on.
+    """The JSON object of a body, and an equal body that is safe to pass on.
 
-    What no text may hold is replaced (halves of surrogate pairs); numbers are finite.
+    Lone surrogates are replaced, and numbers are finite.
 
     Raises:
         RefusedError: (400) for anything but a valid JSON object.
@@ -82,7 +82,7 @@ def checked_body(body: bytes) -> tuple[bytes, dict[str, Any]]:
 
 
 def _cleaned(body: bytes) -> tuple[bytes, Any]:
-    """A body that orjson refuses, again, where halves of surrogate pairs are all that is wrong with it."""
+    """Parse a body that orjson refuses only because of lone surrogates."""
     if _LONE_SURROGATE.search(body):
         try:
             body = json.dumps(clean_json(json.loads(body)), allow_nan=False).encode()
@@ -93,14 +93,14 @@ def _cleaned(body: bytes) -> tuple[bytes, Any]:
 
 
 def session_hash_of(value: object) -> str:
-    """A session hash; RefusedError (400) for what is none."""
+    """A session hash. Raises RefusedError (400) if it is invalid."""
     if not isinstance(value, str) or not _SESSION_HASH.fullmatch(value):
         raise RefusedError(400, "The session is none; reload the page.")
     return value
 
 
 def visitor_key_in(body: Mapping[str, Any]) -> str:
-    """The visitor's key that a body carries: the first input, or a field of what an event or a call sends; or empty."""
+    """The visitor's key in a body: the first input, or a field of an event's or a call's data; or empty."""
     data, event = body.get("data"), body.get("event_data")
     sent = data[:1] if isinstance(data, list) else [data.get("key")] if isinstance(data, dict) else []
     sent += [event.get("key")] if isinstance(event, dict) else []

@@ -1,4 +1,4 @@
-"""Identifies clients by their address and visitors by the host's own cookie, and limits what each may ask."""
+"""Identifies clients by address and visitors by the host's cookie, and limits their requests."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gac_app.services.shares import MAX_NAMES, Allowance, client_of
 COOKIE = "gac_browser"
 COOKIE_KEPT_S = 30 * 24 * 3600
 _COOKIE_VALUE = re.compile(r"[0-9A-Za-z_-]{32}")
-REQUESTS_PER_S, REQUESTS_BURST = 20.0, 120.0  # of a visitor; a page that loads asks for about ten things
-BYTES_PER_REQUEST = 20_000  # a body counts as so many requests
+REQUESTS_PER_S, REQUESTS_BURST = 20.0, 120.0  # of a visitor; loading a page takes about ten requests
+BYTES_PER_REQUEST = 20_000  # a body counts as one request per so many bytes
 
 
 class Callers:
-    """Allows each visitor and each client its share of requests, and limits the rate of new visitors of one client.
+    """Limits the requests of each visitor and each client, and the rate of new visitors of a client.
 
     Args:
         visitors_per_client: how many visitors one address may stand for.
@@ -30,23 +30,23 @@ class Callers:
 
     def __init__(self, visitors_per_client: int) -> None:
         self._of_visitor = Allowance(REQUESTS_PER_S, REQUESTS_BURST)
-        several = max(4, visitors_per_client // 4)  # hardly ever do all of them ask at once
+        several = max(4, visitors_per_client // 4)  # visitors hardly ever ask all at once
         self._of_client = Allowance(REQUESTS_PER_S * several, REQUESTS_BURST * several)
         self._newcomers = Allowance(visitors_per_client / 60, visitors_per_client)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def caller(self, scope: Scope, visitor_key: str = "") -> Caller:
-        """The sender of a request. `visitor_key` is from its body, for browsers that keep no cookie."""
+        """The sender of a request. `visitor_key` is from the body, for browsers without cookies."""
         client, cookie = client_in(scope), cookie_in(scope)
         return Caller(client, cookie or visitor_key, cookie or client)
 
     def admit_client(self, client: str, cost: float = 1.0) -> None:
-        """RefusedError (429) where a client asks for too much."""
+        """Raise RefusedError (429) if a client sends too many requests."""
         if wait_s := self._of_client.take(client, cost):
             raise RefusedError(429, "Too many requests come from this address.", wait_s)
 
     def admit(self, caller: Caller, num_bytes: int = 0) -> None:
-        """RefusedError (429) where a visitor asks for too much, or too many new ones come from one client."""
+        """Raise RefusedError (429) if a visitor sends too many requests, or a client has too many new visitors."""
         cost = 1 + num_bytes / BYTES_PER_REQUEST
         if num_bytes:
             self.admit_client(caller.client, cost - 1)
@@ -62,12 +62,12 @@ class Callers:
 
 
 def client_in(scope: Scope) -> str:
-    """The name of the client that a request came from."""
+    """The name of a request's client."""
     return client_of(scope["client"][0]) if scope.get("client") else ""
 
 
 def cookie_in(scope: Scope) -> str:
-    """The browser's cookie; empty where it sent none that the host could have set."""
+    """The browser's cookie; empty if it sent none in the host's format."""
     try:
         cookies = SimpleCookie("; ".join(Headers(scope=scope).getlist("cookie")))
     except CookieError:
@@ -77,6 +77,8 @@ def cookie_in(scope: Scope) -> str:
 
 
 def new_cookie(scope: Scope) -> str:
-    """A `Set-Cookie` line. Over HTTPS it is sent in a frame of another site as well: Hugging Face shows Spaces so."""
+    """A `Set-Cookie` line. Over HTTPS, browsers also send the cookie from a frame, in which Hugging Face shows
+    Spaces.
+    """
     where = "SameSite=None; Secure; Partitioned" if scope["scheme"] == "https" else "SameSite=Lax"
     return f"{COOKIE}={secrets.token_urlsafe(24)}; Path=/; Max-Age={COOKIE_KEPT_S}; HttpOnly; {where}"

@@ -1,5 +1,5 @@
-"""Limits the number and duration of connections. uvicorn by itself waits forever for a request that was begun, and lets
-one client hold all connections.
+"""Limits the number and duration of connections. Without this, uvicorn waits forever for the rest of a request, and one
+client can hold all connections.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from gac_app.config import ServerConfig
 from gac_app.services.shares import client_of
 
-REQUEST_S = 20.0  # from the connection, or a request's first byte, to its last
-PER_VISITOR = 8  # a browser opens six at most
+REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
+PER_VISITOR = 8  # a browser opens at most six
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
 
 
 class Connections:
-    """Counts those of a host.
+    """Counts the connections of a host.
 
     Args:
-        config: how many in all, how many visitors share an address, and the proxies to which that does not apply.
+        config: the total limit, the number of visitors per address, and the proxies without a limit.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -33,7 +33,7 @@ class Connections:
         self._num_of: Counter[str] = Counter()
 
     def enter(self, address: str) -> str | None:
-        """The name under which a connection is counted, to be passed to `leave`; None if there is no room for it."""
+        """Count a connection. Returns the name to pass to `leave`; None if there is no room."""
         name = "" if address in self._proxies else client_of(address)
         if self._num_of.total() >= self._max or (name and self._num_of[name] >= self._max_of_client):
             return None
@@ -47,7 +47,7 @@ class Connections:
 
 
 def limited_protocol(connections: Connections) -> type[H11Protocol]:
-    """uvicorn's protocol, for connections that `connections` counts."""
+    """uvicorn's protocol, with connections counted and limited by `connections`."""
 
     class LimitedProtocol(H11Protocol):
         _counted_as: str | None = None

@@ -1,8 +1,8 @@
-"""What the host refuses before any application code runs.
+"""Refuses requests before any application code runs.
 
 Plain ASGI middleware, because Starlette's `BaseHTTPMiddleware` would buffer and outlive the page's event streams.
-Gradio opens far more routes than the page uses (uploads, file and URL proxies, monitoring); only those the page
-needs are let through.
+Gradio opens far more routes than the page uses (uploads, file and URL proxies, monitoring); only the routes that the
+page needs are allowed.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 logger = logging.getLogger(__name__)
 
 GRADIO_API = "/gradio_api/"
-# What Gradio's client calls while the page is used: events, their streams, and details on demand.
+# Routes that Gradio's client calls: events, their streams, and details on demand.
 PAGE_ROUTES = frozenset(
     (
         *("queue", "run", "cancel", "reset"),
         *("component_server", "heartbeat", "startup-events", "app_id", "info", "theme.css"),
     )
 )
-# What proxies tell of the client, and of the address that it asked for.
+# Headers in which proxies name the client and the requested address.
 FORWARDED = frozenset(
     (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
 )
-# Gradio's own routes outside its prefix that this page has no use for.
+# Gradio's routes outside its prefix that this page does not use.
 SHUT_ROUTES = ("/monitoring", "/login", "/logout", "/svelte", "/file=", "/proxy=", "/upload")
 
-# Gradio builds functions from strings and inlines scripts and styles; everything else comes from this host alone,
-# so that an image or a link in a model's answer can make no request. Hugging Face Spaces show the page in a frame.
+# Gradio builds functions from strings and inlines scripts and styles. Everything else must come from this host, so that
+# an image or a link in a model's answer cannot cause a request. Hugging Face Spaces show the page in a frame.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -57,7 +57,7 @@ SECURITY_HEADERS = {
 
 
 class SecurityHeaders:
-    """Puts the headers above on every response."""
+    """Adds the headers above to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -72,10 +72,10 @@ class SecurityHeaders:
 
 
 class ProxyGuard:
-    """Believes what a proxy says about the client and the page's address if the proxy is trusted.
+    """Accepts a proxy's headers about the client and the page's address if the proxy is trusted.
 
-    Anyone can send such headers. From others they are removed, because Gradio would derive the page's address from
-    them; `X-Gradio-Server` is always removed.
+    Anyone can send such headers, and Gradio would derive the page's address from them, so they are removed if they come
+    from others. `X-Gradio-Server` is always removed.
     """
 
     def __init__(self, app: ASGIApp, trusted_proxies: tuple[str, ...] = ()) -> None:
@@ -101,9 +101,9 @@ class ProxyGuard:
 
 
 class OriginGuard:
-    """Refuses requests that a foreign page sends: an Origin that is neither this host nor an allowed one (403).
+    """Refuses requests from foreign pages: an Origin that is neither this host nor allowed (403).
 
-    Requests without an Origin (navigation, curl) pass: a browser sends one with everything that changes state.
+    Requests without an Origin (navigation, curl) pass, since browsers send one with every request that changes state.
     """
 
     def __init__(self, app: ASGIApp, allowed_origins: tuple[str, ...] = ()) -> None:
@@ -117,7 +117,7 @@ class OriginGuard:
         await self.app(scope, receive, send)
 
     def _is_allowed(self, headers: Headers) -> bool:
-        # If there are several Origin or Host lines, servers disagree on which one counts, so all must be fine.
+        # Servers disagree on which of several Origin or Host lines counts, so all must be valid.
         hosts = {host.lower() for host in headers.getlist("host")}
         return all(
             origin.lower() in self.allowed_origins or {_host_of(origin)} == hosts
@@ -126,7 +126,7 @@ class OriginGuard:
 
 
 def _host_of(origin: str) -> str:
-    """`https://Name:7860` -> `name:7860`; empty for `null` and what is no web origin."""
+    """`https://Name:7860` -> `name:7860`; empty for `null` and invalid origins."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -135,7 +135,7 @@ def _host_of(origin: str) -> str:
 
 
 class ShutRoutes:
-    """Refuses paths that climb out of a folder (400) and the routes of Gradio that the page does not use (403).
+    """Refuses paths that leave a folder (400), and Gradio's routes that the page does not use (403).
 
     Args:
         opened: paths that are let through all the same.
@@ -154,7 +154,7 @@ class ShutRoutes:
 
 
 def _refusal(path: str) -> int | None:
-    """The status with which a path is refused, or None."""
+    """The status for refusing a path, or None."""
     if path.startswith(GRADIO_API) and path.removeprefix(GRADIO_API).split("/")[0] not in PAGE_ROUTES:
         return 403
     if path.startswith(SHUT_ROUTES):

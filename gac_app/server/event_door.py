@@ -1,7 +1,7 @@
 """Checks the page's events before Gradio keeps or computes anything for them.
 
-Requests are refused, not dropped: 429 with `Retry-After` for callers over their share, other codes for malformed ones.
-A 429 is delayed, so that asking again at once gains nothing.
+Requests are refused, not dropped: 429 with `Retry-After` for callers over their limit, other codes for malformed
+    requests. A 429 is delayed, so that retrying at once gains nothing.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a body by its route. A prompt goes by the queue alone; what is set beside it may take some thousand words.
+# Bytes of a body by route. Prompts use only the queue; settings may hold some thousand words.
 MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
-STREAMS = ("queue", "heartbeat")  # what GET opens
+STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
 MAX_EVENTS = 200  # of all visitors
-UNHEARD_S = 2.0  # after which an event that nobody listens to is ended
-LATE_S = 0.5  # by which a refusal for too much is held back
+UNHEARD_S = 2.0  # an event without a listener is ended after this time
+LATE_S = 0.5  # delay of a 429
 SWEEP_S = 0.5
 FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
 
 
 class Doorkeeper:
-    """Knows the sessions, and who may do what. One per host.
+    """Knows the sessions and their rights. One per host.
 
     Args:
         visitors_per_client: how many visitors one address may stand for.
@@ -61,11 +61,13 @@ class Doorkeeper:
             self.page.forget(session_hash)
 
     def joining(self, caller: Caller) -> asyncio.Lock:
-        """To be held from `check_room` until the event is in the queue: a visitor's events come one after another."""
+        """A lock to hold from `check_room` until the event is queued, so that a visitor's events come one after
+        another.
+        """
         return self._joining.setdefault(caller, asyncio.Lock())
 
     def check_room(self, caller: Caller) -> None:
-        """RefusedError (429) where the caller, or all together, have too many events under way."""
+        """Raise RefusedError (429) if the caller, or all callers together, have too many events."""
         assert self.page is not None  # noqa: S101 (no event without a page)
         callers = {session.hash: session.caller for session in self.sessions.all()}
         busy = [callers[hash_] for hash_, _ in self.page.events() if hash_ in callers]
@@ -78,7 +80,7 @@ class Doorkeeper:
 
     @asynccontextmanager
     async def sweeping(self) -> AsyncIterator[None]:
-        """Until the block ends, end events that nobody listens to and drop idle sessions."""
+        """Until the block ends, end events without a listener and drop idle sessions."""
         task = asyncio.create_task(self._sweep())
         yield
         task.cancel()
@@ -106,7 +108,7 @@ class Doorkeeper:
 
 
 async def is_heard(session: Session) -> bool:
-    """Whether somebody listens to a session, now or soon."""
+    """Whether a session has a listener, now or soon."""
     try:
         await asyncio.wait_for(session.is_heard.wait(), UNHEARD_S)
     except TimeoutError:
@@ -115,7 +117,7 @@ async def is_heard(session: Session) -> bool:
 
 
 class EventDoor:
-    """Middleware: what goes to Gradio's routes passes the doorkeeper; with the page comes the browser's cookie."""
+    """Middleware: requests to Gradio's routes pass the doorkeeper; the page sets the browser's cookie."""
 
     def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
         self.app, self._keeper = app, keeper
@@ -151,7 +153,7 @@ class EventDoor:
             await self.app(scope, receive, send)
 
     async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
-        """The body of a request that changes something, once all of it is known to be fine, and its session."""
+        """The checked body of a request that changes something, and its session."""
         keeper = self._keeper
         body, value = checked_body(await read_body(receive, MAX_BODY_BYTES[kind]))
         caller = keeper.callers.caller(scope, visitor_key_in(value))
@@ -180,7 +182,7 @@ class EventDoor:
         else:
             session_hash = session_hash_of(scope["path"].rpartition("/")[2])
         session = keeper.sessions.find(session_hash, caller)
-        # No stream's request carries the visitor's key: the event that began the session did.
+        # A stream's request has no visitor's key; the event that began the session had it.
         keeper.callers.admit(session.caller if session else caller)
         if not listens:
             session = keeper.sessions.enter(session_hash, caller)
@@ -194,7 +196,7 @@ class EventDoor:
 
 
 def _with_cookie(scope: Scope, send: Send) -> Send:
-    """A `send` that sets the browser's cookie with the page, where it has none."""
+    """A `send` that sets the browser's cookie with the page, if it has none."""
     if scope["path"] != "/" or cookie_in(scope):
         return send
 

@@ -1,4 +1,6 @@
-"""`/export`: everybody's votes, for the operator alone; without a token in the environment there is no such route."""
+"""`/export`: everybody's votes, for the operator alone. Without a token in the environment, the route does not
+exist.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _BEARER = "Bearer "
 
 
 def export_route(exports: Exports) -> APIRouter:
-    """`GET /export?format=trl-preference` with the operator's token as a bearer: a file of votes."""
+    """`GET /export?format=trl-preference` with the operator's bearer token: a file of votes."""
     router = APIRouter()
 
     @router.get("/export")

@@ -1,7 +1,7 @@
-"""The mounted page as the host sees it: which events it takes, which are under way, and what Gradio keeps of them.
+"""The mounted page as the host sees it: its events, and the state that Gradio keeps.
 
-Gradio keeps the values of every event with its session, to make links to a page's state, and a table of all events,
-for its monitor. This page has neither: nothing is kept but what `gr.State` holds.
+Gradio stores the values of every event with its session, for links to a page's state, and a table of all events, for
+its monitor. This page uses neither, so only `gr.State` is stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gac_app.server.bodies import RefusedError
 from gac_app.server.quiet_log import log_without_text
 from gac_app.server.sessions import KEPT_S, MAX_SESSIONS
 
-MAX_EVENTS = 256  # queued or running at once; each of the page's is a coroutine that mostly sleeps
+MAX_EVENTS = 256  # queued or running at once; each is a coroutine that mostly sleeps
 
 
 class GradioPage:
@@ -42,10 +42,10 @@ class GradioPage:
         for module in (queueing, routes):
             module.traceback = SimpleNamespace(print_exc=log_without_text)
 
-    # --- what it takes
+    # --- checks
 
     def check_event(self, body: Mapping[str, Any], *, is_queued: bool) -> None:
-        """RefusedError unless a body names an event of the page that goes this way, and has its inputs."""
+        """Raise RefusedError unless a body names an event of the page for this route, with its inputs."""
         index, data = body.get("fn_index"), body.get("data")
         function = self._blocks.fns.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
         if function is None or function.fn is None or bool(function.queue) != is_queued:
@@ -56,7 +56,7 @@ class GradioPage:
             raise RefusedError(422, f"data: expected {len(function.inputs)} values.")
 
     def check_call(self, body: Mapping[str, Any]) -> None:
-        """RefusedError unless a body names a function that a component offers its script."""
+        """Raise RefusedError unless a body names a function that a component offers to its script."""
         component, name = body.get("component_id"), body.get("fn_name")
         is_known = isinstance(component, int) and not isinstance(component, bool) and isinstance(name, str)
         block = self._blocks.blocks.get(component) if is_known else None
@@ -65,25 +65,25 @@ class GradioPage:
         if "data" not in body:
             raise RefusedError(422, "data: expected a value.")
 
-    # --- what is under way
+    # --- running events
 
     def has_stream(self, session_hash: str) -> bool:
-        """Whether there is, or was, anything to listen to."""
+        """Whether the session has, or had, a stream to listen to."""
         return session_hash in self._queue.pending_messages_per_session
 
     def events(self) -> list[tuple[str, float]]:
-        """The session's hash, and when it came (on the monotonic clock), of each event that is queued or runs."""
+        """Session hash and arrival time (monotonic) of each queued or running event."""
         return [(event.session_hash, event.enqueue_time) for event in self._queue.event_ids_to_events.values()]
 
     async def end_events(self, session_hash: str) -> None:
-        """Remove a session's events from the queue if nobody listens; running ones end at their next update. A late
+        """Remove a session's events from the queue if it has no listener; running ones end at their next update. A late
         listener is told that there is nothing to wait for.
         """
         await self._queue.clean_events(session_hash=session_hash)
         self._queue.pending_messages_per_session.pop(session_hash, None)
 
     def forget(self, session_hash: str) -> None:
-        """Keep nothing of a session."""
+        """Drop all state of a session."""
         states, queue, blocks = self._app.state_holder, self._queue, self._blocks
         for kept in (
             *(states.session_data, states.time_last_used),
@@ -112,12 +112,12 @@ class _LeanState(SessionState):  # type: ignore[misc]
         self.STATE_TTL_WHEN_CLOSED = KEPT_S
 
     def _update_config(self, key: int) -> None:
-        """Would keep a component's configuration."""
+        """Does nothing; the original stores a component's configuration."""
 
     def _update_value_in_config(self, key: int, value: Any) -> None:
-        """Would keep an event's value."""
+        """Does nothing; the original stores an event's value."""
 
 
 class _KeepsNothing(dict[int, Any]):
     def __setitem__(self, key: int, value: Any) -> None:
-        """Keeps nothing."""
+        """Stores nothing."""

@@ -1,7 +1,7 @@
 """`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
 
-`/readyz` also reports how much of ended runs each member's cache keeps, and its limits; and how the mirror is, if there
-is one. The host is ready even if the mirror fails.
+`/readyz` also reports what each member's prefix cache keeps of ended runs, with its limits, and the state of the
+mirror, if there is one. The host is ready even if the mirror fails.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from fastapi.responses import JSONResponse
 
 from gac_app.errors import StorageError, without_folders
 
-if TYPE_CHECKING:  # it imports torch, which would keep the page waiting
+if TYPE_CHECKING:  # imports torch, for which the page need not wait
     from gac_app.services.runs import RunService
 
 CHECK_HOLDS_S = 1.0
 
 
 def health_routes(service: RunService) -> APIRouter:
-    """Both routes. They need no authorisation and tell nothing but names and states."""
+    """Both routes. They need no authorisation and tell only names and states."""
     router = APIRouter()
     storage = SharedCheck(service.check_storage)
 
@@ -48,10 +48,10 @@ def health_routes(service: RunService) -> APIRouter:
 
 
 class SharedCheck:
-    """A check of the database, which may take seconds. One runs at a time and answers all who ask meanwhile.
+    """A check of the database, which may take seconds. One check at a time answers all concurrent requests.
 
     Args:
-        check: raises StorageError where the database cannot be written.
+        check: raises StorageError if the database cannot be written.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -60,11 +60,11 @@ class SharedCheck:
         self._done_at = 0.0
 
     async def problem(self) -> str:
-        """What is wrong, from a check that is no older than `CHECK_HOLDS_S`; empty where all is well."""
+        """The problem found by a check at most `CHECK_HOLDS_S` old; empty if there is none."""
         is_stale = time.monotonic() - self._done_at > CHECK_HOLDS_S
         if self._task is None or (self._task.done() and is_stale):
             self._task = asyncio.create_task(self._run())
-        return await asyncio.shield(self._task)  # a caller that leaves does not cancel the check for others
+        return await asyncio.shield(self._task)  # cancelling one caller must not cancel the check for others
 
     async def _run(self) -> str:
         try:
@@ -78,7 +78,7 @@ class SharedCheck:
 
 
 def member_reasons(service: RunService) -> dict[str, str]:
-    """Which members keep the host from serving, and why. Empty when all are ready."""
+    """Members that are not ready, and why; empty if all are ready."""
     reasons = {
         state.name: without_folders(f"{state.phase}: {state.detail}") if state.detail else state.phase
         for state in service.member_states()

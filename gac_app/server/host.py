@@ -22,7 +22,7 @@ from gac_app.server.export_route import export_route
 from gac_app.server.health import health_routes
 from gac_app.server.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
-if TYPE_CHECKING:  # heavy, and here only names
+if TYPE_CHECKING:  # heavy, and needed only for types
     import gradio
 
     from gac_app.services.arena import ArenaService
@@ -30,9 +30,9 @@ if TYPE_CHECKING:  # heavy, and here only names
     from gac_app.services.lab import Lab
     from gac_app.services.runs import RunService
 
-MAX_BODY_BYTES = 1_000_000  # of any request; most routes take less, see `event_door`
+MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `event_door`
 
-# What Gradio would otherwise open: its run recorder, its monitor, error texts for everybody.
+# Features of Gradio that would otherwise be open: run recorder, monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
 
 
@@ -44,13 +44,13 @@ def create_host(
     exports: Exports | None = None,
     sign_in_secret: str = "",
 ) -> FastAPI:
-    """The application to serve. Its page works at once; the members may still be loading.
+    """The application. Its page works at once; the members may still be loading.
 
     Args:
         service: answers the page's calls and the health routes; closed when the host shuts down.
-        config: its `server` part says which hosts and origins are let in.
-        lab, arena: of the page; None = it has none.
-        exports: of all votes, where the operator has set a token.
+        config: its `server` part has the allowed hosts and origins.
+        lab, arena: None = the page has none.
+        exports: of all votes, if the operator has set a token.
         sign_in_secret: of the Space, where visitors may sign in; "" = they may not.
     """
     page = import_page()
@@ -69,14 +69,14 @@ def launch_page(
     exports: Exports | None = None,
     sign_in_secret: str = "",
 ) -> None:
-    """Serve the same until SIGINT or SIGTERM, by Gradio's own `launch`, as ZeroGPU Spaces need it; without a lab."""
+    """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
     from gac_app.server.gradio_page import GradioPage
 
     keeper = Doorkeeper(config.server.visitors_per_client)
     routers = [health_routes(service), *([export_route(exports)] if exports and exports.is_open else [])]
     sign_in_routes, sign_in_doors = sign_in_parts(sign_in_secret)
 
-    # Gradio calls itself once it serves.
+    # Gradio calls its own address when it starts.
     names = (*config.server.trusted_hosts, "localhost", config.server.host)
     trusted = config.server.model_copy(update={"trusted_hosts": names})
 
@@ -85,7 +85,7 @@ def launch_page(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keeper.page = GradioPage(blocks, app)  # before the first request comes
+        keeper.page = GradioPage(blocks, app)  # before the first request
         async with keeper.sweeping():
             yield
 
@@ -116,7 +116,7 @@ def _wait_for_signal() -> None:
 
 
 def bare_host(service: RunService, config: ServerConfig, sign_in_secret: str = "") -> FastAPI:
-    """The host without a page: its doors and its health routes."""
+    """The host without a page: its middleware and health routes."""
 
     keeper = Doorkeeper(config.visitors_per_client)
     sign_in_routes, sign_in_doors = sign_in_parts(sign_in_secret)
@@ -152,7 +152,7 @@ def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -
 
 
 def import_page() -> ModuleType:
-    """The page's module. It takes seconds with Gradio inside: best done before other threads want the interpreter."""
+    """The page's module. With Gradio, the import takes seconds, so do it before other threads start."""
     from gac_app.ui import page
 
     return page
@@ -165,7 +165,7 @@ def _doors(config: ServerConfig, keeper: Doorkeeper, sign_in: Sequence[Middlewar
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
-        # Present even when closed: seeing it, Gradio leaves out its own, which would reflect origins.
+        # Present even when closed: otherwise Gradio would add its own, which reflects origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,

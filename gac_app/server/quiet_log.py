@@ -1,4 +1,4 @@
-"""Keeps visitors' texts and endless repetitions out of the log."""
+"""Keeps visitors' texts and repetitions out of the log."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections import OrderedDict
 
 logger = logging.getLogger(__name__)
 
-PER_MINUTE = 5  # of warnings and errors that are alike
+PER_MINUTE = 5  # of similar warnings and errors
 MAX_KINDS = 1000
 
 
 class QuietLog(logging.Filter):
-    """A filter for handlers. Exceptions of other packages lose their message, which may hold a visitor's text, and keep
-    type and place. Of similar warnings and errors, `PER_MINUTE` pass; the first of the next minute says how many were
-    dropped.
+    """A filter for handlers. Exceptions of other packages lose their message, which may contain a visitor's text, and
+    keep type and place. Of similar warnings and errors, `PER_MINUTE` pass; the first one in the next minute tells how
+    many were dropped.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # -> since when, how many
+        self._passed: OrderedDict[tuple[object, ...], tuple[float, int]] = OrderedDict()  # -> start time, count
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("gac_app"):
@@ -42,7 +42,7 @@ class QuietLog(logging.Filter):
 
 
 def _take_words(record: logging.LogRecord) -> None:
-    if record.name == "asyncio":  # it shows the task, with its exception, after the first line
+    if record.name == "asyncio":  # after the first line, it shows the task with its exception
         record.msg, record.args = record.getMessage().partition("\n")[0], None
     if record.exc_info and record.exc_info[1] is not None:
         record.msg, record.args = f"{record.getMessage().strip()}: {place_of(record.exc_info[1])}", None
@@ -50,14 +50,14 @@ def _take_words(record: logging.LogRecord) -> None:
 
 
 def log_without_text() -> None:
-    """Log the exception that is being handled by its kind and place alone: its words may be a visitor's."""
+    """Log the current exception by type and place only, since its message may contain a visitor's text."""
     error = sys.exc_info()[1]
     if error is not None:
         logger.error("an event of the page broke: %s", place_of(error))
 
 
 def place_of(error: BaseException) -> str:
-    """`ValueError at runs.py:12 in start, called by ...`: the innermost three places, no message, no value."""
+    """`ValueError at runs.py:12 in start, called by ...`: the three innermost places, without message or values."""
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}" for frame in reversed(frames)]
     return f"{type(error).__name__} at " + ", called by ".join(places)

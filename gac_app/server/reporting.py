@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 POLL_S = 0.5
-FETCHING_S = 5.0  # between two lines about one download
+FETCHING_S = 5.0  # between log lines about one download
 _logger = logging.getLogger(__name__)
 
 
@@ -20,7 +20,7 @@ class StateLog:
     """Logs a member's state when its phase changes, and a download's progress every few seconds."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[str, float]] = {}  # member -> phase, when
+        self._told: dict[str, tuple[str, float]] = {}  # member -> phase, time
 
     def tell(self, state: MemberState) -> None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Runs the host until it is told to stop, and exits soon after."""
+"""Runs the host until a signal, and exits soon after."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gac_app.errors import GacError
 from gac_app.server.connections import Connections, limited_protocol
 from gac_app.server.quiet_log import QuietLog
 
-DRAIN_S = 3  # for open streams to end by themselves
-GONE_S = 8.0  # from the signal; a forward pass in C cannot be interrupted, so the process may have to be
+DRAIN_S = 3  # for open streams to end
+GONE_S = 8.0  # after the signal; a forward pass in C cannot be interrupted, so the process may have to exit
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for the traces of streams that were cut off because the host shuts down: every open page has one."""
+    """False for traces of streams that the shutdown cut off: every open page has one."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class _Server(uvicorn.Server):
-    """Exits `GONE_S` seconds after a signal, even if something still computes."""
+    """Exits `GONE_S` seconds after a signal, even if something is still computing."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -34,7 +34,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            # Its clock runs in C: a Python thread would have to get the interpreter first, which may be overloaded.
+            # Its timer runs in C; a Python thread would need the GIL, which may be busy.
             faulthandler.dump_traceback_later(GONE_S, exit=True, file=self._nowhere)
         super().handle_exit(sig, frame)
 
@@ -42,11 +42,11 @@ class _Server(uvicorn.Server):
 def serve_host(host: FastAPI, config: ServerConfig) -> None:
     """Serve until SIGINT or SIGTERM, from the main thread.
 
-    Logs go to the root logger and hold no visitor's address or words: uvicorn's access log is off. Proxies' headers are
-    the host's matter.
+    Logs go to the root logger and have no visitor's address or text: uvicorn's access log is off. The host handles
+    proxies' headers.
 
     Raises:
-        GacError: the server cannot listen on the address; uvicorn has logged why.
+        GacError: the server cannot listen on the address; uvicorn logs why.
     """
     server = _Server(
         uvicorn.Config(
@@ -70,7 +70,7 @@ def serve_host(host: FastAPI, config: ServerConfig) -> None:
     try:
         server.run()
     except KeyboardInterrupt:
-        pass  # SIGINT, after everything was closed
+        pass  # SIGINT, when everything is closed
     except SystemExit:
         raise GacError(f"cannot serve on {config.host}, port {config.port}; --port takes another one") from None
     finally:

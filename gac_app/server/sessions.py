@@ -1,7 +1,7 @@
-"""The sessions of open pages: their owners, their listeners, and how many a visitor and a client may have.
+"""The sessions of open pages: owners, listeners, and limits per visitor and client.
 
 Gradio's script draws a random hash for each loaded page: the session. Its first user owns it and nobody else may use
-it, so knowing a hash is worth nothing.
+it, so knowing a hash does not help.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from gac_app.server.bodies import RefusedError
 MAX_SESSIONS = 2000
 SESSIONS_PER_VISITOR = 16
 STREAMS_PER_SESSION = 6
-KEPT_S = 300.0  # how long a session without a stream is kept, for a page that comes back
+KEPT_S = 300.0  # a session without a stream is kept so long, for a page that reconnects
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a request.
+    """The sender of a request.
 
     Attributes:
-        client: stands for the address.
-        visitor: stands for the browser, as far as known.
-        holder: what a session is bound to.
+        client: from the address.
+        visitor: from the browser's cookie or key, if known.
+        holder: the owner of a session.
     """
 
     client: str
@@ -36,13 +36,13 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One page that is open.
+    """One open page.
 
     Attributes:
-        num_streams: of any kind that are open.
-        num_listeners: streams of events among them.
-        used_at, heard_at: when it was last used, and when somebody last listened; on the monotonic clock.
-        is_heard: set while somebody listens.
+        num_streams: open streams of any kind.
+        num_listeners: event streams among them.
+        used_at, heard_at: times of the last use and the last listener; monotonic.
+        is_heard: set while there is a listener.
     """
 
     hash: str
@@ -58,15 +58,15 @@ class Sessions:
     """All sessions, within limits.
 
     Args:
-        per_client: how many an address may have.
-        forget: told of each hash that is dropped.
+        per_client: most sessions per address.
+        forget: called with each dropped hash.
     """
 
     def __init__(
         self, per_client: int, forget: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._per_client, self._forget, self._clock = per_client, forget, clock
-        self._sessions: dict[str, Session] = {}  # the one unused for longest first
+        self._sessions: dict[str, Session] = {}  # least recently used first
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -75,7 +75,7 @@ class Sessions:
         return list(self._sessions.values())
 
     def find(self, session_hash: str, caller: Caller) -> Session | None:
-        """A session that is the caller's; None for none. RefusedError (403) for another's."""
+        """The caller's session, or None. Raises RefusedError (403) if it belongs to another caller."""
         session = self._sessions.get(session_hash)
         if session is None:
             return None
@@ -83,12 +83,14 @@ class Sessions:
             raise RefusedError(403, "This session belongs to another browser; reload the page.")
         self._sessions[session_hash] = self._sessions.pop(session_hash)
         session.used_at = self._clock()
-        if not session.caller.visitor:  # a stream began it, which carries no visitor's key
+        if not session.caller.visitor:  # a stream began it, without a visitor's key
             session.caller = caller
         return session
 
     def enter(self, session_hash: str, caller: Caller) -> Session:
-        """The caller's session, new if need be. RefusedError: (403) another's, (429) one too many."""
+        """The caller's session, created if needed. Raises RefusedError: 403 if it is another caller's, 429 if there are
+        too many.
+        """
         session = self.find(session_hash, caller)
         if session is None:
             self._make_room(caller)
@@ -97,7 +99,7 @@ class Sessions:
         return session
 
     def _make_room(self, caller: Caller) -> None:
-        """If there are too many sessions, drop one without a stream: the visitor's, the client's or anybody's."""
+        """If there are too many sessions, drop one without a stream, of the visitor, the client or anybody."""
         of_client = [session for session in self._sessions.values() if session.caller.client == caller.client]
         of_visitor = [session for session in of_client if session.caller.visitor == caller.visitor]
         for sessions, limit in (
@@ -112,7 +114,7 @@ class Sessions:
                 self.drop(idle)
 
     def open_stream(self, session: Session, *, listens: bool) -> None:
-        """RefusedError (429) where the session has too many."""
+        """Count a new stream. Raises RefusedError (429) if the session has too many."""
         if session.num_streams >= STREAMS_PER_SESSION:
             raise RefusedError(429, "Too many streams are open.", retry_s=5)
         session.num_streams += 1
@@ -130,11 +132,11 @@ class Sessions:
             session.is_heard.clear()
 
     def unheard_s(self, session: Session, since: float) -> float:
-        """Seconds since somebody last listened, counted from `since` at the earliest."""
+        """Seconds since the last listener, counted from `since` at the earliest."""
         return 0.0 if session.num_listeners else self._clock() - max(since, session.heard_at)
 
     def drop_idle(self) -> None:
-        """Drop the sessions that have no stream and were not used for `KEPT_S`."""
+        """Drop sessions without a stream that were not used for `KEPT_S`."""
         oldest = self._clock() - KEPT_S
         for session in self.all():
             if not session.num_streams and session.used_at < oldest:

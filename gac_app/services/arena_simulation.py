@@ -1,4 +1,4 @@
-"""Simulated judges: battles played through the service by visitors whose taste is known, to try an arena out."""
+"""Simulated judges: visitors of known taste play battles through the service, to try an arena out."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def simulate(
     num_visitors: int,
     on_vote: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Play battles and vote on each by chance, as the contestants' strengths have it.
+    """Play battles and vote on each at random, with the odds of the contestants' strengths.
 
     Args:
-        arena: over a database that nobody needs.
+        arena: over a throw-away database.
         strengths: Elo of every contestant.
-        on_vote: told how many votes there are so far.
+        on_vote: called with the number of votes so far.
     """
     rng = random.Random(1)  # noqa: S311 (chance, not secrecy)
     keys = [secrets.token_hex(32) for _ in range(num_visitors)]

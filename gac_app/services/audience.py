@@ -1,4 +1,4 @@
-"""Tracks who looks at a run. One that nobody looks at ends after a while, so that a page may be reloaded meanwhile."""
+"""Tracks which pages show a run. A run without a page ends after a while, so that a page can be reloaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import LiveRun
 
 UNSEEN_S = 15.0
 
@@ -14,8 +14,8 @@ UNSEEN_S = 15.0
 class Audience:
     """Counts the pages that follow each run, and ends a run after the last has left.
 
-    A page that follows a run may not show it: what is sent may reach nobody. So a run that no page has reported to show
-    (`note_seen`) ends as soon as no page follows it.
+    A page that follows a run may not show it, because events may reach nobody. So a run that no page has reported to
+    show (`note_seen`) ends as soon as no page follows it.
 
     Args:
         stop: ends a run.

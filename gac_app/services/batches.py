@@ -1,5 +1,5 @@
-"""Batches: many prompts, each an ordinary run of its visitor, one after another. Between two of them, waiting runs come
-first. A batch holds no text of a run that has begun: its owner sees and deletes that where runs are.
+"""Batches: many prompts, each an ordinary run of its visitor, one after another. Waiting runs come first in between. A
+batch holds no text of runs that have begun: visitors see and delete them as runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLOSE_TIMEOUT_S = 2.0
 
 @dataclass(slots=True)
 class Row:
-    """One prompt. `prompt` is kept until its run has begun, or where it cannot begin: `error` says why."""
+    """One prompt. `prompt` is kept until its run begins. If the run cannot begin, it stays, and `error` says why."""
 
     prompt: str
     run_id: str = ""
@@ -44,7 +44,7 @@ class Batch:
 
 
 class Batches:
-    """Runs batches, and keeps the last one of each visitor."""
+    """Runs batches. Keeps the last batch of each visitor."""
 
     def __init__(self, runs: RunService) -> None:
         self._runs = runs
@@ -53,13 +53,13 @@ class Batches:
         runs.companions.append(self)
 
     def start(self, visitor_key: str, text: str, changes: Mapping[str, Any]) -> Batch:
-        """Begin with the prompts of a text.
+        """Start a batch with the prompts in a text.
 
         Args:
             changes: settings that differ from the configuration's.
 
         Raises:
-            RequestError: where prompts or settings do not fit.
+            RequestError: prompts or settings do not fit.
             BusyError: while another batch of this visitor, or too many of others, are under way.
             GacError: while the models are not ready.
         """
@@ -81,11 +81,11 @@ class Batches:
         return batch
 
     def find(self, visitor_key: str) -> Batch | None:
-        """The visitor's last one."""
+        """The visitor's last batch."""
         return self._batches.get(owner_of(visitor_key))
 
     def cancel(self, visitor_key: str) -> None:
-        """Stop the current prompt and ask no more. Answers so far stay."""
+        """Stop the current prompt and run no more. Answers so far stay."""
         if batch := self.find(visitor_key):
             batch.cancelled.set()
 
@@ -97,7 +97,7 @@ class Batches:
             batch.cancelled.set()
 
     def close(self) -> None:
-        """Cancel all of them, and wait for a moment."""
+        """Cancel all batches, and wait briefly."""
         under_way = list(self._batches.values())
         for batch in under_way:
             batch.cancelled.set()
@@ -120,7 +120,7 @@ class Batches:
             if run is None:
                 return
             row.prompt, row.run_id = "", run.id
-            with self._runs.following(run):  # so that it continues when a page that showed it closes
+            with self._runs.following(run):  # so that the run continues when its page closes
                 while not run.over.wait(_LOOK_S):
                     if batch.cancelled.is_set():
                         self._runs.stop(visitor_key, run.id)
@@ -135,7 +135,7 @@ class Batches:
             row.is_over = True
 
     def _begin(self, batch: Batch, row: Row, visitor_key: str, changes: Mapping[str, Any]) -> LiveRun | None:
-        """The run, as soon as the queue takes it; None where the batch is cancelled before."""
+        """The run, once the queue takes it; None if the batch is cancelled before."""
         while not batch.cancelled.is_set():
             try:
                 return self._runs.start(visitor_key, row.prompt, changes)

@@ -14,8 +14,8 @@ class BattleRecorder:
     """Keeps the rows of battles up to date.
 
     Args:
-        config_hash: tells which configuration a battle was held with.
-        versions: of the packages that decide a result.
+        config_hash: identifies the configuration.
+        versions: of the packages that affect results.
     """
 
     def __init__(self, store: Store, config_hash: str, versions: Mapping[str, str]) -> None:
@@ -24,7 +24,7 @@ class BattleRecorder:
         self._versions = versions
 
     def started(self, battle: Battle, visitor_key: str) -> None:
-        """Write the battle as under way."""
+        """Write the battle as started."""
         new = NewBattle(
             battle_id=battle.id,
             visitor_key=visitor_key,
@@ -36,14 +36,14 @@ class BattleRecorder:
             language=battle.language,
             config_hash=self._config_hash,
         )
-        log_failure(self._store.start_battle(new), f"battle {battle.id}")
+        log_failure(self._store.battles.start(new), f"battle {battle.id}")
 
     def let_go(self, battle: Battle) -> None:
-        """Write that it is no longer in memory."""
-        log_failure(self._store.let_battle_go(battle.id), f"battle {battle.id}")
+        """Write that the battle is no longer in memory."""
+        log_failure(self._store.battles.let_go(battle.id), f"battle {battle.id}")
 
     def ended(self, battle: Battle) -> None:
-        """Write how it ended: a status and the whole record."""
+        """Write the battle's final status and its whole record."""
         status = "skipped" if battle.is_skipped else "void" if battle.is_void else "answered"
-        update = self._store.update_battle(battle.id, status, battle.body(self._versions))
+        update = self._store.battles.update(battle.id, status, battle.body(self._versions))
         log_failure(update, f"battle {battle.id}")

@@ -1,4 +1,6 @@
-"""What is kept of a battle: JSON-able values, the sealed ones of its sides and answers, and the numbers of a vote."""
+"""The stored form of a battle, JSON-able: its sides and answers, which are sealed, and a vote's facts, which are
+not.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,17 @@ from dataclasses import asdict
 from typing import Any
 
 from gac_app.arena.style import FEATURES, style_of
-from gac_app.config import Settings
 from gac_app.services.views import StreamView
+from gac_app.settings import Settings
 
 
 def side_record(name: str, member: str | None, settings: Settings) -> dict[str, Any]:
-    """Who a side is."""
+    """The contestant of a side."""
     return {"contestant": name, "member": member, "settings": settings.model_dump(mode="json")}
 
 
 def answer_record(stream: StreamView) -> dict[str, Any]:
-    """One answer: what it was fed, its text and its cost."""
+    """One answer: its messages, text and cost."""
     fed = {"messages": [asdict(message) for message in stream.messages], "text": stream.text}
     end = stream.finished
     if end is None:
@@ -37,17 +39,17 @@ def answer_record(stream: StreamView) -> dict[str, Any]:
 
 
 def side_facts(streams: Sequence[StreamView], num_shown: int) -> dict[str, Any]:
-    """What a vote keeps of a side in the clear: style and costs of its answers.
+    """The unsealed facts of a side: style and costs of its answers.
 
     Args:
         streams: of all turns.
-        num_shown: characters of the last one that were to be seen.
+        num_shown: characters of the last answer that were shown.
     """
     return {**_look(streams, num_shown), **_cost(streams)}
 
 
 def _look(streams: Sequence[StreamView], num_shown: int) -> dict[str, int]:
-    """The style of all that was shown of a side."""
+    """The style of a side's shown text."""
     texts = [*(stream.text for stream in streams[:-1]), streams[-1].text[:num_shown]]
     styles = [style_of(text) for text in texts]
     return {feature: sum(style[feature] for style in styles) for feature in FEATURES}

@@ -1,4 +1,4 @@
-"""A battle as the page sees it. Nothing here names a contestant before the names may be told."""
+"""A battle as the page sees it. No view names a contestant before the names may be told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ELSEWHERE = "Another server has this battle; it can be judged there alone."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideView:
-    """What is to be seen of one answer. `is_cut`: it ended at the limit of tokens."""
+    """The shown part of one answer. `is_cut`: it ended at the limit of tokens."""
 
     text: str = ""
     is_over: bool = False
@@ -39,10 +39,10 @@ class TurnView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContestantView:
-    """Who a side was, and what its answers really took; of all turns."""
+    """Who a side was, and the actual costs of its answers over all turns."""
 
     name: str
-    member: str | None  # that answered alone; None = the ensemble
+    member: str | None  # the member that answered alone; None = the ensemble
     settings: Mapping[str, Any]
     seconds: float
     num_tokens: int
@@ -56,15 +56,15 @@ class BattleView:
 
     Attributes:
         phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
-            failed), "skipped", "interrupted" (it cannot be judged here any more; `message` says why).
+            failed), "skipped", "interrupted" (it can no longer be judged here; `message` says why).
         turns: oldest first; there is at least one.
         queue_place: runs before this one, 0 = none.
-        ballot: to be handed back with a vote, an undo or a remark; each takes a new one.
-        may_vote: whether a vote would be taken now.
-        undo_left_s: how long the vote can be taken back.
-        is_saving: the database has not yet taken what was judged last.
-        message: what is to be said to the visitor; mostly empty.
-        contestants: by side, once nothing can be voted any more; None before.
+        ballot: must be passed with a vote, an undo or a remark; changes with each.
+        may_vote: whether a vote is accepted now.
+        undo_left_s: seconds for which the vote can be taken back.
+        is_saving: the database has not stored the last judgement yet.
+        message: for the visitor; mostly empty.
+        contestants: by side, once the vote can no longer change; None before.
     """
 
     id: str
@@ -81,11 +81,11 @@ class BattleView:
 
 
 def live_view(battle: Battle) -> BattleView:
-    """To be called while nothing else changes the battle."""
+    """The view of a battle in memory. The caller must hold the battle's lock."""
     is_saved = battle.note_row()
     shown = battle.num_shown()
     last = _turn_view(battle.last, shown, is_judged=battle.shown is not None)
-    phase = _phase(battle, last)
+    phase = _phase(battle, shown)
     return BattleView(
         id=battle.id,
         phase=phase,
@@ -105,13 +105,13 @@ def live_view(battle: Battle) -> BattleView:
 
 
 def has_something_to_judge(battle: Battle, shown: Mapping[Side, int]) -> bool:
-    """Whether each side shows something, or has ended by itself without a word."""
+    """Whether each side shows text, or has ended normally without text."""
     ends = {side: battle.last.streams[side].finished for side in SIDES}
     by_itself = (FinishReason.STOP, FinishReason.LENGTH)
     return all(shown[side] > 0 or ((end := ends[side]) and end.reason in by_itself) for side in SIDES)
 
 
-def _phase(battle: Battle, last: TurnView) -> Phase:
+def _phase(battle: Battle, shown: Mapping[Side, int]) -> Phase:
     if battle.is_void:
         return "void"
     if battle.is_skipped:
@@ -120,14 +120,14 @@ def _phase(battle: Battle, last: TurnView) -> Phase:
         return "revealed" if battle.is_told else "voted"
     if battle.last.status == WAITING:
         return "waiting"
-    is_shown = last.left.is_over and last.right.is_over
-    return "answered" if is_shown and battle.last.over.is_set() else "answering"
+    is_stopped_by_vote = battle.shown is not None and battle.last.over.is_set()
+    return "answered" if is_stopped_by_vote or battle.is_shown_whole(shown) else "answering"
 
 
 def _message(battle: Battle, phase: Phase) -> str:
     if phase == "void":
         return VOID
-    # What a session says of its end may name members; what the queue says does not.
+    # A session's message may name members; the queue's does not.
     ends = [battle.last.streams[side].finished for side in SIDES]
     if all(end and end.reason is FinishReason.ABORT and not end.num_tokens for end in ends):
         return "This battle did not begin: it was stopped, or others had their turn first. Please try again."
@@ -161,10 +161,10 @@ def _told(battle: Battle, side: Side) -> ContestantView:
 
 
 def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleView:
-    """A battle that is not in memory: it can only be looked at.
+    """A battle that is not in memory, so it cannot be judged here.
 
     Args:
-        is_elsewhere: another server has it, on which it can still be judged; then no names are told.
+        is_elsewhere: another server has it, where it can still be judged, so no names are told.
     """
     votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
     outcome = votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else None

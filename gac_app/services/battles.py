@@ -1,4 +1,4 @@
-"""A battle under way: two contestants, the turns that both answered, and what was judged of it."""
+"""A battle in memory: two contestants, the turns that both answered, and the vote."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, Progress
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battle_records import answer_record, side_facts, side_record
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import Continued, LiveRun
+from gac_app.settings import Settings
 from gac_app.storage.records import fed_messages
 
-UNDO_S = 10.0  # for which a vote can be taken back; then the names are told
+UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 
 
 class BattleRun(LiveRun):
@@ -35,8 +35,7 @@ class BattleRun(LiveRun):
             settings=pair["left"].settings,
             keys=SIDES,
             member_names=(),
-            turns=tuple(turn.as_turn() for turn in battle.turns) if battle else (),
-            conversation_id=battle.id if battle else None,
+            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle else None,
         )
 
     def alone_in(self, stream: str) -> str | None:
@@ -46,14 +45,14 @@ class BattleRun(LiveRun):
         return self._pair[_side(stream)].settings.model_copy(update={"seed": self._seed})
 
     def feed(self, system_prompt: str) -> None:
-        """Each side with its own history, and the system prompt of its contestant."""
+        """Give each side its own history and its contestant's system prompt."""
         for key, stream in self.streams.items():
             own = self._pair[_side(key)].settings.system_prompt
             stream.messages = fed_messages(key, self.prompt, own, self.turns)
 
     @property
     def has_failed(self) -> bool:
-        """Whether a side could not answer, so that there is nothing to compare."""
+        """Whether a side failed, so that there is nothing to compare."""
         return any(one.finished and one.finished.reason is FinishReason.ERROR for one in self.streams.values())
 
     def num_shown(self) -> dict[Side, int]:
@@ -70,17 +69,17 @@ def _side(stream: str) -> Side:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Battle:
-    """Two contestants and what they answered. Its owner's key never leaves the service.
+    """Two contestants and their answers. The owner's key never leaves the service.
 
     Attributes:
-        pair: who is on which side; told to nobody before `is_told`.
-        turns: one run each; the last may be under way.
-        num_rows: judgements written so far; whoever judges has to know it, so that nothing counts twice.
-        num_rows_voted: how many there were with the vote that stands.
-        shown: characters of each side of the last turn that were to be seen when the vote came; None before. From then
-            on nothing else is taken.
-        pending: a row that the database has not taken yet, and what becomes true once it has.
-        is_undoing: that row takes the vote back, so that nothing may be told meanwhile, however long it takes.
+        pair: the contestants by side; secret until `is_told`.
+        turns: one run each; the last may still be decoding.
+        num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
+        num_rows_voted: their number right after the vote that counts.
+        shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
+            else is accepted.
+        unwritten: a judgement that the database has not stored yet, and what to do once it has.
+        is_undoing: that judgement takes the vote back, so the names stay hidden until it is stored.
     """
 
     owner: str
@@ -98,10 +97,10 @@ class Battle:
     is_revealed: bool = False
     is_skipped: bool = False
     shown: dict[Side, int] | None = None
-    pending: tuple[Future[None], Callable[[], None]] | None = None
+    unwritten: tuple[Future[None], Callable[[], None]] | None = None
     is_undoing: bool = False
-    judging: threading.Lock = field(default_factory=threading.Lock)  # from a click until it is written
-    lock: threading.RLock = field(default_factory=threading.RLock)  # never held while somebody waits
+    judging: threading.Lock = field(default_factory=threading.Lock)  # held from a click until it is stored
+    lock: threading.RLock = field(default_factory=threading.RLock)  # never held while waiting
     clock: Callable[[], float] = time.monotonic
 
     @property
@@ -114,23 +113,27 @@ class Battle:
 
     @property
     def undo_left_s(self) -> float:
-        """How long the vote can still be taken back."""
+        """Seconds for which the vote can still be taken back."""
         if self.outcome is None or self.is_revealed:
             return 0.0
         return max(0.0, UNDO_S - (self.clock() - self.voted_at))
 
     @property
     def is_told(self) -> bool:
-        """Whether names may be told: nothing can be voted any more."""
+        """Whether names may be told, because the vote can no longer change."""
         is_settled = self.outcome is not None and not self.is_undoing
         return self.is_void or (is_settled and self.undo_left_s == 0.0)
 
     def num_shown(self) -> dict[Side, int]:
-        """Characters of the last turn's sides that are to be seen: at most those that were judged."""
+        """Shown characters of the last turn's sides; after the vote, those that were judged."""
         return self.shown or self.last.num_shown()
 
+    def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
+        """Whether the last turn is over and `shown` are all characters of its answers."""
+        return self.last.over.is_set() and all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
+
     def begin_turn(self, prompt: str) -> BattleRun:
-        """The next turn, not put into the queue yet."""
+        """The next turn, not queued yet."""
         turn = BattleRun(
             owner=self.owner, prompt=prompt, pair=self.pair, seed=self.seed, battle=self if self.id else None
         )
@@ -139,13 +142,13 @@ class Battle:
         return turn
 
     def note_row(self) -> bool:
-        """Look whether the database has taken the row that waits; False while it has not said."""
-        if self.pending is None:
+        """Note whether the database has stored the last judgement. Returns False while that is not known."""
+        if self.unwritten is None:
             return True
-        write, then = self.pending
+        write, then = self.unwritten
         if not write.done():
             return False
-        self.pending, self.is_undoing = None, False
+        self.unwritten, self.is_undoing = None, False
         if write.exception() is None:
             self.num_rows += 1
             then()
@@ -153,10 +156,10 @@ class Battle:
             self.shown = None
         return True
 
-    # --- what is kept
+    # --- the stored form
 
     def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """The record of it: everything that was judged, JSON-able."""
+        """The whole record, JSON-able; it is stored sealed."""
         sides = {
             side: side_record(one.name, one.member, one.settings.model_copy(update={"seed": self.seed}))
             for side, one in self.pair.items()
@@ -168,12 +171,11 @@ class Battle:
         return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
 
     def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
-        """What a vote keeps in the clear: numbers alone."""
+        """The unsealed facts of a vote: only numbers."""
         streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
-        is_whole = all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
         return {
             "turn": len(self.turns),
-            "early": not (is_whole and self.last.over.is_set()),
+            "early": not self.is_shown_whole(shown),
             "seconds": round(self.last.pace.seconds, 3),
             "shown": dict(shown),
             **{side: side_facts(streams[side], shown[side]) for side in SIDES},

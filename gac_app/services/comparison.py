@@ -1,4 +1,4 @@
-"""Compares the answer of a repeated run with the one before, token by token."""
+"""Compares a repeated run's answer with the earlier one, token by token."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Probs = dict[tuple[str, str, bytes], float]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How an answer differs from the one before.
+    """How an answer differs from the earlier one.
 
     Attributes:
-        digests: "unknown" where one of the answers has none.
-        num_same: how many tokens from the start are the same.
-        tokens: what comes next, before and now, None for an answer that has no more; None where both have none.
-        probs_from: the first position, of the same tokens, whose probabilities differ in six digits.
-        most: by how much any of these differ, at most.
+        digests: "unknown" if one of the answers has none.
+        num_same: number of equal tokens at the start.
+        tokens: the next token of each, earlier and now; None for an answer that has ended. None if both have ended.
+        probs_from: the first position among the equal tokens whose probabilities differ in six digits.
+        most: the largest of these differences.
     """
 
     digests: Literal["equal", "different", "unknown"]
@@ -34,7 +34,7 @@ class Comparison:
 
 
 def compare(before: Sequence[TokenEvent], now: Sequence[TokenEvent], digest_before: str, digest_now: str) -> Comparison:
-    """Compare two answers by their digests or, where these differ or are missing, by their steps.
+    """Compare two answers by their digests or, if these differ or are missing, by their steps.
 
     Probabilities are compared in the six digits that storage keeps, so that it does not matter which answer was stored.
     """
@@ -54,7 +54,7 @@ def compare(before: Sequence[TokenEvent], now: Sequence[TokenEvent], digest_befo
 
 
 def compare_streams(before: StreamView, now: StreamView) -> Comparison | None:
-    """Compare two finished answers; None where they cannot be compared: different messages, or no tokens."""
+    """Compare two finished answers; None if their messages differ or one has no tokens."""
     if before.messages != now.messages or before.finished is None or now.finished is None:
         return None
     old, new = ([event for event in stream.events if isinstance(event, TokenEvent)] for stream in (before, now))
@@ -66,7 +66,7 @@ def _token_at(events: Sequence[TokenEvent], position: int) -> bytes | None:
 
 
 def _gap(before: StepTrace, now: StepTrace) -> float | None:
-    """The largest difference of the probabilities that both steps have; None where they agree in six digits."""
+    """The largest difference of the probabilities that both steps have; None if they agree in six digits."""
     old, new = _probs(before), _probs(now)
     if old == new:
         return None
@@ -75,7 +75,7 @@ def _gap(before: StepTrace, now: StepTrace) -> float | None:
 
 
 def _probs(step: StepTrace) -> Probs:
-    """All probabilities of a step, by who gave them, what they are, and the token."""
+    """All probabilities of a step, by member, kind and token."""
     probs: Probs = {("", "token", b""): step.prob, ("", "gate", b""): step.gate_confidence}
     probs |= {("", "top", candidate.token): candidate.prob for candidate in step.top}
     for member in step.members:

@@ -1,4 +1,4 @@
-"""Who agrees that what they do here is handed on."""
+"""Which visitors agree that their runs and votes are published."""
 
 from __future__ import annotations
 

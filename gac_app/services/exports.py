@@ -19,11 +19,11 @@ NO_LINE = "is no run and no battle as `export` writes them"
 
 
 class Exports:
-    """Writes files of what is stored, and reads JSON Lines back.
+    """Writes stored runs and votes to files, and reads JSON Lines back.
 
     Args:
-        token: the operator's; "" = nobody gets everything from the page.
-        sealed: gives the ids of battles that the page must not tell of yet.
+        token: the operator's; "" = the page exports nothing but the visitor's own.
+        sealed: gives the ids of battles that must not be exported yet.
     """
 
     def __init__(self, store: Store, token: str = "", sealed: Callable[[], frozenset[str]] = frozenset) -> None:
@@ -33,14 +33,14 @@ class Exports:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is an operator who may export everything."""
+        """Whether the operator may export everything."""
         return bool(self._token)
 
     def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
-        """A file of everybody's votes, without battles that can still be judged.
+        """A file of all votes, without battles that can still be judged.
 
         Raises:
-            NotFoundError: without the operator's token, as if there were no such file.
+            NotFoundError: the token is not the operator's; the same error as for a missing file.
         """
         if not self._token or not hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace")):
             raise NotFoundError("there is no such export")
@@ -53,45 +53,45 @@ class Exports:
         )
 
     def lines(self) -> Iterator[str]:
-        """All runs, then all battles, a JSON object each with its end of line."""
+        """All runs, then all battles: a JSON object and a line end each."""
         yield from (json.dumps(run) + "\n" for run in self._store.export())
-        yield from map(_line, self._store.export_battles())
+        yield from map(_line, self._store.battles.export())
 
     def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> bytes:
-        """A file of votes, those of some origins, without some battles."""
-        chosen, battles = set(origins), self._store.export_battles()
+        """A file of the votes of some origins, without some battles."""
+        chosen, battles = set(origins), self._store.battles.export()
         return content_of((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
 
     def run_lines(self, run_id: str) -> list[tuple[str, str]]:
-        """A run that has ended, if its visitor agrees that it is handed on: ids and lines, its battles' too."""
+        """The ids and lines of a run that has ended and of its battles, if its visitor agrees to publishing."""
         run = self._store.exported_run(run_id)
         if run is None or not run.get("consent") or run["status"] == RunStatus.RUNNING:
             return []
-        battles = [(battle.battle_id, _line(battle)) for battle in self._store.battles_of_run(run_id)]
+        battles = [(battle.battle_id, _line(battle)) for battle in self._store.battles.of_run(run_id)]
         return [(run_id, json.dumps(run) + "\n"), *battles]
 
     def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
         """A battle on which a vote stands, as `run_lines` does a run."""
-        battle = self._store.battle(battle_id)
+        battle = self._store.battles.find(battle_id)
         return [(battle_id, _line(battle))] if battle and _may_be_told(battle) else []
 
     def agreed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Ids of what `run_lines` and `battle_lines` have lines of, with as much of those as `stamp_of` needs."""
         yield from ((line["run_id"], line) for line in self._store.agreed_runs())
-        for battle in self._store.export_battles():
+        for battle in self._store.battles.export():
             if battle.run_id is None and _may_be_told(battle):
                 yield battle.battle_id, asdict(battle)
 
     def check_storage(self) -> None:
-        """Raise StorageError where the database cannot be written."""
+        """Raise StorageError if the database cannot be written."""
         self._store.check()
 
     def bring_line(self, text: str | bytes) -> bool:
-        """Add what a line of JSON says; whether this database did not know it. Raises RequestError, StorageError."""
+        """Import a line of JSON. Returns whether it was new. Raises RequestError, StorageError."""
         try:
             line: dict[str, Any] = json.loads(text)
             if "battle_id" in line:
-                return self._store.import_battle(_battle(line)).result()
+                return self._store.battles.add(_battle(line)).result()
             return self._store.import_run(line).result()
         except (AttributeError, LookupError, TypeError, ValueError):
             raise RequestError("line", NO_LINE) from None
@@ -115,7 +115,7 @@ def _line(battle: StoredBattle) -> str:
 
 
 def _check_facts(facts: dict[str, Any]) -> None:
-    """Raise where values that leaderboards add up are not numbers."""
+    """Raise if values that leaderboards sum are not numbers."""
     numbers = [facts.get("turn", 1), *(number for side in SIDES for number in facts.get(side, {}).values())]
     if not all(isinstance(number, int | float) for number in numbers):
         raise TypeError
@@ -123,7 +123,7 @@ def _check_facts(facts: dict[str, Any]) -> None:
 
 
 def _battle(line: dict[str, Any]) -> StoredBattle:
-    """Raises ValueError, LookupError or TypeError where something of it would break what reads it."""
+    """A battle from its line. Raises ValueError, LookupError or TypeError if it would break its readers."""
     Origin(line["origin"])
     for row in line["judgements"]:
         if Kind(row["kind"]) is Kind.VOTE:

@@ -1,6 +1,6 @@
 """The runs of a visitor, live and stored: shown, named, shared, judged and deleted.
 
-Every method checks whose a run is: the page is not trusted. How runs decode is `runs`' part.
+Every method checks the owner: the page is not trusted. `runs` starts and streams runs.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Protocol
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.trace import StepTrace
 from gac_app.errors import NotFoundError, RequestError, StorageError
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
 from gac_app.services.views import ENSEMBLE, RunView, stored_view
+from gac_app.settings import Settings
 from gac_app.storage import ConversationSummary, HistoryFilter, JudgedBattle, Store, StoredRun, clean_text
 
 MAX_NAME_CHARS = 120  # of a conversation
@@ -24,7 +25,7 @@ END_TIMEOUT_S = 10.0  # for a stopped run to end
 
 
 class Companion(Protocol):
-    """A service that works through a `RunService` for visitors, and is told when to stop."""
+    """A service that uses a `RunService`, and must forget and stop with it."""
 
     def forget(self, visitor_key: str) -> None: ...
 
@@ -35,14 +36,14 @@ class History:
     """Finds, lists, judges and deletes a visitor's runs.
 
     Args:
-        config: its settings stand in where stored ones cannot be read.
-        runs: those in memory.
-        runner: stops runs, and lets members forget what they read.
-        companions: told of a visitor who deletes everything.
+        config: its settings replace stored ones that cannot be read.
+        runs: the runs in memory.
+        runner: stops runs, and clears prefix caches.
+        companions: called when a visitor deletes everything.
 
     Attributes:
-        implied: gives the battles that a vote on a visitor's run implies; they are written with it.
-        on_deleted: told after each deletion. Raises StorageError where copies cannot be marked as deleted now.
+        implied: gives the battles that a vote on a run implies; they are stored with it.
+        on_deleted: called after each deletion. Raises StorageError if published copies cannot be marked as deleted now.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class History:
         self._companions = companions
 
     def find(self, visitor_key: str, run_id: str) -> RunView:
-        """A visitor's run, live or stored. Raises NotFoundError for another's as for none."""
+        """A visitor's run, live or stored. Raises NotFoundError, also for another visitor's."""
         try:
             return self._runs.find(owner_of(visitor_key), run_id)
         except NotFoundError:
@@ -76,7 +77,7 @@ class History:
         return run
 
     def share(self, visitor_key: str, run_id: str, is_shared: bool) -> None:
-        """Allow or no longer allow anybody with its link to read a run."""
+        """Set whether anybody with its link may read a run."""
         if is_shared and not self._config.server.is_sharing:
             raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
         run = self.find(visitor_key, run_id)
@@ -86,7 +87,7 @@ class History:
         run.is_shared = is_shared
 
     def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
-        """The run that `run` repeats; None if it was deleted, is a branch, has other members, or has lost a turn."""
+        """The run that `run` repeats; None if that was deleted, is a branch, has other members, or has lost a turn."""
         before = self._still_there(visitor_key, run.repeats_run_id)
         if before is None or before.branch_position is not None or before.num_deleted_turns:
             return None
@@ -102,7 +103,7 @@ class History:
         return parent if is_alike and is_other else None
 
     def _still_there(self, visitor_key: str, run_id: str | None) -> RunView | None:
-        """A run that another one names; None if it names none, or if that was deleted or cannot be read."""
+        """A run by its id; None if there is no id, or if the run was deleted or cannot be read."""
         try:
             return self.find(visitor_key, run_id) if run_id is not None else None
         except (NotFoundError, StorageError):
@@ -120,7 +121,7 @@ class History:
     def conversations(
         self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
     ) -> list[ConversationSummary]:
-        """A visitor's stored conversations that hold a wanted run."""
+        """A visitor's stored conversations with a run that matches."""
         owner_of(visitor_key)
         return self._store.list_conversations(visitor_key, wanted, limit, offset)
 
@@ -134,7 +135,7 @@ class History:
         settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
 
     def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
-        """A conversation's runs in order, those not stored yet included. Raises NotFoundError where it has none."""
+        """A conversation's runs in order, including unstored ones. Raises NotFoundError if it has none."""
         live = {r.id: r for r in self._runs.of(owner_of(visitor_key)) if r.conversation_id == conversation_id}
         try:
             stored = [self._view(run) for run in self._store.conversation_runs(visitor_key, conversation_id)]
@@ -147,16 +148,16 @@ class History:
 
     def _view(self, run: StoredRun) -> RunView:
         try:
-            # Runs from before `alignment` existed used the paper's.
+            # Runs older than the setting `alignment` used the paper's.
             settings = Settings.model_validate({"alignment": "paper", **run.settings})
         except ValueError:  # stored by a version with other settings
             settings = self._config.settings
         return stored_view(run, settings)
 
-    # --- judging and forgetting
+    # --- judging and deleting
 
     def vote(self, visitor_key: str, run_id: str, outcome: str) -> None:
-        """Prefer an answer; a run that still decodes goes on.
+        """Vote for an answer. A run that is still decoding continues.
 
         Args:
             outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
@@ -171,13 +172,14 @@ class History:
         _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:
-        """Undo the vote on a run."""
+        """Take back the vote on a run."""
         _judge(self.find(visitor_key, run_id), None, self._store.undo_vote(visitor_key, run_id))
 
     def delete_run(self, visitor_key: str, run_id: str) -> None:
-        """Delete a run with all its text: in memory, in the database's files, in what later turns are fed.
+        """Delete a run with all its text: in memory, in the database's files, and in the context of later turns.
 
-        Later turns that are still decoding have read it, so they are stopped. Their conversation continues without it.
+        Later turns that are still decoding have read the text, so they are stopped. The conversation continues without
+        it.
         """
         owner = owner_of(visitor_key)
         with self._runs.changing(owner):
@@ -198,19 +200,19 @@ class History:
             self.on_deleted()
 
     def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
-        """Delete several runs, one after another. Missing ones are no error."""
+        """Delete several runs, one after another. Missing ones are ignored."""
         for run_id in run_ids:
             with suppress(NotFoundError):
                 self.delete_run(visitor_key, run_id)
 
     def delete_conversation(self, visitor_key: str, conversation_id: str) -> None:
-        """Delete all runs of a conversation, the newest first, and its name."""
+        """Delete all runs of a conversation, newest first, and its name."""
         self.delete_runs(visitor_key, self._store.run_ids_of(visitor_key, conversation_id))
 
     def delete_all(self, visitor_key: str) -> None:
         """Delete everything of a visitor."""
         owner = owner_of(visitor_key)
-        with self._runs.changing(owner):  # no run of theirs can begin meanwhile
+        with self._runs.changing(owner):  # so that none of their runs can begin meanwhile
             for companion in self._companions:
                 companion.forget(visitor_key)
             live = self._runs.of(owner)
@@ -222,7 +224,7 @@ class History:
 
 
 def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
-    """Let a vote count once it is written, even after the time that a visitor waits for it."""
+    """Count a vote once it is stored, even if the visitor no longer waits."""
 
     def note(done: Future[None]) -> None:
         if done.exception() is None:

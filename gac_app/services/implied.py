@@ -1,4 +1,4 @@
-"""What a vote on Compare says of each pair of answers: battles that were not blind."""
+"""Battles implied by a vote on Compare: one for each pair of answers, not blind."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ALL = {"tie": Outcome.TIE, "all-bad": Outcome.BOTH_BAD}
 
 
 def implied_outcomes(outcome: str, streams: Sequence[str]) -> dict[tuple[str, str], Outcome]:
-    """By pair of streams: the best one beats every other; a tie, or all bad, holds for every pair.
+    """Outcomes by pair of streams: the best answer beats every other; a tie or "all bad" holds for every pair.
 
-    Of those that the best one beats nothing is known among each other.
+    Nothing is known about pairs of beaten answers.
     """
     if outcome in _ALL:
         return dict.fromkeys(combinations(streams, 2), _ALL[outcome])
@@ -36,7 +36,7 @@ def implied_battles(
     config_hash: str,
     versions: Mapping[str, str],
 ) -> list[JudgedBattle]:
-    """The battles that a vote on a run implies, with their votes."""
+    """The battles implied by a vote on a run, with their votes."""
     language = language_of(run.prompt)
     found = []
     for pair, said in implied_outcomes(outcome, list(run.streams)).items():

@@ -1,4 +1,4 @@
-"""Judging a battle: what is refused, what is written, and what becomes true once it is."""
+"""Judging a battle: checks a judgement, stores it, and updates the battle once it is stored."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _FAILED = "one of the two could not answer, so this battle does not count"
 
 
 class Judge:
-    """Takes votes, undoes them, and takes remarks. What it returns from is in the database.
+    """Takes votes, undos and remarks. When a method returns, the judgement is in the database.
 
-    Where the database is slow a StorageError says so, and the row counts as soon as it is written; until then nothing
-    else is taken. What comes while a judgement is being written waits for its turn.
+    If the database is slow, StorageError is raised; the judgement counts once it is stored, and nothing else is
+    accepted until then. Judgements of one battle are taken one at a time.
     """
 
     def __init__(self, runs: RunService, store: Store, battles: LiveBattles, moderator: Moderator) -> None:
@@ -34,7 +34,7 @@ class Judge:
         self._battles, self._moderator = battles, moderator
 
     def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> None:
-        """Judge a battle, and end its answers where they still come."""
+        """Judge a battle, and end its answers if they are still coming."""
         given, owner = outcome_of(outcome), owner_of(visitor_key)
         with self._battles.judging(owner, battle_id) as battle:
             with self._battles.changing(owner, battle_id):
@@ -49,7 +49,7 @@ class Judge:
                 seen = battle.facts(shown)
                 battle.shown = shown
             try:
-                self._runs.halt(battle.last)  # while it can be looked at
+                self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
                 write = self._write_vote(battle, visitor_key, given, seen)
             except BaseException:
                 battle.shown = None
@@ -57,7 +57,7 @@ class Judge:
             settle(write)
 
     def _write_vote(self, battle: Battle, visitor_key: str, given: Outcome, seen: Mapping[str, Any]) -> Future[None]:
-        """Append the vote on a battle whose answers have ended; `seen` are the facts of when it came."""
+        """Store the vote on a battle whose answers have ended. `seen`: the facts at the time of the vote."""
         with self._battles.changing(battle.owner, battle.id):
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
@@ -73,7 +73,7 @@ class Judge:
         return write
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
-        """Take a vote back while that is possible."""
+        """Take a vote back, if that is still possible."""
         owner = owner_of(visitor_key)
         with self._battles.judging(owner, battle_id) as battle:
             with self._battles.changing(owner, battle_id):
@@ -95,7 +95,7 @@ class Judge:
     def remark(
         self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
     ) -> None:
-        """Say why; the last remark counts."""
+        """Store reasons and a comment; the last remark counts."""
         found = {side: reasons_of(reasons.get(side, ()), side) for side in SIDES}
         if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
             raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
@@ -115,14 +115,14 @@ class Judge:
             self._moderator.undone(owner, judged)
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
-        """Append a row; to be waited for outside of the battle's lock, so that it can be looked at meanwhile."""
-        write = self._store.judge_battle(visitor_key, battle.id, new)
-        battle.pending = write, then
+        """Queue a judgement. Wait for it outside the battle's lock, so that the battle can be looked at meanwhile."""
+        write = self._store.battles.judge(visitor_key, battle.id, new)
+        battle.unwritten = write, then
         return write
 
 
 def refuse_judged(battle: Battle) -> None:
-    """Raise RequestError where a vote, or anything before it, comes too late."""
+    """Raise RequestError if it is too late for a vote or a turn."""
     if battle.is_void:
         raise RequestError("vote", _FAILED)
     if battle.is_skipped:
@@ -135,12 +135,12 @@ def refuse_judged(battle: Battle) -> None:
 
 
 def _check_ballot(battle: Battle, ballot: int) -> None:
-    """Refuse what is about another vote than the one that stands; remarks on that may have come since."""
+    """Refuse judgements about an earlier vote. Remarks on the current vote may have been added since."""
     if not battle.num_rows_voted <= ballot <= battle.num_rows:
         raise RequestError("ballot", _MEANWHILE)
 
 
 def _judged(battle: Battle) -> str:
-    """What makes a second vote a duplicate."""
+    """The text that identifies duplicate votes."""
     names = sorted(one.name for one in battle.pair.values())
     return "\n".join([*names, *(turn.prompt for turn in battle.turns)])

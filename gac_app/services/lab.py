@@ -1,8 +1,8 @@
 """The Lab: studies on a small sample, one at a time for all visitors, with progress, and their results.
 
-A result belongs to the visitor who started its study. Results of the command line are the operator's, and everybody
-sees them. Runs come first: a study decodes only while no run does. The visitor who started a study, or the operator,
-can cancel it.
+A result belongs to the visitor who started its study. The command line's results belong to the operator, and everybody
+sees them. Runs come first: a study decodes only while no run does. The visitor who started a study and the operator can
+cancel it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.errors import BusyError, GacError, RequestError
-from gac_app.evaluation.studies.kept_results import KeptResults
+from gac_app.evaluation.studies import KeptResults
 from gac_app.services.lab_results import LabResults
 from gac_app.services.live_runs import owner_of
 from gac_app.services.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
@@ -42,12 +42,12 @@ _HOUR_S = 3600.0
 
 @dataclass(slots=True)
 class Running:
-    """The study under way. `num_done` and `num_total` count the answers of a round; a study may ask in several."""
+    """The running study. `num_done` and `num_total` count the answers of a round; a study may have several."""
 
     study: Study
     set_name: str
     owner: str
-    stop: Callable[[], None]  # what its members have under way
+    stop: Callable[[], None]  # stops its members' reads
     round: int = 1
     num_done: int = 0
     num_total: int = 0
@@ -61,7 +61,7 @@ class Running:
         self.stop()
 
     def note(self, progress: Progress) -> None:
-        """An answer came. Raises _Cancelled."""
+        """Count an answer. Raises _Cancelled."""
         self.round += progress.num_done < self.num_done
         self.num_done, self.num_total = progress.num_done, progress.num_total
         self.seconds_left = progress.seconds_left
@@ -69,33 +69,33 @@ class Running:
             raise _Cancelled
 
 
-class _Cancelled(GacError):  # noqa: N818 (no error: somebody asked for it)
-    """Somebody cancelled the study."""
+class _Cancelled(GacError):  # noqa: N818 (not an error: it was asked for)
+    """The study was cancelled."""
 
 
 class Lab:
-    """Runs studies in a thread of their own, with the members that visitors use.
+    """Runs studies in their own thread, with the members that visitors use.
 
     Args:
-        folder: where answers, and the operator's results, are kept.
+        folder: keeps answers and the operator's results.
         ensemble: gives the ensemble for one study, and a function that ends all its reads. Raises GacError while it is
             not ready.
-        store: where the visitors' results are kept.
+        store: keeps the visitors' results.
 
     Raises:
-        ConfigError: where a file of questions in the configuration cannot be used.
+        ConfigError: a file of questions in the configuration cannot be used.
     """
 
     def __init__(self, config: Config, folder: Path, ensemble: Callable[[], Stoppable], store: Store) -> None:
         self.sets = question_sets(config)
         self.max_questions = config.lab.max_questions
         self.results = LabResults(KeptResults(folder / "results"), store, self._may_edit_files)
-        self.last_error = ""  # why the last study gave no result
+        self.last_error = ""  # why the last study failed
         self._config = config
         self._folder = folder
         self._ensemble = ensemble
         self._running: Running | None = None
-        self._started: dict[str, list[float]] = {}  # by owner, when in the last hour; monotonic
+        self._started: dict[str, list[float]] = {}  # by owner: start times in the last hour; monotonic
         self._lock = threading.Lock()
 
     @property
@@ -103,7 +103,7 @@ class Lab:
         return self._running
 
     def may_start(self, visitor_key: str) -> bool:
-        """Whether studies are open to this visitor: to all, or on a public host only to the operator."""
+        """Whether this visitor may start studies: everybody may, but on a public host only the operator."""
         open_to = self._config.lab.open_to
         is_open = not self._config.is_public if open_to == "auto" else open_to == "visitors"
         return is_open or self._is_operator(visitor_key)
@@ -115,11 +115,11 @@ class Lab:
         """Begin a study.
 
         Args:
-            set_name: of the questions; `OWN` = those that the visitor gives; whatever, where the study needs none.
-            own: the visitor's questions, as text.
+            set_name: the set of questions; `OWN` = the visitor's; ignored if the study needs none.
+            own: the visitor's own questions, as text.
 
         Raises:
-            RequestError: where study, set and number do not fit, or studies are not open to this visitor.
+            RequestError: study, set and number do not fit, or studies are not open to this visitor.
             BusyError: while another study runs, or where this visitor has started too many.
             GacError: while the models are not ready.
         """
@@ -144,8 +144,8 @@ class Lab:
         running.thread.start()
 
     def cancel(self, visitor_key: str) -> None:
-        """Cancel the running study. Its answers so far are kept for the next one. Raises RequestError for another
-        visitor's study.
+        """Cancel the running study. Its answers are kept for the next one. Raises RequestError for another visitor's
+        study.
         """
         running = self._running
         if running and not self.may_cancel(visitor_key, running):
@@ -164,7 +164,7 @@ class Lab:
         return owner_of(visitor_key) in self._config.lab.operators
 
     def _count(self, visitor_key: str) -> None:
-        """Raise BusyError where a visitor who is not the operator has started too many within an hour."""
+        """Raise BusyError if a visitor who is not the operator has started too many studies within an hour."""
         since = time.monotonic() - _HOUR_S
         recent = {owner: [at for at in times if at > since] for owner, times in self._started.items()}
         self._started = {owner: times for owner, times in recent.items() if times}
@@ -178,7 +178,7 @@ class Lab:
         return not self._config.is_public or self._is_operator(visitor_key)
 
     def _check_number(self, num_questions: int, chosen: QuestionSet | None) -> None:
-        """Raise RequestError where a study cannot ask so many."""
+        """Raise RequestError if the number of questions does not fit."""
         if chosen is None:
             return
         if MIN_QUESTIONS <= num_questions <= self.max_questions and num_questions > len(chosen.questions):
@@ -218,7 +218,7 @@ class Lab:
 
     @contextmanager
     def _caches(self, *, is_own: bool) -> Iterator[Path]:
-        """The folder of the result caches. Answers to a visitor's own questions are not kept."""
+        """The folder of result caches. Answers to a visitor's own questions are not kept."""
         if is_own:
             with TemporaryDirectory(prefix="gac-study-") as folder:
                 yield Path(folder)

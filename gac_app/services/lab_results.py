@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gac_app.errors import NotFoundError, RequestError, StorageError
-from gac_app.evaluation.studies.kept_results import KeptResult, KeptResults, Listed, is_result_id
-from gac_app.evaluation.studies.result import StudyResult, result_from_json
+from gac_app.evaluation.studies import KeptResult, KeptResults, Listed, StudyResult, is_result_id, result_from_json
 from gac_app.services.settling import settle
 from gac_app.storage import Store, StoredStudy, clean_text
 
@@ -20,29 +19,29 @@ MAX_NAME_CHARS = 100
 
 @dataclass(frozen=True, slots=True)
 class ListedResult(Listed):
-    """A result's entry in a list, and what this visitor may do with it."""
+    """A result's entry in a list, and whether this visitor may change it."""
 
     is_mine: bool
     may_edit: bool
 
 
 class LabResults:
-    """The results of the Lab, each method for one visitor, who sees no other visitor's results.
+    """The Lab's results. Each method serves one visitor, who sees no other visitor's results.
 
     Args:
-        files: the command line's, which everybody sees.
-        may_edit_files: whether a visitor may rename and delete those.
+        files: the command line's results, which everybody sees.
+        may_edit_files: whether a visitor may rename and delete these.
     """
 
     def __init__(self, files: KeptResults, store: Store, may_edit_files: Callable[[str], bool]) -> None:
         self.files = files
         self._store = store
         self._may_edit_files = may_edit_files
-        self._benchmarks: list[Mapping[str, Any]] | None = None  # heads of all visitors' results; None = not read yet
+        self._benchmarks: list[Mapping[str, Any]] | None = None  # data of benchmarks, newest first; None = not read yet
         self._lock = threading.Lock()
 
     def of(self, visitor_key: str) -> list[ListedResult]:
-        """The newest first. While the database is away, the operator's alone."""
+        """A visitor's list, newest first. While the database is unavailable, only the operator's results."""
         may_edit = self._may_edit_files(visitor_key)
         found = [ListedResult(**asdict(one), is_mine=False, may_edit=may_edit) for one in self.files.list()]
         with suppress(StorageError):
@@ -50,7 +49,7 @@ class LabResults:
         return sorted(found, key=lambda one: one.created_at, reverse=True)
 
     def load(self, visitor_key: str, result_id: str) -> KeptResult:
-        """One of them. Raises NotFoundError, DamagedError, StorageError."""
+        """One result. Raises NotFoundError, DamagedError, StorageError."""
         if is_result_id(result_id):
             return self.files.load(result_id)
         study = self._store.load_study(visitor_key, result_id)
@@ -63,7 +62,7 @@ class LabResults:
 
     def keep(self, visitor_key: str, result: StudyResult, members: tuple[str, ...], *, is_own: bool) -> None:
         """Keep a result for its visitor. `is_own`: the questions were the visitor's. Raises StorageError."""
-        # Figures on the operator's questions reveal nothing of a visitor, so everybody is advised by them.
+        # Figures on the operator's questions reveal nothing about a visitor, so they serve as advice for everybody.
         benchmark = None if is_own or result.study != "eval" else result.data
         head = {
             "name": "",
@@ -96,7 +95,7 @@ class LabResults:
             self._forget()
 
     def benchmarks(self, members: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-        """Data of benchmarks on the operator's questions, the newest first."""
+        """Data of benchmarks on the operator's questions, newest first."""
         found = [
             (one.created_at, self.files.load(one.id).result.data)
             for one in self.files.list()
@@ -127,7 +126,7 @@ class LabResults:
 
 
 def _listed(study: StoredStudy) -> ListedResult:
-    """A damaged one is listed, so that it can be deleted."""
+    """The entries of a folder. Damaged results are listed, so that they can be deleted."""
     head = study.head
     return ListedResult(
         id=study.study_id,

@@ -1,4 +1,4 @@
-"""The battles in memory, each to be had by its owner alone."""
+"""The battles in memory, each accessible to its owner alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles import Battle
 
-KEPT_BATTLES = 128  # of those that are over, the judged ones go first, then those begun first
+KEPT_BATTLES = 128  # among finished ones, judged battles are dropped first, then the oldest
 
 
 class LiveBattles:
@@ -22,7 +22,7 @@ class LiveBattles:
         self._lock = threading.Lock()
 
     def add(self, battle: Battle) -> list[Battle]:
-        """Keep a battle; give those that made room for it, which nobody finds any more."""
+        """Keep a battle. Returns the battles dropped to make room."""
         with self._lock:
             self._battles[battle.id] = battle
             over = [one for one in self._battles.values() if one.last.over.is_set()]
@@ -33,7 +33,7 @@ class LiveBattles:
             return gone
 
     def find(self, owner: str, battle_id: str) -> Battle:
-        """Raises NotFoundError for another's battle as for none."""
+        """A battle by its id. Raises NotFoundError, also for another owner's."""
         with self._lock:
             battle = self._battles.get(battle_id)
         if battle is None or not hmac.compare_digest(battle.owner, owner):
@@ -42,14 +42,14 @@ class LiveBattles:
 
     @contextmanager
     def judging(self, owner: str, battle_id: str) -> Iterator[Battle]:
-        """One judgement of a battle at a time: what comes meanwhile waits until it is written."""
+        """Serialises the judgements of a battle: others wait until this one is stored."""
         battle = self.find(owner, battle_id)
         with battle.judging:
             yield battle
 
     @contextmanager
     def changing(self, owner: str, battle_id: str) -> Iterator[Battle]:
-        """One change of a battle at a time. Raises RequestError while the database has not taken the last one."""
+        """Serialises changes of a battle. Raises RequestError while the last judgement is not stored."""
         battle = self.find(owner, battle_id)
         with battle.lock:
             if not battle.note_row():
@@ -61,15 +61,15 @@ class LiveBattles:
             return list(self._battles.values())
 
     def sealed(self) -> frozenset[str]:
-        """The ids of those that can still be judged, or their votes be taken back: nothing may tell their names."""
+        """The ids of battles that can still be judged, or whose vote can be taken back: their names are secret."""
         return frozenset(one.id for one in self.all() if not (one.is_told or one.is_skipped))
 
     def untold(self) -> frozenset[str]:
-        """The sealed ones that have a vote."""
-        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.pending))
+        """The sealed battles that have a vote."""
+        return frozenset(one.id for one in self.all() if not one.is_told and (one.outcome is not None or one.unwritten))
 
     def take_out(self, owner: str, battle_id: str | None = None) -> list[Battle]:
-        """An owner's battle of that id, or all of theirs, which nobody finds any more."""
+        """Remove and return an owner's battle, or all of theirs."""
         with self._lock:
             own = [one for one in self._battles.values() if hmac.compare_digest(one.owner, owner)]
             found = [one for one in own if battle_id in (None, one.id)]

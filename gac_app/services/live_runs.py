@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from gac_app.errors import BusyError, NotFoundError, RequestError
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import LiveRun
 
-CHANGE_TIMEOUT_S = 5.0  # for the same visitor's other changes
-KEPT_RUNS = 32  # finished runs kept, for the page that still shows them
+CHANGE_TIMEOUT_S = 5.0  # waiting time for the same visitor's other changes
+KEPT_RUNS = 32  # finished runs kept for pages that still show them
 MIN_KEY_CHARS, MAX_KEY_CHARS = 32, 128
 
 
@@ -26,7 +26,7 @@ def owner_of(visitor_key: str) -> str:
 
 
 class LiveRuns:
-    """Runs of this process, oldest first. Finished and saved ones are dropped when newer ones come."""
+    """Runs of this process, oldest first. Finished and saved ones are dropped for newer ones."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, LiveRun] = OrderedDict()
@@ -35,7 +35,7 @@ class LiveRuns:
 
     @contextmanager
     def changing(self, owner: str) -> Iterator[None]:
-        """One change of an owner's runs at a time: none begins from text that is being deleted. Raises BusyError."""
+        """Serialises changes of an owner's runs: none begins from text that is being deleted. Raises BusyError."""
         with self._lock:
             lock = self._changing.setdefault(owner, threading.Lock())
         if not lock.acquire(timeout=CHANGE_TIMEOUT_S):
@@ -53,7 +53,7 @@ class LiveRuns:
                 del self._runs[run_id]
 
     def find(self, owner: str, run_id: str) -> LiveRun:
-        """Raises NotFoundError for another's run as for none."""
+        """A run by its id. Raises NotFoundError, also for another owner's."""
         with self._lock:
             run = self._runs.get(run_id)
         if run is None or not hmac.compare_digest(run.owner, owner):

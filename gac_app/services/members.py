@@ -1,4 +1,4 @@
-"""The state of each member while the ensemble loads, as the page's chips and `/readyz` show it."""
+"""The state of each member while the ensemble loads, for the page's chips and `/readyz`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class MemberState:
     """One member's state on its way to ready.
 
     Attributes:
-        progress: 0 to 1 while fetching, where the size is known.
-        bytes_per_s: while fetching, where it is known.
-        left_s: while fetching, where it is known.
-        detail: for people: why it failed, or what runs it where.
-        facts: about a member that is ready.
+        progress: 0 to 1 while fetching, if the size is known.
+        bytes_per_s: while fetching, if known.
+        left_s: while fetching, if known.
+        detail: for people: why it failed, or its engine and device.
+        facts: once the member is ready.
         notice: the model's licence notice.
     """
 
@@ -49,7 +49,7 @@ class MemberState:
 
     @property
     def words(self) -> str:
-        """The phase, and what is known of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
+        """The phase, and the progress of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
         words = [self.phase if self.progress is None else f"{self.phase} {int(self.progress * 100)} %"]
         if self.bytes_per_s is not None:
             words.append(f"{_size(self.bytes_per_s)}/s")
@@ -59,14 +59,14 @@ class MemberState:
 
 
 class MemberStates:
-    """The states of all members. Loaders write them, page and server read them."""
+    """The states of all members. Loaders write them; page and server read them."""
 
     def __init__(self, config: Config) -> None:
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
 
     def set(self, name: str, phase: Phase, *, detail: str = "", facts: tuple[MemberFact, ...] = ()) -> None:
-        """Set a member's phase, and drop what belonged to the last one."""
+        """Set a member's phase, and clear the details of the last one."""
         self._put(MemberState(name, phase, detail=detail, facts=facts))
 
     def set_fetching(self, name: str, progress: Progress) -> None:
@@ -95,7 +95,7 @@ class MemberStates:
 
 
 def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
-    """What the card of a loaded member says."""
+    """The facts on a loaded member's card."""
     about = model.about
     size = f"{_number(member.num_params)} parameters" if member.num_params else about.size
     facts = (

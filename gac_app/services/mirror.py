@@ -1,4 +1,4 @@
-"""The mirror: what visitors agree to hand on, appended as JSON Lines to a file outside of the database.
+"""The mirror: runs, votes and battles that visitors agree to publish, appended as JSON Lines to files.
 
 A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
 lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What
@@ -28,7 +28,7 @@ from gac_app.storage import Gone, Store
 
 logger = logging.getLogger(__name__)
 
-LinesOf = Callable[[str], list[tuple[str, str]]]  # the id of what has changed -> ids and lines
+LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a changed run or battle -> ids and lines
 
 MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
@@ -38,15 +38,15 @@ CLOSE_S = 2.0
 
 
 class Mirror:
-    """Copies what is finished and judged, and marks what is deleted; see `Witness` for how it learns of that.
+    """Copies finished and judged runs and battles, and marks deletions. Being a `Witness`, it is told of both.
 
     Args:
-        place: where the files are.
-        first_delay_s: until what failed is tried again; doubled each time, up to `MAX_DELAY_S`.
+        place: keeps the files.
+        first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
         is_restored: whether all that the files tell is in the database.
-        sealed: gives the ids of battles that must not be told yet; see `ArenaService.sealed`.
+        sealed: gives the ids of battles that must not be told yet; see `BattleHistory.sealed`.
     """
 
     def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
@@ -74,7 +74,7 @@ class Mirror:
         """Fill the database from the files, then copy what comes, in the background."""
         self._thread.start()
 
-    # --- what the store tells; nothing here waits
+    # --- called by the store; must not wait
 
     def changed_run(self, run_id: str) -> None:
         self._put(run_id, self._exports.run_lines)
@@ -94,7 +94,7 @@ class Mirror:
                 self._waiting[key] = lines_of
             self._changed.notify()
 
-    # --- what others ask
+    # --- called by others
 
     @property
     def num_waiting(self) -> int:
@@ -103,11 +103,11 @@ class Mirror:
 
     @property
     def num_errors(self) -> int:
-        """How often something of it failed."""
+        """Number of failures so far."""
         return self._trouble.num_errors + self._place.trouble.num_errors
 
     def settle_deletions(self) -> None:
-        """Return when all that was deleted is marked. Raises StorageError where that failed; it is tried again."""
+        """Wait until all deletions are marked. Raises StorageError if that failed; it is retried."""
         try:
             self._mark_gone()
         except OSError as error:
@@ -118,7 +118,7 @@ class Mirror:
         self._place.push()
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Write what waits, for at most `timeout_s`."""
+        """Write pending lines, for at most `timeout_s`."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -126,7 +126,7 @@ class Mirror:
             self._thread.join(timeout_s)
         self._place.close()
 
-    # --- in the thread
+    # --- in the mirror's thread
 
     def _run(self) -> None:
         delay_s = 0.0
@@ -141,7 +141,7 @@ class Mirror:
                 self._catch_up()
                 delay_s = 0.0
                 self._trouble.over()
-            except Exception as error:  # of whatever kind: nobody would notice that this thread is gone
+            except Exception as error:  # of any kind: nobody would notice if this thread ended
                 is_known = isinstance(error, OSError | StorageError)
                 self._trouble.note(error if is_known else RuntimeError(type(error).__name__))
                 delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
@@ -152,7 +152,7 @@ class Mirror:
         return bool(self._is_closed or self._waiting or self._gone or not self.is_restored)
 
     def _catch_up(self) -> None:
-        """Raises OSError, StorageError; what is not done yet waits."""
+        """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
         self._mark_gone()
         while found := self._next():
             key, lines_of = found
@@ -163,7 +163,7 @@ class Mirror:
                 else:
                     self._copy(lines)
             except DamagedError:
-                continue  # whoever owns it is told when they look at it
+                continue  # its owner is told on opening it
             except (OSError, StorageError):
                 with self._changed:
                     self._waiting.setdefault(key, lines_of)
@@ -207,7 +207,7 @@ class Mirror:
                 del self._gone[0]
 
     def _append(self, line: str) -> None:
-        """Append to the file and see to it that it is on the disk. Raises OSError."""
+        """Append to the file and sync it to disk. Raises OSError."""
         content = ("\n" if self._is_torn else "") + line
         self._place.prepare()
         self._is_torn = True

@@ -1,8 +1,7 @@
-"""Files of a mirror, or any of JSON Lines as `export` writes them, brought into a database.
+"""Imports a mirror's files, or any JSON Lines in the format of `export`.
 
-Where files tell of a run or a battle several times, the last time counts. A line
-`{"deleted": {"runs": [ids], "battles": [ids]}}` withholds what it names, wherever that stands. Files are read twice, so
-that no text stays in memory.
+If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
+excludes these ids, wherever they occur. Files are read twice, so that no text stays in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from gac_app.storage import Gone
 
 
 class _Place(NamedTuple):
-    """Where a line stands; places sort as their lines are to be imported: runs before battles, parents before children.
+    """The place of a line. Places sort in the order of import: runs before battles, parents before children.
 
     `number` counts lines from 1; `stamp` is the line's, see `stamp_of`.
     """
@@ -48,7 +47,7 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What came of files: runs and battles that were new, known already, withheld; lines that could not be read."""
+    """The result of an import: runs and battles that were new, known or deleted, and unreadable lines."""
 
     num_new: int
     num_known: int
@@ -62,7 +61,7 @@ class Brought:
 
 
 def deletion_line(gone: Gone) -> str:
-    """Says that runs and battles are deleted."""
+    """A line that marks runs and battles as deleted."""
     return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
 
 
@@ -74,15 +73,15 @@ def stamp_of(line: Mapping[str, Any]) -> str:
 
 
 def bring_files(exports: Exports, paths: Sequence[Path], *, is_strict: bool) -> Brought:
-    """Add what files tell and the database does not know; the same files again change nothing.
+    """Import what the database lacks. Importing the same files again changes nothing.
 
     Args:
         paths: the older ones first.
-        is_strict: a line that cannot be read is an error, else it is counted: a process may have died while it wrote.
+        is_strict: an unreadable line is an error. Otherwise it is counted: a process may have died while writing it.
 
     Raises:
         RequestError: naming the line.
-        StorageError: the database refused; what was brought until then stays.
+        StorageError: the database failed; lines imported before stay.
         OSError: a file cannot be read.
     """
     return bring(exports, index_of(paths, is_strict=is_strict), is_strict=is_strict)
@@ -110,7 +109,7 @@ def bring(exports: Exports, index: Index, *, is_strict: bool, withheld: Collecti
                 raise RequestError(_named(place.path, place.number), error.message) from None
             num_bad += 1
         except StorageError:
-            exports.check_storage()  # raises, unless it is the line that the database does not like
+            exports.check_storage()  # raises if the database fails, not only this line
             num_bad += 1
     num_withheld = len(index.places) - len(places) + num_gone
     num_known = len(places) - num_gone - num_new - num_bad

@@ -1,4 +1,4 @@
-"""Where a mirror's files lie: in a folder, or in a dataset on the Hugging Face Hub."""
+"""Places for a mirror's files: a folder, or a dataset on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILES = "gac-*.jsonl"
 
 
 class Trouble:
-    """Counts what fails, and tells the log of the first time, and again once it had worked in between."""
+    """Counts failures. Logs the first one, and the first after each success."""
 
     def __init__(self, what: str) -> None:
         self.num_errors = 0
@@ -35,25 +35,25 @@ class Trouble:
 
 
 class Place(Protocol):
-    """Where files lie. What raises raises OSError."""
+    """A place for files. Methods raise OSError."""
 
-    folder: Path  # where this process appends to a file of its own
+    folder: Path  # this process appends to its own file here
     trouble: Trouble
 
     def prepare(self) -> None:
-        """Make the folder where there is none."""
+        """Make the folder if it is missing."""
 
     def fetch(self) -> list[Path]:
-        """The files of all processes, those begun first first; may take minutes."""
+        """The files of all processes, oldest first. May take minutes."""
 
     def push(self) -> None:
-        """Something important was appended."""
+        """Publish soon: something important was appended."""
 
     def close(self) -> None: ...
 
 
 class FolderPlace:
-    """A folder, mounted perhaps. It is made, but not the one that it lies in."""
+    """A folder, possibly mounted. It is created, but its parent must exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,19 +67,19 @@ class FolderPlace:
         return sorted(self.folder.glob(FILES))
 
     def push(self) -> None:
-        """It is there already."""
+        """Nothing to do."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class DatasetPlace:
-    """A dataset, to which what was appended is committed every few minutes; made, private, where there is none.
+    """A dataset; new lines are committed every few minutes. If missing, it is created as private.
 
     Args:
-        folder: this machine's copy of what is committed.
-        every_minutes: between commits. What a commit that fails left out goes with the next.
-        api: the Hub's.
+        folder: the local copy.
+        every_minutes: between commits. If a commit fails, the next one includes its lines.
+        api: the Hub's API.
     """
 
     def __init__(self, dataset: str, folder: Path, every_minutes: float, api: HfApi | None = None) -> None:
@@ -100,9 +100,9 @@ class DatasetPlace:
             if self._scheduler is None:
                 self._scheduler = self._new_scheduler(api)
             copy = Path(api.snapshot_download(self._dataset, repo_type="dataset", allow_patterns=FILES))
-        except Exception as error:  # the library lets through what its HTTP client raises
+        except Exception as error:  # the library passes on any error of its HTTP client
             raise OSError(f"{self._dataset}: {error}") from None
-        # What this machine wrote itself is as long at least.
+        # This machine's own files are at least as long as their copies.
         files = {path.name: path for folder in (copy, self.folder) for path in folder.glob(FILES)}
         return [path for _, path in sorted(files.items())]
 
@@ -127,7 +127,7 @@ class DatasetPlace:
             def push_to_hub(self) -> Any:
                 try:
                     commit = super().push_to_hub()
-                except Exception as error:  # whatever it was, the next commit makes up for it
+                except Exception as error:  # of any kind: the next commit includes these lines
                     trouble.note(error)
                     return None
                 trouble.over()

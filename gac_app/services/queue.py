@@ -1,4 +1,4 @@
-"""Decides how many runs decode at once, and which is next."""
+"""The queue: how many runs decode at once, and which is next."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections import Counter
 from collections.abc import Callable
 
 from gac_app.errors import BusyError
+from gac_app.services.live_run import LiveRun
 from gac_app.services.turns import Turns, client_of, visitor_of, who_gives_way
-from gac_app.services.views import LiveRun
 
-OVERDUE_S = 10.0  # after which a run lets one more begin, where there are spare places
+OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
 
 
 class RunQueue:
     """At most `max_running` runs at once, and at most `max_waiting` wait, in the order of `Turns`.
 
-    While other visitors are present, nobody takes the last free place in addition to all others. If the queue is full,
-    the visitor with most waiting runs gives one up.
+    While other visitors are present, no visitor may take all places. If the queue is full, the visitor with most
+    waiting runs loses one.
 
     Args:
-        work: carries out one run; called in a thread of its own.
-        num_spare: places beyond `max_running`, for others than those whose runs hold one longer than `OVERDUE_S`.
+        work: carries out one run; called in its own thread.
+        num_spare: places beyond `max_running`, for visitors other than those whose runs take longer than `OVERDUE_S`.
     """
 
     def __init__(
@@ -31,18 +31,18 @@ class RunQueue:
         self._work = work
         self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
         self._waiting: list[LiveRun] = []
-        self._running: dict[LiveRun, float] = {}  # since when
+        self._running: dict[LiveRun, float] = {}  # start times
         self._turns = Turns()
         self._lock = threading.Lock()
 
     def put(self, run: LiveRun, on_taken: Callable[[], None]) -> LiveRun | None:
-        """Start a run, or let it wait; `on_taken` is called before it can begin.
+        """Start or queue a run. `on_taken` is called before it can begin.
 
         Returns:
-            The run that gave way to this one and will not begin, if any.
+            The run that lost its place to this one and will not begin, if any.
 
         Raises:
-            BusyError: too many wait, and none of them gives way.
+            BusyError: the queue is full, and no run loses its place.
         """
         with self._lock:
             displaced = None

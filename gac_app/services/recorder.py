@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future
 
+from gac_app.services.live_run import LiveRun
 from gac_app.services.settling import log_failure
-from gac_app.services.views import ENSEMBLE, LiveRun, StreamView, run_status
+from gac_app.services.views import ENSEMBLE, StreamView, run_status
 from gac_app.storage import AnswerRecord, NewRun, Store
 
 
@@ -14,8 +15,8 @@ class Recorder:
     """Keeps the rows of runs up to date.
 
     Args:
-        config_hash: tells which configuration a run was made with.
-        versions: of the packages that decide a result.
+        config_hash: identifies the configuration.
+        versions: of the packages that affect results.
     """
 
     def __init__(self, store: Store, config_hash: str, versions: dict[str, str]) -> None:
@@ -47,7 +48,7 @@ class Recorder:
         _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
-        """Write the answers and how the run ended. `run.is_saved` is set once that is known."""
+        """Write the answers and the final status. Sets `run.is_saved` once the outcome is known."""
         answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
         ending = self._store.finish_run(run.id, run_status(list(run.streams.values())))
         _note_failures(run, answers)
@@ -72,7 +73,7 @@ def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:
 
 def _record(key: str, stream: StreamView) -> AnswerRecord:
     finished = stream.finished
-    assert finished is not None  # noqa: S101 (every stream of a run that is over has ended)
+    assert finished is not None  # noqa: S101 (all streams of a finished run have ended)
     return AnswerRecord.of(
         finished,
         [event for event in stream.events if event is not finished],  # type: ignore[misc]

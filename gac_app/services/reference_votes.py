@@ -1,5 +1,5 @@
-"""Votes by reference: the known answers of a task judge contestants, so that a new arena has something true to show.
-They are never mixed with people's votes. A question counts as one session, because its votes are not independent.
+"""Votes by reference: the known answers of a task judge contestants, so that a new arena has something to show. They
+are never mixed with people's votes. A question counts as one session, because its votes are not independent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
 
 
 def system_of(contestant: Contestant) -> System:
-    """A contestant as the evaluation asks it."""
+    """A contestant as a system of the evaluation."""
     return System(contestant.name, alone=contestant.member, changes=contestant.settings.model_dump())
 
 
 def reference_outcome(left: Answer, right: Answer) -> Outcome:
-    """Right beats wrong; two right ones tie, two wrong ones are both bad."""
+    """Right beats wrong; two right answers tie; two wrong ones are both bad."""
     if left.is_right == right.is_right:
         return Outcome.TIE if left.is_right else Outcome.BOTH_BAD
     return Outcome.LEFT if left.is_right else Outcome.RIGHT
@@ -32,7 +32,7 @@ def reference_outcome(left: Answer, right: Answer) -> Outcome:
 def reference_battles(
     task: Task, question: Question, answers: Mapping[str, Answer], contestants: Sequence[Contestant], config_hash: str
 ) -> list[JudgedBattle]:
-    """The battles of every pair on one question, with their votes; answers that failed give none.
+    """The battles of all pairs on one question, with their votes. Failed answers give no battle.
 
     Args:
         answers: by contestant.
@@ -43,7 +43,7 @@ def reference_battles(
     for names in combinations(by_name, 2):
         about = f"{task.name}\n{question.id}\n{prompt}\n{config_hash}"
         digest = hashlib.blake2b("\n".join([about, *names]).encode(), digest_size=16).hexdigest()
-        # Each is on the left half of the time, always the same half.
+        # Each is on the left in half of the battles, the same half every time.
         sides = dict(zip(("left", "right"), names if int(digest[0], 16) % 2 else names[::-1], strict=True))
         given = {side: answers[name] for side, name in sides.items()}
         if any(one.error for one in given.values()):

@@ -1,5 +1,5 @@
-"""Runs that replace an earlier one in its conversation: with another prompt or other settings, with one answer
-regenerated, or with answers extended beyond their limit. Each is a run of its own; the earlier one is unchanged.
+"""Runs that replace an earlier one in its conversation: with another prompt or settings, with one answer regenerated,
+or with answers extended beyond their limit. Each is a new run; the earlier one is unchanged.
 """
 
 from __future__ import annotations
@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import MAX_NEW_TOKENS, Settings
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
+from gac_app.services.live_run import LiveRun, LiveStream, Origin
 from gac_app.services.live_runs import owner_of
-from gac_app.services.views import LiveRun, LiveStream, Origin, RunView, StreamView, is_over
+from gac_app.services.views import RunView, StreamView, is_over
+from gac_app.settings import MAX_NEW_TOKENS, Settings
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.services.runs import RunService
@@ -20,7 +21,7 @@ _MAX_SEED = 2**63 - 1
 
 
 class Revisions:
-    """Starts such runs. Every method raises what `RunService.start` does, and NotFoundError for another's run."""
+    """Starts such runs. Every method raises as `RunService.start`, and NotFoundError for another visitor's run."""
 
     def __init__(self, service: RunService) -> None:
         self._service = service
@@ -28,7 +29,7 @@ class Revisions:
     def revise(
         self, visitor_key: str, run_id: str, prompt: str, changes: Mapping[str, Any], *, client: str = ""
     ) -> LiveRun:
-        """Ask again with another prompt or other settings, after the same earlier turns.
+        """Ask again with another prompt or other settings, after the same turns.
 
         Args:
             changes: settings that differ from the configuration's.
@@ -39,7 +40,7 @@ class Revisions:
             return self._service.ask(visitor_key, prompt, settings, Origin(parent), client=client)
 
     def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
-        """Regenerate the answer of one stream, sampled with the next seed. The other answers are copied."""
+        """Regenerate one stream's answer, sampled with the next seed. The other answers are copied."""
         with self._service.changing(visitor_key):
             parent = self._parent(visitor_key, run_id)
             if stream not in parent.streams:
@@ -50,7 +51,7 @@ class Revisions:
             return self._ask_again(visitor_key, parent, parent.settings, origin, client)
 
     def extend(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
-        """Continue the answers that ended at their limit of tokens, for as many again. Others are copied."""
+        """Continue the answers that reached their limit of tokens, for as many tokens again. Others are copied."""
         from gac_app.decoding.loop import Branch
 
         with self._service.changing(visitor_key):

@@ -1,4 +1,4 @@
-"""Decodes runs. Every stream of a run has a thread of its own, so that none waits for another."""
+"""Decodes runs. Every stream of a run has its own thread, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
+from gac_app.services.live_run import LiveRun, LiveStream
 from gac_app.services.queue import RunQueue
-from gac_app.services.views import LiveRun, LiveStream, StreamView, run_status
+from gac_app.services.views import StreamView, run_status
 
 if TYPE_CHECKING:  # both load torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -27,12 +28,12 @@ class Runner:
     """Decodes runs in turn, and stops them.
 
     Args:
-        config: how many runs at once, and how many the members have room for.
+        config: the number of runs at once, and the members' room for sequences.
     """
 
     def __init__(self, config: Config) -> None:
-        self.ensemble: Ensemble | None = None  # set once the members are ready; no run starts before that
-        self.decodes_together: DecodesTogether | None = None  # a run's streams, where they cannot have threads each
+        self.ensemble: Ensemble | None = None  # None until the members are ready
+        self.decodes_together: DecodesTogether | None = None  # decodes a run's streams if they cannot have threads
         server = config.server
         num_held = 2 * (server.max_running + config.lab.is_open)
         has_spare = min(member.max_sequences for member in config.members) >= num_held + 2
@@ -42,21 +43,21 @@ class Runner:
         self._lock = threading.Lock()
 
     def put(self, run: LiveRun, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
-        """Start a run, or let it wait. Raises BusyError, before anything of it is kept, where too many wait.
+        """Start or queue a run. Raises BusyError if the queue is full; nothing of the run is kept then.
 
         Args:
             on_taken: called before it can begin.
             on_ended: called when all its streams have ended, before `over` is set.
         """
         run.on_ended = on_ended
-        if self.decodes_together is not None:  # whose GPU time it takes is told by the request
+        if self.decodes_together is not None:  # the request tells whose GPU time the run takes
             run.context = copy_context()
         displaced = self._queue.put(run, on_taken)
         if displaced is not None:
             self._end_waiting(displaced, "the queue was full, and others had their turn first; please try again")
 
     def stop(self, run: LiveRun) -> None:
-        """End a run within one step; nothing happens where it is over."""
+        """End a run within one step. Does nothing if it is over."""
         if run.over.is_set():
             return
         if self._queue.remove(run):
@@ -77,14 +78,14 @@ class Runner:
             run.over.wait(max(0.0, deadline - time.monotonic()))
 
     def forget(self, owner: str, conversation_id: str = "") -> None:
-        """Drop what the members cached of a conversation, or of all of an owner's."""
+        """Drop a conversation, or all of an owner's, from the prefix caches."""
         if self.ensemble is not None:
             self.ensemble.forget(_namespace(owner, conversation_id))
 
     def _carry_out(self, run: LiveRun) -> None:
         run.status = "running"
         run.changed()
-        # Others are copied from another run.
+        # The other streams are copied from another run.
         unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
         if self.decodes_together is not None:
             (run.context or copy_context()).run(self._decode_together, run, unfinished, self.decodes_together)
@@ -104,7 +105,7 @@ class Runner:
     def _decode_together(
         self, run: LiveRun, streams: Mapping[str, LiveStream], decodes_together: DecodesTogether
     ) -> None:
-        """Fill all streams of a run; as `_decode`, they end with a finished event."""
+        """Fill all streams of a run. As with `_decode`, they end with a finished event."""
         from gac_app.decoding.together import Part
 
         parts = [
@@ -130,7 +131,7 @@ class Runner:
     def _decode(self, run: LiveRun, key: str, stream: LiveStream) -> None:
         """Fill one stream. Whatever happens, it ends with a finished event."""
         try:
-            assert self.ensemble is not None  # noqa: S101 (no run starts before)
+            assert self.ensemble is not None  # noqa: S101 (no run starts before it is set)
             session = self.ensemble.session(
                 stream.messages,
                 run.settings_of(key),
@@ -145,7 +146,7 @@ class Runner:
             for event in session.events():
                 stream.events.append(event)
                 run.changed()
-        except Exception as error:  # the other streams go on, and the page is told
+        except Exception as error:  # the other streams continue, and the page shows the error
             stream.events.append(_broken(stream, FinishReason.ERROR, _why(error, run, stream.name)))
             run.changed()
 
@@ -165,14 +166,14 @@ class Runner:
 
 
 def _namespace(owner: str, conversation_id: str) -> str:
-    """The namespace in the prefix cache: turns, streams and branches of one conversation share it, two visitors never
+    """The namespace in the prefix cache. Turns, streams and branches of one conversation share it; visitors never
     do.
     """
     return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
 def _why(error: Exception, run: LiveRun, name: str) -> str:
-    """What the page says of an error that ended a stream; the log is told of those that nobody expects."""
+    """The page's message for an error that ended a stream. Unexpected errors are logged."""
     if isinstance(error, GacError):
         return without_folders(str(error))
     logger.error("run %s: the stream of %s broke", run.id, name, exc_info=error)
@@ -180,7 +181,7 @@ def _why(error: Exception, run: LiveRun, name: str) -> str:
 
 
 def _broken(stream: StreamView, reason: FinishReason, detail: str) -> FinishedEvent:
-    """The finished event of a stream whose session gave none."""
+    """A finished event for a stream whose session gave none."""
     steps = stream.steps
     return FinishedEvent(
         reason=reason,

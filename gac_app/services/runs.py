@@ -1,6 +1,6 @@
 """Runs: one prompt answered by the ensemble and by every member alone, all at once.
 
-Whatever a visitor may do goes through `RunService` and its `history`, which check whose run it is: the page is not
+Everything that a visitor may do goes through `RunService` and its `history`, which check the owner: the page is not
 trusted.
 """
 
@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import MAX_PROMPT_CHARS, Config, Settings
+from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, RequestError
 from gac_app.services.audience import Audience
 from gac_app.services.consent import Consents
 from gac_app.services.history import END_TIMEOUT_S, Companion, History, step_at
+from gac_app.services.live_run import Continued, LiveRun, Origin
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
 from gac_app.services.mirror import Mirror
@@ -23,8 +24,9 @@ from gac_app.services.recorder import Recorder
 from gac_app.services.revisions import Revisions
 from gac_app.services.runner import Runner
 from gac_app.services.settling import settle
-from gac_app.services.views import ENSEMBLE, LiveRun, Origin, RunView, alone_in, member_stream
-from gac_app.storage import RunStatus, Store, Turn, clean_text
+from gac_app.services.views import ENSEMBLE, RunView, alone_in, member_stream
+from gac_app.settings import Settings
+from gac_app.storage import RunStatus, Store, clean_text
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
@@ -36,19 +38,19 @@ CLOSE_TIMEOUT_S = 2.0  # for all of them, when the process ends
 
 
 class RunService:
-    """Starts, streams and stops runs. What becomes of them later is in its `history`.
+    """Starts, streams and stops runs. Its `history` finds, judges and deletes them.
 
     Args:
         config: members, default settings, how many runs at once.
-        store: where runs are kept.
-        versions: of the packages that decide a result; stored with each run.
+        store: keeps the runs.
+        versions: of the packages that affect results; stored with each run.
 
     Attributes:
-        config_hash, versions: tell what a result was made with.
-        companions: told of a visitor who deletes everything, and of the end.
-        kept: gives what each member's prefix cache keeps of ended runs, JSON-able, by name.
-        consents: whose runs are published.
-        mirror: where they are copied to, if anywhere; see `use_mirror`.
+        config_hash, versions: identify what a result was made with.
+        companions: called when a visitor deletes everything, and on closing.
+        kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
+        consents: the visitors whose runs are published.
+        mirror: copies published runs; see `use_mirror`.
     """
 
     def __init__(self, config: Config, store: Store, versions: dict[str, str] | None = None) -> None:
@@ -76,7 +78,7 @@ class RunService:
         kept: Callable[[], dict[str, Any]] = dict,
         decodes_together: DecodesTogether | None = None,
     ) -> None:
-        """From now on runs can be started.
+        """Set the ensemble; from now on runs can be started.
 
         Args:
             kept: see the attribute.
@@ -87,7 +89,7 @@ class RunService:
         self._runner.ensemble = ensemble
 
     def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
-        """Note whether a visitor agrees that their later runs are published; give them what was imported of theirs.
+        """Set whether a visitor's later runs are published, and give them their imported runs.
 
         Args:
             browser: in which they said so.
@@ -97,7 +99,7 @@ class RunService:
             settle(self._store.adopt(visitor_key))
 
     def use_mirror(self, mirror: Mirror) -> None:
-        """From now on runs, votes and battles are copied, and deletions marked."""
+        """Start copying runs, votes and battles, and marking deletions."""
         self.mirror = self._store.witness = mirror
         self.history.on_deleted = mirror.settle_deletions
         mirror.start()
@@ -106,7 +108,7 @@ class RunService:
         return self.states.all()
 
     def member_speeds(self) -> dict[str, float]:
-        """Tokens per second of each member alone, in the last run that has a figure."""
+        """Tokens per second of each member alone, in the last run that measured it."""
         ended = [(s.name, s.finished) for run in self._runs.all() for key, s in run.streams.items() if alone_in(key)]
         return {name: end.tokens_per_s for name, end in ended if end and end.tokens_per_s}
 
@@ -115,11 +117,11 @@ class RunService:
         return self._runner.ensemble is not None
 
     def check_storage(self) -> None:
-        """Raise StorageError where the database cannot be written."""
+        """Raise StorageError if the database cannot be written."""
         self._store.check()
 
     def close(self) -> None:
-        """Stop every run, write what is to be written, and release the models."""
+        """Stop every run, write what is pending, and release the models."""
         for companion in self.companions:
             companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
@@ -146,13 +148,13 @@ class RunService:
 
         Args:
             changes: settings that differ from the configuration's.
-            repeats: the run that this one repeats, if any.
-            client: where it comes from, as `client_of` tells it; clients take turns.
+            repeats: the run that is repeated, if any.
+            client: the origin, from `client_of`; clients take turns.
 
         Raises:
-            RequestError: where prompt or settings do not fit, naming the field.
-            NotFoundError: where the conversation is not this visitor's.
-            BusyError: where too many runs wait.
+            RequestError: prompt or settings do not fit, naming the field.
+            NotFoundError: the conversation is not this visitor's.
+            BusyError: the queue is full.
             GacError: while the models are not ready.
         """
         owner = owner_of(visitor_key)
@@ -166,15 +168,14 @@ class RunService:
                 settings=settings,
                 keys=self._stream_keys(settings),
                 member_names=self.config.member_names,
-                turns=self._turns(visitor_key, conversation_id) if conversation_id else (),
-                conversation_id=conversation_id or None,
-                repeats_run_id=repeats.id if repeats else None,
+                after=self._continued(visitor_key, conversation_id) if conversation_id else None,
             )
-            run.seeds = dict(repeats.seeds) if repeats else {}
+            if repeats:
+                run.repeats_run_id, run.seeds = repeats.id, dict(repeats.seeds)
             return self._begin(run, visitor_key, client)
 
     def ask(self, visitor_key: str, prompt: str, settings: Settings, origin: Origin, *, client: str = "") -> LiveRun:
-        """Answer a prompt in place of an earlier run. To be called inside `changing`."""
+        """Answer a prompt in place of an earlier run. Call this inside `changing`."""
         self.ready_ensemble()
         is_part = bool(origin.kept or origin.branches)  # new text continues the parent's own answers
         run = LiveRun(
@@ -183,20 +184,20 @@ class RunService:
             settings=settings,
             keys=[key for key in self._stream_keys(settings) if key in origin.parent.streams or not is_part],
             member_names=self.config.member_names,
-            origin=origin,
+            after=origin,
         )
         return self._begin(run, visitor_key, client)
 
     def changing(self, visitor_key: str) -> AbstractContextManager[None]:
-        """Nothing of the visitor's is deleted until the block ends. Raises BusyError."""
+        """Until the block ends, nothing of the visitor's is deleted. Raises BusyError."""
         return self._runs.changing(owner_of(visitor_key))
 
     def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
         """Continue from the middle of an ensemble answer with another token, in every stream.
 
         Args:
-            position: of the ensemble's token to be replaced.
-            token_id: one of the alternatives that the step's trace lists.
+            position: of the ensemble's token to replace.
+            token_id: an alternative listed in the step's trace.
         """
         from gac_app.decoding.loop import Branch
 
@@ -216,14 +217,14 @@ class RunService:
             return self.ask(visitor_key, parent.prompt, settings, origin, client=client)
 
     def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
-        """The same prompt and settings once more, as a new conversation."""
+        """Repeat a prompt with the same settings, as a new conversation."""
         run = self.history.find(visitor_key, run_id)
         return self.start(visitor_key, run.prompt, run.settings.model_dump(), repeats=run, client=client)
 
-    def _turns(self, visitor_key: str, conversation_id: str) -> tuple[Turn, ...]:
-        """The turns that the next run of a conversation continues: its newest run, and the turns before that."""
+    def _continued(self, visitor_key: str, conversation_id: str) -> Continued:
+        """A conversation with its newest run as the last turn; without turns if all runs are damaged."""
         runs = self.history.conversation(visitor_key, conversation_id)
-        return (*runs[-1].turns, runs[-1].as_turn()) if runs else ()  # none where all of them are damaged
+        return Continued(conversation_id, (*runs[-1].turns, runs[-1].as_turn()) if runs else ())
 
     def _begin(self, run: LiveRun, visitor_key: str, client: str) -> LiveRun:
         run.client = client
@@ -231,32 +232,32 @@ class RunService:
 
         def take() -> None:
             self._runs.add(run)
-            # Now, so that the row exists when the run's answers come.
+            # Now, so that the row exists before the run's answers.
             self._recorder.started(run, visitor_key)
 
         self.carry_out(run, on_taken=take, on_ended=lambda: self._recorder.finished(run))
         return run
 
     def carry_out(self, run: LiveRun, *, on_taken: Callable[[], None], on_ended: Callable[[], None]) -> None:
-        """Decode a run in its turn, also for other services; see `Runner.put`. Raises RequestError, BusyError."""
+        """Queue a run, also for other services; see `Runner.put`. Raises RequestError, BusyError."""
         for key, stream in run.streams.items():
             if stream.finished is None:
                 self.ready_ensemble().check_prompt(stream.messages, run.settings_of(key), alone=run.alone_in(key))
         self._runner.put(run, on_taken, on_ended)
 
     def halt(self, run: LiveRun) -> None:
-        """End a run within one step, whoever owns it, and wait until it has."""
+        """End a run of any owner within one step, and wait for that."""
         self._runner.stop_all([run], END_TIMEOUT_S)
 
     def forget_read(self, visitor_key: str, conversation_id: str) -> None:
-        """Drop what the members cached of a visitor's conversation, also for other services."""
+        """Drop a visitor's conversation from the prefix caches, also for other services."""
         self._runner.forget(owner_of(visitor_key), conversation_id)
 
     def _stream_keys(self, settings: Settings) -> list[str]:
         return [ENSEMBLE, *(member_stream(name) for name in self.config.taking_part(settings))]
 
     def ready_ensemble(self) -> Ensemble:
-        """The ensemble; GacError while it is not ready, saying why."""
+        """The ensemble. While it is not ready, raises GacError with the reason."""
         if self._runner.ensemble is not None:
             return self._runner.ensemble
         failed = [state for state in self.member_states() if state.phase == "failed"]
@@ -275,13 +276,13 @@ class RunService:
         return self.audience.following(run) if isinstance(run, LiveRun) else nullcontext()
 
     def note_seen(self, visitor_key: str, run_id: str) -> None:
-        """A page shows the run, which then goes on for `Audience.unseen_s` without one."""
+        """A page shows the run, which then continues for `Audience.unseen_s` without one."""
         run = self.history.find(visitor_key, run_id)
         if isinstance(run, LiveRun):
             self.audience.note_seen(run)
 
     def num_beside(self, run: RunView) -> int:
-        """How many other runs decode."""
+        """The number of other runs that are decoding."""
         return sum(other.status == RunStatus.RUNNING and other is not run for other in self._runs.all())
 
 

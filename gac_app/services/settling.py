@@ -1,4 +1,4 @@
-"""Follows up on writes: a caller waits for one, or the log reports its failure."""
+"""Waits for writes, or logs their failure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from gac_app.errors import GacError, StorageError
 
 logger = logging.getLogger(__name__)
 
-STORE_TIMEOUT_S = 10.0  # for a vote, a deletion or a result to be written
+STORE_TIMEOUT_S = 10.0  # waiting time for a vote, a deletion or a result
 
 
 def settle(write: Future[None]) -> None:
-    """Return when it is written. Raises what the write raised, or StorageError where it takes too long."""
+    """Wait for a write. Raises its error, or StorageError if it takes too long."""
     try:
         write.result(STORE_TIMEOUT_S)
     except TimeoutError:
@@ -21,12 +21,12 @@ def settle(write: Future[None]) -> None:
 
 
 def log_failure(write: Future[None], what: str) -> None:
-    """Log the failure of a write that nobody waits for: whose it is and why, but none of its text."""
+    """Log the failure of a write that nobody waits for, with its id and reason, but none of its text."""
 
     def note(done: Future[None]) -> None:
         error = done.exception()
         if error is not None:
-            # A GacError says what is wrong without repeating the text that was to be written.
+            # A GacError's message does not contain the text.
             logger.error("%s was not saved: %s", what, error if isinstance(error, GacError) else type(error))
 
     write.add_done_callback(note)

@@ -1,7 +1,7 @@
 """Limits what one client may use of shared resources.
 
-A client is an address as the host saw it, or its /64 for IPv6, which is what one line or office has. Only a keyed hash
-of it is kept, and the key ends with the process.
+A client is an address, as the host sees it, or the /64 network of an IPv6 address. Only a keyed hash is kept, and the
+key ends with the process.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 _PROCESS_KEY = secrets.token_bytes(32)
-MAX_NAMES = 10_000  # whose allowances are remembered; the one unused for longest goes first
+MAX_NAMES = 10_000  # remembered; the least recently used is dropped first
 
 
 def client_of(address: str) -> str:
-    """The client's name: a keyed hash of its address; empty for none."""
+    """The client's name: a keyed hash of its address; empty without an address."""
     if not address:
         return ""
     try:
         known = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:  # a name, or a socket of this machine
+    except ValueError:  # a host name, or a local socket
         network = address
     else:
         mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
@@ -36,16 +36,16 @@ class Allowance:
     """A token bucket for each name: so much per second, and a burst after a rest.
 
     Args:
-        per_s: what comes back in a second.
-        burst: what there is at most.
+        per_s: tokens added per second.
+        burst: the most tokens.
     """
 
     def __init__(self, per_s: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s, self._burst, self._clock = per_s, burst, clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> what was left, when
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> tokens left, and when
 
     def take(self, name: str, cost: float = 1.0) -> float:
-        """Take `cost`. Returns 0, or the seconds until it can be taken."""
+        """Take `cost` tokens. Returns 0, or the seconds until they are available."""
         now = self._clock()
         left, then = self._left.pop(name, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._per_s)

@@ -1,4 +1,4 @@
-"""The leaderboard over the stored votes, which are read again when they have changed."""
+"""The leaderboard over stored votes, which are read again after changes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
     from gac_app.arena.leaderboard import Leaderboard
     from gac_app.arena.votes import Source, VoteFilter, Votes
 
-_SHARE = 0.1  # of the time, that may be spent on reading votes anew
-_KEPT_BOARDS = 32  # of the filters asked for last
+_SHARE = 0.1  # share of the time that may be spent on reading votes again
+_KEPT_BOARDS = 32  # for the last filters
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What there is to filter by."""
+    """The values to filter by."""
 
     languages: tuple[str, ...]
     configs: tuple[str, ...]
 
 
 class Standings:
-    """Votes as columns, kept until they change; many votes are not read again at every new one.
+    """Votes as columns, cached until they change. With many votes, not every new vote causes a read.
 
     Args:
         listed: today's contestants.
         min_votes: a contestant with fewer is not rated.
-        untold: gives the ids of battles whose votes may still be taken back, and do not count before.
+        untold: gives the ids of battles whose votes can still be taken back, so they do not count yet.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class Standings:
     def leaderboard(
         self, visitor_key: str, wanted: VoteFilter | None = None, *, own: bool = False, controls_style: bool = False
     ) -> Leaderboard:
-        """Everybody's votes rated, blind ones of people unless `wanted` says otherwise; kept until votes change.
+        """Rate everybody's votes: people's blind votes, unless `wanted` says otherwise. Cached until votes change.
 
         Args:
-            own: the visitor's own votes alone.
-            controls_style: with the look of the answers taken out.
+            own: only the visitor's own votes.
+            controls_style: correct for the style of the answers.
         """
         from gac_app.arena.leaderboard import leaderboard_of
         from gac_app.arena.votes import VoteFilter
 
         wanted, owner = wanted or VoteFilter(), owner_of(visitor_key)
-        with self._rating:  # of many who ask at once one computes
+        with self._rating:  # concurrent requests compute it once
             untold = self._untold()
             version, votes = (self._version_now(untold), None) if own else self._current()
             key = (version, owner if own else "", wanted, controls_style)
@@ -96,7 +96,7 @@ class Standings:
         return Choices(tuple(sorted(votes.languages)), votes.configs)
 
     def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
-        """The blind votes of every pair, and ratings as far as they can be told."""
+        """The number of blind votes of every pair, and ratings if there are enough votes."""
         from gac_app.arena.ratings import is_connected, rate
         from gac_app.arena.votes import VoteFilter
 
@@ -117,7 +117,7 @@ class Standings:
         return self._current(is_fresh=is_fresh)[1]
 
     def _current(self, *, is_fresh: bool = False) -> tuple[tuple[Any, ...], Votes]:
-        """Everybody's votes, and the version that they are of."""
+        """Everybody's votes, and their version."""
         with self._lock:
             untold = self._untold()
             version = self._version_now(untold)
@@ -130,11 +130,11 @@ class Standings:
             return self._version, self._kept
 
     def _version_now(self, untold: frozenset[str]) -> tuple[Any, ...]:
-        return (*self._store.votes_version(), untold)
+        return (*self._store.battles.votes_version(), untold)
 
     def _read(self, untold: frozenset[str], visitor_key: str = "") -> Votes:
         from gac_app.arena.votes import votes_of
 
-        rows = self._store.votes(visitor_key)
-        untold |= self._untold()  # a vote may have come since
+        rows = self._store.battles.votes(visitor_key)
+        untold |= self._untold()  # a vote may have been added since
         return votes_of((row for row in rows if row.battle_id not in untold), self._listed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gac_app.config import Config, Settings
-from gac_app.evaluation.metrics.strength import advice
+from gac_app.config import Config
+from gac_app.evaluation.metrics import advice
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.services.lab import Lab

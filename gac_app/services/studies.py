@@ -1,4 +1,4 @@
-"""The studies of the Lab: their list, their questions, and how each runs."""
+"""The studies of the Lab: the list, their questions, and how each runs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from gac_app.evaluation.tasks import Question, Task, asked, first_of_each_domain
 if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
     from gac_app.decoding.ensemble import Ensemble
     from gac_app.evaluation.running import Progress
-    from gac_app.evaluation.studies.evaluator import Evaluator
-    from gac_app.evaluation.studies.result import StudyResult
+    from gac_app.evaluation.studies import Evaluator, StudyResult
 
 _SAMPLES = Path(__file__).parents[1] / "evaluation" / "samples"
-_OWN_SETS = {"trivia": "triviaqa", "sense": "arc_challenge", "sums": "gsm8k"}  # file -> whose protocol it follows
+_OWN_SETS = {
+    "trivia": "triviaqa",
+    "sense": "arc_challenge",
+    "sums": "gsm8k",
+}  # file -> the task whose protocol it follows
 
-OWN = "own"  # stands for the questions that a visitor gives
-_OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # whose protocol those follow
+OWN = "own"  # the set of a visitor's own questions
+_OWN_TASKS = {"generation": "triviaqa", "choice": "arc_challenge"}  # the tasks whose protocols these follow
 
 Needs = Literal["any", "choice", "generation", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One kind of study. `needs`: which tasks it can be put to."""
+    """One kind of study. `needs`: the kind of tasks that fit."""
 
     name: str
     title: str
@@ -49,7 +52,7 @@ STUDIES = (
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """Questions with the protocol that they are put by."""
+    """Questions with the task whose protocol they follow."""
 
     name: str
     task: Task
@@ -60,7 +63,7 @@ class QuestionSet:
 
 
 def own_questions(study: Study, text: str) -> QuestionSet:
-    """A visitor's questions. Raises RequestError where they are none, or do not fit the study."""
+    """A visitor's questions. Raises RequestError if there are none or they do not fit the study."""
     questions = parse_questions(text, "questions")
     kind = "choice" if all(question.is_choice for question in questions) else "generation"
     task = load_task(_OWN_TASKS[kind])
@@ -80,14 +83,15 @@ def carry_out(
     folder: Path,
     on_progress: Callable[[Progress], None],
 ) -> StudyResult:
-    """Run a study over some of a set's questions, or, where `chosen` is None, one that needs none."""
-    from gac_app.evaluation.studies.evaluator import Evaluator
+    """Run a study over some of a set's questions. `chosen` is None for a study that needs none."""
+    from gac_app.evaluation.studies import Evaluator
     from gac_app.evaluation.studies.vocabularies import run_vocabularies
 
     if chosen is None:
         return run_vocabularies(ensemble)
     sample = first_of_each_domain(chosen.questions, num_questions)
-    ask = Evaluator(ensemble, chosen.task, chosen.questions, folder, on_progress=on_progress)
+    ask = Evaluator(ensemble, chosen.task, chosen.questions, folder)
+    ask.on_progress = on_progress
     return replace(_RUN[study.name](ask, chosen, sample), asked=ask.asked)
 
 
@@ -141,7 +145,7 @@ _RUN: Mapping[str, Callable[[Evaluator, QuestionSet, list[Question]], StudyResul
 
 
 def question_sets(config: Config) -> tuple[QuestionSet, ...]:
-    """The project's own, then the configuration's, which may replace them."""
+    """The built-in sets, then the configuration's, which may replace them."""
     files = {name: (task, _SAMPLES / f"{name}.jsonl") for name, task in _OWN_SETS.items()}
     files |= {task: (task, path) for task, path in config.lab.questions.items()}
     sets = []

@@ -1,4 +1,4 @@
-"""Decides whose turn it is, by the decoding time that clients and visitors have had."""
+"""Fair turns: orders runs by the decoding time that clients and visitors have had."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 
-from gac_app.services.views import LiveRun
+from gac_app.services.live_run import LiveRun
 
-PRESENT_S = 300.0  # how long after its last run a client or a visitor counts as present
+PRESENT_S = 300.0  # a client or visitor counts as present so long after its last run
 
 
 class Turns:
     """Orders waiting runs so that clients, and each client's visitors, get equal time.
 
-    A newcomer starts level with whoever present had the least, so a new name gains nothing (as in fair-share
-    schedulers).
+    A newcomer starts level with the present client that had the least time, so a new name gains nothing (as in
+    fair-share schedulers).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,7 +24,7 @@ class Turns:
         self._seen_at: dict[str, float] = {}
 
     def came(self, run: LiveRun, others: Iterable[LiveRun]) -> None:
-        """Count a run in; `others` wait or run."""
+        """Count a new run; `others` are waiting or running."""
         others = list(others)
         beside = [other for other in others if other.client == run.client]
         for name, rivals in (
@@ -41,13 +41,13 @@ class Turns:
         self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in self._seen_at}
 
     def had(self, run: LiveRun, seconds: float) -> None:
-        """Charge a run's client and visitor for the time of a place."""
+        """Charge a run's client and visitor for decoding time."""
         for name in (client_of(run), visitor_of(run)):
             self._had_s[name] = self._had_s.get(name, 0.0) + seconds
             self._seen_at[name] = self._clock()
 
     def are_others(self, name: str) -> bool:
-        """Whether another client than this one, or another visitor, was there lately."""
+        """Whether another client or visitor was present recently."""
         oldest = self._clock() - PRESENT_S
         return any(other[0] == name[0] and other != name and at >= oldest for other, at in self._seen_at.items())
 
@@ -64,9 +64,7 @@ class Turns:
     def _ranked(
         self, waiting: list[LiveRun], running: Collection[LiveRun], name_of: Callable[[LiveRun], str]
     ) -> list[LiveRun]:
-        """Round robin over names: first those with fewer running runs, then those who had less time, then in order of
-        arrival.
-        """
+        """Round robin over names: fewer running runs first, then less time had, then order of arrival."""
         before = Counter(map(name_of, running))
         ranks: dict[LiveRun, tuple[int, float, float]] = {}
         for run in waiting:
@@ -77,8 +75,8 @@ class Turns:
 
 
 def who_gives_way(newcomer: LiveRun, waiting: list[LiveRun]) -> LiveRun | None:
-    """In a full queue, the last run of whoever has most waiting, first among clients, then among visitors. None if
-    nobody has two more than the newcomer.
+    """The run that loses its place in a full queue: the last one of the client, and then the visitor, with most waiting
+    runs. None if nobody has two more than the newcomer.
     """
     for name_of in (client_of, visitor_of):
         counts = Counter(map(name_of, waiting))

@@ -1,4 +1,4 @@
-"""Reading battles: rows -> values. Ownership is part of every query, as of runs."""
+"""Reads battles: rows -> values. As for runs, every query checks the owner."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
 
 
 def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
-    """All standing votes, of one visitor or of everybody, in the order in which they were cast."""
+    """All votes that were not taken back, of one visitor or of everybody, oldest first."""
     columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
     more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
     query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
@@ -46,7 +46,7 @@ def votes_version(session: Session) -> tuple[Any, ...]:
 
 
 def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozenset[str]:
-    """The ids of battles that another server may still let be judged; a vote given before `since` stands."""
+    """The ids of battles that can still be judged on another server. Votes from before `since` are final."""
     others = Battle.server_id.is_not(None), Battle.server_id != server_id
     vote = exists().where(
         Judgement.battle_id == Battle.id, Judgement.kind == VOTE, Judgement.created_at < since, ~_is_undone()
@@ -55,7 +55,7 @@ def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozens
 
 
 def newest(session: Session, visitor_key: str, limit: int, without: Collection[str]) -> tuple[list[StoredBattle], int]:
-    """A visitor's newest battles but some, the newest first, and how many there are; damaged ones are left out."""
+    """A visitor's newest battles except `without`, newest first, and their number. Damaged ones are left out."""
     query = owned(visitor_key).where(Battle.id.not_in(without))
     num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
     last_first = query.order_by(Battle.created_at.desc(), Battle.id.desc()).limit(limit)
@@ -63,13 +63,13 @@ def newest(session: Session, visitor_key: str, limit: int, without: Collection[s
 
 
 def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
-    """Every battle of one visitor or of everybody, oldest first; those that cannot be read are left out."""
+    """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out."""
     after: tuple[datetime, str] | None = None
     while page := _export_page(engine, visitor_key, after):
         for _, battle_id in page:
             with reading(engine) as session:
                 battle = session.get(Battle, battle_id, options=whole())
-                found = list(_readable([battle] if battle else []))  # else deleted meanwhile
+                found = list(_readable([battle] if battle else []))  # None if deleted meanwhile
             yield from found
         after = page[-1]
 
@@ -81,7 +81,7 @@ def of_run(session: Session, run_id: str) -> list[StoredBattle]:
 
 
 def of_id(session: Session, battle_id: str) -> StoredBattle | None:
-    """Anybody's battle; None where there is none."""
+    """A battle of any visitor; None if there is none."""
     battle = session.get(Battle, battle_id, options=whole())
     return None if battle is None else _stored(battle)
 
@@ -95,7 +95,7 @@ def _is_undone() -> ColumnElement[bool]:
 
 
 def has_vote(battle: Battle) -> bool:
-    """Whether a vote stands."""
+    """Whether there is a vote that was not taken back."""
     votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
     return votes[-1:] == [VOTE]
 

@@ -1,4 +1,4 @@
-"""The values of battles that the store takes and returns."""
+"""The values of battles that `BattleStore` takes and returns."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBattle:
-    """A battle about to start.
+    """A new battle.
 
     Attributes:
         battle_id: made by the caller (uuid4 hex).
         visitor_key: only its hash is stored.
-        run_id: the visitor's run whose vote implies it, if one does; then it is sealed with that run's key.
+        run_id: the run whose vote implies the battle, if any; then it is sealed with that run's key.
         left, right: names of the contestants.
         body: JSON-able; sealed.
     """
@@ -35,7 +35,7 @@ class NewBattle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJudgement:
-    """A row to append. `position` is the battle's number of rows; a writer that counts otherwise is refused."""
+    """A row to append. `position` must be the battle's number of rows; otherwise the row is refused."""
 
     position: int
     kind: str
@@ -44,12 +44,12 @@ class NewJudgement:
     body: Mapping[str, Any] | None = None
 
 
-JudgedBattle = tuple[NewBattle, NewJudgement]  # one that is over, with the vote on it
+JudgedBattle = tuple[NewBattle, NewJudgement]  # a finished battle with its vote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBattle:
-    """A battle with its judgements in order, as exports tell it; `visitor` is a pseudonym that databases share."""
+    """A battle with its judgements in order, as exported. `visitor` is a pseudonym that is equal in all databases."""
 
     battle_id: str
     visitor: str
@@ -67,7 +67,7 @@ class StoredBattle:
 
 
 class VoteRow(NamedTuple):
-    """A vote that stands, with nothing sealed."""
+    """A vote that was not taken back; nothing in it is sealed."""
 
     battle_id: str
     visitor_id: int

@@ -1,4 +1,4 @@
-"""What each write does, inside its caller's transaction."""
+"""Writes runs, votes and visitors, inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, s
 from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
 from gac_app.storage.text import clean_text
 
-_IMPORTED = "imported:"  # and a pseudonym, in the place of the hash of a key that is not known
+_IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
 
 
 def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
@@ -52,7 +52,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
 
 
 def _own_conversation(session: Session, new: NewRun) -> Conversation:
-    """The visitor's conversation with that id; created if missing."""
+    """The visitor's conversation with that id, created if missing."""
     if session.get(Conversation, clean_text(new.conversation_id)) is None:
         conversation = Conversation(id=new.conversation_id, visitor=own_visitor(session, new.visitor_key))
         session.add(conversation)
@@ -61,7 +61,7 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
 
 
 def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
-    """The visitor with that key; created if missing."""
+    """The visitor with that key, created if missing."""
     visitor = _find_visitor(session, visitor_key)
     if visitor is None:
         adopt(session, visitor_key)
@@ -73,7 +73,7 @@ def own_visitor(session: Session, visitor_key: str) -> VisitorSession:
 
 
 def adopt(session: Session, visitor_key: str) -> None:
-    """Give a visitor what was imported of theirs: the pseudonym of an export proves to whom it belongs."""
+    """Give a visitor their imported runs and battles, which their key proves by the pseudonym."""
     imported = select(VisitorSession.id, VisitorSession.pseudonym).where(VisitorSession.key_hash.startswith(_IMPORTED))
     own = [id_ for id_, pseudonym in session.execute(imported) if is_pseudonym_of(visitor_key, pseudonym)]
     for imported_id in own:
@@ -91,7 +91,7 @@ def _find_visitor(session: Session, visitor_key: str) -> VisitorSession | None:
 
 
 def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
-    """The visitor of another database by the pseudonym of exports; created if missing."""
+    """The visitor of another database, by pseudonym; created if missing."""
     visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
     if visitor is None:
         visitor = VisitorSession(key_hash=f"{_IMPORTED}{pseudonym}"[:64], pseudonym=pseudonym)
@@ -160,7 +160,7 @@ def share_run(session: Session, visitor_key: str, run_id: str, is_shared: bool) 
 
 
 def name_conversation(session: Session, visitor_key: str, conversation_id: str, name: str) -> None:
-    """Every name has a key of its own, so that the previous name can no longer be read."""
+    """Every name has its own key, so that the previous name becomes unreadable."""
     conversation = get_owned_conversation(session, visitor_key, conversation_id)
     _destroy_name_keys(session, Conversation.id == conversation.id)
     conversation.name, conversation.key_id = None, None

@@ -1,4 +1,4 @@
-"""The connection to the database, and everything that differs between kinds of databases."""
+"""The connection to the database, and the differences between kinds of databases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from gac_app.errors import StorageError
 
-# How a database or its driver refuses. Any other exception is a bug and is not disguised as a refusal.
+# Errors of a database or its driver. Any other exception is a bug and must not look like one of these.
 REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
 
 
 def database_file(url: str) -> Path | None:
-    """The file that a plain SQLite URL names; None for every other kind of URL."""
+    """The file of a plain SQLite URL; None for other URLs."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -76,9 +76,7 @@ def create_file(url: str) -> None:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Turn every refusal of the database into a StorageError that repeats no visitor's text and may be shown on the
-    page.
-    """
+    """Turn database errors into a StorageError without visitors' text, which may be shown on the page."""
     try:
         yield
     except REFUSALS as error:
@@ -87,7 +85,7 @@ def storage_errors() -> Iterator[None]:
 
 @contextmanager
 def opening_errors(engine: Engine) -> Iterator[None]:
-    """As `storage_errors`, for the operator at start: the message names the database."""
+    """As `storage_errors`, with a message for the operator that names the database."""
     try:
         yield
     except REFUSALS as error:
@@ -121,7 +119,7 @@ def use_wal(engine: Engine) -> None:
         return
     mode = ""
     for attempt in range(50):
-        # Racing processes get 'locked' here at once, whatever the busy timeout says.
+        # Racing processes get 'locked' here at once, in spite of the busy timeout.
         try:
             mode = str(_pragma(engine, "journal_mode=WAL")[0])
             break
@@ -140,7 +138,7 @@ def scrub_if_idle(engine: Engine) -> None:
 
 
 def scrub(engine: Engine) -> None:
-    """After a deletion: remove what was deleted from SQLite's write-ahead log.
+    """After a deletion: remove the deleted data from SQLite's write-ahead log.
 
     Raises:
         TimeoutError: readers keep the log in use; worth another try.
@@ -152,7 +150,7 @@ def scrub(engine: Engine) -> None:
 
 
 def rewrite(engine: Engine) -> None:
-    """Write SQLite's file anew where a migration asked for it with `MUST_REWRITE`: pages keep copies of old rows.
+    """Rewrite SQLite's file if a migration asked for it with `MUST_REWRITE`, since pages keep copies of old rows.
 
     If rewriting fails, for lack of space or a lock, the next start tries again.
     """
@@ -179,7 +177,7 @@ def probe(engine: Engine) -> None:
 
 
 def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
-    """Run a pragma outside of any transaction."""
+    """Run a pragma outside a transaction."""
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
         row: tuple[Any, ...] = cursor.execute(f"PRAGMA {pragma}").fetchone()
@@ -190,7 +188,7 @@ def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
 def _vacuum(engine: Engine) -> None:
     with engine.connect() as connection:
         cursor = connection.connection.cursor()
-        cursor.execute("PRAGMA temp_store=FILE")  # the whole database passes through
+        cursor.execute("PRAGMA temp_store=FILE")  # needs room for the whole database
         cursor.execute("VACUUM")
         cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.close()
@@ -205,7 +203,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     is_writing = connection.get_execution_options().get(_WRITES, False)
     if connection.dialect.name == "sqlite":
-        # A transaction that begins as a reader and then writes fails at once where another has written meanwhile.
+        # A transaction that begins as a reader and then writes fails if another has written meanwhile.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
     elif connection.dialect.name == "postgresql" and is_writing:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")

@@ -1,6 +1,6 @@
-"""A visitor's history: runs and conversations, filtered, sorted, a page at a time.
+"""A visitor's history: conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are sealed, so a filter has to unseal run after run, and a search their answers too.
+Texts, modes, members and votes are sealed, so a filter unseals run after run, and a search also their answers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from gac_app.errors import DamagedError
+from gac_app.storage.history_records import ConversationSummary, HistoryFilter, RunSummary
 from gac_app.storage.queries import owned
-from gac_app.storage.records import ConversationSummary, HistoryFilter, RunStatus, RunSummary
+from gac_app.storage.records import RunStatus
 from gac_app.storage.rows import swap_of
 from gac_app.storage.sealing import damage_named, unseal, unseal_json
 from gac_app.storage.tables import Answer, Conversation, Run, RunKey, Vote
@@ -27,7 +28,7 @@ _NameKey = aliased(RunKey)
 def list_conversations(
     session: Session, visitor_key: str, wanted: HistoryFilter, limit: int, offset: int
 ) -> list[ConversationSummary]:
-    """The conversations that hold a wanted run, with those runs."""
+    """The conversations with matching runs, and these runs."""
     query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
     if wanted.since:
         query = query.where(Run.created_at >= wanted.since)
@@ -50,7 +51,7 @@ def _share(runs: Sequence[RunSummary]) -> float:
     return sum(run.num_ensembled for run in runs) / num_tokens if num_tokens else 0.0
 
 
-# The key of a conversation's runs, and whether the largest comes first.
+# Sort key of a conversation's runs, and whether the largest comes first.
 _SORTS: dict[str, tuple[Callable[[Sequence[RunSummary]], Any], bool]] = {
     "newest": (lambda runs: runs[-1].created_at, True),
     "oldest": (lambda runs: runs[0].created_at, False),
@@ -92,7 +93,7 @@ def _found(
 def _saying(
     session: Session, pairs: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], sought: str
 ) -> list[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
-    """Those whose prompt, answers or conversation's name contain it."""
+    """The runs whose prompt, answers or conversation name contain the text."""
     at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
     keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
     answers = session.execute(select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys)))
@@ -123,7 +124,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
             content = unseal_json(row.key, row.body)
             content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
     except DamagedError:
-        content = {}  # listed nevertheless, so that it can be deleted
+        content = {}  # damaged runs are listed too, so that they can be deleted
     return RunSummary(
         run_id=row.id,
         conversation_id=row.conversation_id,
@@ -151,6 +152,6 @@ def _conversation(group: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], num
 
 
 def _counts(session: Session, conversation_ids: Sequence[str]) -> dict[str, int]:
-    """How many runs each has in all."""
+    """The total number of runs of each conversation."""
     query = select(Run.conversation_id, func.count(Run.id)).where(Run.conversation_id.in_(conversation_ids))
     return {row[0]: row[1] for row in session.execute(query.group_by(Run.conversation_id))}

@@ -1,4 +1,4 @@
-"""Runs that another database exported: stored as they were there, each under a key of its own."""
+"""Imports runs that another database exported. Each gets a key of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from gac_app.storage.tables import Answer, Conversation, Run, Trace, Vote
 
 
 def import_run(session: Session, line: Mapping[str, Any]) -> bool:
-    """Add a run as `rows.exported` writes it. Returns whether it was new. Raises RequestError for any other line."""
+    """Import a run in the format of `rows.exported`. Returns whether it was new. Raises RequestError for other
+    lines.
+    """
     try:
         return session.get(Run, line["run_id"]) is None and _add(session, line)
     except (AttributeError, LookupError, TypeError, ValueError):
@@ -69,7 +71,7 @@ def _add(session: Session, line: Mapping[str, Any]) -> bool:
 
 
 def _free_position(session: Session, conversation_id: str, position: int) -> int:
-    """Its place in the conversation; the next one at the end where another run has it by now."""
+    """The run's position in the conversation; a new one at the end if another run has it now."""
     taken = set(session.scalars(select(Run.position).where(Run.conversation_id == conversation_id)))
     return max(taken) + 1 if position in taken else position
 

@@ -1,7 +1,7 @@
-"""What exports call a visitor: random, and yet the visitor's key tells that it is theirs.
+"""Visitors' names in exports: random, but the visitor's key proves that a name is theirs.
 
-Half of a pseudonym is drawn, the other half follows from it and the key. Nobody can tell the key from pseudonyms, nor
-without the key that two of them are of one visitor.
+Half of a pseudonym is random; the other half is computed from it and the key. Pseudonyms reveal neither the key nor,
+without the key, that two of them belong to one visitor.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _HALF = 16  # hexadecimal digits
 
 
 def new_pseudonym(visitor_key: str) -> str:
-    """Another one each time."""
+    """A new pseudonym; a different one at each call."""
     drawn = secrets.token_hex(_HALF // 2)
     return drawn + _proof(visitor_key, drawn)
 
 
 def is_pseudonym_of(visitor_key: str, pseudonym: str) -> bool:
-    """Whether a pseudonym was drawn for the visitor with this key."""
+    """Whether a pseudonym belongs to the visitor with this key."""
     drawn, proof = pseudonym[:_HALF], pseudonym[_HALF:]
     return hmac.compare_digest(proof.encode(), _proof(visitor_key, drawn).encode())
 

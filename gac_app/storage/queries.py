@@ -1,6 +1,4 @@
-"""Queries: rows -> values. Ownership is part of every query, so another visitor's run looks like one that never
-existed.
-"""
+"""Reads runs: rows -> values. Every query checks the owner, so another visitor's run looks like a missing one."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ _EXPORT_PAGE = 100
 
 
 def hash_key(visitor_key: str) -> str:
-    """The hash of a visitor's key, which is all that is stored of it. With its 100 and more random bits it needs no
-    salt.
-    """
+    """The hash of a visitor's key; the key itself is not stored. With over 100 random bits, it needs no salt."""
     if not visitor_key:
         raise NotFoundError("this browser has no visitor key")
     return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
@@ -42,7 +38,7 @@ def owned(visitor_key: str) -> Select[Run]:
 
 
 def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
-    """One run of a visitor; NotFoundError where it is missing or another's."""
+    """One run of a visitor. Raises NotFoundError if it is missing or another visitor's."""
     run = session.scalars(owned(visitor_key).where(Run.id == clean_text(run_id))).one_or_none()
     if run is None:
         raise NotFoundError("there is no such run")
@@ -50,7 +46,7 @@ def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
 
 
 def get_owned_conversation(session: Session, visitor_key: str, conversation_id: str) -> Conversation:
-    """One conversation of a visitor; NotFoundError where it is missing or another's."""
+    """One conversation of a visitor. Raises NotFoundError if it is missing or another visitor's."""
     query = (
         select(Conversation)
         .join(Conversation.visitor)
@@ -63,20 +59,20 @@ def get_owned_conversation(session: Session, visitor_key: str, conversation_id: 
 
 
 def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list[str]:
-    """Of a conversation, newest first."""
+    """The ids of a conversation's runs, newest first."""
     conversation = get_owned_conversation(session, visitor_key, conversation_id)
     query = select(Run.id).where(Run.conversation_id == conversation.id).order_by(Run.position.desc())
     return list(session.scalars(query))
 
 
 def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
-    """Raises DamagedError where it cannot be read."""
+    """A visitor's run. Raises NotFoundError, or DamagedError if it cannot be read."""
     run = get_owned(session, visitor_key, run_id)
     return stored(run, _turns(session, run))
 
 
 def load_shared(session: Session, run_id: str) -> StoredRun:
-    """A run that its owner shares, without the turns before it; NotFoundError for any other."""
+    """A shared run, without earlier turns. Raises NotFoundError for any other run."""
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
     run = session.scalars(query).one_or_none()
     if run is None:
@@ -85,7 +81,7 @@ def load_shared(session: Session, run_id: str) -> StoredRun:
 
 
 def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:
-    """Those that can be read, in order; NotFoundError where there is none of that visitor."""
+    """A conversation's readable runs, in order. Raises NotFoundError if the visitor has none there."""
     query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)
     runs = session.scalars(query.options(*_whole())).all()
     if not runs:
@@ -101,7 +97,7 @@ def export(engine: Engine) -> Iterator[dict[str, Any]]:
         for _, run_id in keys:
             with reading(engine) as session:
                 line = export_run(session, run_id)
-            if line:  # else deleted meanwhile
+            if line:  # None if deleted meanwhile
                 yield line
         after = keys[-1]
 
@@ -135,7 +131,7 @@ def _outline(run: Run) -> dict[str, Any]:
 
 
 def export_run(session: Session, run_id: str) -> dict[str, Any] | None:
-    """One run as `export` tells it; None where there is none."""
+    """One run in the format of `export`; None if there is none."""
     run = session.get(Run, run_id, options=_whole())
     return None if run is None else _exported(session, run)
 
@@ -160,7 +156,7 @@ def _is_after(created_at: datetime, run_id: str) -> ColumnElement[bool]:
 
 
 def _turns(session: Session, run: Run) -> dict[str, Turn]:
-    """The turns that a run goes on from and that are still there, by id."""
+    """The turns that a run continues, by id, without deleted ones."""
     turn_ids = content_of(run)["turn_ids"]
     if not turn_ids:
         return {}
@@ -169,7 +165,7 @@ def _turns(session: Session, run: Run) -> dict[str, Turn]:
 
 
 def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
-    """Those that can be read; a damaged turn is missing like a deleted one."""
+    """The readable turns, by id. A damaged turn counts as deleted."""
     turns = {}
     for run in runs:
         try:

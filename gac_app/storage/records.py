@@ -13,39 +13,39 @@ from gac_app.models.message import Message
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """A run's status."""
 
     RUNNING = "running"
     FINISHED = "finished"
-    ABORTED = "aborted"  # somebody stopped it, or the page closed
+    ABORTED = "aborted"  # it was stopped, or its page was closed
     FAILED = "failed"
-    INTERRUPTED = "interrupted"  # the process died under it
+    INTERRUPTED = "interrupted"  # the process died
     DAMAGED = "damaged"  # its row cannot be read; never stored
 
 
 ENSEMBLE = "ensemble"  # its stream's key
 
-Swap = tuple[bytes, bytes]  # what a branch swapped: the token before, and the one that was picked instead
+Swap = tuple[bytes, bytes]  # of a branch: the original token, and the chosen one
 
 
 def stream_key(system: str, is_ensemble: bool) -> str:
-    """The key of the stream in which a system answers."""
+    """The key of a system's stream."""
     return system if is_ensemble else f"member:{system}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A run about to start.
+    """A new run.
 
     Attributes:
         run_id, conversation_id: made by the caller (uuid4 hex); a conversation begins with its first run.
         visitor_key: the unguessable key that the browser keeps; only its hash is stored.
-        parent_run_id, branch_position: the run and the step that it branched from, if it did.
-        swap: the token of that step before, and the one that a branch took instead.
-        repeats_run_id: the run that it repeats, if any; that one may be deleted.
-        turn_ids: the earlier runs of the conversation that it continues, in order.
-        seeds: by stream, for those sampled with another seed than the settings'.
-        has_consent: the visitor agrees that it is published.
+        parent_run_id, branch_position: of a branch: the original run and step.
+        swap: of a branch: the original token there, and the chosen one.
+        repeats_run_id: the run that it repeats, if any; it may be deleted.
+        turn_ids: the earlier runs that it continues, in order.
+        seeds: by stream, if not the settings' seed.
+        has_consent: the visitor agrees to publishing.
     """
 
     run_id: str
@@ -67,7 +67,7 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What a deletion took: ids."""
+    """The ids that a deletion removed."""
 
     run_ids: tuple[str, ...] = ()
     battle_ids: tuple[str, ...] = ()
@@ -75,12 +75,12 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRecord:
-    """What one member alone, or the ensemble, answered in a run.
+    """The answer of one member alone, or of the ensemble, in a run.
 
     Attributes:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
-        events: every step; their probabilities and seconds come back with six digits.
-        digest, is_reproducible: as of `FinishedEvent`; empty and False in older records.
+        events: every step. Probabilities and seconds are stored with six digits.
+        digest, is_reproducible: see `FinishedEvent`; empty and False in older records.
     """
 
     system: str
@@ -111,7 +111,7 @@ class AnswerRecord:
         system: str,
         is_ensemble: bool,
     ) -> AnswerRecord:
-        """The record of a session that yielded `events`, then `finished`."""
+        """The record of a session from its events."""
         return cls(
             system=system,
             is_ensemble=is_ensemble,
@@ -131,7 +131,7 @@ class AnswerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier run of a conversation, as it is fed to later ones. `answers`: text by stream."""
+    """An earlier run of a conversation, in the context of later ones. `answers`: text by stream."""
 
     run_id: str
     prompt: str
@@ -139,8 +139,8 @@ class Turn:
 
 
 def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[Turn]) -> tuple[Message, ...]:
-    """The messages that one stream of a run is fed. A stream continues from its own earlier answers, or from the
-    ensemble's where it took no part. An interrupted turn has no answer.
+    """The messages of one stream of a run. A stream continues its own earlier answers, or the ensemble's for turns
+    without its answer. An interrupted turn has no answer.
     """
     messages = [Message("system", system_prompt)] if system_prompt else []
     for turn in turns:
@@ -151,70 +151,8 @@ def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """A line of the history. Times are UTC; the counts are the ensemble's, 0 without its answer.
-
-    If a run cannot be read, its status is DAMAGED and its prompt empty.
-    """
-
-    run_id: str
-    conversation_id: str
-    position: int  # in the conversation, from 0
-    branch_position: int | None  # the step at which it branched from another run, if it did
-    swap: Swap | None
-    prompt: str
-    mode: str
-    member_names: tuple[str, ...]
-    status: RunStatus
-    created_at: datetime
-    outcome: str | None
-    num_answers: int
-    num_tokens: int
-    num_ensembled: int
-    is_shared: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationSummary:
-    """A conversation in the history: its runs that match the filter, in order, and how many it has in all."""
-
-    conversation_id: str
-    name: str  # empty where it has none
-    is_starred: bool
-    runs: tuple[RunSummary, ...]
-    num_runs: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryFilter:
-    """Which part of a history to show, and in which order. Empty fields let everything through.
-
-    Attributes:
-        search: text to find in prompts, answers and names: literal, case-insensitive.
-        outcome: a vote's, "voted" for any, "none" for none.
-        since, before: when a run was started.
-        sort: "newest", "oldest", "longest" (in tokens of the ensemble) or "most-ensembled" (in share of these).
-    """
-
-    search: str = ""
-    outcome: str = ""
-    mode: str = ""
-    member: str = ""
-    since: datetime | None = None
-    before: datetime | None = None
-    is_starred: bool = False
-    sort: str = "newest"
-
-    def lets(self, run: RunSummary) -> bool:
-        """Whether the run's vote, mode and members match."""
-        vote = {"": True, "none": run.outcome is None, "voted": run.outcome is not None}
-        is_member = not self.member or self.member in run.member_names
-        return vote.get(self.outcome, run.outcome == self.outcome) and self.mode in ("", run.mode) and is_member
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """Everything known of a run.
+    """A stored run.
 
     Attributes:
         turns: the turns that it continues, without deleted ones.
@@ -247,7 +185,7 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredStudy:
-    """The result of a study, JSON-able; `head` is empty where the row is damaged, `body` where it was not asked for."""
+    """The result of a study, JSON-able. `head` is empty if the row is damaged, `body` if it was not asked for."""
 
     study_id: str
     created_at: datetime

@@ -17,19 +17,19 @@ from gac_app.storage.traces import StoredEvents, pack_events, unpack_json
 
 
 def seal_events(key: bytes, events: Sequence[TokenEvent]) -> bytes:
-    """The steps of an answer, as a trace keeps them."""
+    """The steps of an answer in the form of a trace, sealed."""
     return seal(key, pack_events(events))
 
 
 def content_of(run: Run) -> dict[str, Any]:
-    """What a run's body holds: prompt, settings, member_names, versions, turn_ids, seeds, swap."""
+    """A run's body: prompt, settings, member_names, versions, turn_ids, seeds, swap."""
     with damage_named():
         content: dict[str, Any] = unseal_json(run.key.key, run.body)
         return content
 
 
 def swap_of(content: Mapping[str, Any]) -> Swap | None:
-    """What a branch swapped; None for other runs, and for branches of earlier versions."""
+    """The swap of a branch; None for other runs, and for branches of earlier versions."""
     with damage_named():
         if not (swap := content.get("swap")):
             return None
@@ -44,7 +44,7 @@ def turn_of(run: Run) -> Turn:
 
 
 def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
-    """A run; `turns` by id, which include those that it continues."""
+    """A run. `turns`, by id, must include those that it continues."""
     content = content_of(run)
     with damage_named():
         found = _found(content, turns)
@@ -136,7 +136,7 @@ def _stream(answer: Answer) -> str:
 
 
 def _ordered(run: Run, content: Mapping[str, Any]) -> list[Answer]:
-    """The ensemble's answer first, then the members' as the ensemble names them."""
+    """The ensemble's answer first, then the members' in the ensemble's order."""
     order = {name: index for index, name in enumerate(content["member_names"])}
     return sorted(run.answers, key=lambda answer: (not answer.is_ensemble, order.get(answer.system, len(order))))
 

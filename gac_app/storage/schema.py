@@ -11,7 +11,7 @@ from gac_app.storage.engine import create_file, database_file, open_engine, open
 
 
 def upgrade(url: str) -> str:
-    """Bring the database to this version's schema; create it if missing.
+    """Upgrade the database to this version's schema; create it if missing.
 
     Returns:
         the revision it now has.
@@ -27,7 +27,7 @@ def upgrade(url: str) -> str:
 
 
 def current_revision(url: str) -> str | None:
-    """The revision of the database's schema; None where there is no database yet. Changes nothing."""
+    """The revision of the database's schema; None if there is no database yet. Changes nothing."""
     path = database_file(url)
     if path is not None and not path.exists():
         return None
@@ -52,7 +52,7 @@ def upgrade_engine(engine: Engine, url: str) -> str:
     create_file(url)
     with opening_errors(engine):
         use_wal(engine)
-        # One writing transaction: concurrent processes take turns, and a killed one leaves the old schema.
+        # One writing transaction: concurrent processes take turns, and after a crash the old schema remains.
         with writing(engine) as session:
             connection = session.connection()
             revision = _revision(connection)

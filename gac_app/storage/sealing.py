@@ -1,4 +1,4 @@
-"""Encrypts what visitors wrote and read, each run with a key of its own. Deleting a run means destroying its key.
+"""Encrypts visitors' texts, each run with its own key. Deleting a run means destroying its key.
 
 SQLite copies rows between pages as its trees grow and shrink, and leaves the old copies in the pages' unused space,
 which `secure_delete` does not reach. Keys are protected from that: all have one size, their rows are only appended, and
@@ -34,13 +34,13 @@ def seal(key: bytes, data: bytes) -> bytes:
 
 
 def unseal(key: bytes, sealed: bytes) -> bytes:
-    """What was sealed. Raises DamagedError where a bit of it, or of the key, has changed."""
+    """The sealed data. Raises DamagedError if a bit of it, or of the key, has changed."""
     with damage_named():
         return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
 
 
 def seal_json(key: bytes, value: Any) -> bytes:
-    """A JSON-able value, its strings cleaned, sealed."""
+    """A JSON-able value, sealed, with its strings cleaned."""
     return seal(key, json.dumps(clean_json(value), separators=(",", ":")).encode())
 
 
@@ -51,7 +51,7 @@ def unseal_json(key: bytes, sealed: bytes) -> Any:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Turn any failure to read a stored run into a DamagedError that repeats none of its text."""
+    """Turn any failure to read a stored run into a DamagedError without its text."""
     try:
         yield
     except (InvalidTag, zlib.error, AttributeError, LookupError, TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""Tracks which processes run models on this database, and which of them are dead. A dead server's runs are interrupted,
-and its battles can no longer be judged.
+"""Tracks the processes that run models on this database. A dead server's runs are interrupted, and its battles can no
+longer be judged.
 
-A server reports every `BEAT_S` that it is alive. One that has been silent for `SILENT_S` is dead. One on this machine
-is dead as soon as its process is gone, so a restarted server finds its runs marked right away.
+A server reports every `BEAT_S` that it is alive, and counts as dead after a silence of `SILENT_S`. A server on this
+machine counts as dead as soon as its process is gone, so a restarted server finds its runs marked right away.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from gac_app.storage.tables import Battle, Run, Server, utc_now
 BEAT_S = 15.0
 SILENT_S = 60.0
 STOP_S = 1.0
-_SAME_START_S = 2.0  # a process's start is told in ticks since the machine's, whose own time is estimated
+_SAME_START_S = 2.0  # a process's start is given in ticks since boot, whose time is an estimate
 
 
 class Heart:
-    """Reports from a thread, until `stop`, that this server is alive, and interrupts the runs of dead ones.
+    """Reports from a thread that this server is alive, and interrupts runs of dead servers, until `stop`.
 
     Raises:
         StorageError: the database cannot be written.
@@ -49,7 +49,7 @@ class Heart:
         self._thread.join(STOP_S)
 
     def leave(self, session: Session) -> None:
-        """This server's last write: interrupt whatever it still runs."""
+        """This server's last write: interrupt its remaining runs."""
         session.execute(delete(Server).where(Server.id == self.server_id))
         _interrupt_stale(session)
 
@@ -59,7 +59,7 @@ class Heart:
                 with writing(self._engine) as session:
                     self._beat(session)
             except REFUSALS:
-                continue  # no other write can succeed either; those who want one report it
+                continue  # other writes fail too, and report it
 
     def _beat(self, session: Session) -> None:
         me = psutil.Process()
@@ -94,7 +94,7 @@ def _host() -> str:
 
 
 def _is_process(pid: int, started_s: float) -> bool:
-    """Whether a process of this machine is alive, and is not another one with a reused id."""
+    """Whether a process of this machine is alive, and its id was not reused."""
     try:
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE
@@ -106,7 +106,7 @@ def _is_process(pid: int, started_s: float) -> bool:
 
 
 def _interrupt_stale(session: Session) -> None:
-    """Runs whose server is gone, or that were begun before runs named theirs; and battles whose server is gone."""
+    """Interrupt runs whose server is dead or unknown, and battles whose server is dead."""
     session.execute(update(Battle).where(Battle.server_id.not_in(select(Server.id))).values(server_id=None))
     is_lost = or_(Run.server_id.is_(None), Run.server_id.not_in(select(Server.id)))
     stale = update(Run).where(Run.status == RunStatus.RUNNING, is_lost)

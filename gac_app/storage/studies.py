@@ -1,4 +1,4 @@
-"""Results of visitors' studies, sealed like runs, each with a key of its own."""
+"""Reads and writes results of visitors' studies, sealed like runs, each with its own key."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, A
 
 
 def listed(session: Session, visitor_key: str) -> list[StoredStudy]:
-    """A visitor's, newest first, damaged ones included; without their bodies."""
+    """A visitor's results, newest first, including damaged ones, without bodies."""
     return [_head_of(*row) for row in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
 
 
 def everybody_s(session: Session) -> list[StoredStudy]:
-    """All visitors', newest first, without their bodies."""
+    """All visitors' results, newest first, without bodies."""
     return [_head_of(*row) for row in session.execute(_all().limit(MAX_LISTED))]
 
 
 def load(session: Session, visitor_key: str, study_id: str) -> StoredStudy:
-    """One of a visitor's, with its body. Raises NotFoundError, DamagedError."""
+    """A visitor's result with its body. Raises NotFoundError, DamagedError."""
     study, key = _get(session, visitor_key, study_id)
     with damage_named():
         body = json.loads(zlib.decompress(unseal(key, study.body)))

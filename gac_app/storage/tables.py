@@ -80,9 +80,7 @@ class Base(DeclarativeBase):
 
 
 class VisitorSession(Base):
-    """What one browser owns. `pseudonym` is its name in exports: random, and the same in every database that imports
-    it.
-    """
+    """One browser. `pseudonym` is its name in exports: random, and equal in every database that imports it."""
 
     __tablename__ = "visitor_session"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -94,7 +92,7 @@ class VisitorSession(Base):
 
 
 class Conversation(Base):
-    """The ordered runs of one chat. Its name, if it has one, is sealed with a key of its own."""
+    """The ordered runs of one chat. Its name, if any, is sealed with its own key."""
 
     __tablename__ = "conversation"
 
@@ -108,14 +106,14 @@ class Conversation(Base):
 
 
 class Server(Base):
-    """A process that runs the models. Its runs are its own as long as it is alive; see `servers`."""
+    """A process that runs models, and owns its runs while it is alive; see `servers`."""
 
     __tablename__ = "server"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
-    started_s: Mapped[float]  # the process's start, seconds since 1970: process ids are given again
+    started_s: Mapped[float]  # the process's start, seconds since 1970, since process ids are reused
     seen_at: Mapped[datetime]
 
 
@@ -136,7 +134,7 @@ class Run(Base):
     """One prompt answered by every member alone and by the ensemble.
 
     `body` is sealed JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the earlier
-    runs that it continues. Their text is looked up when needed, so a deleted turn is gone from all later runs.
+    runs that it continues. Their text is looked up when needed, so deleting a turn removes it from all later runs.
     """
 
     __tablename__ = "run"
@@ -163,7 +161,7 @@ class Run(Base):
 
 
 class Answer(Base):
-    """What one member alone, or the ensemble, answered. `body` is sealed JSON: text, detail, members."""
+    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail, members."""
 
     __tablename__ = "answer"
     __table_args__ = (UniqueConstraint("run_id", "is_ensemble", "system"),)
@@ -184,7 +182,7 @@ class Answer(Base):
 
 
 class Trace(Base):
-    """Every step of an answer (see `traces`), sealed. A table of its own, so that lists stay fast."""
+    """Every step of an answer (see `traces`), sealed. A separate table keeps lists fast."""
 
     __tablename__ = "trace"
 
@@ -216,10 +214,10 @@ class Study(Base):
 
 
 class Battle(Base):
-    """Two contestants that answered the same prompts. `left` and `right` are their names.
+    """Two contestants' answers to the same prompts. `left` and `right` are their names.
 
-    `body` is sealed JSON: what each side was, was fed and answered, turn by turn. A battle that a vote on a run implies
-    is sealed with the key of that run, and goes with it.
+    `body` is sealed JSON: each side's settings, messages and answers, turn by turn. A battle implied by a vote on a run
+        is sealed with that run's key, and is deleted with it.
     """
 
     __tablename__ = "battle"
@@ -229,7 +227,7 @@ class Battle(Base):
     visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
     run_id: Mapped[str | None] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), index=True)
     key_id: Mapped[int]
-    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # where it can be judged; gone once it cannot
+    server_id: Mapped[str | None] = mapped_column(ID, index=True)  # that can judge it; None = it cannot be judged
     origin: Mapped[str] = mapped_column(String(16))
     is_blind: Mapped[bool]
     left: Mapped[str] = mapped_column(String(80))
@@ -245,7 +243,7 @@ class Battle(Base):
 
 
 class Judgement(Base):
-    """A vote on a battle, its undo, or a remark. Rows are append-only, and the last ones count.
+    """A vote on a battle, an undo, or a remark. Rows are append-only; the last ones count.
 
     `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, sealed JSON.
     """

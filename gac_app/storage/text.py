@@ -1,4 +1,4 @@
-"""Replaces what no database accepts in text, at the edge."""
+"""Replaces characters that databases do not accept, at the edge."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def clean_text(text: str) -> str:
-    """`text` with U+FFFD for every NUL and lone surrogate; everything else stays as it is."""
+    """`text` with U+FFFD for every NUL and lone surrogate."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def clean_json(value: Any) -> Any:
-    """A JSON-able value with every string in it cleaned, keys included; tuples become lists."""
+    """A JSON-able value with every string cleaned, including keys. Tuples become lists."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""The steps of an answer as they are stored: in parts, so that reading one step unpacks few others.
+"""The stored form of an answer's steps: in parts, so that reading one step unpacks few others.
 
-A trace is a mark, the number of steps, where each part ends, and the parts: zlib over the JSON of `decoding.serialise`.
+A trace is a mark, the number of steps, the end of each part, and the parts: zlib over the JSON of `decoding.trace`.
 Older traces are a single part without that header.
 """
 
@@ -24,20 +24,20 @@ _MARK = b"GAC2"  # zlib's own begin with an x
 _STEPS = 32  # of a part
 _HEAD_BYTES = 8  # mark, number of steps
 
-# One part is unpacked at a time, however many visitors look, and then the thread waits as long as that took. So the
-# threads that decode get at least half of the interpreter.
+# One part is unpacked at a time, for all visitors, and then the thread waits as long as that took. So threads that
+# decode get at least half of the interpreter's time.
 _turn = threading.Lock()
 
 
 def pack_events(events: Sequence[TokenEvent]) -> bytes:
-    """The steps of an answer as they are stored."""
+    """The steps of an answer as a trace."""
     parts = [_packed(events[start : start + _STEPS]) for start in range(0, len(events), _STEPS)]
     ends = list(accumulate(map(len, parts)))
     return b"".join((_MARK, *(number.to_bytes(4, "little") for number in (len(events), *ends)), *parts))
 
 
 def unpack_json(data: bytes) -> list[Json]:
-    """All stored steps as `decoding.serialise` writes them. Raises DamagedError where they cannot be read."""
+    """All stored steps in the format of `decoding.trace`. Raises DamagedError if they cannot be read."""
     trace = _Parts(data)
     return [step for index in range(len(trace)) for step in trace.unpacked(index)]
 
@@ -74,11 +74,11 @@ class StoredEvents(LazySequence[TokenEvent]):
     """The steps of a stored answer.
 
     Args:
-        data: what `pack_events` gave, in this version or an earlier one.
+        data: the result of `pack_events`, of this or an earlier version.
         is_outline: leave out members and candidates.
 
     Raises:
-        DamagedError: where `data` cannot be read, now or on access.
+        DamagedError: `data` cannot be read, now or on access.
     """
 
     def __init__(self, data: bytes, *, is_outline: bool = False) -> None:
@@ -89,7 +89,7 @@ class StoredEvents(LazySequence[TokenEvent]):
 
     @property
     def outline(self) -> StoredEvents:
-        """The same steps without candidates and members, read in a fraction of the time."""
+        """The same steps without candidates and members, which are read much faster."""
         return StoredEvents(self._parts.data, is_outline=True)
 
     def _read(self, position: int) -> TokenEvent:
@@ -128,7 +128,7 @@ class _Parts:
         return len(self._whole) if self._is_old else self._num_steps
 
     def place(self, position: int) -> tuple[int, int]:
-        """In which part a step is, and where in it."""
+        """The part of a step, and its place there."""
         return (0, position) if self._is_old else divmod(position, _STEPS)
 
     def unpacked(self, number: int) -> list[Json]:

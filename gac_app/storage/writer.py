@@ -1,4 +1,4 @@
-"""The one thread that writes. A stream never waits for the database."""
+"""The writing thread. A stream never waits for the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MAX_WAITING = 10_000
 _MAX_DELAY_S = 2.0
-# Locked, disk full, input/output error, connection lost, log in use: these may pass in a moment.
+# Locked, disk full, input/output error, connection lost, log in use: these may be temporary.
 _RETRYABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, TimeoutError)
 
 
@@ -34,10 +34,10 @@ class _Job:
 
 
 class Writer:
-    """Takes writes in order, retries those that may still succeed, and answers each with a future.
+    """Takes writes in order, retries those that may still succeed, and gives a future for each.
 
     Args:
-        retry_s: how long after its submission a write is retried; every write is tried at least once.
+        retry_s: how long after submission a write is retried. Every write is tried at least once.
 
     Attributes:
         num_errors: writes lost.
@@ -54,11 +54,11 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Callable[[], T], *then: Callable[[], None]) -> Future[T]:
-        """Queue `work`, a whole transaction, and what must follow its commit. The future gives its result. It fails
-        with StorageError if the database keeps refusing, or with what `work` raises.
+        """Queue `work`, a whole transaction, and what must follow its commit. The future gives the result. It fails
+        with StorageError if the database keeps failing, or with the error of `work`.
         """
         future: Future[T] = Future()
-        # Cannot be cancelled: a page that closes while waiting must not take the write with it.
+        # Cannot be cancelled: closing a page must not cancel its write.
         future.set_running_or_notify_cancel()
         with self._lock:
             problem = "is closed" if self._is_closed else "has too many writes waiting"
@@ -70,12 +70,12 @@ class Writer:
         return future
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything submitted so far is settled; False where that takes longer."""
+        """Wait until everything submitted so far is settled. Returns False if that takes longer."""
         try:
             self.submit(lambda: None).result(timeout_s)
         except TimeoutError:
             return False
-        except StorageError:  # closed: nothing waits
+        except StorageError:  # closed, so nothing is pending
             return not self._thread.is_alive()
         return True
 
@@ -96,7 +96,7 @@ class Writer:
             except BaseException as error:
                 if not isinstance(error, GacError) or isinstance(error, StorageError):
                     self.num_errors += 1
-                    # The message of a bug might repeat what a visitor typed; only the future carries it.
+                    # The message of a bug might contain a visitor's text, so only the future carries it.
                     _log.error("a write was lost: %s", error if isinstance(error, GacError) else type(error).__name__)
                 job.future.set_exception(error)
             else:

@@ -1,4 +1,4 @@
-"""The About tab: what the page is, the method, the members with their notices, the keys."""
+"""The About tab: the page, the method, the members with their notices, the keyboard keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MEMBERS_SLOT = "<!-- members -->"
 
 
 def build_about(config: Config) -> gr.HTML:
-    """A static page. Names and notices come from the operator's file and are escaped as text."""
+    """A static page. Names and notices come from the operator's file and are escaped."""
     members = "".join(_member(member) for member in config.members)
     return gr.HTML(
         value=markup_of("about").replace(_MEMBERS_SLOT, members),

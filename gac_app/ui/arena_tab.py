@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PERIOD_S = 1 / 12  # between two updates
 TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
-MAX_LISTED = 100  # of a visitor's own battles
+MAX_LISTED = 100  # of the visitor's battles
 _SCRIPTS = (
     "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
     "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
@@ -42,14 +42,14 @@ _SCRIPTS = (
 _STREAMED: dict[str, Any] = {
     "api_visibility": "private",
     "show_progress": "hidden",
-    "concurrency_id": "runs",  # the service has a queue of its own: in Gradio's none waits
+    "concurrency_id": "runs",  # the service has its own queue, so nothing waits in Gradio's
     "concurrency_limit": None,
     "trigger_mode": "multiple",
 }
 
 
 def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
-    """The tab's one component. A public host asks for consent before anything is kept, a mirror before it is copied."""
+    """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
     page = gr.HTML(
         value="",
         html_template=_markup(config),
@@ -74,13 +74,13 @@ def _markup(config: Config) -> str:
 
 
 class ArenaHandlers:
-    """Gradio event handlers that stream a battle; errors become the value."""
+    """Gradio event handlers that stream a battle. Errors become the value."""
 
     def __init__(self, arena: ArenaService) -> None:
         self._arena = arena
 
     async def start(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Begin a battle; with `again`, the id of an earlier one with this prompt, of two others."""
+        """Start a battle. With `again`, the id of an earlier battle, two other contestants answer its prompt."""
         client = client_here()
 
         def begin(fields: Fields) -> BattleView:
@@ -89,14 +89,14 @@ class ArenaHandlers:
             start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
             try:
                 return start(again=again)
-            except NotFoundError:  # not in memory any more
+            except NotFoundError:  # no longer in memory
                 return start()
 
         async for value in self._stream(event, begin):
             yield value
 
     async def next(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Go on with the conversation of a battle."""
+        """Continue a battle's conversation."""
 
         def begin(fields: Fields) -> BattleView:
             prompt = fields.text("prompt", MAX_PROMPT_CHARS)
@@ -106,10 +106,10 @@ class ArenaHandlers:
             yield value
 
     async def follow(self, event: gr.EventData) -> AsyncIterator[str]:
-        """Show a battle as it stands, or goes on."""
+        """Show a battle, and follow it while it continues."""
 
         def find(fields: Fields) -> BattleView:
-            return self._arena.look(fields.visitor_key, fields.text("battle"))
+            return self._arena.history.look(fields.visitor_key, fields.text("battle"))
 
         async for value in self._stream(event, find):
             yield value
@@ -123,27 +123,27 @@ class ArenaHandlers:
             lines = BattleLines(view)
             yield lines.value(view)
             if view.phase in LIVE:
-                # The block ends too when the page closes.
+                # The block also ends when the page closes.
                 with self._arena.following(fields.visitor_key, view.id):
                     while view.phase in LIVE:
                         await asyncio.sleep(PERIOD_S)
-                        view = await asyncio.to_thread(self._arena.look, fields.visitor_key, view.id)
+                        view = await asyncio.to_thread(self._arena.history.look, fields.visitor_key, view.id)
                         yield lines.value(view)
         except GacError as error:
             yield _refusal(error)
 
 
 def _refusal(error: GacError) -> str:
-    # The clock makes two equal ones differ, so that the second is shown too.
+    # The time makes equal errors differ, so that the second is shown too.
     return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
 
 
 def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:
-    """What the script asks for, by the functions' names."""
+    """The functions that the script calls, by name."""
 
     @replying
     def look_battle(fields: Fields) -> Reply:
-        return _seen(arena.look(fields.visitor_key, fields.text("battle")))
+        return _seen(arena.history.look(fields.visitor_key, fields.text("battle")))
 
     @replying
     def seen_battle(fields: Fields) -> Reply:
@@ -181,7 +181,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
     @replying
     def battle_tokens(fields: Fields) -> Reply:
         side = _side(fields)
-        stream, settings = arena.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
+        stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
         is_alone = bool(fields.text("member"))
         tokens = [
             token_record(event, member_names, not is_alone) for event in stream.events if isinstance(event, TokenEvent)
@@ -192,23 +192,23 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
     @replying
     def inspect_answer(fields: Fields) -> Reply:
         battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
-        steps, settings = arena.steps(fields.visitor_key, battle, turn, _side(fields), position)
+        steps, settings = arena.history.steps(fields.visitor_key, battle, turn, _side(fields), position)
         return describe_step(steps, position, settings)
 
     @replying
     def own_battles(fields: Fields) -> Reply:
-        newest, num = arena.newest(fields.visitor_key, MAX_LISTED)
+        newest, num = arena.history.newest(fields.visitor_key, MAX_LISTED)
         return {"battles": list(map(_row, newest)), "num": num}
 
     @replying
     def save_battles(fields: Fields) -> Reply:
         wanted = Format(fields.choice("format", TEXT_FORMATS))
-        content = content_of(arena.own(fields.visitor_key), wanted)
+        content = content_of(arena.history.own(fields.visitor_key), wanted)
         return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
 
     @replying
     def delete_battle(fields: Fields) -> Reply:
-        arena.delete(fields.visitor_key, fields.text("battle"))
+        arena.history.delete(fields.visitor_key, fields.text("battle"))
         return {}
 
     return [

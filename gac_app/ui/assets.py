@@ -1,4 +1,4 @@
-"""The page's own files in `static/`, and the look of Gradio's own parts. Nothing remote is loaded."""
+"""The page's files in `static/`, and the theme of Gradio's own parts. Nothing remote is loaded."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def page_assets() -> dict[str, Any]:
 
 @cache
 def script_of(*names: str, libraries: tuple[str, ...] = ()) -> str:
-    """`words`, `core` and the named files of `static/js` as one script for `js_on_load`: they share one scope.
+    """`words`, `core` and the named files of `static/js` as one script for `js_on_load`, in one scope.
 
     Args:
-        libraries: of `static/vendor`, before them.
+        libraries: from `static/vendor`, placed before.
     """
     vendored = [STATIC_DIR / "vendor" / f"{name}.min.js" for name in libraries]
     own = [STATIC_DIR / "js" / f"{name}.js" for name in dict.fromkeys((*_ALWAYS, *names))]
@@ -57,12 +57,12 @@ def script_of(*names: str, libraries: tuple[str, ...] = ()) -> str:
 
 @cache
 def markup_of(name: str) -> str:
-    """A constant template of `static/`. Gradio evaluates `${` and double braces in templates: it has neither."""
+    """A constant template of `static/`. It must not have `${` or double braces, which Gradio evaluates."""
     return (STATIC_DIR / f"{name}.html").read_text("utf-8")
 
 
 def _theme() -> gr.themes.Base:
-    # Gradio ships these files; of the other weights it has only parts of the alphabet.
+    # Gradio ships these files; its other weights have only parts of the alphabet.
     theme = gr.themes.Base(
         primary_hue=gr.themes.colors.stone,
         neutral_hue=gr.themes.colors.stone,
@@ -70,7 +70,7 @@ def _theme() -> gr.themes.Base:
         font=(fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "ui-sans-serif", "system-ui", "sans-serif"),
         font_mono=(fonts.LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace"),
     )
-    # The names on the right are variables of static/css/palette.css, which know light from dark themselves.
+    # The names on the right are variables of static/css/palette.css, which has light and dark values.
     colours = {
         "body_background_fill": "var(--page)",
         "body_text_color": "var(--ink)",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService, RunView
 
 
-MAX_RUNS = 20  # told of in one answer
+MAX_RUNS = 20  # in one reply
 
 
 def build_batch(service: RunService, batches: Batches) -> gr.HTML:
@@ -37,7 +37,7 @@ def build_batch(service: RunService, batches: Batches) -> gr.HTML:
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
-    """The handler of `started`."""
+    """Handles the event `started`."""
 
     def start(fields: Fields) -> None:
         prompts = fields.text("prompts", MAX_PROMPTS_CHARS)
@@ -47,7 +47,7 @@ def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
 
 
 def batch_functions(service: RunService, batches: Batches) -> list[Callable[[object], Reply]]:
-    """What the script asks for, by the functions' names."""
+    """The functions that the script calls, by name."""
 
     @replying
     def batch_overview(fields: Fields) -> Reply:

@@ -1,4 +1,4 @@
-r"""A battle -> the lines that the Arena's script reads (static/js/stream.js takes them apart).
+r"""A battle -> the lines that the Arena's script reads (static/js/stream.js parses them).
 
 One JSON value a line, append-only:
 
@@ -6,7 +6,7 @@ One JSON value a line, append-only:
     [side, text]                                                                   what is new; 0 = left, 1 = right
     {"state": {...}}                                                               whenever something of it changed
 
-Nothing here names a contestant before the view does.
+No line names a contestant before the view does.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gac_app.arena.outcomes import SIDES
-from gac_app.config import Settings
+from gac_app.settings import Settings
 from gac_app.ui.requests import page_json
 from gac_app.ui.wording import settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.battle_views import BattleView, ContestantView
 
-LIVE = ("waiting", "answering")  # phases of which more is to come
+LIVE = ("waiting", "answering")  # phases in which the battle still changes
 
 
 class BattleLines:
@@ -41,7 +41,7 @@ class BattleLines:
         self._text = _line({"run": header})
 
     def value(self, view: BattleView) -> str:
-        """All lines up to `view`, which is of the same turn."""
+        """All lines up to `view`, which must be of the same turn."""
         for index, text in enumerate(texts_of(view)):
             new = text[self._num_sent[index] :]
             if new:
@@ -55,13 +55,13 @@ class BattleLines:
 
 
 def texts_of(view: BattleView) -> list[str]:
-    """What is to be seen of the last turn: left, right."""
+    """The shown texts of the last turn: left, right."""
     last = view.turns[-1]
     return [last.left.text, last.right.text]
 
 
 def state_of(view: BattleView) -> dict[str, Any]:
-    """Everything of a battle but its text."""
+    """A battle's state without its texts."""
     last = view.turns[-1]
     told = view.contestants
     return {
@@ -93,7 +93,7 @@ def _contestant(one: ContestantView) -> dict[str, Any]:
 
 
 def _settings(one: ContestantView) -> str:
-    """In words; those of an older version may have none."""
+    """Settings in words; empty for those of another version."""
     try:
         return settings_in_words(Settings.model_validate(one.settings))
     except ValidationError:

@@ -1,7 +1,7 @@
-"""The board: one `gr.HTML` that shows a run's streams, its inspector, its plot and the votes.
+"""The board: a `gr.HTML` with a run's streams, inspector, plot and votes.
 
-Its value is the text of `records.RunLines`; its script appends what is new once per animation frame. Its events
-`branch`, `rerun` and `open` carry the visitor's key; `server_functions` answer what is asked about one run.
+Its value is the text of `records.RunLines`; its script appends new lines once per animation frame. Its events `branch`,
+`rerun` and `open` carry the visitor's key; `server_functions` answer queries about a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCRIPTS = (
 
 
 def build_board(service: RunService) -> gr.HTML:
-    """The board component, empty until a run's lines become its value."""
+    """The board component, empty until it gets a run's lines."""
     sharing = "on" if service.config.server.is_sharing else "off"
     return gr.HTML(
         value="",
@@ -39,7 +39,7 @@ def build_board(service: RunService) -> gr.HTML:
 
 
 def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
-    """What the script asks for, by the functions' names."""
+    """The functions that the script calls, by name."""
 
     @replying
     def inspect_step(fields: Fields) -> Reply:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-# Values reach the handlers as they were sent: Gradio's own checks of them end in a server error that names no field.
+# Handlers get values as they were sent, since Gradio's own checks end in a server error without a field's name.
 UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
-# Run in the browser before the event's call. The board first ends a run that it still shows; the visitor's key stands
-# in no component, so that nothing can store or show it.
+# Runs in the browser before the event's call. The board first ends a run that it still shows. The visitor's key is in
+# no component, so that nothing can store or show it.
 _BEFORE_RUN = """async (key, conversation, prompt) => {
   await window.gac.beforeRun(prompt);
   return [window.gac.visitorKey(), conversation, prompt, window.gac.settings()];
@@ -36,11 +36,11 @@ _FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
 
 
 class CompareTab:
-    """Builds the tab inside the current Blocks; other components reach the board through `connect`."""
+    """Builds the tab inside the current Blocks. Other components reach the board through `connect`."""
 
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         self._handlers = RunHandlers(service, lab)
-        # The service has a queue of its own, where visitors take turns: in Gradio's none waits.
+        # The service has its own queue, with fair turns, so nothing waits in Gradio's.
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
@@ -54,7 +54,7 @@ class CompareTab:
         self.connect(self._turns, "open")
 
     def _build_dock(self, service: RunService) -> gr.Button:
-        """The prompt and what belongs to it; returns the button for a new conversation."""
+        """The prompt and its buttons. Returns the button for a new conversation."""
         self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
         self._prompt = _prompt_box()
         with gr.Row(elem_id="gac-under-prompt"):
@@ -82,11 +82,11 @@ class CompareTab:
         self.start_afresh_on(new_conversation.click)
 
     def ask_on(self, event: Callable[..., Any], js: str) -> None:
-        """Let an event put what a script of the browser gives into the prompt box."""
+        """Let an event put a browser script's result into the prompt box."""
         event(None, None, self._prompt, js=js, api_visibility="private")
 
     def start_afresh_on(self, event: Callable[..., Any]) -> None:
-        """Let an event empty the board and begin a new conversation."""
+        """Let an event clear the board and begin a new conversation."""
         event(
             lambda: ("", "[]", None, gr.skip(), ""),
             outputs=self._outputs, js="() => window.gac.clear()", queue=False, **QUIET,
@@ -110,7 +110,7 @@ def _prompt_box() -> gr.Textbox:
 
 
 def _drawn_by(script: str, markup: str) -> gr.HTML:
-    """A part beside the prompt that its script draws from a JSON value."""
+    """A component beside the prompt that its script draws from a JSON value."""
     return gr.HTML(
         value="",
         html_template=markup,

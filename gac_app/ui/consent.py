@@ -1,4 +1,4 @@
-"""Under the prompt, where there is a mirror: whether what the visitor does from now on is published."""
+"""The consent box under the prompt, if there is a mirror: whether the visitor's later runs and votes are published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_consent(service: RunService) -> gr.HTML:
-    """A box to tick; nothing is published of whoever leaves it."""
+    """A check box; nothing is published unless it is ticked."""
 
     @replying
     def set_consent(fields: Fields) -> Reply:

@@ -1,7 +1,7 @@
-"""How each member reads a token that it would have cut otherwise, derived from the steps around it.
+"""How each member reads a token that it would have cut differently, derived from the steps around it.
 
 A member that is *inside* reads nothing yet: the token is the beginning of a longer one of its own. A later step shows
-which: there its `spellings` hold more bytes than the token, because it reads them *together* with what came before.
+which one: there, its `spellings` have more bytes than the token, because it reads them *together* with earlier ones.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _MAX_CHARACTER_BYTES = 4  # of UTF-8
 
 
 def describe_covers(steps: Sequence[StepTrace], position: int) -> dict[str, dict[str, Any]]:
-    """The members that read the token at `position` in other pieces.
+    """The members that spell the token at `position` otherwise.
 
     Args:
         steps: of the answer so far.
 
     Returns:
         Member name -> {"kind": "inside", "pieces": of the longer token, "until": the position that completes it}, both
-        None where no step so far tells; {"kind": "together", "pieces", "since": the first position of what is read}; or
-        {"kind": "spelled", "pieces"}.
+        None if no step tells yet; {"kind": "together", "pieces", "since": the first position read}; or {"kind":
+        "spelled", "pieces"}.
     """
     step = steps[position]
     return {name: _cover(name, steps, position) for name in step.spellings}
@@ -42,11 +42,11 @@ def _cover(name: str, steps: Sequence[StepTrace], position: int) -> dict[str, An
 
 
 def _completion(name: str, steps: Sequence[StepTrace], position: int) -> dict[str, Any]:
-    """The position at which the member reads what began at or before `position`, and the pieces."""
+    """The position that completes a token begun at or before `position`, and its pieces."""
     for later in range(position + 1, len(steps)):
         step = steps[later]
         if name not in {member.member for member in step.members}:
-            break  # not asked: it reads what it missed in its own spelling, which no step records
+            break  # not asked: it spells what it missed itself, which no step records
         pieces = step.spellings.get(name, (step.token,))
         if pieces:
             if _since(steps, later, sum(map(len, pieces))) > position:
@@ -56,7 +56,7 @@ def _completion(name: str, steps: Sequence[StepTrace], position: int) -> dict[st
 
 
 def _since(steps: Sequence[StepTrace], position: int, num_bytes: int) -> int:
-    """The position of the first token of the last `num_bytes` bytes up to and with the token at `position`."""
+    """The position of the first token of the `num_bytes` bytes that end with the token at `position`."""
     while position > 0 and num_bytes > len(steps[position].token):
         num_bytes -= len(steps[position].token)
         position -= 1
@@ -64,7 +64,9 @@ def _since(steps: Sequence[StepTrace], position: int, num_bytes: int) -> int:
 
 
 def character_of(steps: Sequence[StepTrace], position: int) -> str | None:
-    """The character of which the token at `position` is only a part; None where it has whole characters, or no end."""
+    """The character that the token at `position` is a part of; None if the token has whole characters, or the character
+    is incomplete.
+    """
     token = steps[position].token
     if not token or _is_text(token):
         return None

@@ -1,6 +1,6 @@
-"""What a browser reads first: the theme and the language that it stored.
+"""The first part of the page: restores the stored theme and language.
 
-Gradio adds a page's own scripts only after its own have run, which is after the first paint.
+Gradio adds a page's scripts after its own have run, which is after the first paint.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PAGE = "frontend/index.html"
 
 
 def put_first() -> None:
-    """Let Gradio's document begin with `static/first.html`, whatever host serves it."""
+    """Put `static/first.html` at the beginning of Gradio's document, for any host."""
     environment = routes.templates.env
     if not isinstance(environment.loader, _WithFirst):
         environment.loader = _WithFirst(environment.loader)

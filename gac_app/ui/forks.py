@@ -1,5 +1,5 @@
-"""Finds where a member's text first departs from the ensemble's. Texts are compared, not tokens: the same words may be
-cut differently, and one model begins an answer with a space where another does not.
+"""Finds where a member's text first differs from the ensemble's. Texts are compared, not tokens: the same words may be
+cut differently, and some models begin an answer with a space.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from gac_app.decoding.trace import Event, FinishedEvent
 
 
 class GrowingText:
-    """The bytes of one stream's tokens, without white space at the start."""
+    """The bytes of a stream's tokens, without leading white space."""
 
     def __init__(self) -> None:
         self.text = bytearray()
-        self.ends: list[int] = []  # by token, where it ends in `text`
-        self.is_ended = False  # by END
+        self.ends: list[int] = []  # end of each token in `text`
+        self.is_ended = False  # with END
 
     def extend(self, events: Sequence[Event]) -> None:
-        """Take the events that are new."""
+        """Add new events."""
         for event in events:
             if isinstance(event, FinishedEvent):
                 return
@@ -30,13 +30,13 @@ class GrowingText:
 
 
 class Fork:
-    """Looks for the first token by which a member's text differs from the ensemble's."""
+    """Finds the first token with which a member's text differs from the ensemble's."""
 
     def __init__(self) -> None:
         self._num_equal = 0  # bytes
 
     def find(self, own: GrowingText, ensemble: GrowingText) -> int | None:
-        """The position of the member's token; None as long as one text begins the other."""
+        """The position of the member's token; None while one text is the beginning of the other."""
         length = min(len(own.text), len(ensemble.text))
         ours, theirs = (stream.text[self._num_equal : length] for stream in (own, ensemble))
         if ours != theirs:

@@ -1,7 +1,7 @@
-"""Imports Gradio without the type stubs that it would write.
+"""Imports Gradio without writing type stubs.
 
-As each of its component classes is defined, Gradio parses the class's source and writes a `.pyi` file beside it, into
-its own package. That takes two fifths of the import's time and helps only editors.
+When a component class is defined, Gradio parses its source and writes a `.pyi` file into its own package. That takes
+two fifths of the import's time and helps only editors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MODULE, _WRITER = "gradio.component_meta", "create_or_modify_pyi"
 
 
 class _WithoutStubs:
-    """Removes the writer from the one module that has it; does nothing in versions without it."""
+    """Removes the writer from its module. Does nothing in versions without it."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -36,6 +36,6 @@ class _WithoutStubs:
 
 
 def leave_out_stubs() -> None:
-    """To be called before Gradio is imported; later it has no effect."""
+    """Call this before Gradio is imported; later it has no effect."""
     if _MODULE not in sys.modules:
         sys.meta_path.insert(0, _WithoutStubs)

@@ -1,4 +1,4 @@
-"""The History tab: a visitor's own conversations, found, named, starred, reopened, run again, deleted."""
+"""The History tab: find, name, star, reopen, rerun and delete one's own conversations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import gradio as gr
 
-from gac_app.config import Mode
+from gac_app.settings import Mode
 from gac_app.storage import HistoryFilter
 from gac_app.storage.history import SORTS
 from gac_app.ui.assets import markup_of, script_of
@@ -15,10 +15,10 @@ from gac_app.ui.spelling import label_of
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService
-    from gac_app.storage.records import ConversationSummary, RunSummary
+    from gac_app.storage.history_records import ConversationSummary, RunSummary
 
 PAGE_SIZE = 30  # conversations
-MAX_CHOSEN = 1_000  # runs to be deleted at once
+MAX_CHOSEN = 1_000  # runs deleted at once
 MODES = ("", *get_args(Mode))
 
 
@@ -27,7 +27,7 @@ def build_history(service: RunService) -> gr.HTML:
 
     @replying
     def list_conversations(fields: Fields) -> Reply:
-        # One more than a page tells whether there is a next page.
+        # One more than a page, to know whether there is a next page.
         found = service.history.conversations(
             fields.visitor_key, _filter(fields), PAGE_SIZE + 1, fields.number("offset")
         )

@@ -1,25 +1,25 @@
-"""A `StepTrace` -> what the inspector shows, as plain JSON."""
+"""A `StepTrace` -> the inspector's data, as plain JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from gac_app.config import Settings
 from gac_app.decoding.rules import combine_rules, weight_rules
 from gac_app.decoding.trace import Candidate, MemberTrace, StepTrace
+from gac_app.settings import Settings
 from gac_app.ui.covering import character_of, describe_covers
 from gac_app.ui.spelling import label_of
 
-_ROUNDING = 1e-5  # of stored probabilities, several added
+_ROUNDING = 1e-5  # of a sum of stored probabilities
 
 
 def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings) -> dict[str, Any]:
-    """Everything about one step of an answer, with what the steps around it tell.
+    """Everything about one step of an answer, with facts from the steps around it.
 
-    A candidate's `parts` are weight x prob of each member known to have wanted it, scaled to its own probability where
-    these do not add up to it, as by a rule that is not linear; `is_longer` marks a member's
-    likely token that begins with the partial token chosen.
+    A candidate's `parts` are weight x prob of each member that has it in its top-k. They are scaled to the candidate's
+    probability if they do not add up to it, as with a rule that is not linear. `is_longer` marks a likely token that
+    begins with the chosen partial token.
     """
     step = steps[position]
     return {
@@ -48,19 +48,19 @@ def describe_step(steps: Sequence[StepTrace], position: int, settings: Settings)
 
 
 def _weights_follow(steps: Sequence[StepTrace], position: int, settings: Settings) -> str | None:
-    """What moves the weights at a step: the "text" so far, the "stretch" that the members cut otherwise, or nothing."""
+    """What changes the weights at a step: the "text" so far, the "stretch" that members cut differently, or nothing."""
     name = settings.weights
     if isinstance(name, str) and name in weight_rules and weight_rules.entry(name).rule().memory is not None:
         return "text"
-    before = steps[position - 1] if position else None  # one that the gate decides alone ends a stretch
+    before = steps[position - 1] if position else None  # a step that the gate decides alone ends a stretch
     return "stretch" if before and before.is_ensembled and before.is_partial else None
 
 
 def _with_chosen(top: Sequence[Candidate], step: StepTrace, prob: float | None = None) -> list[Candidate]:
-    """The candidates, the chosen one among them even where it was not in the top-k, likeliest first.
+    """The candidates, likeliest first, always including the chosen one.
 
     Args:
-        prob: of the chosen one, where it is not the step's.
+        prob: of the chosen one, if it is not the step's.
     """
     chosen = Candidate(step.token_id, step.token, step.prob if prob is None else prob)
     others = [item for item in top if item.token_id != step.token_id]
@@ -104,7 +104,7 @@ def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
     longer = [item for item in ranked if _is_longer(item, step)]
     others = [item for item in ranked if item not in longer]
     at = next(index for index, item in enumerate(others) if item.token_id == step.token_id)
-    # What begins with the partial token is listed under it.
+    # Tokens that begin with the partial token are listed below it.
     shown = [*others[: at + 1], *longer, *others[at + 1 :]]
     return {
         "name": trace.member,
@@ -119,7 +119,7 @@ def _member(trace: MemberTrace, step: StepTrace) -> dict[str, Any]:
 
 
 def _includes_longer(trace: MemberTrace, longer: list[Candidate], step: StepTrace) -> bool:
-    """Whether what the member gave to the token counts the longer ones that begin with it."""
+    """Whether the member's probability of the token includes longer tokens that begin with it."""
     own = next((item.prob for item in trace.top if item.token_id == step.token_id), 0.0)
     return bool(longer) and trace.prob >= own + sum(item.prob for item in longer) - _ROUNDING
 

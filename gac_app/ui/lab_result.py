@@ -10,20 +10,19 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from gac_app.charts import to_svg
-from gac_app.evaluation.studies.as_csv import to_csv
-from gac_app.evaluation.studies.glossary import explained
+from gac_app.evaluation.studies import explained, to_csv
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 
 if TYPE_CHECKING:
-    from gac_app.evaluation.studies.kept_results import KeptResult
+    from gac_app.evaluation.studies import KeptResult
     from gac_app.services.lab import Lab
 
-MAX_PLOTS = 6  # a pair of members has one in the study of vocabularies
+MAX_PLOTS = 6  # in the study of vocabularies, each pair of members has one
 
 
 class ResultView:
-    """Head, charts and body, filled together by one event; `outputs` are their components."""
+    """Head, charts and body, filled by one event; `outputs` are their components."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -46,12 +45,12 @@ class ResultView:
         return [self._head, *self._plots, self.body]
 
     def nothing(self, error: str = "") -> list[Any]:
-        """The outputs where no result is shown."""
+        """The outputs without a result."""
         hidden = [gr.Plot(value=None, visible=False) for _ in range(MAX_PLOTS)]
         return [page_json({"error": error}) if error else "", *hidden, ""]
 
     def of(self, kept: KeptResult) -> list[Any]:
-        """The outputs that show a result."""
+        """The outputs for a result."""
         drawn = [
             gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True)
             for plot in kept.result.plots[:MAX_PLOTS]

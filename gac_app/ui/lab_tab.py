@@ -26,9 +26,9 @@ class LabTab:
     """Builds the tab inside the current Blocks.
 
     Attributes:
-        list: what may be studied, what runs and what is kept. Its event `kept` says that other results are listed than
-            before.
-        result: the result that was chosen. Its event `ask` puts a question into the prompt box.
+        list: possible studies, the running one, and results. Its event `kept` tells that the list of results has
+            changed.
+        result: the chosen result. Its event `ask` puts a question into the prompt box.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -59,7 +59,7 @@ class LabTab:
 
 
 def start_study(lab: Lab) -> Callable[..., str]:
-    """The handler of the event `started`."""
+    """Handles the event `started`."""
 
     def start(fields: Fields) -> None:
         own = fields.text("own", MAX_OWN_CHARS)
@@ -69,7 +69,7 @@ def start_study(lab: Lab) -> Callable[..., str]:
 
 
 def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
-    """What the script asks for, by the functions' names."""
+    """The functions that the script calls, by name."""
 
     @replying
     def lab_overview(fields: Fields) -> Reply:

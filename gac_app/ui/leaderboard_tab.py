@@ -1,6 +1,6 @@
-"""The Leaderboard tab: ratings of the contestants by votes, filtered, with their costs.
+"""The Leaderboard tab: contestants' ratings by votes, with filters and costs.
 
-Nothing is computed until the tab is shown: its script sends `wanted`, and gets the standings and two charts.
+Nothing is computed until the tab is shown: then its script sends `wanted` and gets the standings and two charts.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LeaderboardTab:
         board.wanted(self.show, outputs=[board, *plots], **_QUIET)
 
     def show(self, event: gr.EventData) -> list[Any]:
-        """The outputs: the standings of the votes that were asked for, or an error."""
+        """The outputs: the standings for the filter, or an error."""
         try:
             fields = Fields(event._data)
             standings = self._arena.standings
@@ -64,7 +64,7 @@ class LeaderboardTab:
 
 
 def filter_of(fields: Fields) -> VoteFilter:
-    """Which votes were asked for. Raises RequestError."""
+    """The filter in a request. Raises RequestError."""
     from gac_app.arena.votes import Source, VoteFilter
 
     return VoteFilter(
@@ -81,7 +81,7 @@ def filter_of(fields: Fields) -> VoteFilter:
 
 
 def charts(board: Leaderboard) -> list[Spec]:
-    """Rating over cost, of those that have both; none for fewer than two."""
+    """Charts of rating over cost, for contestants that have both; none for fewer than two."""
     plots = []
     for field, label in _COSTS:
         points = [found for one in board.standings if (found := _rated(one, field))]

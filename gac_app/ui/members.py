@@ -1,4 +1,4 @@
-"""The chips with each member's state: fetching 42 % · 12 MB/s, loading, ready, failed and why."""
+"""The chips with each member's state: fetching 42 % · 12 MB/s, loading, ready, or failed with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TICK_S = 1.0
 
 
 def build_member_chips(service: RunService, page: gr.Blocks) -> gr.HTML:
-    """The chips; they refresh by a timer until every member is ready."""
+    """The chips; a timer refreshes them until every member is ready."""
     chips = gr.HTML(
         value="",
         html_template='<ul class="gac-chips" data-t-at="aria-label:members"></ul><div class="gac-chip-notes"></div>',
@@ -50,5 +50,5 @@ def states_of(service: RunService) -> str:
 
 
 def _cost(tokens_per_s: float | None) -> list[tuple[str, str, bool]]:
-    """The last time per token of a member alone, as a fact on its card."""
+    """A member's last time per token alone, as a fact on its card."""
     return [("Cost", f"{1000 / tokens_per_s:,.0f} ms a token, in the last run", False)] if tokens_per_s else []

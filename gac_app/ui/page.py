@@ -1,4 +1,4 @@
-"""The whole page: header with the members' state, the tabs, the settings at the side."""
+"""The whole page: the header with the members' state, the tabs, the settings panel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["build_page", "page_assets"]
 
 TITLE = "GaC side by side"
 _TELL_LOADED = "() => { window.gac.isLoaded = true; document.dispatchEvent(new Event('gac-loaded')); }"
-MAX_QUEUED_EVENTS = 200  # beyond the runs, which the service itself queues and refuses
+MAX_QUEUED_EVENTS = 200  # beside runs, which the service queues and refuses itself
 
 
 def build_page(
@@ -68,7 +68,7 @@ def build_page(
             if lab:
                 with gr.Tab(word("tab.lab"), id="lab") as lab_tab:
                     studies = LabTab(lab)
-                    # A new benchmark may have advice on the settings.
+                    # A new benchmark may change the advice on settings.
                     studies.list.kept(None, js="() => window.gac.checkSettings?.()", api_visibility="private")
                     compare.ask_on(studies.result.ask, "() => window.gac.askedInLab")
                     studies.result.ask(lambda: gr.Tabs(selected="compare"), outputs=tabs, queue=False, **QUIET)

@@ -1,11 +1,11 @@
-r"""A run -> the lines that the board's script reads (static/js/stream.js is the other side).
+r"""A run -> the lines that the board's script reads (static/js/stream.js parses them).
 
 One JSON value a line, append-only; all streams of a run are multiplexed:
 
     {"run": {...}}                                          first; a new one starts the board afresh
     [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
-    {"end": [stream, {"reason", "detail", ...figures}]}     again: what came of running it again, in words, or ""
+    {"end": [stream, {"reason", "detail", ...figures}]}     again: the comparison with the repeated run, in words, or ""
     {"phase": {"status", "place", "runs", "study"}}         of the whole run; what else holds the machine
     {"read": {member: share}}                               of the prompt, by members that read it, until all have
     {"done": {"status", "saved", "outcome"}}                last
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishedEvent, TokenEvent
 from gac_app.services.comparison import compare_streams
-from gac_app.services.views import ENSEMBLE, LiveRun, is_over
+from gac_app.services.live_run import LiveRun
+from gac_app.services.views import ENSEMBLE, is_over
 from gac_app.ui.forks import Fork, GrowingText
 from gac_app.ui.requests import page_json
 from gac_app.ui.spelling import label_of
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunView
 
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
-BESIDE = "beside"  # the stream of another run's ensemble
+BESIDE = "beside"  # key of another run's ensemble stream
 
 
 class RunLines:
-    """The lines of one run, growing with it.
+    """The lines of a run, growing with it.
 
     Args:
-        before: the run that it repeats, to compare its answers with.
-        beside: a run with other settings whose ensemble's answer is shown too.
-        others: gives the number of other runs that decode, and the title of the lab's study that does, or "".
+        before: the run that it repeats, for comparing the answers.
+        beside: a run with other settings; its ensemble's answer is shown too.
+        others: gives the number of other running runs, and the title of the running study, or "".
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RunLines:
         self._text = _line({"run": self._header()})
 
     def value(self, is_last: bool = False) -> str:
-        """All lines up to now; with `is_last`, closed by the `done` line."""
+        """All lines so far; with `is_last`, closed by the `done` line."""
         lines: list[Any] = [*self._phase_lines(), *self._read_lines()]
         for index in range(len(self._keys)):
             lines += self._stream_lines(index)
@@ -78,7 +79,7 @@ class RunLines:
         run, settings = self._run, self._run.settings
         return {
             "id": run.id,
-            "nonce": secrets.token_hex(4),  # the same run opened twice is two boards
+            "nonce": secrets.token_hex(4),  # opening the same run twice must give different values
             "prompt": run.prompt,
             "members": list(run.member_names),
             "streams": self._keys,
@@ -108,7 +109,7 @@ class RunLines:
         return [{"phase": dict(zip(("status", "place", "runs", "study"), phase, strict=True))}]
 
     def _read_lines(self) -> list[Any]:
-        """Only by whole hundredths, so that they stay few."""
+        """The line about reading, in steps of a hundredth, so that there are few."""
         if all(self._num_sent):
             return []
         shares = {name: round(share, 2) for name, share in self._run.shares_read().items() if share}
@@ -149,10 +150,10 @@ class RunLines:
 
 
 def token_record(event: TokenEvent, names: Sequence[str], is_ensemble: bool) -> list[Any]:
-    """What the page's scripts need of a token: text, flags, winner, prob, confidence.
+    """A token for the page's scripts: text, flags, winner, prob, confidence.
 
     Args:
-        names: of the members; the winner is told by its place among them.
+        names: of the members; the winner is an index into them.
     """
     step = event.step
     flags = GATED * (step.is_ensembled and is_ensemble) | END * (not step.token)

@@ -1,4 +1,4 @@
-"""Checks what a browser sends, without trusting the page's own script; and forms what it is sent."""
+"""Checks browsers' requests, without trusting the page's own script, and formats replies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Account:
 
 
 class Fields:
-    """The fields of one request, each read with its type checked. To be made while the request is handled.
+    """The fields of a request, with their types checked on access. To be made while the request is handled.
 
     Args:
         data: whatever the browser sent.
@@ -51,7 +51,7 @@ class Fields:
         account: who is signed in, by what the host says; nothing that the browser sends in `data` changes it.
 
     Raises:
-        RequestError: in every method, naming the field.
+        RequestError: from every method, naming the field.
     """
 
     def __init__(self, data: object) -> None:
@@ -105,7 +105,7 @@ class Fields:
         return value
 
     def time(self, name: str) -> datetime | None:
-        """A moment with its time zone; None where it is empty."""
+        """A time with its zone; None if empty."""
         value = self.text(name)
         if not value:
             return None
@@ -116,7 +116,7 @@ class Fields:
             return _refuse_time(name)
 
     def unchecked(self, name: str) -> Any:
-        """The raw value, to be checked by the caller; None if it is missing."""
+        """The raw value, which the caller must check; None if missing."""
         return self._data.get(name)
 
     def number(self, name: str) -> int:
@@ -131,7 +131,7 @@ def _refuse_time(name: str) -> NoReturn:
 
 
 async def is_heard() -> bool:
-    """Whether somebody listens to the event that is being handled, as far as the host knows."""
+    """Whether the current event has a listener, as far as the host knows."""
     request = LocalContext.request.get(None)
     heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
     return heard is None or await heard()
@@ -146,22 +146,22 @@ def account_here() -> Account | None:
 
 
 def client_here() -> str:
-    """The name of the client whose event is being handled."""
+    """The client's name of the current event."""
     request = LocalContext.request.get(None)
     return client_of(request.client.host) if request and request.client else ""
 
 
 def page_json(value: Any, **options: Any) -> str:
-    """A component's value as JSON without a "<": Gradio must find no tag in it, whatever a model or a visitor wrote.
+    """A component's value as JSON without "<", so that Gradio finds no tags in a model's or visitor's text.
 
     Args:
-        options: those of `json.dumps`.
+        options: for `json.dumps`.
     """
     return json.dumps(value, **options).replace("<", "\\u003c")
 
 
 def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
-    """Wrap a function that the page's script calls: what goes wrong on purpose becomes {"error": message}."""
+    """Wrap a function that the page's script calls, so that errors raised on purpose become {"error": message}."""
 
     @wraps(function)
     def reply(data: object = None) -> Reply:
@@ -170,14 +170,15 @@ def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
         except GacError as error:
             return {"error": without_folders(str(error))}
 
-    reply.__annotations__ = {}  # Gradio would try to resolve them as special arguments
+    reply.__annotations__ = {}  # Gradio would resolve them as special arguments
     return reply
 
 
 def started_by(function: Callable[..., None]) -> Callable[..., str]:
-    """An event's handler for what a script sends that is too long for a call: `function` begins it.
+    """An event handler for data that is too long for a script's call; `function` handles it.
 
-    The reply becomes the component's value, as JSON: the error, and the `at` that was sent, by which equal ones differ.
+    The reply becomes the component's value, as JSON: the error, and the `at` of the request, so that equal errors
+    differ.
     """
 
     def handler(event: gr.EventData) -> str:

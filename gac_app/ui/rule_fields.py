@@ -1,4 +1,4 @@
-"""The settings panel's fields for rules: a choice of each kind, and every rule's parameters, made from its model."""
+"""The settings panel's fields for rules: a choice for each kind, and every rule's parameters, from its model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from gac_app.config import Settings
 from gac_app.decoding.rules import REGISTRIES, Entry, Registry
+from gac_app.settings import Settings
 
 ParamKind = Literal["choice", "number", "whole", "share", "text"]
 
@@ -16,26 +16,26 @@ _BY_FIELD = {registry.field: registry for registry in REGISTRIES}
 
 
 def rule_choices(registry: Registry[Any]) -> tuple[tuple[str, str], ...]:
-    """Pairs of a rule's name and what it is called."""
+    """Pairs of a rule's name and label."""
     return tuple(
         (entry.name, f"{entry.label}: {entry.about[0].lower()}{entry.about[1:].rstrip('.')}") for entry in registry
     )
 
 
 def params_of(entry: Entry[Any], registry: Registry[Any]) -> dict[str, FieldInfo]:
-    """Name of the panel's field, such as `combine.power.exponent` -> the parameter."""
+    """The panel's field name, such as `combine.power.exponent` -> the parameter."""
     return {f"{registry.field}.{entry.name}.{name}": param for name, param in entry.rule.model_fields.items()}
 
 
 def param_of(field_name: str) -> FieldInfo | None:
-    """The parameter that a field of the panel is for; None where it is for none."""
+    """The parameter of a panel's field; None if the field is not a parameter."""
     kind, rule, param = (*field_name.split("."), "", "")[:3]
     registry = _BY_FIELD.get(kind)
     return registry.entry(rule).rule.model_fields.get(param) if registry and rule in registry else None
 
 
 def kind_of(param: FieldInfo) -> ParamKind:
-    """How a parameter is set: a share is a number within 0 to 1."""
+    """The kind of field for a parameter; a share is a number from 0 to 1."""
     if choices_of(param):
         return "choice"
     if param.annotation is int:
@@ -48,7 +48,7 @@ def kind_of(param: FieldInfo) -> ParamKind:
 
 
 def choices_of(param: FieldInfo) -> tuple[tuple[str, str], ...]:
-    """Of a truth value, or a `Literal` of texts."""
+    """The choices of a boolean, or of a `Literal` of texts."""
     if param.annotation is bool:
         return (("true", "Yes"), ("false", "No"))
     if get_origin(param.annotation) is Literal:
@@ -57,7 +57,7 @@ def choices_of(param: FieldInfo) -> tuple[tuple[str, str], ...]:
 
 
 def param_values(settings: Settings) -> dict[str, Any]:
-    """Name of the panel's field -> its value, of every parameter of every rule."""
+    """Field name -> value, for every parameter of every rule."""
     values: dict[str, Any] = {}
     for registry in REGISTRIES:
         chosen, params = getattr(settings, registry.field), getattr(settings, registry.params_field)
@@ -69,7 +69,7 @@ def param_values(settings: Settings) -> dict[str, Any]:
 
 
 def params_from(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Take the parameters out of the panel's values: those of the rules chosen that differ from their defaults."""
+    """Remove parameters from the panel's values. Returns those of the chosen rules that differ from their defaults."""
     chosen: dict[str, dict[str, Any]] = {registry.params_field: {} for registry in REGISTRIES}
     for field_name in [name for name in values if "." in name]:
         value, param = values.pop(field_name), param_of(field_name)
@@ -84,7 +84,7 @@ def _shown(value: Any) -> Any:
 
 
 def field_at(error_field: str, values: Mapping[str, Any]) -> str:
-    """The panel's field that a RequestError means: `combine_params.exponent` -> `combine.power.exponent`."""
+    """The panel's field of a RequestError: `combine_params.exponent` -> `combine.power.exponent`."""
     for registry in REGISTRIES:
         if error_field.startswith(f"{registry.params_field}."):
             return f"{registry.field}.{values.get(registry.field)}.{error_field.partition('.')[2]}"
@@ -92,7 +92,7 @@ def field_at(error_field: str, values: Mapping[str, Any]) -> str:
 
 
 def idle_params(values: Mapping[str, Any]) -> dict[str, str]:
-    """Fields of rules that are not chosen -> why they have no effect."""
+    """Parameters of rules that are not chosen -> why they have no effect."""
     return {
         field_name: f"Without effect: choose “{entry.label}” first."
         for registry in REGISTRIES

@@ -1,4 +1,4 @@
-"""The event handlers that put a run on the board: a prompt, a branch, a rerun, a stored run."""
+"""Event handlers that show a run on the board: a prompt, a branch, a rerun, a stored run."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from gac_app.services.runs import RunService, RunView
 
 PERIOD_S = 1 / 16  # between two updates of the board
-SAVE_TIMEOUT_S = 3.0  # how long a finished run waits to learn whether it was stored
+SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
 
-# Values for the board, the earlier turns, the conversation id, the prompt box and the notice.
+# Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
 Updates = tuple[Any, Any, Any, Any, Any]
 
 
 def _following(
     start: Callable[[RunHandlers, Fields, str], RunView],
 ) -> Callable[[RunHandlers, gr.EventData], AsyncIterator[Updates]]:
-    """A handler of an event that a script sends: the board follows the run that `start` gives.
+    """A handler of a script's event: the board follows the run that `start` gives.
 
     Args:
-        start: called in a thread with what the browser sent, and what stands for the client.
+        start: called in a thread with the browser's data and the client's name.
     """
 
     async def handler(self: RunHandlers, event: gr.EventData) -> AsyncIterator[Updates]:
@@ -52,7 +52,7 @@ def _following(
 
 
 class RunHandlers:
-    """Gradio event handlers over a `RunService`; every one gives `Updates`, errors become a notice."""
+    """Gradio event handlers over a `RunService`. Each gives `Updates`; errors become a notice."""
 
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         self._service = service
@@ -61,7 +61,7 @@ class RunHandlers:
     async def run(
         self, key: object, conversation_id: str | None, prompt: object, settings: object
     ) -> AsyncIterator[Updates]:
-        """Answer a prompt with what the settings panel holds; nothing = the defaults."""
+        """Answer a prompt with the settings panel's values; None = the defaults."""
 
         client, fields = client_here(), Fields({"key": key})
 
@@ -77,35 +77,37 @@ class RunHandlers:
 
     @_following
     def branch(self, fields: Fields, client: str) -> RunView:
-        """Start a new run that takes another token at one position of an earlier one."""
+        """Start a run with another token at a position of an earlier run."""
         position, token_id = fields.number("position"), fields.number("token")
         return self._service.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
 
     @_following
     def rerun(self, fields: Fields, client: str) -> RunView:
-        """Start a run again with the prompt and settings that it had."""
+        """Repeat a run with its prompt and settings."""
         return self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
 
     @_following
     def revise(self, fields: Fields, client: str) -> RunView:
-        """Ask anew in an earlier run's place, with the prompt and the settings that are sent."""
+        """Replace an earlier run by one with the given prompt and settings."""
         prompt = fields.text("prompt", MAX_PROMPT_CHARS)
         changes = changes_from(self._service.config, fields.unchecked("settings") or {})
         return self._service.revisions.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
 
     @_following
     def regenerate(self, fields: Fields, client: str) -> RunView:
-        """Answer anew in one stream of a run."""
+        """Regenerate the answer of one stream of a run."""
         run_id, stream = fields.text("run"), fields.text("stream")
         return self._service.revisions.regenerate(fields.visitor_key, run_id, stream, client=client)
 
     @_following
     def extend(self, fields: Fields, client: str) -> RunView:
-        """Go on with the answers that ended at their limit."""
+        """Continue the answers that reached their limit."""
         return self._service.revisions.extend(fields.visitor_key, fields.text("run"), client=client)
 
     async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
-        """Show a run as it ended, or goes on. The next prompt goes on in its conversation, after the last turn."""
+        """Show a run, and follow it while it continues. The next prompt continues its conversation, after the last
+        turn.
+        """
 
         def find() -> tuple[str, RunView]:
             fields = Fields(event._data)
@@ -122,7 +124,7 @@ class RunHandlers:
         except GacError as error:
             yield _notice(error)
             return
-        # The block ends too when the page closes or another run takes its place.
+        # The block also ends when the page closes or shows another run.
         with self._service.following(run):
             lines = await asyncio.to_thread(self._lines, key, run)
             turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
@@ -146,12 +148,12 @@ class RunHandlers:
         """The runs of a run's conversation, in order."""
         try:
             return self._service.history.conversation(key, run.conversation_id)
-        except NotFoundError:  # not stored, because the database is away: the answer goes on without
+        except NotFoundError:  # not stored, because the database is unavailable; the answer continues
             return []
 
 
 async def _ticks(run: RunView) -> AsyncIterator[None]:
-    """One tick per update until the run is over and, within reason, known to be stored or not."""
+    """One tick per update until the run is over and its write is done, or waited for long enough."""
     deadline: float | None = None
     while True:
         await asyncio.sleep(PERIOD_S)
@@ -165,6 +167,6 @@ async def _ticks(run: RunView) -> AsyncIterator[None]:
 def _notice(error: GacError) -> Updates:
     field = error.field if isinstance(error, RequestError) else ""
     message = without_folders(error.message if isinstance(error, RequestError) else str(error))
-    # The clock makes two equal notices differ, so that the second is shown too.
+    # The time makes equal notices differ, so that the second is shown too.
     notice = page_json({"at": time.monotonic(), "field": field, "message": message})
     return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice

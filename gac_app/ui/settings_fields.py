@@ -1,4 +1,4 @@
-"""The fields of the settings panel: what each is called, how it is set, where it stands, and when it has no effect."""
+"""The fields of the settings panel: label, kind, place, and when each has no effect."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
+from gac_app.settings import Settings
 from gac_app.ui.rule_fields import choices_of, idle_params, kind_of, param_of, params_of, rule_choices
 
 OWN_WEIGHTS = "own"
@@ -18,14 +19,14 @@ Kind = Literal["members", "choice", "number", "whole", "share", "weights", "line
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One setting, or the members' own weights.
+    """A setting, or the members' own weights.
 
     Attributes:
-        kind: how it is set; a share is a number of 0 to 1 that reads 0 to 100 %.
-        choices: pairs of a value and what it is called.
-        always: what a share above 1 is called, where there is such a one.
-        fault: what has to be put right, where its bounds do not say it.
-        is_of: the setting and its value with which alone this one is there.
+        kind: of the input; a share is a number from 0 to 1, shown as 0 to 100 %.
+        choices: pairs of value and label.
+        always: label of a share above 1, if it is allowed.
+        fault: the message for an invalid value, if its bounds do not give one.
+        is_of: this field exists only with this value of that setting.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Field:
 
 
 def fields_of(config: Config) -> tuple[Field, ...]:
-    """In the order of the panel."""
+    """The fields, in the order of the panel."""
     has_scores = all(member.score is not None for member in config.members)
     weights = (*(pair for pair in rule_choices(weight_rules) if has_scores or pair[0] != "score"), (OWN_WEIGHTS, "Own"))
     return (
@@ -105,7 +106,7 @@ def spec_of(config: Config) -> list[dict[str, Any]]:
 
 
 def fault_in(field: Field) -> str:
-    """What has to be put right, in one sentence that repeats nothing of what was typed."""
+    """What to correct, in one sentence, without the typed text."""
     if field.fault:
         return field.fault
     bounds = _bounds(field.name)
@@ -132,7 +133,7 @@ def fault_in(field: Field) -> str:
 
 
 def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
-    """Field -> why it has no effect on the next run, for those that have none."""
+    """Fields without effect on the next run -> why."""
     mode, threshold = values.get("mode"), values.get("threshold")
     if values.get("members") and len(values["members"]) == 1:
         alone = "Only one member takes part."
@@ -162,7 +163,7 @@ def idle_of(config: Config, values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _bounds(name: str) -> dict[str, float]:
-    """Of a number: `min` and `max`; with `above`, it has to be more than `min`."""
+    """Bounds of a number: `min` and `max`; with `above`, it must be greater than `min`."""
     found: dict[str, float] = {}
     field = Settings.model_fields.get(name) or param_of(name)
     for rule in field.metadata if field else ():

@@ -1,7 +1,7 @@
-"""The settings of the next run: a panel at the side, and the button under the prompt that opens it and sums them up.
+"""The settings of the next run: a panel at the side, and a button under the prompt that opens it and shows a summary.
 
-The panel's script draws the fields and keeps what was chosen in the browser; whatever changes comes here as an event
-and goes back as what it means: a summary, faults by field, fields without effect, advice.
+The panel's script draws the fields and stores the choices in the browser. Every change arrives here as an event, and is
+answered by a summary, faults by field, fields without effect, and advice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCRIPTS = ("settings_fields", "member_cards", "presets", "settings_panel", "set
 
 
 def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
-    """The panel, closed at first, holding what this browser chose last, else the configuration's settings."""
+    """The panel, closed at first, with this browser's last choices, else the configuration's settings."""
     defaults = values_of(config, config.settings)
     first = {"spec": spec_of(config), "members": config.member_names, "defaults": defaults}
     panel = gr.HTML(
@@ -41,17 +41,17 @@ def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
         data = event._data if isinstance(event._data, dict) else {}
         return page_json({"at": data.get("at"), **meaning_of(config, lab, data.get("values"))})
 
-    # "multiple": a change while the one before is looked at counts, too; the script heeds the answer to the last.
+    # "multiple": changes during a check count too; the script uses the answer to the last one.
     quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
     panel.changed(describe, None, panel, trigger_mode="multiple", **quiet)
     return panel
 
 
 def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any]:
-    """What the panel's values mean for the next run.
+    """The meaning of the panel's values for the next run.
 
     Args:
-        values: as the browser sent them, not yet checked.
+        values: from the browser, not checked yet.
     """
     faults = faults_in(config, values)
     known = {**values_of(config, config.settings), **(values if isinstance(values, dict) else {})}

@@ -1,4 +1,4 @@
-"""What the settings panel holds <-> the settings of a run; and what is wrong with it, field by field."""
+"""The settings panel's values <-> a run's settings, and faults by field."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
+from gac_app.settings import Settings
 from gac_app.ui import stop_lines
 from gac_app.ui.rule_fields import field_at, param_values, params_from
 from gac_app.ui.settings_fields import OWN_WEIGHTS, fault_in, fields_of
 
-_TEXTS = ("stop", "system_prompt")  # that may be cleared
+_TEXTS = ("stop", "system_prompt")  # texts that may be empty
 
 
 def values_of(config: Config, settings: Settings) -> dict[str, Any]:
-    """Field -> what the panel shows for `settings`."""
+    """Field -> the panel's value for `settings`."""
     names = [field.name for field in fields_of(config) if field.name in Settings.model_fields]
     values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")} | param_values(settings)
     if isinstance(settings.weights, dict):
@@ -34,10 +35,10 @@ def changes_from(config: Config, values: object) -> dict[str, Any]:
     """The settings that differ from the defaults.
 
     Args:
-        values: as the browser sent them, not yet checked: those that differ from `values_of` the defaults at least.
+        values: from the browser, not checked yet; at least those that differ from `values_of` the defaults.
 
     Raises:
-        RequestError: where they do not fit; it names the field, or where there are several, all of them.
+        RequestError: values do not fit; names all faulty fields.
     """
     changes, faults = _checked(config, values)
     if len(faults) == 1:
@@ -49,7 +50,7 @@ def changes_from(config: Config, values: object) -> dict[str, Any]:
 
 
 def faults_in(config: Config, values: object) -> dict[str, str]:
-    """Field -> what has to be put right, of all fields that are wrong."""
+    """Faulty fields -> what to correct."""
     try:
         return _checked(config, values)[1]
     except RequestError as error:
@@ -57,7 +58,7 @@ def faults_in(config: Config, values: object) -> dict[str, str]:
 
 
 def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values as settings, and the faults in them."""
+    """The values as settings, and their faults."""
     defaults = values_of(config, config.settings)
     if not isinstance(values, Mapping) or any(name not in defaults for name in values):
         raise RequestError("settings", "are not those of this page; reload it")
@@ -67,7 +68,7 @@ def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, 
         Settings.model_validate({**config.settings.model_dump(), **changes})
     except ValidationError as error:
         faulty += [str(item["loc"][0]) for item in error.errors()]
-    try:  # whether the others fit the members
+    try:  # check whether the others fit the members
         check_rules(config.settings_from({name: value for name, value in changes.items() if name not in faulty}))
     except RequestError as error:
         faulty.append(field_at(error.field, changes))
@@ -88,5 +89,5 @@ def _as_settings(config: Config, values: dict[str, Any]) -> dict[str, Any]:
         values["stop"] = stop_lines.from_lines(values["stop"])
     values |= params_from(values)
     if isinstance(members, list) and set(map(str, members)) >= set(config.member_names):
-        values["members"] = ()  # all there are, later ones too
+        values["members"] = ()  # all members, including future ones
     return values

@@ -1,4 +1,4 @@
-"""Bytes of a token -> a label in which nothing is invisible, for the inspector.
+"""Bytes of a token -> a label without invisible characters, for the inspector.
 
 Examples: b" the" -> "␣the", b"\n" -> "⏎", b"\xe2\x82" -> "⟨E2 82⟩", b"" -> "END".
 """
@@ -9,7 +9,7 @@ import unicodedata
 
 END_LABEL = "END"
 _MARKS = {" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\x7f": "␡"}
-_INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs", "Cn", "Co"}  # Unicode categories that show as nothing
+_INVISIBLE = {"Cc", "Cf", "Zl", "Zp", "Zs", "Cn", "Co"}  # Unicode categories of invisible characters
 
 
 def label_of(token: bytes) -> str:
@@ -20,7 +20,7 @@ def label_of(token: bytes) -> str:
     out: list[str] = []
     broken: list[str] = []
     for char in text:
-        if "\udc80" <= char <= "\udcff":  # a byte that is no UTF-8, escaped by the decoder
+        if "\udc80" <= char <= "\udcff":  # an invalid byte, escaped by the decoder
             broken.append(f"{ord(char) - 0xDC00:02X}")
             continue
         _flush(broken, out)

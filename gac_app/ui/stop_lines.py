@@ -1,4 +1,4 @@
-r"""Stop strings <-> the lines of a text box: one a line, a line break within one written as \n, a backslash as \\."""
+r"""Stop strings <-> lines of a text box: one per line, with a line break written as \n and a backslash as \\."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def to_lines(stop: tuple[str, ...]) -> str:
 
 
 def from_lines(lines: str) -> tuple[str, ...]:
-    """The stop strings; empty lines are none. A backslash before anything else stands for itself."""
+    """The stop strings; empty lines do not count. A backslash before anything else stands for itself."""
     return tuple(re.sub(r"\\([\\nr])", lambda found: _MEANT[found[1]], line) for line in lines.split("\n") if line)

@@ -1,4 +1,4 @@
-"""The turns of a conversation beside the one on the board, as JSON for the list above the answers."""
+"""The other turns of the conversation on the board, as JSON for the list above the answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MAX_TURNS_SHOWN = 50
 
 
 def turns_beside(run: RunView, runs: list[RunView]) -> str:
-    """The turns that a run goes on from, and first how many were deleted, if any.
+    """The turns before a run; first, the number of deleted ones, if any.
 
-    Where later ones came, all that the newest goes on from and itself, this one marked `is_shown`.
+    If the run has later turns, all turns up to the newest, with the run marked `is_shown`.
 
     Args:
-        runs: of the conversation, in order.
+        runs: the conversation's runs, in order.
     """
     is_newest = run.id not in [other.id for other in runs[:-1]]
     newest = run if is_newest else runs[-1]

@@ -1,20 +1,20 @@
-"""In words: settings, under the prompt and over a stored run; and what came of running a prompt again."""
+"""Texts about settings, under the prompt and above a stored run, and about repeated runs."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from gac_app.config import Settings
 from gac_app.decoding.rules import Registry, combine_rules, gate_rules, weight_rules
 from gac_app.services.comparison import Comparison
+from gac_app.settings import Settings
 from gac_app.ui.spelling import label_of
 
 _SAME = "same text as the run before"
 
 
 def settings_in_words(settings: Settings) -> str:
-    """One line. What every run has comes always, what can be off only where it is on."""
+    """Settings in one line, without those that are off."""
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", _asked(settings.threshold)]
         parts += [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
@@ -42,7 +42,7 @@ def _asked(threshold: float) -> str:
 
 
 def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:
-    """Another run, and what its settings have that these have not, and the other way round."""
+    """Another run, and the differences between its settings and these."""
     others, own = (settings_in_words(each).split(" · ") for each in (other, settings))
     there, here = ([part for part in a if part not in b] for a, b in ((others, own), (own, others)))
     return {"run": run_id, "there": " · ".join(there), "here": " · ".join(here)}
@@ -56,7 +56,7 @@ def _weights(settings: Settings) -> str:
 
 
 def _rule(registry: Registry[Any], settings: Settings) -> str:
-    """Such as: power mean, exponent 3. A rule that there is no more by its name."""
+    """Such as: power mean, exponent 3. A rule that no longer exists is shown by its name."""
     name = getattr(settings, registry.field)
     if name not in registry:
         return str(name)
@@ -110,6 +110,6 @@ def _amount(most: float) -> str:
     if most < 1e-6:
         return "in the last digits"
     num_decimals = -math.floor(math.log10(most))
-    # Rounded first: 0.0003 may have come as 0.00030000000000000003, which is not 0.0004.
+    # Rounded first, so that 0.00030000000000000003 does not become 0.0004.
     digit = math.ceil(round(most * 10**num_decimals, 3))
     return f"by at most {digit / 10**num_decimals:.{max(num_decimals, 0)}f}"

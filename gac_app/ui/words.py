@@ -1,8 +1,8 @@
 """The page's texts, one table per language in `static/words`.
 
-A table holds the page's texts by key. Under `server` it holds translations of the server's English texts, with `{name}`
-for the parts that vary. What a table lacks is shown in English. Gradio gets the tables with the page, as `gr.I18n`;
-`static/js/words.js` reads them there.
+A table has the page's texts by key. Under `server` it has translations of the server's English texts, with `{name}` for
+variable parts. Missing texts are shown in English. Gradio gets the tables with the page, as `gr.I18n`, where
+`static/js/words.js` reads them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Table = dict[str, Any]
 
 
 def tables() -> dict[str, Table]:
-    """Language -> its words."""
+    """The table of each language."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(WORDS_DIR.glob("*.json"))}
 
 
@@ -28,4 +28,4 @@ def translations() -> gr.I18n:
     return gr.I18n(**tables())
 
 
-word = gr.I18n()  # a key -> what Gradio replaces by the word of the browser's language
+word = gr.I18n()  # key -> a placeholder that Gradio replaces by the word in the browser's language

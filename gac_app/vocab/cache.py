@@ -27,7 +27,7 @@ _FORMAT = 1  # of the file and of the union's rules; a new number rebuilds the u
 
 
 def unite(vocabularies: Sequence[MemberVocabulary], cache_dir: Path) -> list[VocabMapping]:
-    """The members' mappings into their union vocabulary, in the order given. Built unless the cache has it."""
+    """The members' mappings into their union vocabulary, in the order given. The union is cached."""
     path = cache_dir / "unions" / f"{_digest(vocabularies)}.npz"
     ids = _load(path, len(vocabularies))
     if ids is not None:
@@ -56,8 +56,8 @@ def _restored(vocabularies: Sequence[MemberVocabulary], ids: list[IdsV]) -> Unio
     for vocabulary, ids_V in zip(vocabularies, ids, strict=True):
         text_ids_V = ids_V.copy()
         text_ids_V[list(vocabulary.end_ids)] = -1
-        tokens_U[text_ids_V] = np.array(vocabulary.token_bytes, dtype=object)  # the last place takes what has no text
-    return UnionVocabulary(filter(None, tokens_U[:-1].tolist()))  # none at END's
+        tokens_U[text_ids_V] = np.array(vocabulary.token_bytes, dtype=object)  # the last place takes ids without text
+    return UnionVocabulary(filter(None, tokens_U[:-1].tolist()))  # END has no bytes
 
 
 def _load(path: Path, num_members: int) -> list[IdsV] | None:

@@ -59,21 +59,21 @@ class TextEncoder:
         return ids
 
     def _encode(self, text: str, recognise_control: bool) -> list[int]:
-        with self._lock:  # the flag belongs to the tokenizer, not to the call
+        with self._lock:  # the flag is state of the tokenizer, not an argument
             self._literal.encode_special_tokens = not recognise_control
             return list(self._literal.encode(text, add_special_tokens=False).ids)
 
     def document(self, text: str, num_kept: int | None = None) -> list[int]:
         """Ids of `text` by the tokenizer's own rules for the start of a document, BOS and changes to the text included.
 
-        Only the first `num_kept` ids after the BOS are given where that is set.
+        If `num_kept` is set, only so many ids after the BOS are given.
         """
         with self._lock:
             self._own.encode_special_tokens = True
             encoding = self._own.encode(_without_surrogates(text), add_special_tokens=True)
         is_added = encoding.special_tokens_mask
         start = is_added.index(0) if 0 in is_added else len(is_added)
-        end = len(is_added) - is_added[::-1].index(0) if 0 in is_added else start  # what ends a text is left out
+        end = len(is_added) - is_added[::-1].index(0) if 0 in is_added else start  # end tokens are left out
         return list(encoding.ids[: end if num_kept is None else start + num_kept])
 
 
@@ -89,7 +89,7 @@ def read_vocabulary(
         encode: the tokenizer's encoder.
 
     Raises:
-        VocabularyError: where the tokenizer is of no known family or hard strings do not come back.
+        VocabularyError: the tokenizer's family is unknown, or hard strings fail the round trip.
     """
     to_bytes = _token_to_bytes(tokenizer)
     added = tokenizer.get_added_tokens_decoder()
@@ -144,7 +144,7 @@ def _sentencepiece_bytes(token: str) -> bytes:
 
 
 def _byte_token_ids(tokenizer: Tokenizer, data: bytes) -> list[int]:
-    """Byte-fallback ids spelling `data`; none where the model does not fall back to bytes."""
+    """Byte-fallback ids spelling `data`; none if the model does not fall back to bytes."""
     if not getattr(tokenizer.model, "byte_fallback", False):
         return []
     found = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in data]
@@ -163,7 +163,7 @@ _BYTE_OF_CHAR = _byte_level_alphabet()
 
 
 def _made_literal(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer itself, or a copy without what changes the text: normalisers and a space put in front."""
+    """The tokenizer, or a copy without normalisers and without a space put in front, which change the text."""
     normalizers = list(_flattened(_state(tokenizer.normalizer), "normalizers"))
     kept = [part for part in normalizers if part.get("pattern") == {"String": " "}]
     pre_tokenizers = list(_flattened(_state(tokenizer.pre_tokenizer), "pretokenizers"))

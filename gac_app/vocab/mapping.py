@@ -19,7 +19,7 @@ from gac_app.vocab.tokens import MemberVocabulary
 from gac_app.vocab.union import IdsV, UnionVocabulary
 
 ProbsC = npt.NDArray[np.float32]
-FloatV = npt.NDArray[np.float32]  # on a CPU: numpy looks at a few values in a third of torch's time
+FloatV = npt.NDArray[np.float32]  # on a CPU: numpy reads a few values in a third of torch's time
 IdArray = npt.NDArray[np.int64]
 
 MAX_TOKEN_BYTES = 128  # longest token tried when bytes are spelt greedily
@@ -29,7 +29,7 @@ class VocabMapping:
     """Sends one member's distributions into the union, and union tokens back into the member's ids."""
 
     def __init__(self, vocabulary: MemberVocabulary, union: UnionVocabulary, union_ids_V: IdsV | None = None) -> None:
-        """`union_ids_V`, if it is known already, is what `union.ids_of(vocabulary)` gives."""
+        """`union_ids_V` is `union.ids_of(vocabulary)`, if known already."""
         self.vocabulary = vocabulary
         self.union = union
         self._fed: dict[int, tuple[int, ...]] = {}
@@ -47,14 +47,14 @@ class VocabMapping:
         self._most_shared = math.log(1 + len(self._twins))  # by ids of one token
         self._rivals_V = np.array(sorted({own for ids in rivals.values() for own in ids}), dtype=np.int64)
         self._has_U = own_U < len(vocabulary)
-        # On a CPU there is no extra column: they read a control token, to which no probability is left.
+        # On a CPU there is no extra column: these tokens read a control token, whose probability is 0.
         self._control_V = np.flatnonzero(~has_token_V)
         spare = int(self._control_V[0]) if len(self._control_V) else 0
         self._spared_U = np.where(self._has_U, own_U, spare)
         self._lends_control = bool(len(self._control_V))
         self._lacking = np.flatnonzero(~self._has_U)
-        # For a vocabulary much smaller than the union, scattering into zeros is faster than gathering. What has no
-        # place of its own goes to one after the last.
+        # For a vocabulary much smaller than the union, scattering into zeros is faster than gathering. Ids without a
+        # union token go to an extra place after the last.
         self._is_small = 3 * len(vocabulary) < len(union)
         place_V = np.full(len(vocabulary), len(union), dtype=np.int64)
         place_V[own_U[self._has_U]] = np.flatnonzero(self._has_U)
@@ -69,7 +69,7 @@ class VocabMapping:
     def project(self, logits_NV: torch.Tensor) -> torch.Tensor:
         """Probabilities in the union, float32 [N, U], each row summing to 1.
 
-        Ids with equal bytes add their probabilities; control tokens take no part. Their entries in `logits_NV` may be
+        Ids with equal bytes add their probabilities. Control tokens get none; their entries in `logits_NV` may be
         overwritten.
         """
         if logits_NV.device.type == "cpu":
@@ -117,12 +117,12 @@ class VocabMapping:
         return np.where(np.concatenate([self._has_U[ids.start : ids.stop] for ids in ranges]), found, np.float32(0))
 
     def places(self, ids: IdArray) -> IdArray | None:
-        """The union ids under which `spread` puts values of the member's own ids; None where one has no such place."""
+        """The union ids under which `spread` puts values of the member's own ids; None if one of them has none."""
         places: IdArray = self._place_V[ids]
         return None if places.max(initial=0) == len(self.union) else places
 
     def _project_logits(self, logits_NV: torch.Tensor) -> torch.Tensor:
-        """Maps logits, so that one softmax over the union suffices and the host need not wait for the device."""
+        """Map logits first, so that one softmax over the union suffices and the host does not wait for the device."""
         lacking_N1 = logits_NV.new_full((logits_NV.shape[0], 1), -torch.inf)
         padded_NV = torch.cat([logits_NV[:, : len(self.vocabulary)], lacking_N1], dim=1)
         # Row by row: torch gathers from one dimension twice as fast as from two.
@@ -133,13 +133,13 @@ class VocabMapping:
         return torch.softmax(logits_NU, dim=1, dtype=torch.float32)
 
     def likeliest(self, logits_V: FloatV) -> int | None:
-        """The argmax of `project`, at a fraction of its cost; None where only `project` can tell."""
+        """The argmax of `project`, at a fraction of its cost; None if only `project` can tell."""
         logits_V = logits_V[: len(self.vocabulary)]
         own = int(logits_V.argmax())
         place, most = int(self._place_V[own]), float(logits_V[own])
         if place == len(self.union) or not math.isfinite(most):
             return None
-        # Ids with equal bytes add up. Could they win if all were as likely as the likeliest of them?
+        # Ids with equal bytes add up. Could their sum win if all were as likely as the likeliest of them?
         if len(self._rivals_V) and float(logits_V[self._rivals_V].max()) + self._most_shared >= most:
             return None
         return place
@@ -150,7 +150,7 @@ class VocabMapping:
         The ids' bytes are always exactly the token's. END has none.
 
         Raises:
-            VocabularyError: where the member has no token for one of the bytes.
+            VocabularyError: the member has no token for one of the bytes.
         """
         if union_id not in self._fed:
             own = int(self._own_U[union_id])
@@ -166,8 +166,8 @@ class VocabMapping:
         return self.union.ids.get(first or b"", union_id)
 
     def spans(self, before: bytes, piece: bytes) -> bool:
-        """Whether the member has a token that begins with `before` and goes on into `piece`: as far as that goes, or
-        less far and no further, or beyond it.
+        """Whether the member has a token that begins with `before` and continues with `piece`, a beginning of `piece`,
+        or more.
         """
         ids = self.union.extensions(before + piece)
         if self._has_U[ids.start : ids.stop].any():
@@ -200,13 +200,13 @@ class VocabMapping:
 
     @cached_property
     def _id_of_bytes(self) -> dict[bytes, int]:
-        """The id to be fed per byte string, those that the union lacks (lone bytes, mostly) included."""
+        """The id to feed, by byte string, including strings that the union lacks (mostly lone bytes)."""
         ends, size = self.vocabulary.end_ids, len(self.vocabulary)
         found = {token: i for i, token in enumerate(self.vocabulary.token_bytes) if token and i not in ends}
         return found | {t: own for t, own in zip(self.union.tokens, self._own_U.tolist(), strict=False) if own < size}
 
     def _rivals(self, union_ids_V: IdsV) -> dict[int, list[int]]:
-        """The ids of each union token that has several, the one to be fed first."""
+        """The ids of each union token that has several, the one to feed first."""
         counts_U = np.bincount(union_ids_V[union_ids_V >= 0], minlength=len(self.union))
         has_rival_V = (union_ids_V >= 0) & (counts_U[union_ids_V] > 1)
         found: dict[int, list[int]] = {}
@@ -218,7 +218,7 @@ class VocabMapping:
         return found
 
     def _preference(self, token: bytes) -> Callable[[int], tuple[bool, bool, int]]:
-        """Sort key for ids of equal bytes: an ordinary token first, and of several the one the tokeniser produces."""
+        """Sort key for ids of equal bytes: ordinary tokens first; among these, the one that the tokeniser produces."""
         try:
             canonical = self.vocabulary.encode(token.decode("utf-8"))
         except UnicodeDecodeError:
@@ -227,7 +227,7 @@ class VocabMapping:
 
 
 def _rounds(rivals: dict[int, list[int]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(union ids, member ids) to be added to the first ones, in rounds so that none has a union id twice."""
+    """(union ids, member ids) to add to the first ids, in rounds, so that no round has a union id twice."""
     rounds: list[tuple[torch.Tensor, torch.Tensor]] = []
     for depth in range(1, max(map(len, rivals.values()), default=0)):
         pairs = [(union_id, ids[depth]) for union_id, ids in rivals.items() if len(ids) > depth]

@@ -14,7 +14,7 @@ class VocabularyReport:
 
     Attributes:
         sizes: ids of each member, all kinds.
-        num_shared: texts of each member that every other member has too.
+        num_shared: texts of each member that every other member also has.
         overlap: [i][j] = the share of member i's texts that member j has.
     """
 

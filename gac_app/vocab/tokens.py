@@ -31,7 +31,7 @@ class MemberVocabulary:
         return len(self.token_bytes)
 
     def texts(self) -> set[bytes]:
-        """The distinct byte strings that the ids stand for; those of ends stand for none."""
+        """The distinct byte strings that the ids stand for. End tokens stand for none."""
         tokens = list(self.token_bytes)
         for end_id in self.end_ids:
             tokens[end_id] = None

@@ -90,7 +90,7 @@ class UnionVocabulary:
         return range(start, bisect_left(self.tokens, after, lo=start))
 
     def longest(self, text: bytes) -> int:
-        """The id of the longest token that `text` begins with. Raises VocabularyError where there is none."""
+        """The id of the longest token that `text` begins with. Raises VocabularyError if there is none."""
         for end in range(min(len(text), self.max_token_bytes), 0, -1):
             token_id = self.ids.get(text[:end])
             if token_id is not None:

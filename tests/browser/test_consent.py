@@ -51,8 +51,8 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     page.fill(BOX, "Where is Paris?")
     page.press(BOX, "Enter")
     page.wait_for_selector(".gac-arena-asked:text-is('Where is Paris?')")
-    until(lambda: list(planted.store.export_battles()), "for the battle")
-    assert [battle.body["consent"] for battle in planted.store.export_battles()] == [False]
+    until(lambda: list(planted.store.battles.export()), "for the battle")
+    assert [battle.body["consent"] for battle in planted.store.battles.export()] == [False]
 
 
 def test_without_a_mirror_nothing_is_asked(tmp_path: Path, open_page: Opener) -> None:

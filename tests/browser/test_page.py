@@ -242,7 +242,7 @@ def test_a_deleted_turn_leaves_the_list_and_the_page_says_so(serve: Server, open
     page.page.click("role=button[name='Delete: delete me']")
     page.confirm_deletion()
     page.page.click("role=tab[name=Compare]")
-    assert page.text(".gac-turns") == "1 earlier turn was deleted. The conversation goes on without it."
+    assert page.text(".gac-turns") == "1 earlier turn was deleted. The conversation continues without it."
     page.ask("and on")
     assert "delete me" not in page.text("body")
     assert "keep me" in page.text(".gac-turns")

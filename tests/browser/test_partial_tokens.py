@@ -57,7 +57,7 @@ def test_partial_tokens_are_marked_and_explained(serve: Server, open_page: Opene
     first = inspect(page, 0)
     assert "part of the character 日" in first
     assert "some member writes more than this as one token" in first
-    assert "is inside a longer token of its own, 日本, which is whole at token 3" in first
+    assert "is inside a longer token of its own, 日本, which is complete at token 3" in first
     assert "needed no forward pass" in first
     assert page.page.locator(".gac-inspector .is-chosen .gac-tick").count() == 3  # in every list, in no top-k
     bars = page.page.eval_on_selector_all(".gac-weights i", "bars => bars.map(bar => bar.style.width)")

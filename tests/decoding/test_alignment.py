@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import contested_ranges, merge
@@ -32,9 +31,9 @@ from gac_app.models.random_model import RandomModel, make_vocabulary
 from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
+from tests.examples import FEW
 from tests.fakes import FixedModel, config_of, ensemble_of
 
-FEW = hypothesis_settings(max_examples=20, deadline=None)
 SPACES = UnionVocabulary([b" ", b"   ", b"    ", b"x", b"\xe6", "日".encode(), "本".encode()])
 EQUAL = {"one": 0.5, "other": 0.5}
 
@@ -125,7 +124,6 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
     assert torch.equal(mixed_U, plain_U), "outside the ranges nothing changes"
 
 
-@FEW
 @given(
     seed=st.integers(0, 500),
     num=st.integers(2, 4),
@@ -166,7 +164,6 @@ def decoded(ensemble: Ensemble, prompt: str = "the model", **how: Any) -> list[S
     return [event.step for event in events if isinstance(event, TokenEvent)]
 
 
-@FEW
 @given(seed=st.integers(0, 50), temperature=st.sampled_from([0.0, 1.0]))
 def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float) -> None:
     ensemble = make(seed)
@@ -174,7 +171,6 @@ def test_an_ensemble_of_one_is_the_same_under_both(seed: int, temperature: float
     assert [(s.token, s.prob, s.is_partial) for s in prefix] == [(s.token, s.prob, False) for s in paper]
 
 
-@FEW
 @given(seed=st.integers(0, 500))
 def test_equal_vocabularies_decode_as_in_the_paper_at_first(seed: int) -> None:
     """One vocabulary is not one way to cut: members may disagree where a token ends all the same."""
@@ -255,7 +251,7 @@ def feed(model: RandomModel, token: bytes) -> list[int]:
     return ids
 
 
-@hypothesis_settings(max_examples=10, deadline=None)
+@FEW
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
     raw_weights=st.lists(st.integers(1, 5), min_size=4, max_size=4),

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
@@ -24,7 +23,6 @@ from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
-SOME = hypothesis_settings(max_examples=25, deadline=None)
 HOW = st.sampled_from(
     [
         {"mode": "every-step"},
@@ -43,18 +41,18 @@ LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 
 @pytest.fixture(autouse=True)
 def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a context expects, its likeliest tokens, which the gate looks at, are those of its distribution."""
-    expect = MemberContext.expect
+    """A step's top tokens, which the gate looks at, are those of its distribution."""
+    take = MemberContext.take
 
     def checked(self: MemberContext, result: ReadResult | None) -> MemberStep | None:
-        found = expect(self, result)
+        found = take(self, result)
         if found:
             ids, probs = zip(*found.distribution.top, strict=True)
             largest = found.distribution.probs_U.topk(len(ids)).values.tolist()
             assert list(probs) == found.distribution.probs_U[list(ids)].tolist() == largest
         return found
 
-    monkeypatch.setattr(MemberContext, "expect", checked)
+    monkeypatch.setattr(MemberContext, "take", checked)
 
 
 class Afresh(RandomModel):
@@ -84,7 +82,7 @@ class Afresh(RandomModel):
 
 
 class Twin:
-    """Is fed what a context is fed, asked where that is, and reads everything from scratch; both must expect the same.
+    """Is fed what a context is fed, asked where that is, and reads everything from scratch; both must give the same.
 
     Args:
         context: of a session that has not begun.
@@ -95,30 +93,30 @@ class Twin:
         self._model = Afresh(context.member._model)  # type: ignore[attr-defined]
         self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
-        feed, expect = context.feed, context.expect
+        feed, take = context.feed, context.take
 
         def feed_both(token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
             spelling = self._plain.feed(token_id, is_partial=is_partial)
             assert feed(token_id, is_partial=is_partial) == spelling
             return spelling
 
-        def expect_the_same(result: ReadResult | None) -> MemberStep | None:
-            found = expect(result)
+        def take_the_same(result: ReadResult | None) -> MemberStep | None:
+            found = take(result)
             if found:
-                self._plain.likely = context.likely
+                self._plain.text.likely = context.text.likely
                 self._compare(found.distribution)
             return found
 
-        context.feed, context.expect = feed_both, expect_the_same  # type: ignore[method-assign]
+        context.feed, context.take = feed_both, take_the_same  # type: ignore[method-assign]
 
     def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None
         while wanted is None:
             future = self._plain.ask()
-            wanted = self._plain.expect(future.result() if future else None)
+            wanted = self._plain.take(future.result() if future else None)
         assert torch.equal(distribution.probs_U, wanted.distribution.probs_U)
         assert distribution.partial_ids == wanted.distribution.partial_ids
-        assert (self._prompt + self._plain.written).startswith(self._model.text)
+        assert (self._prompt + self._plain.text.written).startswith(self._model.text)
 
 
 def follow(session: DecodingSession, prompt: str) -> FinishedEvent:
@@ -132,7 +130,7 @@ def follow(session: DecodingSession, prompt: str) -> FinishedEvent:
         assert isinstance(event, TokenEvent)
         written += event.step.token
         for name in set(session.contexts) - set(event.step.dropped):
-            assert session.contexts[name].written == written
+            assert session.contexts[name].text.written == written
     raise AssertionError("no end")
 
 
@@ -143,7 +141,6 @@ def session_of(ensemble: Ensemble, prompt: str, branch: Branch | None = None, **
 
 
 @pytest.mark.slow
-@SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
     prompt=st.text(min_size=1, max_size=10),
@@ -157,7 +154,6 @@ def test_contexts_of_members_with_many_words_are_true(
     assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
 
 
-@SOME
 @given(
     seed=st.integers(0, 1000),
     num=st.integers(2, 4),
@@ -172,7 +168,6 @@ def test_contexts_that_disagree_at_every_cut_are_true(
     assert finished.reason in (FinishReason.STOP, FinishReason.LENGTH)
 
 
-@SOME
 @given(seed=st.integers(0, 1000), context_length=st.integers(10, 24), how=HOW)
 def test_a_full_context_ends_the_answer_and_is_never_overrun(
     seed: int, context_length: int, how: dict[str, Any]
@@ -194,7 +189,6 @@ def test_a_longer_spelling_overruns_no_context(seed: int, context_length: int, t
 
 
 @pytest.mark.slow
-@SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=3, max_size=4, unique=True),
     culprit=st.integers(0, 2),
@@ -213,7 +207,6 @@ def test_the_contexts_left_after_a_member_is_dropped_are_true(
 
 
 @pytest.mark.slow
-@SOME
 @given(seed=st.integers(0, 1000), num_replayed=st.integers(1, 10), temperature=st.sampled_from([0.0, 1.0]), how=HOW)
 def test_a_replayed_answer_leaves_contexts_true(
     seed: int, num_replayed: int, temperature: float, how: dict[str, Any]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.rules.gate import Gate, GateView, make_gate
 from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from gac_app.settings import Settings
 from tests.decoding.conftest import make
 from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
@@ -59,7 +59,7 @@ def steps_of(ensemble: object, **how: object) -> list[StepTrace]:
 @pytest.mark.parametrize("speculation", ["off", "on"])
 def test_members_take_part_where_their_argmaxes_differ(alignment: str, speculation: str) -> None:
     num_ensembled = num_stable = 0
-    for seed in range(12):
+    for seed in range(6):
         how = {"mode": "agreement", "alignment": alignment, "speculation": speculation}
         steps = steps_of(toy_ensemble(toys(seed, 2, LETTERS, num_words=5)), **how)
         is_stable = True

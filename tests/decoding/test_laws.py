@@ -6,17 +6,16 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from tests.decoding.conftest import make
+from tests.examples import FEW
 
 SEEDS = st.lists(st.integers(0, 50), min_size=1, max_size=4, unique=True)
 ALIGNMENTS = st.sampled_from(["paper", "prefix"])
-FEW = hypothesis_settings(max_examples=15, deadline=None)
 
 
 def run(ensemble: Ensemble, prompt: str = "the model", **how: object) -> tuple[list[StepTrace], FinishedEvent]:
@@ -131,7 +130,7 @@ def test_all_contexts_hold_the_same_bytes_after_every_step(
     for event in session.events():
         if isinstance(event, TokenEvent):
             written += event.step.token
-            assert all(context.written == written for context in session.contexts.values())
+            assert all(context.text.written == written for context in session.contexts.values())
 
 
 @FEW

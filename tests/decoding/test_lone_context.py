@@ -85,13 +85,13 @@ def test_it_is_one_pass_ahead_and_no_more() -> None:
         context = MemberContext(member, [1, 2], member.open([1, 2]), num_greedy=4)
         num_passes, text = [], b""
         for _ in range(4):
-            member_step = context.expect(context.ask().result())
+            member_step = context.take(context.ask().result())
             assert member_step
             num_passes.append(len(model.batches))
-            assert context.written == text
+            assert context.text.written == text
             text += member.mapping.union.tokens[member_step.argmax_id]
             context.feed(member_step.argmax_id)
-            assert context.written == text
+            assert context.text.written == text
         context.close()
     assert num_passes == [2, 2, 4, 4]
     assert model.num_held == 0

@@ -13,7 +13,6 @@ from unittest.mock import patch
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
@@ -29,7 +28,6 @@ from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
 
-SOME = hypothesis_settings(max_examples=30, deadline=None)
 EAGER: dict[str, Any] = {"mode": "gate", "threshold": 0.5, "gate_policy": "eager", "max_new_tokens": 24}
 
 
@@ -56,7 +54,6 @@ def assert_same(ensemble: Ensemble, **how: Any) -> list[StepTrace]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
-@SOME
 @given(
     seed=st.integers(0, 1000),
     num=st.integers(2, 3),
@@ -74,7 +71,6 @@ def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: i
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
-@SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9))
 def test_so_it_is_with_an_eager_gate(seed: int, threshold: float) -> None:
     assert_same(toy_ensemble(toys(seed, 2, LETTERS, num_words=8)), **{**EAGER, "threshold": threshold})
@@ -97,7 +93,6 @@ def test_and_in_threads(seed: int, delays_ms: tuple[int, ...], how: dict[str, An
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
-@SOME
 @given(seed=st.integers(0, 1000), num_replayed=st.integers(0, 8))
 def test_a_branch_goes_on_from_another_token(seed: int, num_replayed: int) -> None:
     ensemble = make(seed, seed + 1, sharpness=4.0)

@@ -8,7 +8,6 @@ from unittest.mock import patch
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.held_sequence import HeldSequence
@@ -21,8 +20,6 @@ from tests.decoding.answers import EVERY_STEP, LETTERS, decoded, facts
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
-
-SOME = hypothesis_settings(max_examples=40, deadline=None)
 
 
 def always() -> AbstractContextManager[object]:
@@ -42,7 +39,6 @@ def twins(**fields: Any) -> list[FakeModel]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
-@SOME
 @given(
     seed=st.integers(0, 1000),
     num=st.integers(2, 3),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
@@ -23,7 +22,6 @@ from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
 
-SOME = hypothesis_settings(max_examples=25, deadline=None)
 ALIGNMENTS = ["paper", "prefix"]
 ASKED_RARELY: dict[str, Any] = {"mode": "gate", "threshold": 0.3, "max_new_tokens": 24}
 NEVER_ASKED: dict[str, Any] = {**ASKED_RARELY, "threshold": 0.0}
@@ -52,7 +50,6 @@ def assert_eager_is_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
 
 
 @pytest.mark.slow
-@SOME
 @given(
     seeds=st.lists(st.integers(0, 50), min_size=2, max_size=4, unique=True),
     prompt=st.text(min_size=1, max_size=10),
@@ -68,7 +65,6 @@ def test_eager_and_lazy_see_and_choose_the_same(
 
 
 @pytest.mark.slow
-@SOME
 @given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), num=st.integers(2, 4))
 def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int) -> None:
     """Members that cut at every place otherwise: what they read ahead is often not what they would have read."""
@@ -142,7 +138,7 @@ class Unheard(InlineMember):
 def test_a_pass_under_way_at_the_end_counts_what_it_reads(is_aligned: bool) -> None:
     model = FakeModel()
     context = MemberContext(Unheard(model, mapping_of(model)), model.encode_raw("the model"), is_aligned=is_aligned)
-    context.read_ahead()
+    context.prefetch()
     context.close()
     assert (context.usage.num_forwards, context.usage.num_tokens_read) == (1, len(model.encode_raw("the model")))
 

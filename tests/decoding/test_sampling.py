@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.config import Settings
 from gac_app.decoding.rules.combiner import weighted_mean
 from gac_app.decoding.rules.sampling import Sampler, exponentials
 from gac_app.decoding.rules.weights import StepWeights
+from gac_app.settings import Settings
 
 
 def reference(probs: list[float], settings: Settings) -> dict[int, float]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.member import InlineMember
@@ -22,12 +21,13 @@ from gac_app.decoding.scoring.tokens import LEAST_PROB, Score, longest_pieces, m
 from gac_app.errors import MemberError
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
+from tests.clocks import HANG_S
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, ToyModel, model_of, toy_ensemble, toys
+from tests.examples import FEW
 from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PROMPT = "ba"
-FEW = hypothesis_settings(max_examples=12, deadline=None)
 LATITUDE = 1e-4  # of float32
 
 
@@ -175,10 +175,10 @@ def test_other_weights_and_gates_need_no_new_reads(alignment: str) -> None:
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])
-def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str) -> None:
+def test_scoring_does_not_wait_for_a_member_that_hangs(alignment: str, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault("hang", marker=b"votes"))]
     ensemble = ensemble_of(models)
-    settings = ensemble.config.settings_from({"alignment": alignment, "step_timeout_s": 1.0})
+    settings = ensemble.config.settings_from({"alignment": alignment, "step_timeout_s": HANG_S})
     try:
         with pytest.raises(MemberError, match="b: gave no answer in time"):
             ensemble.score("the model", [" votes again"], settings, raw=True)

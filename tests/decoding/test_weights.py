@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.ensemble import Ensemble
@@ -20,7 +19,6 @@ from tests.decoding.toy import toy_ensemble, toys
 
 GIVEN = {"a": 0.25, "b": 0.75}
 LEAST = 1e-6  # a member is ruled out by no piece
-FEW = hypothesis_settings(max_examples=20, deadline=None)
 
 
 def steps_of(ensemble: Ensemble, branch: Branch | None = None, **how: object) -> list[StepTrace]:
@@ -91,7 +89,6 @@ def test_members_whose_weights_are_all_zero_count_the_same() -> None:
     assert StepWeights({"a": 0.0, "b": 0.0, "c": 1.0}).of(["a", "b"]) == {"a": 0.5, "b": 0.5}
 
 
-@FEW
 @given(
     seed=st.integers(0, 200),
     num=st.integers(2, 4),
@@ -118,7 +115,6 @@ def test_a_trace_shows_the_posterior_of_its_probabilities(
             evidence[m.member] = evidence[m.member] * decay + math.log(max(m.prob, least))
 
 
-@FEW
 @given(seed=st.integers(0, 200), num=st.integers(2, 4))
 def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: int) -> None:
     ensemble = toy_ensemble(toys(seed, num), weights={"m0": 1, "m1": 3})
@@ -131,7 +127,6 @@ def test_at_boundaries_that_all_share_the_given_weights_count(seed: int, num: in
         is_shared = not step.is_partial
 
 
-@FEW
 @given(
     seed=st.integers(0, 500),
     text=st.text("ab", min_size=1, max_size=12),

@@ -8,10 +8,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.scoring.tokens import Score
 from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, MemberUsage
 from gac_app.evaluation.tasks.questions import Question
+from gac_app.settings import Settings
 from tests.fakes import config_of
 
 CONFIG = config_of(["a", "b"])

@@ -134,7 +134,7 @@ class TestTemperature:
     @pytest.mark.slow
     @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
     def test_it_finds_by_how_much_logits_are_too_sharp(self, sharpness: float) -> None:
-        assert fit_temperature(_drawn(4_000, sharpness)) == pytest.approx(sharpness, rel=0.08)
+        assert fit_temperature(_drawn(1_000, sharpness)) == pytest.approx(sharpness, rel=0.08)
 
     @pytest.mark.slow
     @given(LOGITS, st.integers(0, 5))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,28 @@ from typer.testing import CliRunner, Result
 from gac_app.cli import app
 from gac_app.errors import GacError
 from tests.command_line import run_command
-from tests.fakes import WAIT_S
+
+KILLED_WITH_FIVE_ANSWERS = """
+import os, signal, sys
+from gac_app import cli
+from gac_app.evaluation.running import ResultCache
+
+num_kept, add = 0, ResultCache.add
+
+def add_or_die(cache, answer):
+    global num_kept
+    if num_kept == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(cache, answer)
+    num_kept += 1
+
+ResultCache.add = add_or_die
+cli.main()
+"""
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEMS = "alone:a,every-step,gate@0.5+prefix"
 COST = ("ms_per_token", "seconds_per_answer", "member_seconds_per_answer")
-
-
-def _start(folder: Path, *arguments: str, cache: str = "cache") -> subprocess.Popen[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")}
-    command = [sys.executable, "-m", "gac_app", "eval", "--config", str(folder / "two.yaml"), *arguments]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment | {"GAC_CACHE": str(folder / cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def _run(folder: Path, *arguments: str, cache: str = "cache") -> tuple[int, str, str]:
@@ -78,17 +81,19 @@ def _without_cost(printed: str) -> dict[str, Any]:
 def test_killed_in_the_middle_it_goes_on_to_the_same_figures(folder: Path) -> None:
     code, whole, _ = _run(folder, *_colours(folder), "--json", cache="undisturbed")
     assert code == 0
-    victim = _start(folder, *_colours(folder), "--json")
-    deadline = time.monotonic() + WAIT_S
-    while _num_kept(folder) < 5 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate()
-    num_kept = _num_kept(folder)
-    assert 5 <= num_kept < 36, "the kill came in the middle"
+    arguments = ["eval", "--config", str(folder / "two.yaml"), *_colours(folder), "--json"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GAC_")}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WITH_FIVE_ANSWERS, *arguments],
+        cwd=ROOT,
+        env=environment | {"GAC_CACHE": str(folder / "cache")},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert _num_kept(folder) == 5
     code, resumed, told = _run(folder, *_colours(folder), "--json")
     assert code == 0
-    assert f"{num_kept} of 36 answers, {num_kept} from earlier runs" in told
+    assert "5 of 36 answers, 5 from earlier runs" in told
     assert _num_kept(folder) == 36, "nothing is asked twice"
     assert _without_cost(resumed) == _without_cost(whole)
 
@@ -163,3 +168,12 @@ def test_bad_input_is_one_message_and_exit_code_2(folder: Path, changes: list[st
     code, printed, told = _run(folder, *_colours(folder), *changes)
     assert (code, printed, told.count("\n")) == (2, "", 1)
     assert message in told
+
+
+def test_a_gate_rule_without_effect_is_warned_of(folder: Path) -> None:
+    arguments = ["--task", "arc_challenge", "--data", str(folder / "none.jsonl")]  # fails before members are loaded
+    code, _, errors = _run(folder, *arguments, "--systems", "every-step+gate-rule=margin,gate@0.5+gate-rule=margin")
+    assert code == 2
+    warnings = [line for line in errors.splitlines() if line.startswith("warning:")]
+    why = "gate_rule: 'margin' has no effect, since all members are asked at every step"
+    assert warnings == [f"warning: every-step+gate-rule=margin: {why}"]

@@ -13,12 +13,12 @@ from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.executors.threads import ThreadMember
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
+from tests.clocks import HANG_S
 from tests.fakes import FakeModel, Fault, config_of
 
 NAMES = ("a", "b", "c")
 PROMPT = "Name three colours"
 SETTINGS: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 10}
-STEP_TIMEOUT_S = 1.0  # of a step that will hang; healthy members need far less
 DETAILS = {
     "nan": "{}: its logits are not finite numbers (NaN or infinite)",
     "inf": "{}: its logits are not finite numbers (NaN or infinite)",
@@ -41,7 +41,7 @@ class Lab:
         models = [FakeModel(name, seed, faults.get(name)) for seed, name in enumerate(NAMES) if name in names]
         members = [ThreadMember(model, VocabMapping(model.vocabulary, union)) for model in models]
         will_hang = any(fault.kind == "hang" for fault in faults.values())
-        limits = {"step_timeout_s": STEP_TIMEOUT_S} if will_hang else {}
+        limits = {"step_timeout_s": HANG_S} if will_hang else {}
         config = config_of(names, {**SETTINGS, **limits, "gate": names[0], **settings})
         self.models += models
         self._ensembles.append(Ensemble(members, config))
@@ -55,7 +55,7 @@ class Lab:
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
+def lab(steady_clock: None) -> Iterator[Lab]:
     lab = Lab()
     yield lab
     lab.close()

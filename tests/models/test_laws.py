@@ -78,7 +78,7 @@ def with_graph(path: Path, folder: Path) -> OnnxModel:
 
 
 def onnx(path: Path, directory: Path) -> OnnxModel:
-    return OnnxModel(path.stem, path, directory, context_length=1024, max_sequences=MAX_SEQUENCES)
+    return OnnxModel(path.stem, (path, directory), context_length=1024, max_sequences=MAX_SEQUENCES)
 
 
 FLOAT32, QUANTISED, QUANTISED_ONNX = 1e-4, 0.06, 0.12

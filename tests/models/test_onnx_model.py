@@ -58,7 +58,7 @@ def model(gguf: Path, directory: Path) -> Iterator[OnnxModel]:
 
 
 def load(gguf: Path, directory: Path) -> OnnxModel:
-    return OnnxModel("tiny", gguf, directory, context_length=200, max_sequences=4)
+    return OnnxModel("tiny", (gguf, directory), context_length=200, max_sequences=4)
 
 
 def read(model: Model, sequence: Sequence, ids: list[int], num_logits: int | None = None) -> np.ndarray[Any, Any]:
@@ -210,7 +210,7 @@ def test_no_room_for_sequences_is_told(gguf: Path, directory: Path, tmp_path: Pa
         (tmp_path / path.name).write_bytes(path.read_bytes())
     replace(Layout.load(directory), context_length=1 << 50).save(tmp_path)
     with pytest.raises(ModelLoadError, match="no memory for 4 sequences of 1,000,000,000,000,000 ids"):
-        OnnxModel("tiny", gguf, tmp_path, context_length=10**15, max_sequences=4)
+        OnnxModel("tiny", (gguf, tmp_path), context_length=10**15, max_sequences=4)
 
 
 def test_memory_is_taken_as_sequences_grow() -> None:
@@ -257,7 +257,7 @@ def test_the_default_models_are_these_models(
     graph = real_graph(name)
     with (
         closing(LlamaCppModel(name, real_files[name], context_length=1024, max_sequences=3)) as before,
-        closing(OnnxModel(name, real_files[name], graph, context_length=1024, max_sequences=3)) as now,
+        closing(OnnxModel(name, (real_files[name], graph), context_length=1024, max_sequences=3)) as now,
     ):
         compare_logits(before, now, Layout.load(graph).window)
         assert is_batch_invariant(now)
@@ -289,7 +289,7 @@ def test_a_file_cut_short_ends_an_answer_not_the_process(gguf: Path, directory: 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux counts it")
 def test_a_sequence_that_is_freed_gives_its_memory_back(gguf: Path, directory: Path) -> None:
-    with closing(OnnxModel("tiny", gguf, directory, context_length=200, max_sequences=4)) as model:
+    with closing(OnnxModel("tiny", (gguf, directory), context_length=200, max_sequences=4)) as model:
         sequences = [model.new_sequence() for _ in range(3)]
         for sequence in sequences:
             read(model, sequence, IDS, 1)

@@ -19,6 +19,7 @@ from gac_app.models import factory
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import reading as gguf_reading
 from gac_app.models.gguf.reading import Unsuited
+from gac_app.models.hardware import Seat
 from gac_app.models.onnx import parts as onnx_parts
 from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
@@ -39,7 +40,7 @@ def gguf(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(gguf: Path, directory: Path) -> OnnxModel:
-    return OnnxModel("tiny", gguf, directory, context_length=512, max_sequences=4)
+    return OnnxModel("tiny", (gguf, directory), context_length=512, max_sequences=4)
 
 
 class Child:
@@ -67,7 +68,7 @@ def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pyt
     for backend, engine in (("auto", "onnxruntime cpu"), ("llama_cpp", "llama.cpp cpu")):
         member = MemberConfig.model_validate({"name": "tiny", "source": str(gguf), "backend": backend})
         model = factory.load_model(
-            member, device="cpu", num_threads=1, cache_dir=tmp_path, on_fetch=lambda _: None, on_load=lambda: None
+            member, seat=Seat("cpu", 1, None), cache_dir=tmp_path, on_fetch=lambda _: None, on_load=lambda: None
         )
         with closing(model):  # type: ignore[type-var]
             assert model.engine == engine

@@ -42,7 +42,7 @@ def llama_cpp(windowed: Path) -> Iterator[Model]:
 
 
 def load(gguf: Path, directory: Path, kind: type[OnnxModel] = OnnxModel) -> OnnxModel:
-    return kind("tiny", gguf, directory, context_length=512, max_sequences=4)
+    return kind("tiny", (gguf, directory), context_length=512, max_sequences=4)
 
 
 def right(_: Architecture) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gac_app.models.hf.forward_passes import SHARED_IDS, Cache, ForwardPasses, PackedPasses, SinglePasses, Work
 from gac_app.models.hf.probe import passes_for
+from tests.examples import FEW
 from tests.models.tiny_kinds import PACKABLE, build
 
 BOUND = 1e-4
@@ -75,7 +76,7 @@ class _Held:
 
 @pytest.mark.slow
 @given(data=st.data())
-@settings(max_examples=10)
+@FEW
 def test_any_course_gives_what_the_library_computes(bench: Bench, data: st.DataObject) -> None:
     held = [_Held(bench.passes.new_cache(), []) for _ in range(3)]
     for turn in range(4):

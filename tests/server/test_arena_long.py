@@ -138,7 +138,7 @@ class Judge(Visitor):
 def stored_votes(folder: Path) -> dict[str, str]:
     store = Store(f"sqlite:///{folder / 'gac.db'}")
     try:
-        return {row.battle_id: row.outcome for row in store.votes()}
+        return {row.battle_id: row.outcome for row in store.battles.votes()}
     finally:
         store.close()
 
@@ -161,7 +161,7 @@ def test_a_crowd_battles_for_two_minutes(tmp_path: Path) -> None:
     assert stored_votes(tmp_path) == voted
     store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
     for judge in judges:
-        own = list(store.export_battles(judge.key))
+        own = list(store.battles.export(judge.key))
         assert {one.battle_id for one in own} >= judge.votes.keys()
         assert all(one.body["turns"][0]["prompt"].startswith(f"{judge.own} ") for one in own)
     store.close()

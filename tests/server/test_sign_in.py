@@ -166,8 +166,8 @@ def test_battles_and_votes_are_the_account_s(host: Host, anna: str) -> None:
     until(lambda: home.call("gac-arena", "own_battles")["num"], "for what the vote implies")
     assert home.call("gac-arena", "save_battles", format="jsonl")["content"]
     home.battle("A battle from home")
-    assert "A battle from home" in [one.body["turns"][0]["prompt"] for one in host.planted.store.export_battles()]
-    assert len({one.visitor for one in host.planted.store.export_battles() if one.run_id in (None, run["id"])}) == 1
+    assert "A battle from home" in [one.body["turns"][0]["prompt"] for one in host.planted.store.battles.export()]
+    assert len({one.visitor for one in host.planted.store.battles.export() if one.run_id in (None, run["id"])}) == 1
     assert Tab(host.url, key=home.key).call("gac-arena", "own_battles")["num"] == 0
 
 

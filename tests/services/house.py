@@ -12,6 +12,7 @@ from gac_app.models.base import Model
 from gac_app.services.runs import LiveRun, RunService
 from gac_app.services.views import RunView
 from gac_app.storage import HistoryFilter, RunSummary, Store
+from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 from tests.storage.samples import newest_first
 
@@ -42,7 +43,7 @@ class House:
         return service
 
     def store(self) -> Store:
-        return Store(f"sqlite:///{self.path}", retry_s=1.0)
+        return Store(database_in(self.path), retry_s=1.0)
 
     def close(self) -> None:
         for service, models in self._made:

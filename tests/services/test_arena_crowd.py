@@ -26,14 +26,14 @@ def battle_on(arena: Arena, key: str, until_s: float, voted: dict[str, tuple[str
             time.sleep(0.05)
             continue
         assert arena.service.wait(key, battle_id, 60)
-        view = arena.service.look(key, battle_id)
+        view = arena.service.history.look(key, battle_id)
         assert [turn.prompt for turn in view.turns] == [marker]
         outcome = OUTCOMES[number % 4]
         assert arena.service.vote(key, battle_id, outcome, view.ballot).outcome == outcome
         voted[battle_id] = key, outcome
 
 
-@pytest.mark.parametrize("seconds", [2.0, pytest.param(120.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [0.5, pytest.param(120.0, marks=pytest.mark.long)])
 def test_a_crowd(house: House, seconds: float) -> None:
     server = {"max_running": 6, "max_waiting": 30}
     arena = Arena(house, server=server, arena={"max_per_hour": 100_000}, settings={"max_new_tokens": 3})
@@ -55,11 +55,11 @@ def test_a_crowd(house: House, seconds: float) -> None:
 
     assert errors == []
     assert len({key for key, _ in voted.values()}) == NUM_VISITORS
-    assert {row.battle_id: row.outcome for row in arena.store.votes()} == {
+    assert {row.battle_id: row.outcome for row in arena.store.battles.votes()} == {
         one: said for one, (_, said) in voted.items()
     }
-    assert len({row.visitor_id for row in arena.store.votes()}) == NUM_VISITORS
+    assert len({row.visitor_id for row in arena.store.battles.votes()}) == NUM_VISITORS
     for key in {key for key, _ in voted.values()}:
-        prompts = [battle.body["turns"][0]["prompt"] for battle in arena.store.export_battles(key)]
+        prompts = [battle.body["turns"][0]["prompt"] for battle in arena.store.battles.export(key)]
         assert all(prompt.startswith(f"marker {key[-2:]} ") for prompt in prompts)
     print(f"{len(voted)} votes of {NUM_VISITORS} visitors in {seconds:.0f} s")

@@ -14,6 +14,7 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.exports import Exports, content_of
 from gac_app.services.mirror_files import Brought, bring_files
 from gac_app.storage import Store
+from tests.databases import database_in
 from tests.services.house import ALICE, BOB, House, answer
 from tests.services.test_arena import Arena
 
@@ -24,11 +25,11 @@ def test_an_own_file_tells_no_name_before_the_reveal(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
     for _ in range(2):
-        assert list(arena.service.own(ALICE)) == []
-        if not arena.store.votes():
+        assert list(arena.service.history.own(ALICE)) == []
+        if not arena.store.battles.votes():
             arena.service.vote(ALICE, view.id, "left", view.ballot)
     arena.service.reveal(ALICE, view.id)
-    assert len(content_of(arena.service.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
+    assert len(content_of(arena.service.history.own(ALICE), Format.ARENA_RANK).splitlines()) == 1
 
 
 def judged_arena(house: House) -> Arena:
@@ -44,6 +45,17 @@ def judged_arena(house: House) -> Arena:
     return arena
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The lines of a judged arena."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+        house = House(tmp_path_factory.mktemp("exported") / "gac.db")
+        lines = list(Exports(judged_arena(house).store).lines())
+        house.close()
+    return lines
+
+
 def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
     with NamedTemporaryFile() as file:
         file.writelines(line if isinstance(line, bytes) else line.encode() for line in lines)
@@ -52,16 +64,15 @@ def brought(store: Store, lines: list[str | bytes] | list[str]) -> Brought:
 
 
 def reveal_all(arena: Arena) -> None:
-    for battle in arena.store.export_battles():
+    for battle in arena.store.battles.export():
         for key in (ALICE, BOB):
             with suppress(NotFoundError):
                 arena.service.reveal(key, battle.battle_id)
 
 
-def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_path: Path) -> None:
-    exported = list(Exports(judged_arena(house).store).lines())
+def test_an_import_moves_everything_and_twice_changes_nothing(exported: list[str], tmp_path: Path) -> None:
     assert len(exported) == 2 + 3 + 2
-    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    other = Store(database_in(tmp_path / "other.db"))
     assert brought(other, exported) == Brought(7, 0, 0, 0)
     assert list(Exports(other).lines()) == exported
     assert brought(other, exported) == Brought(0, 7, 0, 0)
@@ -69,27 +80,24 @@ def test_an_import_moves_everything_and_twice_changes_nothing(house: House, tmp_
     other.close()
 
 
-def test_a_visitor_has_one_name_in_runs_and_battles_alike(house: House, tmp_path: Path) -> None:
+def test_a_visitor_has_one_name_in_runs_and_battles_alike(exported: list[str], house: House, tmp_path: Path) -> None:
     """Databases whose exports are brought together must not take one's visitor for another's."""
-    other_house = House(tmp_path / "other.db")
-    arenas = [judged_arena(house), judged_arena(other_house)]
-    lines = [line for arena in arenas for line in Exports(arena.store).lines()]
+    lines = [*exported, *Exports(judged_arena(house).store).lines()]
     assert len({json.loads(line)["visitor"] for line in lines}) == 4
-    together = Store(f"sqlite:///{tmp_path / 'together.db'}")
+    together = Store(database_in(tmp_path / "together.db"))
     brought(together, lines)
     assert len({json.loads(line)["visitor"] for line in Exports(together).lines()}) == 4
     together.close()
-    other_house.close()
 
 
 def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
     arena = judged_arena(house)
-    assert list(arena.service.own(BOB)) == []
+    assert list(arena.service.history.own(BOB)) == []
     reveal_all(arena)
-    (line,) = content_of(arena.service.own(BOB), Format.JSONL).decode().splitlines()
+    (line,) = content_of(arena.service.history.own(BOB), Format.JSONL).decode().splitlines()
     assert [row["outcome"] for row in json.loads(line)["judgements"]] == ["tie", ""]
     with pytest.raises(RequestError):
-        list(arena.service.own(""))
+        list(arena.service.history.own(""))
 
 
 def test_everything_is_the_operator_s_alone(house: House) -> None:
@@ -98,7 +106,7 @@ def test_everything_is_the_operator_s_alone(house: House) -> None:
     for exports, token in ((Exports(store), ""), (Exports(store), "x"), (Exports(store, "secret"), "secre")):
         with pytest.raises(NotFoundError):
             exports.everything(token, "jsonl")
-    exports = Exports(store, "secret", arena.service.sealed)
+    exports = Exports(store, "secret", arena.service.history.sealed)
     assert len(exports.everything("secret", "jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
     reveal_all(arena)
     name, content = exports.everything("secret", "jsonl")
@@ -138,9 +146,10 @@ def test_a_line_that_is_none_is_named(house: House, line: str | bytes) -> None:
 @pytest.mark.parametrize(
     "facts", [3, {"turn": "two"}, {"left": [1]}, {"left": {"chars": "7"}}, {"right": {"chars": None}}, {"flags": [1]}]
 )
-def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, facts: object) -> None:
-    arena = judged_arena(house)
-    line = json.loads(next(line for line in Exports(arena.store).lines() if "battle_id" in line))
+def test_a_vote_that_could_not_be_added_up_is_not_imported(house: House, exported: list[str], facts: object) -> None:
+    arena = Arena(house)
+    brought(arena.store, exported)
+    line = json.loads(next(line for line in exported if "battle_id" in line))
     line["battle_id"] = "another"
     line["judgements"][0].update(id="another", facts=facts)
     with pytest.raises(RequestError, match="line 1"):

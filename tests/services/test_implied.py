@@ -32,25 +32,25 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     arena = Arena(house)
     run = answer(arena.runs)
     arena.runs.history.vote(ALICE, run.id, "member:b")
-    votes = arena.store.votes()
+    votes = arena.store.battles.votes()
     assert [(row.left, row.right, row.outcome) for row in votes] == [("gate", "b", "right"), ("a", "b", "right")]
     assert {(row.origin, row.is_blind) for row in votes} == {("compare", False)}
     arena.runs.history.vote(ALICE, run.id, "ensemble")
     arena.runs.history.vote(ALICE, run.id, "ensemble")
-    assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
+    assert {(row.left, row.right): row.outcome for row in arena.store.battles.votes()} == {
         ("gate", "a"): "left",
         ("gate", "b"): "left",
     }
-    (kept,) = [one for one in arena.store.export_battles() if (one.left, one.right) == ("gate", "b")]
+    (kept,) = [one for one in arena.store.battles.export() if (one.left, one.right) == ("gate", "b")]
     assert kept.body["turns"][0]["right"]["text"] == run.streams["member:b"].text
     assert [row["kind"] for row in kept.judgements] == ["vote", "undo", "vote", "undo", "vote"]
     arena.runs.history.undo_vote(ALICE, run.id)
-    assert arena.store.votes() == []
+    assert arena.store.battles.votes() == []
     arena.runs.history.vote(ALICE, run.id, "tie")
-    assert len(arena.store.votes()) == 3
+    assert len(arena.store.battles.votes()) == 3
     arena.runs.history.delete_run(ALICE, run.id)
-    assert arena.store.votes() == []
-    assert list(arena.store.export_battles()) == []
+    assert arena.store.battles.votes() == []
+    assert list(arena.store.battles.export()) == []
 
 
 def test_a_vote_that_is_saved_late_implies_battles_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,14 +59,14 @@ def test_a_vote_that_is_saved_late_implies_battles_too(house: House, monkeypatch
     with locked(house), pytest.raises(StorageError, match="a little later"):
         arena.runs.history.vote(ALICE, run.id, "member:b")
     until(lambda: run.outcome == "member:b", "for the vote to be taken")
-    assert {(row.left, row.right): row.outcome for row in arena.store.votes()} == {
+    assert {(row.left, row.right): row.outcome for row in arena.store.battles.votes()} == {
         ("gate", "b"): "right",
         ("a", "b"): "right",
     }
     with locked(house), pytest.raises(StorageError, match="a little later"):
         arena.runs.history.undo_vote(ALICE, run.id)
     until(lambda: run.outcome is None, "for the vote to be taken back")
-    assert arena.store.votes() == []
+    assert arena.store.battles.votes() == []
 
 
 def test_a_vote_is_not_saved_without_what_it_implies(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_a_vote_is_not_saved_without_what_it_implies(house: House, monkeypatch: 
     def fail(*_: object) -> None:
         raise sqlite3.IntegrityError("planned")
 
-    monkeypatch.setattr("gac_app.storage.battles.imply", fail)
+    monkeypatch.setattr("gac_app.storage.battle_changes.imply", fail)
     with pytest.raises(StorageError):
         arena.runs.history.vote(ALICE, run.id, "member:b")
     assert arena.store.load_run(ALICE, run.id).outcome is None
@@ -92,4 +92,4 @@ def test_an_ensemble_outside_the_contestants_has_a_name(house: House) -> None:
     ):
         run = answer(arena.runs, **changes)
         arena.runs.history.vote(ALICE, run.id, "ensemble")
-        assert {row.left for row in arena.store.votes() if row.facts} >= {name}
+        assert {row.left for row in arena.store.battles.votes() if row.facts} >= {name}

@@ -29,7 +29,7 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
     monkeypatch.setattr("gac_app.services.runs.END_TIMEOUT_S", 10 * WAIT_S)
     arena = Arena(house, settings=LONG)
     view = arena.begun()
-    run, may_end = arena.service._of(ALICE, view.id).last, threading.Event()
+    run, may_end = arena.service.history.find(ALICE, view.id).last, threading.Event()
     end = run.on_ended
 
     def end_late() -> None:
@@ -41,7 +41,7 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
         try:
             judging = pool.submit(judge, arena.service, view)
             until(run.is_stopping.is_set, "for the answers to be stopped")
-            seen = pool.submit(arena.service.look, ALICE, view.id).result(SOON_S)
+            seen = pool.submit(arena.service.history.look, ALICE, view.id).result(SOON_S)
             assert (seen.may_vote, seen.outcome, judging.done()) == (False, None, False)
             with pytest.raises(RequestError, match=r"being taken|skipped"):
                 pool.submit(arena.service.next_turn, ALICE, view.id, "And?").result(SOON_S)
@@ -55,7 +55,7 @@ def test_text_that_comes_after_the_click_is_not_shown(house: House) -> None:
     view = arena.begun()
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
     shown = [len(side.text) for side in (voted.turns[0].left, voted.turns[0].right)]
-    (row,) = arena.store.export_battles()
+    (row,) = arena.store.battles.export()
     assert list(row.judgements[0]["facts"]["shown"].values()) == shown
 
 
@@ -64,14 +64,14 @@ def test_of_two_remarks_in_flight_the_last_counts(house: House, monkeypatch: pyt
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", WAIT_S)
     view = arena.answered()
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
-    battle = arena.service._of(ALICE, view.id)
+    battle = arena.service.history.find(ALICE, view.id)
     with ThreadPoolExecutor() as pool:
         with locked(house):
             first = pool.submit(arena.service.remark, ALICE, view.id, {"left": ["clear"]}, "one", voted.ballot)
-            until(lambda: battle.pending, "for the first remark to be written")
+            until(lambda: battle.unwritten, "for the first remark to be written")
             second = pool.submit(arena.service.remark, ALICE, view.id, {}, "two", voted.ballot)
         first.result(WAIT_S), second.result(WAIT_S)
-    rows = arena.store.load_battle(ALICE, view.id).judgements
+    rows = arena.store.battles.load(ALICE, view.id).judgements
     assert [row["kind"] for row in rows] == ["vote", "remark", "remark"]
     assert rows[-1]["body"] == {"reasons": {"left": [], "right": []}, "comment": "two"}
     arena.service.undo(ALICE, view.id, voted.ballot)  # as a page sends it that has not heard of the remarks yet

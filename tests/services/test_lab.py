@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, RequestError
 from gac_app.evaluation.studies.result import StudyResult
@@ -19,7 +18,9 @@ from gac_app.models.random_model import RandomModel
 from gac_app.services.lab import STUDIES, Lab
 from gac_app.services.live_runs import owner_of
 from gac_app.services.studies import question_sets
+from gac_app.settings import Settings
 from gac_app.storage import Store
+from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of
 from tests.services.house import ALICE, BOB
 
@@ -27,7 +28,7 @@ CAROL = "c" * 64
 
 
 def store_in(folder: Path) -> Store:
-    return Store(f"sqlite:///{folder / 'runs.sqlite3'}")
+    return Store(database_in(folder / "runs.sqlite3"))
 
 
 def lab_of(ensemble: Ensemble, folder: Path, **config_fields: Any) -> Lab:

@@ -83,12 +83,12 @@ def ids(folder: Path) -> list[str]:
 
 def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
-        mirror.sealed = arena.service.sealed
+        mirror.sealed = arena.service.history.sealed
         battle = voted(arena, consents=True)
         run = consenting_run(arena)
         until(lambda: ids(tmp_path) == [run], "for the run")
         assert mirror.num_waiting == 1, "the battle waits, and nothing waits for it"
-        view = arena.service.look(ALICE, battle)
+        view = arena.service.history.look(ALICE, battle)
         undone = arena.service.undo(ALICE, battle, view.ballot)
         until(lambda: not mirror.num_waiting, "for the mirror to see that there is no vote")
         arena.service.vote(ALICE, battle, "right", undone.ballot)
@@ -100,7 +100,7 @@ def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> 
 
 def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
-        mirror.sealed = arena.service.sealed
+        mirror.sealed = arena.service.history.sealed
         battle = voted(arena, consents=True)
         view = arena.answered(consents=True)
         ballot = arena.service.vote(ALICE, view.id, "tie", view.ballot).ballot
@@ -136,7 +136,7 @@ def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) ->
             assert sorted(Exports(arena.store).lines()) == sorted(before)
             arena.runs.set_consent(ALICE, False)  # as the page does when it loads
             assert sorted(Exports(arena.store).lines()) == sorted(before)
-            assert arena.store.load_battle(ALICE, battle).judgements, "the same browser finds its own again"
+            assert arena.store.battles.load(ALICE, battle).judgements, "the same browser finds its own again"
             found = arena.runs.history.conversations(ALICE, HistoryFilter())
             assert sum(conversation.num_runs for conversation in found) == 3
             with pytest.raises(NotFoundError):
@@ -169,7 +169,7 @@ def test_who_went_on_before_the_mirror_was_read_is_still_one(tmp_path: Path) -> 
     answer(arena.runs)
     settled(mirrored(arena, FolderPlace(tmp_path / "mirror")))
     arena.runs.set_consent(ALICE, True)
-    assert arena.store.load_battle(ALICE, battle).judgements
+    assert arena.store.battles.load(ALICE, battle).judgements
     assert sum(one.num_runs for one in arena.runs.history.conversations(ALICE, HistoryFilter())) == 2
     arena.runs.history.delete_all(ALICE)
     assert list(Exports(arena.store).lines()) == []
@@ -188,7 +188,7 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
         if how == "run":
             arena.runs.history.delete_run(ALICE, run.id)
         elif how == "battle":
-            arena.service.delete(ALICE, battle)
+            arena.service.history.delete(ALICE, battle)
         elif how == "everything":
             arena.runs.history.delete_all(ALICE)
         if not how.endswith("restart"):
@@ -235,5 +235,5 @@ def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:
             voted(arena, consents=True)
             settled(mirror)
     store = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
-    assert len(list(store.export_battles())) == 2
+    assert len(list(store.battles.export())) == 2
     store.close()

@@ -30,7 +30,7 @@ def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
     file.write_bytes(strange + whole.splitlines()[0] + b"\n" + half[: len(half) // 2])
     with opened(tmp_path, "two") as (arena, mirror):
         settled(mirror)
-        assert [one.battle_id for one in arena.store.export_battles()] == [first]
+        assert [one.battle_id for one in arena.store.battles.export()] == [first]
         assert first != last
 
 
@@ -51,7 +51,7 @@ def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> 
         early, late = consenting_run(arena), consenting_run(arena)
         copied, deleted = voted(arena, consents=True), voted(arena, consents=True)
         settled(mirror)
-        arena.service.delete(ALICE, deleted)
+        arena.service.history.delete(ALICE, deleted)
     with opened(tmp_path, "one", Full(tmp_path / "mirror")) as (arena, mirror):
         run, battle = consenting_run(arena), voted(arena, consents=True)
         arena.runs.set_consent(ALICE, False)
@@ -59,7 +59,7 @@ def test_what_waited_at_a_kill_is_copied_by_the_next_process(tmp_path: Path) -> 
         voted(arena)
         arena.runs.history.vote(ALICE, late, "ensemble")
         remark = NewJudgement(position=1, kind="remark", body={"reasons": {}, "comment": "as I said"})
-        arena.store.judge_battle(ALICE, copied, remark).result()
+        arena.store.battles.judge(ALICE, copied, remark).result()
     before = ids(tmp_path)
     assert {early, late, copied} <= set(before)
     for _ in range(2):
@@ -83,14 +83,14 @@ def test_what_is_deleted_while_files_are_read_stays_deleted(tmp_path: Path, monk
 
     def bring_late(*args: Any, **kwargs: Any) -> Brought:
         assert is_open.wait(WAIT_S)
-        arena.service.delete(ALICE, battles[0])  # of which the index that was made before does not know
+        arena.service.history.delete(ALICE, battles[0])  # of which the index that was made before does not know
         return bring(*args, **kwargs)
 
     monkeypatch.setattr(mirror_module, "bring", bring_late)
     with opened(tmp_path, "one") as (arena, mirror):
         is_open.set()
         settled(mirror)
-        assert [one.battle_id for one in arena.store.export_battles()] == [battles[1]]
+        assert [one.battle_id for one in arena.store.battles.export()] == [battles[1]]
 
 
 def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_the_mirror_remembers_a_bounded_number_of_lines(tmp_path: Path, monkeypa
     with opened(tmp_path, "one") as (arena, mirror):
         battles = [voted(arena, consents=True) for _ in range(4)]
         for battle in battles[:3]:
-            arena.service.delete(ALICE, battle)
+            arena.service.history.delete(ALICE, battle)
         settled(mirror)
         until(lambda: not mirror._withheld, "for deletions to be forgotten")
         assert len(mirror._written) <= 2
@@ -116,7 +116,7 @@ def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: py
         assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
         assert str(tmp_path) not in caplog.text, "the log names no folders"
         with pytest.raises(StorageError, match="deleted here"):
-            arena.service.delete(ALICE, battles[0])
+            arena.service.history.delete(ALICE, battles[0])
         place.is_full = False
         settled(mirror)
         told = lines(tmp_path)
@@ -192,11 +192,11 @@ def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog:
         settled(mirror)
         deleted = voted(arena, consents=True)
         settled(mirror)
-        arena.service.delete(ALICE, deleted)
+        arena.service.history.delete(ALICE, deleted)
         until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
     with opened(tmp_path, "two", place("second")) as (arena, mirror):
         settled(mirror)
-        assert [one.battle_id for one in arena.store.export_battles()] == [battle]
+        assert [one.battle_id for one in arena.store.battles.export()] == [battle]
 
 
 def test_a_commit_that_fails_goes_with_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

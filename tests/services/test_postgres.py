@@ -112,7 +112,7 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
         assert arena.kinds(view.id, key) == ["vote", "undo", "vote", "remark"]
     run = answer(arena.runs, prompt=HARD)
     arena.runs.history.vote(ALICE, run.id, "ensemble")
-    assert arena.service.newest(ALICE, 9)[1] == 3
+    assert arena.service.history.newest(ALICE, 9)[1] == 3
 
     board = arena.service.standings.rated("people", has_flagged=True)
     assert (board.num_votes, board.num_sessions) == (4, 2)
@@ -126,14 +126,14 @@ def test_a_battle_from_the_prompt_to_another_database(house: PostgresHouse, post
         other.close()
 
     arena.runs.history.delete_all(ALICE)
-    assert len(arena.store.votes()) == 1
+    assert len(arena.store.battles.votes()) == 1
 
 
 def test_two_servers_on_one_postgres(house: PostgresHouse) -> None:
     here, there = Arena(house), Arena(house)
     view = here.answered()
     here.store.flush()
-    assert there.service.look(ALICE, view.id).message.startswith("Another server has this battle")
-    assert list(there.service.own(ALICE)) == []
+    assert there.service.history.look(ALICE, view.id).message.startswith("Another server has this battle")
+    assert list(there.service.history.own(ALICE)) == []
     here.service.skip(ALICE, view.id)
-    until(lambda: list(there.service.own(ALICE)), "for it to be told")
+    until(lambda: list(there.service.history.own(ALICE)), "for it to be told")

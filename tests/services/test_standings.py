@@ -24,8 +24,8 @@ def stored_vote(store: Store, left: str, right: str, outcome: str, key: str = AL
         is_blind=True,
         language="en",
     )
-    store.start_battle(battle)
-    store.judge_battle(key, battle.battle_id, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
+    store.battles.start(battle)
+    store.battles.judge(key, battle.battle_id, NewJudgement(position=0, kind="vote", outcome=outcome)).result()
 
 
 def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
@@ -103,12 +103,12 @@ def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pyt
 def test_a_vote_that_comes_while_votes_are_read_tells_no_name(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     arena = Arena(house, arena={"min_votes": 1, "min_seconds": 0.0})
     view = arena.answered()
-    read = arena.store.votes
+    read = arena.store.battles.votes
 
     def late(key: str = "") -> list[VoteRow]:
         if not read():
             arena.service.vote(ALICE, view.id, "left", view.ballot)
         return read(key)
 
-    monkeypatch.setattr(arena.store, "votes", late)
+    monkeypatch.setattr(arena.store.battles, "votes", late)
     assert arena.service.standings.leaderboard(ALICE, own=True).num_votes == 0

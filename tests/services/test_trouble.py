@@ -13,6 +13,8 @@ from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.services.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
+from tests.clocks import HANG_S
+from tests.databases import database_in
 from tests.fakes import FakeModel, Fault
 from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts
 
@@ -21,13 +23,13 @@ class BrokenStore(Store):
     """Refuses every write as a database does that went away; reads fail too."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"sqlite:///{path}", retry_s=0.1)
+        super().__init__(database_in(path), retry_s=0.1)
         self.is_broken = True
 
-    def _transact(self, work: Any) -> None:
+    def transact(self, work: Any) -> None:
         if self.is_broken:
             raise StorageError("the database went away")
-        super()._transact(work)
+        super().transact(work)
 
     def load_run(self, visitor_key: str, run_id: str) -> Any:
         return self._read(super().load_run, visitor_key, run_id)
@@ -128,11 +130,11 @@ def test_finished_runs_do_not_fill_the_memory(house: House, broken: BrokenStore)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nan", "inf", "raise", "hang"])
-def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any) -> None:
+def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     service = house.service(models)
 
-    run = answer(service, mode="every-step", step_timeout_s=3.0 if kind == "hang" else 60.0)
+    run = answer(service, mode="every-step", step_timeout_s=HANG_S if kind == "hang" else 60.0)
 
     assert (run.status, run.is_saved) == (RunStatus.FAILED, True)
     healthy, broken, ensemble = (run.streams[key].finished for key in ("member:a", "member:b", "ensemble"))
@@ -151,11 +153,11 @@ def test_a_failing_member_ends_the_streams_it_is_in(house: House, kind: Any) -> 
 
 
 @pytest.mark.parametrize("kind", ["nan", "raise", "hang"])
-def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any) -> None:
+def test_a_dropped_member_is_marked_in_stored_traces(house: House, kind: Any, steady_clock: None) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, fault=Fault(kind, from_read=2))]
     first = house.service(models)
 
-    run = answer(first, mode="every-step", on_member_failure="drop", step_timeout_s=3.0 if kind == "hang" else 60.0)
+    run = answer(first, mode="every-step", on_member_failure="drop", step_timeout_s=HANG_S if kind == "hang" else 60.0)
 
     assert run.status == RunStatus.FINISHED
     models[1].released.set()

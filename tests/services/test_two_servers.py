@@ -26,10 +26,10 @@ def counted(arena: Arena) -> list[int]:
     """What tells of Alice's battles: her list, her file, the operator's, the leaderboards."""
     standings = arena.service.standings
     standings._read_s = 0.0  # as if reading took no time
-    _, everything = Exports(arena.store, "token", arena.service.sealed).everything("token", "jsonl")
+    _, everything = Exports(arena.store, "token", arena.service.history.sealed).everything("token", "jsonl")
     return [
-        arena.service.newest(ALICE, 9)[1],
-        len(list(arena.service.own(ALICE))),
+        arena.service.history.newest(ALICE, 9)[1],
+        len(list(arena.service.history.own(ALICE))),
         len(everything.splitlines()),
         *(standings.leaderboard(ALICE, own=own).num_votes for own in (True, False)),
     ]
@@ -41,19 +41,19 @@ def test_the_other_server_tells_no_name_before_a_vote_stands(
     view = here.answered()
     here.store.flush()
     for _ in range(2):
-        seen = there.service.look(ALICE, view.id)
+        seen = there.service.history.look(ALICE, view.id)
         assert (seen.phase, seen.contestants, seen.may_vote) == ("interrupted", None, False)
         assert "Another server has this battle" in seen.message
         assert counted(there) == [0] * 5
         assert counted(here) == [0] * 5
-        if not here.store.votes():
+        if not here.store.battles.votes():
             here.service.vote(ALICE, view.id, "left", view.ballot)
 
     here.service.reveal(ALICE, view.id)
     assert counted(here) == [1] * 5
     assert counted(there) == [0] * 5  # for all it knows, the vote is being taken back
-    monkeypatch.setattr("gac_app.services.arena._UNDO_WRITTEN_S", -battles.UNDO_S)
-    assert there.service.look(ALICE, view.id).contestants is not None
+    monkeypatch.setattr("gac_app.services.battle_history._UNDO_WRITTEN_S", -battles.UNDO_S)
+    assert there.service.history.look(ALICE, view.id).contestants is not None
     assert counted(there) == [1] * 5
 
 
@@ -61,13 +61,13 @@ def test_what_cannot_be_judged_any_more_is_told_everywhere(here: Arena, there: A
     view = here.answered()
     here.service.skip(ALICE, view.id)
     here.store.flush()
-    assert there.service.newest(ALICE, 9)[1] == here.service.newest(ALICE, 9)[1] == 1
+    assert there.service.history.newest(ALICE, 9)[1] == here.service.history.newest(ALICE, 9)[1] == 1
 
 
 def test_a_battle_of_a_server_that_is_gone_was_interrupted(here: Arena, there: Arena) -> None:
     view = here.answered()
     here.runs.close()
-    seen = there.service.look(ALICE, view.id)
+    seen = there.service.history.look(ALICE, view.id)
     assert (seen.phase, seen.message) == ("interrupted", "The server was restarted before a vote.")
     assert counted(there)[:2] == [1, 1]
 
@@ -80,10 +80,10 @@ def test_a_battle_that_made_room_for_newer_ones_says_so(
     here.answered(prompt="Second")
     here.store.flush()
     for arena in (here, there):
-        seen = arena.service.look(ALICE, first.id)
+        seen = arena.service.history.look(ALICE, first.id)
         assert (seen.phase, seen.contestants) == ("interrupted", None)
         assert seen.message == "Newer battles took the place of this one before a vote."
-        assert [one.battle_id for one in arena.service.newest(ALICE, 9)[0]] == [first.id]
+        assert [one.battle_id for one in arena.service.history.newest(ALICE, 9)[0]] == [first.id]
 
 
 def test_a_judged_battle_that_made_room_stays_as_it_was(here: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +93,8 @@ def test_a_judged_battle_that_made_room_stays_as_it_was(here: Arena, monkeypatch
     here.service.reveal(ALICE, first.id)
     here.answered(prompt="Second")
     until(lambda: here.store.flush(), "for it to be written")
-    assert here.service.look(ALICE, first.id).phase == "revealed"
-    assert here.store.load_battle(ALICE, first.id).status == "answered"
+    assert here.service.history.look(ALICE, first.id).phase == "revealed"
+    assert here.store.battles.load(ALICE, first.id).status == "answered"
 
 
 def test_no_more_battles_are_listed_than_asked(here: Arena) -> None:
@@ -102,6 +102,6 @@ def test_no_more_battles_are_listed_than_asked(here: Arena) -> None:
     for view in views[:3]:
         here.service.skip(ALICE, view.id)
     here.store.flush()
-    listed, num = here.service.newest(ALICE, 2)
+    listed, num = here.service.history.newest(ALICE, 2)
     assert [one.body["turns"][0]["prompt"] for one in listed] == ["Prompt 2", "Prompt 1"]
     assert num == 3

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gac_app.storage import Store
+from tests.databases import database_in
 
 
 @pytest.fixture
@@ -15,6 +16,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(path: Path) -> str:
+    """Of an empty database."""
+    return database_in(path)
+
+
+@pytest.fixture
+def new_url(path: Path) -> str:
+    """Of a database that is yet to be made."""
     return f"sqlite:///{path}"
 
 

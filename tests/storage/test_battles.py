@@ -11,6 +11,7 @@ import pytest
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
+from tests.databases import database_in
 from tests.storage.samples import ALICE, BOB, new_id, new_run
 from tests.storage.test_deletion import occurrences
 
@@ -35,17 +36,17 @@ def new_battle(visitor_key: str = ALICE, **changes: Any) -> NewBattle:
 
 def judged(store: Store, visitor_key: str = ALICE, **changes: Any) -> NewBattle:
     battle = new_battle(visitor_key, **changes)
-    store.start_battle(battle)
-    store.judge_battle(visitor_key, battle.battle_id, VOTE).result()
+    store.battles.start(battle)
+    store.battles.judge(visitor_key, battle.battle_id, VOTE).result()
     return battle
 
 
 def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
     battle = judged(store)
-    store.update_battle(battle.battle_id, "answered", {**BODY, "more": 1})
+    store.battles.update(battle.battle_id, "answered", {**BODY, "more": 1})
     remark = {"comment": "plugh"}
-    store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body=remark)).result()
-    found = store.load_battle(ALICE, battle.battle_id)
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body=remark)).result()
+    found = store.battles.load(ALICE, battle.battle_id)
     assert (found.left, found.right, found.status, found.body["more"]) == ("Smol", "gate", "answered", 1)
     assert found.body["turns"][0]["left"]["text"] == "xyzzy é\u2028 \ufffd"
     assert [(row["kind"], row["outcome"], row["body"]) for row in found.judgements] == [
@@ -53,16 +54,16 @@ def test_a_battle_comes_back_with_its_judgements(store: Store) -> None:
         ("remark", "", remark),
     ]
     with pytest.raises(NotFoundError):
-        store.load_battle(BOB, battle.battle_id)
+        store.battles.load(BOB, battle.battle_id)
 
 
 def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> None:
     battle = judged(store)
     for position, kind in ((0, "vote"), (1, "vote"), (0, "undo"), (2, "undo")):
         with pytest.raises(RequestError, match="judged already"):
-            store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
+            store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=position, kind=kind)).result()
     with pytest.raises(NotFoundError):
-        store.judge_battle(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+        store.battles.judge(BOB, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
     assert store.num_errors == 0
     connection = sqlite3.connect(path)
     columns = "id, battle_id, position, kind, facts, created_at"
@@ -73,13 +74,13 @@ def test_the_database_itself_refuses_a_second_vote(store: Store, path: Path) -> 
 
 def test_votes_that_were_taken_back_do_not_stand(store: Store) -> None:
     first, second = judged(store), judged(store, BOB)
-    store.judge_battle(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
-    (row,) = store.votes()
+    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
+    (row,) = store.battles.votes()
     assert (row.battle_id, row.outcome) == (second.battle_id, "left")
-    assert store.votes(ALICE) == []
-    assert store.votes(BOB) == [row]
-    store.judge_battle(ALICE, first.battle_id, NewJudgement(position=2, kind="vote", outcome="tie")).result()
-    assert [row.outcome for row in store.votes()] == ["left", "tie"]
+    assert store.battles.votes(ALICE) == []
+    assert store.battles.votes(BOB) == [row]
+    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=2, kind="vote", outcome="tie")).result()
+    assert [row.outcome for row in store.battles.votes()] == ["left", "tie"]
 
 
 def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
@@ -92,24 +93,24 @@ def test_what_is_deleted_is_gone_with_its_key(store: Store, path: Path) -> None:
     assert occurrences(path, key) > 0
     store.delete_visitor(ALICE).result()
     assert occurrences(path, key) == 0
-    assert [row.battle_id for row in store.votes()] == [kept.battle_id]
+    assert [row.battle_id for row in store.battles.votes()] == [kept.battle_id]
     with pytest.raises(NotFoundError):
-        store.delete_battle(ALICE, kept.battle_id).result()
-    store.delete_battle(BOB, kept.battle_id).result()
-    assert store.votes() == []
+        store.battles.delete(ALICE, kept.battle_id).result()
+    store.battles.delete(BOB, kept.battle_id).result()
+    assert store.battles.votes() == []
     with pytest.raises(NotFoundError):
-        store.update_battle(kept.battle_id, "answered", BODY).result()
+        store.battles.update(kept.battle_id, "answered", BODY).result()
 
 
 def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> None:
     run = new_run()
     store.start_run(run)
     with pytest.raises(NotFoundError):
-        store.start_battle(new_battle(BOB, run_id=run.run_id)).result()
+        store.battles.start(new_battle(BOB, run_id=run.run_id)).result()
     implied = judged(store, run_id=run.run_id, is_blind=False, origin="compare")
-    assert store.load_battle(ALICE, implied.battle_id).run_id == run.run_id
+    assert store.battles.load(ALICE, implied.battle_id).run_id == run.run_id
     store.delete_run(ALICE, run.run_id).result()
-    assert store.votes() == []
+    assert store.battles.votes() == []
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM run_key WHERE is_used").fetchone() == (0,)
     connection.close()
@@ -118,66 +119,66 @@ def test_a_battle_that_a_run_implies_goes_with_it(store: Store, path: Path) -> N
 def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: Path) -> None:
     for key in (ALICE, BOB, ALICE):
         battle = judged(store, key)
-        store.judge_battle(key, battle.battle_id, NewJudgement(position=1, kind="remark", body={"comment": "é"}))
+        store.battles.judge(key, battle.battle_id, NewJudgement(position=1, kind="remark", body={"comment": "é"}))
     store.flush()
-    exported = list(store.export_battles())
+    exported = list(store.battles.export())
     assert len({battle.visitor for battle in exported}) == 2
 
-    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
-    assert [other.import_battle(battle).result() for battle in exported] == [True] * 3
-    assert [other.import_battle(battle).result() for battle in exported] == [False] * 3
-    assert list(other.export_battles()) == exported
-    assert [store.import_battle(battle).result() for battle in exported] == [False] * 3
-    assert len(other.votes()) == 3
-    assert len({row.visitor_id for row in other.votes()}) == 2
+    other = Store(database_in(tmp_path / "other.db"))
+    assert [other.battles.add(battle).result() for battle in exported] == [True] * 3
+    assert [other.battles.add(battle).result() for battle in exported] == [False] * 3
+    assert list(other.battles.export()) == exported
+    assert [store.battles.add(battle).result() for battle in exported] == [False] * 3
+    assert len(other.battles.votes()) == 3
+    assert len({row.visitor_id for row in other.battles.votes()}) == 2
 
     more = NewJudgement(position=2, kind="undo")
-    store.judge_battle(ALICE, exported[0].battle_id, more).result()
-    (changed,) = [battle for battle in store.export_battles() if battle.battle_id == exported[0].battle_id]
-    assert other.import_battle(changed).result()
-    assert list(other.export_battles()) == list(store.export_battles())
+    store.battles.judge(ALICE, exported[0].battle_id, more).result()
+    (changed,) = [battle for battle in store.battles.export() if battle.battle_id == exported[0].battle_id]
+    assert other.battles.add(changed).result()
+    assert list(other.battles.export()) == list(store.battles.export())
     other.close()
 
 
 def test_an_export_pages_and_leaves_damaged_battles_out(store: Store, path: Path) -> None:
     ids = [judged(store).battle_id for _ in range(103)]
-    assert [battle.battle_id for battle in store.export_battles()] == ids
-    assert list(store.export_battles(BOB)) == []
+    assert [battle.battle_id for battle in store.battles.export()] == ids
+    assert list(store.battles.export(BOB)) == []
     connection = sqlite3.connect(path)
     connection.execute("UPDATE battle SET body = x'00' WHERE id = ?", (ids[5],))
     connection.commit()
     connection.close()
-    assert [battle.battle_id for battle in store.export_battles(ALICE)] == [*ids[:5], *ids[6:]]
+    assert [battle.battle_id for battle in store.battles.export(ALICE)] == [*ids[:5], *ids[6:]]
 
 
 def test_another_server_knows_what_can_still_be_judged(store: Store, url: str) -> None:
     other, command = Store(url), Store(url, is_owner=False)
     opened, voted, void, gone = (new_battle() for _ in range(4))
     for battle in (opened, voted, void, gone):
-        store.start_battle(battle)
-    store.judge_battle(ALICE, voted.battle_id, VOTE)
-    store.update_battle(void.battle_id, "void", BODY)
-    store.let_battle_go(gone.battle_id).result()
+        store.battles.start(battle)
+    store.battles.judge(ALICE, voted.battle_id, VOTE)
+    store.battles.update(void.battle_id, "void", BODY)
+    store.battles.let_go(gone.battle_id).result()
     for elsewhere in (other, command):
-        assert elsewhere.battles_elsewhere(60.0) == {opened.battle_id, voted.battle_id}
-        assert elsewhere.battles_elsewhere(0.0) == {opened.battle_id}
-    assert store.battles_elsewhere(60.0) == frozenset()
-    assert {one.battle_id: one.status for one in store.export_battles()}[gone.battle_id] == "let-go"
-    store.judge_battle(ALICE, voted.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert other.battles_elsewhere(0.0) == {opened.battle_id, voted.battle_id}
+        assert elsewhere.battles.held_elsewhere(60.0) == {opened.battle_id, voted.battle_id}
+        assert elsewhere.battles.held_elsewhere(0.0) == {opened.battle_id}
+    assert store.battles.held_elsewhere(60.0) == frozenset()
+    assert {one.battle_id: one.status for one in store.battles.export()}[gone.battle_id] == "let-go"
+    store.battles.judge(ALICE, voted.battle_id, NewJudgement(position=1, kind="undo")).result()
+    assert other.battles.held_elsewhere(0.0) == {opened.battle_id, voted.battle_id}
     store.close()
-    assert other.battles_elsewhere(60.0) == frozenset()
+    assert other.battles.held_elsewhere(60.0) == frozenset()
     other.close()
     command.close()
 
 
 def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
-    (old,) = store.export_battles()
-    store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert not store.import_battle(replace(old, judgements=())).result()
-    assert not store.import_battle(old).result()
-    assert store.votes() == []
+    (old,) = store.battles.export()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
+    assert not store.battles.add(replace(old, judgements=())).result()
+    assert not store.battles.add(old).result()
+    assert store.battles.votes() == []
 
 
 def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
@@ -186,6 +187,6 @@ def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
     store.start_run(run)
     battle = new_battle(run_id=run.run_id, origin="compare")
     store.vote(ALICE, run.run_id, "ensemble", [(battle, VOTE)]).result()
-    store.judge_battle(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
+    store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
     store.undo_vote(ALICE, run.run_id).result()
-    assert store.votes() == []
+    assert store.battles.votes() == []

@@ -35,8 +35,8 @@ while True:
     store.vote(ALICE, run.run_id, "ensemble", [pair]).result()
     print("preferred", run.run_id, flush=True)
     battle = new_battle()
-    store.start_battle(battle)
-    store.judge_battle(ALICE, battle.battle_id, VOTE).result()
+    store.battles.start(battle)
+    store.battles.judge(ALICE, battle.battle_id, VOTE).result()
     print("voted", battle.battle_id, flush=True)
 """
 
@@ -72,9 +72,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(url: str, path: Path, num_ro
         assert all(runs[run_id].num_answers == 1 for run_id in seen["answered"])
         assert all(runs[run_id].status == RunStatus.FINISHED for run_id in seen["finished"])
         assert seen["preferred"] <= {run_id for run_id, run in runs.items() if run.outcome}
-        implied = [battle.run_id for battle in store.export_battles() if battle.run_id and battle.judgements]
+        implied = [battle.run_id for battle in store.battles.export() if battle.run_id and battle.judgements]
         assert sorted(implied) == sorted(run_id for run_id, run in runs.items() if run.outcome), "a vote in half"
-        assert seen["voted"] <= {row.battle_id for row in store.votes()}
+        assert seen["voted"] <= {row.battle_id for row in store.battles.votes()}
         assert {summary.status for summary in runs.values()} <= {RunStatus.FINISHED, RunStatus.INTERRUPTED}
         store.close()
         connection = sqlite3.connect(path)

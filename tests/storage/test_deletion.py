@@ -178,7 +178,7 @@ def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, 
     run = new_run()
     store.start_run(run).result()
     (key,) = keys_of(path, run)
-    store._transact(lambda session: changes.delete_run(session, ALICE, run.run_id))
+    store.transact(lambda session: changes.delete_run(session, ALICE, run.run_id))
     (tmp_path / "dead").mkdir()
     left = Path(shutil.copy(path, tmp_path / "dead"))
     shutil.copy(f"{path}-wal", left.parent)
@@ -191,10 +191,10 @@ def test_a_start_finishes_a_deletion_that_was_cut_off(store: Store, path: Path, 
 
 
 def test_without_a_write_ahead_log_nothing_is_left_either(
-    url: str, path: Path, monkeypatch: pytest.MonkeyPatch
+    new_url: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "use_wal", lambda engine: None)
-    store = Store(url)
+    store = Store(new_url)
     doomed, kept = new_run("doomed"), new_run("kept")
     for run in (doomed, kept):
         store.start_run(run).result()

@@ -8,6 +8,7 @@ import pytest
 
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.storage import RunStatus, Store, queries
+from tests.databases import database_in
 from tests.storage.samples import ALICE, BOB, answer, new_run
 
 
@@ -65,7 +66,7 @@ def test_a_long_export_is_in_order_and_lets_writers_in(store: Store, monkeypatch
 def test_an_import_keeps_what_a_branch_swapped(store: Store, tmp_path: Path) -> None:
     store.start_run(new_run(branch_position=0, swap=(b"\xff", b"yes"))).result()
     (line,) = store.export()
-    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    other = Store(database_in(tmp_path / "other.db"))
     assert other.import_run(line).result()
     assert [run["swap"] for run in other.export()] == [["ff", b"yes".hex()]]
     other.close()

@@ -51,6 +51,12 @@ INSERT INTO vote (run_id, outcome, created_at) VALUES ('r', 'tie', '2026-01-01 0
 """
 
 
+@pytest.fixture
+def url(new_url: str) -> str:
+    """Of a database that is yet to be made."""
+    return new_url
+
+
 def tables(path: Path) -> set[str]:
     connection = sqlite3.connect(path)
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gac_app.storage import Store, clean_text
 from gac_app.storage.text import clean_json
+from tests.databases import database_in
 from tests.storage.samples import ALICE, answer, listed, new_run
 
 # Surrogates included, and what SQL, LIKE and JSON give a meaning to.
@@ -20,7 +21,7 @@ ANY_TEXT = st.text(st.characters() | st.sampled_from("\0'\"\\%_;-\ufffe\ud800"),
 @pytest.fixture(scope="module")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder: Path = tmp_path_factory.mktemp("text")
-    store = Store(f"sqlite:///{folder / 'gac.db'}")
+    store = Store(database_in(folder / "gac.db"))
     yield store
     store.close()
 

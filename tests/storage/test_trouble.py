@@ -16,6 +16,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
+from gac_app.storage.engine import open_engine
 from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
 
@@ -53,12 +54,14 @@ def locked(path: Path) -> Iterator[Callable[[], object]]:
     connection.close()
 
 
-def test_sqlite_is_set_up_as_it_should_be(store: Store, path: Path) -> None:
+def test_sqlite_is_set_up_as_it_should_be(new_url: str, path: Path) -> None:
+    store = Store(new_url)
     store.start_run(new_run()).result()
     assert path.with_name("gac.db-wal").exists()
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+    store.close()
 
 
 def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Path) -> None:
@@ -75,7 +78,7 @@ def test_a_lock_is_waited_for_without_holding_anybody_up(store: Store, path: Pat
 
 
 def test_a_write_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> None:
-    store = Store(url, retry_s=0.3)
+    store = Store(url, retry_s=0.1)
     with locked(path) as unlock:
         waiting = [store.start_run(new_run()) for _ in range(2)]
         started = time.monotonic()
@@ -93,8 +96,9 @@ def test_a_write_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> 
     store.close()
 
 
-def test_closing_does_not_wait_for_a_lock(url: str, path: Path) -> None:
-    store = Store(url, retry_s=2)
+def test_closing_does_not_wait_for_a_lock(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.storage.database.open_engine", lambda url, **_: open_engine(url, busy_timeout_s=0.1))
+    store = Store(url, retry_s=WAIT_S)
     with locked(path):
         future = store.start_run(new_run())
         started = time.monotonic()
@@ -131,8 +135,7 @@ def test_a_read_only_database_is_refused(url: str, path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["text", "cut", "overwritten"])
-def test_a_damaged_file_is_refused_and_left_as_it_is(url: str, path: Path, damage: str) -> None:
+def test_a_damaged_file_is_refused_and_left_as_it_is(url: str, path: Path) -> None:
     store = Store(url)
     for number in range(20):
         run = new_run(f"prompt {number}")
@@ -140,15 +143,14 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(url: str, path: Path, damag
         store.save_answer(run.run_id, answer("word " * 2000))
     store.close()
     whole = path.read_bytes()
-    damaged = {
-        "text": b"This is no database at all.\n" * 100,
-        "cut": whole[: len(whole) // 2],
-        "overwritten": whole[:4096] + b"\xa5" * (len(whole) - 4096),
-    }[damage]
-    path.write_bytes(damaged)
-    with pytest.raises(StorageError, match=str(path)):
-        Store(url)
-    assert path.read_bytes() == damaged
+    no_database = b"This is no database at all.\n" * 100
+    cut = whole[: len(whole) // 2]
+    overwritten = whole[:4096] + b"\xa5" * (len(whole) - 4096)
+    for damaged in (no_database, cut, overwritten):
+        path.write_bytes(damaged)
+        with pytest.raises(StorageError, match=str(path)):
+            Store(url)
+        assert path.read_bytes() == damaged
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import (
@@ -25,7 +25,9 @@ from gac_app.errors import MemberError
 from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
 from gac_app.services.runs import RunService
+from gac_app.settings import Settings
 from gac_app.storage import Store
+from tests.databases import database_in
 
 KEY = "a" * 64
 OTHER_KEY = "b" * 64
@@ -43,7 +45,7 @@ def planted_service(
     folder: Path, ensemble: PlantedEnsemble | None = None, members: Sequence[str] = MEMBERS, **server: int
 ) -> RunService:
     """A real service with its own database, ready to answer."""
-    service = RunService(planted_config(members, **server), Store(f"sqlite:///{folder / 'runs.sqlite3'}"))
+    service = RunService(planted_config(members, **server), Store(database_in(folder / "runs.sqlite3")))
     return _ready(service, ensemble)
 
 
@@ -82,7 +84,7 @@ def planted_arena(
     if is_mirrored:
         fields["mirror"] = {"folder": folder / "mirror"}
     config = planted_config()
-    store = Store(f"sqlite:///{folder / 'runs.sqlite3'}")
+    store = Store(database_in(folder / "runs.sqlite3"))
     service = _ready(RunService(config.model_validate({**config.model_dump(), **fields}), store), ensemble)
     return Planted(service, store, ArenaService(service, store, random.Random(1)))
 

@@ -36,8 +36,8 @@ def plant_vote(
             **battle,
         }
     )  # fmt: skip
-    store.start_battle(new)
-    store.judge_battle(key, battle_id, NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)).result()
+    store.battles.start(new)
+    store.battles.judge(key, battle_id, NewJudgement(position=0, kind="vote", outcome=outcome, facts=facts)).result()
 
 
 def plant_votes(store: Store, num: int, names: Sequence[str] = tuple(STRENGTHS)) -> None:

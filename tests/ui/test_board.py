@@ -13,6 +13,7 @@ from gac_app.services.runs import RunService
 from gac_app.storage import Store, traces
 from gac_app.ui.board import board_functions
 from gac_app.ui.records import RunLines
+from tests.databases import database_in
 from tests.fakes import config_of
 from tests.storage.samples import answer, new_run, token_event
 
@@ -23,7 +24,7 @@ NUM_STEPS = 480
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[RunService]:
     """With a long run, of which three answers are stored."""
-    store = Store(f"sqlite:///{tmp_path / 'gac.db'}")
+    store = Store(database_in(tmp_path / "gac.db"))
     store.start_run(new_run(visitor_key=KEY, run_id=RUN, settings={}, member_names=("Smol", "Gemma")))
     events = [token_event(f"word {position} ", position) for position in range(NUM_STEPS)]
     for system in ("ensemble", "Smol", "Gemma"):

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gac_app.config import Settings
 from gac_app.services.comparison import Comparison
+from gac_app.settings import Settings
 from gac_app.ui.wording import comparison_in_words, settings_in_words
 
 

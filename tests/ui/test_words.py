@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gac_app.config import Settings
 from gac_app.services.comparison import Comparison
 from gac_app.services.studies import STUDIES
+from gac_app.settings import Settings
 from gac_app.ui.assets import STATIC_DIR
 from gac_app.ui.settings_fields import fault_in, fields_of, idle_of
 from gac_app.ui.settings_values import values_of

@@ -1,13 +1,13 @@
-"""How members of different vocabularies are brought to agree on the next piece.
+"""Alignment: how members of different vocabularies agree on the next piece.
 
-`paper`: equal tokens, and no others, add up (paper, section 3.1). Where one member's token begins what another's token
-says whole (three spaces and four, the first byte of a character and the character), their probabilities compete, though
-the members agree.
+`paper`: equal tokens, and no others, add up (paper, section 3.1). Where one member's token is the beginning of
+    another's (three spaces and four, the first byte of a character and the character), their probabilities compete,
+    although the members agree.
 
 `prefix`: a union token is *contested* where one member's tokens end after it while another's go on. It takes the
-probability of everything that begins with it, so that such members add up; those that go on stay inside their token
-(`covers`). Everywhere else the two alignments are the same. What the pieces chosen from are stays exclusive, and their
-probabilities sum to 1.
+    probability of everything that begins with it, so that such members add up. A member whose token goes on stays
+    inside that token (`covers`). Everywhere else the two alignments are the same. The pieces to choose from remain
+    exclusive, and their probabilities sum to 1.
 
 Shape suffix: `U` the union vocabulary.
 """
@@ -22,12 +22,12 @@ import torch
 from gac_app.decoding.distribution import Cut, MemberStep, TokenDistribution
 from gac_app.vocab.union import UnionVocabulary
 
-_MAY_END = 0.1  # share of a member's probability for a beginning from which its token may end there
-_ENDS = 0.9  # share from which it surely does
+_MAY_END = 0.1  # at this share of a member's probability for a beginning, its token may end there
+_ENDS = 0.9  # at this share it surely does
 _NUM_LOOKED_AT = 8  # of a member's likeliest tokens
-_WORTH_A_LOOK = 0.001  # probability from which one is looked at
-_ODDS_RATIO = 10.0  # of two members' odds to end there, from which they do not cut alike
-_VOICE = 0.05  # share of the weighted probability for a beginning that a member needs to be heard
+_WORTH_A_LOOK = 0.001  # least probability of these
+_ODDS_RATIO = 10.0  # of two members' odds to end there; at this ratio they cut differently
+_VOICE = 0.05  # a member with a smaller share of the weighted probability for a beginning is ignored
 
 
 def contested_ranges(
@@ -39,42 +39,46 @@ def contested_ranges(
     member_weights = [weights[name] for name in member_steps]
     found: list[range] = []
     for ids, *cuts in zip(beginnings, *by_member, strict=True):
-        is_inside = found and ids.start in found[-1]  # what it begins with is contested already
+        is_inside = found and ids.start in found[-1]  # a beginning of it is contested already
         if not is_inside and _is_contested(cuts, member_weights):
             found.append(ids)
     return found
 
 
 def prepare(member_step: MemberStep, union: UnionVocabulary) -> None:
-    """Compute what `contested_ranges` will ask of a distribution, as far as one member's step tells."""
+    """Compute in advance what `contested_ranges` will need, as far as one member's step tells."""
     member_step.distribution.cuts(_beginnings([member_step], union))
 
 
 def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> list[range]:
-    """What a token that may be contested begins: ids of it and of longer ones, in order."""
+    """Each token that may be contested, with the longer tokens that begin with it: their ids, in order."""
     candidates = {token_id for e in member_steps for token_id in (*_wanted(e), *e.distribution.partial_ids)}
     beginnings = (union.extensions(union.tokens[token_id]) for token_id in sorted(candidates - {union.end_id}))
     return [ids for ids in beginnings if len(ids) > 1]
 
 
 def _wanted(member_step: MemberStep) -> list[int]:
-    """A member's likeliest tokens, as far as they count."""
+    """A member's likeliest tokens, without improbable ones."""
     return [token_id for token_id, prob in member_step.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
 
 
 def begun(distribution: TokenDistribution, ids: range) -> float:
-    """Probability of what begins with the first token of `ids`, which all begin with it."""
+    """Probability of everything that begins with the first token of `ids`; all of `ids` begin with it."""
     return distribution.begun_by_each([ids])[0]
 
 
 def goes_on(distribution: TokenDistribution, ids: range) -> bool:
-    """Whether a member's tokens go on beyond the first token of `ids`, which all begin with it."""
+    """Whether a member's tokens go on beyond the first token of `ids`; all of `ids` begin with it."""
     [(ends, begun_with_it)] = distribution.cuts([ids])
     return ends <= _MAY_END * begun_with_it
 
 
 def ends_there(distribution: TokenDistribution, token_id: int, begun_with_it: float) -> bool:
-    """Whether a member's token surely ends with this one, of which it gave `begun_with_it` to the beginning."""
+    """Whether a member's token surely ends with this one.
+
+    Args:
+        begun_with_it: its probability of everything that begins with this token.
+    """
     return distribution.ends_at(token_id) >= _ENDS * begun_with_it
 
 
@@ -96,7 +100,7 @@ def _is_contested(cuts: SequenceOf[Cut], weights: SequenceOf[float]) -> bool:
 def merge(probs_U: torch.Tensor, ranges: list[range]) -> torch.Tensor:
     """Put the probability of each range at its first id, in place; returns `probs_U`.
 
-    The weighted mean of what is so gathered is what is gathered of the weighted mean.
+    Merging before or after the weighted mean gives the same.
     """
     for ids in ranges:
         total = probs_U[ids.start : ids.stop].sum()

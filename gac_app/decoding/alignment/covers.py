@@ -1,9 +1,9 @@
 """A member as a distribution over byte strings, whatever pieces its tokens cut them into.
 
 The bytes written so far may have been cut by another member's tokens. This member then has several *covers* of them:
-its own tokens up to a *boundary*, and one longer token that begins with what follows that boundary and goes on
-beyond the end. With the boundaries b_j, their weights w_j (the probability of having come to them, given the bytes),
-and r_j the bytes after b_j, the next piece u after the bytes has
+its own tokens up to a *boundary*, then one longer token that begins with the remaining bytes and goes on beyond the
+end. With the boundaries b_j, their weights w_j (the probability that the member's tokens passed through them, given the
+bytes), and r_j the bytes after b_j, the next piece u after the bytes has
 
     q(u) = w_end p_end(u) + sum_j w_j p_j(r_j + u)
 
@@ -30,7 +30,7 @@ _MAX_PARTIAL = 256  # longer tokens kept per boundary, likeliest first
 
 @dataclass(slots=True, eq=False)
 class Boundary:
-    """A place at which the member's own tokens end.
+    """A place where one of the member's own tokens ends.
 
     Attributes:
         parent: the boundary before; None for the end of the prompt.
@@ -51,10 +51,10 @@ class Boundary:
 
 @dataclass(slots=True)
 class Cover:
-    """The covers whose last boundary this is: what they add to what comes next.
+    """The covers with the same last boundary, as one: what they may be followed by is equal.
 
     Attributes:
-        weight: probability of having come to the boundary, of all covers of the bytes so far.
+        weight: their share of the probability of all covers of the bytes so far.
         distribution: the member's distribution there; None until it is read.
     """
 
@@ -64,7 +64,7 @@ class Cover:
 
     @property
     def known_distribution(self) -> TokenDistribution:
-        """The distribution; an error in this module's caller where it is not read yet."""
+        """The distribution. Callers must have read it."""
         if self.distribution is None:
             raise RuntimeError("the distribution at this boundary is not read yet")
         return self.distribution
@@ -75,19 +75,19 @@ class Covers:
 
     Attributes:
         text: the answer so far.
-        live: those that matter for what follows, the last boundary last. The unread ones are the last, an id apart if
-            there are several.
+        live: those that still count, the last boundary last. Unread ones come last; if there are several, each is one
+            id after the other.
     """
 
     def __init__(self, mapping: VocabMapping) -> None:
         self.text = bytearray()
         self.live = [Cover(Boundary(parent=None, ids=(), end=0))]
-        self._has_leapt = False  # they are to be weighed
+        self._has_leapt = False  # their weights are still to be computed
         self._mapping = mapping
         self._union = mapping.union
 
     def fork(self) -> Covers:
-        """Covers that go on as these would, without changing them."""
+        """An independent copy."""
         forked = Covers(self._mapping)
         forked.text = bytearray(self.text)
         forked.live = [replace(cover) for cover in self.live]
@@ -106,7 +106,7 @@ class Covers:
 
     @property
     def likeliest(self) -> Boundary:
-        """The boundary that most of the weight is on."""
+        """The boundary with the largest weight."""
         return self._heaviest.boundary
 
     @property
@@ -115,11 +115,12 @@ class Covers:
         return len(self.live) == 1 and self.last.end == len(self.text)
 
     def advance(self, piece: bytes, *, is_partial: bool) -> Boundary | None:
-        """The answer goes on with `piece`; needs all boundaries read. Returns the boundary at its new end, if any.
+        """Append `piece` to the answer. All boundaries must have been read. Returns the boundary at the new end, if
+        any.
 
         Args:
-            is_partial: whether the member's tokens may go on beyond the piece. Else they end there, and the
-                covers that go on are forgotten.
+            is_partial: whether the member's tokens may go on beyond the piece. Otherwise they end there, and covers
+                that go on are dropped.
         """
         self.text += piece
         if not is_partial and len(self.live) == 1 and self.last.end == len(self.text) - len(piece):
@@ -129,7 +130,7 @@ class Covers:
         ended_weight = sum(prob for _, prob in ended)
         total = ended_weight + sum(prob for _, prob in going_on)
         if total <= 0:
-            # None of its tokens fits: it is taken there by its own spelling of the bytes.
+            # None of its tokens fits: continue with its own spelling of the bytes.
             return self._settle(self._child(self.likeliest))
         before = max(ended, key=lambda pair: pair[1])[0].boundary
         if not is_partial:
@@ -141,14 +142,14 @@ class Covers:
         return self.last
 
     def leap(self, piece: bytes, likely: SequenceOf[bytes] | None = None) -> bytes:
-        """The answer went on with `piece` while the member was not asked: it spells it as its tokeniser would.
+        """Append a `piece` that was written while the member was not asked, spelt as its tokeniser would.
 
-        The boundaries left are the last two of that spelling; the last one alone where none of the pieces `likely` to
-        come next goes on from it within one of the member's tokens. Returns the end of `piece` that is no whole
-        character: once they are read, `advance` by it.
+        The last two boundaries of that spelling remain. Only the last remains if none of the `likely` next pieces could
+        continue its token. Returns the incomplete character at the end of `piece`; `advance` by it once the boundaries
+        are read.
 
         Args:
-            likely: pieces; None = it is not known.
+            likely: pieces; None = not known.
         """
         base = self._heaviest if piece else self.live[-1]
         boundary, ids, rest = self.spelling(piece)
@@ -168,8 +169,8 @@ class Covers:
         return rest
 
     def spelling(self, piece: bytes) -> tuple[Boundary, tuple[int, ...], bytes]:
-        """How the member would be taken on by `piece`: from which boundary, by which ids, and what is then left over of
-        `piece` because it is no whole character. Without a piece: nothing after the last boundary.
+        """How the member would spell `piece`: the boundary it starts from, the ids, and the incomplete character left
+        over. For an empty piece: the last boundary and no ids.
         """
         if not piece:
             return self.last, (), b""
@@ -179,12 +180,12 @@ class Covers:
         return base, self._mapping.spell(whole), text[len(whole) :]
 
     def fits(self, missed: bytes, max_ids: int) -> bool:
-        """Whether what is to be read, should the answer go on with `missed`, is at most `max_ids` after the prompt."""
+        """Whether the answer and `missed` take at most `max_ids` ids after the prompt."""
         if not missed:
             return self.last.num_ids <= max_ids
         text, room = self._rest(self.likeliest) + missed, max_ids - self.likeliest.num_ids
         if len(text) <= room:
-            return True  # at most an id a byte
+            return True  # a byte takes at most one id
         whole = whole_characters(text)
         return len(self._mapping.spell(whole)) + len(text) - len(whole) <= room
 
@@ -233,21 +234,21 @@ class Covers:
     # --- one boundary's part
 
     def _prob_to_end(self, cover: Cover) -> float:
-        """Weight of the one that ends with the text."""
+        """Weight of the covers through this boundary that end with the text."""
         token_id = self._union.ids.get(self._rest(cover.boundary))
         return 0.0 if token_id is None else cover.weight * cover.known_distribution.prob_of(token_id)
 
     def _prob_beyond(self, cover: Cover) -> float:
-        """Weight of those whose last token goes on beyond the text."""
+        """Weight of the covers through this boundary whose last token goes on beyond the text."""
         longer = self._longer(cover.boundary)
         return cover.weight * cover.known_distribution.begun_by_each([longer])[0] if longer else 0.0
 
     def _add_longer(self, cover: Cover, left_over: dict[int, float], partial_ids: dict[int, float]) -> None:
-        """Add what the longer tokens leave over of themselves, by union token."""
+        """Add the remainders of the longer tokens, as union tokens."""
         longer, num_covered = self._longer(cover.boundary), len(self.text) - cover.boundary.end
         probs = cover.known_distribution.within(longer)
         top = probs.topk(min(_MAX_PARTIAL, len(probs)))
-        # What is left out counts as if it were spread like what is kept.
+        # The tokens left out count as if distributed like those kept.
         scale = cover.weight * float(probs.sum()) / max(float(top.values.sum()), 1e-30)
         for index, prob in zip(top.indices.tolist(), (top.values * scale).tolist(), strict=True):
             if prob <= 0:
@@ -280,7 +281,7 @@ class Covers:
 
 
 def whole_characters(text: bytes) -> bytes:
-    """`text` without an end that begins a UTF-8 character and does not complete it."""
+    """`text` without an incomplete UTF-8 character at its end."""
     for length in range(1, min(3, len(text)) + 1):
         lead = text[-length]
         if lead >= 0xC0:

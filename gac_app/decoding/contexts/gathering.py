@@ -16,16 +16,16 @@ from gac_app.errors import MemberError
 
 Look = Callable[[dict[str, MemberStep]], None]
 
-POLL_S = 0.1  # how often a wait checks whether the session was stopped
+POLL_S = 0.1  # seconds between checks whether the session was stopped
 
 
-class SessionStopped(Exception):  # noqa: N818 (not an error: somebody asked for it)
+class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
     """The session was stopped while it waited for a member."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """What ends a wait, and which contexts read along meanwhile, in passes that nobody waits for."""
+    """What ends a wait, and the contexts that prefetch meanwhile."""
 
     deadline: float
     stopped: threading.Event
@@ -45,10 +45,10 @@ class _Wait:
         return future.result()
 
     def _wait(self, future: Future[ReadResult]) -> None:
-        """Wait a moment, or until the future is done; idle contexts go on reading."""
+        """Wait a moment, or until the future is done; idle contexts prefetch."""
         if self.idle:
-            ahead = [under_way for context in self.idle if (under_way := context.read_along())]
-            wait([future, *(under_way for under_way in ahead if not under_way.done())], POLL_S, FIRST_COMPLETED)
+            in_flight = [under_way for context in self.idle if (under_way := context.prefetch_and_draft())]
+            wait([future, *(under_way for under_way in in_flight if not under_way.done())], POLL_S, FIRST_COMPLETED)
         else:
             with suppress(TimeoutError):
                 future.exception(POLL_S)
@@ -61,10 +61,10 @@ def gather(
     idle: SequenceOf[MemberContext] = (),
     look: Look | None = None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
-    """Ask all `contexts` at once; returns their steps by member name, and the errors.
+    """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
-        idle: contexts of members that are not asked, but read along while the others are waited for.
+        idle: contexts of members that are not asked; they prefetch while the others are waited for.
         look: called with the members' steps so far while others are still waited for.
 
     Raises:
@@ -73,20 +73,20 @@ def gather(
     asked = [(context, context.ask()) for context in contexts]
     waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
     for context in idle:
-        context.read_along()
-    expected: dict[str, MemberStep] = {}
+        context.prefetch_and_draft()
+    steps: dict[str, MemberStep] = {}
     errors: dict[str, MemberError] = {}
     by_time = sorted(asked, key=lambda pair: pair[0].usage.seconds)  # the slowest last
     for index, (context, future) in enumerate(by_time):
         try:
             member_step = None
             while member_step is None:
-                member_step = context.expect(waiting.result(future, context.name) if future else None)
+                member_step = context.take(waiting.result(future, context.name) if future else None)
                 future = None if member_step else context.ask()
-            expected[context.name] = member_step
+            steps[context.name] = member_step
             if look and index < len(by_time) - 1:
-                look(expected)
+                look(steps)
         except MemberError as error:
             errors[context.name] = error
     names = [context.name for context, _ in asked]
-    return {name: expected[name] for name in names if name in expected}, [errors[n] for n in names if n in errors]
+    return {name: steps[name] for name in names if name in steps}, [errors[n] for n in names if n in errors]

@@ -1,10 +1,10 @@
-"""The sequence of a member's context: which ids it holds, what the member said after them, and passes under way."""
+"""The sequence of a member's context: which ids it holds, the distributions after them, and passes under way."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
 
-from gac_app.decoding.alignment import Boundary
+from gac_app.decoding.alignment import Boundary, Covers
 from gac_app.decoding.distribution import Draft, MayDraft, ReadResult, TokenDistribution
 from gac_app.decoding.member import Member
 from gac_app.decoding.trace import MemberUsage
@@ -14,38 +14,48 @@ from gac_app.models.base import Sequence, num_common
 class HeldSequence:
     """A sequence that follows a chain of boundaries after its prompt. It does not change during a pass.
 
-    The member may draft by itself: it reads its argmax token before that is wanted. If it is what has to be read next,
-    the draft is accepted. Else its pass is waited for like any other, then dropped.
+    The member may draft: it reads its own argmax token before anybody asks for it. If that token has to be read next,
+    the draft is accepted. Otherwise its pass is waited for like any other, then dropped. The states, each by `draft`,
+    `is_rejected` and `in_flight`:
+
+        nothing under way          None, False, None
+        a pass begun by `begin`    None, False, the pass
+        a draft, not yet needed    the draft, False, None
+        accepted: a pass to take   None, False, the draft's pass
+        rejected: a pass to drop   the draft, True, the draft's pass
+
+    The member's thread appends a draft's ids to the sequence when a pass ends (`forward.draft_after`), maybe while this
+    class looks at it. Therefore only the first `num_held` ids are compared until `keep` has taken that pass's result.
 
     Args:
         sequence: holds the prompt, with at least its last id uncomputed.
         start: the end of the prompt.
 
     Attributes:
-        sequence: for its ids; to change them is for this class alone.
+        sequence: read only; this class alone changes its ids.
         num_greedy: how many tokens may follow, each of them the member's argmax; 0 = any token may be chosen. If
             greedy, the member drafts one token after each pass.
         num_held: ids held, without the member's own draft after them.
-        ahead: the pass that reads ahead; None = none. One that failed stays.
-        draft: the member's own; none of its ids is wanted so far.
-        is_rejected: something else is wanted.
+        in_flight: a pass begun before it was asked for; None = none. One that failed stays.
+        draft: the member's own argmax tokens, which nobody has asked for so far.
+        is_rejected: another token than the drafted one was chosen.
         distributions: number of ids after the prompt -> the distribution there.
     """
 
     def __init__(self, member: Member, sequence: Sequence, start: Boundary, num_greedy: int) -> None:
         self.num_greedy = num_greedy
         self.num_prompt_ids = self.num_held = len(sequence.ids)
-        self.ahead: Future[ReadResult] | None = None
+        self.in_flight: Future[ReadResult] | None = None
         self.draft: Draft | None = None
         self.is_rejected = False
         self.distributions: dict[int, TokenDistribution] = {}
         self._member = member
         self.sequence = sequence
         self._chain = [start]  # boundaries whose ids are held
-        self._num_ahead = 0  # ids that the pass ahead reads
+        self._num_in_flight = 0  # ids that the pass in flight reads
         self._num_asked = 0  # ids that the last pass asked for reads
         self._may_draft = MayDraft()  # for the last pass asked for
-        self._is_waited_for = False  # with passes that others share
+        self._is_waited_for = False  # batches wait for this sequence
         self._num_forwards = 0
         self._num_tokens_read = 0
         self._seconds = 0.0
@@ -73,11 +83,13 @@ class HeldSequence:
     def usage(self) -> MemberUsage:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 
-    def reach(self, boundary: Boundary, ahead: tuple[int, ...] = (), num_wanted: int = 1) -> Future[ReadResult] | None:
-        """Read up to `boundary` and the ids of `ahead`, until the last `num_wanted` distributions are known."""
+    def reach(
+        self, boundary: Boundary, draft_ids: tuple[int, ...] = (), num_wanted: int = 1
+    ) -> Future[ReadResult] | None:
+        """Read up to `boundary` and `draft_ids`, until the last `num_wanted` distributions are known."""
         if self.draft:
             base, new, ids = self._path(boundary)
-            ids += ahead
+            ids += draft_ids
             held, num_held = self._after(base), self.end - base.num_ids
             if held[:num_held] == ids and not self._unknown(num_wanted):
                 return None
@@ -86,28 +98,28 @@ class HeldSequence:
                 self._chain[base.depth + 1 :] = new
             else:
                 self._reject_draft()
-            if self.ahead:
-                return self.ahead
-        self.hold(boundary, ahead)
+            if self.in_flight:
+                return self.in_flight
+        self.hold(boundary, draft_ids)
         return self._read_distributions(num_wanted)
 
-    def begin(self, ahead: Future[ReadResult] | None) -> None:
-        """Note the pass that reads ahead; None = there is nothing to read."""
-        if ahead and ahead is self.ahead:
+    def begin(self, prefetch: Future[ReadResult] | None) -> None:
+        """Note a pass that nobody waits for; None = there is nothing to read."""
+        if prefetch and prefetch is self.in_flight:
             return  # an accepted draft
-        self.ahead = ahead
-        self._num_ahead = self._num_asked if ahead else 0
-        if not ahead:
+        self.in_flight = prefetch
+        self._num_in_flight = self._num_asked if prefetch else 0
+        if not prefetch:
             self.skip_step()
 
     def keep(self, result: ReadResult, first: int) -> bool:
-        """A pass is over: keep what it says; False if it was of a rejected draft.
+        """A pass is over: keep its distributions. Returns False if it read a rejected draft.
 
         Args:
             first: the first place, in ids after the prompt, whose distribution may still be needed.
         """
         self._count(result)
-        self.ahead = None
+        self.in_flight = None
         was_rejected, self.is_rejected = self.is_rejected, False
         self.draft = result.draft
         if was_rejected:  # so is a draft after it
@@ -127,12 +139,22 @@ class HeldSequence:
         base, _, ids = self._path(boundary)
         return self.distributions.get(boundary.num_ids) if self._after(base)[: len(ids)] == ids else None
 
-    def hold(self, boundary: Boundary, ahead: tuple[int, ...] = ()) -> None:
-        """Make the sequence the ids up to `boundary`, then `ahead`. What it has read of them stays read."""
+    def teach(self, covers: Covers) -> bool:
+        """Give covers the distributions that they need, if all of them have been read. Returns whether they were."""
+        unread = covers.unread
+        known = [found for boundary in unread if (found := self.distribution_at(boundary))]
+        if len(known) < len(unread):
+            return False
+        if known:
+            covers.learn(known)
+        return True
+
+    def hold(self, boundary: Boundary, draft_ids: tuple[int, ...] = ()) -> None:
+        """Make the sequence the ids up to `boundary`, then `draft_ids`. What it has computed of them is kept."""
         base, new, ids = self._path(boundary)
         del self._chain[base.depth + 1 :]
         self._chain += new
-        ids += ahead
+        ids += draft_ids
         num_same = num_common(self._after(base), ids)
         start = base.num_ids + num_same
         self.distributions = {num_ids: known for num_ids, known in self.distributions.items() if num_ids <= start}
@@ -144,7 +166,7 @@ class HeldSequence:
         base, _, held = self._path(boundary)
         return self._after(base)[: self.end - base.num_ids] == [*held, *ids]
 
-    def draft_on(self, num: int) -> None:
+    def extend_draft(self, num: int) -> None:
         """Let the member draft up to `num` of its argmax tokens, each after a finished pass."""
         if not self.draft and (known := self.distributions.get(self.end)):
             self.draft = self._draft_token(known.argmax_id)
@@ -168,17 +190,17 @@ class HeldSequence:
         """Free the sequence. A pass under way is not waited for, but counts in `usage`."""
         self._may_draft.is_on = False
         self._reject_draft()
-        while self.ahead and not self.ahead.cancel():
-            if not self.ahead.done():
+        while self.in_flight and not self.in_flight.cancel():
+            if not self.in_flight.done():
                 self._num_forwards += 1
-                self._num_tokens_read += self._num_ahead
+                self._num_tokens_read += self._num_in_flight
                 break
-            if self.ahead.exception():
+            if self.in_flight.exception():
                 break
-            result = self.ahead.result()
+            result = self.in_flight.result()
             self._count(result)
-            self.ahead = result.draft.future if result.draft else None
-        self.ahead = None
+            self.in_flight = result.draft.future if result.draft else None
+        self.in_flight = None
         self._member.free(self.sequence)
 
     # --- ids
@@ -207,18 +229,18 @@ class HeldSequence:
         if num_logits > self.sequence.num_uncomputed:  # already computed, but without its distribution
             self.sequence.rewrite(len(self.sequence.ids) - num_logits, self.sequence.ids[-num_logits:])
         self._may_draft = MayDraft(self._can_draft)
-        self._num_asked = self.sequence.num_uncomputed  # now: the pass may be over as soon as it is asked for
+        self._num_asked = self.sequence.num_uncomputed  # counted now: the pass may be over when `read` returns
         return self._member.read(self.sequence, num_logits, self._may_draft)
 
     def _unknown(self, num_wanted: int) -> list[int]:
-        """Those of the last places held whose distributions are not known, counted in ids after the prompt."""
+        """The last places held whose distributions are not known, as numbers of ids after the prompt."""
         return [
             num_ids for num_ids in range(self.end - num_wanted + 1, self.end + 1) if num_ids not in self.distributions
         ]
 
     def _count(self, result: ReadResult) -> None:
         self._is_waited_for = True
-        self._num_forwards += result.num_read > 0  # none if another sequence's result was reused
+        self._num_forwards += result.num_read > 0  # not if another sequence's result was reused
         self._num_tokens_read += result.num_read
         self._seconds += result.seconds
 
@@ -230,7 +252,7 @@ class HeldSequence:
         return self.num_greedy > 1 and self.num_held < self._member.context_length
 
     def _draft_token(self, token_id: int) -> Draft | None:
-        """Begin a pass over a token that was not fed, after the finished passes; None if there is nothing to read."""
+        """Begin a pass over a token that was not fed; None if there is nothing to read."""
         ids, may_draft = self._member.mapping.feed(token_id), MayDraft()
         if not ids or len(self.sequence.ids) + len(ids) > self._member.context_length:
             return None
@@ -238,22 +260,22 @@ class HeldSequence:
         return Draft(ids, self._member.read(self.sequence, 1, may_draft), may_draft)
 
     def _accept(self, draft: Draft) -> None:
-        """The draft is what the member was to read."""
-        self.ahead, self._num_ahead, self._may_draft = draft.future, len(draft.ids), draft.may_draft
+        """The draft is what the member had to read."""
+        self.in_flight, self._num_in_flight, self._may_draft = draft.future, len(draft.ids), draft.may_draft
         self.num_held += len(draft.ids)
         self.draft = None
         if self._can_draft:
             self._may_draft.is_on = True
 
     def _reject_draft(self) -> None:
-        """The draft, if there is one, is not what the member was to read."""
+        """The draft, if there is one, is not what the member had to read."""
         if not self.draft or self.is_rejected:
             return
         self.draft.may_draft.is_on = False
         if self.draft.future.cancel():
             self._drop_draft()
         else:
-            self.ahead, self._num_ahead, self.is_rejected = self.draft.future, len(self.draft.ids), True
+            self.in_flight, self._num_in_flight, self.is_rejected = self.draft.future, len(self.draft.ids), True
 
     def _drop_draft(self) -> None:
         self.sequence.rewrite(self.num_held, [])

@@ -1,4 +1,4 @@
-"""What a member contributes to a step: its distribution, and what that cost."""
+"""What a member contributes to a step: its distribution, and its cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MemberStep:
     Attributes:
         distribution: over the union.
         num_read: ids read for it; 0 where the member needed no forward pass.
-        seconds: of the forward pass, shared with what was batched into it.
+        seconds: of the forward pass, which other sequences may have shared.
     """
 
     distribution: TokenDistribution
@@ -27,11 +27,11 @@ class MemberStep:
         return self.distribution.argmax_id
 
     def top_k(self, num: int) -> list[tuple[int, float]]:
-        """Its `num` likeliest tokens that have a probability, with it, likeliest first; as many as are known."""
+        """Up to `num` of its likeliest tokens with their probabilities above 0, likeliest first."""
         return [pair for pair in self.distribution.top[:num] if pair[1] > 0]
 
     def rank_of(self, token_id: int) -> int:
-        """How many tokens are likelier, plus 1."""
+        """The number of likelier tokens, plus 1."""
         known = dict(self.distribution.top)
         if token_id not in known:
             return self.distribution.rank_of(token_id)

@@ -1,6 +1,6 @@
-"""The largest of a quarter of a million probabilities, for a fraction of the price of sorting or of one pass of `topk`.
+"""The largest of a quarter of a million probabilities, at a fraction of the cost of sorting or of `topk`.
 
-The maxima of blocks say in which blocks the largest values are; only those are looked at value by value.
+The maxima of blocks tell which blocks hold the largest values; only those blocks are searched.
 
 Shape suffixes: `N` positions, `U` the union vocabulary, `K` the largest, `B` blocks, `W` values within the blocks.
 """
@@ -13,7 +13,7 @@ import torch
 from gac_app.vocab.mapping import FloatV, IdArray
 
 _BLOCK = 512  # values; about the root of a vocabulary
-_FEW = 1024  # values that are soon sorted
+_FEW = 1024  # values that sort quickly
 
 
 def top_k(probs_NU: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,8 +50,8 @@ def largest(values: FloatV, k: int) -> IdArray:
 
 
 def _largest_from(least: np.float32, values: FloatV, k: int) -> IdArray | None:
-    """The ids of the `k` largest values, of which none is smaller than `least`; None where too many are not smaller, or
-    there is no order among them: NaN.
+    """The ids of the `k` largest values, all at least `least`. None if too many values are that large, or if they are
+    NaN.
     """
     ids: IdArray = np.flatnonzero(values >= least)
     return ids[np.argsort(-values[ids], kind="stable")[:k]] if k <= len(ids) <= _FEW else None
@@ -65,7 +65,7 @@ def argmax(probs_U: torch.Tensor) -> int:
 
 
 def top_k_knowing(probs_U: torch.Tensor, k: int, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `k` largest values and their ids, [K] each, largest first. The more of them are among `ids`, the sooner.
+    """The `k` largest values and their ids, [K] each, largest first. Faster the more of them are among `ids`.
 
     Args:
         ids: at least `k` of them, all different.
@@ -81,7 +81,7 @@ def top_k_knowing(probs_U: torch.Tensor, k: int, ids: list[int]) -> tuple[torch.
 
 
 def rank_of(token_id: int, probs_U: torch.Tensor) -> int:
-    """How many values are larger than this id's, plus 1."""
+    """The number of values larger than this id's, plus 1."""
     if probs_U.device.type == "cpu":  # numpy compares and counts ten times as fast
         values = probs_U.numpy()
         return int(np.count_nonzero(values > values[token_id])) + 1

@@ -23,7 +23,7 @@ from gac_app.vocab.mapping import VocabMapping
 
 @dataclass(slots=True)
 class MayDraft:
-    """Whether a member may go on to read its argmax token before it is fed.
+    """Whether a member may read its argmax token before it is fed.
 
     The session sets it during the forward pass; the member checks it right after.
     """
@@ -33,7 +33,7 @@ class MayDraft:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A token that a member reads before it is fed: its `ids` are appended to the sequence already."""
+    """A token that a member reads before it is fed. Its `ids` are in the sequence already."""
 
     ids: tuple[int, ...]
     future: Future[ReadResult] = field(default_factory=Future)
@@ -46,8 +46,8 @@ class ReadResult:
     Attributes:
         distributions: by position.
         num_read: ids read for it.
-        seconds: of the forward pass, shared with what was batched into it.
-        draft: what the member reads next, before it is fed; None = nothing.
+        seconds: of the forward pass, which other sequences may have shared.
+        draft: the token that the member reads next, before it is fed; None = none.
     """
 
     __slots__ = ("distributions", "draft", "num_read", "seconds")
@@ -56,7 +56,8 @@ class ReadResult:
         self, mapping: VocabMapping, logits_NV: torch.Tensor, num_read: int, may_draft: MayDraft | None = None
     ) -> None:
         """`logits_NV` are in the member's own ids. On a CPU, where the member may draft next, they
-        are projected lazily, as long as the logits tell the argmax."""
+        are projected lazily, as long as the logits tell the argmax.
+        """
         self.num_read = num_read
         self.seconds = 0.0
         self.draft: Draft | None = None
@@ -80,11 +81,11 @@ class ReadResult:
 
     @property
     def is_finite(self) -> bool:
-        """Whether its logits are numbers. The first access to them, so a GPU's late errors surface here."""
+        """Whether its logits are finite. This is the first access to them, so late GPU errors surface here."""
         return all(distribution.is_finite for distribution in self.distributions)
 
     def again(self, num_positions: int) -> ReadResult:
-        """The last `num_positions`, for another sequence, at no cost."""
+        """The last `num_positions`, for another sequence that has the same ids."""
         result = copy(self)
         result.num_read, result.seconds, result.draft = 0, 0.0, None
         result.distributions = self.distributions[len(self.distributions) - num_positions :]

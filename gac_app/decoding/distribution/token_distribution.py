@@ -18,21 +18,21 @@ import torch
 from gac_app.decoding.distribution.ranking import largest, rank_of, top_k
 from gac_app.vocab.mapping import FloatV, ProbsC, VocabMapping
 
-NUM_TOP = 16  # so many of each member mostly tell what they favour together
+NUM_TOP = 16  # this many of each member mostly suffice to find the argmax of their mean
 
 Top = list[tuple[int, float]]  # union ids and their probabilities, likeliest first
 Cut = tuple[float, float]  # of a range of tokens: `ends_at` of its first, and the probability of all
 
 
 class TokenDistribution:
-    """A distribution.
+    """A distribution over the union.
 
     Args:
-        find_top: what `top` is, where that is known already.
+        find_top: computes `top`, where there is a faster way.
 
     Attributes:
-        partial_ids: tokens that stand for longer ones, which begin with them but are no union tokens themselves -> the
-            part of the token's probability that belongs to such.
+        partial_ids: union tokens that stand for longer strings, which are no union tokens -> the part of the token's
+            probability that belongs to those strings.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class TokenDistribution:
 
     @property
     def probs_U(self) -> torch.Tensor:
-        """By union token, summing to 1."""
+        """By union id, summing to 1."""
         assert self._probs_U is not None  # noqa: S101 (it was given)
         return self._probs_U
 
     @cached_property
     def top(self) -> Top:
-        """The likeliest tokens: `NUM_TOP`, or as many as there are. Some may have no probability."""
+        """The likeliest tokens: `NUM_TOP`, or as many as there are. Some may have probability 0."""
         if self._find_top:
             return self._find_top()
         if not self.is_on_cpu:
@@ -70,7 +70,7 @@ class TokenDistribution:
 
     @property
     def is_finite(self) -> bool:
-        """Whether it is made of numbers."""
+        """Whether no value is NaN or infinite."""
         return math.isfinite(self.top[0][1])
 
     @cached_property
@@ -79,7 +79,7 @@ class TokenDistribution:
         return float(torch.special.entr(self.probs_U).sum())
 
     def tempered(self, temperature: float) -> TokenDistribution:
-        """What it would be if its logits were divided by `temperature`."""
+        """The distribution with its logits divided by `temperature`."""
         most = self.top[0][1]
         powers_U = (self.probs_U / most) ** (1 / temperature)
         total = float(powers_U.sum())
@@ -95,7 +95,7 @@ class TokenDistribution:
 
     @property
     def is_on_cpu(self) -> bool:
-        """Where single values can be looked at for little."""
+        """Whether single values are cheap to read."""
         return self.device.type == "cpu"
 
     def at(self, ids: list[int]) -> ProbsC:
@@ -104,15 +104,15 @@ class TokenDistribution:
         return found
 
     def within(self, ids: range) -> torch.Tensor:
-        """Of neighbours."""
+        """The probabilities of consecutive ids."""
         return torch.from_numpy(self._values([ids])) if self.is_on_cpu else self.probs_U[ids.start : ids.stop]
 
     def prob_of(self, token_id: int) -> float:
-        """One probability."""
+        """The probability of one token."""
         return float(self.at([token_id])[0]) if self.is_on_cpu else float(self.probs_U[token_id])
 
     def rank_of(self, token_id: int) -> int:
-        """How many tokens are likelier, plus 1."""
+        """The number of likelier tokens, plus 1."""
         return rank_of(token_id, self.probs_U)
 
     def ends_at(self, token_id: int) -> float:
@@ -120,7 +120,7 @@ class TokenDistribution:
         return self.prob_of(token_id) - self.partial_ids.get(token_id, 0.0)
 
     def cuts(self, ranges: SequenceOf[range]) -> list[Cut]:
-        """Of ranges of tokens, none of which is empty."""
+        """The cut of each range of tokens; no range may be empty."""
         if new := [ids for ids in ranges if ids not in self._cuts]:
             self._cuts.update(zip(new, self._cuts_of(new), strict=True))
         return [self._cuts[ids] for ids in ranges]
@@ -129,7 +129,7 @@ class TokenDistribution:
         if self.is_on_cpu:
             probs, starts = self._values(ranges), list(accumulate(map(len, ranges[:-1]), initial=0))
             firsts, sums = probs[starts].tolist(), np.add.reduceat(probs, starts).tolist()
-        else:  # one look at the device
+        else:  # one transfer from the device
             total_U = torch.cat([self.probs_U.new_zeros(1, dtype=torch.float64), self.probs_U.double().cumsum(0)])
             bounds = torch.tensor([(ids.start, ids.stop) for ids in ranges], device=total_U.device)
             sums_B = total_U[bounds[:, 1]] - total_U[bounds[:, 0]]
@@ -138,17 +138,17 @@ class TokenDistribution:
             yield prob - self.partial_ids.get(ids.start, 0.0), total
 
     def begun_by_each(self, ranges: SequenceOf[range]) -> list[float]:
-        """Probability of each range of tokens, none of which is empty."""
+        """Probability of each range of tokens; no range may be empty."""
         return [total for _, total in self.cuts(ranges)]
 
     def _values(self, ranges: SequenceOf[range]) -> ProbsC:
-        """What these tokens have, range after range; on a CPU only."""
+        """The probabilities of these tokens, range after range; on a CPU only."""
         probs = self.probs_U.numpy()
         return np.concatenate([probs[ids.start : ids.stop] for ids in ranges])
 
 
 class OwnDistribution(TokenDistribution):
-    """A distribution on the CPU that is put in the union's order only when all of it is looked at.
+    """A distribution on the CPU that is put in the union's order on first access to `probs_U`.
 
     Args:
         probs_V: as `mapping.own_probs` gives them.
@@ -177,7 +177,7 @@ class OwnDistribution(TokenDistribution):
     def top(self) -> Top:
         ids = largest(self._probs_V, NUM_TOP)
         places = self._mapping.places(ids)
-        # Of so small a vocabulary that improbable tokens are in it, too, some may have no place.
+        # In a very small vocabulary, improbable tokens are in the top too, and some have no place in the union.
         return super().top if places is None else list(zip(places.tolist(), self._probs_V[ids].tolist(), strict=True))
 
     @property
@@ -197,10 +197,10 @@ class OwnDistribution(TokenDistribution):
 
 
 class LazyDistribution(OwnDistribution):
-    """One whose argmax the logits told: they are finite. All else is projected lazily, on first access.
+    """A distribution whose argmax is known from finite logits. Everything else is projected lazily, on first access.
 
     Args:
-        logits_V: kept, and changed.
+        logits_V: kept, and changed in place.
     """
 
     def __init__(self, mapping: VocabMapping, logits_V: FloatV, argmax_id: int) -> None:
@@ -225,7 +225,9 @@ class LazyDistribution(OwnDistribution):
 
 
 def distributions_of(probs_NU: torch.Tensor) -> list[TokenDistribution]:
-    """The distributions of several positions. The first look at `top` fetches those of all from the device."""
+    """The distributions of several positions. The first access to `top` fetches the top of all positions from the
+    device.
+    """
     top_NK = top_k(probs_NU, NUM_TOP)
     find_tops = cache(lambda: _pairs(*top_NK))
 

@@ -1,11 +1,11 @@
 """The likeliest tokens of a distribution, from a few of its values and an upper bound on all others.
 
-Mostly that is enough, with a thousand times fewer numbers than the whole distribution.
+Mostly that suffices, with a thousandth of the distribution's values.
 """
 
 from __future__ import annotations
 
-_CLEARLY = 1.0001  # times as likely: more than rounding could make of equals
+_CLEARLY = 1.0001  # times as likely: more than rounding errors between equal values
 
 
 class TopKBounds:
@@ -22,22 +22,22 @@ class TopKBounds:
 
     @property
     def argmax_id(self) -> int | None:
-        """The likeliest token; None where that is not clear."""
+        """The likeliest token; None if that is uncertain."""
         best = max(self.probs, key=self.probs.__getitem__)
         rivals = (prob for token_id, prob in self.probs.items() if token_id != best)
         return best if self.probs[best] > _CLEARLY * max(self.most_beside, *rivals, 0.0) else None
 
     def prob_of(self, token_id: int) -> float | None:
-        """None where it is no candidate."""
+        """The token's probability; None if it is no candidate."""
         return self.probs.get(token_id)
 
     def rank_of(self, token_id: int) -> int | None:
-        """How many tokens are likelier than this candidate, plus 1; None where others may be."""
+        """The number of tokens likelier than this candidate, plus 1; None if uncertain."""
         prob = self.probs.get(token_id, -1.0)
         return 1 + sum(other > prob for other in self.probs.values()) if prob >= self.most_beside else None
 
     def largest(self, k: int) -> list[tuple[int, float]] | None:
-        """The `k` likeliest tokens that have a probability, with it, likeliest first; None where others may be."""
+        """The `k` likeliest tokens with their probabilities above 0, likeliest first; None if uncertain."""
         found = sorted((pair for pair in self.probs.items() if pair[1] > 0), key=lambda pair: -pair[1])[:k]
         is_told = found[-1][1] >= self.most_beside if len(found) == k else self.most_beside == 0
         return found if is_told else None

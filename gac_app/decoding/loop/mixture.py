@@ -1,7 +1,7 @@
-"""The combined distribution of a step, computed only when something looks at it.
+"""The combined distribution of a step, computed on first access.
 
-With a linear rule, the members' top-k mostly suffice for what a step chooses and what its trace tells: see
-`TopKBounds`. The whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt.
+With a linear rule, the members' top-k mostly suffice for the choice and the trace of a step: see `TopKBounds`. The
+whole distribution is computed for sampling, for other rules, and where the top-k leave a doubt.
 
 Shape suffix: `U` the union vocabulary.
 """
@@ -26,8 +26,8 @@ class Mixture:
         member_steps: of the members that take part, the gate first.
         weights: summing to 1; for a linear rule, its shares.
         combiner: makes one distribution of the members'.
-        contested: each contested token's id and those of all that begin with it, whose probability goes to it, member
-            by member before they are combined. None of these ranges overlap.
+        contested: the ids of each contested token and of all tokens that begin with it. Their probability goes to the
+            contested token, in each member's distribution, before combining. No ranges overlap.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Mixture:
 
     @cached_property
     def probs_U(self) -> torch.Tensor:
-        if self._combiner.is_linear:  # merging the mean gives the mean of what is merged
+        if self._combiner.is_linear:  # for a mean, merging before and after are the same
             probs = {name: member_step.distribution.probs_U for name, member_step in self.member_steps.items()}
             return merge(self._combiner(probs, self.weights), self._contested)
         return self._combiner({name: self._aligned(name) for name in self.member_steps}, self.weights)
@@ -68,7 +68,9 @@ class Mixture:
         return float(self.probs_U[token_id]) if told is None else told
 
     def largest(self, k: int) -> list[tuple[int, float]]:
-        """The `k` likeliest tokens with their probabilities (above 0), likeliest first; at most those in some `top`."""
+        """The `k` likeliest tokens with their probabilities (above 0), likeliest first, among the members' top
+        tokens.
+        """
         k = min(k, len(self._top_ids))
         told = self._bounds.largest(k) if self._bounds else None
         if told is None:
@@ -84,7 +86,7 @@ class Mixture:
         return float(self._aligned(name)[token_id]) if told is None else told
 
     def member_rank_of(self, name: str, token_id: int) -> int:
-        """How many tokens are likelier to the member, plus 1."""
+        """The number of tokens that the member finds likelier, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
         if told is None and not self._contested:
             return self.member_steps[name].rank_of(token_id)
@@ -99,7 +101,7 @@ class Mixture:
 
     @cached_property
     def _bounds(self) -> TopKBounds | None:
-        """None if the rule is not linear, or on a GPU, where looking at single values is expensive."""
+        """None if the rule is not linear, or on a GPU, where single values are expensive to read."""
         if not self._combiner.is_linear or not self._members:
             return None
         probs, most_beside = dict.fromkeys(self._candidates, 0.0), 0.0
@@ -111,7 +113,7 @@ class Mixture:
 
     @cached_property
     def _members(self) -> dict[str, TopKBounds]:
-        """By member, what it gives to the candidates; empty on a GPU."""
+        """Each member's probabilities of the candidates; empty on a GPU."""
         if not all(member_step.distribution.is_on_cpu for member_step in self.member_steps.values()):
             return {}
         found: dict[str, TopKBounds] = {}
@@ -129,7 +131,9 @@ class Mixture:
 
     @cached_property
     def _candidates(self) -> list[int]:
-        """Ascending: the top tokens of all members and the contested tokens, without those that merge into one."""
+        """Ascending ids: all members' top tokens and the contested tokens, without tokens that merge into one of
+        these.
+        """
         apart = {
             token_id for token_id in self._top_ids if not any(token_id in contested for contested in self._contested)
         }

@@ -6,21 +6,20 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.loop.stepper import Stepper
 from gac_app.decoding.loop.text import TextStream
 from gac_app.decoding.loop.threads import one_torch_thread
 from gac_app.decoding.loop.tracing import Decision, trace_of
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.speculation.drafter import Drafter
+from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepDigest, StepTrace, TokenEvent
 from gac_app.errors import MemberError, RuleError
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """How an answer begins without decoding: steps to replay, then a token to take."""
+    """How an answer begins: steps to replay, then a forced token."""
 
     steps: tuple[StepTrace, ...] = ()
     token: bytes | None = None
@@ -49,8 +48,8 @@ class DecodingSession:
 
     Args:
         contexts: of the members taking part, the gate first; the session closes them.
-        drafter: asks the members; fits the kind of their contexts.
-        stop_strings: end the answer and are never shown.
+        drafter: asks the members.
+        stop_strings: each ends the answer and is never shown.
         is_reproducible: the members' distributions do not depend on what else runs or ran.
     """
 
@@ -84,11 +83,11 @@ class DecodingSession:
         return self._stepper.contexts
 
     def shares_read(self) -> dict[str, float]:
-        """How much of the prompt each member has read, 0 to 1, by name; safe to call from any thread."""
+        """By name, the share of the prompt that each member has read, 0 to 1. Safe to call from any thread."""
         return {name: context.share_read for name, context in self.contexts.items()}
 
     def stop(self) -> None:
-        """End the session with ABORT; what was written stays."""
+        """End the session with ABORT. The text so far stays."""
         self._stopped.set()
 
     def events(self) -> Generator[Event, None, None]:
@@ -116,7 +115,7 @@ class DecodingSession:
         decision, is_forced = self._decide()
         spellings = self._feed(decision.token_id, is_ensembled=decision.is_ensembled)
         if self._reason is None:
-            self._stepper.read_on()
+            self._stepper.prefetch()
         position = self._num_tokens - 1
         return self._show(trace_of(decision, self._union, position=position, spellings=spellings, is_forced=is_forced))
 
@@ -131,7 +130,7 @@ class DecodingSession:
         return decision, True
 
     def _replay(self, step: StepTrace) -> list[TokenEvent]:
-        """Feed the token of a step of another answer."""
+        """Feed a token of another answer's step."""
         token_id = self._id_of(step.token)
         self._sampler.note(token_id)
         spellings = self._feed(token_id, is_ensembled=step.is_ensembled)
@@ -143,7 +142,7 @@ class DecodingSession:
         return self._text.show(step)
 
     def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
-        """Feed a token to every member, and find out whether it ends the answer."""
+        """Feed a token to every member, and check whether it ends the answer."""
         spellings = self._stepper.feed(token_id)
         self._clock.note_token()
         self._num_tokens += 1

@@ -14,24 +14,23 @@ from itertools import islice
 import torch
 
 from gac_app.decoding.alignment import begun, contested_ranges, ends_there, goes_on, prepare
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.contexts import MemberContext, SessionStopped
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.loop.mixture import Mixture
 from gac_app.decoding.loop.tracing import TOP_K, Decision
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.gate import GateDecision
-from gac_app.decoding.speculation.drafter import Drafter
+from gac_app.decoding.speculation import Drafter
 from gac_app.decoding.trace import StepTrace
 
-_LIKELY = 0.01  # probability from which one of the gate's top tokens is a likely next piece
+_LIKELY = 0.01  # the gate's top tokens from this probability on are likely next pieces
 _LEAST_PROB = 1e-30  # in place of 0, which has no logarithm
 
 Choose = Callable[[torch.Tensor], int]  # probabilities over the union, [U] -> union id
 
 
 class Stepper:
-    """Takes the members of one answer from token to token. Knows nothing of text, limits or reasons to finish.
+    """Takes the members of one answer from token to token. Knows no text, no limits and no reasons to finish.
 
     Args:
         contexts: of the members taking part, the gate first; `close` closes them.
@@ -46,15 +45,17 @@ class Stepper:
         self._rules = rules
         self._drafter = drafter
         self._is_aligned = rules.settings.alignment == "prefix"
-        self._partial: dict[str, float] = {}  # the members whose tokens go on beyond the token decided
-        self._is_stable = True  # all members read the token fed last as one of their own
+        self._partial: dict[
+            str, float
+        ] = {}  # members whose token goes on beyond the chosen one -> their probability of its bytes
+        self._is_stable = True  # every member read the last token as one of its own
 
     def decide(self, choose: Choose | None = None, num_left: int = 0) -> Decision:
         """Ask the members, combine their distributions, and choose.
 
         Args:
-            choose: None = by the answer's rules.
-            num_left: steps that may follow, at which the rules choose as well.
+            choose: chooses the token; None = the answer's rules do.
+            num_left: later steps at which the rules choose.
 
         Raises:
             SessionStopped, MemberError, RuleError.
@@ -84,12 +85,12 @@ class Stepper:
             evidence=probs,
             is_partial=bool(self._partial),
             is_shared=is_shared,
-            is_drafted=self._drafter.expects(token_id),
+            is_drafted=self._drafter.has_drafted(token_id),
             drawn=gate.drawn,
         )
 
     def feed(self, token_id: int) -> dict[str, tuple[bytes, ...]]:
-        """Feed a decided token to every member; returns, by name, the pieces of those that spell it otherwise."""
+        """Feed the chosen token to every member. Returns, by name, the pieces of members that spell it otherwise."""
         fed = {name: self.contexts[name].feed(token_id, is_partial=name in self._partial) for name in self.alive}
         self._partial = {}
         self._drafter.feed(token_id)
@@ -98,12 +99,12 @@ class Stepper:
         self._is_stable = not spellings
         return spellings
 
-    def read_on(self) -> None:
-        """Let the members start the reads that the next step is sure to need."""
-        self._drafter.read_on(*self._in_order_asked())
+    def prefetch(self) -> None:
+        """Start the reads that the next step is sure to need."""
+        self._drafter.prefetch(*self._in_order_asked())
 
     def recall(self, step: StepTrace) -> None:
-        """Update the weights by a step of another session, as `decide` did there."""
+        """Update the weights from a step of another session, as `decide` did there."""
         given = {member.member: member.prob for member in step.members}
         self._note({**given, **step.evidence}, is_shared=step.is_shared)
 
@@ -115,13 +116,13 @@ class Stepper:
     # --- asking
 
     def _decide_alone(self, choose: Choose, *, is_greedy: bool) -> Decision:
-        """Let the only member decide. All but its argmax is computed only when the step is traced."""
+        """Let the only member decide. Apart from its argmax, everything is computed when the step is traced."""
         [(name, member_step)] = self._collect(list(self.contexts.values())).items()
         token_id = member_step.argmax_id if is_greedy else choose(member_step.distribution.probs_U)
         return Decision(token_id, Mixture({name: member_step}, {name: 1.0}))
 
     def _in_order_asked(self) -> tuple[list[MemberContext], list[MemberContext]]:
-        """The members that the step asks in any case, and the others."""
+        """The members that every step asks, and the others."""
         first = self._rules.asked_first(self.alive)
         others = [name for name in self.alive if name not in first]
         return [self.contexts[name] for name in first], [self.contexts[name] for name in others]
@@ -133,10 +134,10 @@ class Stepper:
             first, others = self._in_order_asked()
             drawn = self._rules.drawn(self.alive)
             others = [context for context in others if drawn in ("", context.name)]
-            idle = others if self._rules.settings.gate_policy == "eager" else []
+            idle = others if self._rules.settings.reads_along else []
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name not in member_steps:
-                continue  # the gate was lost: the next member is the gate now
+                continue  # the gate failed: the next member is the gate now
             asked = [member_steps[context.name] for context in first if context.name in member_steps]
             views = [self._rules.gate.view(member_step.distribution) for member_step in asked]
             decision = self._rules.gate.decide(views, is_stable=self._is_stable)
@@ -149,18 +150,18 @@ class Stepper:
                 return {drawn: member_steps[drawn]}, replace(decision, drawn=drawn)
 
     def _tell_what_is_likely(self, gate: MemberStep) -> None:
-        """Tell every context which pieces the gate finds likely: one not asked so far may need it."""
+        """Tell every context which pieces the gate finds likely: members not asked so far may need them."""
         tokens = [self._union.token(token_id) for token_id, prob in gate.top_k(TOP_K) if prob >= _LIKELY]
         for context in self.contexts.values():
-            context.likely = [token for token in tokens if token]
+            context.text.likely = [token for token in tokens if token]
 
     def _collect(
         self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()
     ) -> dict[str, MemberStep]:
-        """Ask these members. One that fails is dropped if the settings say so, else the session ends.
+        """Ask these members. A member that fails is dropped if the settings say so; otherwise the session ends.
 
         Args:
-            idle: read what they have uncomputed while the others are waited for.
+            idle: prefetch while the others are waited for.
         """
         member_steps, errors = self._drafter.gather(contexts, self._rules.stopped, idle, self._prepare)
         for error in errors:
@@ -170,12 +171,12 @@ class Stepper:
                 raise error
         return member_steps
 
-    # --- combining, by what the alignment makes of distributions
+    # --- combining, after alignment
 
     def _prepare(self, member_steps: dict[str, MemberStep]) -> None:
-        """Prepare what the first members' steps allow while others are waited for."""
+        """Precompute from the first members' steps while others are waited for."""
         *_, last = member_steps.values()
-        # On a CPU, where looking at single values is no wait for a device.
+        # Only on a CPU: on a GPU, each single value would wait for the device.
         if self._is_aligned and last.distribution.is_on_cpu:
             prepare(last, self._union)
 
@@ -190,11 +191,11 @@ class Stepper:
     def _inside(
         self, token_id: int, asked: dict[str, MemberStep], gate: GateDecision, *, is_contested: bool
     ) -> dict[str, float]:
-        """The members that may be inside a longer token after the one chosen, with their probability of its bytes."""
+        """The members that may now be inside a longer token, with their probability of the chosen token's bytes."""
         if not self._is_aligned or token_id == self._union.end_id:
             return {}
         ids = self._union.extensions(self._union.tokens[token_id])
-        alone = "" if len(asked) > 1 and gate.is_open else next(iter(asked))  # it chose one of its own tokens
+        alone = "" if len(asked) > 1 and gate.is_open else next(iter(asked))  # this member chose one of its own tokens
         return {
             name: begun(e.distribution, ids)
             for name, e in asked.items()
@@ -204,6 +205,6 @@ class Stepper:
         }
 
     def _note(self, probs: dict[str, float], *, is_shared: bool) -> None:
-        """Let the weights learn from what each member gave to the token decided; one member alone proves nothing."""
+        """Let the weights learn from each member's probability of the chosen token. A single member proves nothing."""
         log_probs = {name: math.log(max(prob, _LEAST_PROB)) for name, prob in probs.items()}
         self._rules.weights.note(log_probs if len(probs) > 1 else {}, is_shared=is_shared or len(probs) == 1)

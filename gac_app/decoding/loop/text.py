@@ -1,4 +1,4 @@
-"""From tokens' bytes to text that may be shown: whole characters only, and never half a stop string."""
+"""From tokens' bytes to text that may be shown: whole characters, and never a part of a stop string."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gac_app.decoding.trace import StepTrace, TokenEvent
 class TextStream:
     """Turns tokens into events whose texts, joined, are the answer.
 
-    A character cut over several tokens appears with the token that completes it; bytes that are no UTF-8 become
-    U+FFFD, as in a decoding of the whole. Events are held back while their text may begin a stop string.
+    A character that spans several tokens appears with the token that completes it. Invalid UTF-8 becomes U+FFFD, as if
+    the whole answer were decoded at once. Events are held back while their text may begin a stop string.
     """
 
     def __init__(self, stop_strings: tuple[str, ...] = ()) -> None:
@@ -20,20 +20,20 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held: list[str] = []  # what each token adds
         self._steps: list[StepTrace] = []  # theirs
-        self._num_ready = 0  # of the held ones, those that may be shown
+        self._num_ready = 0  # of these, how many may be shown
         self._shown: list[str] = []
         self.is_stopped = False
 
     @property
     def text(self) -> str:
-        """What has been released so far."""
+        """The text released so far."""
         return "".join(self._shown)
 
     def take(self, token: bytes, is_last: bool = False) -> None:
-        """Take a token; `show` must follow with its step.
+        """Add a token. `show` must follow, with its step.
 
         Args:
-            is_last: nothing follows, so nothing is held back and a character left incomplete is replaced.
+            is_last: no token follows, so nothing is held back, and an incomplete character is replaced.
         """
         self._held.append(self._decoder.decode(token, final=is_last))
         held = "".join(self._held)
@@ -48,12 +48,12 @@ class TextStream:
             self._num_ready = sum(end <= num_chars for end in accumulate(map(len, self._held)))
 
     def show(self, step: StepTrace) -> list[TokenEvent]:
-        """The events that may be shown, now that the step of the token taken last is known."""
+        """The events that may be shown, given the step of the last token."""
         self._steps.append(step)
         return self._released(self._num_ready)
 
     def release(self) -> list[TokenEvent]:
-        """All events held back: nothing more will come."""
+        """All events held back; the answer is over."""
         return self._released(len(self._steps))
 
     def _released(self, count: int) -> list[TokenEvent]:
@@ -63,7 +63,7 @@ class TextStream:
         return released
 
     def _num_undecided(self, held: str) -> int:
-        """Length of the longest end of the held text that begins a stop string."""
+        """Length of the longest end of the held text with which a stop string begins."""
         longest = max((len(stop) - 1 for stop in self._stop_strings), default=0)
         for length in range(min(longest, len(held)), 0, -1):
             if any(stop.startswith(held[-length:]) for stop in self._stop_strings):
@@ -71,7 +71,7 @@ class TextStream:
         return 0
 
     def _cut(self, stop_at: int) -> None:
-        """Leave only the first `stop_at` characters of the held text; later tokens keep their steps without text."""
+        """Keep only the first `stop_at` characters of the held text. Later tokens keep their steps, without text."""
         start = 0
         for index, text in enumerate(self._held):
             self._held[index] = text[: max(0, stop_at - start)]

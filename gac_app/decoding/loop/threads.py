@@ -1,4 +1,4 @@
-"""How many threads torch uses for a session's own computations."""
+"""The number of threads that torch uses for a session's own computations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Let torch use one thread for the calling thread: the members need the cores meanwhile.
+    """Limit torch to one thread in the calling thread: the members need the other cores.
 
-    The mean over a vocabulary takes one core 0.2 ms; with a second thread it would wait for a busy core.
+    The mean over a vocabulary takes 0.2 ms on one core; a second thread would wait for a busy core.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

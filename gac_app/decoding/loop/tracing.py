@@ -1,4 +1,4 @@
-"""From what a step decided to the `StepTrace` that is kept of it: ranks, top tokens, who carried the token."""
+"""From a step's decision to its `StepTrace`: ranks, top tokens, the member that carried the token."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Decision:
     """What a step chose, and from what.
 
     Attributes:
-        gate_confidence: None = the largest probability it gave.
+        gate_confidence: None = the gate's largest probability.
         dropped: members lost so far.
-        evidence: each member's probability of the token, or of its bytes where its own token may go on.
+        evidence: each member's probability of the token, or of its bytes if the member's own token may go on.
         is_partial: some member's token may go on beyond the one chosen.
         is_shared: every member's token surely ends there.
-        drawn: who stood for all members; "" = nobody.
+        drawn: the member that stood for all; "" = none.
     """
 
     token_id: int
@@ -37,7 +37,7 @@ class Decision:
 
     @property
     def is_ensembled(self) -> bool:
-        """Whether more than the gate decided: several members, or one drawn to stand for all."""
+        """Whether several members decided, or one drawn to stand for all."""
         return len(self.mixture.member_steps) > 1 or bool(self.drawn)
 
     @property
@@ -54,7 +54,7 @@ def trace_of(
     spellings: dict[str, tuple[bytes, ...]],
     is_forced: bool,
 ) -> StepTrace:
-    """Everything about a step, as values."""
+    """The trace of a step."""
     mixture = decision.mixture
     members = tuple(_member(name, decision, union) for name in mixture.member_steps)
     top = members[0].top if len(members) == 1 else _candidates(mixture.largest(TOP_K), union)

@@ -1,7 +1,7 @@
 """Gate, combine, weight and sampling rules: what a step decides. Knows no member, only distributions.
 
-The rules of the first three kinds are the extension points: `contracts` says what each has to give, `shipped` holds
-the built-in ones; a configuration's `plugins` add more. Importing this room loads no torch.
+Rules of the first three kinds are the extension points: `contracts` defines them, `shipped` has the built-in ones, and
+a configuration's `plugins` add more. Importing this room loads no torch.
 """
 
 from gac_app.decoding.rules import shipped as _shipped  # registers them
@@ -18,6 +18,7 @@ from gac_app.decoding.rules.contracts import (
     gate_rules,
     plugin_code,
     weight_rules,
+    without_effect,
 )
 from gac_app.decoding.rules.registry import Entry, Registry, Rule, parse_params
 
@@ -38,6 +39,7 @@ __all__ = [
     "parse_params",
     "plugin_code",
     "weight_rules",
+    "without_effect",
 ]
 
 del _shipped

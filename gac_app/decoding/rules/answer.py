@@ -1,4 +1,4 @@
-"""The rules of one answer, with what they have learnt from it so far."""
+"""The rules of one answer, with their state."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
+from gac_app.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRules:
-    """Who is asked at a step, how their distributions are combined, and how a token is chosen from the result.
+    """Which members a step asks, how their distributions are combined, and how a token is chosen from the result.
 
     Attributes:
-        stopped: ends the answer when set; whatever makes it wait heeds that.
+        stopped: ends the answer when set; every wait checks it.
     """
 
     settings: Settings
@@ -30,13 +30,13 @@ class AnswerRules:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def drawn(self, names: Sequence[str]) -> str:
-        """The member that stands for all of `names` at this step; "" = none, all take part as the gate says."""
+        """The member that stands for all of `names` at this step; "" = none: members take part as the gate decides."""
         if not self.combiner.draws_one or len(names) == 1:
             return ""
         return self.sampler.draw_member(self.combiner.shares(self.weights.of(names)))
 
     def asked_first(self, names: list[str]) -> list[str]:
-        """Those of `names`, in the ensemble's order, whose distributions a step needs in any case."""
+        """Those of `names`, in the ensemble's order, whose distributions every step needs."""
         drawn = self.drawn(names)
         return [drawn] if drawn and self.gate.rule is None else self.gate.asked_first(names)
 

@@ -1,4 +1,4 @@
-"""A combine rule at work: the members of a step, by name, become one checked distribution.
+"""Applies a combine rule: the members' distributions, by name, become one checked distribution.
 
 Shape suffixes: `M` members, `U` the union vocabulary.
 """
@@ -11,16 +11,16 @@ from collections.abc import Mapping
 import torch
 
 from gac_app.decoding.rules.contracts import CombineRule, LinearRule
-from gac_app.errors import GacError, RuleError
+from gac_app.errors import RuleError
 from gac_app.vocab.mapping import VocabMapping
 
 
 class Combiner:
-    """Applies a rule to whoever takes part in a step.
+    """Applies a rule to the members that take part in a step.
 
     Args:
         mappings: of all members, by name.
-        draws_one: a member drawn with its share stands for all (see `contracts.draws_one`).
+        draws_one: one drawn member stands for all (see `contracts.draws_one`).
     """
 
     def __init__(
@@ -37,9 +37,13 @@ class Combiner:
         return self._rule.is_linear
 
     def shares(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """The weights of the members taking part: a linear rule's shares, else the weights as they are."""
+        """The weights of the members taking part: a linear rule's shares, else the weights as they are.
+
+        Raises:
+            RuleError: a linear rule fails, or its shares are no weights of a mean.
+        """
         if isinstance(self._rule, LinearRule) and len(weights) > 1:
-            return dict(zip(weights, self._rule.shares(list(weights.values())), strict=True))
+            return dict(zip(weights, _shares(self._rule, list(weights.values())), strict=True))
         return dict(weights)
 
     def __call__(self, probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
@@ -47,7 +51,7 @@ class Combiner:
 
         Args:
             probs: aligned, by member name, the gate first.
-            shares: as `shares` gives them.
+            shares: the result of `shares`.
 
         Raises:
             RuleError: the rule fails, or its result is no distribution.
@@ -61,23 +65,32 @@ class Combiner:
         probs_MU = torch.stack([probs_U.to(device, non_blocking=True) for probs_U in probs.values()])
         weights_M = torch.tensor([shares[name] for name in probs], device=device)
         rule = self._rule
-        try:
+        with rule.blamed():
             combined_U = self._for(tuple(probs))(probs_MU, weights_M)
-            is_whole = combined_U.shape == probs_MU.shape[1:] and bool(combined_U.min() >= 0)
-            total = float(combined_U.sum()) if is_whole else math.nan
-        except GacError:
-            raise
-        except Exception as error:
-            raise RuleError(rule.rule_name, f"{type(error).__name__}: {error}") from error
-        if not 0 < total < math.inf:
-            raise RuleError(rule.rule_name, "gave no distribution over the union: numbers of at least 0, not all 0")
-        return (combined_U / total).float()
+            if combined_U.shape != probs_MU.shape[1:]:
+                shapes = f"{list(combined_U.shape)}; expected {list(probs_MU.shape[1:])}, one number per union token"
+                raise RuleError(rule.rule_name, f"gave the shape {shapes}")
+            least, total = float(combined_U.min()), float(combined_U.sum())
+            if not (least >= 0 and 0 < total < math.inf):
+                found = f"from {least:g}, with the sum {total:g}"
+                raise RuleError(rule.rule_name, f"gave numbers {found}; expected finite ones of at least 0, not all 0")
+            return (combined_U / total).float()
 
     def _for(self, names: tuple[str, ...]) -> CombineRule:
         if names not in self._by_names:
             mappings = [self._mappings[name] for name in names if name in self._mappings]
             self._by_names[names] = self._rule.for_members(mappings)
         return self._by_names[names]
+
+
+def _shares(rule: LinearRule, weights: list[float]) -> list[float]:
+    with rule.blamed():
+        shares = [float(share) for share in rule.shares(weights)]
+    is_whole = len(shares) == len(weights) and all(share >= 0 for share in shares)
+    if not is_whole or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+        expected = f"{len(weights)} numbers of at least 0 that sum to 1"
+        raise RuleError(rule.rule_name, f"gave the shares {shares}; expected {expected}")
+    return shares
 
 
 def weighted_mean(probs: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:

@@ -1,17 +1,18 @@
 """What a rule of each kind has to provide, and the registries of rules.
 
-A rule of one's own is a subclass of `CombineRule`, `GateRule` or `WeightRule` under a registry's decorator: see
+A new rule is a subclass of `CombineRule`, `GateRule` or `WeightRule` with a registry's decorator: see
 `docs/extending.md`. Shape suffixes: `M` members, the gate first; `U` the union vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gac_app.config import Settings
 from gac_app.decoding.rules.registry import Registry, Rule
+from gac_app.errors import RuleError
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:  # torch loads when members do
     import torch
@@ -25,7 +26,7 @@ class CombineRule(Rule):
 
     Attributes:
         is_linear: the result is a weighted sum of the members' distributions: subclass `LinearRule`.
-        can_score: the rule gives every text a meaningful probability; else it cannot score texts.
+        can_score: the rule gives every text a meaningful probability, so it can score texts.
     """
 
     is_linear: ClassVar[bool] = False
@@ -35,16 +36,16 @@ class CombineRule(Rule):
         """The combined distribution, [U].
 
         Args:
-            probs_MU: float32, a distribution a row, after alignment; not to be changed in place.
+            probs_MU: float32, one distribution per row, after alignment. Must not be changed in place.
             weights_M: float32, summing to 1.
 
         Returns:
-            Numbers of at least 0, not all 0: they need not sum to 1.
+            Numbers of at least 0, not all 0. They need not sum to 1.
         """
-        raise NotImplementedError
+        raise NotImplementedError("a combine rule defines __call__")
 
     def for_members(self, mappings: Sequence[VocabMapping]) -> Self:
-        """The rule for these members, in the rows' order: for one that has to know their vocabularies."""
+        """The rule for these members, in the order of rows. For rules that need the members' vocabularies."""
         return self
 
 
@@ -52,8 +53,8 @@ class LinearRule(CombineRule):
     """A weighted mean: sum_m share_m p_m. The engine mostly computes a few values of it, from the members' top-k.
 
     Attributes:
-        draws_one: one member, drawn with its share, stands for all where that changes no distribution (see the function
-            `draws_one`).
+        draws_one: one member, drawn with its share, stands for all where this leaves the distribution of tokens the
+            same (see the function `draws_one`).
     """
 
     is_linear: ClassVar[bool] = True
@@ -68,14 +69,14 @@ class GateRule(Rule):
     """Says how sure the gate is at a step.
 
     Attributes:
-        asks_all: all members are asked before it is known whether all take part.
+        asks_all: all members are asked before the gate decides.
     """
 
     asks_all: ClassVar[bool] = False
 
     def __call__(self, gate: TokenDistribution) -> float:
-        """The gate's confidence, 0 to 1. The gate model decides alone where it is at least the threshold."""
-        raise NotImplementedError
+        """The gate's confidence, 0 to 1. The gate decides alone if it is at least the threshold."""
+        raise NotImplementedError("a gate rule defines __call__")
 
     def opens(self, confidence: float, threshold: float, argmaxes: Sequence[int], *, is_stable: bool) -> bool:
         """Whether all take part.
@@ -87,29 +88,39 @@ class GateRule(Rule):
         return confidence < threshold
 
 
+class _Withheld(dict[str, Any]):
+    """In place of what a weight rule did not ask for."""
+
+    def __init__(self, flag: str) -> None:
+        self._flag = flag
+
+    def __missing__(self, name: str) -> Any:
+        raise LookupError(f"only a rule with `{self._flag} = True` is given this")
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a weight rule may look at.
+    """What a weight rule can see.
 
     Attributes:
-        prior: by name, of the members taking part: numbers that the settings give, scores, or equal ones.
+        prior: by name, of the members taking part: weights from the settings, scores, or equal weights.
         distributions: of the next token, where the rule `looks` at them.
         prompt_bits: bits per byte that the prompt's text costs each member, where the rule `needs_prompt`.
     """
 
     prior: Mapping[str, float]
-    distributions: Mapping[str, TokenDistribution] = field(default_factory=dict)
-    prompt_bits: Mapping[str, float] = field(default_factory=dict)
+    distributions: Mapping[str, TokenDistribution] = field(default_factory=lambda: _Withheld("looks"))
+    prompt_bits: Mapping[str, float] = field(default_factory=lambda: _Withheld("needs_prompt"))
 
 
 class WeightRule(Rule):
     """Gives each member's weight at a step.
 
-    The engine multiplies it by the *evidence*: how probable each member found what was chosen so far.
+    The engine multiplies it by the *evidence*: the probability that each member gave to the tokens chosen so far.
 
     Attributes:
         looks: at the distributions of the step.
-        needs_prompt: each member reads the prompt's text once more, by itself, for `Seen.prompt_bits`.
+        needs_prompt: each member reads the prompt's text once more, as a document, for `Seen.prompt_bits`.
     """
 
     looks: ClassVar[bool] = False
@@ -117,7 +128,9 @@ class WeightRule(Rule):
 
     @property
     def memory(self) -> float | None:
-        """The factor, up to 1, by which evidence fades at each step; None = it restarts at shared boundaries."""
+        """The factor, above 0 and up to 1, by which evidence fades at each step; None = it restarts at shared
+        boundaries.
+        """
         return None
 
     def __call__(self, seen: Seen) -> Mapping[str, float]:
@@ -125,50 +138,78 @@ class WeightRule(Rule):
         return seen.prior
 
 
-combine_rules: Registry[CombineRule] = Registry("combine rule", "combine", "combine_params")
-gate_rules: Registry[GateRule] = Registry("gate rule", "gate_rule", "gate_params")
-weight_rules: Registry[WeightRule] = Registry("weight rule", "weights", "weight_params")
+combine_rules: Registry[CombineRule] = Registry("combine rule", CombineRule, "combine", "combine_params")
+gate_rules: Registry[GateRule] = Registry("gate rule", GateRule, "gate_rule", "gate_params")
+weight_rules: Registry[WeightRule] = Registry("weight rule", WeightRule, "weights", "weight_params")
 
 REGISTRIES: tuple[Registry[Any], ...] = (combine_rules, gate_rules, weight_rules)
 
 
 def combine_rule_of(settings: Settings) -> CombineRule:
-    """Raises RequestError where the settings name none, or give it parameters that do not fit."""
+    """The combine rule of the settings. Raises RequestError if there is no such rule or its parameters do not fit."""
     return combine_rules.make(settings.combine, settings.combine_params)
 
 
 def gate_rule_of(settings: Settings) -> GateRule:
-    """Raises RequestError as `combine_rule_of`."""
+    """The gate rule of the settings. Raises as `combine_rule_of`."""
     return gate_rules.make(settings.gate_rule, settings.gate_params)
 
 
 def weight_rule_of(settings: Settings) -> WeightRule:
-    """Raises RequestError as `combine_rule_of`. Given numbers count as they are."""
+    """The weight rule of the settings; numbers given by member count as they are. Raises as `combine_rule_of`."""
     if isinstance(settings.weights, dict):
         return WeightRule.model_validate(settings.weight_params)
     return weight_rules.make(settings.weights, settings.weight_params)
 
 
+def memory_of(rule: WeightRule) -> float | None:
+    """The rule's memory. Raises RuleError if it fails or is no factor."""
+    with rule.blamed():
+        memory = rule.memory
+        if memory is not None and not 0 < memory <= 1:
+            raise RuleError(rule.rule_name, f"gave the memory {memory}; expected None, or above 0 and up to 1")
+        return memory
+
+
 def draws_one(settings: Settings) -> bool:
     """Whether at each step one member, drawn with its share, stands for all that take part.
 
-    A token drawn from it has the mean's distribution where tokens are drawn as they are, nothing is merged by an
-    alignment, and the shares are known before any member is asked. Raises RequestError as `combine_rule_of`.
+    Its tokens have the mean's distribution if sampling has no filters, alignment merges nothing, and the shares are
+    known before any member is asked. Raises RequestError as `combine_rule_of`.
     """
     rule, weights = combine_rule_of(settings), weight_rule_of(settings)
-    are_weights_known = not weights.looks and weights.memory is None
+    are_weights_known = not weights.looks and memory_of(weights) is None
     is_plain = settings.samples_plainly and settings.alignment == "paper"
     return isinstance(rule, LinearRule) and rule.draws_one and is_plain and are_weights_known
 
 
 def plugin_code(settings: Settings) -> list[str]:
-    """What identifies the version of each rule that the settings name (see `Entry.code`)."""
+    """The code digest of each rule that the settings name (see `Entry.code`)."""
     names = [(registry, getattr(settings, registry.field)) for registry in REGISTRIES]
     return [registry.entry(name).code for registry, name in names if isinstance(name, str) and name in registry]
 
 
 def check_rules(settings: Settings) -> None:
-    """Raise RequestError where the settings name a rule that there is not, or give it parameters that do not fit."""
+    """Raise RequestError if the settings name an unknown rule, or parameters that do not fit."""
     combine_rule_of(settings)
     gate_rule_of(settings)
     weight_rule_of(settings)
+
+
+def without_effect(settings: Settings, asked: Collection[str], *, is_alone: bool = False) -> Iterator[str]:
+    """For each rule among the settings `asked` for that has no effect: a sentence with the reason.
+
+    Args:
+        asked: names of settings.
+        is_alone: one member answers alone.
+    """
+    why_alone = "one member answers alone" if is_alone else ""
+    if "gate_rule" in asked and (why := why_alone or settings.why_no_gate_rule):
+        yield f"gate_rule: {settings.gate_rule!r} has no effect, since {why}"
+    if "combine" in asked and (is_alone or not draws_one(settings)):
+        rule = combine_rules.entry(settings.combine).rule
+        if is_alone or (issubclass(rule, LinearRule) and rule.draws_one):
+            why = why_alone or (
+                "it needs temperature 1 without filters or penalty, alignment paper, and weights known beforehand"
+            )
+            yield f"combine: {settings.combine!r} has no effect, since {why}"

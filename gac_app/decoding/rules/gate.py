@@ -1,4 +1,4 @@
-"""When the ensemble is asked: at every step, or where a gate rule says so (paper, section 3.3)."""
+"""The gate: which steps ask all members (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution import TokenDistribution
 from gac_app.decoding.rules.contracts import GateRule, gate_rule_of, gate_rules
 from gac_app.decoding.rules.shipped.gates import MaxProb
 from gac_app.errors import RuleError
+from gac_app.settings import Settings
 
 _AGREEMENT = "agreement"  # also a mode, older than the gate rules
 
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a step is ensembled, the gate's confidence, and who was drawn to stand for all; "" = nobody."""
+    """Whether a step is ensembled, the gate's confidence, and the member drawn to stand for all; "" = none."""
 
     is_open: bool
     confidence: float
@@ -25,7 +25,7 @@ class GateDecision:
 
 
 class GateView(NamedTuple):
-    """What a gate looks at in a member's distribution: its likeliest token, and how sure it is."""
+    """What a gate needs of a member's distribution: its argmax, and the rule's confidence."""
 
     argmax: int
     confidence: float
@@ -37,8 +37,8 @@ class Gate:
 
     Attributes:
         rule: how sure the gate model is; None = all members take part in every step.
-        threshold: confidence from which the gate model decides alone.
-        temperature: divides the logits of what the rule looks at; see `calibrate`.
+        threshold: with at least this confidence the gate decides alone.
+        temperature: divides the gate's logits before the rule sees them; see `calibrate`.
     """
 
     rule: GateRule | None = None
@@ -47,7 +47,7 @@ class Gate:
 
     @property
     def seen_by(self) -> str:
-        """Identifies what the gate computes from a distribution; the threshold is not part of that."""
+        """Identifies how the gate computes its confidence. The threshold is not part of it."""
         return f"{self._sight!r} {self.temperature}"
 
     @property
@@ -62,29 +62,33 @@ class Gate:
         """Raises RuleError if the rule fails or gives no valid confidence."""
         rule = self._sight
         scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
-        try:
+        with rule.blamed():
             confidence = float(rule(scaled))
-        except Exception as error:
-            raise RuleError(rule.rule_name, f"{type(error).__name__}: {error}") from error
-        if not -1e-3 <= confidence <= 1.001:  # rounding apart
+        if not -1e-3 <= confidence <= 1.001:  # allows for rounding
             raise RuleError(rule.rule_name, f"gave a confidence of {confidence:g}; expected 0 to 1")
         return GateView(distribution.top[0][0], confidence)
 
     def decide(self, views: Sequence[GateView], *, is_stable: bool) -> GateDecision:
-        """Whether all take part, or the gate model alone.
+        """Decide whether all members take part, or the gate alone.
 
         Args:
             views: of the members asked first, the gate's first.
             is_stable: whether every member read the last token as one of its own.
+
+        Raises:
+            RuleError: the rule fails.
         """
         confidence = views[0].confidence
         argmaxes = [view.argmax for view in views]
-        is_open = self.rule is None or self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable)
+        if self.rule is None:
+            return GateDecision(is_open=True, confidence=confidence)
+        with self.rule.blamed():
+            is_open = bool(self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable))
         return GateDecision(is_open, confidence)
 
 
 def make_gate(settings: Settings) -> Gate:
-    """The gate that the settings ask for. A threshold above 1 means every step, so all are asked at once."""
+    """The gate of the settings. A threshold above 1 means every step, so all members are asked at once."""
     if settings.mode == "agreement":
         return Gate(gate_rules.make(_AGREEMENT, {}))
     if settings.mode == "every-step" or settings.threshold > 1:

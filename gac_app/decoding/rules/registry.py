@@ -1,6 +1,6 @@
 """The registries of rules: each rule has a name, a label, one sentence and parameters.
 
-Knows no rule, and loads nothing heavy: the page and the command line list rules before torch is there.
+Knows no rule and loads nothing heavy: the page and the command line list rules before torch is loaded.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gac_app.errors import ConfigError, RequestError
+from gac_app.errors import ConfigError, GacError, RequestError, RuleError
 from gac_app.validation import message_of, path_of
 
 
 class Rule(BaseModel):
-    """A rule is a model of its parameters. It is made once per run, which checks them, and never changes.
+    """A rule is a model of its parameters. It is made once per run, which checks them, and is immutable.
 
     A field's `title` and `description` are what the page shows. Every parameter has a default.
     """
@@ -29,6 +30,17 @@ class Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     rule_name: ClassVar[str] = ""  # set by the registry
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Whatever the rule raises becomes a RuleError that names it."""
+        try:
+            yield
+        except GacError:
+            raise
+        except Exception as error:
+            message = " ".join(str(error).split())
+            raise RuleError(self.rule_name, f"{type(error).__name__}: {message}") from error
 
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,79}")
@@ -38,7 +50,7 @@ RuleT = TypeVar("RuleT", bound=Rule)
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[RuleT]):
-    """One rule to choose."""
+    """A registered rule."""
 
     name: str
     label: str
@@ -57,19 +69,21 @@ class Registry(Generic[RuleT]):
     """The rules of one kind.
 
     Args:
-        kind: as people call it, such as "combine rule".
+        kind: for messages, such as "combine rule".
+        base: what every rule of this kind is a subclass of.
         field: the setting that names the rule.
         params_field: the setting that holds its parameters.
     """
 
-    def __init__(self, kind: str, field: str, params_field: str) -> None:
+    def __init__(self, kind: str, base: type[RuleT], field: str, params_field: str) -> None:
         self.kind = kind
+        self._base = base
         self.field = field
         self.params_field = params_field
         self._entries: dict[str, Entry[RuleT]] = {}
 
     def register(self, name: str, label: str, about: str) -> Callable[[type[RuleT]], type[RuleT]]:
-        """A class decorator that puts a rule here.
+        """A class decorator that registers a rule.
 
         Example:
             >>> @combine_rules.register("product", "Product", "Multiplies what the members give.")
@@ -78,12 +92,14 @@ class Registry(Generic[RuleT]):
             ...         return probs_MU.prod(0)
 
         Raises:
-            ConfigError: the name is taken, or a parameter has no default.
+            ConfigError: the class is no rule of this kind, the name is taken, or a parameter has no default.
         """
 
         def add(rule: type[RuleT]) -> type[RuleT]:
             if not _NAME.fullmatch(name):
                 raise ConfigError(f"plugins: {name!r} names no {self.kind}; expected small letters, digits and hyphens")
+            if not (isinstance(rule, type) and issubclass(rule, self._base)):
+                raise ConfigError(f"plugins: {self.kind} {name!r} must be a subclass of {self._base.__name__}")
             if name in self._entries:
                 raise ConfigError(f"plugins: there is a {self.kind} {name!r} already; name yours otherwise")
             if needed := [key for key, field in rule.model_fields.items() if field.is_required()]:
@@ -110,7 +126,7 @@ class Registry(Generic[RuleT]):
         return tuple(self._entries)
 
     def entry(self, name: str) -> Entry[RuleT]:
-        """Raises RequestError where there is none of that name."""
+        """The rule of that name. Raises RequestError if there is none."""
         if name not in self._entries:
             raise RequestError(self.field, f"{name!r} is no {self.kind}; expected {', '.join(self.names)}")
         return self._entries[name]
@@ -126,7 +142,7 @@ class Registry(Generic[RuleT]):
 
 
 def parse_params(texts: Iterable[str], field: str) -> dict[str, Any]:
-    """Parameters as people type them. Raises RequestError about the setting `field`.
+    """Parameters from the command line. Raises RequestError about the setting `field`.
 
     >>> parse_params(["exponent=2", "is_strict=true"], "combine_params")
     {'exponent': 2, 'is_strict': True}

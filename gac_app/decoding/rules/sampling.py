@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gac_app.config import Settings
 from gac_app.decoding.distribution import argmax
+from gac_app.settings import Settings
 
-_FIRST_LOOK = 1024  # candidates sorted first; a full sort of 258,000 costs as much as a small model's step
+_FIRST_LOOK = 1024  # candidates sorted first; sorting all 258,000 costs as much as a small model's step
 
 
 class Sampler:
-    """Greedy at temperature 0, else a draw; equal seed, settings and distributions give equal tokens.
+    """Greedy at temperature 0, else random. Equal seed, settings and distributions give equal tokens.
 
     The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. At every draw each token
-    has a random number of its own (the Gumbel-max trick), so draws from similar distributions mostly agree: one member
-    alone would mostly draw what all draw together (see `in_turn`).
+        has its own random number (the Gumbel-max trick), so draws from similar distributions mostly agree. A member's
+        draft therefore mostly agrees with the ensemble (see `in_turn`).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,17 +39,18 @@ class Sampler:
         return token_id
 
     def draw_member(self, shares: Mapping[str, float]) -> str:
-        """Who decides the next token alone, drawn with its share; the same one until a token is drawn."""
-        ids_M = -1 - np.arange(len(shares))  # none is a token's, so these numbers are independent of the tokens'
+        """The member that decides the next token alone, drawn with its share. The same one until a token is drawn."""
+        # No token has these ids, so these random numbers are independent of the tokens'.
+        ids_M = -1 - np.arange(len(shares))
         luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._num_drawn, ids_M)
         return list(shares)[int(luck_M.argmax())]
 
     def note(self, token_id: int) -> None:
-        """Count a token that was given, not chosen."""
+        """Count a forced token."""
         self._chosen.add(token_id)
 
     def fork(self) -> Sampler:
-        """A sampler that will choose as this one would, without changing it."""
+        """An independent copy, which makes the same choices."""
         forked = Sampler(self._settings)
         forked._num_drawn = self._num_drawn
         forked._chosen = set(self._chosen)
@@ -67,7 +68,7 @@ class Sampler:
     def _draw(self, probs_U: torch.Tensor) -> int:
         """The candidate whose probability, divided by its exponential random number, is the largest."""
         temperature = self._settings.temperature
-        if temperature < 0.25:  # such high powers would turn small float32 probabilities into 0
+        if temperature < 0.25:  # high powers would turn small float32 probabilities into 0
             probs_U = probs_U / probs_U.max()
         warm_U = probs_U ** (1 / temperature)
         probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
@@ -108,7 +109,7 @@ class Sampler:
 def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
     """Exponentially distributed numbers, one per id; each depends on the seed, the draw and its id alone.
 
-    They come from SplitMix64 (Steele et al. 2014), in its state after as many steps as the id says.
+    They come from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps.
     """
     key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
     bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)

@@ -1,32 +1,33 @@
-"""Each member's weight at a step: what a weight rule says (paper, section 3.2), times the evidence of the text."""
+"""Each member's weight at a step: the weight rule's (paper, section 3.2), times the evidence of the text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from gac_app.decoding.distribution import TokenDistribution
-from gac_app.decoding.rules.contracts import Seen, WeightRule
+from gac_app.decoding.rules.contracts import Seen, WeightRule, memory_of
 from gac_app.errors import RuleError
 
-Look = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
+DistributionOf = Callable[[str], TokenDistribution]  # a member's distribution at the step, by its name
 
-_MAX_LOSS = math.log(1e6)  # by one piece, against the best member: one that loses may only have cut elsewhere
+_MAX_LOSS = math.log(1e6)  # by one piece, against the best member: the loser may only have cut the text elsewhere
 
 
 class StepWeights:
-    """What a weight rule says, multiplied by the probability that each member gave to what was chosen.
+    """The weight rule's weights, multiplied by each member's probability of the chosen pieces.
 
     Without memory, the evidence restarts at every boundary that the members share. It counts only within a stretch that
-    one member's tokens cut and another's do not: there, the member that predicted the stretch better so far counts
-    more. Otherwise a character of three bytes would be decided three times, by a member that spells bytes and does not
-    know the language. With memory (posterior weights) nothing restarts: if all boundaries are shared, the mixture costs
-    at most log2(1 / prior) bits more than the member that predicted the whole text best.
+    one member's tokens cut and another's do not. There, the member that predicted the stretch better so far counts
+    more. Otherwise a member that spells bytes and does not know the language would decide a character of three bytes
+    three times. With memory (posterior weights) nothing restarts: if all boundaries are shared, the mixture costs at
+    most log2(1 / prior) bits more than the member that predicted the whole text best.
 
     Args:
-        prior: by member name; what the rule starts from.
-        read_prompt: bits per byte that the prompt costs each member; called once, if the rule needs it.
+        prior: the weights that the rule starts from, by member name.
+        read_prompt: gives the prompt's bits per byte under each member; called once, if the rule needs it.
     """
 
     def __init__(
@@ -37,19 +38,20 @@ class StepWeights:
     ) -> None:
         self._prior = prior
         self._rule = rule or WeightRule()
+        self._memory = memory_of(self._rule)
         self._read_prompt = read_prompt
-        self._evidence: dict[str, float] = {}  # log-probability of what was chosen
+        self._evidence: dict[str, float] = {}  # log-probability of the chosen pieces
 
     @property
     def looks(self) -> bool:
         """Whether the weights depend on the distributions of the step."""
         return self._rule.looks
 
-    def of(self, names: Sequence[str], look: Look | None = None) -> dict[str, float]:
+    def of(self, names: Sequence[str], look: DistributionOf | None = None) -> dict[str, float]:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
 
         Args:
-            look: needed where the rule `looks`.
+            look: needed if the rule `looks`.
 
         Raises:
             RuleError: the rule fails.
@@ -65,16 +67,16 @@ class StepWeights:
         return {name: weight / total if total > 0 else 1 / len(weights) for name, weight in weights.items()}
 
     def note(self, log_probs: Mapping[str, float], *, is_shared: bool) -> None:
-        """Learn from a step.
+        """Update the evidence.
 
         Args:
-            log_probs: what each member gave to the piece chosen; empty where one decided alone.
+            log_probs: each member's log-probability of the piece chosen; empty if one decided alone.
             is_shared: whether the members share the boundary after the piece.
         """
-        if memory := self._rule.memory:
+        if self._memory is not None:
             if not log_probs:
                 return
-            self._evidence = {name: old * memory for name, old in self._evidence.items()}
+            self._evidence = {name: old * self._memory for name, old in self._evidence.items()}
         elif is_shared:
             self._evidence.clear()
             return
@@ -82,15 +84,15 @@ class StepWeights:
         for name, log_prob in log_probs.items():
             self._evidence[name] = self._evidence.get(name, 0.0) + max(log_prob, least)
 
-    def _by_rule(self, names: Sequence[str], look: Look | None) -> dict[str, float]:
-        distributions = {name: look(name) for name in names} if self._rule.looks and look else {}
-        bits = self._prompt_bits if self._rule.needs_prompt else {}
-        seen = Seen({name: self._prior[name] for name in names}, distributions, bits)
-        try:
+    def _by_rule(self, names: Sequence[str], look: DistributionOf | None) -> dict[str, float]:
+        seen = Seen({name: self._prior[name] for name in names})
+        if self._rule.looks and look:
+            seen = replace(seen, distributions={name: look(name) for name in names})
+        if self._rule.needs_prompt:
+            seen = replace(seen, prompt_bits=self._prompt_bits)
+        with self._rule.blamed():
             given = self._rule(seen)
             weights = {name: float(given[name]) for name in names}
-        except Exception as error:
-            raise RuleError(self._rule.rule_name, f"{type(error).__name__}: {error}") from error
         if not all(0 <= weight < math.inf for weight in weights.values()):
             raise RuleError(self._rule.rule_name, "gave a weight that is no finite number of at least 0")
         return weights

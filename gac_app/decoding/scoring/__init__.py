@@ -1,4 +1,4 @@
-"""The log-probability that the ensemble gives to a text. Knows no sampling."""
+"""The log-probability of a given text under the ensemble. Knows no sampling."""
 
 from gac_app.decoding.scoring.scorer import Mix, ReadTexts, Scorer, prompt_key, rules_key
 from gac_app.decoding.scoring.tokens import PromptForks, Score

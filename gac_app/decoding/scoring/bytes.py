@@ -1,15 +1,15 @@
-"""The probability of a text to members that are distributions over byte strings (see `covers`), and to their mixture.
+"""The probability of a text under members that are distributions over byte strings (see `covers`), and their mixture.
 
-A member's tokeniser cuts the text at boundaries b_j. With a_j the probability of having come to b_j, the text's first
-i bytes have the probability
+A member's tokeniser cuts the text at boundaries b_j. With a_j the probability that the member's tokens pass through
+b_j, the text's first i bytes have the probability
 
     P(i) = sum over b_j < i of a_j * (sum of p_j(t) over the tokens t that begin with the bytes from b_j to i)
 
-which counts every cover that has all but its last token on those boundaries. It needs one distribution per token of
-the member's own, all read in a few passes, whatever the other members' tokens are.
+which counts every cover whose tokens end on those boundaries, apart from the last one. It needs one distribution per
+token of the member, all read in a few passes, whatever the other members' tokens are.
 
-The mixture's weights are applied where the members share a boundary: between two of them a member counts as a whole.
-That is the distribution that decoding by the alignment `prefix` chooses from, piece by piece.
+The mixture's weights are applied where the members share a boundary; between two shared boundaries each member counts
+as a whole. That is the distribution from which decoding with alignment `prefix` chooses, piece by piece.
 
 Shape suffixes: `N` positions, `U` the union vocabulary.
 """
@@ -33,16 +33,16 @@ from gac_app.decoding.scoring.tokens import IDS_AT_ONCE, LEAST_PROB, Score
 from gac_app.models.base import Sequence
 from gac_app.vocab.union import UnionVocabulary
 
-_IS_BOUNDARY = 0.9  # probability that a token ends there, from which a place is a boundary
+_IS_BOUNDARY = 0.9  # a place where a token ends with this probability is a boundary
 
 
 @dataclass(frozen=True, slots=True)
 class TextProbs:
-    """What one member gives to a text.
+    """One member's probabilities of a text.
 
     Attributes:
         log_probs: of its first i bytes, by i from 0 on.
-        log_ends: of its first i bytes with a token's end after them.
+        log_ends: of its first i bytes, with a token ending after them.
         views: what the gate sees, by the place at which one of the member's tokens begins.
     """
 
@@ -51,18 +51,18 @@ class TextProbs:
     views: dict[int, GateView]
 
     def between(self, start: int, end: int) -> float:
-        """Log-probability of the bytes from `start` to `end`, given those before."""
+        """Log-probability of the bytes from `start` to `end`, given the bytes before."""
         return self.log_probs[end] - self.log_probs[start]
 
     def is_boundary(self, place: int) -> bool:
-        """Whether, by the bytes before it alone, a token surely ends there."""
+        """Whether a token surely ends there, judged from the bytes before alone."""
         return self.log_ends[place] - self.log_probs[place] >= math.log(_IS_BOUNDARY)
 
 
 def read_text(
     member: Member, sequence: Sequence, text: bytes, gate: Gate | None = None, timeout_s: float | None = None
 ) -> TextProbs:
-    """Read `text` after what `sequence` holds, whose last id at least is uncomputed.
+    """Read `text` after the ids of `sequence`, at least the last of which is uncomputed.
 
     Args:
         gate: the ensemble's; None = there is none.
@@ -79,7 +79,7 @@ def read_text(
         probs.views[start] = gate.view(distribution)
         end = start + len(mapping.vocabulary.token_bytes[own] or b"")
         for place in range(start + 1, end + 1):
-            # What the union lacks, and what underflows, is next to impossible and not impossible.
+            # Strings that the union lacks, and underflows, count as very improbable, not as impossible.
             least = probs.log_probs[place - 1] + math.log(LEAST_PROB)
             probs.log_probs[place] = max(probs.log_probs[place], least)
         probs.log_ends[end] = max(probs.log_ends[end], probs.log_ends[start] + math.log(LEAST_PROB))
@@ -124,7 +124,7 @@ def mixed(
     places = [0, *cuts, num_bytes]
     log_prob, num_ensembled = 0.0, 0
     for start, end in pairwise(places):
-        # Who is at a boundary that its tokeniser would not have made there has nothing to say against the gate.
+        # A member at a boundary that its tokeniser would not have made cannot overrule the gate.
         views = [found for name in asked_first if (found := members[name].views.get(start))]
         if views and not gate.decide(views, is_stable=True).is_open:
             log_prob += first.between(start, end)
@@ -138,10 +138,10 @@ def mixed(
 
 
 def _own_cuts(probs: TextProbs) -> list[int]:
-    """The places within the text at which the gate has its own tokens' ends and would expect them."""
+    """The places within the text where the gate's own tokens end, and where it would expect them to."""
     return [place for place in probs.views if place and probs.is_boundary(place)]
 
 
 def _shared(members: Mapping[str, TextProbs], num_bytes: int) -> list[int]:
-    """The boundaries of all members within the text."""
+    """The boundaries within the text that all members share."""
     return [i for i in range(1, num_bytes) if all(probs.is_boundary(i) for probs in members.values())]

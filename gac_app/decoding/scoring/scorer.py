@@ -1,6 +1,6 @@
-"""Scores texts that follow a prompt, and keeps for a while what members gave to them.
+"""Scores texts that follow a prompt, and caches the members' probabilities for a while.
 
-Other weights, thresholds or choices of gate then score a text without a forward pass.
+Scoring the text again with other weights, thresholds or gates then needs no forward pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from functools import partial
 from itertools import repeat
 from typing import Any
 
-from gac_app.config import RULE_PARAMS, Settings
 from gac_app.decoding.rules.combiner import Combiner
 from gac_app.decoding.rules.gate import Gate
 from gac_app.decoding.rules.weights import StepWeights
@@ -29,18 +28,19 @@ from gac_app.decoding.scoring.tokens import (
     read_pieces,
     score_pieces,
 )
+from gac_app.settings import RULE_PARAMS, Settings
 
-_MAX_KEPT_BYTES = 500_000  # of text; what was read of a byte takes about a hundred bytes
-_OWN_BYTES = 20  # that an entry counts by itself
+_MAX_KEPT_BYTES = 500_000  # of text; each takes about a hundred bytes of memory
+_OWN_BYTES = 20  # that an entry without text counts
 
 
 def prompt_key(ids: list[list[int]], *, is_reproducible: bool) -> bytes:
-    """Tells a prompt, in the ids of each member, and how it is read from others: a digest, as a prompt may be long."""
+    """Identifies a prompt, in the ids of each member, and how it is read. A digest, since prompts may be long."""
     return hashlib.sha256(repr((ids, is_reproducible)).encode()).digest()
 
 
 class ReadTexts:
-    """What was read lately, with the seconds that it took."""
+    """A cache of recent reads, with the seconds that they took."""
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, tuple[Any, float, int]] = {}  # (what was read, seconds, bytes), oldest first
@@ -49,9 +49,9 @@ class ReadTexts:
         self._lock = threading.Lock()
 
     def once(self, key: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
-        """What `read` gives, or has given for this key, and how long that took.
+        """The result of `read`, or the cached one for this key, and the seconds it took.
 
-        Who asks while another thread reads the same waits for that, and shares its failure.
+        A caller that asks while another thread reads the same waits for that read, and shares its failure.
         """
         with self._lock:
             if kept := self._kept.get(key):
@@ -87,8 +87,8 @@ class Mix:
     """How the members' distributions become one.
 
     Attributes:
-        make_weights: those with which a text begins.
-        key: tells the rules and their parameters from others.
+        make_weights: makes the weights at the start of a text.
+        key: identifies the rules and their parameters.
     """
 
     combiner: Combiner
@@ -97,12 +97,14 @@ class Mix:
 
     @property
     def needs_distributions(self) -> bool:
-        """Whether the members' probabilities of a text do not tell the mixture's: it is found while they are read."""
+        """Whether the mixture's probability needs whole distributions, so that it is computed while the text is
+        read.
+        """
         return not self.combiner.is_linear or self.make_weights().looks
 
 
 def rules_key(settings: Settings) -> str:
-    """Tells settings apart whose rules mix texts differently."""
+    """A key that differs between settings whose rules mix differently."""
     fields = {"gate", "members", *RULE_PARAMS, *RULE_PARAMS.values()}
     return settings.model_dump_json(include=fields | {"mode", "threshold", "gate_temperature"})
 
@@ -113,7 +115,7 @@ class Scorer:
 
     Args:
         forks: the prompt, and the members that take part, the gate first.
-        prompt_key: tells it from other prompts in `read_texts`.
+        prompt_key: identifies the prompt in `read_texts`.
     """
 
     forks: PromptForks
@@ -123,13 +125,13 @@ class Scorer:
     read_texts: ReadTexts
 
     def by_bytes(self, text: bytes) -> Score:
-        """By the alignment `prefix`."""
+        """The score with alignment `prefix`."""
         probs, seconds = self._once(text, len(text), partial(self._read_bytes, text))
         score = mixed(probs, len(text), self.gate, self.mix.combiner, self.mix.make_weights())
         return replace(score, seconds=seconds)
 
     def by_pieces(self, text: bytes) -> Score:
-        """By the alignment `paper`, of a member alone, and by rules that need the members' distributions."""
+        """The score with alignment `paper`, of a member alone, or by rules that need whole distributions."""
         members = self.forks.members
         cuts = [tuple(member_pieces(text, member.mapping)) for member in members]
         if len(members) > 1:

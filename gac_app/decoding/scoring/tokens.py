@@ -1,9 +1,9 @@
 """How probable a given text is to the ensemble, or to a member alone.
 
-With the alignment `paper` an ensemble decodes tokens, not texts: several sequences of union tokens may give the same
-text. What is computed is the probability of one of them, a lower bound of the text's: the likeliest of those that each
-member's tokeniser gives and of the longest union tokens. For a member alone it is its tokeniser's. For the alignment
-`prefix` see `byte_scoring`.
+With alignment `paper` an ensemble decodes tokens, not texts: several sequences of union tokens may give the same text.
+The score is the probability of one of them, a lower bound on the text's probability: the likeliest among each member's
+tokenisation and the one by longest union tokens. For a member alone it is its own tokenisation. For alignment `prefix`
+see `bytes`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
-from gac_app.decoding.contexts.gathering import SessionStopped
+from gac_app.decoding.contexts import SessionStopped
 from gac_app.decoding.distribution import ReadResult, TokenDistribution
 from gac_app.decoding.member import Member, awaited
 from gac_app.decoding.rules.combiner import Combiner
@@ -39,7 +39,7 @@ class Score:
     num_bytes: int
     num_steps: int
     num_ensembled: int
-    seconds: float = field(default=0.0, compare=False)  # of the read it rests on, in the pass that did it
+    seconds: float = field(default=0.0, compare=False)  # of the forward passes that read the text
 
     @property
     def bits_per_byte(self) -> float:
@@ -47,13 +47,13 @@ class Score:
 
 
 class PromptForks:
-    """A prompt that every member has read, from the first use on, and sequences that go on from there.
+    """A prompt that every member reads once, at its first use, and sequences that continue from it.
 
     Args:
         timeout_s: of one read.
         namespace: of the prefix cache.
         is_reproducible: logits must not depend on what else runs or ran.
-        stopped: ends the reading when set.
+        stopped: ends reads when set.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PromptForks:
 
     @contextmanager
     def sequences(self) -> Generator[list[Sequence], None, None]:
-        """A new sequence of each member that holds the prompt, its last id uncomputed."""
+        """A new sequence of each member that holds the prompt, with its last id uncomputed."""
         if not self._read:
             self._read_prompt()
         forked: list[Sequence] = []
@@ -91,7 +91,7 @@ class PromptForks:
                 member.free(sequence)
 
     def _read_prompt(self) -> None:
-        # The last id is read with what follows: a distribution comes from reading only.
+        # The last id is read together with the text: only a read gives a distribution.
         self._read = [
             member.open(own[:-1], self._namespace, is_reproducible=self._is_reproducible)
             for member, own in zip(self.members, self._ids, strict=True)
@@ -108,20 +108,20 @@ class PromptForks:
         return awaited(member, result, self.timeout_s)
 
     def close(self) -> None:
-        """Give the prompt's memory back."""
+        """Free the prompt's memory."""
         for member, sequence in zip(self.members, self._read, strict=False):
             member.free(sequence)
 
 
 @dataclass(frozen=True, slots=True)
 class PieceRead:
-    """What members gave to one of the pieces in which a text was read.
+    """The members' probabilities of one piece of a text.
 
     Attributes:
         probs: of the piece, by member name, the gate first.
-        views: in the same order, what the gate sees in its place.
-        is_stable: whether all members have read the piece before as a token of their own.
-        mixed: what they give to it together, where that was asked for.
+        views: in the same order, what the gate sees there.
+        is_stable: whether all members read the previous piece as a token of their own.
+        mixed: its combined probability, if it was asked for.
     """
 
     probs: dict[str, float]
@@ -136,10 +136,10 @@ def read_pieces(
     gate: Gate,
     mixing: tuple[Combiner, StepWeights] | None = None,
 ) -> list[PieceRead]:
-    """Read `pieces`, union tokens. Known, they are read many at once.
+    """Read `pieces`, which are union tokens. Many are read at once, since they are known.
 
     Args:
-        mixing: given, each piece is mixed as it is read; the weights learn from it.
+        mixing: if given, each piece is mixed as it is read, and the weights learn from it.
     """
     union = forks.members[0].mapping.union
     found, is_stable = [], True
@@ -163,7 +163,7 @@ def read_pieces(
 def score_pieces(
     pieces: SequenceOf[PieceRead], num_bytes: int, gate: Gate, combiner: Combiner, weights: StepWeights
 ) -> Score:
-    """The probability of pieces that were read, one a step, by the alignment of the paper."""
+    """The probability of pieces that were read, one per step, with alignment `paper`."""
     log_prob, num_ensembled = 0.0, 0
     for piece in pieces:
         is_ensembled = _opens(piece, gate)
@@ -181,7 +181,7 @@ def _opens(piece: PieceRead, gate: Gate) -> bool:
 
 
 def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int]) -> list[list[TokenDistribution]]:
-    """Per member its distribution before each union token of `chunk`."""
+    """Each member's distribution before each union token of `chunk`."""
     asked = []
     for member, sequence in zip(forks.members, sequences, strict=True):
         spelt = [member.mapping.feed(token_id) for token_id in chunk]
@@ -197,7 +197,7 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
 
 
 def _mixed(probs: dict[str, float], combiner: Combiner, weights: StepWeights) -> float:
-    """What the members taking part give together to a token, by a linear rule; the weights learn from it."""
+    """The combined probability of a token by a linear rule. The weights learn from it."""
     shares = combiner.shares(weights.of(list(probs)))
     _learn(weights, probs)
     return sum(shares[name] * prob for name, prob in probs.items())
@@ -223,7 +223,7 @@ def _learn(weights: StepWeights, probs: dict[str, float]) -> None:
 
 
 def member_pieces(text: bytes, mapping: VocabMapping) -> list[bytes]:
-    """`text` as a member's tokeniser cuts it, what is no union token cut further."""
+    """`text` as a member's tokeniser cuts it. Pieces that are no union token are cut further."""
     pieces = [mapping.vocabulary.token_bytes[own] or b"" for own in mapping.spell(text)]
     return [part for piece in pieces for part in longest_pieces(piece, mapping.union)]
 

@@ -1,9 +1,9 @@
-"""`Drafter`: what stands between the steps of an answer and its members.
+"""`Drafter`: asks the members of an answer for what its steps need.
 
-Some member drafts: it reads ahead along likely tokens. The others verify several of its *draft tokens* in one forward
-pass. A draft token that is chosen is *accepted*. If another token, the *recovered* one, is chosen, the rest of the
-draft is dropped. There are two schedules, overlapped (`overlapped`) and in turn (`in_turn`); `schedule` chooses. The
-drafter here drafts nothing: it asks for what a step needs.
+One member may draft: it reads likely tokens before they are chosen. The others verify several of these *draft tokens*
+in one forward pass. A draft token that is chosen is *accepted*. If another token, the *recovered* one, is chosen, the
+rest of the draft is dropped. There are two schedules, overlapped (`overlapped`) and in turn (`in_turn`); `schedule`
+chooses one. The drafter here does not draft.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import Look, gather
+from gac_app.decoding.contexts import Look, MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.errors import MemberError
 
@@ -44,11 +43,11 @@ class Drafter:
         idle: SequenceOf[MemberContext] = (),
         look: Look | None = None,
     ) -> Gathered:
-        """What these members expect at the step, by name, and what failed.
+        """The steps of these members, by name, and what failed.
 
         Args:
             stopped: ends the wait when set.
-            idle: of members that are not asked, but read along meanwhile.
+            idle: of members that are not asked; they prefetch meanwhile.
             look: called with the members' steps so far while others are waited for.
 
         Raises:
@@ -56,16 +55,16 @@ class Drafter:
         """
         return gather(contexts, self._timeout_s, stopped, idle, look)
 
-    def expects(self, token_id: int) -> bool:
-        """Whether others have read this token as a draft token."""
+    def has_drafted(self, token_id: int) -> bool:
+        """Whether this is the first draft token."""
         return False
 
     def feed(self, token_id: int) -> None:
         """A token was decided, and fed to the contexts."""
 
-    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
         """Begin the passes that the next step is sure to need, so that members compute while this step is reported."""
         for context in sorted(first, key=lambda context: -context.usage.seconds):  # the slowest first
-            context.read_ahead()
+            context.prefetch()
         for context in others:
             context.skip_step()

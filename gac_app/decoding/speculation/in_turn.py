@@ -1,10 +1,10 @@
-"""Drafting in turn: one member drafts ahead, then the others verify several places of its draft in one pass.
+"""Drafting in turn: one member drafts, then the others verify several places of its draft in one pass.
 
-The drafting member (the gate if there is one, else the one whose drafts pay best) reads ahead of the answer along
-*draft tokens*: what would be chosen from the distributions known there. The others then read the whole draft at once,
-each in its own ids. The following steps find their distributions ready and choose from the combined ones as always. A
-draft token that is chosen is *accepted*. If another token, the *recovered* one, is chosen, the rest of the draft is
-dropped. When a draft is accepted to its end, the others know one place more. What they would choose there, the *bonus
+The drafting member is the gate if there is one, else the one whose drafts pay best. It reads *draft tokens*: what would
+be chosen from the distributions known so far. The others then read the whole draft at once, each in its own ids. The
+following steps find their distributions ready and choose from the combined ones as always. A draft token that is chosen
+is *accepted*. If another token, the *recovered* one, is chosen, the rest of the draft is dropped. When a draft is
+accepted to its end, the others know one more place. What they would choose there, the *bonus
 token*, begins the next draft: members verify each other in turn.
 
 So every step chooses from the same distribution as plain decoding, by the same rule and with the same random numbers,
@@ -13,8 +13,8 @@ nearly as often as by rejection sampling (arXiv 2211.17192; on the default membe
 to 76 % at 1). With rejection sampling the text would depend on the length of the draft, hence on the clock. Drafts over
 members of equal vocabularies: arXiv 2502.01662.
 
-With alignment "prefix" a step may choose a piece that some members cut differently than the draft did. These then read
-it as without a draft.
+With alignment "prefix" a step may choose a piece that some members cut differently from the draft. They then read it as
+they would without a draft.
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from functools import partial
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import Look, gather
+from gac_app.decoding.contexts import Look, MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 from gac_app.decoding.speculation.pace import Pace
-from gac_app.errors import MemberError
+from gac_app.errors import MemberError, RuleError
 
 
 @dataclass(frozen=True, slots=True)
 class _DraftToken:
-    """A token read ahead of its choice.
+    """A token that is read before it is chosen.
 
     Attributes:
-        confidence: the probability that those who knew the place gave it.
+        confidence: its probability, combined from the members that knew the place.
         is_certain: no other member will be asked at this place.
     """
 
@@ -50,7 +49,7 @@ class _DraftToken:
 
 
 class InTurnDrafter(Drafter):
-    """Asks members ahead of need, in an order that saves passes.
+    """Asks members before a step needs them, in an order that saves passes.
 
     Args:
         contexts: of all members, the gate first.
@@ -67,15 +66,15 @@ class InTurnDrafter(Drafter):
         self._draft: list[_DraftToken] = []
         self._is_drafting = False
         self._num_fed = 0
-        self._num_verified = 0  # steps at which others than the gate were asked
+        self._num_verified = 0  # steps that asked members other than the gate
         self._step = _Step()
 
-    def expects(self, token_id: int) -> bool:
+    def has_drafted(self, token_id: int) -> bool:
         return bool(self._draft) and self._draft[0].token_id == token_id
 
     def feed(self, token_id: int) -> None:
         if self._draft:
-            token, is_accepted = self._draft[0], self.expects(token_id)
+            token, is_accepted = self._draft[0], self.has_drafted(token_id)
             if not token.is_certain:
                 self._pace.note_draft_token(token.confidence, is_accepted=is_accepted)
             self._draft = self._draft[1:] if is_accepted else []
@@ -85,7 +84,7 @@ class InTurnDrafter(Drafter):
         self._num_fed += 1
         self._num_verified += self._step.is_verified
         if self._step.is_typical:
-            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_read_ahead)
+            self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_drafted)
         self._step = _Step()
         self._is_drafting = self._pace.is_measured and (
             self._rules.settings.speculation == "on" or self._pace.is_worth_drafting()
@@ -101,7 +100,7 @@ class InTurnDrafter(Drafter):
         """See `Drafter`; more may be read than the step needs. `idle` and `look` are not used."""
         asked = [self._alive[context.name] for context in contexts]
         self._step.is_verified |= any(context is not self._drafting for context in asked)
-        self._step.is_read_ahead |= any(context.is_known for context in asked)
+        self._step.is_drafted |= any(context.is_known for context in asked)
         self._step.is_typical &= all(context.is_known or context.usage.num_forwards > 0 for context in asked)
         read = partial(self._read, stopped=stopped)
         errors: list[MemberError] = []
@@ -113,14 +112,14 @@ class InTurnDrafter(Drafter):
             if not errors and not all(context.is_known for context in asked):
                 errors = self._draft_on(drafter, read)
         failed = {error.member for error in errors}
-        expected, more = read([context for context in asked if context.name not in failed])
+        steps, more = read([context for context in asked if context.name not in failed])
         for error in (*errors, *more):
             del self._alive[error.member]
-        self._step.argmaxes |= {name: e.argmax_id for name, e in expected.items()}
-        return expected, errors + more
+        self._step.argmaxes |= {name: e.argmax_id for name, e in steps.items()}
+        return steps, errors + more
 
-    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """Do nothing: what to read next is decided when it is asked for."""
+    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+        """Do nothing: the next reads are decided when the next step asks."""
 
     @property
     def _is_gated(self) -> bool:
@@ -132,30 +131,30 @@ class InTurnDrafter(Drafter):
         return self._alive[names[0] if self._is_gated else self._pace.best_drafter(names)]
 
     def _read(self, contexts: list[MemberContext], stopped: threading.Event) -> Gathered:
-        """Ask these members; one that fails with a draft is asked again without it."""
+        """Ask these members. A member that fails with a draft is asked again without it."""
         unread = {context.name: context.num_uncomputed for context in contexts if not context.is_read}
         started = time.monotonic()
-        expected, errors = gather(contexts, self._timeout_s, stopped)
+        steps, errors = gather(contexts, self._timeout_s, stopped)
         if self._draft and (again := [error.member for error in errors if error.kind != "timeout"]):
-            self._forget()
+            self._drop_draft()
             found, failed = gather([self._alive[name] for name in again], self._timeout_s, stopped)
             errors = [error for error in errors if error.member not in again] + failed
-            expected |= found
-            expected = {context.name: expected[context.name] for context in contexts if context.name in expected}
+            steps |= found
+            steps = {context.name: steps[context.name] for context in contexts if context.name in steps}
         seconds = time.monotonic() - started
         self._step.seconds += seconds
         if unread and self._step.is_typical and not errors:
-            self._note_passes(unread, expected, seconds)
-        return expected, errors
+            self._note_passes(unread, steps, seconds)
+        return steps, errors
 
-    def _note_passes(self, unread: dict[str, int], expected: dict[str, MemberStep], seconds: float) -> None:
+    def _note_passes(self, unread: dict[str, int], steps: dict[str, MemberStep], seconds: float) -> None:
         if self._drafting.name not in unread:
             self._pace.note_verifying(max(unread.values()), seconds)
         elif len(unread) == 1:
             self._pace.draft.note(seconds)
         elif max(unread.values()) == 1:
             for name in unread:
-                self._pace.note_plain_pass(name, expected[name].seconds)
+                self._pace.note_plain_pass(name, steps[name].seconds)
 
     # --- drafting
 
@@ -172,21 +171,25 @@ class InTurnDrafter(Drafter):
     def _lengthen(self) -> bool:
         """Add to the draft what the members that know its end would choose there; False if nothing was added."""
         place = len(self._draft)
-        known = {name: expected for name, c in self._alive.items() if (expected := c.known_at(place))}
+        known = {name: step for name, c in self._alive.items() if (step := c.step_at(place))}
         if not known or self._num_fed + place + 1 >= self._rules.settings.max_new_tokens:
             return False
-        shares = self._rules.shares({name: e.distribution for name, e in known.items()})
-        probs_U = self._rules.combiner({name: e.distribution.probs_U for name, e in known.items()}, shares)
+        distributions = {name: step.distribution for name, step in known.items()}
+        try:
+            shares = self._rules.shares(distributions)
+            probs_U = self._rules.combiner({name: d.probs_U for name, d in distributions.items()}, shares)
+            gate = known.get(next(iter(self._alive)))
+            is_certain = self._is_gated and gate is not None and not self._opens(gate)
+        except RuleError:  # it may need members that are not asked yet, and the place may never come
+            return False
         if not place:
             self._sampler = self._rules.sampler.fork()
         token_id = self._sampler.choose(probs_U)
-        if token_id == self._union.end_id or not all(c.has_room_for(token_id) for c in self._alive.values()):
+        if token_id == self._union.end_id or not all(c.draft.has_room_for(token_id) for c in self._alive.values()):
             return False
-        gate = known.get(next(iter(self._alive)))
-        is_certain = self._is_gated and gate is not None and not self._opens(gate)
         self._draft.append(_DraftToken(token_id, min(1.0, float(probs_U[token_id])), is_certain))
         for context in self._alive.values():
-            context.draft(token_id)
+            context.draft.append(token_id)
         return True
 
     def _opens(self, gate: MemberStep) -> bool:
@@ -203,18 +206,18 @@ class InTurnDrafter(Drafter):
         num_ids = max(context.num_uncomputed for context in self._alive.values() if not context.is_known)
         return self._pace.goes_on(survival, num_settled, share_asked, num_ids)
 
-    def _forget(self) -> None:
+    def _drop_draft(self) -> None:
         self._draft = []
         for context in self._alive.values():
-            context.forget()
+            context.drop_draft()
 
 
 @dataclass(slots=True)
 class _Step:
-    """What is noted of the step under way."""
+    """Measurements of the current step."""
 
     seconds: float = 0.0  # waited for members
     argmaxes: dict[str, int] = field(default_factory=dict)  # by member that takes part
     is_verified: bool = False
-    is_read_ahead: bool = False  # an earlier draft has spared it a pass: plain decoding would not be so fast
-    is_typical: bool = True  # nobody reads a whole prompt
+    is_drafted: bool = False  # an earlier draft saved it a pass, so its time says nothing about plain decoding
+    is_typical: bool = True  # no member reads a whole prompt

@@ -1,4 +1,4 @@
-"""Drafts that nobody waits for: the fastest member reads ahead along its own argmax tokens while the others compute.
+"""Overlapped drafts: the fastest member reads its own argmax tokens while the others compute. Nobody waits for them.
 
 In greedy decoding, where all members are asked at every step or read along with a slower gate, the fastest member would
 wait for the slowest at each step. Instead it reads its argmax as if that were chosen, then the argmax after it. If its
@@ -6,8 +6,7 @@ argmax *is* chosen, it mostly knows the next one by the end of the step. The oth
 the same forward pass, this draft token. If it is accepted, they need no pass for the step after.
 
 A pass over two ids takes little longer than over one. Where a back end says so (`Member.is_chunk_invariant`), it gives
-to the last bit what two passes give, so the answer is the same as without drafts. No draft delays the members' next
-pass.
+the same bits as two passes, so drafts do not change the answer. No draft delays the members' next pass.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ import threading
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.contexts.gathering import Look, gather
+from gac_app.decoding.contexts import Look, MemberContext, gather
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
 
 _MAX_DRAFT = 2  # tokens that the drafting member reads beyond those fed
-_MUCH_FASTER = 1.5  # times as fast as any other, to draft: a recovered token may find it busy with a rejected one
+_MUCH_FASTER = 1.5  # times as fast as any other, to draft: at a recovered token it may be busy with a rejected one
 
 
 class OverlappedDrafter(Drafter):
@@ -44,14 +42,14 @@ class OverlappedDrafter(Drafter):
             context.max_draft = 0
         if num_left and len(self._contexts) > 1:
             fastest, *slower = sorted(self._contexts, key=_pass_s)
-            reads_along = fastest not in first
-            is_for_others = reads_along or not others
+            is_idle = fastest not in first
+            is_for_others = is_idle or not others
             self._can_offer = is_for_others and num_left > 1
             is_useful = not is_for_others or all(other.member.is_chunk_invariant for other in slower if other in first)
             is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
             if is_useful and is_faster and fastest.usage.num_forwards:
                 self._drafting = fastest
-                fastest.max_draft = self._max_draft if reads_along else 0
+                fastest.max_draft = self._max_draft if is_idle else 0
 
     def gather(
         self,
@@ -63,36 +61,38 @@ class OverlappedDrafter(Drafter):
         if not self._drafting:
             return super().gather(contexts, stopped, idle, look)
 
-        def meanwhile(expected: dict[str, MemberStep]) -> None:
-            self._draft_on(expected)
+        def meanwhile(steps: dict[str, MemberStep]) -> None:
+            self._draft_on(steps)
             if look:
-                look(expected)
+                look(steps)
 
         if contexts:
             self._draft_on(())
-        expected, errors = gather(contexts, self._timeout_s, stopped, idle, meanwhile)
-        self._answered.update(expected)
-        return expected, errors
+        steps, errors = gather(contexts, self._timeout_s, stopped, idle, meanwhile)
+        self._answered.update(steps)
+        return steps, errors
 
-    def expects(self, token_id: int) -> bool:
-        return any(context.drafts(token_id) for context in self._contexts)
+    def has_drafted(self, token_id: int) -> bool:
+        return any(context.draft.begins_with(token_id) for context in self._contexts)
 
-    def read_on(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
-        """See `Drafter`; the others read the draft token, if there is one, along with what they have to read."""
+    def prefetch(self, first: Iterable[MemberContext], others: Iterable[MemberContext]) -> None:
+        """See `Drafter`. The others read the draft token, if there is one, in the same pass as what they have to
+        read.
+        """
         draft_id = self._drafting.next_argmax() if self._drafting and self._can_offer else None
         if draft_id is not None:
             for context in self._contexts:
-                if context is not self._drafting and context.takes_along(draft_id):
-                    context.draft(draft_id)
-        super().read_on(first, others)
+                if context is not self._drafting and context.can_verify(draft_id):
+                    context.draft.append(draft_id)
+        super().prefetch(first, others)
 
     def _draft_on(self, answered: Iterable[str]) -> None:
-        """Let the drafting member read on, if it is done with this step, while others are waited for."""
+        """Extend the draft while others compute, once the drafting member is done with this step."""
         self._answered.update(answered)
         if self._drafting and self._drafting.name in self._answered:
-            self._drafting.draft_on(self._max_draft)
+            self._drafting.extend_own_draft(self._max_draft)
 
 
 def _pass_s(context: MemberContext) -> float:
-    """Seconds of a pass, a mean."""
+    """Mean seconds per pass."""
     return context.usage.seconds / max(1, context.usage.num_forwards)

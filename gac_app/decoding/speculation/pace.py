@@ -1,12 +1,12 @@
-"""How far to draft, and whether to draft at all, by costs and gains that are measured while decoding."""
+"""Decides whether to draft and how far, from costs and gains measured while decoding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 _NUM_BINS = 5  # of confidence
-_PRIOR = 4  # imagined draft tokens in each bin at the start, accepted as often as their confidence says
-_MEMORY = 64  # values after which a rate counts its older ones half
+_PRIOR = 4  # imaginary draft tokens in each bin at the start, accepted as often as their confidence says
+_MEMORY = 64  # after so many values, a rate halves the weight of the older ones
 _PLAIN_LOOK, _DRAFTED_LOOK = 4, 16  # tokens by which plain and drafted decoding are judged
 _LOOK_AGAIN = 128  # tokens after which the other way is tried again
 _LENGTHS = (1, 2, 3, 4)  # of drafts, by which members are compared
@@ -56,7 +56,7 @@ class Pace:
         return self.plain.num >= _PLAIN_LOOK
 
     def is_worth_drafting(self) -> bool:
-        """Whether drafts have saved time. Both ways are tried first, and the slower one again now and then."""
+        """Whether drafts have saved time. Both ways are tried first; the slower one is tried again now and then."""
         if not self.is_measured or self.drafted.num < _DRAFTED_LOOK:
             return self.is_measured
         is_better = self.drafted.mean < self.plain.mean
@@ -70,7 +70,7 @@ class Pace:
         self._num_since_look += 1
 
     def note_plain_pass(self, name: str, seconds: float) -> None:
-        """A member's pass of a plain step, at which all read at once."""
+        """A member's pass in a plain step, where all members read at once."""
         self._passes.setdefault(name, Rate()).note(seconds)
 
     def note_argmax(self, name: str, *, is_chosen: bool) -> None:
@@ -78,7 +78,7 @@ class Pace:
         self._agreement.setdefault(name, Rate()).note(is_chosen)
 
     def note_verifying(self, num_ids: int, seconds: float) -> None:
-        """The members other than the drafting one took this long to read up to `num_ids` ids each."""
+        """The verifying members took this long to read up to `num_ids` ids each."""
         self._verify.setdefault(num_ids, Rate()).note(seconds)
 
     def note_draft_token(self, confidence: float, *, is_accepted: bool) -> None:
@@ -91,7 +91,7 @@ class Pace:
         return min(names, key=lambda name: self._cost(name, names))
 
     def _cost(self, drafter: str, names: list[str]) -> float:
-        """Seconds per token if this member made drafts of the best length and the others verified them."""
+        """Seconds per token if this member drafted at the best length and the others verified."""
         own, agreement = self._passes[drafter].mean, self._agreement[drafter].mean
         others = max(self._passes[name].mean for name in names if name != drafter)
         num_tokens = [sum(agreement**i for i in range(length + 1)) for length in _LENGTHS]
@@ -110,8 +110,8 @@ class Pace:
 
         Args:
             survival: probability that the whole draft is accepted.
-            num_settled: places that the others' pass is expected to settle as it stands.
-            share_asked: share of the places at which the others are asked at all.
+            num_settled: places that the others' pass is expected to settle with the draft as it is.
+            share_asked: share of the places at which the others are asked.
             num_ids: ids that the others would read now.
         """
         now = self._verifying(num_ids)
@@ -119,6 +119,6 @@ class Pace:
         return loss < survival * share_asked * now / (num_settled + 1)
 
     def _verifying(self, num_ids: int) -> float:
-        """Seconds of a pass over this many ids, or over fewer if none so long was seen yet."""
+        """Seconds of a pass over this many ids, or over the next smaller number seen so far."""
         known = [length for length, rate in list(self._verify.items()) if rate.num >= _FEW and length <= num_ids]
         return self._verify[max(known)].mean if known else 0.0

@@ -1,4 +1,4 @@
-"""Who drafts when: decided once for an answer, from its members and settings."""
+"""Chooses the drafter of an answer, once, from its members and settings."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from functools import partial
 
-from gac_app.config import Settings
-from gac_app.decoding.contexts.context import MemberContext
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.member import Member
+from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
-from gac_app.decoding.rules.contracts import draws_one
 from gac_app.decoding.speculation.drafter import Drafter
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
 from gac_app.decoding.speculation.overlapped import OverlappedDrafter
 from gac_app.decoding.speculation.pace import Pace
+from gac_app.settings import Settings
 
 NewDrafter = Callable[[list[MemberContext], AnswerRules], Drafter]
 
 
 class Schedules:
-    """Chooses who drafts when for each answer of one ensemble; keeps what drafting in turn has cost so far."""
+    """Chooses the drafter for each answer of one ensemble. Keeps the measured costs of drafting in turn."""
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, ...], Pace] = {}
@@ -42,7 +42,7 @@ class Schedules:
         can_overlap = is_auto and is_prefix and are_apart
         is_overlap_better = can_overlap and is_invariant and settings.is_greedy and not settings.asks_lazily
         is_wanted = settings.speculation == "on" or (is_auto and is_exact and not is_overlap_better)
-        if is_wanted and settings.gate_policy == "lazy" and (is_invariant or not is_reproducible):
+        if is_wanted and not settings.reads_along and (is_invariant or not is_reproducible):
             how = (settings.mode, settings.gate_rule, settings.alignment, settings.combine)
             return partial(InTurnDrafter, pace=self._paces.setdefault((*how, *(m.name for m in members)), Pace()))
         return _overlapped if can_overlap else _plain

@@ -1,4 +1,6 @@
-"""What a session yields: events, the trace of each step, their JSON and digest. Knows not how a token was chosen."""
+"""What a session yields: events, the trace of each step, their JSON and digest. Does not know how a token was
+chosen.
+"""
 
 from gac_app.decoding.trace.digest import StepDigest
 from gac_app.decoding.trace.events import (

@@ -1,7 +1,7 @@
 """A digest of an answer's steps: equal digests mean equal tokens and, to the last bit, equal probabilities.
 
-It holds what a step chose and from what: the token, who took part with which weight, and every probability that the
-trace tells. It holds nothing of what the steps cost, of who read ahead, or of members that were not asked.
+It covers what a step chose and from what: the token, the members that took part with their weights, and every
+probability in the trace. It leaves out costs, drafts, and members that were not asked.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ NUM_HEX = 16  # digits of a digest: 64 bits tell answers apart
 
 
 class StepDigest:
-    """Grows step by step."""
+    """Computed step by step."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, step: StepTrace) -> None:
-        """Of a replayed step, whose values are another answer's, only the token counts."""
+        """Add a step. Of a replayed step only the token counts, since its values belong to another answer."""
         self._add(step.token)
         if step.is_forced:
             return

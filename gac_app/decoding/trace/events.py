@@ -1,4 +1,4 @@
-"""What a decoding session yields: values, from which page, API, command line and database are all served."""
+"""What a decoding session yields: values that the page, the command line and the database read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class FinishReason(StrEnum):
 
     STOP = "stop"  # END was chosen, or a stop string was written
     LENGTH = "length"  # max_new_tokens, or the smallest member's context, was reached
-    ABORT = "abort"  # somebody stopped it
+    ABORT = "abort"  # it was stopped
     ERROR = "error"  # a member failed and the settings say stop, or none was left
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A union token and the probability that a distribution gave it. Empty bytes stand for END."""
+    """A union token and its probability in a distribution. Empty bytes stand for END."""
 
     token_id: int
     token: bytes
@@ -30,41 +30,41 @@ class MemberTrace:
 
     member: str
     weight: float  # normalised over the members taking part
-    prob: float  # it gave the chosen token
+    prob: float  # of the chosen token
     rank: int  # of the chosen token in its distribution, 1 = its argmax
     top: tuple[Candidate, ...]  # its likeliest tokens, best first
     num_read: int  # ids read for this step: 1 when up to date, more when it caught up
-    seconds: float  # of its forward pass, shared with whatever was batched into it
+    seconds: float  # of its forward pass, which other sequences may have shared
 
 
 @dataclass(frozen=True, slots=True)
 class StepTrace:
-    """Everything one decoding step saw and chose. `prob` and `top` are of the combined distribution."""
+    """Everything that one decoding step saw and chose. `prob` and `top` are those of the combined distribution."""
 
     position: int  # from 0, of the answer
     token_id: int
     token: bytes  # empty for END
     prob: float
     top: tuple[Candidate, ...]
-    gate_confidence: float  # the largest probability the gate gave any token
+    gate_confidence: float  # the largest probability in the gate's distribution
     is_ensembled: bool  # several members took part, or one drawn to stand for them
     winner: str  # the member that carried the token: the largest weight x prob
     members: tuple[MemberTrace, ...]  # those that took part, in the ensemble's order
-    # Members that do not read the token as it is -> the pieces they read after their last boundary: several, more
-    # bytes than the token's where it is read as part of a longer one now, none inside a token that is not complete.
+    # Members that spell the token otherwise -> the pieces they read since their last boundary: several; more bytes than
+    # the token's if a longer token was completed; none while inside a longer token.
     spellings: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()  # members lost so far to failures
     is_partial: bool = False  # the tokens of some members go on beyond this one
-    is_shared: bool = True  # all members' surely end with it
-    evidence: dict[str, float] = field(default_factory=dict)  # where it is partial: what each member gave to its bytes
+    is_shared: bool = True  # all members' tokens surely end with this one
+    evidence: dict[str, float] = field(default_factory=dict)  # if it is partial: each member's probability of its bytes
     is_forced: bool = False  # given by a branch, not chosen
-    is_drafted: bool = False  # a draft token of one member, verified by others with more in one pass
+    is_drafted: bool = False  # an accepted draft token
     drawn: str = ""  # the member that was drawn to stand for all that take part; "" = they all did
 
 
 @dataclass(frozen=True, slots=True)
 class TokenEvent:
-    """One step. `text` is what it adds to the answer: nothing while a character or a stop string is incomplete."""
+    """One step. `text` is what it adds to the answer; empty while a character or a stop string is incomplete."""
 
     text: str
     step: StepTrace

@@ -1,8 +1,8 @@
 """Decoding events <-> JSON-able values, for the database and for exports.
 
-Nothing is lost but digits: probabilities and seconds keep six. Bytes are hexadecimal, candidates are
-`[token_id, hex, prob]`, and what is the same in most steps (no `spellings`, `dropped`, `evidence`; not `is_partial`,
-`is_forced`, `is_drafted`; `is_shared`; nobody `drawn`) is left out.
+The only loss is precision: probabilities and seconds keep six digits. Bytes are hexadecimal, candidates are `[token_id,
+hex, prob]`, and values that most steps share are left out: empty `spellings`, `dropped`, `evidence`, `drawn`; false
+`is_partial`, `is_forced`, `is_drafted`; true `is_shared`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def step_to_json(step: StepTrace) -> Json:
 
 
 def step_from_json(data: Json) -> StepTrace:
-    is_partial = bool(data.get("is_partial", data.get("is_open")))  # as older traces call it
+    is_partial = bool(data.get("is_partial", data.get("is_open")))  # the name in older traces
     spellings = data.get("spellings", {})
     return StepTrace(
         position=data["position"],

@@ -12,7 +12,7 @@ from gac_app.evaluation.metrics.calibration_temperature import TemperatureScalin
 from gac_app.evaluation.running import Answer, System
 from gac_app.evaluation.tasks import Question, Task
 
-MIN_QUESTIONS = 2  # one to fit a temperature on, one to check it on
+MIN_QUESTIONS = 2  # one to fit a temperature, one to check it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class CalibrationReport:
 
 
 def check_choices(task: Task, questions: Sequence[Question]) -> None:
-    """Raise RequestError where the task has no choices, or too few questions."""
+    """Raise RequestError if the task has no choices, or too few questions."""
     if task.kind != "choice":
         raise RequestError("task", f"{task.name} has no choices to be sure of; expected a task of multiple choice")
     task.check(questions)
@@ -53,10 +53,10 @@ def check_choices(task: Task, questions: Sequence[Question]) -> None:
 def calibrate_systems(
     task: Task, questions: Sequence[Question], answers: Mapping[System, Sequence[Answer]]
 ) -> CalibrationReport:
-    """Judge every system by its answers to `questions`, in their order. `check_choices` must have passed.
+    """Evaluate every system's answers to `questions`, in their order. Call `check_choices` before.
 
     Raises:
-        GacError: where an answer failed, because leaving out a question would change the figures.
+        GacError: an answer failed; leaving out its question would change the figures.
     """
     systems = {}
     for system, given in answers.items():

@@ -1,8 +1,8 @@
-"""What additional members gain: accuracy by number of members, over every choice of them, with equal weights at every
+"""The gain of more members: accuracy by number of members, over every choice of members, with equal weights at every
 step.
 
-The paper ensembles two and three models and leaves open how gains scale. A choice is compared with the best of its own
-members, which shows what ensembling gains, not what a better model gains.
+The paper ensembles two and three models and leaves open how gains scale. Each choice is compared with the best of its
+own members, so the comparison shows the gain of ensembling, not of a better model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import rounded, suffix_of, system_at
-from gac_app.evaluation.metrics.statistics import Comparison, compare
+from gac_app.evaluation.metrics import Comparison, compare
 from gac_app.evaluation.running import Answer, System, SystemReport, summarise
 
 MAX_MEMBERS = 6  # 63 choices
@@ -26,7 +26,7 @@ Choice = tuple[str, ...]  # member names, in the configuration's order
 
 @dataclass(frozen=True, slots=True)
 class ChoiceReport:
-    """One choice of members; `vs_best_own` is None where there is one alone."""
+    """One choice of members; `vs_best_own` is None for a single member."""
 
     members: Choice
     report: SystemReport
@@ -76,7 +76,7 @@ def plan_scaling(config: Config, options: str = "") -> dict[Choice, System]:
         options: as in a system's name, but no weights: `paper`; "" = the configuration's.
 
     Raises:
-        RequestError: where there are too few members to choose from, or too many choices.
+        RequestError: there are too few members to choose from, or too many choices.
     """
     names = config.member_names
     if not 2 <= len(names) <= MAX_MEMBERS:

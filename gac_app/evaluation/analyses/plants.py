@@ -1,14 +1,14 @@
 """Plants wrong beginnings of answers, to see which systems recover.
 
-`word`       the first word of another question's solution or answer; a word and no token, for members cut differently
+`word`       the first word of another question's solution or answer; not a token, since members cut differently
 `sentence`   a whole wrong beginning that leaves room for the right answer:
              of a question with a worked solution, its first sentence with the result one too large
              ("Half of 48 is 48 / 2 = 25 clips."); of a task whose answers are a few words, another question's answer
              and ", or rather"; of other tasks, another question's answer as the worked examples have it
              ("So the answer is True.")
 
-Another question's is the next one's, of the file, that is short and wrong here: no word of it is one of an accepted
-answer's, and it begins with no article, which may begin any answer.
+"Another question" is the next one in the file whose answer is short and wrong here: it shares no word with an accepted
+answer and does not begin with an article, which may begin any answer.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def planted(task: Task, questions: Sequence[Question], kind: Plant) -> PlantedTa
     """The task with wrong beginnings for `questions`, all of a file.
 
     Raises:
-        RequestError: where the task's answers are not written, or no wrong beginning can be found.
+        RequestError: the task's answers are not written, or no wrong beginning can be found.
     """
     if task.kind != "generation":
         raise RequestError("task", f"{task.name} has no answers to be begun; expected a task whose answers are written")
@@ -63,7 +63,7 @@ def _plant(task: Task, questions: Sequence[Question], index: int, kind: Plant) -
 
 
 def spoilt_sentence(solution: str) -> str:
-    """The first sentence with its result, or else its last number, one too large; "" where it has no whole number.
+    """The first sentence with its result, or else its last number, one too large; "" if it has no whole number.
 
     Example: "Half of 48 is 48 / 2 = 24 clips. In all ..." -> "Half of 48 is 48 / 2 = 25 clips."
     """
@@ -76,7 +76,7 @@ def spoilt_sentence(solution: str) -> str:
 
 
 def _wrong_for(question: Question, others: Sequence[Question]) -> Question:
-    """The first of `others` that shares no word with an accepted answer, nor the beginning of the solution."""
+    """The first of `others` that shares neither a word with an accepted answer nor the beginning of the solution."""
     right = {word for text in question.answers for word in _words(text)} | set(_words(question.solution)[:1])
     for other in others:
         begun = (other.solution or other.answers[0]).split()

@@ -1,11 +1,11 @@
-"""Whether a wrong beginning snowballs: how often a system still comes to the right answer (paper, introduction).
+"""Whether a wrong beginning snowballs: how often a system still reaches the right answer (paper, introduction).
 
 Every system answers twice, greedily: from the prompt, and from the prompt and a wrong beginning (see `plants`), the
-same for all. That beginning stands for an early error; ensembles of whole answers choose among answers that all begin
-with it. Both are judged by what was written after the prompt or the plant: where answers are a few words, by whether it
-contains an accepted answer; else by the task's own rule. A system *recovers* if it was right without the plant and is
-right with it. How far the error *spreads* is told by what is left of the answer that the system gave without it, by the
-place in that answer: an error soon corrected leaves the later words standing.
+same for all. That beginning stands for an early error. Ensembles of whole answers choose among answers that all begin
+with it. Both answers are judged by the text after the prompt or the plant: if answers are a few words, by whether it
+contains an accepted answer; otherwise by the task's own rule. A system *recovers* if it was right without the plant and
+is right with it. The *spread* of the error is the share of the words written without the plant that are kept with it,
+by their place: an error that is soon corrected leaves the later words unchanged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from gac_app.evaluation.analyses.plants import Plant
-from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
+from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
 from gac_app.evaluation.running import Answer, System
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right, normalised
 
@@ -36,13 +36,13 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One system. Answers that failed count as wrong; `num_failed` says how many of both runs.
+    """One system. Failed answers count as wrong; `num_failed` counts those of both runs.
 
     Attributes:
         num_recovered: right with the plant, of those `num_right_without` it.
         num_right_planted: right with the plant, of all.
         vs_best_member: over all questions with the plant; the best member is the one most often right there.
-        kept: how far the error spreads, by place; no places that no answer reached.
+        kept: the spread of the error, by place, up to the longest answer.
     """
 
     system: System
@@ -56,7 +56,7 @@ class Recovery:
 
     @property
     def share_recovered(self) -> float | None:
-        """None where it was never right without the plant."""
+        """None if it was never right without the plant."""
         return self.num_recovered / self.num_right_without if self.num_right_without else None
 
     def to_json(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def judge_snowball(
 
 
 def is_said(task: Task, question: Question, text: str) -> bool:
-    """Whether `text`, written after a prompt or a plant, comes to the right answer; see the module's docstring.
+    """Whether `text`, written after a prompt or a plant, reaches the right answer; see the module's docstring.
 
     Example: of "nq", accepted "Paris": " Warsaw? No, Paris." -> True
     """
@@ -142,7 +142,7 @@ def is_said(task: Task, question: Question, text: str) -> bool:
 
 
 def words_kept(text: str, planted: str) -> list[bool]:
-    """Of each word of `text`, whether it stands in `planted` too, in the same order.
+    """For each word of `text`, whether `planted` has it too, in the same order.
 
     Example: ("Half of 48 is 24.", "Half of 49 is 24.") -> [True, True, False, True, True]
     """

@@ -1,9 +1,10 @@
 """Accuracy against cost over the gate's thresholds, for each choice of gate (paper, section 3.3).
 
-A curve begins with its gate alone (threshold 0), goes through the thresholds and ends with every step. Recommended is
-the gate and threshold that ensembles the smallest share of steps among those whose accuracy is not below the 95 %
-interval of every step's. That interval is wide where questions are few, so the paired test against every step and the
-members that lie within it by themselves stand beside the recommendation: where one does, no gate has shown its worth.
+A curve begins with its gate alone (threshold 0), goes through the thresholds and ends with every step. The
+recommendation is the gate and threshold with the smallest share of ensembled steps among those whose accuracy is not
+below the 95 % interval of every step. That interval is wide for few questions. So the recommendation comes with a
+paired test against every step, and with the members that reach the interval alone: if one does, no gate has proved
+useful.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics.pareto import pareto_front
+from gac_app.evaluation.metrics import pareto_front
 from gac_app.evaluation.running import Answer, System, SystemReport, parse_system, summarise
 
 EVERY_STEP = "every-step"
-ENOUGH_QUESTIONS = 30  # with fewer, nearly anything lies within every step's interval
+ENOUGH_QUESTIONS = 30  # with fewer, nearly every system lies within every step's interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class SweepPlan:
     """The systems of a sweep.
 
     Attributes:
-        alone: each member by itself.
+        alone: each member alone.
         gated: by gate, its systems by rising threshold.
-        every_step: what the curves end in.
+        every_step: the end of the curves.
     """
 
     alone: tuple[System, ...]
@@ -42,7 +43,7 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True)
 class SweepPoint:
-    """One system of a sweep. The fronts are of accuracy against the share of steps ensembled, and against time."""
+    """One system of a sweep. The fronts: accuracy against the share of steps ensembled, and against time."""
 
     report: SystemReport
     is_on_share_front: bool
@@ -51,13 +52,13 @@ class SweepPoint:
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What a sweep found.
+    """The result of a sweep.
 
     Attributes:
         points: by system, in the plan's order.
-        recommended: see the module's docstring; None where no gated system reaches every step's interval, or where
-            there are too few questions to tell.
-        sufficient_members: those that reach it alone.
+        recommended: see the module's docstring; None if no gated system reaches every step's interval, or if there are
+            too few questions.
+        sufficient_members: members that reach it alone.
     """
 
     task: str
@@ -96,7 +97,7 @@ def plan_sweep(config: Config, thresholds: Sequence[float], gates: Sequence[str]
         options: of all ensembles, as in a system's name: `paper`, `prefix+posterior`; "" = the configuration's.
 
     Raises:
-        RequestError: where a gate is no member, or an option none.
+        RequestError: a gate is not a member, or an option is unknown.
     """
     if not thresholds or not gates:
         raise RequestError("sweep", "needs at least one threshold and one gate")
@@ -110,7 +111,7 @@ def plan_sweep(config: Config, thresholds: Sequence[float], gates: Sequence[str]
 
 
 def _gated(config: Config, gate: str, threshold: float, suffix: str) -> System:
-    """Leaves out the name of the configuration's own gate, so that `eval` and a sweep share answers."""
+    """A gated system. The configuration's own gate is not named, so that `eval` and a sweep share answers."""
     named = "" if gate == config.settings.gate else f"+gate={gate}"
     return parse_system(f"gate@{threshold:g}{named}{suffix}", config)
 

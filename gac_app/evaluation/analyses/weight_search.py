@@ -1,4 +1,4 @@
-"""Weights as points of the simplex: named as systems, and searched for the highest accuracy."""
+"""Weights as points of the simplex: systems named by them, and a search for the highest accuracy."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gac_app.config import Config
 from gac_app.errors import RequestError
-from gac_app.evaluation.metrics.simplex import Point, simplex_grid
+from gac_app.evaluation.metrics import Point, simplex_grid
 from gac_app.evaluation.running import Answer, System, parse_system
 from gac_app.evaluation.tasks import Question
 
 Ask = Callable[[Sequence[System], Sequence[Question]], Mapping[System, Sequence[Answer]]]
 
-_TENTHS, _QUARTERS = 10, 4  # of the grid: for two members, for more
+_TENTHS, _QUARTERS = 10, 4  # steps of the grid for two members, and for more
 
 
 class WeightSearch:
-    """Weights on a grid, and how often they are right on the development half.
+    """The accuracies of weights on a grid, on the development half.
 
-    All points are evaluated together, so that each question's prompt is read once for all.
+    All points are evaluated together, so that each prompt is read only once.
 
     Args:
         options: of all ensembles, as in a system's name: `paper+combine=geometric`; "" = the configuration's.
@@ -27,7 +27,7 @@ class WeightSearch:
         tried: accuracies by point, weights in the members' order.
 
     Raises:
-        RequestError: where `options` are none, or set the weights.
+        RequestError: `options` are unknown, or set the weights.
     """
 
     def __init__(self, config: Config, ask: Ask, development: Sequence[Question], options: str) -> None:
@@ -48,7 +48,7 @@ class WeightSearch:
         return self.tried[point]
 
     def best(self) -> Point:
-        """The most accurate point of the grid; of equals the most even one."""
+        """The most accurate point of the grid; among equals the most even one."""
         if not self.tried:
             self._try_all()
         return max(self.tried, key=lambda point: (self.tried[point], -sum(weight**2 for weight in point)))
@@ -63,7 +63,7 @@ class WeightSearch:
 
 
 def suffix_of(options: str, config: Config) -> str:
-    """The end of a system's name. Raises RequestError where `options` are none, or set the weights."""
+    """The end of a system's name. Raises RequestError if `options` are unknown, or set the weights."""
     if not options:
         return ""
     if "weights" in parse_system(f"every-step+{options}", config).changes:
@@ -72,12 +72,12 @@ def suffix_of(options: str, config: Config) -> str:
 
 
 def system_at(point: Point, config: Config, suffix: str = "") -> System:
-    """The ensemble with these weights at every step. One that hears a single member is that member alone."""
+    """The ensemble with these weights at every step. If only one member has weight, that member alone."""
     heard = [name for name, weight in zip(config.member_names, point, strict=True) if weight > 0]
     if len(heard) == 1:
         return parse_system(f"alone:{heard[0]}", config)
     if point == even(len(config.member_names)):
-        is_default = config.settings.weights == "average"  # then `eval` knows it by the shorter name
+        is_default = config.settings.weights == "average"  # the shorter name, as `eval` would use it
         return parse_system(("every-step" if is_default else "every-step+average") + suffix, config)
     return parse_system(f"every-step+w={':'.join(f'{weight:g}' for weight in point)}{suffix}", config)
 
@@ -99,5 +99,5 @@ def shares(values: Sequence[float]) -> Point:
 
 
 def rounded(point: Point) -> Point:
-    """To hundredths, so that equal weights have equal names."""
+    """Rounded to hundredths, so that equal weights have equal names."""
     return tuple(round(weight, 2) for weight in point)

@@ -1,4 +1,4 @@
-"""Which weights suit a benchmark: found on one half of its questions, checked on the other (paper, section 3.2).
+"""The best weights for a benchmark: found on one half of its questions, checked on the other (paper, section 3.2).
 
 The methods, all at every step:
 
@@ -6,11 +6,11 @@ The methods, all at every step:
 `score`        in proportion to the members' accuracies on the development half
 `perplexity`   in proportion to 1 / perplexity per word of the development half's question texts; needs no answers
 `tuned`        the best on the development half of a grid over the simplex, in tenths for two members, in quarters for
-               more; the members alone and equal weights are on it
+               more; the grid includes members alone and equal weights
 `posterior`    each member's weight follows how well it predicted the text so far (the weight rule of that name)
 
-Accuracy on a few questions is a staircase with noise and more than one top, so all of the grid is looked at, and its
-best is flattered: the held-out half is the one to believe.
+Accuracy on a few questions is noisy and has several maxima, so the whole grid is tried, and its best value is
+optimistic: trust the held-out half.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.analyses.weight_search import Ask, WeightSearch, even, shares, vertex
-from gac_app.evaluation.metrics.simplex import Point
+from gac_app.evaluation.metrics import Point
 from gac_app.evaluation.running import System, SystemReport, parse_system, summarise
 from gac_app.evaluation.tasks import Question
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
 
-_LEAD_IN = "\n"  # a text's first token can be predicted only after something
+_LEAD_IN = "\n"  # a first token can only be predicted after some text
 
 
 @dataclass(frozen=True, slots=True)
 class WeightMethod:
-    """One way to come by weights. `weights` are by member name and sum to 1; None where they follow the text."""
+    """One method. `weights` are by member name and sum to 1; None if they change with the text."""
 
     system: System
     weights: Mapping[str, float] | None
@@ -53,7 +53,7 @@ class WeightMethod:
 
 @dataclass(frozen=True, slots=True)
 class WeightReport:
-    """The outcome. `tried` holds the development accuracies of all weights on the grid, best first."""
+    """The result. `tried`: the development accuracies of all weights on the grid, best first."""
 
     task: str
     methods: Mapping[str, WeightMethod]  # each member alone too, as `alone:MEMBER`
@@ -74,10 +74,10 @@ class WeightReport:
 
 
 def halves(questions: Sequence[Question]) -> tuple[list[Question], list[Question]]:
-    """Development and held-out questions: every other one of each domain; of more questions, each stays in its half.
+    """Development and held-out questions: alternating within each domain. With more questions, each stays in its half.
 
     Raises:
-        RequestError: where one of the halves would be empty.
+        RequestError: one of the halves would be empty.
     """
     split: tuple[list[Question], list[Question]] = ([], [])
     next_half: dict[str, int] = {}
@@ -96,11 +96,11 @@ def sweep_weights(
     """Find weights on one half of `questions` and compare the methods on the other.
 
     Args:
-        ask: every system's answers to questions, in their order; may be called often.
+        ask: gives every system's answers to questions, in their order; may be called often.
         options: of all ensembles, as in a system's name: `paper`; "" = the configuration's.
 
     Raises:
-        RequestError: where there is one member only, or too few questions.
+        RequestError: there is only one member, or there are too few questions.
     """
     names = ensemble.config.member_names
     if len(names) < 2:
@@ -130,7 +130,7 @@ def sweep_weights(
 
 
 def perplexity_per_word(ensemble: Ensemble, name: str, questions: Sequence[Question]) -> float:
-    """A member's, over the texts of the questions: the inverse of the probability it gives a word, geometric mean."""
+    """A member's perplexity on the questions' texts: the geometric mean of 1 / probability over words."""
     texts = [question.question.strip() for question in questions]
     log_prob = sum(
         ensemble.score(_LEAD_IN, [text], ensemble.config.settings, alone=name, raw=True)[0].log_prob for text in texts

@@ -1,17 +1,17 @@
 """An ensemble as a model of the lm-evaluation-harness: `--model gac`. The only module that imports `lm_eval`.
 
-The log-likelihood of a string under an ensemble is what `decoding.scoring` defines:
+The log-likelihood of a string under an ensemble is defined in `decoding.scoring`:
 
 - a member alone: along its tokeniser's own spelling of the continuation;
 - alignment `prefix`: of the bytes, under the mixture of the members as distributions over byte strings. The
-  probabilities of all texts of one length in bytes, and of the shorter ones that end, sum to one, less the unusual
+  probabilities of all texts of one length in bytes, and of the shorter ones that end, sum to one, apart from unusual
   spellings that are left out;
-- alignment `paper`: of the likeliest of the rows of union tokens that were tried, a lower bound: an ensemble of tokens
-  may write the same text by several rows.
+- alignment `paper`: of the likeliest sequence of union tokens among those tried, a lower bound: an ensemble may write
+  the same text by several sequences.
 
-A request's context is a raw document, so what it begins with is each member's own (BOS or not). An empty context is the
-beginning of a document. With a chat template (`--apply_chat_template`) a context is a chat, and every member puts it
-into a template of its own.
+A request's context is a raw document; each member decides whether it begins with BOS. An empty context is the beginning
+of a document. With a chat template (`--apply_chat_template`) a context is a chat, and every member uses its own
+template.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from gac_app.config import MAX_PROMPT_CHARS, Settings
+from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
 from gac_app.evaluation.running import parse_system, refuse_rules
 from gac_app.models.message import Message
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -39,23 +40,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CHAT_MARK = "\0gac-chat:"  # begins the string that stands for a chat; no document begins so
+_CHAT_MARK = "\0gac-chat:"  # begins a string that stands for a chat; no document begins like this
 _ROLES = {"system", "user", "assistant"}
 _MAX_GEN_TOKS = 256  # the harness's own default
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 
 
 class EnsembleLM(LM):  # type: ignore[misc]
-    """The harness's three questions, put to one system.
+    """Answers the harness's three kinds of requests by one system.
 
     Args:
-        ensemble: stays the caller's.
+        ensemble: closed by the caller.
         system: the system that answers, named as for `eval`: `every-step`, `gate@0.5+paper`, `alone:MEMBER`.
-        batch_size: requests under way at once; members share forward passes between them.
-        max_gen_toks: longest answer where a task does not say.
+        batch_size: requests at once; they share forward passes.
+        max_gen_toks: longest answer if a task does not say.
 
     Raises:
-        RequestError: where there is no such system.
+        RequestError: there is no such system.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class EnsembleLM(LM):  # type: ignore[misc]
         self._ensemble = ensemble
         self._system = parse_system(system, ensemble.config)
         refuse_rules([self._system])
+        for warning in self._system.without_effect(ensemble.config):
+            logger.warning("%s: %s", system, warning)
         self._num_parallel = _whole(batch_size, "batch_size")
         self._max_gen_toks = _whole(max_gen_toks, "max_gen_toks")
 
-    # --- the three questions
+    # --- the three kinds of requests
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Per (context, continuation): log-likelihood in nats, and whether greedy decoding would write it."""
@@ -86,27 +89,27 @@ class EnsembleLM(LM):  # type: ignore[misc]
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Per (text,): its log-likelihood from the beginning of a document on, in nats.
 
-        A text longer than a context is cut into windows of half of one, each read after the half before it.
+        A text longer than a context is cut into windows of half a context, each read after the previous one.
         """
         texts = [request.args[0] for request in requests]
         return self._given(list(zip(requests, self._map(self._roll, texts), strict=True)), "loglikelihood_rolling")
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Per (context, options): the answer, which ends before any of `until`."""
+        """Per (context, options): the answer, cut before any of `until`."""
         answers = self._map(self._write, [request.args for request in requests])
         return self._given(list(zip(requests, answers, strict=True)), "generate_until")
 
     # --- chats
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """A chat as one string, which `_prompt` parses again: templates are the members' own."""
+        """A chat as one string, which `_prompt` parses again: each member has its own template."""
         if not add_generation_prompt:
             raise GacError("an answer that begins with a text of the task's (gen_prefix) has no place in a chat")
         return _CHAT_MARK + json.dumps(chat_history)
 
     @property
     def tokenizer_name(self) -> str:
-        """Names the templates, for the harness's cache of requests."""
+        """Identifies the templates in the harness's cache of requests."""
         return "gac-" + "-".join(self._ensemble.members)
 
     # --- one request
@@ -120,7 +123,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
         }
 
     def _greedy(self, context: str, continuations: Sequence[str]) -> str:
-        """What greedy decoding writes, as far as one of `continuations` may still be written."""
+        """Greedy decoding's text, until none of `continuations` is possible any more."""
         longest = max(len(text.encode()) for text in continuations)
         if not context or not longest:
             return ""
@@ -141,7 +144,7 @@ class EnsembleLM(LM):  # type: ignore[misc]
         return log_prob
 
     def _windows(self, text: str) -> Iterator[str]:
-        """Pieces of `text` of which two fit every member's context."""
+        """Pieces of `text`; two of them fit every member's context."""
         members = self._ensemble.members.values()
         while text:
             end = len(text)
@@ -159,17 +162,17 @@ class EnsembleLM(LM):  # type: ignore[misc]
             "max_new_tokens": options.get("max_gen_toks") or options.get("max_new_tokens") or self._max_gen_toks,
             "stop": [until] if isinstance(until, str) else list(until),
         }
-        if options.get("do_sample", True):  # greedy unless a temperature is given
+        if options.get("do_sample", True):  # the harness's default is greedy
             changes |= {name: options[name] for name in _SAMPLING if options.get(name) is not None}
         *_, finished = self._events(context, self._settings(**changes))
-        assert isinstance(finished, FinishedEvent)  # noqa: S101 (a session ends with it)
+        assert isinstance(finished, FinishedEvent)  # noqa: S101 (every session ends with it)
         _check_finish(finished)
         return finished.text
 
     # --- the ensemble
 
     def _settings(self, **changes: Any) -> Settings:
-        # A member that is dropped on the way would make another system of it.
+        # Without a dropped member it would be another system.
         fixed = {"temperature": 0.0, "on_member_failure": "stop"}
         return self._system.settings(self._ensemble.config, **{**fixed, **changes})
 
@@ -194,14 +197,14 @@ class EnsembleLM(LM):  # type: ignore[misc]
 
 
 def register(load: Callable[[str | None], Ensemble]) -> None:
-    """Make `--model gac` known to the harness in this process.
+    """Register `--model gac` with the harness in this process.
 
     Args:
         load: gives the ensemble of a configuration file; None = the default one.
     """
 
     class Configured(EnsembleLM):
-        """`EnsembleLM` with what `--model_args` names: a configuration's file, a system, `max_gen_toks`."""
+        """`EnsembleLM` made from `--model_args`: a configuration file, a system, `max_gen_toks`."""
 
         def __init__(
             self,
@@ -209,7 +212,7 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
             system: str = "every-step",
             batch_size: int | str = 1,
             max_gen_toks: int = _MAX_GEN_TOKS,
-            **unused: Any,  # device, max_batch_size: the configuration says where members run
+            **unused: Any,  # device, max_batch_size: ignored; the configuration places members
         ) -> None:
             super().__init__(load(config), system, batch_size, max_gen_toks)
 
@@ -217,13 +220,13 @@ def register(load: Callable[[str | None], Ensemble]) -> None:
 
 
 def _check_finish(event: Event) -> None:
-    """Raise GacError where a session ended by a failure."""
+    """Raise GacError if a session failed."""
     if isinstance(event, FinishedEvent) and event.reason is FinishReason.ERROR:
         raise GacError(event.detail)
 
 
 def _prompt(context: str) -> str | list[Message]:
-    """A context is a document, or a chat that `apply_chat_template` made a string of."""
+    """The prompt of a context: a document, or a chat in the form of `apply_chat_template`."""
     if not context.startswith(_CHAT_MARK):
         return context
     history = json.loads(context.removeprefix(_CHAT_MARK))

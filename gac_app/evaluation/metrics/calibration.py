@@ -1,8 +1,8 @@
 """Calibration: whether a system that says 70 % is right seven times in ten (paper, table 1).
 
-A system's probabilities over a question's choices are the softmax of the choices' log-probabilities: what it would
-answer if it had to give one of them. Its confidence is the largest of them. Unlike in `eval`, nothing is divided by a
-choice's length: the result would not be a probability.
+A system's probabilities over a question's choices are the softmax of the choices' log-probabilities. Its confidence is
+the largest of them. Unlike in `eval`, nothing is divided by a choice's length, since the result would not be a
+probability.
 
 Shape suffixes: `N` questions, `C` the choices of one question.
 """
@@ -26,12 +26,12 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class ScoredChoices:
-    """One question as a system answered it.
+    """A system's answer to one question.
 
     Attributes:
         log_probs: of the choices, in nats, two or more.
         answer: the index of the right one.
-        domain: what the question is about; may be empty.
+        domain: the question's domain; may be empty.
     """
 
     log_probs: tuple[float, ...]
@@ -39,7 +39,7 @@ class ScoredChoices:
     domain: str = ""
 
     def logits(self, temperature: float = 1.0) -> Floats:
-        """Log-probabilities over the choices, normalised, their logits divided by `temperature`; shape [C], finite."""
+        """Normalised log-probabilities over the choices, with logits divided by `temperature`; shape [C], finite."""
         logits_C = np.maximum(self.log_probs, _MIN_LOG_PROB) / temperature
         logits_C -= logits_C.max()
         return np.asarray(logits_C - np.log(np.exp(logits_C).sum()))
@@ -47,7 +47,7 @@ class ScoredChoices:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Predictions of similar confidence: how many, their mean confidence, and the share that came true."""
+    """Predictions of similar confidence: their number, mean confidence, and accuracy."""
 
     count: int
     confidence: float
@@ -56,17 +56,18 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well confidences fit. All errors are 0 (perfect) to 1.
+    """How well confidences match accuracy. All errors range from 0 (perfect) to 1.
 
     Attributes:
         confidence: the mean; above `accuracy` = overconfident.
         ece: expected calibration error of the confidence, bins of equal width, as torchmetrics computes it.
-        chance_ece: the `ece` to expect by chance if these very confidences were perfectly calibrated: few questions
-            never give 0, and an `ece` not above this shows no miscalibration.
-        adaptive_ece: the same with bins of equal counts; below some 150 questions they hold so few that it says little.
-        classwise_ece: of each choice's probability, by its place among the choices, averaged over places.
+        chance_ece: the expected `ece` if these confidences were perfectly calibrated. With few questions it is never 0;
+            an `ece` not above it shows no miscalibration.
+        adaptive_ece: the same with bins of equal counts. Below about 150 questions it says little, since bins hold so
+            few.
+        classwise_ece: that of each choice's probability, by place among the choices, averaged over places.
         nll: mean negative log-probability of the right choice, in nats.
-        bins: of equal width, without the empty ones: the reliability diagram.
+        bins: the reliability diagram: of equal width, without empty ones.
     """
 
     num_questions: int
@@ -81,7 +82,7 @@ class Calibration:
 
 
 def calibration_of(scored: Sequence[ScoredChoices], temperature: float = 1.0) -> Calibration:
-    """The calibration on these questions, at least one, where logits are divided by `temperature`."""
+    """The calibration on these questions, at least one, with logits divided by `temperature`."""
     logits_NC = [question.logits(temperature) for question in scored]
     probs_NC = [np.exp(logits_C) for logits_C in logits_NC]
     answers_N = np.array([question.answer for question in scored])
@@ -102,19 +103,19 @@ def calibration_of(scored: Sequence[ScoredChoices], temperature: float = 1.0) ->
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """The mean distance of confidence and accuracy, each bin counting as often as it has predictions."""
+    """The mean distance between confidence and accuracy, with bins weighted by their predictions."""
     distance = sum(found.count * abs(found.confidence - found.accuracy) for found in bins)
     return float(distance / sum(found.count for found in bins))
 
 
 def equal_width_bins(confidences_N: Floats, hits_N: NDArray[Any], num_bins: int = NUM_BINS) -> list[Bin]:
-    """Bins [0, 1/n), [1/n, 2/n), ... and, as torchmetrics has it, one for exactly 1; the empty ones left out."""
+    """Bins [0, 1/n), [1/n, 2/n), ... and, as in torchmetrics, one for exactly 1; without empty ones."""
     places_N = _places(confidences_N, num_bins)
     return [_bin(confidences_N[places_N == place], hits_N[places_N == place]) for place in np.unique(places_N)]
 
 
 def equal_count_bins(confidences_N: Floats, hits_N: NDArray[Any], num_bins: int = NUM_BINS) -> list[Bin]:
-    """Bins of as equal counts as can be, by rising confidence."""
+    """Bins of nearly equal counts, by rising confidence."""
     parts = np.array_split(np.argsort(confidences_N, kind="stable"), min(num_bins, len(confidences_N)))
     return [_bin(confidences_N[part], hits_N[part]) for part in parts]
 
@@ -128,7 +129,7 @@ def _places(confidences_N: Floats, num_bins: int) -> NDArray[np.intp]:
 
 
 def _classwise_error(probs_NC: Sequence[Floats], answers_N: NDArray[Any]) -> float:
-    """Kull et al. (2019). A place counts over the questions that have so many choices."""
+    """Kull et al. (2019). A place is averaged over the questions that have it."""
     errors = []
     for place in range(max(map(len, probs_NC))):
         having = [
@@ -142,7 +143,7 @@ def _classwise_error(probs_NC: Sequence[Floats], answers_N: NDArray[Any]) -> flo
 
 
 def _chance_error(confidences_N: Floats) -> float:
-    """The mean `ece` over draws in which each prediction comes true with its confidence; the same at every call."""
+    """The mean `ece` over draws in which each prediction is right with its confidence; deterministic."""
     places_N = _places(confidences_N, NUM_BINS)
     drawn_DN = np.random.default_rng(_SEED).random((_NUM_DRAWS, len(confidences_N))) < confidences_N
     gaps_DN = drawn_DN - confidences_N

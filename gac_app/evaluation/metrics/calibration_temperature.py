@@ -16,13 +16,13 @@ _NUM_HALVINGS = 50
 
 @dataclass(frozen=True, slots=True)
 class TemperatureScaling:
-    """A temperature fitted on one half of the questions, and what it does to the other half.
+    """A temperature fitted on one half of the questions, and its effect on the other half.
 
     Attributes:
-        temperature: above 1 = the system was overconfident; None = none fits: too few questions, or answers no better
-            than chance.
-        num_fitted: questions it was fitted on.
-        before, after: the calibration of the other questions, without and with it; None where there is none.
+        temperature: above 1 = the system was overconfident; None = none fits, because of too few questions or answers
+            no better than chance.
+        num_fitted: questions used for the fit.
+        before, after: the calibration on the other questions, without and with it; None without a temperature.
     """
 
     temperature: float | None
@@ -32,7 +32,7 @@ class TemperatureScaling:
 
 
 def scale_temperature(scored: Sequence[ScoredChoices]) -> TemperatureScaling:
-    """Fit on the questions at even places, check on those at odd ones; two or more are needed.
+    """Fit on the questions at even places, check on those at odd places; needs two or more.
 
     Alternate questions, so that a file sorted by domain has all of them in both halves.
     """
@@ -45,9 +45,9 @@ def scale_temperature(scored: Sequence[ScoredChoices]) -> TemperatureScaling:
 
 
 def fit_temperature(scored: Sequence[ScoredChoices]) -> float:
-    """The temperature of the smallest negative log-likelihood, at least 0.01 and at most 100.
+    """The temperature with the smallest negative log-likelihood, from 0.01 to 100.
 
-    That likelihood is convex in 1 / temperature, so its slope changes sign once: halving finds where.
+    The likelihood is convex in 1 / temperature, so bisection finds where its slope changes sign.
     """
     low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
     for _ in range(_NUM_HALVINGS):
@@ -60,7 +60,7 @@ def fit_temperature(scored: Sequence[ScoredChoices]) -> float:
 
 
 def _is_too_sharp(scored: Sequence[ScoredChoices], temperature: float) -> bool:
-    """Whether a higher temperature would be likelier: the mean logit expected exceeds the right choice's."""
+    """Whether a higher temperature is likelier: the mean expected logit exceeds that of the right choice."""
     excess = 0.0
     for question in scored:
         logits_C = question.logits(temperature)

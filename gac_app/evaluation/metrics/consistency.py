@@ -1,7 +1,7 @@
-"""Compares how members tokenise the same words, and finds the tokens that only one of them has.
+"""Compares members' tokenisation of the same words, and finds tokens that only one member has.
 
-That most words are cut alike is why a union of vocabularies loses little (paper, section 3.1 and figure 2); where they
-are not, members put their probability for the same text on different tokens.
+A union of vocabularies loses little because most words are cut alike (paper, section 3.1 and figure 2). Where they are
+not, members give the same text's probability to different tokens.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class PairShare:
     """Of a set's words, the shares (0 to 1) that two members cut into the same byte pieces.
 
     Attributes:
-        at_start: the word stands alone, as at the start of a text.
-        after_space: a space stands before it, as inside a sentence.
+        at_start: the word alone, as at the start of a text.
+        after_space: the word after a space, as inside a sentence.
     """
 
     members: tuple[str, str]
@@ -34,7 +34,7 @@ class PairShare:
 
 @dataclass(frozen=True, slots=True)
 class SetConsistency:
-    """One set of words. `tokens_per_word` is each member's mean, a space standing before the word."""
+    """One set of words. `tokens_per_word` is each member's mean, with a space before the word."""
 
     name: str
     num_words: int
@@ -48,7 +48,7 @@ class PrefixCounts:
 
     Attributes:
         num_tokens: all of them.
-        num_unknown: those that the other member has no equal token for: it may write the same text, in larger steps.
+        num_unknown: those that the other member lacks. It may write the same text in larger steps.
     """
 
     num_tokens: int
@@ -61,9 +61,9 @@ class TokenFacts:
 
     Attributes:
         num_tokens: all of them.
-        num_only: those that no other member has.
-        examples: some of those, evenly over their sorted list.
-        prefixes: other member -> how many of this member's tokens begin a token of it.
+        num_only: tokens that no other member has.
+        examples: some of these, evenly spaced in sorted order.
+        prefixes: other member -> counts of this member's tokens that begin one of its tokens.
     """
 
     num_tokens: int
@@ -74,13 +74,13 @@ class TokenFacts:
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyReport:
-    """The sets in the order given, and each member's tokens."""
+    """The sets, in the given order, and each member's tokens."""
 
     sets: tuple[SetConsistency, ...]
     tokens: dict[str, TokenFacts]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; what is no UTF-8 in a token is written with backslashes."""
+        """Plain values. Invalid UTF-8 in tokens is written with backslashes."""
         facts = asdict(self)
         for token in facts["tokens"].values():
             token["examples"] = [example.decode(errors="backslashreplace") for example in token["examples"]]
@@ -141,7 +141,7 @@ def _token_facts(texts: Mapping[str, set[bytes]]) -> dict[str, TokenFacts]:
 
 
 def _prefixes(own: set[bytes], other: set[bytes], other_sorted: list[bytes]) -> PrefixCounts:
-    """In sorted order, the tokens that begin with a token directly follow it."""
+    """In sorted order, the longer tokens that begin with a token directly follow it."""
     found = []
     for token in own:
         place = bisect_right(other_sorted, token)

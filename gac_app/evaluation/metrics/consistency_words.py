@@ -1,4 +1,4 @@
-"""The words on which tokenisers are compared: the paper's common English ones, and the stress test beyond them."""
+"""Words for comparing tokenisers: the paper's common English words, and a stress test."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def word_sets() -> list[WordSet]:
 
 
 def _most_frequent(language: str, count: int) -> tuple[str, ...]:
-    """The language's `count` most frequent words, the most frequent first. What holds no letter is no word."""
+    """The language's `count` most frequent words, most frequent first. Entries without letters do not count."""
     from wordfreq import top_n_list
 
-    spare = count // 5 + 100  # a list holds numbers and signs too
+    spare = count // 5 + 100  # the list has numbers and signs too
     words = [word for word in top_n_list(language, count + spare) if any(map(str.isalpha, word))]
     return tuple(words[:count])

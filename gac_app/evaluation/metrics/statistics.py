@@ -1,4 +1,4 @@
-"""How certain an accuracy is, and a difference between two."""
+"""Confidence intervals for accuracies, and tests of differences."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _Z_95 = 1.959963984540054  # standard normal, two-sided 95 %
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A system compared with another over the same questions. `p`: of the hypothesis that both are equally good."""
+    """A comparison of two systems on the same questions. `p`: of the hypothesis that both are equally good."""
 
     delta: float
     p: float
 
 
 def wilson_interval(num_right: int, num_questions: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927); unlike the usual one it holds near 0 and 1 and for small samples.
+    """The 95 % interval of a share (Wilson 1927). Unlike the usual one, it is valid near 0 and 1 and for small samples.
 
     Example: (5, 10) -> (0.237, 0.763)
     """
@@ -33,7 +33,7 @@ def wilson_interval(num_right: int, num_questions: int) -> tuple[float, float]:
 def compare(is_right: Sequence[bool], others: Sequence[bool]) -> Comparison:
     """Accuracy of the first minus that of the second, and McNemar's exact test, two-sided.
 
-    Only questions that one got right and the other wrong count. If both were equally good, each of these would be a
+    Only questions count that one got right and the other wrong. If both were equally good, each of these would be a
     coin toss.
     """
     pairs = list(zip(is_right, others, strict=True))

@@ -1,7 +1,7 @@
-"""Tells whether members are of comparable strength, and which settings suit them if not.
+"""Advice on members of unequal strength.
 
-Ensembles of tokens gain among equals; where a member is further behind than about 10 %, they mostly lose (UniTE, arXiv
-2410.03777, on which models to select).
+Ensembles of tokens gain with members of similar strength. If a member is more than about 10 % behind, they mostly lose
+(UniTE, arXiv 2410.03777, on model selection).
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
+from gac_app.settings import Settings
 
 MAX_GAP = 0.1  # relative to the strongest member
-_MAX_P = 0.05  # of a difference that is more than noise
+_MAX_P = 0.05  # above this, a difference may be noise
 
 
 @dataclass(frozen=True, slots=True)
 class Strengths:
-    """What each member achieves alone.
+    """Each member's result alone.
 
     Attributes:
-        source: where the figures are from, as the beginning of a sentence: "On trivia (40 questions)".
+        source: the origin of the figures, as the beginning of a sentence: "On trivia (40 questions)".
         by_member: accuracies or scores.
-        uncertain: members whose distance to the strongest may be noise.
+        uncertain: members whose distance to the strongest member may be noise.
     """
 
     source: str
@@ -36,9 +37,9 @@ class Strengths:
 
     @property
     def gaps(self) -> dict[str, float]:
-        """How far members lag behind the strongest, relative to it; only those that lag too far."""
+        """The relative distances to the strongest member, of members that lag too far."""
         best = self.by_member[self.strongest]
-        # Rounded: 0.72 is no more than 10 % behind 0.8, whatever binary fractions make of it.
+        # Rounded, so that 0.72 is exactly 10 % behind 0.8 in spite of binary fractions.
         gaps = {name: round(1 - value / best, 6) for name, value in self.by_member.items()} if best else {}
         return {name: gap for name, gap in gaps.items() if gap > MAX_GAP}
 
@@ -52,8 +53,8 @@ def advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str,
     """Advice on members that are too unequal for `settings`; "" if there is none.
 
     Args:
-        benchmarks: data of results of `run_benchmark` over these members, the newest first. The one with the most
-            questions counts of those that can tell; without one, the configuration's scores do.
+        benchmarks: data of results of `run_benchmark` over these members, newest first. Among the conclusive ones, the
+            one with most questions counts; without one, the configuration's scores count.
     """
     measured = sorted(benchmarks, key=lambda data: data["n"], reverse=True)
     known = [*(_measured(config, data) for data in measured), _scored(config)]
@@ -64,7 +65,7 @@ def advice(config: Config, settings: Settings, benchmarks: Iterable[Mapping[str,
 
 
 def _measured(config: Config, data: Mapping[str, Any]) -> Strengths | None:
-    """None where not every member answered alone, or an answer is missing."""
+    """The strengths from a benchmark; None if not every member answered alone, or an answer is missing."""
     alone = {name: data["systems"].get(f"alone:{name}") for name in config.member_names}
     if not all(found and not found["errors"] for found in alone.values()):
         return None
@@ -81,7 +82,7 @@ def _scored(config: Config) -> Strengths | None:
 
 
 def _is_heeded(found: Strengths, config: Config, settings: Settings) -> bool:
-    """Whether a member that does not lag decides first, or counts more than those that do."""
+    """Whether the settings already let a strong member decide first, or count more."""
     if settings.mode == "gate" and settings.gate not in found.lagging:
         return True
     weights = config.weights(settings)

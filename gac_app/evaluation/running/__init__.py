@@ -1,4 +1,4 @@
-"""Systems that answer questions, and the cache that keeps their answers."""
+"""Systems that answer questions, and the cache of their answers. Knows no statistics and no page."""
 
 from gac_app.evaluation.running.report import SystemReport, summarise
 from gac_app.evaluation.running.result_cache import Answer, ResultCache, result_cache_path

@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import MemberError, RequestError, VocabularyError
 from gac_app.evaluation.running.output_level import choose
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task, extracted, is_right
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -29,11 +29,11 @@ def answer(
     namespace: str = "",
 ) -> Answer:
     """The system's answer, judged. If a member fails, or prompt or choices do not fit, `error` says so. Decoding is
-    greedy unless the system samples. No member may be dropped midway, because that would be another system.
+    greedy unless the system samples. Members are never dropped midway, because that would be another system.
 
     Args:
-        candidates: the answers of the system's candidates, where it has any.
-        namespace: of the question in the prefix cache, which its systems share.
+        candidates: the answers of the system's candidates, if it has any.
+        namespace: the question's in the prefix cache; all systems share it.
     """
     settings = system.settings(
         ensemble.config,

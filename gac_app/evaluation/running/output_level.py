@@ -1,12 +1,12 @@
-"""Ensembles of whole answers, as baselines for ensembles of tokens: members answer alone, and a rule picks one answer.
+"""Ensembles of whole answers, as baselines: members answer alone, and a rule picks one answer.
 
-`vote`                the most frequent answer; of equally frequent ones the first, the gate's before the others', so
-                      that two members without samples never outvote the gate
-`mbr`                 minimum Bayes risk: the answer most like all others, by chrF (Popovic 2015)
-`lowest-perplexity`   the answer to which all members, each alone, give the fewest bits per byte, in the mean
+`vote`                the most frequent answer; among equals the first, the gate's before the others', so that two
+                      members without samples never outvote the gate
+`mbr`                 minimum Bayes risk: the answer most similar to all others, by chrF (Popovic 2015)
+`lowest-perplexity`   the answer with the fewest bits per byte, averaged over the members, each alone
 
-The members answer at once, so a chosen answer took as long as the longest, and the passes of all; what `mbr` and
-`lowest-perplexity` then still take comes on top. The passes that score answers are not counted among members' seconds.
+The members answer at once, so a chosen answer costs the time of the longest and the passes of all, plus the time that
+`mbr` and `lowest-perplexity` take to choose. Passes that score answers do not count as members' seconds.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def choose(ensemble: Ensemble, task: Task, question: Question, rule: Rule, candidates: Sequence[Answer]) -> Answer:
-    """The candidate that the rule chooses, at the cost of all of them. If one failed, that failure.
+    """The rule's choice among the candidates, with the cost of all. If one failed, that failure.
 
     Raises:
-        MemberError, RequestError: where a member fails that scores.
+        MemberError, RequestError: a scoring member fails.
     """
     for candidate in candidates:
         if candidate.error:
@@ -72,9 +72,9 @@ def least_risk(texts: Sequence[str]) -> int:
 
 
 def lowest_perplexity(ensemble: Ensemble, prompt: str, texts: Sequence[str]) -> int:
-    """The index of the text with the fewest bits per byte after `prompt`, in the mean over members.
+    """The index of the text with the fewest bits per byte after `prompt`, averaged over members.
 
-    Of equals the first. An empty text has no bytes and is chosen last.
+    The first of equals. An empty text is chosen last.
     """
     distinct = [text for text in dict.fromkeys(texts) if text]
     bits = dict.fromkeys(texts, float("inf")) | dict.fromkeys(distinct, 0.0)

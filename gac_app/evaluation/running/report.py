@@ -1,4 +1,4 @@
-"""The outcome of an evaluation: each system's accuracy, its interval, and its cost."""
+"""The results of an evaluation: each system's accuracy, with its interval, and its cost."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gac_app.evaluation.metrics.statistics import Comparison, compare, wilson_interval
+from gac_app.evaluation.metrics import Comparison, compare, wilson_interval
 from gac_app.evaluation.running.result_cache import Answer
 from gac_app.evaluation.running.systems import System
 
 
 @dataclass(frozen=True, slots=True)
 class SystemReport:
-    """One system over all questions. Questions without an answer count as wrong; `num_failed` says how many.
+    """One system over all questions. Questions without an answer count as wrong; `num_failed` counts them.
 
     Attributes:
         share_ensembled: of the steps decoded or scored.
-        ms_per_token: generation: of the steps after the first; choice: of the positions scored. None if unknown.
-        seconds_per_answer, member_seconds_per_answer: of the clock, and of forward passes over all members. Forward
-            passes that several answers shared count for each, so figures to publish come from one answer at a time.
+        ms_per_token: in generation, of the steps after the first; in choice, of the positions scored. None if unknown.
+        seconds_per_answer, member_seconds_per_answer: by the clock, and of all members' forward passes. A shared
+        forward pass counts for each answer, so measure one answer at a time for publication.
     """
 
     system: System
@@ -32,7 +32,7 @@ class SystemReport:
     seconds_per_answer: float
     member_seconds_per_answer: float | None
     vs_best_member: Comparison | None
-    vs: Mapping[str, Comparison]  # other systems asked for
+    vs: Mapping[str, Comparison]  # comparisons with other systems
 
     @property
     def accuracy(self) -> float:
@@ -61,7 +61,7 @@ def summarise(answers: Mapping[System, Sequence[Answer]], against: Sequence[Syst
 
     Args:
         answers: of all systems to the same questions, at least one, in the same order.
-        against: systems among these that each is compared with, besides the best member.
+        against: names of systems to compare each with, beside the best member.
     """
     right = {system: [answer.is_right for answer in given] for system, given in answers.items()}
     members = [system for system in answers if system.alone is not None]

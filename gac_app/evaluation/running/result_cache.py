@@ -1,4 +1,4 @@
-"""Keeps the answers of systems as they come, one line each, so that an interrupted run resumes."""
+"""Stores the answers of systems as they come, one line each, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from gac_app.errors import GacError
 from gac_app.evaluation.running.systems import System
 from gac_app.evaluation.tasks import Question, Task
 
-_NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that no answer depends on
+_NO_MATTER = {"max_sequences", "num_params", "notice", "url"}  # facts of a member that do not affect answers
 _OLD_NAMES = {"prediction": "said"}  # of fields, in the names of files
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A system's answer to a question, and what it cost. `prediction` is what was extracted from its `text`."""
+    """A system's answer to a question, and its cost. `prediction` is the part extracted from its `text`."""
 
     question_id: str
     is_right: bool = False
     prediction: str = ""
     text: str = ""
     log_probs: tuple[float, ...] = ()  # of the choices, in nats
-    num_tokens: int = 0  # steps decoded, END included; positions scored where choices were
+    num_tokens: int = 0  # steps decoded, END included; for choices, positions scored
     num_ensembled: int = 0
     seconds: float = 0.0
     ttft_s: float = 0.0  # of `seconds`, until the first token
-    member_seconds: float = 0.0  # of forward passes, over all members; 0 where it is not known
-    error: str = ""  # why there is no answer
+    member_seconds: float = 0.0  # of all members' forward passes; 0 if unknown
+    error: str = ""  # why the answer failed
 
 
 class ResultCache:
-    """Answers of one system, in a file. Answers that failed are not kept: the next run tries them again.
+    """The answers of one system, in a file. Failed answers are not stored, so the next run retries them.
 
     Args:
-        path: created with the first answer. A torn last line is cut off.
+        path: created with the first answer. An incomplete last line is cut off.
 
     Raises:
-        GacError: where another line is damaged.
+        GacError: another line is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class ResultCache:
         self.answers = {answer.question_id: answer for answer in self._read()}
 
     def add(self, answer: Answer) -> None:
-        """Keep an answer. It is handed to the operating system when this returns."""
+        """Store an answer. When this returns, the operating system has it."""
         if answer.error:
             return
         self.answers[answer.question_id] = answer
@@ -72,7 +72,7 @@ class ResultCache:
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 kept = json.loads(line)
-                if "said" in kept:  # as older files call it
+                if "said" in kept:  # the name in older files
                     kept["prediction"] = kept.pop("said")
                 yield Answer(**{**kept, "log_probs": tuple(kept["log_probs"])})
             except (ValueError, TypeError, KeyError):
@@ -87,10 +87,10 @@ def result_cache_path(
     system: System,
     questions: Sequence[Question],
 ) -> Path:
-    """Where a system's answers are kept. Whatever could change an answer changes the name.
+    """The path of a system's cache. Everything that could change an answer changes the name.
 
     That is the members and their engines, the settings, the code of plug-ins' rules, the task, all `questions` of the
-    file, the version and what is kept.
+    file, the version, and the stored fields.
     """
     facts: list[Any] = [
         __version__,

@@ -1,4 +1,6 @@
-"""Runs systems over questions, several at once. Answers are kept as they come and returned in the questions' order."""
+"""Runs systems over questions, several at once. Answers are stored as they come and returned in the questions'
+order.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """None until it can be estimated."""
+        """Estimated; None until it can be."""
         num_new = self.num_done - self.num_kept
         return self.seconds / num_new * (self.num_total - self.num_done) if num_new else None
 
@@ -48,11 +50,10 @@ def evaluate(
     """Every system's answers to `questions`, in their order.
 
     Args:
-        caches: of each system and of its candidates. What they hold is not asked again; new answers are added.
-        num_parallel: answers under way at once. Members share forward passes between them, so that a pass counts
-            towards several answers' seconds, and read a question's prompt once for all systems; 1 gives each answer
-            its own.
-        on_progress: called in this thread, after each answer.
+        caches: of each system and its candidates. Cached questions are not asked again; new answers are added.
+        num_parallel: answers at once. They share forward passes, so a pass counts towards several answers' seconds, and
+            all systems share the reading of a prompt. With 1, each answer has its own passes.
+        on_progress: called in this thread after each answer.
     """
     kept = sum(question.id in cache.answers for cache in caches.values() for question in questions)
     failed: dict[tuple[System, str], Answer] = {}
@@ -91,6 +92,6 @@ def evaluate(
 
 
 def _waves(systems: Iterable[System]) -> tuple[list[System], list[System]]:
-    """First the systems that decode, then those that choose among their answers."""
+    """The systems that decode, then those that choose among their answers."""
     decoding = [system for system in systems if not system.rule]
     return decoding, [system for system in systems if system.rule]

@@ -1,6 +1,6 @@
-"""Systems under evaluation. A system's name says who answers and how.
+"""Systems under evaluation. A system's name tells who answers and how.
 
-`alone:MEMBER`                 one member by itself
+`alone:MEMBER`                 one member alone
 `every-step`                   the ensemble at every step
 `gate@0.5`                     the ensemble where the gate's confidence is below 0.5
 `agreement`                    the ensemble where the members' argmax tokens differ
@@ -8,10 +8,10 @@ with options after `+`         `every-step+prefix`, `gate@0.3+posterior`, `every
                                `every-step+unite+k=5`, `gate@0.5+gate-rule=margin`
 rules with their parameters    `every-step+combine=power+combine.exponent=3`, `every-step+weights=entropy`
 
-Baselines that ensemble whole answers, by one of the rules of `output_level`:
+Baselines that ensemble whole answers by a rule of `output_level`:
 
-`vote`, `mbr`, `lowest-perplexity`   among the answers of the members, each alone
-`vote+samples=4+temperature=0.7`     and four sampled ones of each (temperature: 0.7 if not given)
+`vote`, `mbr`, `lowest-perplexity`   among the answers of each member alone
+`vote+samples=4+temperature=0.7`     and four samples of each (default temperature: 0.7)
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from gac_app.config import RULE_PARAMS, Config, Settings
-from gac_app.decoding.rules import check_rules, parse_params
+from gac_app.config import Config
+from gac_app.decoding.rules import check_rules, parse_params, without_effect
 from gac_app.errors import RequestError
+from gac_app.settings import RULE_PARAMS, Settings
 
 Rule = Literal["vote", "mbr", "lowest-perplexity"]
 
@@ -48,10 +49,10 @@ class System:
 
     Attributes:
         name: as in the module's docstring.
-        alone: the member that answers by itself; None = the ensemble.
+        alone: the member that answers alone; None = the ensemble.
         changes: settings that differ from the configuration's.
-        rule: how one of the candidates' answers is chosen; None = the system decodes an answer of its own.
-        candidates: systems that decode, the gate's first; none where there is no rule.
+        rule: chooses among the candidates' answers; None = the system decodes its own answer.
+        candidates: systems that decode, the gate's first; empty without a rule.
     """
 
     name: str
@@ -64,9 +65,13 @@ class System:
         """The configuration's settings with this system's changes, and `more`. Raises RequestError."""
         return config.settings_from({**self.changes, **more})
 
+    def without_effect(self, config: Config) -> list[str]:
+        """For each rule in the system's name that has no effect: a sentence with the reason."""
+        return list(without_effect(self.settings(config), self.changes))
+
 
 def parse_system(name: str, config: Config) -> System:
-    """The system of that name. Raises RequestError where these members allow none."""
+    """The system of that name. Raises RequestError if it does not fit these members."""
     if name.startswith(_ALONE):
         member = name.removeprefix(_ALONE)
         if member not in config.member_names:
@@ -111,7 +116,7 @@ def with_whole_answers(config: Config) -> list[System]:
 
 
 def refuse_rules(systems: Sequence[System]) -> None:
-    """Raise RequestError where one of the systems has no distribution of its own, only a choice of whole answers."""
+    """Raise RequestError if a system has no distribution of its own but chooses among whole answers."""
     for system in systems:
         if system.rule:
             raise RequestError("systems", f"{system.name!r} chooses among whole answers; expected systems that decode")
@@ -175,7 +180,8 @@ def _option(option: str, config: Config) -> dict[str, Any]:
     raise RequestError(
         "systems",
         f"{option!r} is no option; expected {', '.join(_PLAIN_OPTIONS)}, w=2:1, k=5, decay=0.9, gate=MEMBER, "
-        "gate-temperature=2, combine=RULE, gate-rule=RULE, weights=RULE or combine.PARAMETER=2",
+        "gate-temperature=2, combine=RULE, gate-rule=RULE, weights=RULE, or a rule's parameter as in "
+        "combine.exponent=3",
     )
 
 

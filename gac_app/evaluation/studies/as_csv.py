@@ -1,4 +1,4 @@
-"""Tables as CSV: figures become numbers, and what follows them in brackets gets columns of its own."""
+"""Tables as CSV: figures become numbers, and values in brackets get columns of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gac_app.evaluation.studies.result import NOT_KNOWN, Table
 from gac_app.spreadsheet import harmless
 
 _N = r"([+-]?[\d,]+(?:\.\d+)?(?:e[+-]?\d+)?)"
-# How a column's cells may be written, and what its numbers are beside its own name. Shares become 0 to 1.
+# Forms of a column's cells, and the names of the numbers in them. Shares become 0 to 1.
 _FORMS = (
     (re.compile(rf"{_N}% \({_N}% to {_N}%\)"), ("", " low", " high"), (0.01, 0.01, 0.01)),
     (re.compile(rf"{_N}% \(p {_N}\)"), ("", " p"), (0.01, 1)),
@@ -23,7 +23,7 @@ _FORMS = (
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """The tables, separated by empty lines. No spreadsheet takes a cell for a formula."""
+    """The tables, separated by empty lines. No cell can be taken for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for number, table in enumerate(tables):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gac_app.evaluation.metrics.strength import advice
+from gac_app.evaluation.metrics import advice
 from gac_app.evaluation.running import System, SystemReport, summarise
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
@@ -20,7 +20,7 @@ def run_benchmark(
     """Put `questions` to `systems`.
 
     Args:
-        rivals: systems that each is compared with, besides the best member.
+        rivals: systems to compare each with, beside the best member.
     """
     reports = summarise(ask(list(dict.fromkeys([*systems, *rivals])), questions), rivals)
     data = {

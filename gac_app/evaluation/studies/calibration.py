@@ -19,8 +19,8 @@ def run_calibration(ask: Evaluator, questions: Sequence[Question], systems: Sequ
     """Calibration errors and reliability diagrams of `systems`.
 
     Raises:
-        RequestError: where the task has no choices, or a system no distribution.
-        GacError: where an answer failed.
+        RequestError: the task has no choices, or a system has no distribution.
+        GacError: an answer failed.
     """
     refuse_rules(systems)
     check_choices(ask.task, questions)
@@ -80,7 +80,7 @@ def _domains(report: CalibrationReport) -> Table:
 
 
 def _plots(report: CalibrationReport, members: Sequence[str]) -> list[Spec]:
-    """Reliability diagrams, as it is and scaled: a dot per bin, its area the number of predictions in it."""
+    """Reliability diagrams without and with scaling: a dot per bin; its area is the number of predictions."""
     colours = colours_of(list(report.systems), members)
     scaled = {name: s.scaling.after for name, s in report.systems.items() if s.scaling.after}
     found = [("accuracy", {name: system.overall for name, system in report.systems.items()})]

@@ -1,4 +1,4 @@
-"""Colours of systems in charts: a member alone has its colour of the page, ensembles have others."""
+"""Colours of systems in charts: a member alone has the same colour as on the page, ensembles have others."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def colours_of(names: Sequence[str], members: Sequence[str]) -> dict[str, str]:
 
 
 def member_colour(name: str, members: Sequence[str]) -> str:
-    """A member's colour on the page; "" where there is no such member."""
+    """A member's colour on the page; "" if there is no such member."""
     return MEMBERS[members.index(name) % len(MEMBERS)] if name in members else ""

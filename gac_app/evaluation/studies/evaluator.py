@@ -1,4 +1,4 @@
-"""Puts questions to systems, for studies. What the result cache holds is not asked again."""
+"""Puts questions to systems, for studies. Cached answers are not asked for again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class Evaluator:
     """Puts questions of one file to systems.
 
     Args:
-        ensemble: stays the caller's.
-        questions: all of the file, whatever is asked of it: they name the caches.
+        ensemble: closed by the caller.
+        questions: all questions of the file, even if only some are asked: they name the caches.
         folder: of the result caches.
-        parallel: answers under way at once.
-        fresh: ask again, once, what earlier runs have answered.
-        on_progress: called with a call's progress; an exception from it ends the call.
+        parallel: answers at once.
+        fresh: ignore answers of earlier runs.
+
+    Attributes:
+        on_progress: called with the progress of a call; an exception from it ends the call.
     """
 
     def __init__(
@@ -38,7 +40,6 @@ class Evaluator:
         *,
         parallel: int = 1,
         fresh: bool = False,
-        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.ensemble = ensemble
         self.task = task
@@ -46,7 +47,7 @@ class Evaluator:
         self._folder = folder
         self._parallel = parallel
         self._fresh = fresh
-        self._on_progress = on_progress
+        self.on_progress: Callable[[Progress], None] = lambda _: None
         self._caches: dict[System, ResultCache] = {}
         self._given: dict[str, list[GivenAnswer]] = {}  # by question
         self._label = ""
@@ -61,11 +62,11 @@ class Evaluator:
         ]
 
     def __call__(self, systems: Sequence[System], asked: Sequence[Question]) -> dict[System, list[Answer]]:
-        """Every system's answers to `asked`, some of the questions, in their order."""
+        """Every system's answers to `asked`, which are some of the questions, in their order."""
         candidates = [candidate for system in systems for candidate in system.candidates]
         caches = {system: self._cache(system) for system in [*systems, *candidates]}
         found = evaluate(
-            self.ensemble, self.task, asked, caches, num_parallel=self._parallel, on_progress=self._on_progress
+            self.ensemble, self.task, asked, caches, num_parallel=self._parallel, on_progress=self.on_progress
         )
         for system in systems:
             for answer in found[system]:
@@ -79,7 +80,7 @@ class Evaluator:
             given.append(GivenAnswer(name, answer.prediction, answer.is_right, answer.text, answer.error))
 
     def by(self, task: Task, label: str) -> Evaluator:
-        """An evaluator of the same questions by another protocol. `label` marks its answers."""
+        """An evaluator of the same questions with another protocol. `label` marks its answers."""
         other = copy(self)
         other.task, other._label, other._caches = task, label, {}
         return other
@@ -96,7 +97,7 @@ class Evaluator:
 
 
 def check_room(config: Config, parallel: int) -> None:
-    """Raise RequestError where so many answers at once do not fit: each holds up to two sequences in each member."""
+    """Raise RequestError if so many answers at once do not fit: each holds up to two sequences in each member."""
     for member in config.members:
         if member.max_sequences < 2 * parallel:
             raise RequestError(

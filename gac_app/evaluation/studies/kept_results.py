@@ -19,7 +19,7 @@ _ID = re.compile(r"\d{8}T\d{6}-[a-z]+-[0-9a-f]{6}")
 
 @dataclass(frozen=True, slots=True)
 class KeptResult:
-    """A result with what identifies it. `created_at` is UTC, ISO 8601."""
+    """A result with its id. `created_at` is UTC, ISO 8601."""
 
     id: str
     created_at: str
@@ -46,14 +46,14 @@ def is_result_id(text: str) -> bool:
 
 
 class KeptResults:
-    """The results of one folder, created with the first one. Only a result's name ever changes."""
+    """The results of one folder, which is created with the first one. Only a result's name can change."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._listed: dict[str, Listed | None] = {}  # by id, as far as read; None = a file that is no result
+        self._listed: dict[str, Listed | None] = {}  # by id, as far as read; None = the file is not a result
 
     def keep(self, result: StudyResult, members: tuple[str, ...]) -> KeptResult:
-        """Keep a result. Raises StorageError where the folder cannot be written."""
+        """Store a result. Raises StorageError if the folder cannot be written."""
         now = datetime.now(UTC)
         result_id = f"{now:%Y%m%dT%H%M%S}-{result.study}-{secrets.token_hex(3)}"
         kept = KeptResult(result_id, now.isoformat(timespec="seconds"), members, result)
@@ -74,13 +74,13 @@ class KeptResults:
             raise StorageError(f"{result_id}: cannot be deleted ({error.strerror})") from None
 
     def list(self) -> list[Listed]:
-        """The newest first, at most `MAX_LISTED`. Files that are no results are skipped."""
+        """At most `MAX_LISTED` entries, newest first. Files that are not results are skipped."""
         names = sorted((path.stem for path in self._folder.glob("*.json") if _ID.fullmatch(path.stem)), reverse=True)
         found = (self._summary(name) for name in names[:MAX_LISTED])
         return [listed for listed in found if listed]
 
     def load(self, result_id: str) -> KeptResult:
-        """One of them. Raises NotFoundError."""
+        """One result. Raises NotFoundError."""
         kept = self._read(result_id) if is_result_id(result_id) else None
         if kept is None:
             raise NotFoundError("no such result is kept")
@@ -115,5 +115,5 @@ def _listed(kept: KeptResult) -> Listed:
 
 def _kept(found: dict[str, Any]) -> KeptResult:
     result = found.pop("result")
-    result.pop("plot", None)  # of earlier versions: a picture with its own colours
+    result.pop("plot", None)  # earlier versions stored a picture
     return KeptResult(**{**found, "members": tuple(found["members"])}, result=result_from_json(result))

@@ -1,4 +1,4 @@
-"""What additional members gain: accuracy over every choice of members."""
+"""The gain of more members: accuracy of every choice of members."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.member_scaling import ScalingReport, judge_scaling, plan_scaling
+from gac_app.evaluation.analyses import ScalingReport, judge_scaling, plan_scaling
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure, figure
@@ -16,7 +16,7 @@ _COLUMNS = ("members", "number", "accuracy (95 %)", "member-s", "vs its best mem
 
 
 def run_members(ask: Evaluator, questions: Sequence[Question], options: str = "") -> StudyResult:
-    """Put `questions` to every choice of members. Raises RequestError where there are too few or too many."""
+    """Put `questions` to every choice of members. Raises RequestError if there are too few or too many."""
     plan = plan_scaling(ask.ensemble.config, options)
     report = judge_scaling(ask.task.name, plan, ask(list(plan.values()), questions))
     return StudyResult(

@@ -1,4 +1,4 @@
-"""What a study found, as values that terminal, page and files all show."""
+"""The result of a study, as values that terminal, page and files show."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from gac_app.charts import Spec
 
-NOT_KNOWN = "–"  # in a cell that has no figure
+NOT_KNOWN = "–"  # in a cell without a figure
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Texts in rows under columns. The first column names the row, the others hold figures."""
+    """A table of texts. The first column names the row, the others hold figures."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -22,7 +22,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """A system's answer to a question. `prediction`: what was extracted from the text, or the choice."""
+    """A system's answer to a question. `prediction`: the part extracted from the text, or the choice."""
 
     system: str
     prediction: str
@@ -33,7 +33,7 @@ class GivenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """A question with all answers. `prompt`: the question as one would ask it in a chat."""
+    """A question with all answers. `prompt`: the question as asked in a chat."""
 
     id: str
     prompt: str
@@ -47,12 +47,12 @@ class StudyResult:
 
     Attributes:
         study: its name.
-        heading: what it ran on: "triviaqa: 300 questions".
+        heading: the questions, such as "triviaqa: 300 questions".
         data: all figures, of JSON's own types.
-        remarks: conclusions from the tables, a sentence each.
-        plots: charts beside each other; none where there is nothing to draw.
-        failure: which answers failed and count as wrong, and why.
-        asked: each question with all answers; none where a study asks nothing.
+        remarks: conclusions, a sentence each.
+        plots: charts to show side by side; may be empty.
+        failure: the failed answers, which count as wrong, and why they failed.
+        asked: each question with all answers; empty if a study asks nothing.
     """
 
     study: str
@@ -66,7 +66,7 @@ class StudyResult:
 
 
 def result_from_json(found: Mapping[str, Any]) -> StudyResult:
-    """What `dataclasses.asdict` made of a result. Raises TypeError, KeyError."""
+    """The inverse of `dataclasses.asdict`. Raises TypeError, KeyError."""
     tables = [Table(**table) for table in found["tables"]]
     asked = [
         AskedQuestion(**{**one, "answers": [_answer_from_json(answer) for answer in one["answers"]]})
@@ -77,6 +77,6 @@ def result_from_json(found: Mapping[str, Any]) -> StudyResult:
 
 def _answer_from_json(found: Mapping[str, Any]) -> GivenAnswer:
     fields = dict(found)
-    if "said" in fields:  # as older results call it
+    if "said" in fields:  # the name in older results
         fields["prediction"] = fields.pop("said")
     return GivenAnswer(**fields)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gac_app.charts import SOFT, Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.plants import Plant, planted
-from gac_app.evaluation.analyses.snowball import SnowballReport, judge_snowball
+from gac_app.evaluation.analyses import Plant, SnowballReport, judge_snowball, planted
 from gac_app.evaluation.running import System
 from gac_app.evaluation.studies.colours import colours_of
 from gac_app.evaluation.studies.evaluator import Evaluator
@@ -27,10 +26,10 @@ def run_snowball(
     """Put `questions` to `systems` without and with a wrong beginning.
 
     Args:
-        all_questions: of the file; wrong answers are taken from other questions of it.
+        all_questions: all questions of the file; wrong beginnings come from other questions.
 
     Raises:
-        RequestError: where nothing wrong can be planted.
+        RequestError: no wrong beginning can be planted.
     """
     spoilt = planted(ask.task, all_questions, plant)
     without, with_plants = ask(systems, questions), ask.by(spoilt, ", wrong beginning")(systems, questions)
@@ -60,7 +59,7 @@ def _rows(report: SnowballReport, num_questions: int) -> list[list[str]]:
 
 
 def _spread(report: SnowballReport) -> Table:
-    """How far the error spreads."""
+    """The spread of the error."""
     places = sorted({(kept.first, kept.last) for found in report.systems for kept in found.kept})
     rows = []
     for found in report.systems:

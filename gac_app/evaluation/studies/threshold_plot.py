@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gac_app.charts import INK, SOFT, Panel, Point, Series, Spec, line_charts
-from gac_app.evaluation.analyses.threshold_sweep import SweepReport
+from gac_app.evaluation.analyses import SweepReport
 from gac_app.evaluation.running import System, SystemReport
 from gac_app.evaluation.studies.colours import member_colour
 
@@ -13,7 +13,7 @@ Cost = Callable[[SystemReport], float]
 
 
 def threshold_plots(report: SweepReport, members: Sequence[str]) -> list[Spec]:
-    """A curve per gate from the gate alone to every step, the Pareto front, the recommendation."""
+    """A curve per gate, from the gate alone to every step, with Pareto front and recommendation."""
     share_front = [system for system, point in report.points.items() if point.is_on_share_front]
     time_front = [system for system, point in report.points.items() if point.is_on_time_front]
     panels = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gac_app.evaluation.analyses.threshold_sweep import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
+from gac_app.evaluation.analyses import ENOUGH_QUESTIONS, SweepReport, judge_sweep, plan_sweep
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.threshold_plot import threshold_plots
@@ -18,7 +18,7 @@ _COLUMNS = ("system", "accuracy (95 %)", "ensembled", "ms/token", "s/answer", "v
 def run_thresholds(
     ask: Evaluator, questions: Sequence[Question], thresholds: Sequence[float], gates: Sequence[str], options: str = ""
 ) -> StudyResult:
-    """Try every threshold with every gate; see `threshold_sweep`. Raises RequestError where one does not fit."""
+    """Try every threshold with every gate; see `threshold_sweep`. Raises RequestError if one does not fit."""
     plan = plan_sweep(ask.ensemble.config, thresholds, gates, options)
     report = judge_sweep(ask.task.name, plan, ask(plan.systems, questions))
     return StudyResult(

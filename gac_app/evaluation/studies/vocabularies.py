@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from gac_app.charts import Spec, heat_map
 from gac_app.errors import ConfigError
-from gac_app.evaluation.metrics.consistency import ConsistencyReport, compare_vocabularies
-from gac_app.evaluation.metrics.consistency_words import word_sets
+from gac_app.evaluation.metrics import ConsistencyReport, compare_vocabularies, word_sets
 from gac_app.evaluation.studies.result import StudyResult, Table
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run_vocabularies(ensemble: Ensemble) -> StudyResult:
-    """Compare the members' tokenisers on words of many kinds. Raises ConfigError where there is one member only."""
+    """Compare the members' tokenisers on words of many kinds. Raises ConfigError if there is only one member."""
     if len(ensemble.members) < 2:
         raise ConfigError("members: there is one; expected two or more, to compare")
     vocabularies = {name: member.mapping.vocabulary for name, member in ensemble.members.items()}
@@ -44,7 +43,7 @@ def _plots(report: ConsistencyReport) -> list[Spec]:
 
 
 def _shown(token: bytes) -> str:
-    """Quoted, with escapes for what would move the cursor; its bytes where it is no UTF-8."""
+    """A token quoted, with escapes for control characters; its bytes if it is not UTF-8."""
     try:
         return repr(token.decode())
     except UnicodeDecodeError:

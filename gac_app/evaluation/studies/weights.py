@@ -1,11 +1,11 @@
-"""Which weights suit a benchmark: found on one half of the questions, checked on the other."""
+"""The best weights for a benchmark: found on one half of the questions, checked on the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gac_app.charts import Panel, Series, Spec, line_charts
-from gac_app.evaluation.analyses.weight_sweep import WeightReport, sweep_weights
+from gac_app.evaluation.analyses import WeightReport, sweep_weights
 from gac_app.evaluation.studies.evaluator import Evaluator
 from gac_app.evaluation.studies.result import StudyResult, Table
 from gac_app.evaluation.studies.wording import accuracy, compared, failure
@@ -15,7 +15,7 @@ _COLUMNS = ("method", "weights", "development", "held out (95 %)", "vs average",
 
 
 def run_weights(ask: Evaluator, questions: Sequence[Question], options: str = "") -> StudyResult:
-    """Compare the methods of `weight_sweep`. Raises RequestError where there is nothing to weigh."""
+    """Compare the methods of `weight_sweep`. Raises RequestError if there is nothing to weigh."""
     report = sweep_weights(ask.ensemble, ask, ask.task.name, questions, options)
     found = report.methods["average"]
     return StudyResult(
@@ -45,7 +45,7 @@ def _rows(report: WeightReport) -> list[list[str]]:
 
 
 def _plots(report: WeightReport, names: Sequence[str]) -> list[Spec]:
-    """Two members' weights on a line; of more there is no such plot."""
+    """Accuracy over two members' weights; no plot for more members."""
     if len(names) != 2:
         return []
     tried = sorted((weights[0], 100 * accuracy) for weights, accuracy in report.tried)

@@ -1,10 +1,10 @@
-"""How studies write figures."""
+"""The format of figures in studies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gac_app.evaluation.metrics.statistics import Comparison, wilson_interval
+from gac_app.evaluation.metrics import Comparison, wilson_interval
 from gac_app.evaluation.running import SystemReport
 
 SHARED_TIMES = "Times say little here: systems share what they read of a question's choices."
@@ -24,7 +24,7 @@ def share(num_right: int, num_all: int) -> str:
 
 
 def figure(value: float | None, digits: int) -> str:
-    """The number; "" where it is not known."""
+    """The number; "" if unknown."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
@@ -34,7 +34,7 @@ def compared(comparison: Comparison | None) -> str:
 
 
 def failure(reports: Iterable[SystemReport]) -> str:
-    """Which answers are missing and so count as wrong; "" if none."""
+    """A sentence on answers that failed and count as wrong; "" if there are none."""
     failed = {report.system: report for report in reports if report.num_failed}
     if not failed:
         return ""

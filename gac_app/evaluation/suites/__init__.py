@@ -1,4 +1,4 @@
-"""The project's own test suites, which need no data set."""
+"""The project's own test suites, which need no data set. Knows no page and no visitor."""
 
 from gac_app.evaluation.suites.alignment import alignment_systems, check_kinds, run_alignment_suite
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport

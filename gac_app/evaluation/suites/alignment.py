@@ -1,4 +1,4 @@
-"""The alignment suite: what members of different vocabularies write and predict together, in many scripts and in code.
+"""The alignment suite: how well members of different vocabularies write and predict together, in many scripts and code.
 
 Every system continues the prompts of each kind greedily, as raw documents, and predicts the held-out passages.
 """
@@ -10,12 +10,13 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_complete
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gac_app.config import Config, Settings
+from gac_app.config import Config
 from gac_app.errors import RequestError
 from gac_app.evaluation.running import System, parse_system
 from gac_app.evaluation.suites.alignment_figures import AlignmentReport, KindResult, measure
 from gac_app.evaluation.suites.answers import Answer, answer
 from gac_app.evaluation.suites.texts import KINDS, Passage, held_out, prompts
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -26,13 +27,13 @@ _GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "stop"
 
 
 def alignment_systems(config: Config) -> list[System]:
-    """Each member alone, and both alignments with the given weights and with posterior ones."""
+    """Each member alone, and both alignments with the given weights and with posterior weights."""
     names = [*(f"alone:{member}" for member in config.member_names), *_ENSEMBLES]
     return [parse_system(name, config) for name in names]
 
 
 def check_kinds(kinds: Sequence[str]) -> None:
-    """Raise RequestError where one of them is unknown."""
+    """Raise RequestError if a kind is unknown."""
     for kind in kinds:
         if kind not in KINDS:
             raise RequestError("only", f"{kind!r} is no kind of text; expected {', '.join(KINDS)}")
@@ -50,14 +51,14 @@ def run_alignment_suite(
     """Let every system write and predict, and measure it.
 
     Args:
-        kinds: which kinds of text, of `texts.KINDS`.
+        kinds: kinds of text, from `texts.KINDS`.
         max_new_tokens: length of a continuation.
-        num_in_flight: prompts at once; their members share forward passes.
-        on_progress: is told how many prompts and passages of how many are done.
+        num_in_flight: prompts at once; they share forward passes.
+        on_progress: called with the number of prompts and passages done, and their total.
 
     Raises:
-        RequestError: where settings or kinds do not fit.
-        GacError: where a member fails.
+        RequestError: settings or kinds do not fit.
+        GacError: a member fails.
     """
     check_kinds(kinds)
     pool = ThreadPoolExecutor(num_in_flight)
@@ -79,7 +80,7 @@ def run_alignment_suite(
 @dataclass(frozen=True, slots=True)
 class _ScoredAnswer:
     answer: Answer
-    scores: dict[str, Score]  # under each member alone; none of an empty answer
+    scores: dict[str, Score]  # under each member alone; empty for an empty answer
 
 
 @dataclass(frozen=True, slots=True)

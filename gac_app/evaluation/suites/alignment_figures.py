@@ -1,4 +1,4 @@
-"""What the alignment suite measures: figures of one system on one kind of text, and all of them together."""
+"""The alignment suite's figures, for one system on one kind of text, and the report of all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gac_app.evaluation.suites.scripts import LATIN, SCRIPTS, script_share
 if TYPE_CHECKING:
     from gac_app.decoding.scoring import Score
 
-# Figure -> its meaning. All are shares, except the last two: bits per byte, where less is better.
+# Figure -> its meaning. All are shares, except the last two: bits per byte; less is better.
 FIGURES = {
     "parses": "code whose complete lines parse",
     "parses_before_fence": "code whose complete lines parse, up to where a Markdown fence ends it",
@@ -30,7 +30,7 @@ ANSWER_UNDER = "answer_under:"  # and a member: bits per byte of the answers und
 
 @dataclass(frozen=True, slots=True)
 class KindResult:
-    """One system on one kind of text. `figures` has only those that are defined for the kind."""
+    """One system on one kind of text. `figures` has only those defined for the kind."""
 
     kind: str
     answers: tuple[Answer, ...]
@@ -39,13 +39,13 @@ class KindResult:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentReport:
-    """The suite's outcome: the results by kind of every system, by its name."""
+    """The suite's outcome: results by system name and kind."""
 
     max_new_tokens: int
     systems: Mapping[str, tuple[KindResult, ...]]
 
     def figure(self, system: str, kinds: Sequence[str], name: str) -> float | None:
-        """A figure over several kinds, weighted by their numbers of prompts; None where none of them has it."""
+        """A figure over several kinds, weighted by numbers of prompts; None if no kind has it."""
         counted = [
             (result.figures[name], len(result.answers))
             for result in self.systems[system]
@@ -91,7 +91,7 @@ def measure(
 
 
 def bits_per_byte(scores: Sequence[Score]) -> float | None:
-    """Of all scored texts together; None where they are empty."""
+    """Bits per byte of all scored texts together; None if they are empty."""
     num_bytes = sum(score.num_bytes for score in scores)
     if not num_bytes:
         return None

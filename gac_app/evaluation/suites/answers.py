@@ -1,4 +1,4 @@
-"""A greedy continuation of a prompt, as bytes, because decoded text can hide what is wrong with them."""
+"""A greedy continuation of a prompt, as bytes, because decoded text can hide errors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gac_app.config import Settings
 from gac_app.decoding.trace import FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError
+from gac_app.settings import Settings
 
 if TYPE_CHECKING:
     from gac_app.decoding.ensemble import Ensemble
@@ -18,11 +18,11 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was written after `prompt`.
+    """The continuation of `prompt`.
 
     Attributes:
         content: the bytes of all tokens.
-        is_stopped: it ended by itself, not at the limit of new tokens.
+        is_stopped: it ended before the limit of new tokens.
     """
 
     prompt: str
@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The content as text, U+FFFD for what is no UTF-8, without a character that the limit cut off."""
+        """The content as text, with U+FFFD for invalid UTF-8, without a character that the limit cut off."""
         return codecs.getincrementaldecoder("utf-8")("replace").decode(self.content, final=self.is_stopped)
 
     @property
@@ -41,12 +41,12 @@ class Answer:
 
     @property
     def document(self) -> str:
-        """Prompt and answer; the last line of an answer that ended by itself is complete."""
+        """Prompt and answer. If the answer ended before the limit, its last line is complete."""
         return self.prompt + self.text + ("\n" if self.is_stopped else "")
 
 
 def answer(ensemble: Ensemble, prompt: str, settings: Settings, alone: str | None) -> Answer:
-    """Continue `prompt` as a raw document. Raises GacError where a member fails."""
+    """Continue `prompt` as a raw document. Raises GacError if a member fails."""
     content = bytearray()
     is_stopped = False
     for event in ensemble.generate(prompt, settings, alone=alone, raw=True):

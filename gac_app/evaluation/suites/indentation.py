@@ -1,4 +1,4 @@
-"""Tells whether a document is indented consistently."""
+"""Checks whether a document is indented consistently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gac_app.evaluation.suites.parsing import complete_lines
 def python_indents(text: str) -> bool:
     """`indents_consistently` for the first lines of Python's statements.
 
-    Lines inside brackets and strings are free, and so are comments.
+    Lines inside brackets and strings, and comments, do not count.
     """
     try:
         return indents_consistently(_statement_indents(complete_lines(text)))
@@ -21,12 +21,12 @@ def python_indents(text: str) -> bool:
 
 
 def data_indents(text: str) -> bool:
-    """`indents_consistently` for every line that is not blank, as in JSON and YAML."""
+    """`indents_consistently` for all lines that are not blank, as in JSON and YAML."""
     return indents_consistently(_indent(line) for line in complete_lines(text).splitlines() if line.strip())
 
 
 def indents_consistently(indents: Iterator[str]) -> bool:
-    """Whether lines with these indentations are indented in one way.
+    """Whether lines are indented consistently.
 
     Tabs and spaces are not mixed, every indentation is a multiple of the first one (the document's unit), and a line
     indented less than the one before it goes back to a level that is open.
@@ -58,7 +58,7 @@ def _indent(line: str) -> str:
 
 
 def _statement_indents(text: str) -> Iterator[str]:
-    """Indentations of the lines on which a statement begins, up to where the text stops being Python tokens."""
+    """Indentations of lines on which a statement begins, as far as the text has Python tokens."""
     begins = True
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):

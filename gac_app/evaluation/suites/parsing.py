@@ -1,8 +1,7 @@
-"""Tells whether a document that was cut off anywhere parses as far as it goes.
+"""Checks whether a document parses that may be cut off anywhere.
 
-A document is judged after its last complete line: what follows the last line end is cut off. The rest must be the
-beginning of a right document: what is open at its end (a block, a bracket, a string over lines) may still be closed.
-Nothing here runs what it reads.
+Only complete lines count. They must be the beginning of a valid document: a block, bracket or multi-line string that is
+open at the end may still be closed. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import yaml
 
 
 def complete_lines(text: str) -> str:
-    """`text` up to and with its last line end."""
+    """`text` up to and including its last line end."""
     return text[: text.rfind("\n") + 1]
 
 
 def before_fence(text: str) -> str:
-    """`text` up to a line that closes a Markdown fence which nothing has opened: there the code is over.
+    """`text` up to a line that closes a Markdown fence which was not opened: there the code ends.
 
-    Chat models end code like that and continue in prose; code harnesses (EvalPlus, MultiPL-E) stop there too.
+    Chat models end code this way and continue in prose; code harnesses (EvalPlus, MultiPL-E) stop there too.
     """
     fence = re.search(r"^ {0,3}(```|~~~)", text, flags=re.MULTILINE)
     return text[: fence.start()] if fence else text
@@ -52,7 +51,7 @@ def json_parses(text: str) -> bool:
     """Whether the complete lines begin a JSON document."""
     lines = complete_lines(text)
     closers = _json_closers(lines)
-    # What may stand open at a line end: nothing, a value after a comma or colon, a whole member, a colon and a value.
+    # What may be missing at a line end: nothing, a value after a comma or colon, a whole member, a colon and a value.
     return any(_is_json(lines + middle + closers) for middle in ("", "null", '"": null', ": null"))
 
 
@@ -85,7 +84,7 @@ def yaml_parses(text: str) -> bool:
 
 def _is_yaml(text: str) -> bool:
     try:
-        # Nodes only: no object is made and no alias is unfolded.
+        # Only nodes: no objects are made and no aliases are expanded.
         list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError):
         return False
@@ -95,7 +94,7 @@ def _is_yaml(text: str) -> bool:
 def markdown_parses(text: str) -> bool:
     """Whether no fence opens inside another and each table row has as many cells as its header.
 
-    Any text is Markdown; these are the two slips that spoil how the rest is shown.
+    Any text is Markdown; these are the two errors that spoil the rendering of the rest.
     """
     fence = ""
     columns = 0

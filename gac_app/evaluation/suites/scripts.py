@@ -1,4 +1,4 @@
-"""How much of a text is written in the script of its language."""
+"""The share of a text that is written in its language's script."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 LATIN = frozenset({"LATIN"})
 _HAN = frozenset({"CJK", "IDEOGRAPHIC"})
 
-# The first words of the Unicode names of the letters that a language is written in.
+# First words of the Unicode names of a language's letters.
 SCRIPTS: dict[str, frozenset[str]] = {
     "french": LATIN,
     "russian": frozenset({"CYRILLIC"}),
@@ -24,7 +24,7 @@ SCRIPTS: dict[str, frozenset[str]] = {
 
 
 def script_share(text: str, script: Collection[str]) -> float | None:
-    """Share of the letters of `text` that belong to `script`; None where it has no letters.
+    """Share of the letters of `text` that belong to `script`; None if it has no letters.
 
     Example:
         >>> script_share("да, yes", SCRIPTS["russian"])

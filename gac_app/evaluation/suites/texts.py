@@ -1,4 +1,4 @@
-"""The alignment suite's texts: beginnings to be continued and held-out passages to be predicted.
+"""The alignment suite's texts: beginnings to continue and held-out passages to predict.
 
 Every text belongs to a kind: a language, `emoji`, or a format of code. The files in `data/` hold the words.
 """
@@ -31,7 +31,7 @@ KINDS = (*CODE_KINDS, *LANGUAGES, "emoji")
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A held-out text: a model is given `prompt` and predicts `continuation`."""
+    """A held-out text: a model reads `prompt` and predicts `continuation`."""
 
     prompt: str
     continuation: str
@@ -39,7 +39,7 @@ class Passage:
 
 @cache
 def prompts() -> dict[str, tuple[str, ...]]:
-    """Beginnings of documents, by kind, to be continued without a chat template."""
+    """Beginnings of documents, by kind, to continue without a chat template."""
     return _read("code.yaml") | _read("prompts.yaml")
 
 
@@ -55,7 +55,7 @@ def _read(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def _passage(text: str) -> Passage:
-    """Example: "one two¦ three" -> ("one two", " three"); without a mark the first line is the prompt."""
+    """Example: "one two¦ three" -> ("one two", " three"). Without a mark, the first line is the prompt."""
     prompt, mark, continuation = text.partition("¦")
     if not mark:
         prompt, line_end, continuation = text.partition("\n")

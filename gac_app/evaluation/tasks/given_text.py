@@ -1,4 +1,4 @@
-"""Texts that somebody gives: files, and rows of CSV in them."""
+"""Reads given files, and CSV rows in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gac_app.errors import RequestError
 
 
 def read_text(path: Path, field: str) -> str:
-    """A file's text. Raises RequestError, naming `field`, where it cannot be read or is no UTF-8."""
+    """A file's text. Raises RequestError, naming `field`, if it cannot be read or is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -21,12 +21,12 @@ def read_text(path: Path, field: str) -> str:
 
 
 def csv_headings(text: str) -> list[str]:
-    """What the first line names, if the text is CSV."""
+    """The headings in the first line, if the text is CSV."""
     return text.lstrip("\n").partition("\n")[0].strip().replace('"', "").split(",")
 
 
 def csv_rows(text: str, field: str) -> list[tuple[int, dict[str, Any]]]:
-    """The rows below the headings, by heading, each with the line that it ends in. Raises RequestError for no CSV."""
+    """The rows below the headings, by heading, each with its last line number. Raises RequestError for invalid CSV."""
     reader = csv.DictReader(io.StringIO(text.lstrip("\n")))
     try:
         return [(reader.line_num, row) for row in reader]

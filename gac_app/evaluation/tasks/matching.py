@@ -1,4 +1,4 @@
-"""Is an answer right? What is taken from the generated text, and how it is compared."""
+"""Whether an answer is right: its extraction from the generated text, and the comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation + "‘’“”´`")
 
 
 def extracted(text: str, pattern: str) -> str:
-    """The first group of the last place where `pattern` fits, stripped; "" where it fits nowhere.
+    """The first group of the last match of `pattern`, stripped; "" without a match.
 
     Example: ("5 - 2 = 3. The answer is 3.", r"(\\d+)") -> "3"
     """
@@ -30,12 +30,12 @@ def is_right(answer: str, accepted: Sequence[str], match: Match) -> bool:
 
 
 def normalised(answer: str, match: Match) -> str:
-    """What is compared of an answer; "" where there is nothing to compare."""
+    """The form of an answer that is compared; "" if there is nothing to compare."""
     return {"words": _words, "number": _number, "text": _text}[match](answer)
 
 
 def _words(text: str) -> str:
-    """As usual for TriviaQA and NQ (SQuAD's rule): lower case, without punctuation and articles.
+    """SQuAD's rule, usual for TriviaQA and NQ: lower case, without punctuation and articles.
 
     Example: "The  Beatles!" -> "beatles"
     """
@@ -44,7 +44,7 @@ def _words(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    """Example: "$1,200.50" -> "1200.5"; "" for what is no number."""
+    """Example: "$1,200.50" -> "1200.5"; "" if it is not a number."""
     try:
         number = Decimal(text.strip().strip("$%.").replace(",", ""))
     except InvalidOperation:

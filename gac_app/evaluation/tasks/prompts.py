@@ -1,4 +1,4 @@
-"""Prompts to be answered one after another, from JSON Lines, CSV or plain lines."""
+"""Prompts of a batch, from JSON Lines, CSV or plain lines."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.given_text import csv_headings, csv_rows
 
 MAX_PROMPTS_CHARS = 250_000  # of all together
-_KEYS = ("prompt", "question", "instruction", "text", "input")  # where a prompt may stand, the first that is there
+_KEYS = ("prompt", "question", "instruction", "text", "input")  # keys of a prompt; the first one found counts
 
 
 def parse_prompts(text: str, max_prompts: int) -> list[str]:
     """The prompts of a text: JSON Lines of strings or objects, CSV with a heading "prompt", or a prompt a line.
 
     Raises:
-        RequestError: naming the line that is wrong, or where there are none or too many.
+        RequestError: a line is wrong, or there are no prompts or too many.
     """
     if len(text) > MAX_PROMPTS_CHARS:
         raise RequestError("prompts", f"have {len(text):,} characters; at most {MAX_PROMPTS_CHARS:,} are taken")
@@ -35,7 +35,7 @@ def parse_prompts(text: str, max_prompts: int) -> list[str]:
 
 
 def _from_csv(text: str) -> list[tuple[int, str]]:
-    """Empty where the first line has no heading of a prompt."""
+    """The prompts of a CSV text; empty if the first line has no heading of a prompt."""
     headings = csv_headings(text)
     key = next((key for key in _KEYS if key in headings), None)
     if key is None:

@@ -2,8 +2,8 @@
 
 Generation: `{"question": "...", "answers": ["accepted", ...]}`, optionally `solution`, a worked answer.
 Multiple choice: `{"question": "...", "choices": ["...", ...], "answer": 0}`.
-In CSV the same are columns, `|` between several, and `answer` may be the right choice itself.
-Either may have an `id`, and a `domain` (or `task`) that it belongs to.
+In CSV these are columns, with `|` between several values, and `answer` may be the right choice itself.
+Both may have an `id` and a `domain` (or `task`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_OWN_CHARS = 250_000  # of a visitor's questions
 
 
 class Question(BaseModel):
-    """One question. `answer` is the index of the right choice; -1 where there are no choices."""
+    """One question. `answer` is the index of the right choice; -1 without choices."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
@@ -41,29 +41,29 @@ class Question(BaseModel):
 
     @property
     def as_prompt(self) -> str:
-        """The question as one would ask it in a chat."""
+        """The question as asked in a chat."""
         return "\n".join([self.question.strip(), *(f"- {choice.strip()}" for choice in self.choices)])
 
     @property
     def accepted(self) -> str:
-        """The right choice, or the answers taken as right."""
+        """The right choice, or the accepted answers."""
         return self.choices[self.answer] if self.is_choice else " / ".join(self.answers)
 
 
 def read_questions(path: Path) -> list[Question]:
-    """All questions of a file, in its order. Raises RequestError, naming the line that is wrong."""
+    """All questions of a file, in order. Raises RequestError, naming the wrong line."""
     return parse_questions(read_text(path, "data"), "data", f"{path}")
 
 
 def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
-    """All questions of a text, in its order: JSON Lines, or CSV with a line of headings.
+    """All questions of a text, in order: JSON Lines, or CSV with a line of headings.
 
     Args:
-        field: that errors name.
-        source: where the text is from, for errors.
+        field: named by errors.
+        source: of the text, for errors.
 
     Raises:
-        RequestError: naming the line that is wrong.
+        RequestError: names the wrong line.
     """
     where = f"{source}, " if source else ""
     rows = enumerate(text.split("\n"), start=1) if text.lstrip().startswith("{") else _csv_rows(text, field)
@@ -78,7 +78,7 @@ def parse_questions(text: str, field: str, source: str = "") -> list[Question]:
 
 
 def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
-    """Rows of CSV as JSON; without a heading "question" the lines themselves, for others to refuse."""
+    """Rows of CSV as JSON. Without a heading "question", the lines themselves, which then fail as JSON."""
     if "question" not in csv_headings(text):
         yield from enumerate(text.split("\n"), start=1)
         return
@@ -94,7 +94,7 @@ def _csv_rows(text: str, field: str) -> Iterator[tuple[int, str]]:
 
 
 def first_of_each_domain(questions: Sequence[Question], limit: int | None) -> list[Question]:
-    """At most `limit` questions, taken from the domains in turn: a sample of a file sorted by domain stays a sample.
+    """At most `limit` questions, taken from the domains in turn, so that files sorted by domain are sampled evenly.
 
     The questions of a smaller limit are among those of a larger one.
     """

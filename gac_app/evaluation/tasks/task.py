@@ -1,18 +1,21 @@
-"""Tasks: how a benchmark's questions are put to a model and its answers judged. `task_files/` has a file for each.
+"""Tasks: how a benchmark's questions are asked and its answers judged. `task_files/` has a file for each.
 
 Prompts are raw documents, so that base and chat models read the same: a header, a few worked examples, the question.
-Two kinds of task: *generation* writes an answer, from which `extract` takes what `match` compares with the accepted
-ones; *choice* scores each choice as a continuation, and the one with the largest probability per byte is the answer.
+There are two kinds of task. *Generation* writes an answer; `extract` takes a part of it, and `match` compares that with
+the accepted answers. *Choice* scores each choice as a continuation; the one with the largest probability per byte is
+the answer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from string import Formatter
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.tasks.matching import Match
@@ -21,28 +24,52 @@ from gac_app.validation import message_of, path_of
 
 _FOLDER = Path(__file__).parent / "task_files"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_PLACEHOLDERS = {"header": ("domain",), "ask": ("question", "options"), "worked": ("answer",)}
 
 
 class Task(BaseModel):
-    """One benchmark's protocol. Templates know {question}, {options}, {domain} and, in `worked`, {answer}."""
+    """One benchmark's protocol. `header` may use {domain}, `ask` {question} and {options}, `worked` {answer}."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    about: str  # the protocol in a sentence, and what it follows
+    about: str  # the protocol in a sentence, and its source
     kind: Literal["generation", "choice"]
     header: str = ""
     ask: str  # ends where the answer begins
     worked: str = " {answer}"  # the answer of an example that has no `solution`; a choice
     separator: str = "\n\n"
-    choices: Literal["text", "letters"] = "text"  # what stands for a choice in `worked`
+    choices: Literal["text", "letters"] = "text"  # how `worked` shows a choice
     num_examples: int = 0  # worked examples before the question
-    examples: tuple[Question, ...] = ()  # those with the question's domain, or where there are none those without one
+    examples: tuple[Question, ...] = ()  # those of the question's domain, or else those without a domain
     # generation only
     stop: tuple[str, ...] = ()
     max_new_tokens: int = 32
     extract: str = r"(?s)(.+)"  # see `matching.extracted`
     match: Match = "words"
+
+    @model_validator(mode="after")
+    def _check_templates(self) -> Self:
+        for key, known in _PLACEHOLDERS.items():
+            expected = f"expected {', '.join(f'{{{name}}}' for name in known)}; a brace itself is {{{{ or }}}}"
+            try:
+                names = [name for _, name, _, _ in Formatter().parse(getattr(self, key)) if name is not None]
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}; {expected}") from None
+            if unknown := [name for name in names if name not in known]:
+                raise ValueError(f"{key}: {{{unknown[0]}}} is no placeholder; {expected}")
+        return self
+
+    @field_validator("extract")
+    @classmethod
+    def _check_pattern(cls, pattern: str) -> str:
+        try:
+            has_group = re.compile(pattern).groups > 0
+        except re.error as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        if not has_group:
+            raise ValueError("has no group (...) that holds the answer")
+        return pattern
 
     def prompt(self, question: Question) -> str:
         """The document that the answer continues."""
@@ -51,12 +78,12 @@ class Task(BaseModel):
         return header + self.separator.join([*shown, self._asked(question)])
 
     def continuations(self, question: Question) -> list[str]:
-        """One per choice, to be scored after the prompt."""
+        """The texts to score after the prompt, one per choice."""
         texts = _LETTERS[: len(question.choices)] if self.choices == "letters" else question.choices
         return [self.worked.format(answer=text.strip()) for text in texts]
 
     def check(self, questions: Sequence[Question]) -> None:
-        """Raise RequestError where a question is not of this task's kind."""
+        """Raise RequestError if a question is not of this task's kind."""
         for question in questions:
             if self.kind == "choice" and not question.is_choice:
                 raise RequestError("data", f"{question.id}: {self.name} needs 'choices' and the index 'answer'")
@@ -66,7 +93,7 @@ class Task(BaseModel):
                 raise RequestError("data", f"{question.id}: {self.name} needs 'answers'")
 
     def with_examples(self, examples: Sequence[Question]) -> Task:
-        """This task with worked examples of the user's own instead of the built-in ones."""
+        """This task with the user's worked examples instead of the built-in ones."""
         self.check(examples)
         return self.model_copy(update={"examples": tuple(examples), "num_examples": self.num_examples or 5})
 
@@ -90,31 +117,32 @@ def task_names() -> list[str]:
 
 
 def load_task(name: str) -> Task:
-    """The built-in task of that name. Raises RequestError where there is none."""
+    """The built-in task of that name. Raises RequestError if there is none."""
     if name not in task_names():
-        raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}")
+        raise RequestError("task", f"{name!r} is none; expected {', '.join(task_names())}, or a .yaml file")
     return Task.model_validate({"name": name, **_merged(_FOLDER / f"{name}.yaml")})
 
 
 def read_task(path: Path) -> Task:
-    """A task from a YAML file of one's own, which may extend a built-in one. Raises RequestError."""
+    """A task from a YAML file, which may extend a built-in one. Raises RequestError."""
     try:
         return Task.model_validate({"name": path.stem, **_merged(path)})
     except ValidationError as error:
         first = error.errors()[0]
-        raise RequestError("task", f"{path}: {path_of(first['loc'])}: {message_of(first)}") from None
+        where = f"{path}: {path_of(first['loc'])}" if first["loc"] else str(path)
+        raise RequestError("task", f"{where}: {message_of(first)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, AttributeError) as error:
         raise RequestError("task", f"{path}: is no task ({' '.join(str(error).split())})") from None
 
 
 def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, list[Question]]:
-    """A task and the questions of a file that fit it. Raises RequestError.
+    """A task and a file's questions, checked against it. Raises RequestError.
 
     Args:
-        name: of a built-in task, or the `.yaml` file of one.
+        name: of a built-in task, or a file of one, whose name ends in `.yaml` or `.yml`.
         examples: a file of questions to take worked examples from, instead of the built-in ones.
     """
-    task = read_task(Path(name)) if name.endswith(".yaml") else load_task(name)
+    task = read_task(Path(name)) if name.endswith((".yaml", ".yml")) else load_task(name)
     if examples:
         task = task.with_examples(read_questions(examples))
     questions = read_questions(data)
@@ -123,7 +151,9 @@ def asked(name: str, data: Path, examples: Path | None = None) -> tuple[Task, li
 
 
 def _merged(path: Path) -> dict[str, Any]:
-    """A file's keys; those it lacks are the ones of the built-in task that it `extends`."""
+    """A file's keys, completed by those of the built-in task that it `extends`."""
     data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     base = data.pop("extends", None)
+    if base and base not in task_names():
+        raise RequestError("task", f"{path}: extends: {base!r} is none; expected {', '.join(task_names())}")
     return {**_merged(_FOLDER / f"{base}.yaml"), **data} if base else data

@@ -1,7 +1,7 @@
-"""ggml's quantised matrices as whole numbers, scales and offsets: the same values, for other kernels.
+"""ggml's quantised matrices as integers, scales and offsets: the same values, for other kernels.
 
-A row is cut into blocks, and a block's values are `scale * (weight - zero) + offset`, with `zero` half of what its bits
-can count. The layouts are those of ggml's `ggml-common.h`; `gguf.quants.dequantize` gives the values.
+A row is cut into blocks. A block's values are `scale * (weight - zero) + offset`, with `zero` half of 2 ** bits. The
+layouts are those of ggml's `ggml-common.h`; `gguf.quants.dequantize` gives the values.
 
 Shape suffixes: `N` rows, `B` blocks of a row, `K` values of a block.
 """
@@ -39,12 +39,12 @@ class Blocks:
 
     @property
     def kind(self) -> tuple[int, int, bool]:
-        """What must be the same in matrices that are put together."""
+        """What matrices must share to be joined."""
         return self.bits, self.weights.shape[-1], self.offsets is None
 
     @property
     def packed(self) -> _Bytes:
-        """The weights, two to a byte where they have four bits, the first in the lower half."""
+        """The weights; with four bits, two to a byte, the first in the lower half."""
         return self.weights if self.bits == 8 else self.weights[..., 0::2] | (self.weights[..., 1::2] << 4)
 
     @property
@@ -54,7 +54,7 @@ class Blocks:
 
 
 def blocks_of(data: np.ndarray[Any, Any], kind: GGMLQuantizationType) -> Blocks:
-    """Of a tensor's bytes `[N, bytes of a row]`. Raises Unsuited where it is quantised in another way."""
+    """The blocks of a tensor's bytes `[N, bytes of a row]`. Raises Unsuited for other kinds of quantisation."""
     if kind not in _UNPACK:
         raise Unsuited(f"it has matrices in {kind.name}")
     num_bytes, unpack = _UNPACK[kind]
@@ -62,7 +62,7 @@ def blocks_of(data: np.ndarray[Any, Any], kind: GGMLQuantizationType) -> Blocks:
 
 
 def together(matrices: list[Blocks]) -> Blocks:
-    """Matrices of one kind as one, row under row."""
+    """Matrices of one kind joined by rows."""
     offsets = [matrix.offsets for matrix in matrices if matrix.offsets is not None]
     return Blocks(
         np.concatenate([matrix.weights for matrix in matrices]),
@@ -96,7 +96,7 @@ def _q4_1(data: _Bytes) -> Blocks:
 
 
 def _five_bits(lower: _Bytes, fifth: _Bytes) -> _Bytes:
-    """Weights whose fifth bits stand apart, with 128 in the place of 16."""
+    """Weights whose fifth bits are stored separately, with 128 in place of 16."""
     weights: _Bytes = _halves(lower) | (np.unpackbits(fifth, axis=-1, bitorder="little") << 4)
     return weights + np.uint8(128 - 16)
 

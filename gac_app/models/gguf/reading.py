@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader, GGUFValueType
 
-_MOST_ITEMS = 1024  # of a list that is read: more are a vocabulary's
+_MOST_ITEMS = 1024  # longer lists belong to a vocabulary and are skipped
 
 
-class Unsuited(Exception):  # noqa: N818 (no error: llama.cpp computes the file)
+class Unsuited(Exception):  # noqa: N818 (not an error: llama.cpp computes the file)
     """The file is better left to llama.cpp."""
 
 
 def read_gguf(path: Path) -> GGUFReader:
-    """A file's fields without its vocabulary, and its tensors, mapped. Raises Unsuited where it is no whole model."""
+    """A file's fields without its vocabulary, and its mapped tensors. Raises Unsuited if it is not a whole model."""
     try:
         reader = _Reader(path)
-    except Exception as error:  # the file is damaged: its loader will say so
+    except Exception as error:  # the file is damaged; its loader will report that
         raise Unsuited(f"{type(error).__name__}: {error}") from error
     if "split.count" in reader.fields:
         raise Unsuited("it is a part of a model")

@@ -1,4 +1,4 @@
-"""Devices, their memory, and which member runs where. Knows no model format."""
+"""Devices, their memory, and the placement of members. Knows no model format."""
 
 from gac_app.models.hardware.devices import available_cores, detect_devices, main_memory_bytes, parse_devices
 from gac_app.models.hardware.large_pages import in_large_pages

@@ -1,4 +1,4 @@
-"""What this machine has, or what an operator assumes: GPUs with their memory, cores, main memory."""
+"""The hardware that this machine has, or that an operator assumes: GPUs with their memory, cores, main memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What members can be placed on. `is_assumed` = stated by an operator, not detected."""
+    """The hardware for placing members. `is_assumed`: stated by an operator, not detected."""
 
     gpus: tuple[Gpu, ...]
     num_cores: int
@@ -51,7 +51,7 @@ def parse_devices(text: str) -> Devices:
     Example: "8x80GiB" is eight GPUs of 80 GiB, "2x24GiB,1x80GiB" three.
 
     Raises:
-        ConfigError: where `text` has another form.
+        ConfigError: `text` has another form.
     """
     sizes: list[int] = []
     for group in text.split(","):
@@ -67,14 +67,14 @@ def parse_devices(text: str) -> Devices:
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may really use, by its affinity and its container's quota."""
+    """Cores that this process may use, by its affinity and its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota(cgroup)
     return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def _cpu_quota(cgroup: Path) -> float | None:
-    """Cores' worth of time a container may use, by either version of cgroups; None = unlimited."""
+    """CPU time per second that the container may use, from either version of cgroups; None = unlimited."""
     try:
         if (cgroup / "cpu.max").exists():
             quota, period = (cgroup / "cpu.max").read_text().split()
@@ -86,7 +86,7 @@ def _cpu_quota(cgroup: Path) -> float | None:
 
 
 def main_memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The most that this process may use: the machine's memory, or its container's limit. None = unknown."""
+    """Memory that this process may use: the machine's, or its container's limit. None = unknown."""
     if not hasattr(os, "sysconf"):
         return None
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -95,7 +95,7 @@ def main_memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def _memory_limit(cgroup: Path) -> int | None:
-    """Of a container, by either version of cgroups; None = unlimited."""
+    """The container's limit, from either version of cgroups; None = unlimited."""
     for path in (cgroup / "memory.max", cgroup / "memory" / "memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):  # "max" is no number
             return int(path.read_text())

@@ -1,9 +1,8 @@
 """Moves weights that a library maps from a file into the process's own memory, in large pages where available.
 
-With pages of 4 KiB, streaming through weights spends as much time on page tables as on memory, above all in a virtual
-machine or with two cores at once. Few systems keep files in large pages; nearly every Linux gives them to other memory
-on request (transparent huge pages, `madvise`). Besides, a process that reads a mapped page of a file that was truncated
-meanwhile is killed.
+With pages of 4 KiB, streaming through weights spends as much time on page tables as on memory, especially in a virtual
+machine or on two cores at once. Few systems keep files in large pages, but nearly every Linux provides them for other
+memory on request (transparent huge pages, `madvise`). This also keeps a process alive if a mapped file is truncated.
 """
 
 from __future__ import annotations
@@ -24,29 +23,28 @@ from typing import Any
 from gac_app.models.hardware.devices import main_memory_bytes
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
-_MOST_SHARE = 1 / 8  # of main memory, that a file may be large: processes share a file, but not what is moved
-_PAGES_AT_ONCE = 64  # that are copied before they are moved
-_RUN_BYTES = 128 << 20  # of a file that fills no large pages, copied before they are moved
+_MOST_SHARE = 1 / 8  # of main memory; larger files stay mapped, since processes share a mapped file but not a copy
+_PAGES_AT_ONCE = 64  # copied, then moved
+_RUN_BYTES = 128 << 20  # the same for parts that fill no large page
 _FIXED_NO_REPLACE = 0x100000  # Linux constants that `mmap` does not name
 _MAY_MOVE, _TO_ADDRESS = 1, 2
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by file
 
-Part = tuple[int, int]  # of memory: where it begins and ends
+Part = tuple[int, int]  # of memory: start and end address
 
 
 @contextmanager
 def in_large_pages(file: Path, owner: object) -> Iterator[None]:
-    """Make what this process has mapped of a file by the end of this context its own memory: large pages where it fills
-    them, small ones elsewhere. The file may change afterwards.
+    """At the end of this context, turn all of this process's mappings of a file into its own memory: large pages where
+    they are filled, small ones elsewhere. The file may change afterwards.
 
     Addresses and bytes stay the same, also for concurrent readers. A file that is large compared with main memory stays
-    mapped, as does any file outside Linux. Only one thread at a time may be in the context for a file: what is moved
-    must not be unmapped meanwhile.
+    mapped, as does any file outside Linux. Only one thread at a time may be in the context for a file, since parts
+    being moved must not be unmapped.
 
     Args:
         file: must not be written to until then.
-        owner: whoever unmaps it. Gaps between mapped parts that share a page with them are reserved as long as it
-            lives.
+        owner: the object that unmaps it. Gaps that share a page with mapped parts are reserved while it lives.
     """
     name = str(file.resolve())
     with _locks[name]:
@@ -65,7 +63,7 @@ def in_large_pages(file: Path, owner: object) -> Iterator[None]:
 
 @cache
 def _large_page_bytes() -> int:
-    """0 where there are none to be had."""
+    """Size of a large page; 0 if the system has none."""
     try:
         enabled = (_SETTINGS / "enabled").read_text(encoding="ascii")
         size = int((_SETTINGS / "hpage_pmd_size").read_text(encoding="ascii"))
@@ -75,7 +73,7 @@ def _large_page_bytes() -> int:
 
 
 def _mapped(name: str) -> list[Part]:
-    """Where in memory a file is mapped, by address."""
+    """The parts of memory where a file is mapped, by address."""
     parts = []
     with Path("/proc/self/maps").open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
@@ -87,7 +85,7 @@ def _mapped(name: str) -> list[Part]:
 
 
 def _by_page(parts: list[Part], size: int) -> dict[int, list[Part]]:
-    """What each page of this size holds of these parts, by the page's address."""
+    """The parts within each page of this size, by the page's address."""
     pages: dict[int, list[Part]] = {}
     for start, end in parts:
         for page in range(start // size * size, end, size):
@@ -96,7 +94,7 @@ def _by_page(parts: list[Part], size: int) -> dict[int, list[Part]]:
 
 
 def _filled(pages: dict[int, list[Part]], size: int) -> tuple[list[int], list[Part]]:
-    """The pages that these parts mostly fill and whose rest is free; and that rest, which is now reserved."""
+    """The pages that these parts mostly fill and whose rest was free, and that rest, now reserved."""
     filled, taken = [], []
     for page, parts in pages.items():
         if 2 * sum(end - start for start, end in parts) > size:
@@ -109,11 +107,11 @@ def _filled(pages: dict[int, list[Part]], size: int) -> tuple[list[int], list[Pa
 
 
 def _take(gaps: list[Part]) -> bool:
-    """Whether all of them were free."""
+    """Reserve these parts. Returns whether all were free."""
     for index, (start, end) in enumerate(gaps):
         found = _map(start, end - start, _FIXED_NO_REPLACE)
         if found != start:
-            if found is not None:  # a kernel that does not know the flag
+            if found is not None:  # the kernel does not know the flag
                 _unmap([(found, found + end - start)])
             _unmap(gaps[:index])
             return False
@@ -121,7 +119,7 @@ def _take(gaps: list[Part]) -> bool:
 
 
 def _runs(pages: list[int], size: int) -> Iterator[Part]:
-    """Pages that follow one another, together: each run is a mapping of its own, and Linux has no more than 65,530."""
+    """Consecutive pages joined into runs: each run becomes a mapping, and Linux allows 65,530."""
     start = end = 0
     for page in pages:
         if page != end or end - start == _PAGES_AT_ONCE * size:
@@ -134,7 +132,7 @@ def _runs(pages: list[int], size: int) -> Iterator[Part]:
 
 
 def _move(start: int, end: int, size: int) -> None:
-    """Move a run of pages of this size; without memory for a copy they stay."""
+    """Move a run of pages of this size. It stays where it is if there is no memory for a copy."""
     length = end - start
     room = _map(None, length + size)
     if room is None:
@@ -148,7 +146,7 @@ def _move(start: int, end: int, size: int) -> None:
 
 
 def _map(address: int | None, size: int, flags: int = 0) -> int | None:
-    """Memory of zeros; None where there is none."""
+    """Zeroed memory; None if there is none."""
     flags |= mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     found = _libc().mmap(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0)
     return None if found == ctypes.c_void_p(-1).value else int(found)

@@ -1,4 +1,4 @@
-"""Which member runs where: one member per GPU in turn, several for one that needs them, else the CPU's cores shared.
+"""Placement: one member per GPU in turn, several GPUs for a member that needs them, else a share of the CPU's cores.
 
 Pure arithmetic on configuration and hardware: it needs neither GPUs nor weights.
 """
@@ -12,7 +12,7 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.hardware.devices import GIB, Devices
 
 CPU = "cpu"
-# Weights are not all: KV caches and activations, and what CUDA itself takes.
+# Beside the weights: KV caches, activations, and CUDA's own memory.
 CACHE_MARGIN = 1.15
 RUNTIME_BYTES = GIB // 2
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -21,11 +21,11 @@ _QUANTIZED_BYTES = {"8bit": 1.1, "4bit": 0.6}  # embeddings and norms stay in ha
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where one member runs."""
+    """The place of one member."""
 
     device: str | tuple[str, ...]  # several GPUs share its layers
     num_threads: int  # on the CPU
-    size_bytes: int | None  # its estimated need; None where the config does not tell its parameters
+    size_bytes: int | None  # estimated; None if the config does not give its parameters
 
     @property
     def is_on_cpu(self) -> bool:
@@ -34,7 +34,7 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Seats by member name, in the config's order, and what will not fit. As a string: a table for a terminal.
+    """Seats by member name, in the config's order, and warnings. As a string: a table for a terminal.
 
     Attributes:
         are_apart: no two members share a device, so none slows another down.
@@ -56,11 +56,11 @@ class Placement:
 
 
 def plan(members: Sequence[MemberConfig], devices: Devices) -> Placement:
-    """Seat every member. One that does not fit is seated anyway, with a warning."""
+    """Seat every member. A member that does not fit is seated with a warning."""
     gpus = _GpuMemory(devices)
     chosen: dict[str, tuple[str, ...]] = {}
     warnings: list[str] = []
-    # Members with a place of their own come first: the others take what they leave.
+    # Members with devices in the config come first; the others share the rest.
     for member in sorted(members, key=lambda member: not _own_devices(member, devices)):
         size_bytes = _size_bytes(member, on_gpu=True) or 0
         chosen[member.name] = _own_devices(member, devices) or gpus.choose(size_bytes)
@@ -76,9 +76,9 @@ def _seat(member: MemberConfig, names: tuple[str, ...], num_threads: int) -> Sea
 
 
 def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, int]:
-    """Threads by member's name, so that the slowest forward pass is as fast as the cores allow.
+    """Threads by member name, chosen so that the slowest forward pass is as fast as possible.
 
-    The cost of a pass is taken to be the number of parameters: each core goes to the member with most parameters per
+    The number of parameters stands for the cost of a pass: each core goes to the member with most parameters per
     thread.
     """
     threads = {member.name: member.num_threads or 1 for member in members}
@@ -90,13 +90,13 @@ def _cpu_threads(members: Sequence[MemberConfig], num_cores: int) -> dict[str, i
 
 
 def _costs(members: Sequence[MemberConfig]) -> dict[str, float]:
-    """Of a forward pass on one core, relative to the others'; equal where the parameters of one are not known."""
+    """Relative cost of each member's forward pass on one core; equal if a member's parameters are unknown."""
     params = {member.name: member.num_params for member in members}
     return {name: num if num and all(params.values()) else 1.0 for name, num in params.items()}
 
 
 def _own_devices(member: MemberConfig, devices: Devices) -> tuple[str, ...]:
-    """The devices that the config names for this member, or the CPU where nothing else is possible; empty = to be
+    """The devices that the config names for this member, or the CPU if nothing else is possible; empty = to be
     chosen.
     """
     if member.device != "auto":
@@ -126,7 +126,7 @@ def _is_gguf(member: MemberConfig) -> bool:
 
 
 class _GpuMemory:
-    """Memory that is left on each GPU, and whose turn it is."""
+    """Free memory of each GPU, and whose turn it is."""
 
     def __init__(self, devices: Devices) -> None:
         self._left = {gpu.name: gpu.memory_bytes for gpu in devices.gpus}
@@ -135,7 +135,7 @@ class _GpuMemory:
         self._seen = "assumed" if devices.is_assumed else "here"
 
     def choose(self, size_bytes: int) -> tuple[str, ...]:
-        """The next GPU in turn with room; else as many as it takes, the emptiest first; else all."""
+        """The next GPU in turn with room; else as many as needed, the emptiest first; else all."""
         in_turn = self._names[self._turn :] + self._names[: self._turn]
         for name in in_turn:
             if size_bytes <= self._left[name]:
@@ -148,14 +148,14 @@ class _GpuMemory:
         return tuple(sorted(chosen, key=self._names.index))
 
     def take(self, member: str, devices: tuple[str, ...], size_bytes: int) -> list[str]:
-        """Book a member's need and pass the turn on; returns warnings where GPUs are missing or too small."""
+        """Book a member's memory and pass the turn on. Returns warnings if GPUs are missing or too small."""
         gpus = [name for name in devices if name != CPU]
         missing = [name for name in gpus if name not in self._left]
         if missing:
             return [f"{member}: {', '.join(missing)} not {self._seen}; there are {len(self._left)} GPUs"]
         available = sum(self._left[name] for name in gpus)
         is_short = bool(gpus) and CPU not in devices and size_bytes > available
-        # accelerate spreads the layers evenly, as far as each GPU goes.
+        # accelerate spreads the layers evenly, limited by each GPU's memory.
         for num_done, name in enumerate(sorted(gpus, key=self._left.__getitem__)):
             taken = min(self._left[name], size_bytes // (len(gpus) - num_done))
             self._left[name] -= taken

@@ -1,4 +1,4 @@
-"""Models computed by transformers, on a GPU, a CPU, or spread over several."""
+"""Models computed by transformers, on a GPU, a CPU, or spread over several GPUs. Knows no union vocabulary."""
 
 from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.loading import load

@@ -1,9 +1,9 @@
-"""Several sequences in one row: a forward pass over `[1, N]` ids of which each sequence has a stretch.
+"""Packed forward passes: several sequences in one row of `[1, N]` ids, of which each sequence has a stretch.
 
-Embedding, linear layers and head treat every position by itself, so they need not know. Attention does not and is
-therefore our own: each stretch attends to its sequence's cache by the library's `sdpa`, without padding, masks between
-sequences, or copying caches together. What a layer may see (everything before, a sliding window, a chunk) is the
-library's own mask function, asked per stretch.
+Embedding, linear layers and head treat every position separately, so only attention has to know. Here each stretch
+attends to its sequence's cache by the library's `sdpa`, without padding, masks between sequences, or joined caches.
+What a layer sees (everything before, a sliding window, a chunk) is decided by the library's own mask function, per
+stretch.
 
 Shape suffixes: `A` attention heads, `H` key-value heads, `N` positions of the pass, `D` a head's width.
 """
@@ -27,10 +27,10 @@ ATTENTION = "gac_packed"  # the name under which transformers knows this attenti
 
 @dataclass(slots=True)
 class Stretch:
-    """The positions `start` to `end` of a pass: ids that follow what `cache` holds of their sequence.
+    """The positions `start` to `end` of a pass: ids that follow those in `cache`.
 
     Attributes:
-        length: positions of the sequence once these are read.
+        length: positions of the sequence after the pass.
     """
 
     cache: KeyValueCache
@@ -44,15 +44,15 @@ class Stretch:
         self.length = self.cache.length + self.num_ids
 
     def rows_of(self, states_1xND: torch.Tensor) -> torch.Tensor:
-        """The part of a tensor of the whole pass that belongs to these positions."""
-        if states_1xND.shape[2] == self.num_ids:  # the only stretch; a view would cost as much as copying a step
+        """The part of the pass's tensor at these positions."""
+        if states_1xND.shape[2] == self.num_ids:  # the only stretch; making a view would cost as much as copying a step
             return states_1xND
         return states_1xND.narrow(2, self.start, self.num_ids)
 
 
 class PackedCache(Cache):  # type: ignore[misc]
-    """Stands in for the model's cache during one pass: hands each stretch's keys and values to the cache of its
-    sequence.
+    """Stands in for the model's cache during one pass: passes each stretch's keys and values to its sequence's
+    cache.
     """
 
     def __init__(self, stretches: list[Stretch]) -> None:
@@ -64,23 +64,23 @@ class PackedCache(Cache):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         for stretch in self.stretches:
             stretch.cache.write(layer_idx, stretch.rows_of(key_states), stretch.rows_of(value_states))
-        return key_states, value_states  # `_attention` takes the rest from the stretches
+        return key_states, value_states  # `_attention` reads the caches through the stretches
 
 
 class _PackedMask:
-    """What the positions of each stretch may see in one kind of layer; made once per pass, stretch and device."""
+    """Masks of one kind of layer for each stretch; made once per pass, stretch and device."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
-        self._local_size: int | None = options.get("local_size")  # window or chunk; None = sees everything
+        self._local_size: int | None = options.get("local_size")  # window or chunk; None = the layer sees everything
         self._made: dict[tuple[int, torch.device], torch.Tensor | None] = {}
 
     def first_seen(self, stretch: Stretch) -> int:
-        """The position before which none is seen."""
+        """The first visible position."""
         return max(0, stretch.cache.length - self._local_size + 1) if self._local_size else 0
 
     def of(self, stretch: Stretch, device: torch.device) -> torch.Tensor | None:
-        """True where seen, [1, 1, ids of the stretch, positions from `first_seen` on]; None = causal."""
+        """True where visible, [1, 1, ids of the stretch, positions from `first_seen` on]; None = causal."""
         key = (stretch.start, device)
         if key not in self._made:
             first = self.first_seen(stretch)
@@ -91,7 +91,7 @@ class _PackedMask:
 
     @cached_property
     def unpacked(self) -> torch.Tensor | None:
-        """The mask of a pass that is not packed, as the model asked for it."""
+        """The model's own mask, for a pass that is not packed."""
         made: torch.Tensor | None = sdpa_mask(**self._options)
         return made
 
@@ -106,12 +106,11 @@ def _attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: _PackedMask,
-    *,
-    packed: PackedCache | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. `packed` comes from the call of the model."""
-    if packed is None:  # other code runs the model, such as its own `generate`
+    """Attention of one layer: query [1, A, N, D] -> [1, N, A, D]. The model's call may give an option `packed`."""
+    packed: PackedCache | None = options.pop("packed", None)
+    if packed is None:  # called by other code, such as the model's own `generate`
         unpacked, _ = sdpa_attention_forward(module, query, key, value, attention_mask.unpacked, **options)
         return unpacked, None
     outputs = []

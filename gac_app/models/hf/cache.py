@@ -11,11 +11,11 @@ _SPARE_POSITIONS = 64
 
 
 class KeyValueCache:
-    """What attention layers have seen of one sequence: the first `length` positions, all of them, in every layer.
+    """Keys and values of one sequence: the first `length` positions, in every layer.
 
-    Layers write after `length`, and what they wrote counts once the pass that they belong to has raised it. So a rewind
-    just lowers `length`, and a pass that failed midway leaves nothing behind. Positions that slid out of a window are
-    kept, because a rewind needs them. Buffers grow by a quarter, so that a step copies nothing but its own position.
+    Layers write after `length`, and the pass raises `length` when it is done. So a rewind only lowers `length`, and a
+    pass that failed midway leaves nothing behind. Positions that slid out of a window are kept for rewinds. Buffers
+    grow by a quarter, so that a step copies only its own position.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class KeyValueCache:
         self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def write(self, layer: int, keys_1HND: torch.Tensor, values_1HND: torch.Tensor) -> None:
-        """Put a layer's keys and values at the positions from `length` on."""
+        """Store a layer's keys and values at the positions from `length` on."""
         num_ids = keys_1HND.shape[2]
         end = self.length + num_ids
         buffers = self._layers.get(layer)
@@ -39,7 +39,7 @@ class KeyValueCache:
         return keys_1HND.narrow(2, start, end - start), values_1HND.narrow(2, start, end - start)
 
     def rewind(self, length: int) -> None:
-        """Forget all but the first `length` positions."""
+        """Keep only the first `length` positions."""
         self.length = length
 
     def fork(self) -> KeyValueCache:

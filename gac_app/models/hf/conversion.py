@@ -14,14 +14,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gac_app.errors import ModelLoadError
 from gac_app.models.derived import derived
 
-_FORMAT = 1  # of the converted files; a new number converts again
+_FORMAT = 1  # version of the converted files; a new number converts again
 
 
 def converted(gguf: Path, cache_dir: Path) -> Path:
-    """The directory with the file's model in the layout of the Hub.
+    """The directory with the file's model, laid out as on the Hub.
 
     Raises:
-        ModelLoadError: where transformers cannot read the file.
+        ModelLoadError: transformers cannot read the file.
     """
     try:
         return derived(gguf, cache_dir / "converted", lambda folder: _convert(gguf, folder), _FORMAT)
@@ -39,7 +39,7 @@ def _read(gguf: Path) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    except Exception as error:  # a damaged file fails anywhere in the readers of several libraries
+    except Exception as error:  # a damaged file can fail anywhere in several libraries
         raise ModelLoadError(f"{gguf.name}: transformers cannot read this GGUF file: {_first_line(error)}") from error
     # With these two set, the model counts as quantised and refuses to be saved.
     model.hf_quantizer = None

@@ -1,4 +1,4 @@
-"""Forward passes of a transformers model: several sequences in one where the model allows it, else one each.
+"""Forward passes of a transformers model: shared by several sequences if the model allows it, else one each.
 
 Shape suffixes: `N` positions, `V` the model's vocabulary.
 """
@@ -15,13 +15,13 @@ import torch
 from gac_app.models.hf.attention import PackedCache, Stretch
 from gac_app.models.hf.cache import KeyValueCache
 
-# Reads of at most this many ids share a pass. For a longer one, arithmetic dominates reading the weights, so sharing
+# Reads of at most this many ids share a pass. For longer ones, arithmetic outweighs reading the weights, so sharing
 # saves nothing.
 SHARED_IDS = 32
 
 
 class Cache(Protocol):
-    """What a model keeps of one sequence; `length` counts the ids in it."""
+    """A model's cache of one sequence; `length` counts its ids."""
 
     @property
     def length(self) -> int: ...
@@ -33,7 +33,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Ids to read after what is in `cache`, and for how many of the last of them logits are wanted."""
+    """Ids to read after those in `cache`, and the number of last ids whose logits are wanted."""
 
     cache: Any
     ids: list[int]
@@ -41,7 +41,7 @@ class Work:
 
 
 class ForwardPasses(Protocol):
-    """Runs the model. After a failure, every cache still has its true length.
+    """Runs the model. After a failure, every cache still has its correct length.
 
     Attributes:
         max_batched_ids: the most ids of a read that shares a pass with others.
@@ -52,11 +52,11 @@ class ForwardPasses(Protocol):
     def new_cache(self) -> Cache: ...
 
     def run(self, works: list[Work]) -> list[torch.Tensor]:
-        """Per work, logits [num_logits, V] in the model's precision, where its head is."""
+        """Per work, logits [num_logits, V] in the model's precision, on the device of its head."""
 
 
 class PackedPasses:
-    """Short reads share one pass, longer ones have one each; nothing is padded."""
+    """Short reads share one pass, longer ones have one each. Nothing is padded."""
 
     max_batched_ids = SHARED_IDS
 
@@ -65,7 +65,7 @@ class PackedPasses:
         parameters = inspect.signature(model.forward).parameters
         self._cache_argument = _cache_argument(parameters)
         self._can_spare_head = "logits_to_keep" in parameters
-        # An index must be on the device of what it picks from, which is another one in a model that is spread.
+        # An index must be on the same device as the tensor, which differs in a model spread over several devices.
         self._can_pick_rows = len(set(getattr(model, "hf_device_map", {}).values())) <= 1
 
     def new_cache(self) -> KeyValueCache:
@@ -104,7 +104,7 @@ class PackedPasses:
         return [logits_NV[s.end - work.num_logits : s.end] for s, work in zip(stretches, works, strict=True)]
 
     def _kept(self, rows: list[int], num_ids: int) -> dict[str, Any]:
-        """The argument that skips the head where no logits are wanted."""
+        """The argument that skips the head for ids whose logits are not wanted."""
         if not self._can_spare_head or len(rows) == num_ids:
             return {}
         if rows[0] == num_ids - len(rows):
@@ -113,7 +113,7 @@ class PackedPasses:
 
 
 class SinglePasses:
-    """One read after the other, with the library's own cache, in which every layer keeps all positions."""
+    """One read after another, with the library's own cache; every layer keeps all positions."""
 
     max_batched_ids = 0
 
@@ -135,7 +135,7 @@ class SinglePasses:
         try:
             result = self._model(input_ids=ids, use_cache=True, **{self._cache_argument: work.cache.states}, **options)
         except BaseException:
-            # Some layers hold the new ids and some do not: what was cached is read anew next time.
+            # Only some layers hold the new ids: read everything again next time.
             work.cache.rewind(0)
             raise
         work.cache.length += len(work.ids)
@@ -164,7 +164,7 @@ class LibraryCache:
 def _new_states() -> Any:
     from transformers import DynamicCache
 
-    return DynamicCache()  # without the model's config: every layer then keeps all positions
+    return DynamicCache()  # no config given, so that every layer keeps all positions
 
 
 def _cache_argument(parameters: Any) -> str:
@@ -173,6 +173,6 @@ def _cache_argument(parameters: Any) -> str:
 
 
 def _on_device(numbers: Any, device: torch.device) -> torch.Tensor:
-    """Whole numbers as a tensor on `device`; a GPU fetches them without the host waiting for it."""
+    """Integers as a tensor on `device`; the host does not wait for a GPU."""
     tensor = torch.tensor(numbers, dtype=torch.int64)
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""From files to a `TransformersModel`: what may be trusted, in which precision, on which device."""
+"""From files to a `TransformersModel`: trust, precision and device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-# Here, not on use: transformers resolves names lazily, which breaks where two threads are the first to ask.
+# Here, not on use: transformers resolves names lazily, which breaks if two threads do so at once.
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gac_app.errors import ModelLoadError
@@ -20,11 +20,12 @@ from gac_app.models.hf.conversion import converted
 from gac_app.models.hf.model import TransformersModel
 from gac_app.models.sources import ModelFiles
 
-# transformers patches classes of its own while it loads (which weights are tied, what is initialised): two loads
-# at once leave one model with a head of random numbers.
+# transformers patches its own classes while it loads (tied weights, initialisation): two loads at once leave one model
+# with a random head.
 _LOADING = threading.Lock()
-# A GPU that this process does not have yet (ZeroGPU). A model is moved to it whole, in this thread: transformers loads
-# straight to a device in threads of its own, where the `spaces` package does not stand in for the GPU.
+# A GPU that this process does not have yet (ZeroGPU). The model is moved there after loading, in this thread:
+# transformers would load straight to the device in its own threads, where the `spaces` package does not emulate the
+# GPU.
 LENT = "cuda"
 
 
@@ -35,13 +36,13 @@ def load(
 
     Args:
         member: its configuration; dtype "auto" is float32 on a CPU and the files' own on a GPU.
-        files: what `sources.resolve` gave.
+        files: the result of `sources.resolve`.
         cache_dir: where a converted GGUF file is kept.
         device: "cpu", "cuda:0", or several that accelerate spreads the layers over.
         num_threads: CPU threads of one forward pass; None = torch's own choice.
 
     Raises:
-        ModelLoadError: where the files are damaged, untrusted or do not fit, naming the member and the reason.
+        ModelLoadError: the files are damaged, untrusted or do not fit; names the member and the reason.
     """
     with _LOADING:
         return _load(member, files, cache_dir, device, num_threads)
@@ -66,8 +67,10 @@ def _load(
         )
     except torch.OutOfMemoryError as error:
         raise ModelLoadError(f"{member.name}: its weights do not fit the memory of {device}") from error
-    except Exception as error:  # what a damaged or unknown model raises comes from anywhere in several libraries
+    except Exception as error:  # a damaged or unknown model can fail anywhere in several libraries
         raise ModelLoadError(f"{member.name}: {directory} cannot be loaded: {error}") from error
+    if member.chat_template is not None:
+        tokenizer.chat_template = member.chat_template
     return TransformersModel(
         member.name,
         (model.to(LENT) if device == LENT else model).eval(),
@@ -75,12 +78,11 @@ def _load(
         num_threads=num_threads,
         context_length=member.context_length,
         max_sequences=member.max_sequences,
-        chat_template=member.chat_template,
     )
 
 
 def _check_trust(member: MemberConfig, directory: Path) -> None:
-    """Refuse a repository that brings its own code, before anything of it is read by a library that would run it."""
+    """Refuse a repository with its own code, before a library reads anything that could run it."""
     if member.allow_remote_code:
         return
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
@@ -97,7 +99,7 @@ def _check_trust(member: MemberConfig, directory: Path) -> None:
 
 
 def _check_safetensors(member: MemberConfig, directory: Path) -> None:
-    """Open every weights file, which compares its header with its size, to name a damaged one."""
+    """Open every weights file: this compares its header with its size, and names a damaged one."""
     from safetensors import SafetensorError, safe_open
 
     index = directory / "model.safetensors.index.json"
@@ -116,7 +118,7 @@ def _check_safetensors(member: MemberConfig, directory: Path) -> None:
 def _dtype(member: MemberConfig, device: str | tuple[str, ...]) -> Any:
     if member.dtype != "auto":
         return getattr(torch, member.dtype)
-    # Half precision is slow on many CPUs, and its chunks differ from its single steps.
+    # Half precision is slow on many CPUs, and its chunks differ from single steps.
     return torch.float32 if device == "cpu" else "auto"
 
 
@@ -131,7 +133,7 @@ def _placed(member: MemberConfig, device: str | tuple[str, ...]) -> dict[str, An
 
 
 def _accelerate_memory(max_memory: Mapping[str, str], devices: tuple[str, ...]) -> dict[int | str, int | str]:
-    """accelerate counts GPUs by number and takes any that is left out, so that all but `devices` get nothing."""
+    """accelerate uses any GPU that is not listed, so all except `devices` are listed with no memory."""
     from accelerate.utils import get_max_memory
 
     wanted = {_accelerate_key(name): amount for name, amount in max_memory.items()}

@@ -1,4 +1,4 @@
-"""Models that transformers runs: any causal language model with a KV cache.
+"""Models run by transformers: any causal language model with a KV cache.
 
 Shape suffixes: `N` positions, `V` the model's vocabulary.
 """
@@ -18,7 +18,7 @@ from gac_app.models.hf.probe import passes_for
 from gac_app.models.message import Message
 from gac_app.vocab.decoders import TextEncoder, read_vocabulary
 
-# Control tokens that end a turn or a text where a model has them, besides the ends that its own configuration names.
+# Control tokens that end a turn or a text, beside the end tokens in a model's own configuration.
 END_TEXTS = frozenset(
     {
         *("<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>", "</s>"),
@@ -31,8 +31,8 @@ _REWINDABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"
 class TransformersModel(Model):
     """A loaded causal model and its tokenizer; `loading.load` makes one from files.
 
-    Every sequence has a KV cache of its own. It keeps what slid out of a window, because a rewind needs it. Where the
-    model allows it (`probe`), sequences share forward passes. The number of ids in a pass decides which kernels run, so
+    Every sequence has its own KV cache, which keeps positions that slid out of a window, for rewinds. If the model
+    allows it (`probe`), sequences share forward passes. The number of ids in a pass decides which kernels run, so
     logits are equal up to rounding, not to the bit, and text may differ at near-ties.
 
     Args:
@@ -40,12 +40,11 @@ class TransformersModel(Model):
         model: a transformers causal language model in evaluation mode.
         tokenizer: its tokenizer, a fast one.
         num_threads: CPU threads of one forward pass; None = torch's own choice.
-        context_length: most ids per sequence; None = what the model was made for.
+        context_length: most ids per sequence; None = the model's own limit.
         max_sequences: sequences held at once.
-        chat_template: Jinja; None = the tokenizer's own, "" = none.
 
     Raises:
-        ModelLoadError: where the tokenizer or the model's kind of memory does not fit this engine.
+        ModelLoadError: the tokenizer or the model's kind of memory does not fit this engine.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class TransformersModel(Model):
         num_threads: int | None = None,
         context_length: int | None = None,
         max_sequences: int = 16,
-        chat_template: str | None = None,
     ) -> None:
         _refuse_running_state(name, model)
         self.name = name
@@ -81,7 +79,7 @@ class TransformersModel(Model):
             self.vocabulary = read_vocabulary(backend, vocab_size, end_ids, self._encode)
         except VocabularyError as error:
             raise ModelLoadError(f"{name}: {error}") from error
-        template = chat_template if chat_template is not None else tokenizer.chat_template
+        template = tokenizer.chat_template
         self._chat = ChatFormat(_one_template(template), tokenizer.bos_token or "", tokenizer.eos_token or "")
         self._has_template = bool(template)
         self.chat_stop_strings = self._chat.stop_strings
@@ -92,21 +90,20 @@ class TransformersModel(Model):
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """By the names that the model's own class gives them."""
+        """Weights by the names in the model's own class."""
         weights: dict[str, torch.Tensor] = self._model.state_dict()
         return weights
 
     def encode_raw(self, text: str) -> list[int]:
         ids, data = self._encode.document(text), text.encode("utf-8", "replace")
-        # A leading space is the model's convention. Any other change of the text would make the members' contexts
-        # differ.
+        # A leading space is the model's convention. Any other change of the text would make members' contexts differ.
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return ids if is_faithful else self._encode.bos_ids + self._encode(text)
 
     def encode_chat(self, messages: list[Message]) -> list[int]:
         fragments = self._chat.fragments(messages)
         ids = encode_fragments(fragments, self._encode, lambda text: self._encode(text, recognise_control=True))
-        # A template writes its BOS itself.
+        # A template writes BOS itself.
         return ids if self._has_template else self._encode.bos_ids + ids
 
     def new_sequence(self) -> Sequence:
@@ -147,7 +144,7 @@ class TransformersModel(Model):
         del sequence.ids[length:]
 
     def fork(self, sequence: Sequence) -> Sequence:
-        copied = self._caches[sequence.slot].fork()  # first, so that no slot is lost if memory runs out
+        copied = self._caches[sequence.slot].fork()  # before taking a slot, so that none is lost if memory runs out
         forked = self.new_sequence()
         self._caches[forked.slot] = copied
         forked.ids = list(sequence.ids)
@@ -192,7 +189,7 @@ def _context_length(model: Any, wanted: int | None) -> int:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Ends that the model's generation config and tokenizer name, and control tokens known to end a turn."""
+    """End tokens in the model's generation config and tokenizer, and control tokens known to end a turn."""
     named = model.generation_config.eos_token_id
     named_ids = named if isinstance(named, list) else [named]
     added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
@@ -201,5 +198,5 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _one_template(template: Any) -> str:
-    """A tokenizer may have several named templates; the default one is for chats."""
+    """The tokenizer's template; of several named ones, the default."""
     return str(template.get("default", "")) if isinstance(template, dict) else template or ""

@@ -1,10 +1,10 @@
-"""Multiplies with the large float32 matrices of a model as fast as a CPU can read them.
+"""Multiplies with a model's large float32 matrices as fast as a CPU can read them.
 
-A decoding step multiplies one row with every weight of the model, a verified draft or a shared pass a few. torch's own
-product reads the weights at half of the memory's speed with two rows, at a third with eight, and repacks them in parts
-at every call. With weights packed once for oneDNN's kernels, several rows take little more than one. Whether that is
-faster depends on the CPU and the shape, so it is tried when a model is loaded. Both give the same sums, up to float32
-rounding.
+A decoding step multiplies one row with every weight of the model; verifying a draft and shared passes multiply a few
+rows. torch's own product reads the weights at half of the memory's speed with two rows and at a third with eight, and
+partly repacks them at every call. With weights packed once for oneDNN's kernels, several rows take little more time
+than one. Whether that is faster depends on the CPU and the shape, so it is measured when a model is loaded. Both give
+the same sums, up to float32 rounding.
 
 The packed weights are copies. The originals of a memory-mapped file stay in memory until the system needs the space.
 """
@@ -21,23 +21,23 @@ from torch.nn import functional
 
 from gac_app.models.hardware import main_memory_bytes
 
-_PACKED_FOR_ROWS = 8  # packed for one row alone, several take twice the time
-_MIN_WEIGHTS = 2**18  # of a matrix; smaller ones stay in the cache, where there is nothing to gain
-_TRIED_BYTES = 2**26  # of weights that a trial goes through: more than a cache holds, as in a model's step
-_TRIED_ROWS = (1, 4)  # a step, and a verified draft or a pass that answers share
-_TRIALS = 3  # of which the fastest counts
-_GAIN = 0.9  # of the plain product's time, from which a layer is packed
-_MAX_SHARE = 0.25  # of main memory, that the packed weights of one model may take
+_PACKED_FOR_ROWS = 8  # if packed for one row, several take twice the time
+_MIN_WEIGHTS = 2**18  # smaller matrices stay in the CPU's cache, so packing gains nothing
+_TRIED_BYTES = 2**26  # of weights in a trial: more than a CPU's cache holds, as in a model's step
+_TRIED_ROWS = (1, 4)  # a step; a verified draft or a shared pass
+_TRIALS = 3  # the fastest counts
+_GAIN = 0.9  # of the plain product's time: a layer is packed if it takes at most this
+_MAX_SHARE = 0.25  # of main memory for one model's packed weights
 
 
 class PackedLinear(nn.Linear):
     """A linear layer that multiplies with a packed copy of its weights.
 
     Args:
-        linear: whose weights it shares, because some models access those of their layers.
+        linear: the original layer. Its weights are shared, because some models access them.
 
     Raises:
-        RuntimeError: where this torch cannot pack them.
+        RuntimeError: this torch cannot pack them.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -53,9 +53,9 @@ class PackedLinear(nn.Linear):
 
 
 def pack(model: nn.Module) -> None:
-    """Pack the large linear layers of a float32 model on a CPU where that gains, tried with torch's threads.
+    """Pack the large linear layers of a float32 model on a CPU where measurements show a gain.
 
-    A model whose packed weights would take much of the memory stays as it is.
+    A model whose packed weights would take too much memory is left unchanged.
     """
     by_shape: dict[torch.Size, list[tuple[nn.Module, str, nn.Linear]]] = defaultdict(list)
     for parent, name, linear in _large_layers(model):
@@ -83,7 +83,7 @@ def _may_gain(weight: torch.Tensor) -> bool:
 
 
 def _gains(weights: list[torch.Tensor]) -> bool:
-    """Whether packing matrices of this one shape is worth it."""
+    """Whether packing gains time for matrices of this shape."""
     row_bytes = weights[0].shape[1] * weights[0].element_size()
     num_tried = max(1, _TRIED_BYTES // (weights[0].shape[0] * row_bytes))
     plain = [weight[: max(1, _TRIED_BYTES // row_bytes)] for weight in weights[:num_tried]]
@@ -104,7 +104,7 @@ def _seconds(product: Callable[..., torch.Tensor], weights: list[torch.Tensor]) 
     return time.perf_counter() - started
 
 
-# The functions that torch.compile puts where it has frozen a model's weights; torch has no other names for them.
+# The functions that torch.compile uses for frozen weights; torch has no public names for them.
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Decides how a transformers model runs: in packed passes where these give the same results as single ones, else
+"""Decides how a transformers model runs: in packed passes if these give the same results as single ones, else
 singly.
 """
 
@@ -15,18 +15,18 @@ from gac_app.models.hf.forward_passes import ForwardPasses, PackedPasses, Single
 
 _log = logging.getLogger(__name__)
 
-# These stretch the positions of a whole pass by the longest sequence in it.
+# These scale the positions of a whole pass by its longest sequence.
 _UNPACKABLE_ROPE = {"dynamic", "longrope"}
 _PROBE_IDS = ((1, 2, 3), (4,))  # of two sequences, each read twice
-# Total variation. Half precision alone gave up to 0.04; a model that mixes up neighbouring rows is off by almost 1.
+# Total variation. Half precision alone gave up to 0.04; a model that mixes up neighbouring rows gives almost 1.
 _PROBE_BOUND = 0.3
 
 
 def passes_for(name: str, model: Any) -> ForwardPasses:
-    """How to run a model's passes. The model gets the attention that they need.
+    """Chooses how to run a model's passes, and sets the attention that they need.
 
-    What a model's code does with a cache or a mask cannot be known from outside. So packing is used only if it gives
-    what the library's own way gives, for a few ids.
+    A model's code may do anything with a cache or a mask. So packing is used only if it gives the library's own results
+    for a few ids.
     """
     single = SinglePasses(model)
     if not _may_pack(model):
@@ -53,7 +53,7 @@ def passes_for(name: str, model: Any) -> ForwardPasses:
 
 
 def _may_pack(model: Any) -> bool:
-    """Whether attention and masks are the library's, and positions can be given."""
+    """Whether attention and masks are the library's own, and positions can be passed in."""
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
     return (

@@ -1,4 +1,4 @@
-"""What all models of GGUF files share, whichever engine computes them: llama.cpp's tokeniser, chat format and slots."""
+"""Base of all models of GGUF files, whatever engine computes them: llama.cpp's tokeniser, chat format and slots."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class GgufModel(Model):
         chat_template: Jinja; None = the file's own, "" = none.
 
     Raises:
-        ModelLoadError: where the vocabulary cannot be used.
+        ModelLoadError: the vocabulary cannot be used.
     """
 
     def __init__(self, name: str, described: Any, max_sequences: int, chat_template: str | None) -> None:
@@ -99,18 +99,18 @@ class GgufModel(Model):
 
     @abstractmethod
     def _copy(self, sequence: Sequence, slot: int) -> None:
-        """Let an empty slot hold what is cached of a sequence."""
+        """Copy a sequence's cache into an empty slot."""
 
     @abstractmethod
     def _forget_from(self, slot: int, position: int) -> None:
-        """Forget what is cached from this position on."""
+        """Drop the cache from this position on."""
 
     def _full(self) -> MemberError:
         return MemberError(self.name, "context", f"its cache is full ({self.context_length:,} tokens)")
 
 
 def _file_type(number: str) -> str:
-    """Such as `Q4_K_M`; empty for one that is not known."""
+    """The name of a file type, such as `Q4_K_M`; empty if unknown."""
     from gguf import LlamaFileType
 
     try:

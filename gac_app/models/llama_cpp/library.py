@@ -27,7 +27,7 @@ _once = threading.Lock()  # members load in parallel: a second callback would fr
 
 
 class LlamaCppMissingError(ModelLoadError):
-    """There is no llama.cpp for this machine."""
+    """llama.cpp does not run on this machine."""
 
 
 class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
@@ -35,7 +35,7 @@ class ProbeCrashed(ModelLoadError):  # noqa: N818 (it happened to the child)
 
 
 def library() -> tuple[Any, Any]:
-    """(ffi, lib), loaded once, its log silenced. Raises LlamaCppMissingError where there is no usable wheel."""
+    """(ffi, lib), loaded once, with its log silenced. Raises LlamaCppMissingError if there is no usable wheel."""
     with _once:
         return _open_library()
 
@@ -55,11 +55,11 @@ def _open_library() -> tuple[Any, Any]:
     return ffi, lib
 
 
-def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = False) -> Any:
+def load_weights(path: Path, *, vocab_only: bool = False) -> Any:
     """The `llama_model *` of a GGUF file, or of its vocabulary and metadata. Raises ModelLoadError."""
     ffi, lib = library()
     params = lib.llama_model_default_params()
-    params.n_gpu_layers, params.vocab_only = num_gpu_layers, vocab_only
+    params.n_gpu_layers, params.vocab_only = 0, vocab_only
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     if model == ffi.NULL:
         raise ModelLoadError(f"{path.name}: llama.cpp cannot load it; is the file whole and a GGUF model?")
@@ -69,11 +69,11 @@ def load_weights(path: Path, num_gpu_layers: int = 0, *, vocab_only: bool = Fals
 def probe(path: Path, cache_dir: Path) -> None:
     """Load a GGUF file and decode one token in a child process, so that an abort in C does no harm.
 
-    A file that passed is remembered in `cache_dir` by its size and time, and not tried again.
+    A file that passed is remembered in `cache_dir` by its size and time, and is not tried again.
 
     Raises:
-        ModelLoadError: naming the file, and what happened.
-        ProbeCrashed: where the child was killed by a signal.
+        ModelLoadError: the file does not load; names the file and the reason.
+        ProbeCrashed: a signal killed the child.
     """
     status = path.stat()
     known = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{importlib.metadata.version(BINDING)}"
@@ -96,7 +96,7 @@ def probe(path: Path, cache_dir: Path) -> None:
 
 def _decode_one_token(path: Path) -> None:
     ffi, lib = library()
-    model = load_weights(path, num_gpu_layers=0)
+    model = load_weights(path)
     params = lib.llama_context_default_params()
     params.n_ctx, params.n_threads, params.n_threads_batch = 64, 1, 1
     context = lib.llama_init_from_model(model, params)

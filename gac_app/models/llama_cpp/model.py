@@ -8,7 +8,6 @@ in contexts of a hundred tokens, 0.07 where 750 were split differently).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from gac_app.models.llama_cpp.library import load_weights
 BATCH_TOKENS = 512  # of one llama_decode call, at most; longer reads are split
 _CELLS_STEP = 256  # llama.cpp rounds a sequence's cells up to a multiple of it
 _CACHE_FULL = 1  # llama_decode: no room for the batch, state unchanged
-_WORTH_FILLING = 5  # steps of one batch from which gaps between their slots are filled
-_NOBODY = -1  # whose read a filler is
+_WORTH_FILLING = 5  # from this many steps on, gaps between their slots are filled
+_NOBODY = -1  # index of the read that a filler belongs to
 
 _Row = tuple[int, int, int, int, bool]  # read, slot, position, id, is its distribution wanted
 
@@ -36,20 +35,20 @@ class LlamaCppModel(GgufModel):
     Args:
         name: the member's name.
         path: the .gguf file.
-        num_threads: threads of one forward pass; more than there are free cores makes it a hundred times slower.
-        context_length: most ids per sequence; None = what the model was trained for, at most 4,096.
-        max_sequences: sequences held at once. Memory for all of them, each at full length, is set aside here.
+        num_threads: threads of one forward pass. More than the free cores make it a hundred times slower.
+        context_length: most ids per sequence; None = the model's training length, at most 4,096.
+        max_sequences: sequences held at once. Memory for all, at full length, is allocated here.
         chat_template: Jinja; None = the file's own, "" = none.
-        num_gpu_layers: layers on the GPU, where the binding was built with one; -1 = all.
 
     Attributes:
-        weights: the `llama_model *`, of which several contexts can be made.
+        weights: the `llama_model *`; several contexts can share it.
 
     Raises:
-        ModelLoadError: where the file cannot be loaded.
+        ModelLoadError: the file cannot be loaded.
     """
 
-    max_batched_ids = 1  # longer reads have their batches to themselves (see `_chunks`)
+    engine = "llama.cpp cpu"
+    max_batched_ids = 1  # longer reads are not batched with others (see `_chunks`)
     chunk_size = 128
 
     def __init__(
@@ -61,33 +60,31 @@ class LlamaCppModel(GgufModel):
         context_length: int | None = None,
         max_sequences: int = 8,
         chat_template: str | None = None,
-        num_gpu_layers: int = 0,
     ) -> None:
-        with nullcontext() if num_gpu_layers else in_large_pages(path, self):
-            self.weights = load_weights(path, num_gpu_layers)
+        with in_large_pages(path, self):
+            self.weights = load_weights(path)
         super().__init__(name, self.weights, max_sequences, chat_template)
         self.num_threads = num_threads
         self.device = torch.device("cpu")
-        self.engine = f"llama.cpp {'gpu' if num_gpu_layers else 'cpu'}"
         trained_for: int = self._lib.llama_model_n_ctx_train(self.weights)
         self.context_length = min(context_length or DEFAULT_CONTEXT_LENGTH, trained_for)
         self._context = self._new_context(num_threads, max_sequences)
         self._memory = self._lib.llama_get_memory(self._context)
-        # A longer batch is a failed assertion in C; one is never longer than the cache.
+        # A longer batch fails an assertion in C. A batch is never longer than the cache.
         self._batch_tokens: int = self._lib.llama_n_batch(self._context)
         self._batch = self._lib.llama_batch_init(self._batch_tokens, 0, 1)
 
     def _new_context(self, num_threads: int, max_sequences: int) -> Any:
         params = self._lib.llama_context_default_params()
-        # Each sequence has its cells to itself. If cells were shared, their order would depend on what else runs. Sums
-        # are taken in that order, so the same prompt would not always give the same text.
+        # Each sequence has its own cells. If cells were shared, their order, and thus the order of sums, would depend
+        # on what else runs, and the same prompt would not always give the same text.
         params.kv_unified = False
         params.n_ctx = -(-self.context_length // _CELLS_STEP) * _CELLS_STEP * max_sequences
         params.n_batch = params.n_ubatch = BATCH_TOKENS
         params.n_seq_max = max_sequences
         params.n_outputs_max_per_seq = BATCH_TOKENS
         params.n_threads = params.n_threads_batch = num_threads
-        params.swa_full = True  # keeps what slid out of the window, without which there is no rewind
+        params.swa_full = True  # keeps positions that slid out of the window, for rewinds
         context = self._lib.llama_init_from_model(self.weights, params)
         if context == self._ffi.NULL:
             raise ModelLoadError(f"{self.name}: llama.cpp cannot make a context of {params.n_ctx:,} tokens")
@@ -116,7 +113,7 @@ class LlamaCppModel(GgufModel):
                     logits_V = self._logits(row)
                     rows[owner].append(logits_V if is_last else logits_V.copy())
             except Exception:
-                for read in reads:  # leave every cache as its sequence says it is
+                for read in reads:  # leave every cache as its sequence describes it
                     self._forget_from(read.sequence.slot, read.sequence.num_cached)
                 raise
             finally:
@@ -129,9 +126,9 @@ class LlamaCppModel(GgufModel):
     def _fillers(self, chunk: list[_Row]) -> list[_Row]:
         """Dummy steps that fill the gaps between the slots of a batch of steps.
 
-        llama.cpp computes together only what is in consecutive slots (see `_chunks`), and one more id costs less than a
-        second pass over the weights: seven steps of eight slots take 1.35 times as long as all eight (Gemma 3 270M,
-        Q4). The ids are forgotten right away, so the slot's sequence continues in the same cells.
+        llama.cpp computes only consecutive slots together (see `_chunks`), and one more id costs less than a second
+        pass over the weights: seven steps of eight slots take 1.35 times as long as all eight (Gemma 3 270M, Q4). The
+        dummy ids are dropped right away, so the slot's sequence continues in the same cells.
         """
         if len(chunk) < _WORTH_FILLING:
             return []
@@ -145,7 +142,7 @@ class LlamaCppModel(GgufModel):
         return [(_NOBODY, slot, position, chunk[0][3], True) for slot, position in zip(gaps, positions, strict=True)]
 
     def _decode(self, chunk: list[_Row]) -> list[tuple[int, int]]:
-        """Run one chunk; returns (row of the batch, index of the read) per distribution wanted."""
+        """Run one chunk. Returns (row of the batch, index of the read) for each wanted distribution."""
         batch = self._batch
         batch.n_tokens = len(chunk)
         batch.token[0 : len(chunk)] = [token_id for *_, token_id, _ in chunk]
@@ -164,7 +161,7 @@ class LlamaCppModel(GgufModel):
         return wanted
 
     def _logits(self, row: int) -> np.ndarray[Any, Any]:
-        """Of a row of the batch, in memory that the next batch overwrites."""
+        """The logits of a row of the batch, in memory that the next batch overwrites."""
         pointer = self._lib.llama_get_logits_ith(self._context, row)
         if pointer == self._ffi.NULL:
             raise MemberError(self.name, "exception", "llama.cpp gave no logits")
@@ -178,17 +175,17 @@ class LlamaCppModel(GgufModel):
 
 
 def _stacked(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Rows as one array; a single one is not copied."""
+    """Rows as one array; a single row is not copied."""
     return rows[0][None] if len(rows) == 1 else np.stack(rows)
 
 
 def _chunks(reads: list[Read], batch_tokens: int) -> Iterator[list[_Row]]:
     """The uncomputed ids of all reads, in batches that fit.
 
-    Single steps share batches, in the order of their slots: llama.cpp computes together only what is in consecutive,
-    ascending slots (measured: steps in slots 1 and 0, or 0 and 2, take twice as long as one; in 0 and 1, 1.5
-    times). A longer read (a prefill, or a sequence catching up) has its batches to itself: together with others it
-    would run through other kernels, and the same prompt would not always give the same text.
+    Single steps share batches, in the order of their slots: llama.cpp computes only consecutive, ascending slots
+    together (measured: steps in slots 1 and 0, or 0 and 2, take twice as long as one; in 0 and 1, 1.5 times). A longer
+    read (a prefill, or a sequence catching up) is not batched with others: it would run through other kernels, and the
+    same prompt would not always give the same text.
     """
     rows = [_rows(owner, read) for owner, read in enumerate(reads)]
     steps = sorted((row[0] for row in rows if len(row) == 1), key=_slot)

@@ -11,7 +11,7 @@ from gac_app.vocab.tokens import MemberVocabulary
 
 _ATTR_CONTROL, _ATTR_USER_DEFINED, _ATTR_BYTE = 8, 16, 32  # enum llama_token_attr, bits
 _MAX_TOKEN_BYTES = 1 << 16
-_GUARD = "\x01"  # a character that is part of no longer token
+_GUARD = "\x01"  # a character that no longer token contains
 
 
 class LlamaCppTokenizer:
@@ -28,9 +28,9 @@ class LlamaCppTokenizer:
         self.vocabulary = self._read_vocabulary()
 
     def __call__(self, text: str, recognise_control: bool = False) -> list[int]:
-        """Ids of exactly `text`, none added; lone surrogates are read as question marks.
+        """Ids of exactly `text`, with none added. Lone surrogates are read as question marks.
 
-        SentencePiece reads its mark for a space as a space, so the mark is spelt in bytes.
+        SentencePiece would read its own mark for a space as a space, so a mark in the text is spelt in bytes.
         """
         if not self._is_sentencepiece:
             return self._tokenize(text, recognise_control)
@@ -40,20 +40,20 @@ class LlamaCppTokenizer:
         return first
 
     def document(self, text: str) -> list[int]:
-        """Ids of `text` by the model's own rules for the start of a document: its BOS, a space put in front."""
+        """Ids of `text` by the model's own rules for the start of a document: BOS, a space in front."""
         ids, data = self._tokenize(text, recognise_control=False), text.encode("utf-8", "replace")
-        # Any other change of the text would make the members' contexts differ.
+        # Any other change of the text would make members' contexts differ.
         is_faithful = self.vocabulary.decode(ids) in (data, b" " + data)
         return self.with_bos(ids if is_faithful else self(text))
 
     def with_bos(self, ids: list[int]) -> list[int]:
-        """`ids` after a BOS where the model wants one."""
+        """`ids` after a BOS if the model wants one."""
         bos = self._lib.llama_vocab_bos(self._vocab)
         wants_bos = self._lib.llama_vocab_get_add_bos(self._vocab) and bos >= 0
         return [bos, *ids] if wants_bos and ids[:1] != [bos] else ids
 
     def special_texts(self) -> tuple[str, str]:
-        """The texts of BOS and EOS, which chat templates refer to."""
+        """The texts of BOS and EOS, for chat templates."""
         return (
             self._special_text(self._lib.llama_vocab_bos(self._vocab)),
             self._special_text(self._lib.llama_vocab_eos(self._vocab)),
@@ -75,15 +75,15 @@ class LlamaCppTokenizer:
         for token_id in range(lib.llama_vocab_n_tokens(vocab)):
             length = piece_of(vocab, token_id, buffer, _MAX_TOKEN_BYTES, 0, True)
             attributes = attributes_of(vocab, token_id)
-            # llama.cpp calls some ordinary tokens control tokens by their look (Gemma's `</s>` is the HTML tag), but
-            # keeps the file's word that they are text.
+            # llama.cpp takes some ordinary tokens for control tokens by their look (Gemma's `</s>` is the HTML tag),
+            # but keeps the file's flag that they are text.
             is_control = attributes & _ATTR_CONTROL and not attributes & _ATTR_USER_DEFINED
             pieces.append(None if is_control or length <= 0 else unpack(buffer, length))
             if attributes & _ATTR_BYTE:
                 byte_ids.add(token_id)
             if is_control and lib.llama_vocab_is_eog(vocab, token_id):
                 end_ids.add(token_id)
-        # llama.cpp counts the marks of fill-in-the-middle as ends; they end no answer.
+        # llama.cpp counts fill-in-the-middle marks as end tokens; they end no answer.
         end_ids -= {lib.llama_vocab_fim_pad(vocab), lib.llama_vocab_fim_rep(vocab), lib.llama_vocab_fim_sep(vocab)}
         return MemberVocabulary(tuple(pieces), frozenset(end_ids), frozenset(byte_ids), self)
 
@@ -95,14 +95,14 @@ class LlamaCppTokenizer:
         return list(ids[0:count])
 
     def _encode_unspaced(self, text: str, recognise_control: bool) -> list[int]:
-        """Without the space that some SentencePiece models put before every text."""
+        """Ids without the space that some SentencePiece models put before every text."""
         if not text or not self._space_and_guard:
             return self._tokenize(text, recognise_control)
         return self._tokenize(_GUARD + text, recognise_control)[len(self._space_and_guard) :]
 
     @cached_property
     def _space_and_guard(self) -> list[int]:
-        """The ids to cut off so that a text is left untouched; none where the model puts no space first."""
+        """The ids to cut off so that a text is left unchanged; none if the model puts no space first."""
         ids = self._tokenize(_GUARD, recognise_control=False)
         return ids if self.vocabulary.decode(ids) == b" " + _GUARD.encode() else []
 

@@ -1,4 +1,4 @@
-"""The architecture that a GGUF file describes, as far as a graph can be made of it."""
+"""The architecture of a GGUF file, for the architectures that a graph can express."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gguf import GGMLQuantizationType, GGUFReader
 from gac_app.models.gguf import Blocks, Unsuited, blocks_of, read_gguf
 from gac_app.models.onnx.layout import Layout
 
-_LOCAL_BASE = 10_000.0  # of rotary embeddings in Gemma 3's layers that see a window
-_HEAD_STEP = 16  # onnxruntime's attention turns heads of such widths
+_LOCAL_BASE = 10_000.0  # rotary base of Gemma 3's sliding-window layers
+_HEAD_STEP = 16  # onnxruntime's attention rotates heads whose width is a multiple of this
 _KNOWN_FIELDS = {
     "block_count",
     "context_length",
@@ -33,13 +33,13 @@ _KNOWN_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """What a file does not say about its architecture.
+    """Facts of an architecture that its files do not tell.
 
     Attributes:
-        activation: an operator of onnxruntime's, with its attributes.
-        turns_neighbours: rotary embeddings turn neighbours; else the first half of a head against the second.
-        scales_embeddings: by the root of their width.
-        sees_all: of so many layers the last sees all ids, the others a window.
+        activation: an onnxruntime operator with its attributes.
+        turns_neighbours: rotary embeddings rotate neighbours; otherwise the first half of a head against the second.
+        scales_embeddings: embeddings are scaled by the square root of their width.
+        sees_all: every n-th layer sees all ids, the others a window; 1 = all see all.
     """
 
     activation: tuple[str, dict[str, float]] = ("QuickGelu", {"alpha": 1.0})  # x * sigmoid(x)
@@ -57,27 +57,27 @@ _FAMILIES = {
 
 
 def architecture_of(gguf: Path) -> Architecture:
-    """Raises Unsuited where no graph can be made of a file."""
+    """The architecture of a file. Raises Unsuited if no graph can be made of it."""
     try:
         return Architecture(read_gguf(gguf))
     except Unsuited:
         raise
-    except Exception as error:  # a header may say anything
+    except Exception as error:  # a header may contain anything
         raise Unsuited(f"{type(error).__name__}: {error}") from error
 
 
 class Architecture:
-    """A file's fields and tensors. Raises Unsuited where it holds more than a graph can express.
+    """A file's fields and tensors. Raises Unsuited if the file has more than a graph can express.
 
     Attributes:
-        family: what the file does not say.
+        family: facts that the file does not tell.
         num_queries, num_heads: heads for queries, and for keys and values.
         width, head_width: of a hidden state, and of a head.
-        window: what most layers see, where these see a window; 0 = all see all.
-        epsilon: of normalisations.
+        window: ids that sliding-window layers see; 0 = there are none.
+        epsilon: for normalisation.
         output_name: the tensor of the output layer, which may be the embeddings.
-        num_tokens: what it has logits of.
-        near_layers: those that see a window.
+        num_tokens: size of the logits.
+        near_layers: sliding-window layers.
     """
 
     def __init__(self, reader: GGUFReader) -> None:
@@ -110,7 +110,7 @@ class Architecture:
         self.num_tokens = int(self._tensors[self.output_name].shape[-1])
 
     def _of(self, name: str, default: Any = None) -> Any:
-        """What a field of the architecture says."""
+        """A field of the architecture."""
         found = self._fields.get(f"{self._name}.{name}")
         return default if found is None else found.contents()
 
@@ -127,7 +127,7 @@ class Architecture:
             raise Unsuited(f"it lacks, or has beside the known ones, {min(wrong)}")
         for name, tensor in self._tensors.items():
             if any(f".{matrix}.weight" in name for matrix in matrices) or name == self.output_name:
-                blocks_of(np.asarray(tensor.data[:1]), tensor.tensor_type)  # raises where it cannot be read
+                blocks_of(np.asarray(tensor.data[:1]), tensor.tensor_type)  # raises Unsuited if it cannot be read
             elif name != "token_embd.weight" and tensor.tensor_type is not GGMLQuantizationType.F32:
                 raise Unsuited(f"its {name} is in {tensor.tensor_type.name}")
 
@@ -136,7 +136,7 @@ class Architecture:
         return f"blk.0.{name}" in self._tensors
 
     def floats(self, name: str) -> np.ndarray[Any, Any]:
-        """A tensor that is not quantised."""
+        """An unquantised tensor."""
         return np.asarray(self._tensors[name].data, np.float32)
 
     def blocks(self, name: str) -> Blocks:
@@ -145,7 +145,7 @@ class Architecture:
 
     @property
     def layout(self) -> Layout:
-        """What is kept for whoever runs the graph."""
+        """What `OnnxLayers` needs to run the graph."""
         embeddings = self._tensors["token_embd.weight"]
         base = float(self._of("rope.freq_base", 10_000.0))
         num_rows, row_bytes = embeddings.data.reshape(int(embeddings.shape[-1]), -1).view(np.uint8).shape

@@ -10,16 +10,16 @@ import numpy as np
 from gac_app.models.gguf import Blocks
 
 ORT_DOMAIN = "com.microsoft"  # of onnxruntime's own operators
-SMALL_BYTES = 1024  # of constants that stay in the graph's own file
+SMALL_BYTES = 1024  # smaller constants stay in the graph's own file
 _OPERATORS, _IR = 17, 10  # versions of ONNX
 _PAGE_BYTES = 4096
 
-Field = tuple[str, Any, list[Any]]  # an input or output: its name, its numbers' type, its shape
+Field = tuple[str, Any, list[Any]]  # an input or output: name, type, shape
 
 
 class GraphBuilder:
-    """Collects operators and constants. Large constants go straight to a file beside the graph's, so that only one is
-    in memory at a time.
+    """Collects operators and constants. Large constants are written at once to a file beside the graph's, so that only
+    one is in memory at a time.
 
     Args:
         path: where the graph will be saved.
@@ -45,7 +45,7 @@ class GraphBuilder:
         return name
 
     def _written(self, values: np.ndarray[Any, Any], name: str) -> Any:
-        """A constant whose values are in the file beside the graph's, on a page of their own."""
+        """A constant with its values in the file beside the graph's, on their own page."""
         from onnx import TensorProto, helper
 
         with self._weights.open("ab") as file:
@@ -70,7 +70,7 @@ class GraphBuilder:
         return self.add_many(kind, inputs, 1, domain=domain, **attributes)[0]
 
     def name(self, found: str, name: str) -> None:
-        """Let what was found be an output of this name."""
+        """Name a value, as an output of the graph."""
         from onnx import helper
 
         self._nodes.append(helper.make_node("Identity", [found], [name]))
@@ -87,7 +87,7 @@ class GraphBuilder:
         normed, *_, total = self.add_many(
             "SkipSimplifiedLayerNormalization", inputs, 4, domain=ORT_DOMAIN, epsilon=epsilon
         )
-        self._nodes[-1].output[1:3] = ["", ""]  # statistics that nobody wants
+        self._nodes[-1].output[1:3] = ["", ""]  # statistics that are not needed
         return normed, total
 
     def product(self, rows: str, matrix: Blocks) -> str:
@@ -100,7 +100,7 @@ class GraphBuilder:
             N=num_rows,
             bits=matrix.bits,
             block_size=block,
-            accuracy_level=4,  # activations in 8 bits too, as llama.cpp has them
+            accuracy_level=4,  # activations in 8 bits too, as in llama.cpp
         )
         if matrix.offsets is None:
             return found
@@ -108,7 +108,7 @@ class GraphBuilder:
         return self.add("Add", [found, self.add("MatMul", [sums, self.constant(matrix.offsets.T)])])
 
     def _sums_of_blocks(self, rows: str, num_blocks: int, block: int) -> str:
-        """What offsets are multiplied with."""
+        """The sums that offsets are multiplied with."""
         if (rows, block) not in self._sums:
             blocks = self.reshaped(rows, [0, num_blocks, block])
             axes = self.constant(np.array([2]))

@@ -1,16 +1,16 @@
 """The layers of a GGUF file as a graph for onnxruntime. `layers` runs it.
 
-llama.cpp's kernels for several rows are those for one, row by row, on processors that its wheel was not built for
-(Gemma 3 270M on a Zen 4: eight steps take five times one). onnxruntime's MatMulNBits takes the same numbers (weights as
-in the file, activations in 8 bits with a scale for each block) and reads the weights once for all rows.
+On processors that llama.cpp's wheel was not built for, its kernels compute several rows one by one (Gemma 3 270M on a
+Zen 4: eight steps take five times as long as one). onnxruntime's MatMulNBits takes the same numbers (weights as in the
+file, activations in 8 bits with a scale per block) and reads the weights once for all rows.
 
-Matrices are applied to all rows at once, of all sequences; only attention knows about sequences. What a sequence gets
-depends, to the last bit, neither on what else is in the pass nor on how its ids are cut into passes:
+Matrices are applied to the rows of all sequences at once; only attention knows sequences. A sequence's logits depend,
+to the last bit, neither on what else is in the pass nor on how its ids are cut into passes:
 
-- Attention to a single id has its own kernel, so every sequence brings at least two ids (see `layers`).
+- Attention to a single id has its own kernel, so every sequence has at least two ids in a pass (see `layers`).
 - 4-bit matrices have their own kernel for a single row on processors without AVX-512; there they are written in 8 bits.
 
-Shape suffixes: `N` ids of a pass, `W` those whose logits are wanted, `S` slots, `T` places of a slot, `L` positions of
+Shape suffixes: `N` ids of a pass, `W` ids whose logits are wanted, `S` slots, `T` places of a slot, `L` positions of
 a cache, `E` the width of a hidden state, `V` the vocabulary.
 """
 
@@ -29,9 +29,9 @@ from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
 
 
 def write(gguf: Path, directory: Path) -> None:
-    """Write the graph of a file, as onnxruntime packs it for this processor, and its layout. Raises Unsuited.
+    """Write the graph of a file, packed by onnxruntime for this processor, and its layout. Raises Unsuited.
 
-    The weights are mapped when the graph is loaded, and so can be moved into large pages (see `large_pages`).
+    The weights are mapped when the graph is loaded, so they can be moved into large pages (see `large_pages`).
     """
     file = architecture_of(gguf)
     with tempfile.TemporaryDirectory(dir=directory) as folder:
@@ -43,7 +43,7 @@ def write(gguf: Path, directory: Path) -> None:
 
 
 def _is_row_alike_alone(folder: Path) -> bool:
-    """Whether a 4-bit matrix gives a row, to the last bit, the same product alone as beside others."""
+    """Whether a row's product with a 4-bit matrix is the same, to the last bit, alone and beside other rows."""
     import onnxruntime
 
     random = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def _pack(unpacked: Path, path: Path) -> None:
 
 
 class _Layers:
-    """The layers of a file, as operators are added for them."""
+    """Adds the operators of a file's layers."""
 
     def __init__(self, file: Architecture, path: Path, *, takes_4_bits: bool) -> None:
         self._file = file
@@ -107,7 +107,7 @@ class _Layers:
         graph.save(self._inputs(), self._outputs(caches))
 
     def _attended(self, normed_NE: str, layer: int) -> tuple[str, list[str]]:
-        """What attention adds, and the names of the cache's next keys and values."""
+        """Attention's output, and the names of the cache's next keys and values."""
         graph, prefix, width = self._graph, f"blk.{layer}.", self._file.head_width
         heads = {"q": self._file.num_queries, "k": self._file.num_heads, "v": self._file.num_heads}
         queries, keys, values = self._products(normed_NE, [f"{prefix}attn_{kind}.weight" for kind in heads])
@@ -160,7 +160,7 @@ class _Layers:
         return self._graph.added_and_normed(rows, others, self._file.floats(name), self._file.epsilon)
 
     def _products(self, rows: str, names: list[str]) -> list[str]:
-        """Of the same rows with several matrices, in one operator where these are of one kind."""
+        """Products of the same rows with several matrices, in one operator if the matrices are of one kind."""
         graph, matrices = self._graph, [self._file.blocks(name) for name in names]
         if not self._takes_4_bits:
             matrices = [matrix.in_8_bits for matrix in matrices]
@@ -173,9 +173,9 @@ class _Layers:
         return graph.add_many("Split", [product, widths], len(matrices), axis=-1)
 
     def _inputs(self) -> list[Field]:
-        """Of places, `rows` says which ids they take, `counts` how many of a slot's are taken, `lengths` how many ids
-        are cached then, less one, and `most` what of the longest. `places` says where ids are found again in the
-        results, and `wanted` whose logits are.
+        """The inputs beside ids and caches. `rows`: the id at each place. `counts`: places taken per slot. `lengths`:
+        ids cached after the pass, minus one; `most`: the longest of these. `places`: where each id is in the results.
+        `wanted`: the ids whose logits are wanted.
         """
         inputs: list[Field] = [
             ("embeddings", np.float32, ["N", self._file.width]),

@@ -1,4 +1,4 @@
-"""Runs the graph of a GGUF file's layers, and keeps the caches of the sequences that it reads.
+"""Runs the graph of a GGUF file's layers, and holds the KV caches of its sequences.
 
 Shape suffixes: see `graph`.
 """
@@ -20,22 +20,22 @@ from gac_app.models.hardware import in_large_pages
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.memory import EmbeddingRows, give_back, zeros
 
-MOST_SHARED = 2  # ids of a sequence that may be in a pass with others'
-# Attention takes at least two ids of a sequence: a single one has a kernel of its own, whose last bits are others.
+MOST_SHARED = 2  # ids per sequence in a pass with other sequences
+# Attention gets at least two ids of a sequence: a single id has another kernel, with other last bits.
 _LEAST_PLACES = 2
-# A product of more than 128 values is summed in two halves, but not where the sequence has 64 ids or fewer.
+# A product of more than 128 values is summed in two halves, unless the sequence has 64 ids or fewer.
 _HALVED_WIDTH, _HALVED_IDS = 128, 65
-_NEAR_STEP = 128  # ids: what layers with a window are given begins at a multiple of it
-_MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots can make 255, and some more with windows
+_NEAR_STEP = 128  # ids: the part of a cache that window layers get begins at a multiple of this
+_MOST_PREPARED = 300  # kinds of passes that are kept: steps of eight slots give 255, and a few more with windows
 
 FloatArray = np.ndarray[Any, np.dtype[np.float32]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
-_Kind = tuple[int, int, int]  # of a span: its slot, how many ids it has, and of how many the logits are wanted
+_Kind = tuple[int, int, int]  # of a span: slot, number of ids, number of logits wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Ids to read of one sequence, of which `start` are cached. The logits of the last `num_logits` are wanted."""
+    """Ids to read of one sequence, after `start` cached ones. The logits of the last `num_logits` are wanted."""
 
     slot: int
     start: int
@@ -48,21 +48,21 @@ class Span:
 
 
 class OnnxLayers:
-    """A graph, embeddings as the GGUF file has them, and room for the keys and values of some sequences.
+    """A graph, the GGUF file's embeddings, and KV caches for some sequences.
 
     Args:
         gguf: the whole file.
         directory: the files derived from it (see `parts`).
-        num_threads: of one forward pass.
-        num_slots: sequences held at once. Memory is taken as they grow.
-        context_length: most ids per sequence, if the model was trained for so many.
+        num_threads: threads of one forward pass.
+        num_slots: sequences held at once. Their memory grows with them.
+        context_length: most ids per sequence, limited by the model's training length.
 
     Attributes:
         context_length: most ids per sequence.
         bytes_per_id: of keys and values.
 
     Raises:
-        ModelLoadError: where what was made cannot be read, or there is no room for sequences.
+        ModelLoadError: the derived files cannot be read, or there is no memory for sequences.
     """
 
     def __init__(self, gguf: Path, directory: Path, num_threads: int, num_slots: int, context_length: int) -> None:
@@ -71,14 +71,14 @@ class OnnxLayers:
             self._embeddings = EmbeddingRows(gguf, layout)
             with in_large_pages(directory / WEIGHTS_FILE, self):
                 self._session = _session(directory / GRAPH_FILE, num_threads)
-        except Exception as error:  # a damaged file's, of several libraries
+        except Exception as error:  # a damaged file can fail anywhere in several libraries
             raise ModelLoadError(
                 f"{gguf.name}: what is kept of it cannot be read; remove {directory}: {error}"
             ) from error
         self._kind = GGMLQuantizationType(layout.kind)
         self.context_length = min(context_length, layout.context_length)
         self.bytes_per_id = 4 * layout.num_layers * 2 * layout.num_heads * layout.head_width
-        length = self.context_length + _HALVED_IDS  # more than any sequence needs: places in attention may be filled
+        length = self.context_length + _HALVED_IDS  # more than any sequence needs: attention's places may be padded
         try:
             shape = layout.num_layers, 2, num_slots, layout.num_heads, length, layout.head_width
             self._memory = zeros(4 * math.prod(shape))
@@ -101,7 +101,7 @@ class OnnxLayers:
             spans: of at most `MOST_SHARED` ids each, or a single one.
 
         Returns:
-            logits span after span, `[W, V]`, valid until the next call. NaN where a number is none.
+            logits span after span, `[W, V]`, valid until the next call. NaN if the computation failed.
         """
         key = kinds, near, num_places = tuple(span.kind for span in spans), self._near(spans), self._num_places(spans)
         prepared = self._steps.get(key)
@@ -115,33 +115,33 @@ class OnnxLayers:
         prepared.attention.tell(np.array([span.start for span in spans]), near)
         self._session.run_with_iobinding(prepared.binding)
         for row, total in enumerate(prepared.sums_W.tolist()):
-            if not math.isfinite(total):  # rounded to 8 bits, NaN would be a number
+            if not math.isfinite(total):  # NaN rounded to 8 bits would become a number
                 prepared.logits_WV[row] = np.nan
         return prepared.logits_WV
 
     def copy(self, slot: int, other: int, length: int) -> None:
-        """Let another slot hold the first `length` ids of this one."""
+        """Copy the first `length` ids of this slot's cache to another slot."""
         self._caches[:, :, other, :, :length] = self._caches[:, :, slot, :, :length]
 
     def forget(self, slot: int) -> None:
-        """Give back the memory that a slot has taken."""
+        """Free a slot's memory."""
         for cache in self._caches[:, :, slot].reshape(-1, *self._caches.shape[3:]):
             give_back(self._memory, cache.ctypes.data - self._caches.ctypes.data, cache.nbytes)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._embeddings.close()
 
     def _embed(self, ids: list[int]) -> FloatArray:
-        """What the first layer is given, `[N, E]`."""
+        """The input of the first layer, `[N, E]`."""
         embeddings_NE: FloatArray = dequantize(self._embeddings.read(ids), self._kind)
         scale = self.layout.scale
         return embeddings_NE * np.float32(scale) if scale != 1 else embeddings_NE
 
     def _near(self, spans: list[Span]) -> int:
-        """The first position that layers with a window are given: 0, or one that they do not see any more.
+        """The first cached position that window layers get: 0, or one before their window.
 
-        Theirs is the middle of a cache, which must be one piece of memory: that of a single sequence and head is.
+        They get the middle of a cache, which must be contiguous memory: that is so for a single sequence and head.
         """
         layout = self.layout
         if not layout.near_layers or len(spans) > 1 or layout.num_heads > 1:
@@ -149,7 +149,7 @@ class OnnxLayers:
         return max(0, spans[0].start - layout.window + 1) // _NEAR_STEP * _NEAR_STEP
 
     def _num_places(self, spans: list[Span]) -> int:
-        """Of each sequence in attention. What fills those after its ids is overwritten by what comes next."""
+        """Places of each sequence in attention. Places after its ids hold padding, which later ids overwrite."""
         least = _LEAST_PLACES
         if self.layout.head_width > _HALVED_WIDTH:
             least = max(least, min(_HALVED_IDS, self.context_length + 1) - min(span.start for span in spans))
@@ -169,7 +169,7 @@ class OnnxLayers:
         }
         for number, tables in enumerate(self._tables):
             inputs |= {f"{kind}_{number}": table for kind, table in zip(("cos", "sin"), tables, strict=True)}
-        is_small = len(wanted_W) <= len(self._logits_WV)  # else its memory is not kept
+        is_small = len(wanted_W) <= len(self._logits_WV)  # otherwise its memory is not kept
         logits_WV = (
             self._logits_WV[: len(wanted_W)] if is_small else np.empty((len(wanted_W), self._num_tokens), np.float32)
         )
@@ -191,15 +191,15 @@ class OnnxLayers:
 
 
 class _Attention:
-    """What attention is told of a pass's ids: which slot and place each has.
+    """Attention's inputs for a pass: the slot and place of each id.
 
-    A span's last id fills the places that are left.
+    A span's last id fills its remaining places.
 
     Args:
-        slots_P: of the spans, counted from the first of `num_slots`. Those between them wait.
-        num_ids_P: of the spans.
+        slots_P: slots of the spans, counted from the first of `num_slots`. Slots between them idle.
+        num_ids_P: ids of the spans.
         num_places: of each span.
-        has_near: there are layers with a window.
+        has_near: there are window layers.
 
     Attributes:
         inputs: by name.
@@ -224,10 +224,10 @@ class _Attention:
             self.inputs |= {f"{kind}lengths": np.zeros(num_slots, np.int32), f"{kind}most": np.ones((), np.int32)}
 
     def tell(self, starts_P: Ints, near: int) -> None:
-        """Where spans begin, and which position layers with a window are given first."""
+        """Set the start of each span, and the first position that window layers get."""
         positions_PT = starts_P[:, None] + self._places_T
         self.inputs["positions"][self._slots_P] = positions_PT
-        self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # those that wait seem to hold one id
+        self.inputs["lengths"][self._slots_P] = positions_PT[:, -1]  # idle slots seem to hold one id
         self.inputs["most"][...] = self.inputs["lengths"].max() + 1
         for name in ("lengths", "most") if self._has_near else ():
             self.inputs[f"near_{name}"][...] = self.inputs[name] - near
@@ -235,11 +235,11 @@ class _Attention:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A kind of pass, with the memory that it reads and writes.
+    """A kind of pass, with its input and output memory.
 
     Attributes:
         inputs: by name.
-        attention: what of them it is told at each pass.
+        attention: the inputs that change from pass to pass.
         logits_WV, sums_W: outputs.
     """
 
@@ -251,21 +251,21 @@ class _Prepared:
 
 
 def _place(values: np.ndarray[Any, Any]) -> tuple[str, int, Any, tuple[int, ...], int]:
-    """An array's memory, as a binding is told of it."""
+    """An array's memory, in the form that a binding takes."""
     return "cpu", 0, values.dtype.type, values.shape, values.ctypes.data
 
 
 def _session(path: Path, num_threads: int) -> Any:
     import onnxruntime
 
-    # The other kernel for attention cuts sums in other places as a sequence grows, and takes longer for a step.
+    # The other attention kernel cuts sums differently as a sequence grows, and is slower for a step.
     os.environ["ORT_GQA_DISABLE_FLASH_ATTENTION"] = "1"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal ones: all others are raised
-    options.enable_mem_pattern = False  # it would keep one for every shape
-    # A thread that waits in a loop takes the core of whoever works.
+    options.log_severity_level = 4  # fatal errors; all others are raised
+    options.enable_mem_pattern = False  # it would keep memory for every shape
+    # A spinning thread would take a core from the other members.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -1,4 +1,4 @@
-"""What is kept of a GGUF file beside its graph, for whoever runs that."""
+"""Facts of a GGUF file that are stored beside its graph, for running it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ GRAPH_FILE, WEIGHTS_FILE, _LAYOUT_FILE = "layers.onnx", "layers.bin", "layout.js
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What runs the graph needs to know.
+    """What `OnnxLayers` needs to know.
 
     Attributes:
-        num_layers, num_heads, head_width: of the caches; heads are those for keys and values.
-        context_length: what the model was trained for.
-        bases: of rotary embeddings, as many as the graph takes tables of.
-        num_rows, row_bytes, offset, kind: where the file has its embeddings, and how they are quantised.
+        num_layers, num_heads, head_width: of the caches, so heads are those for keys and values.
+        context_length: the model's training length.
+        bases: of rotary embeddings; one table each.
+        num_rows, row_bytes, offset, kind: place and quantisation of the embeddings in the file.
         scale: of embeddings.
-        near_layers: those that see a window, so many ids with their own.
-        is_batch_invariant, is_chunk_invariant: as a model's (see `Model`), measured on this machine.
+        near_layers, window: sliding-window layers, and how many ids each sees, the current one included.
+        is_batch_invariant, is_chunk_invariant: see `Model`; measured on this machine.
     """
 
     num_layers: int

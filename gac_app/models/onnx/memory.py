@@ -1,4 +1,4 @@
-"""What a graph for onnxruntime is given beside its weights: embeddings, and memory for caches."""
+"""A graph's inputs beside its weights: embeddings, and memory for caches."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from gac_app.models.onnx.layout import Layout
 
 
 class EmbeddingRows:
-    """Embeddings as the file has them. They are read, not mapped: whoever cuts the file short ends an answer, and not
-    the process."""
+    """The file's embeddings. They are read, not mapped: if the file is truncated, an answer fails and not the
+    process.
+    """
 
     def __init__(self, gguf: Path, layout: Layout) -> None:
         self._file = gguf.open("rb", buffering=0)
@@ -23,7 +24,7 @@ class EmbeddingRows:
             raise ValueError(f"{gguf.name} is shorter than it was")
 
     def read(self, ids: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Rows by id, `[N, bytes]`. Raises OSError where the file has become shorter."""
+        """Rows by id, `[N, bytes]`. Raises OSError if the file was truncated."""
         rows = np.empty((len(ids), self._row_bytes), np.uint8)
         for row, token_id in zip(rows, ids, strict=True):
             self._file.seek(self._offset + token_id * self._row_bytes)
@@ -36,7 +37,7 @@ class EmbeddingRows:
 
 
 def zeros(num_bytes: int) -> mmap.mmap:
-    """Zeros that take memory as they are written to, in small pages: NumPy's own are in pages of two megabytes."""
+    """Zeros that take memory when they are written to, in small pages. NumPy's own use pages of two megabytes."""
     if sys.platform == "win32":
         return mmap.mmap(-1, num_bytes)
     memory = mmap.mmap(-1, num_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -46,7 +47,7 @@ def zeros(num_bytes: int) -> mmap.mmap:
 
 
 def give_back(memory: mmap.mmap, start: int, num_bytes: int) -> None:
-    """Let the whole pages of a part take no memory any more; where the system knows how, they are zeros then."""
+    """Release the whole pages of a part, if the system can; they become zeros."""
     first, end = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, (start + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
     if hasattr(mmap, "MADV_DONTNEED") and first < end:
         memory.madvise(mmap.MADV_DONTNEED, first, end - first)

@@ -1,7 +1,7 @@
-"""GGUF models through onnxruntime: the same numbers as llama.cpp's, and more rows in a pass cost little.
+"""GGUF models through onnxruntime: the same numbers as llama.cpp's, with little cost for more rows in a pass.
 
-What a sequence gets depends neither on what else is read in the same passes nor on how its ids are cut into passes
-(see `onnx_graph`; the trial of a file says whether that holds on this machine).
+A sequence's logits depend neither on what else is in its passes nor on how its ids are cut into passes (see `graph`).
+The trial of a file tells whether that holds on this machine.
 """
 
 from __future__ import annotations
@@ -18,37 +18,36 @@ from gac_app.models.onnx.layers import MOST_SHARED, FloatArray, OnnxLayers, Span
 
 
 class OnnxModel(GgufModel):
-    """A GGUF file of which a graph was made.
+    """A GGUF file that has a graph.
 
     Args:
         name: the member's name.
-        path: the .gguf file.
-        directory: what was made of it (see `onnx_parts`).
+        files: the .gguf file, and the directory derived from it (see `parts`).
         num_threads: threads of one forward pass.
-        context_length: most ids per sequence; None = what the model was trained for, at most 4,096.
-        max_sequences: sequences held at once. Their memory is taken as they grow.
+        context_length: most ids per sequence; None = the model's training length, at most 4,096.
+        max_sequences: sequences held at once. Their memory grows with them.
         chat_template: Jinja; None = the file's own, "" = none.
 
     Raises:
-        ModelLoadError: where the file, or what was made of it, cannot be loaded.
+        ModelLoadError: the file, or a file derived from it, cannot be loaded.
     """
 
     engine = "onnxruntime cpu"
     device = torch.device("cpu")
-    max_batched_ids = MOST_SHARED  # longer reads have passes to themselves (see `OnnxLayers.read`)
+    max_batched_ids = MOST_SHARED  # longer reads do not share passes (see `OnnxLayers.read`)
     chunk_size = 128
 
     def __init__(
         self,
         name: str,
-        path: Path,
-        directory: Path,
+        files: tuple[Path, Path],
         *,
         num_threads: int = 1,
         context_length: int | None = None,
         max_sequences: int = 8,
         chat_template: str | None = None,
     ) -> None:
+        path, directory = files
         self._described = load_weights(path, vocab_only=True)
         super().__init__(name, self._described, max_sequences, chat_template)
         self.num_threads = num_threads
@@ -62,7 +61,7 @@ class OnnxModel(GgufModel):
         self._layers.copy(sequence.slot, slot, sequence.num_cached)
 
     def _forget_from(self, slot: int, position: int) -> None:
-        if not position:  # else what comes next is written over it
+        if not position:  # otherwise later ids overwrite it
             self._layers.forget(slot)
 
     def read(self, reads: list[Read]) -> list[torch.Tensor]:
@@ -82,7 +81,7 @@ class OnnxModel(GgufModel):
         return [torch.from_numpy(found[id(read)]) for read in reads]
 
     def _read_apart(self, read: Read) -> FloatArray:
-        """Part by part: what a pass computes in between takes memory."""
+        """Read in parts, since a pass needs memory for its intermediate values."""
         whole = _span(read)
         num_unwanted = len(whole.ids) - read.num_logits
         parts = []

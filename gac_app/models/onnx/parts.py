@@ -1,4 +1,4 @@
-"""GGUF files as graphs for onnxruntime: made once, tried in a child process (see `trial`), and kept where that pays."""
+"""Graphs of GGUF files for onnxruntime: made once, tried in a child process (see `trial`), and kept if that pays."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from gac_app.models.onnx.layout import GRAPH_FILE
 
 logger = logging.getLogger(__name__)
 
-_MOST_BYTES = 3 << 29  # of a file of which a graph is made
-_MOST_SHARE = 1 / 8  # of main memory, that such a file may be large: making its graph takes three times as much
-_FORMAT = 4  # of what is kept; a new number makes it anew
+_MOST_BYTES = 3 << 29  # larger files get no graph
+_MOST_SHARE = 1 / 8  # of main memory; larger files get no graph, since making it takes three times as much
+_FORMAT = 4  # version of the derived files; a new number remakes them
 _TIMEOUT_S = 300
 
 
 def onnx_parts(gguf: Path, cache_dir: Path) -> Path | None:
-    """The directory with what `OnnxModel` needs beside the file; None where llama.cpp had better compute it.
+    """The directory that `OnnxModel` needs beside the file; None if llama.cpp should compute it.
 
-    The first call for a file may take half a minute, in which a child process tries both.
+    The first call for a file may take half a minute, while a child process tries both.
     """
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
         return None
@@ -45,7 +45,7 @@ def onnx_parts(gguf: Path, cache_dir: Path) -> Path | None:
 
 
 def _processor() -> str:
-    """What decides how weights are packed: packed for another processor they would be other weights."""
+    """Identifies how weights are packed: another processor needs other packing."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         if known := {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}:
@@ -54,12 +54,12 @@ def _processor() -> str:
 
 
 def _try(gguf: Path, folder: Path) -> None:
-    """Make what is kept of a file; where llama.cpp is to compute it, the directory stays empty."""
+    """Make the derived files. The directory stays empty if llama.cpp should compute the file."""
     try:
         memory_bytes = main_memory_bytes()
         if gguf.stat().st_size > min(_MOST_BYTES, _MOST_SHARE * memory_bytes if memory_bytes else math.inf):
             raise Unsuited("it is large")
-        architecture_of(gguf)  # tells at once what a child would tell later
+        architecture_of(gguf)  # fails at once, not only in the child
         _run_child(gguf, folder)
     except Unsuited as reason:
         logger.info("%s is llama.cpp's: %s", gguf.name, reason)
@@ -68,7 +68,7 @@ def _try(gguf: Path, folder: Path) -> None:
 
 
 def _run_child(gguf: Path, directory: Path) -> None:
-    """Write the graph and try it where an abort in C harms nobody. Raises Unsuited."""
+    """Write the graph and try it in a child process, where an abort in C does no harm. Raises Unsuited."""
     try:
         printed = run_module("gac_app.models.onnx.trial", gguf, directory, timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:

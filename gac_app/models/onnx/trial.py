@@ -1,4 +1,4 @@
-"""Tests in a process of its own whether a graph gives the logits of its GGUF file, and faster than llama.cpp.
+"""Tests, in a process of its own, whether a graph gives its GGUF file's logits, and faster than llama.cpp.
 
     python -m gac_app.models.onnx.trial FILE DIRECTORY
 
@@ -26,30 +26,30 @@ from gac_app.models.onnx.layers import FloatArray
 from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
 
-_TEXT = (  # by whose logits models are compared: random ids would have anybody's. Their number is a prime.
+_TEXT = (  # models are compared by their logits on these words, since random ids tell little. Their number is a prime.
     "The history of the town begins in the ninth century, when monks built a small chapel by the river. Who asks the "
     "people there what they live on is told of three things: the mill, the market on Thursdays, and the old school."
 )
-_FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids read at once: long and short reads at the beginning,
-_LAST = (40, 1, 22, 1)  # and both where layers with a window no longer see the beginning
-_OTHER = 0.06  # logits further apart are another model's (see `distance`)
-_INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts: of what comes before, of the rest
-_LEAST_LENGTH = 512  # of a context in which that is tried
+_FIRST, _SHORT = (24,), (7, 1, 9, 1)  # ids per read: long and short reads at the beginning,
+_LAST = (40, 1, 22, 1)  # and where window layers no longer see the beginning
+_OTHER = 0.06  # logits further apart belong to another model (see `distance`)
+_INVARIANT = (((5,), (1, 2, 1)), ((70,), (1, 1, 3)), ((300,), (1, 40, 1, 2)))  # cuts of the beginning, and of the rest
+_LEAST_LENGTH = 512  # ids of the context for this test
 _ROUNDS, _STEPS = 6, 3  # of timing; the fastest counts, because other load only slows them
 _SIZES = (1, 2, 4)  # steps in a pass
-_PROMPT_IDS = 100  # after which they are timed
-_SLOWER = 1.05  # what a pass of one step may take of what it took
-_SLOWER_INVARIANT = 1.25  # the same, where answers do not depend on what else runs: with llama.cpp they do
+_PROMPT_IDS = 100  # before the timed steps
+_SLOWER = 1.05  # times llama.cpp's pass of one step that the graph's may take
+_SLOWER_INVARIANT = 1.25  # the same, if the graph makes answers independent of what else runs, as llama.cpp does not
 
 
 def main(gguf: Path, directory: Path) -> None:
-    """Raises Unsuited where llama.cpp should compute the file."""
+    """Write the graph and try it. Raises Unsuited if llama.cpp should compute the file."""
     write(gguf, directory)
     layout = Layout.load(directory)
     length = max(_LEAST_LENGTH, _num_compared(layout.window))
     with (
         closing(LlamaCppModel("llama.cpp", gguf, context_length=length, max_sequences=max(_SIZES))) as before,
-        closing(OnnxModel("onnxruntime", gguf, directory, context_length=length, max_sequences=max(_SIZES))) as now,
+        closing(OnnxModel("onnxruntime", (gguf, directory), context_length=length, max_sequences=max(_SIZES))) as now,
     ):
         compare_logits(before, now, layout.window)
         by_batch, by_chunk = is_batch_invariant(now), is_chunk_invariant(now)
@@ -62,10 +62,10 @@ def main(gguf: Path, directory: Path) -> None:
 
 
 def compare_logits(before: Model, now: Model, window: int) -> None:
-    """Read both a text that is longer than the window of any layer. Raises Unsuited where they are not the same model.
+    """Compare both on a text longer than any layer's window. Raises Unsuited if they are not the same model.
 
     Args:
-        window: of the layers that have one, in ids; 0 = none has.
+        window: of sliding-window layers, in ids; 0 = there are none.
     """
     ids = _text_ids(now, min(_num_compared(window), now.context_length))
     apart = max(map(distance, _compared_logits(before, ids), _compared_logits(now, ids)))
@@ -74,12 +74,12 @@ def compare_logits(before: Model, now: Model, window: int) -> None:
 
 
 def distance(one_NV: FloatArray, other_NV: FloatArray) -> float:
-    """How far logits are from each other, less what their softmax does not see, relative to their own length: a mean.
+    """The mean distance between logits, without what softmax ignores, relative to their length.
 
-    Between llama.cpp and a graph 0.03 to 0.04, as far as either is from the same weights in float32: both round
-    activations. What a graph could have wrong of Gemma 3 270M, whose window is 512 ids, makes the largest distance that
-    `compare_logits` looks at 0.28 (layers with a window have the rotary base of the others), 0.19 (they see everything)
-    or 0.15 (they see 256 ids); half the rotary base of SmolLM2 135M makes it 0.07.
+    Between llama.cpp and a graph it is 0.03 to 0.04, as between either and the same weights in float32: both round
+    activations. Planted mistakes in the graph of Gemma 3 270M, whose window is 512 ids, make the largest distance in
+    `compare_logits` 0.28 (window layers with the rotary base of the others), 0.19 (window layers that see everything)
+    or 0.15 (a window of 256 ids). Half the rotary base in SmolLM2 135M makes it 0.07.
     """
     one_NV, other_NV = (logits_NV - logits_NV.mean(1, keepdims=True) for logits_NV in (one_NV, other_NV))
     return float((np.linalg.norm(one_NV - other_NV, axis=1) / np.linalg.norm(one_NV, axis=1)).mean())
@@ -90,16 +90,16 @@ def _num_compared(window: int) -> int:
 
 
 def _text_ids(model: Model, num_ids: int) -> list[int]:
-    """The words again and again, every time in another order: repeated as they are, they would be copied."""
+    """The words repeated, each time in another order: in the same order, models would copy them."""
     words = _TEXT.split()
     num_words = len(words)
-    orders = (1 + turn % (num_words - 1) for turn in range(num_ids // num_words + 1))  # a word is an id or more
+    orders = (1 + turn % (num_words - 1) for turn in range(num_ids // num_words + 1))  # a word has at least one id
     text = " ".join(words[place * step % num_words] for step in orders for place in range(num_words))
     return model.encode_raw(text)[:num_ids]
 
 
 def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
-    """Of the first ids read at once, of short reads after them, and of the last ids."""
+    """Logits of the first ids in one read, of short reads after them, and of the last ids."""
     sequence = model.new_sequence()
     first, short = (_read(model, sequence, cuts, ids) for cuts in (_FIRST, _SHORT))
     num_between = len(ids) - sum(_LAST) - len(sequence.ids)
@@ -112,7 +112,7 @@ def _compared_logits(model: Model, ids: list[int]) -> list[FloatArray]:
 
 
 def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
-    """Logits of the ids that come next in the sequence, read in parts so long."""
+    """Logits of the next ids of the sequence, read in parts of these lengths."""
     found = []
     for cut in cuts:
         sequence.extend(ids[len(sequence.ids) :][:cut])
@@ -120,11 +120,11 @@ def _read(model: Model, sequence: Sequence, cuts: tuple[int, ...], ids: list[int
     return np.concatenate(found)
 
 
-# --- the same bits, whatever else is read
+# --- the same bits, whatever else is in the pass
 
 
 def _logits(model: Model, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
-    """Of the first ids, read in parts so long."""
+    """Logits of the first ids, read in parts of these lengths."""
     sequence = model.new_sequence()
     found_NV = _read(model, sequence, cuts, ids)
     model.free(sequence)
@@ -132,7 +132,7 @@ def _logits(model: Model, cuts: tuple[int, ...], ids: list[int]) -> FloatArray:
 
 
 def is_chunk_invariant(model: Model) -> bool:
-    """Whether logits are the same to the bit however a sequence's ids are cut into passes."""
+    """Whether logits are equal to the last bit however a sequence's ids are cut into passes."""
     for before, rest in _INVARIANT:
         ids = _random_ids(model, sum(before) + sum(rest))
         cut, whole = (_logits(model, cuts, ids)[sum(before) :] for cuts in ((*before, *rest), (len(ids),)))
@@ -142,7 +142,7 @@ def is_chunk_invariant(model: Model) -> bool:
 
 
 def is_batch_invariant(model: Model) -> bool:
-    """Whether logits are the same to the bit whatever else is in a pass: one sequence, some, or all."""
+    """Whether logits are equal to the last bit whatever else is in a pass: one sequence, some, or all."""
     starts = [sum(before) for before, _ in _INVARIANT]
     alone = [_logits(model, (start, 1, 1), _random_ids(model, start + 2))[start:] for start in starts]
     sequences = []
@@ -162,17 +162,18 @@ def is_batch_invariant(model: Model) -> bool:
 
 
 def _random_ids(model: Model, num_ids: int) -> list[int]:
-    """Always the same ones; those of a shorter row are the first of a longer one's."""
+    """Ids that are the same at every call; a shorter row is the beginning of a longer one."""
     return [(7919 * index + 104729) % len(model.vocabulary) for index in range(num_ids)]
 
 
-# --- sooner
+# --- speed
 
 
 def judge_times(took_s: list[float], takes_s: list[float], *, is_invariant: bool) -> str:
-    """What passes of one, two and four steps took llama.cpp and take a graph, in words. Raises Unsuited where that is
-    no less."""
-    # Steps that are to share a pass are cut into passes as pays, so two or four of them cost no more than one each.
+    """The times of passes of one, two and four steps, of llama.cpp and of the graph, in words. Raises Unsuited if the
+    graph is no faster.
+    """
+    # The scheduler divides steps into passes, so two or four steps cost at most as much as one pass each.
     took_s = [min(seconds, size * took_s[0]) for size, seconds in zip(_SIZES, took_s, strict=True)]
     shown = ", ".join(f"{1000 * b:.1f} -> {1000 * n:.1f}" for b, n in zip(took_s, takes_s, strict=True))
     figures = f"{shown} ms for {', '.join(map(str, _SIZES))} steps"
@@ -182,7 +183,7 @@ def judge_times(took_s: list[float], takes_s: list[float], *, is_invariant: bool
 
 
 def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
-    """Seconds of passes of one, two and four steps, of both models in turn."""
+    """Seconds of passes of one, two and four steps, measured in turn."""
     sequences = {model: _read_sequences(model) for model in (before, now)}
     times: dict[tuple[Model, int], list[float]] = {}
     for _ in range(_ROUNDS):
@@ -194,7 +195,7 @@ def _times(before: Model, now: Model) -> tuple[list[float], list[float]]:
 
 
 def _read_sequences(model: Model) -> list[Sequence]:
-    """As many as the largest pass has, with a prompt each."""
+    """Sequences for the largest pass, each with a prompt."""
     sequences = [model.new_sequence() for _ in range(max(_SIZES))]
     for sequence in sequences:
         sequence.extend(_random_ids(model, _PROMPT_IDS))
@@ -203,7 +204,7 @@ def _read_sequences(model: Model) -> list[Sequence]:
 
 
 def _seconds(model: Model, sequences: list[Sequence]) -> float:
-    """Of a pass over a step of each."""
+    """Seconds of a pass over one step of each."""
     marks = []
     for step in range(_STEPS):
         for sequence in sequences:

@@ -1,4 +1,4 @@
-"""Values of this package, and how to watch a folder that something else fills."""
+"""Values of this room, and a watcher for a folder that something else fills."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class UnreachableError(ModelLoadError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a fetch is.
+    """The progress of a fetch.
 
     Attributes:
         total_bytes: None while unknown; an estimate until all parts have been seen.
-        bytes_per_s: None while unknown, and where nothing arrives; see `meter`.
+        bytes_per_s: None while unknown or while nothing arrives; see `meter`.
     """
 
     num_bytes: int
@@ -48,19 +48,19 @@ class Progress:
         return max(0, self.total_bytes - self.num_bytes) / self.bytes_per_s
 
 
-ProgressCallback = Callable[[Progress], None]  # may be called from another thread, one call at a time
+ProgressCallback = Callable[[Progress], None]  # may be called from any thread, one call at a time
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model on this machine: one GGUF file, or a directory in the layout of the Hugging Face Hub."""
+    """A model on this machine: one GGUF file, or a directory laid out as on the Hugging Face Hub."""
 
     path: Path
     kind: Literal["gguf", "directory"]
 
 
 def inner_path(source: str, path: str) -> str:
-    """The path of a file inside a wheel or a repository. Raises ModelLoadError where it would lie outside."""
+    """The path of a file inside a wheel or a repository. Raises ModelLoadError if it would lie outside."""
     inner = PurePosixPath(path)
     if inner.is_absolute() or ".." in inner.parts or ":" in path or "\\" in path:
         raise ModelLoadError(f"{source}: the file's path must lie inside the wheel or the repository")
@@ -69,13 +69,13 @@ def inner_path(source: str, path: str) -> str:
 
 @contextlib.contextmanager
 def watched(folder: Path, total_bytes: Callable[[], int | None], progress: ProgressCallback) -> Iterator[None]:
-    """Report the size of `folder` while the body, which fills it, runs."""
+    """Report the size of `folder` while the body fills it."""
     is_done = threading.Event()
 
     def report() -> None:
         while not is_done.wait(POLL_S):
             num_bytes, total = folder_bytes(folder), total_bytes()
-            # A file being copied to its place stands in the folder twice.
+            # A file that is being copied to its place is in the folder twice.
             progress(Progress(num_bytes if total is None else min(num_bytes, total), total))
 
     thread = threading.Thread(target=report, name="fetch-progress", daemon=True)
@@ -90,7 +90,7 @@ def watched(folder: Path, total_bytes: Callable[[], int | None], progress: Progr
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files below `folder`, some of which may vanish meanwhile. Links do not count."""
     total = 0
-    for parent, _, names in os.walk(folder):  # passes over folders that vanish, unlike Path.rglob
+    for parent, _, names in os.walk(folder):  # unlike Path.rglob, it skips folders that vanish
         for name in names:
             path = Path(parent, name)
             with contextlib.suppress(FileNotFoundError):  # renamed or removed between listing and looking

@@ -14,7 +14,7 @@ from gac_app.member_config import MemberConfig
 from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
 
 SCHEME = "hub"
-ANSWER_S = 5.0  # how long to wait for the first answer of the Hub about a file
+ANSWER_S = 5.0  # seconds to wait for the Hub's first answer about a file
 PICKLES = ("*.bin", "*.pt", "*.pth")
 _SOURCE = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(#(?P<path>.+))?")
 _SAFE_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
@@ -32,7 +32,7 @@ class HubSource:
 
     @classmethod
     def parse(cls, source: str) -> HubSource:
-        """Raises ModelLoadError where `source` has another form or a path that leaves the repository."""
+        """Parse a source. Raises ModelLoadError if it has another form or a path outside the repository."""
         match = _SOURCE.fullmatch(source)
         if match is None:
             raise ModelLoadError(f"{source}: expected hub:organisation/name, optionally with @revision and #file")
@@ -41,7 +41,7 @@ class HubSource:
 
 
 def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) -> Path | None:
-    """The directory of a repository's snapshot, if all of it is in the cache. Uses no network."""
+    """The directory of a repository's snapshot, if the cache has it whole. Uses no network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -52,11 +52,11 @@ def cached_repository(source: HubSource, member: MemberConfig, cache_dir: Path) 
 
 
 def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, progress: ProgressCallback) -> Path:
-    """The directory of a repository's snapshot, fetched into the cache unless it is there.
+    """The directory of a repository's snapshot, fetched into the cache if needed.
 
     Raises:
-        UnreachableError: where the Hub does not answer.
-        ModelLoadError: where the repository cannot be had.
+        UnreachableError: the Hub does not answer.
+        ModelLoadError: the repository cannot be fetched.
     """
     if path := cached_repository(source, member, cache_dir):
         return path
@@ -76,11 +76,11 @@ def fetch_repository(source: HubSource, member: MemberConfig, cache_dir: Path, p
 
 
 def fetch(text: str, target: Path, progress: ProgressCallback) -> None:
-    """Put one file of a repository at `target`, whole or not at all. Until then it is in a folder beside `target`.
+    """Fetch one file of a repository to `target`, atomically. Until it is whole, it is in a folder beside `target`.
 
     Raises:
-        UnreachableError: where the Hub does not answer.
-        ModelLoadError: where the file cannot be had.
+        UnreachableError: the Hub does not answer.
+        ModelLoadError: the file cannot be fetched.
     """
     source = HubSource.parse(text)
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -110,7 +110,7 @@ def _wanted(source: HubSource, member: MemberConfig, cache_dir: Path) -> dict[st
 
 
 def _asked(source: HubSource, download: Callable[[], _T]) -> _T:
-    """What `download` returns. The library's errors become ours, and it draws no progress bars."""
+    """The result of `download`, with the library's errors turned into ours and without progress bars."""
     from huggingface_hub.errors import HTTPError
     from huggingface_hub.utils import disable_progress_bars
 
@@ -139,6 +139,6 @@ def _error(source: HubSource, error: Exception) -> ModelLoadError:
         reason = f"huggingface.co refused {said}"
     elif isinstance(error, errors.HTTPError | errors.LocalEntryNotFoundError | ConnectionError):
         return UnreachableError(SCHEME, f"{source.source}: huggingface.co cannot be reached {said}")
-    else:  # FileMetadataError of something else that answers in its place, a full disk
+    else:  # FileMetadataError if another server answers, a full disk
         reason = f"the download failed {said}"
     return ModelLoadError(f"{source.source}: {reason}")

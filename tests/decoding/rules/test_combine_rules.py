@@ -172,9 +172,18 @@ class Broken(CombineRule):
         return by_name[self.gives]
 
 
-@pytest.mark.parametrize("gives", ["nan", "zero", "shape", "negative", "error"])
-def test_a_rule_that_breaks_is_named(gives: str) -> None:
-    with pytest.raises(RuleError, match="planned" if gives == "error" else "no distribution"):
+@pytest.mark.parametrize(
+    ("gives", "told"),
+    [
+        ("nan", "from nan"),
+        ("zero", "with the sum 0"),
+        ("shape", r"the shape \[2, 3\]; expected \[3\]"),
+        ("negative", "expected finite ones of at least 0"),
+        ("error", "ValueError: planned"),
+    ],
+)
+def test_a_rule_that_breaks_is_named(gives: str, told: str) -> None:
+    with pytest.raises(RuleError, match=told):
         combined(Broken(gives=gives), A, B)
 
 
@@ -183,6 +192,22 @@ class FirstOnly(LinearRule):
 
     def shares(self, weights: object) -> list[float]:
         return [1.0, 0.0]
+
+
+class BadShares(LinearRule):
+    """Gives what it is told to."""
+
+    gives: tuple[float, ...] = ()
+
+    def shares(self, weights: object) -> tuple[float, ...]:
+        return self.gives
+
+
+@pytest.mark.parametrize("gives", [(0.5,), (1.0, 1.0), (2.0, -1.0), (float("nan"), 1.0)])
+def test_shares_that_are_no_weights_are_told(gives: tuple[float, ...]) -> None:
+    rule = BadShares.model_construct(gives=gives)  # pydantic would refuse NaN
+    with pytest.raises(RuleError, match="expected 2 numbers of at least 0 that sum to 1"):
+        Combiner(rule).shares({"a": 0.5, "b": 0.5})
 
 
 def test_a_linear_rule_has_shares_of_its_own() -> None:

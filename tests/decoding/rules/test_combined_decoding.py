@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gac_app.decoding.alignment.contested import contested_ranges
@@ -34,7 +33,6 @@ from gac_app.vocab.union import UnionVocabulary
 from tests.decoding.conftest import make
 from tests.decoding.toy import Toy, toy_ensemble, toys
 
-FEW = hypothesis_settings(max_examples=25, deadline=None)
 LEAST = 1e-30
 
 
@@ -71,7 +69,6 @@ def tokens_of(union: UnionVocabulary) -> list[bytes]:
     return [union.token(token_id) for token_id in range(len(union))]
 
 
-@FEW
 @given(seed=st.integers(0, 500), num=st.integers(2, 3), share=st.sampled_from([0.5, 0.8]))
 def test_geometric_under_prefix_equals_brute_force(seed: int, num: int, share: float) -> None:
     members = toys(seed, num, (b"a", b"b", b"c"), num_words=6)

@@ -59,3 +59,28 @@ class Boundless(GateRule):
 def test_a_confidence_out_of_bounds_is_told() -> None:
     with pytest.raises(RuleError, match="expected 0 to 1"):
         Gate(Boundless()).view(distribution(0.9, 0.1))
+
+
+class Unopened(GateRule):
+    """Cannot decide."""
+
+    def __call__(self, gate: TokenDistribution) -> float:
+        return 1.0
+
+    def opens(self, *_: object, **__: object) -> bool:
+        raise ValueError("planned")
+
+
+def test_a_decision_that_fails_is_told() -> None:
+    gate = Gate(Unopened())
+    with pytest.raises(RuleError, match="ValueError: planned"):
+        gate.decide([gate.view(distribution(0.9, 0.1))], is_stable=True)
+
+
+class Unsaid(GateRule):
+    """Says nothing."""
+
+
+def test_a_gate_rule_without_a_confidence_is_told() -> None:
+    with pytest.raises(RuleError, match="a gate rule defines __call__"):
+        Gate(Unsaid()).view(distribution(0.9, 0.1))

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gac_app.config import Settings
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
@@ -20,6 +19,7 @@ from gac_app.decoding.rules.sampling import Sampler, exponentials
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.executors.threads import ThreadMember
+from gac_app.settings import Settings
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of
 
 PLAIN: dict[str, Any] = {"temperature": 1.0, "alignment": "paper", "mode": "every-step", "combine": "random-member"}
@@ -52,7 +52,7 @@ def chi_squared(counts: Counter[Any], shares: dict[Any, float]) -> float:
 
 def test_tokens_and_members_have_the_distribution_of_the_mean() -> None:
     """Member by token as the weights and each member's probabilities say, so the tokens as their mean says."""
-    steps, _ = answer(fixed(), weights={"a": 1, "b": 3}, seed=11, max_new_tokens=2000)
+    steps, _ = answer(fixed(), weights={"a": 1, "b": 3}, seed=11, max_new_tokens=1000)
     joint = {(name, token): share * probs[token]
              for name, share, probs in (("a", 0.25, PROBS_A), ("b", 0.75, PROBS_B)) for token in probs}  # fmt: skip
     assert chi_squared(Counter((step.drawn, step.token) for step in steps), joint) < 20.5, "less likely than 1 in 1,000"
@@ -65,7 +65,7 @@ def test_tokens_and_members_have_the_distribution_of_the_mean() -> None:
 
 def test_first_tokens_over_seeds_are_the_means() -> None:
     ensemble = fixed()
-    found = Counter(answer(ensemble, seed=seed, max_new_tokens=1)[0][0].token for seed in range(800))
+    found = Counter(answer(ensemble, seed=seed, max_new_tokens=1)[0][0].token for seed in range(300))
     assert chi_squared(found, {token: (PROBS_A[token] + PROBS_B[token]) / 2 for token in PROBS_A}) < 13.8
 
 
@@ -120,6 +120,7 @@ def test_where_members_must_agree_all_are_asked_and_one_decides(fakes: Ensemble)
      {"repetition_penalty": 1.1}, {"weights": "posterior"}, {"weights": "entropy"}],
     ids=str,
 )  # fmt: skip
+@pytest.mark.parametrize("fakes", [InlineMember], indirect=True)
 def test_where_the_distribution_would_change_it_is_the_mean(fakes: Ensemble, how: dict[str, Any]) -> None:
     steps, finished = answer(fakes, **how)
     _, mean = answer(fakes, **how, combine="mean")

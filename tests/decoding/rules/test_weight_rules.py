@@ -135,3 +135,34 @@ class Broken(WeightRule):
 def test_weights_that_are_none_are_told() -> None:
     with pytest.raises(RuleError, match="no finite number"):
         StepWeights(PRIOR, Broken()).of(["a", "b"])
+
+
+class Blind(WeightRule):
+    """Forgets to say what it needs."""
+
+    needs: str
+
+    def __call__(self, seen: Seen) -> dict[str, float]:
+        return {name: float(getattr(seen, self.needs)[name]) for name in seen.prior}
+
+
+@pytest.mark.parametrize(("needs", "flag"), [("distributions", "looks"), ("prompt_bits", "needs_prompt")])
+def test_what_a_rule_did_not_ask_for_is_told(needs: str, flag: str) -> None:
+    with pytest.raises(RuleError, match=f"only a rule with `{flag} = True` is given this"):
+        StepWeights(PRIOR, Blind(needs=needs)).of(["a", "b"])
+
+
+class Remembers(WeightRule):
+    """With a memory that may be none."""
+
+    factor: float
+
+    @property
+    def memory(self) -> float:
+        return 1 / self.factor
+
+
+@pytest.mark.parametrize(("factor", "told"), [(0.5, "the memory 2.0; expected"), (0, "ZeroDivisionError")])
+def test_a_memory_that_is_none_is_told(factor: float, told: str) -> None:
+    with pytest.raises(RuleError, match=told):
+        StepWeights(PRIOR, Remembers(factor=factor))

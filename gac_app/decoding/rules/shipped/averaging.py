@@ -1,4 +1,4 @@
-"""Means of what the members give to each token: f-ensembles (arXiv 2603.05432), here normalised at every step.
+"""Means of the members' probabilities: f-ensembles (arXiv 2603.05432), here normalised at every step.
 
 Shape suffixes: `M` members, `U` the union vocabulary.
 """
@@ -30,7 +30,8 @@ class Mean(LinearRule):
 class RandomMember(Mean):
     """Mixture-model-like ensembling (arXiv 2605.00419): m ~ w, then a token ~ p_m, hence a token ~ sum_m w_m p_m.
 
-    One forward pass a token instead of one of every member. Where the distribution would change, it is the mean.
+    One forward pass per token instead of one per member. Where this would change the distribution, the rule is the
+    mean.
     """
 
     draws_one: ClassVar[bool] = True
@@ -38,7 +39,9 @@ class RandomMember(Mean):
 
 @combine_rules.register("geometric", "Geometric mean", "A product of experts: one member can rule a token out.")
 class Geometric(CombineRule):
-    """q ~ prod_m p_m ^ w_m (Hinton 2002; f-ensembles, arXiv 2603.05432). What one rules out, all do."""
+    """q ~ prod_m p_m ^ w_m (Hinton 2002; f-ensembles, arXiv 2603.05432). A token that one member rules out is ruled
+    out.
+    """
 
     def __call__(self, probs_MU: torch.Tensor, weights_M: torch.Tensor) -> torch.Tensor:
         product_U = probs_MU.new_ones(())

@@ -1,4 +1,4 @@
-"""Contrastive decoding (arXiv 2210.15097): what an expert says and an amateur does not.
+"""Contrastive decoding (arXiv 2210.15097): favours tokens that an expert finds likely and an amateur does not.
 
 Shape suffixes: `M` members, `U` the union vocabulary, `K` the plausible tokens.
 """
@@ -14,7 +14,7 @@ from gac_app.decoding.rules.contracts import CombineRule, combine_rules
 if TYPE_CHECKING:
     import torch
 
-_LEAST = 1e-6  # of an amateur's probability: below, it is noise
+_LEAST = 1e-6  # below this, an amateur's probability is noise
 
 
 @combine_rules.register(
@@ -25,8 +25,8 @@ class Contrastive(CombineRule):
 
         q ~ p / a^b  over the plausible tokens, p >= alpha max p;  0 elsewhere.
 
-    With b = 1 the order is that of the paper's score, log p - log a; its alpha is 0.1. A token that no amateur has is
-    neither favoured nor hindered: it counts as if they liked it as much as the expert does.
+    With b = 1 the order is that of the paper's score, log p - log a; the paper's alpha is 0.1. A token that no amateur
+    has is neither favoured nor hindered: the amateurs count as if they agreed with the expert.
     """
 
     can_score: ClassVar[bool] = False  # most texts have no probability

@@ -1,4 +1,4 @@
-"""CoRE (arXiv 2510.13855): what members disagree on counts less, and so does a member that is unsure or alone.
+"""CoRE (arXiv 2510.13855): tokens on which members disagree count less, and so do members that are unsure or alone.
 
 Shape suffixes: `M` members, `U` the union vocabulary, `K` the tokens in play.
 """
@@ -16,21 +16,21 @@ from gac_app.decoding.rules.shipped.averaging import weighted_sum
 if TYPE_CHECKING:
     import torch
 
-_IN_PLAY = 1e-3  # probability of a token on which members can be said to differ
-_LEAST_ENTROPY = 1e-3  # nats; so that a very sure member does not count without bound
+_IN_PLAY = 1e-3  # least probability of a token in play
+_LEAST_ENTROPY = 1e-3  # nats; bounds the weight of a very sure member
 
 
 @combine_rules.register(
     "core", "CoRE", "Lowers tokens on which members disagree, and members that are unsure or alone in their view."
 )
 class Core(CombineRule):
-    """Of the tokens V to which some member gives 0.001 or more, with the plain average a and a member's disparity
+    """For the tokens V to which some member gives 0.001 or more, with the plain average a and a member's disparity
     d_m = |p_m - a|, the consistency is, with the steepness b,
 
         s_m = (exp(-b d_m) - exp(-b)) / (1 - exp(-b)),
 
-    1 where members agree and 0 where one is certain of what others rule out; of all other tokens it is 1. With H_m the
-    entropy over V,
+    1 where members agree, 0 where one is certain of a token that others rule out, and 1 for all tokens outside V. With
+    H_m the entropy over V,
 
         q ~ sum_m w_m c_m s_m p_m,    c_m = (sum of s_m over V) / H_m.
 

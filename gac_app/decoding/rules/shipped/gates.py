@@ -1,4 +1,4 @@
-"""How sure the gate is."""
+"""The gate rules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Margin(GateRule):
 
 @gate_rules.register("entropy", "Entropy", "1 divided by the perplexity of the gate's distribution.")
 class Entropy(GateRule):
-    """exp(-H(p)): 1 where it is certain, 1/n where n tokens are equally likely."""
+    """exp(-H(p)): 1 if the gate is certain, 1/n if n tokens are equally likely."""
 
     def __call__(self, gate: TokenDistribution) -> float:
         return math.exp(-gate.entropy)
@@ -44,7 +44,7 @@ class Entropy(GateRule):
 )
 class Agreement(GateRule):
     """After SAFE (arXiv 2510.15346), which ensembles only where members disagree, and only at positions at which the
-    text so far is made of every member's own tokens. All are asked at every step, so this saves no passes by itself;
+    text so far is made of every member's own tokens. Every step asks all members, so the rule itself saves no passes;
     speculation does.
     """
 

@@ -1,4 +1,4 @@
-"""Whoever is surest decides."""
+"""The most confident member decides."""
 
 from __future__ import annotations
 

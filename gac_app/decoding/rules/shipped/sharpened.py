@@ -1,4 +1,4 @@
-"""SAFE's sharpening (arXiv 2510.15346): a mean that has become too smooth is made decided again."""
+"""SAFE's sharpening (arXiv 2510.15346): sharpens a mean that has become too smooth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Sharpened(CombineRule):
     """With the mean a: q = a where its largest probability is at least `below`, else q ~ a ^ (1 / temperature).
 
-    SAFE also gathers what members spread over pieces of one word; here alignment `prefix` has done so before.
+    SAFE also merges probability that members spread over pieces of one word; here alignment `prefix` does so.
     """
 
     below: float = Field(

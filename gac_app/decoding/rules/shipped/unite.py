@@ -1,4 +1,4 @@
-"""UniTE (arXiv 2410.03777): only the members' likeliest tokens are looked at.
+"""UniTE (arXiv 2410.03777): only the members' likeliest tokens count.
 
 Shape suffixes: `M` members, `U` the union vocabulary, `K` the tokens that are united.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @combine_rules.register("unite", "UniTE", "The mean of the members' likeliest tokens alone.")
 class Unite(CombineRule):
-    """The k likeliest tokens of each member are united, and its probabilities normalised over them: q = sum_m w_m p'_m.
+    """q = sum_m w_m p'_m, with p'_m normalised over the union of all members' k likeliest tokens.
 
-    For a token that it lacks, a member's probability is that of the first piece of its spelling.
+    For a token that a member lacks, the first piece of the member's spelling counts.
     """
 
     can_score: ClassVar[bool] = False  # most texts have no probability

@@ -18,7 +18,7 @@ class Average(WeightRule):
 
 @weight_rules.register("score", "By score", "In proportion to the members' benchmark scores.")
 class Score(WeightRule):
-    """w_m = s_m / sum s (GaC, section 3.2). The scores stand in the configuration, and come as the prior."""
+    """w_m = s_m / sum s (GaC, section 3.2). The scores come from the configuration, as the prior."""
 
 
 @weight_rules.register("posterior", "Posterior", "The member that predicted the answer so far best counts most.")
@@ -42,9 +42,9 @@ class Posterior(WeightRule):
     "prompt-perplexity", "Prompt perplexity", "The member with the lowest perplexity on the prompt counts most."
 )
 class PromptPerplexity(WeightRule):
-    """w_m ~ prior_m exp(-L_m / t) (PackLLM-sim, arXiv 2404.11531), with L_m the nats per byte that the prompt's text
-    costs m, of a long one its end. The paper takes nats per token, by which members of different vocabularies cannot be
-    compared.
+    """w_m ~ prior_m exp(-L_m / t) (PackLLM-sim, arXiv 2404.11531), with L_m the nats per byte of the prompt's text
+    under m; of a long prompt, its end. The paper takes nats per token, which are not comparable between
+    vocabularies.
     """
 
     needs_prompt: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class PromptPerplexity(WeightRule):
 @weight_rules.register("entropy", "By certainty", "The lower a member's entropy at this step, the more it counts.")
 class Entropy(WeightRule):
     """w_m ~ prior_m exp(-H_m / t), with H_m the entropy of m's distribution in nats: the confidence weights of CoRE
-    (arXiv 2510.13855) as a softmax, so that a member without any doubt does not silence all others.
+    (arXiv 2510.13855) as a softmax, so that a completely certain member does not silence the others.
     """
 
     looks: ClassVar[bool] = True

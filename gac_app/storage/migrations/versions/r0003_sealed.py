@@ -102,7 +102,7 @@ def _turn_ids(earlier: _Earlier, answers: Sequence[sa.Row[Any]]) -> list[str]:
 
 
 def _value(column: Any) -> Any:
-    """JSON as the drivers give it: parsed by Postgres's, text by SQLite's. Raises ValueError where it is damaged."""
+    """JSON as the drivers give it: parsed by Postgres's, text by SQLite's. Raises ValueError if it is damaged."""
     return json.loads(column) if isinstance(column, str | bytes) else column
 
 

@@ -1,4 +1,4 @@
-"""Battles of the arena, sealed like runs, each with a key of its own, and their judgements, which are append-only."""
+"""Writes battles, which are sealed like runs with their own keys, and their judgements, which are append-only."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gac_app.storage.sealing import destroy_keys, new_key, seal_json
 from gac_app.storage.tables import Battle, Judgement, Run
 from gac_app.storage.text import clean_text
 
-LET_GO = "let-go"  # the status of a battle that its server held no longer when there was no vote
+LET_GO = "let-go"  # status of a battle that its server dropped before a vote
 _NEVER_JUDGED = ("void", "skipped")
 
 
 def start(session: Session, new: NewBattle, server_id: str | None = None) -> None:
-    """Write a battle; `server_id` is where it can be judged, None = it is over."""
+    """Write a battle. `server_id`: the server that can judge it; None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
     session.flush()
     run = session.get(Run, new.run_id) if new.run_id else None
@@ -52,7 +52,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
 
 
 def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
-    """Write a finished battle with the vote on it. Returns False if it is there already."""
+    """Write a finished battle with its vote. Returns False if it exists already."""
     if session.get(Battle, new.battle_id) is not None:
         return False
     start(session, new)
@@ -62,7 +62,7 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
 
 
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
-    """Write a battle's state so far. Raises NotFoundError where it was deleted meanwhile."""
+    """Write a battle's state so far. Raises NotFoundError if it was deleted meanwhile."""
     battle = _get(session, battle_id)
     battle.status, battle.body = status, seal_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
@@ -70,7 +70,7 @@ def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any
 
 
 def let_go(session: Session, battle_id: str) -> None:
-    """Write that its server no longer holds a battle, so that it cannot be judged any more. Raises NotFoundError."""
+    """Write that the server no longer holds a battle, so that it cannot be judged. Raises NotFoundError."""
     battle = _get(session, battle_id)
     battle.server_id = None
     if not has_vote(battle):
@@ -78,7 +78,7 @@ def let_go(session: Session, battle_id: str) -> None:
 
 
 def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement) -> None:
-    """Append a row. Raises RequestError for a vote while one stands, an undo of none, and a row out of turn."""
+    """Append a row. Raises RequestError for a second vote, an undo without a vote, and a row out of order."""
     battle = get_owned(session, visitor_key, battle_id)
     stands = has_vote(battle)
     if new.position != len(battle.judgements) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
@@ -97,18 +97,18 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
     battle = get_owned(session, visitor_key, battle_id)
-    if battle.run_id is None:  # else the key is the run's
+    if battle.run_id is None:  # otherwise the key belongs to the run
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
     return Gone((), (battle.id,))
 
 
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:
-    """Write what the vote on a run implies for its pairs, replacing what an earlier vote implied.
+    """Write the battles that a vote on a run implies, in place of those of an earlier vote.
 
     Args:
-        pairs: battles whose ids are the same for every vote on the run, and the vote on each; its position is ignored.
-            Empty = the vote was taken back.
+        pairs: battles, with ids that are the same for every vote on the run, and the vote on each, whose position is
+            ignored. Empty = the vote was taken back.
     """
     for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
         if has_vote(battle):
@@ -125,7 +125,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
 
 
 def import_battle(session: Session, battle: StoredBattle) -> bool:
-    """Add a battle of another database, or its judgements that are new here. Returns whether anything was new."""
+    """Import a battle of another database, or its new judgements. Returns whether anything was new."""
     row = session.get(Battle, battle.battle_id)
     is_new = row is None
     if row is None:
@@ -151,7 +151,7 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
     known = {judgement.id for judgement in row.judgements}
     added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
     if not is_new and len(known) + len(added) > len(battle.judgements):
-        return False  # judged here since: that stands
+        return False  # judged here since, which counts
     for judgement in added:
         session.add(_imported_judgement(row, judgement, key_of(row)))
     return is_new or bool(added)

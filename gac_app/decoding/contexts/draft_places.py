@@ -1,0 +1,111 @@
+"""The draft after an answer, as one member reads it: place `i` is after the answer and `i` draft tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gac_app.decoding.alignment import Boundary, Covers, whole_characters
+from gac_app.decoding.contexts.fed_text import FedText
+from gac_app.decoding.contexts.held_sequence import HeldSequence
+from gac_app.vocab.mapping import VocabMapping
+
+
+class DraftPlaces:
+    """Draft tokens, possibly none, and the member's covers at each of their places.
+
+    Distributions at drafted places are kept: while the answer follows the draft, the member needs no further pass.
+    Otherwise the draft is dropped, and the cache is rewound before the next read. A member reads a draft as it is
+    expected to cut it: where its distributions are known, as its covers cut each draft token; after that, as its
+    tokeniser cuts the rest.
+
+    Args:
+        text: what comes before the draft.
+        held: has the distributions.
+        max_ids: how many of the member's ids fit after the prompt.
+        is_aligned: the member reads the draft's bytes, not each draft token by ids of its own.
+    """
+
+    def __init__(
+        self, mapping: VocabMapping, text: FedText, held: HeldSequence, max_ids: int, *, is_aligned: bool
+    ) -> None:
+        self._mapping, self._text, self._held = mapping, text, held
+        self._max_ids, self._is_aligned = max_ids, is_aligned
+        self._tokens: list[int] = []  # union ids
+        self._covers: list[Covers] = []  # from place 0, as far as distributions are known; the last may be unread
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def begins_with(self, token_id: int) -> bool:
+        """Whether this is the first draft token."""
+        return self._tokens[:1] == [token_id]
+
+    def append(self, token_id: int) -> None:
+        """Add a draft token."""
+        self._tokens.append(token_id)
+
+    def advance(self, token_id: int) -> None:
+        """A token was chosen: it is the first draft token, or the draft is dropped."""
+        if self.begins_with(token_id):
+            del self._tokens[0]
+        else:
+            self._tokens.clear()
+        self.recompute()
+
+    def clear(self) -> None:
+        """Drop the draft."""
+        self._tokens.clear()
+        self.recompute()
+
+    def recompute(self) -> None:
+        """Forget the covers, since the text has changed; they are computed on the next access."""
+        self._covers.clear()
+
+    def has_room_for(self, token_id: int) -> bool:
+        """Whether the context can hold one more draft token."""
+        tokens = [*self._tokens, token_id]
+        if self._is_aligned:
+            return self._text.fits(self._bytes_of(tokens), self._max_ids)
+        return self._text.covers.last.num_ids + len(self._fed_as(tokens)) <= self._max_ids
+
+    def known(self) -> list[Covers]:
+        """The covers at each place, as if the draft had been chosen, up to the first place that is not read."""
+        if self._text.is_covered and not self._tokens:
+            self._held.teach(self._text.covers)
+            return [self._text.covers]
+        if not self._covers:
+            present, rest = self._text.caught_up()
+            if self._held.teach(present) and rest:
+                present.advance(rest, is_partial=True)
+            self._covers = [present]
+        while self._held.teach(self._covers[-1]) and len(self._covers) <= len(self._tokens):
+            following = self._covers[-1].fork()
+            token = self._mapping.union.token(self._tokens[len(self._covers) - 1])
+            following.advance(token, is_partial=False)
+            self._covers.append(following)
+        return self._covers
+
+    def is_read(self, num_wanted: int) -> bool:
+        """Whether the distributions of the first `num_wanted` places are known."""
+        places = self.known()
+        return len(places) - bool(places[-1].unread) >= min(num_wanted, len(self) + 1)
+
+    def needed(self) -> tuple[Boundary, tuple[int, ...], int]:
+        """What a pass should read: up to which boundary, which ids after it, and how many distributions to give."""
+        places = self.known()
+        unread = places[-1].unread
+        boundary = unread[-1] if unread else places[-1].likeliest
+        ids: tuple[int, ...] = ()
+        if not self._is_aligned:
+            ids = self._fed_as(self._tokens[len(places) - 1 :])
+        elif self._tokens:
+            text = (self._text.written + self._bytes_of(self._tokens))[boundary.end :]
+            ids = self._mapping.spell(whole_characters(text))[: self._max_ids - boundary.num_ids]
+        return boundary, ids, len(unread) + len(ids)
+
+    def _bytes_of(self, tokens: Iterable[int]) -> bytes:
+        return b"".join(map(self._mapping.union.token, tokens))
+
+    def _fed_as(self, tokens: Iterable[int]) -> tuple[int, ...]:
+        """The member's ids of union tokens, each by itself."""
+        return tuple(own for token_id in tokens for own in self._mapping.feed(token_id))

@@ -1,0 +1,61 @@
+"""The text of an answer as it was fed to one member, which may have read only a part of it."""
+
+from __future__ import annotations
+
+from gac_app.decoding.alignment import Boundary, Covers
+from gac_app.vocab.mapping import VocabMapping
+
+
+class FedText:
+    """What was fed since the prompt: bytes in the member's covers, then bytes that it has missed.
+
+    Attributes:
+        covers: of what the member has read or was asked to read.
+        missed: bytes fed since the member was last asked.
+        rest: the incomplete character before them, which is in no cover yet.
+        likely: pieces that may come next, according to another member; None = not known.
+    """
+
+    def __init__(self, mapping: VocabMapping) -> None:
+        self.covers = Covers(mapping)
+        self.missed = bytearray()
+        self.rest = b""
+        self.likely: list[bytes] | None = None
+
+    @property
+    def written(self) -> bytes:
+        """All bytes."""
+        return bytes(self.covers.text) + self.rest + bytes(self.missed)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the covers have all bytes."""
+        return not self.missed and not self.rest
+
+    @property
+    def is_at_boundary(self) -> bool:
+        """Whether a token of the member may end where the text does."""
+        return self.is_covered and self.covers.last.end == len(self.covers.text)
+
+    def fits(self, more: bytes, max_ids: int) -> bool:
+        """Whether the text and `more` take at most `max_ids` of the member's ids."""
+        return self.covers.fits(bytes(self.missed) + more, max_ids)
+
+    def spelling(self) -> tuple[Boundary, tuple[int, ...], bytes]:
+        """How the member would read what it has missed; see `Covers.spelling`."""
+        return self.covers.spelling(bytes(self.missed))
+
+    def catch_up(self) -> None:
+        """Put what was missed into the covers, except an incomplete character at its end."""
+        self.rest = self.covers.leap(bytes(self.missed), self.likely)
+        self.missed.clear()
+
+    def take_rest(self) -> None:
+        """Put the incomplete character into the covers, whose boundaries must be read."""
+        self.covers.advance(self.rest, is_partial=True)
+        self.rest = b""
+
+    def caught_up(self) -> tuple[Covers, bytes]:
+        """A copy of the covers after `catch_up`, and the incomplete character, without changing anything."""
+        covers = self.covers.fork()
+        return covers, covers.leap(bytes(self.missed), self.likely) if self.missed else self.rest

@@ -1,0 +1,128 @@
+"""A request, checked and tokenised once: who takes part, with which settings, and what each member reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+
+from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.decoding.member import Member, Prompt
+from gac_app.decoding.rules import check_rules
+from gac_app.errors import RequestError
+from gac_app.models.message import Message
+from gac_app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that fits these members.
+
+    Attributes:
+        members: those taking part, the gate first if it takes part.
+        prompt: a chat with its system prompt, or a raw document.
+        ids: the prompt in each member's own ids.
+    """
+
+    settings: Settings
+    members: list[Member]
+    prompt: Prompt
+    ids: list[list[int]]
+
+    @property
+    def text(self) -> str:
+        """The prompt's text, without its roles."""
+        return _text_of(self.prompt)
+
+    @property
+    def chat_stop_strings(self) -> tuple[str, ...]:
+        """Where a member's layout of a chat would begin the next turn."""
+        return () if isinstance(self.prompt, str) else tuple(s for m in self.members for s in m.chat_stop_strings)
+
+
+class Requests:
+    """Checks what is asked of an ensemble.
+
+    Args:
+        members: by name.
+        config: has the default settings.
+    """
+
+    def __init__(self, members: Mapping[str, Member], config: Config) -> None:
+        self._members = members
+        self._config = config
+
+    def checked(
+        self,
+        prompt: str | SequenceOf[Message],
+        settings: Settings | None,
+        *,
+        alone: str | None,
+        raw: bool = False,
+        may_be_empty: bool = False,
+    ) -> Request:
+        """The request; see `Ensemble.generate`.
+
+        Args:
+            may_be_empty: an empty raw prompt is allowed; it is the beginning of a document.
+
+        Raises:
+            RequestError: prompt or settings do not fit, naming the field.
+        """
+        settings = settings or self._config.settings
+        self._config.check_settings(settings)
+        check_rules(settings)
+        members = self._taking_part(settings, alone)
+        if raw and may_be_empty and not prompt:
+            return Request(settings, members, "", [document_start(member) for member in members])
+        prompt = _checked(prompt, settings, raw)
+        return Request(settings, members, prompt, _encode(members, prompt))
+
+    def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
+        if alone is not None:
+            if alone not in self._members:
+                raise RequestError("member", f"{alone!r} is not a member; expected one of {', '.join(self._members)}")
+            return [self._members[alone]]
+        weights = self._config.weights(settings)
+        is_gated = settings.mode != "every-step"
+        # A member without weight cannot change a step, so it is not asked. The gate decides who is.
+        names = [name for name in self._members if weights[name] > 0 or (is_gated and name == settings.gate)]
+        return [self._members[name] for name in sorted(names, key=lambda name: name != settings.gate)]
+
+
+def _text_of(prompt: Prompt) -> str:
+    """A prompt's text, without its roles."""
+    return prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
+
+
+def document_start(member: Member) -> list[int]:
+    """What a document begins with: the member's BOS, else the token that ends the document before."""
+    return member.encode("") or [min(member.mapping.vocabulary.end_ids)]
+
+
+def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -> Prompt:
+    text = _text_of(prompt)
+    if not text.strip() and not (raw and text):
+        raise RequestError("prompt", "is empty; type something to answer")
+    if len(text) > MAX_PROMPT_CHARS:
+        raise RequestError("prompt", f"has {len(text):,} characters; at most {MAX_PROMPT_CHARS:,} are taken")
+    if raw:
+        if not isinstance(prompt, str):
+            raise RequestError("prompt", "a raw prompt is one text, not a chat")
+        return prompt
+    messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+    if settings.system_prompt and messages[0].role != "system":
+        messages.insert(0, Message("system", settings.system_prompt))
+    return messages
+
+
+def _encode(members: list[Member], prompt: Prompt) -> list[list[int]]:
+    ids = [member.encode(prompt) for member in members]
+    for member, prompt_ids in zip(members, ids, strict=True):
+        if len(prompt_ids) >= member.context_length:
+            raise RequestError(
+                "prompt",
+                f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
+                f"{member.context_length:,}; shorten it",
+            )
+    return ids

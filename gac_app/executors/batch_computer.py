@@ -1,0 +1,123 @@
+"""Computes batches of reads, delivers their results, and keeps failures apart. Does not decide what is batched."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+
+from gac_app.decoding.distribution import ReadResult
+from gac_app.decoding.forward import draft_after, read_chunk, take_results
+from gac_app.errors import GacError, MemberError
+from gac_app.executors.prefix_cache import PrefixCache
+from gac_app.executors.read_command import ReadCommand
+from gac_app.models.base import Model, Read
+from gac_app.vocab.mapping import VocabMapping
+
+Add = Callable[[ReadCommand], None]
+
+
+class BatchComputer:
+    """Runs the forward passes of one model."""
+
+    def __init__(self, model: Model, mapping: VocabMapping, prefix_cache: PrefixCache) -> None:
+        self._model, self._mapping, self._prefix_cache = model, mapping, prefix_cache
+
+    def compute(self, commands: list[ReadCommand], add: Add) -> float | None:
+        """Compute one batch and deliver each result as soon as it is ready.
+
+        If the batch fails, its undelivered reads are computed one by one, so that only the failing session ends.
+
+        Args:
+            add: called with the read of each draft that a member makes.
+
+        Returns:
+            Seconds of the forward pass; None if it failed.
+        """
+        left = [(command, command.sequence.num_computed) for command in commands]
+        try:
+            for result in self._taken(commands):
+                self._deliver(*left.pop(0), result, add)
+        except GacError as error:
+            failure = error
+        else:
+            return result.seconds
+        has_room = self._has_more_room([command for command, _ in left], failure)
+        if len(commands) == 1 and not has_room:
+            commands[0].future.set_exception(failure)
+        else:
+            for command, length in left:
+                self._compute_alone(command, length)
+        return None
+
+    def compute_chunk(self, command: ReadCommand, num_ids: int) -> bool | None:
+        """Compute the next chunk of a prefill. Returns whether it was computed; None if the read has failed.
+
+        It is not computed if memory was lacking and the prefix cache has freed some: then it can be tried again.
+        """
+        length, started = command.sequence.num_computed, time.monotonic()
+        try:
+            read_chunk(self._model, command.sequence, num_ids)
+            self._prefix_cache.note_chunk(command.sequence, length)
+            command.num_read += command.sequence.num_computed - length
+            command.seconds += time.monotonic() - started
+        except GacError as error:
+            if not self._has_more_room([command], error):
+                command.future.set_exception(error)
+                return None
+            try:
+                self._rewind(command, length)
+            except Exception as second:  # the session's to handle: the worker continues
+                command.future.set_exception(second)
+                return None
+            return False
+        return True
+
+    def _taken(self, commands: list[ReadCommand]) -> Iterator[ReadResult]:
+        reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
+        return take_results(self._model, self._mapping, reads, may_draft)
+
+    def _deliver(self, command: ReadCommand, length: int, result: ReadResult, add: Add) -> None:
+        self._prefix_cache.note(command.sequence, length, result)
+        result.draft = draft_after(result, command.sequence, command.may_draft, self._mapping)
+        if draft := result.draft:
+            add(ReadCommand(Read(command.sequence), draft.future, draft.may_draft, command.is_background))
+        command.future.set_result(_whole(command, result))
+
+    def _has_more_room(self, commands: list[ReadCommand], error: GacError) -> bool:
+        """Whether a failed forward pass lacked memory and the prefix cache could free some."""
+        for command in commands:
+            self._prefix_cache.distrust(command.sequence)
+        _let_go(error)
+        return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.give_up_kept()
+
+    def _compute_alone(self, command: ReadCommand, length: int) -> None:
+        """Compute one read of a failed batch alone, after the `length` ids computed before."""
+        self._prefix_cache.distrust(command.sequence)
+        try:
+            self._rewind(command, length)
+            [result] = self._taken([command])
+        except Exception as error:  # the session's to handle: the worker continues
+            command.future.set_exception(error)
+        else:
+            command.future.set_result(_whole(command, result))
+
+    def _rewind(self, command: ReadCommand, length: int) -> None:
+        ids = list(command.sequence.ids)
+        self._model.rewind(command.sequence, length)
+        command.sequence.ids[:] = ids
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free the tensors held by the frames of a failed forward pass: a retry needs the memory."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _whole(command: ReadCommand, result: ReadResult) -> ReadResult:
+    """Add the cost of its earlier chunks to a result."""
+    if command.num_read:
+        result.num_read += command.num_read
+        result.seconds += command.seconds
+    return result

@@ -1,0 +1,98 @@
+"""`BattleStore`: battles and their judgements in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any
+
+from gac_app.storage import battle_changes, battle_queries
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage.database import Database
+from gac_app.storage.tables import utc_now
+
+
+class BattleStore:
+    """The battles of a database; see `Database` for what the futures raise."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, new: NewBattle) -> Future[None]:
+        """Write a battle, which can be judged on this server."""
+        return self._database.write(lambda session: battle_changes.start(session, new, self._database.server_id))
+
+    def let_go(self, battle_id: str) -> Future[None]:
+        """Write that a battle can no longer be judged."""
+        return self._database.write(lambda session: battle_changes.let_go(session, battle_id))
+
+    def held_elsewhere(self, voted_within_s: float) -> frozenset[str]:
+        """The ids of battles on another server that can still be judged, or whose vote can be taken back.
+
+        Args:
+            voted_within_s: the time for taking a vote back and storing that.
+        """
+        since = utc_now() - timedelta(seconds=voted_within_s)
+        with self._database.reading() as session:
+            return battle_queries.held_elsewhere(session, self._database.server_id or "", since)
+
+    def update(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
+        """Write a battle's state so far."""
+        return self._database.write(
+            lambda session: battle_changes.update(session, battle_id, status, body), battle=battle_id
+        )
+
+    def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
+        """Write a finished battle with its vote. Gives whether it was new."""
+        return self._database.write(lambda session: battle_changes.add_judged(session, new, vote))
+
+    def judge(self, visitor_key: str, battle_id: str, new: NewJudgement) -> Future[None]:
+        """Append a vote, an undo or a remark to the visitor's battle. RequestError if it does not follow the last
+        row.
+        """
+        return self._database.write(
+            lambda session: battle_changes.judge(session, visitor_key, battle_id, new), battle=battle_id
+        )
+
+    def delete(self, visitor_key: str, battle_id: str) -> Future[None]:
+        """Delete a battle as `delete_run` does a run."""
+        return self._database.delete(lambda session: battle_changes.remove(session, visitor_key, battle_id))
+
+    def load(self, visitor_key: str, battle_id: str) -> StoredBattle:
+        """A visitor's battle. Raises NotFoundError, DamagedError."""
+        with self._database.reading() as session:
+            return battle_queries.load(session, visitor_key, battle_id)
+
+    def newest(self, visitor_key: str, limit: int, without: Collection[str] = ()) -> tuple[list[StoredBattle], int]:
+        """A visitor's newest battles except `without`, newest first, and their number."""
+        with self._database.reading() as session:
+            return battle_queries.newest(session, visitor_key, limit, without)
+
+    def votes(self, visitor_key: str = "") -> list[VoteRow]:
+        """The votes that were not taken back, of one visitor or of everybody, oldest first."""
+        with self._database.reading() as session:
+            return battle_queries.votes(session, visitor_key)
+
+    def votes_version(self) -> tuple[Any, ...]:
+        """A value that changes with every judgement added or deleted."""
+        with self._database.reading() as session:
+            return battle_queries.votes_version(session)
+
+    def export(self, visitor_key: str = "") -> Iterator[StoredBattle]:
+        """All battles of one visitor or of everybody, oldest first."""
+        return battle_queries.export(self._database.engine, visitor_key)
+
+    def find(self, battle_id: str) -> StoredBattle | None:
+        """A battle of any visitor, as exported; None if there is none. Raises DamagedError."""
+        with self._database.reading() as session:
+            return battle_queries.of_id(session, battle_id)
+
+    def of_run(self, run_id: str) -> list[StoredBattle]:
+        """The battles implied by the vote on a run, as exported. Raises DamagedError."""
+        with self._database.reading() as session:
+            return battle_queries.of_run(session, run_id)
+
+    def add(self, battle: StoredBattle) -> Future[bool]:
+        """Import a battle with its judgements. Gives whether anything was new."""
+        return self._database.write(lambda session: battle_changes.import_battle(session, battle))

@@ -1,0 +1,30 @@
+"""A clock for waits that end because somebody is late."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+MOMENT_S = 0.1  # a wait looks at the clock as often
+HANG_S = 0.3  # `step_timeout_s` of a step that will hang; healthy members need far less
+
+
+class SteadyClock:
+    """Takes the place of `time` where members are waited for: between two looks at it no more than a moment passes,
+    so that a machine that stalls does not make a healthy member late.
+    """
+
+    def __init__(self) -> None:
+        self._seen_s = self._now_s = time.monotonic()
+
+    def monotonic(self) -> float:
+        seen_s = time.monotonic()
+        self._now_s += min(seen_s - self._seen_s, MOMENT_S)
+        self._seen_s = seen_s
+        return self._now_s
+
+
+@pytest.fixture
+def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.decoding.contexts.gathering.time", SteadyClock())

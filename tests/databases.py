@@ -1,0 +1,24 @@
+"""Databases for tests: the schema is made once in a process, by all migrations, and copied."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from gac_app.storage import Store
+
+
+def database_in(path: Path) -> str:
+    """The URL of a SQLite file; a new one has today's schema and no rows."""
+    if not path.exists():
+        path.write_bytes(_empty())
+    return f"sqlite:///{path}"
+
+
+@cache
+def _empty() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "empty.db")
+        Store(f"sqlite:///{path}").close()
+        return path.read_bytes()
