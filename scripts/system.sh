@@ -24,7 +24,7 @@ missing_packages() { # prints what apt has to install
   done
 }
 
-find_browser() { # exports GAC_BROWSER
+install_system() { # what apt can bring, where it may
   local packages
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     packages=$(missing_packages)
@@ -36,6 +36,9 @@ find_browser() { # exports GAC_BROWSER
         say "note: apt-get could not install:" $packages
     fi
   fi
+}
+
+find_browser() { # exports GAC_BROWSER
   GAC_BROWSER=$(installed_browser) || fail "the page's tests need Chromium or Chrome." \
     "Install it (Debian: apt-get install chromium ${fonts[*]}), or name it: GAC_BROWSER=/path/to/chrome $0"
   export GAC_BROWSER

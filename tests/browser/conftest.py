@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from gac_app.server.host import create_host
 from gac_app.services.arena import ArenaService
@@ -45,10 +45,20 @@ class Site:
 
 @contextmanager
 def served(
-    service: RunService, lab: Lab | None = None, arena: ArenaService | None = None, sign_in_secret: str = ""
+    service: RunService,
+    lab: Lab | None = None,
+    arena: ArenaService | None = None,
+    *,
+    place: str = "",
+    sign_in_secret: str = "",
 ) -> Iterator[Site]:
-    """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already."""
-    with listening() as listener:
+    """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already.
+
+    Args:
+        place: what is served at the same time has an address of its own.
+        sign_in_secret: as `create_host` takes it.
+    """
+    with listening(place) as listener:
         host = create_host(service, service.config, lab, arena, sign_in_secret=sign_in_secret)
         server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
@@ -63,15 +73,15 @@ def served(
 
 
 @cache
-def usual_port() -> int:
+def usual_port(place: str) -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         return int(free.getsockname()[1])
 
 
-def listening() -> socket.socket:
+def listening(place: str) -> socket.socket:
     """At the usual port, or at any other while something is served there."""
     try:
-        return socket.create_server(("127.0.0.1", usual_port()))
+        return socket.create_server(("127.0.0.1", usual_port(place)))
     except OSError:
         return socket.create_server(("127.0.0.1", 0))
 
@@ -81,7 +91,32 @@ class Watched:
     """A page that keeps what a good page never causes."""
 
     page: Page
+    url: str
     faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._listeners: dict[Any, Callable[[Any], None]] = {
+            "console": self._on_console,
+            "pageerror": lambda error: self.faults.append(f"script: {error}"),
+            "dialog": lambda dialog: self.faults.append(f"dialog: {dialog.message}"),
+            "request": self._on_request,
+        }
+
+    def listen(self) -> None:
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)
+
+    def stop_listening(self) -> None:
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console: {message.text}")
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self.faults.append(f"remote: {request.url}")
 
     def ask(self, prompt: str, *, and_wait: bool = True) -> None:
         self.page.fill("#gac-prompt textarea", prompt)
@@ -156,57 +191,72 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+class Visitors:
+    """The first visitor of every test, the second, and so on. Their pages are kept from test to test, since a new one
+    costs a second of processor; what they know of a site is forgotten."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._pages: list[Page] = []
+
+    def page(self, number: int) -> Page:
+        """A blank page of the visitor of this number, from 0."""
+        while number >= len(self._pages):
+            self._pages.append(self._browser.new_context().new_page())
+        if self._pages[number].is_closed():
+            self._pages[number] = self._pages[number].context.new_page()
+        return self._pages[number]
+
+    def leave(self, page: Page) -> None:
+        """Blank the page again; one that is nobody's is closed with all that belongs to it."""
+        if page not in self._pages:
+            page.context.close()
+            return
+        for other in page.context.pages:
+            if other is not page:
+                other.close()
+        if not page.is_closed():
+            page.unroute_all(behavior="ignoreErrors")
+            page.goto("about:blank")
+
+
 @pytest.fixture(scope="session")
-def usual_visitor(browser: Browser) -> BrowserContext:
-    """Keeps Gradio's scripts from test to test."""
-    return browser.new_context()
+def visitors(browser: Browser) -> Visitors:
+    return Visitors(browser)
 
 
 Opener = Callable[..., Watched]
 
 
 @pytest.fixture
-def open_page(browser: Browser, usual_visitor: BrowserContext) -> Iterator[Opener]:
+def open_page(browser: Browser, visitors: Visitors) -> Iterator[Opener]:
     """Open a page as a visitor of its own; afterwards there must have been no fault.
 
-    The first one is the usual visitor, who has forgotten everything, unless the test wants options of a visitor.
+    A test that does to a page what cannot be undone, such as listening to it, asks for a new one: `is_new`. So does
+    one that wants options of a browser context.
     """
     opened: list[Watched] = []
 
-    def open_one(site: Site, *, viewport: Mapping[str, int] = WINDOW, **options: Any) -> Watched:
+    def open_one(site: Site, *, viewport: Mapping[str, int] = WINDOW, is_new: bool = False, **options: Any) -> Watched:
         look = {name: options.pop(name, None) for name in ("color_scheme", "reduced_motion")}
-        context = browser.new_context(**options) if opened or options else usual_visitor
-        context.set_default_timeout(WAIT_MS)
-        watched = Watched(context.new_page())
+        permissions = options.pop("permissions", [])
+        page = browser.new_context(**options).new_page() if options or is_new else visitors.page(len(opened))
+        page.set_default_timeout(WAIT_MS)
+        watched = Watched(page, site.url)
         opened.append(watched)
-        if context is usual_visitor:
-            forget_all(watched.page, site.url)
-        watched.page.set_viewport_size(viewport)  # type: ignore[arg-type]
-        watched.page.emulate_media(**look)
-
-        def on_console(message: ConsoleMessage) -> None:
-            if message.type in ("error", "warning"):
-                watched.faults.append(f"console: {message.text}")
-
-        def on_request(request: Request) -> None:
-            if not request.url.startswith((site.url, "data:", "blob:")):
-                watched.faults.append(f"remote: {request.url}")
-
-        watched.page.on("console", on_console)
-        watched.page.on("pageerror", lambda error: watched.faults.append(f"script: {error}"))
-        watched.page.on("dialog", lambda dialog: watched.faults.append(f"dialog: {dialog.message}"))
-        watched.page.on("request", on_request)
-        watched.page.goto(site.url)
-        watched.page.wait_for_function("window.gac?.stop")
+        forget_all(page, site.url)
+        page.context.grant_permissions(permissions)
+        page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        page.emulate_media(**look)
+        watched.listen()
+        page.goto(site.url)
+        page.wait_for_function("window.gac?.stop")
         return watched
 
     yield open_one
     for watched in opened:
-        context = watched.page.context
-        if context is not usual_visitor:
-            context.close()
-        for page in context.pages:
-            page.close()
+        watched.stop_listening()
+        visitors.leave(watched.page)
         assert watched.faults == []
 
 
@@ -214,19 +264,54 @@ def forget_all(page: Page, url: str) -> None:
     """Cookies, keys, settings and permissions of a site."""
     page.context.clear_permissions()
     everything = {"origin": url.rstrip("/"), "storageTypes": "cookies,local_storage,indexeddb,service_workers"}
-    page.context.new_cdp_session(page).send("Storage.clearDataForOrigin", everything)
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", everything)
+    session.detach()
+
+
+class Stage:
+    """The service of the test that runs now, to a page that is built once for all tests: that takes half a second."""
+
+    service: RunService
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.service, name)
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, str]]:
+    """The stage, and its page's address."""
+    stage = Stage()
+    stage.service = planted_service(tmp_path_factory.mktemp("stage"))
+    with served(stage, place="stage") as site:  # type: ignore[arg-type]
+        yield stage, site.url
 
 
 Server = Callable[..., Site]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Server]:
-    """Serve the planted ensemble that a test gives."""
+def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Serve the planted ensemble that a test gives, once in a test.
+
+    Where members, options of the server or a patch of what the page is built of are the test's own, so is the host.
+    """
     with ExitStack() as sites:
 
-        def start(ensemble: PlantedEnsemble | None = None, members: tuple[str, ...] = MEMBERS, **server: int) -> Site:
-            return sites.enter_context(served(planted_service(tmp_path, ensemble, members, **server)))
+        def start(
+            ensemble: PlantedEnsemble | None = None,
+            members: tuple[str, ...] = MEMBERS,
+            *,
+            has_own_host: bool = False,
+            **server: int,
+        ) -> Site:
+            service = planted_service(tmp_path, ensemble, members, **server)
+            if has_own_host or members != MEMBERS or server:
+                return sites.enter_context(served(service))
+            stage, url = request.getfixturevalue("stage")
+            stage.service = service
+            sites.callback(service.close)
+            return Site(url, service)
 
         yield start
 

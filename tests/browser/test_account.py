@@ -24,7 +24,7 @@ def offered(tmp_path: Path) -> Iterator[tuple[Site, Provider]]:
     with (
         provided() as provider,
         offering_sign_in(provider),
-        served(planted.runs, None, planted.arena, SECRET) as site,
+        served(planted.runs, None, planted.arena, sign_in_secret=SECRET) as site,
     ):
         yield site, provider
 

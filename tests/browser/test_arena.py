@@ -82,7 +82,7 @@ def overheard(page: Page) -> list[str]:
 
 
 def test_nothing_names_a_contestant_before_the_vote_counts(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena()).page
+    page = open_page(serve_arena(), is_new=True).page
     heard = overheard(page)
     to_arena(page)
     begin(page)
@@ -136,10 +136,10 @@ def test_a_battle_by_keyboard_alone(serve_arena: ArenaServer, open_page: Opener,
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(".gac-arena-told:has-text('Your vote: B is better')")
     page.keyboard.press("r")
-    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.wait_for_selector(".gac-arena-told:has-text('It is final')")
     page.keyboard.press("1")
     page.keyboard.press("u")
-    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It stands."
+    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It is final."
     page.wait_for_selector(".gac-arena-views [value=gate]", state="attached")
 
     page.locator(".gac-battle-card .gac-text").first.focus()
@@ -250,7 +250,7 @@ def test_the_names_come_when_the_vote_is_final(
     begin(page)
     answered(page)
     page.click(".gac-vote[data-outcome=left]")
-    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.wait_for_selector(".gac-arena-told:has-text('It is final')")
     assert len(names(page)) == 2
 
 
@@ -301,7 +301,7 @@ def test_axe_has_nothing_to_say_of_the_arena(serve_arena: ArenaServer, open_page
 
 
 def test_a_host_that_does_not_answer_is_said(serve_arena: ArenaServer, open_page: Opener) -> None:
-    page = open_page(serve_arena(), locale="en-US").page  # a visitor who has a clock of its own
+    page = open_page(serve_arena(), is_new=True).page
     page.clock.install()
     to_arena(page)
     page.route("**/queue/join*", lambda route: None)  # never answered

@@ -20,8 +20,13 @@ UNDER_PROMPT, IN_ARENA = "#gac-consent input", ".gac-arena-consent input"
 
 
 @pytest.fixture
-def mirrored(tmp_path: Path) -> Iterator[tuple[Planted, Site]]:
-    planted = planted_arena(tmp_path, is_mirrored=True)
+def is_mirrored() -> bool:
+    return True
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, is_mirrored: bool) -> Iterator[tuple[Planted, Site]]:
+    planted = planted_arena(tmp_path, is_mirrored=is_mirrored)
     with served(planted.runs, None, planted.arena) as site:
         yield planted, site
 
@@ -55,9 +60,8 @@ def test_it_is_asked_for_kept_and_taken_back(mirrored: tuple[Planted, Site], ope
     assert [battle.body["consent"] for battle in planted.store.battles.export()] == [False]
 
 
-def test_without_a_mirror_nothing_is_asked(tmp_path: Path, open_page: Opener) -> None:
-    planted = planted_arena(tmp_path)
-    with served(planted.runs, None, planted.arena) as site:
-        page = open_page(site).page
-        page.wait_for_selector("#gac-prompt textarea")
-        assert page.locator("#gac-consent").count() == 0
+@pytest.mark.parametrize("is_mirrored", [False])
+def test_without_a_mirror_nothing_is_asked(mirrored: tuple[Planted, Site], open_page: Opener) -> None:
+    page = open_page(mirrored[1]).page
+    page.wait_for_selector("#gac-prompt textarea")
+    assert page.locator("#gac-consent").count() == 0

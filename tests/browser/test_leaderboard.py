@@ -86,7 +86,7 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.wait_for_selector(".gac-rank-matrix td:has-text('%')")
     page.check("[name=controls_style]")
-    page.wait_for_selector(".gac-rank-more:has-text('What style is worth')")
+    page.wait_for_selector(".gac-rank-more:has-text('Effect of style')")
     with_axe(watched)
     assert all_findings(watched) == {}
     page.check("[name=own]")

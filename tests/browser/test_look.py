@@ -41,7 +41,7 @@ def grounds_of_a_load(page: Any) -> set[str]:
 def test_the_chosen_theme_stays_without_a_flash(
     serve: Server, open_page: Opener, system: str, chosen: str, allowed: set[str]
 ) -> None:
-    page = open_page(serve(), color_scheme=system).page
+    page = open_page(serve(), is_new=True, color_scheme=system).page
     page.select_option("select[name=theme]", chosen)
     assert page.evaluate("document.body.classList.contains('dark')") == (chosen == "dark")
     assert grounds_of_a_load(page) <= allowed
@@ -59,7 +59,7 @@ def test_the_chosen_theme_stays_without_a_flash(
 def test_without_a_choice_the_system_s_theme_holds(
     serve: Server, open_page: Opener, system: str, allowed: set[str]
 ) -> None:
-    page = open_page(serve(), color_scheme=system).page
+    page = open_page(serve(), is_new=True, color_scheme=system).page
     assert page.input_value("select[name=theme]") == "system"
     assert grounds_of_a_load(page) <= {*allowed, "canvas light dark"}
     other = "dark" if system == "light" else "light"

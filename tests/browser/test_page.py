@@ -122,7 +122,7 @@ def test_a_vote_while_it_streams_says_that_the_answers_go_on(serve: Server, open
     page = open_page(serve(PlantedEnsemble(pieces=LONG, pause_s=0.01)))
     page.ask("hello", and_wait=False)
     page.wait_for_tokens(6)
-    assert "the answers go on" in page.text(".gac-votes-title")
+    assert "the answers continue" in page.text(".gac-votes-title")
     page.leave_fields()
     keys(page, "1")
     page.page.wait_for_selector("text=Your choice: Ensemble")
@@ -183,7 +183,7 @@ def test_an_earlier_turn_goes_on_in_its_conversation(serve: Server, open_page: O
     page.ask("second")
     page.page.click(".gac-turns button")
     page.page.wait_for_selector(".gac-asked h2:text-is('first')")
-    page.page.wait_for_selector(".gac-hint:has-text('goes on after the last turn')")
+    page.page.wait_for_selector(".gac-hint:has-text('continues after the last turn')")
     assert page.page.locator(".gac-turns li").count() == 2
     assert page.text(".gac-turns [aria-current]").startswith("first")
     page.ask("third")

@@ -41,9 +41,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def opened(site: Site, open_page: Opener, width: int = 1280) -> Watched:
+def opened(site: Site, open_page: Opener, width: int = 1280, *, is_new: bool = False) -> Watched:
     """At once, whatever the models' state; handed out once they are ready."""
-    watched = open_page(site, viewport={"width": width, "height": 900})
+    watched = open_page(site, viewport={"width": width, "height": 900}, is_new=is_new)
     watched.page.set_default_timeout(ANSWER_MS)
     until = time.monotonic() + LOAD_S
     while not site.service.is_ready:
@@ -110,7 +110,7 @@ def hidden_names(page: Page) -> str:
 
 
 def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> None:
-    page = opened(site, open_page).page
+    page = opened(site, open_page, is_new=True).page
     to_arena(page)
     heard = overheard(page)
     begin(page, "Give me three tips for learning to play the guitar.")
@@ -134,11 +134,11 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
     assert [word for text in battle for word in KEPT_BACK if word in text] == []
 
     page.click(".gac-arena [data-act=reveal]")
-    page.wait_for_selector(".gac-arena-told:has-text('It stands')")
+    page.wait_for_selector(".gac-arena-told:has-text('It is final')")
     page.wait_for_selector(".gac-battle-card h3 bdi >> nth=1")
     winner = names(page)[1]
     page.keyboard.press("1")
-    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It stands."
+    assert page.inner_text(".gac-arena-told") == "Your vote: B is better. It is final."
     page.wait_for_selector(".gac-battle-card .gac-overlay", state="attached")
     page.locator(".gac-battle-card .gac-text").nth(1).focus()
     page.keyboard.press("Enter")

@@ -20,8 +20,7 @@ def said_again(page: Watched) -> list[str]:
 
 
 def test_every_card_shows_a_digest_that_can_be_copied_whole(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
-    page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = open_page(serve(), permissions=["clipboard-read", "clipboard-write"])
     page.ask("hello")
     proofs = page.page.locator(".gac-proof").all_inner_texts()
     assert len(proofs) == 3

@@ -56,7 +56,7 @@ def bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bracketed")
 def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
+    page = open_page(serve(has_own_host=True))
     page.page.wait_for_selector("p.loading", state="detached")
     page.page.wait_for_selector(".gac-summary-text:text('⟦gate')")
     assert unsaid(page) == set()
@@ -85,7 +85,7 @@ def test_all_words_of_compare_batch_and_history_are_listed(serve: Server, open_p
 
 @pytest.mark.usefixtures("bracketed")
 def test_every_word_of_the_other_tabs_is_in_the_table(serve: Server, open_page: Opener) -> None:
-    page = open_page(serve())
+    page = open_page(serve(has_own_host=True))
     page.ask("hello")
     page.page.click("role=tab[name=⟦History⟧]")
     page.page.wait_for_selector(".gac-run-prompt")

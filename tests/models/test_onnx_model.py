@@ -25,7 +25,7 @@ from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layers import OnnxLayers, Span
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE, Layout
 from gac_app.models.onnx.model import OnnxModel
-from gac_app.models.onnx.trial import compare_logits, distance, is_batch_invariant, is_chunk_invariant
+from gac_app.models.onnx.trial import compare_logits, distance
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -260,8 +260,6 @@ def test_the_default_models_are_these_models(
         closing(OnnxModel(name, (real_files[name], graph), context_length=1024, max_sequences=3)) as now,
     ):
         compare_logits(before, now, Layout.load(graph).window)
-        assert is_batch_invariant(now)
-        assert is_chunk_invariant(now)
 
 
 def test_a_layout_is_what_was_saved(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from gac_app.bootstrap import load_ensemble
 from gac_app.decoding.ensemble import Ensemble
+from gac_app.environment import read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -20,22 +22,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.real)
 
 
+def loaded(name: str) -> Ensemble:
+    """With one thread for each member: other tests run beside these."""
+    config = read_config(CONFIGS / name, os.environ)
+    members = tuple(member.model_copy(update={"num_threads": 1}) for member in config.members)
+    return load_ensemble(config.model_copy(update={"members": members}))
+
+
 @pytest.fixture(scope="session")
 def quantised() -> Iterator[Ensemble]:
     """The smallest ensemble, in 8-bit arithmetic: onnxruntime's or llama.cpp's, whichever is faster."""
-    with closing(load_ensemble(CONFIGS / "cpu-small.yaml")) as ensemble:
+    with closing(loaded("cpu-small.yaml")) as ensemble:
         yield ensemble
 
 
 @pytest.fixture(scope="session")
 def default() -> Iterator[Ensemble]:
     """The default ensemble."""
-    with closing(load_ensemble(CONFIGS / "default.yaml")) as ensemble:
+    with closing(loaded("default.yaml")) as ensemble:
         yield ensemble
 
 
 @pytest.fixture(scope="session")
 def float32() -> Iterator[Ensemble]:
     """The same files on transformers."""
-    with closing(load_ensemble(CONFIGS / "transformers-cpu.yaml")) as ensemble:
+    with closing(loaded("transformers-cpu.yaml")) as ensemble:
         yield ensemble
