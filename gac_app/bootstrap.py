@@ -77,6 +77,8 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
     else:
         _load(service, partial(_use_zero_gpu, gpu=gpu))
     arena = ArenaService(service, store) if config.arena.is_open else None
+    if arena and service.mirror:
+        service.mirror.sealed = arena.history.sealed
     exports = Exports(store, operator_token(os.environ), arena.history.sealed if arena else frozenset)
     return Services(service, lab, arena, exports)
 

@@ -78,8 +78,9 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
     """
     if not is_space(environ):
         return {}
-    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, environ.get("SPACE_HOST")]
-    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": [host for host in hosts if host]}}
+    own = [name.strip() for name in environ.get("SPACE_HOST", "").split(",")]  # a domain of its own is one of several
+    hosts = [*ServerConfig.model_fields["trusted_hosts"].default, *filter(None, own)]
+    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts}}
     if disk.is_dir() and os.access(disk, os.W_OK):
         defaults |= {"database_url": f"sqlite:///{disk / 'gac.sqlite3'}", "cache_dir": disk / "cache"}
     return defaults
@@ -93,6 +94,16 @@ def is_zero_gpu(environ: Mapping[str, str]) -> bool:
 def operator_token(environ: Mapping[str, str]) -> str:
     """The token with which the operator gets everybody's votes from the page; "" = there is none."""
     return environ.get("GAC_OPERATOR_TOKEN", "")
+
+
+def sign_in_secret(environ: Mapping[str, str]) -> str:
+    """What a Space with `hf_oauth: true` is given, so that visitors may sign in; "" = this is none, and they may not.
+
+    Elsewhere Gradio would sign everybody in as whoever runs the server.
+    """
+    needed = ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+    is_offered = environ.get("SYSTEM") == "spaces" and all(environ.get(name) for name in needed)
+    return environ["OAUTH_CLIENT_SECRET"] if is_offered else ""
 
 
 def cache_dir(config: Config) -> Path:

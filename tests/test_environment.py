@@ -15,6 +15,7 @@ from gac_app.environment import (
     environment_overrides,
     is_zero_gpu,
     read_config,
+    sign_in_secret,
     space_defaults,
 )
 from gac_app.errors import ConfigError
@@ -83,6 +84,13 @@ def test_a_space_is_public_unless_the_file_says_otherwise(tmp_path: Path) -> Non
     assert not read_config(path, {}).is_public
 
 
+def test_a_space_with_a_domain_of_its_own_has_several_names() -> None:
+    hosts = space_defaults({"SPACE_ID": "me/gac", "SPACE_HOST": "gac.example, me-gac.hf.space"})["server"][
+        "trusted_hosts"
+    ]
+    assert {"gac.example", "me-gac.hf.space", "localhost"} <= set(hosts)
+
+
 def test_a_space_keeps_what_it_has_on_its_disk_if_there_is_one(tmp_path: Path) -> None:
     environ = {"SPACE_ID": "me/gac"}
     disk = tmp_path / "data"
@@ -118,6 +126,17 @@ def test_a_port_that_is_no_number_is_named() -> None:
 def test_zero_gpu_is_told_from_other_spaces() -> None:
     assert is_zero_gpu({"SPACES_ZERO_GPU": "true"})
     assert not is_zero_gpu({"SPACE_ID": "me/gac"})
+
+
+@pytest.mark.parametrize(
+    "missing", ["", "SYSTEM", "SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES"]
+)
+def test_visitors_sign_in_only_where_a_space_offers_it(missing: str) -> None:
+    environ = {
+        "SYSTEM": "spaces", "SPACE_ID": "me/gac", "OAUTH_CLIENT_ID": "one", "OAUTH_CLIENT_SECRET": "two",
+        "OAUTH_SCOPES": "openid profile", "OPENID_PROVIDER_URL": "https://huggingface.co",
+    }  # fmt: skip
+    assert sign_in_secret({**environ, missing: ""}) == ("" if missing else "two")
 
 
 def test_defaults_lie_in_the_users_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from gac_app.commands.options import ConfigOption, load
 from gac_app.config import Config
-from gac_app.environment import is_zero_gpu
+from gac_app.environment import is_zero_gpu, sign_in_secret
 from gac_app.member_config import scheme_of
 
 
@@ -41,14 +41,15 @@ def run(config: Config) -> None:
     from gac_app.server.serving import serve_host
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
-    import_page()  # before the services, since loading members would slow it down
+    secret = sign_in_secret(os.environ)
+    import_page()  # before the services: the loading of the members would slow it down
     services = bootstrap.build_services(config, gpu)
     try:
         report_members(services.runs)
         if gpu is not None:
-            launch_page(services.runs, config, services.arena, services.exports)
+            launch_page(services.runs, config, services.arena, services.exports, secret)
         else:
-            host = create_host(services.runs, config, services.lab, services.arena, services.exports)
+            host = create_host(services.runs, config, services.lab, services.arena, services.exports, secret)
             serve_host(host, config.server)
     finally:
         services.close()

@@ -135,13 +135,18 @@ def _host_of(origin: str) -> str:
 
 
 class ShutRoutes:
-    """Refuses paths that leave a folder (400), and Gradio's routes that the page does not use (403)."""
+    """Refuses paths that leave a folder (400), and Gradio's routes that the page does not use (403).
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Args:
+        opened: paths that are let through all the same.
+    """
+
+    def __init__(self, app: ASGIApp, opened: tuple[str, ...] = ()) -> None:
+        self.app, self._opened = app, opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = _refusal(scope["path"]) if scope["type"] in ("http", "websocket") else None
+        is_checked = scope["type"] in ("http", "websocket") and scope["path"] not in self._opened
+        status = _refusal(scope["path"]) if is_checked else None
         if status is not None:
             await PlainTextResponse("Refused.", status_code=status)(scope, receive, send)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from gac_app.server.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutR
 from gac_app.server.event_door import Doorkeeper, EventDoor
 from gac_app.server.export_route import export_route
 from gac_app.server.health import health_routes
+from gac_app.server.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
 if TYPE_CHECKING:  # heavy, and needed only for types
     import gradio
@@ -41,6 +42,7 @@ def create_host(
     lab: Lab | None = None,
     arena: ArenaService | None = None,
     exports: Exports | None = None,
+    sign_in_secret: str = "",
 ) -> FastAPI:
     """The application. Its page works at once; the members may still be loading.
 
@@ -49,30 +51,37 @@ def create_host(
         config: its `server` part has the allowed hosts and origins.
         lab, arena: None = the page has none.
         exports: of all votes, if the operator has set a token.
+        sign_in_secret: of the Space, where visitors may sign in; "" = they may not.
     """
     page = import_page()
-    host = bare_host(service, config.server)
+    host = bare_host(service, config.server, sign_in_secret)
     if exports and exports.is_open:
         host.include_router(export_route(exports))
-    mount_page(host, page.build_page(service, lab, arena), page.page_assets())
+    blocks = page.build_page(service, lab, arena, has_sign_in=bool(sign_in_secret))
+    mount_page(host, blocks, page.page_assets())
     return host
 
 
 def launch_page(
-    service: RunService, config: Config, arena: ArenaService | None = None, exports: Exports | None = None
+    service: RunService,
+    config: Config,
+    arena: ArenaService | None = None,
+    exports: Exports | None = None,
+    sign_in_secret: str = "",
 ) -> None:
     """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
     from gac_app.server.gradio_page import GradioPage
 
     keeper = Doorkeeper(config.server.visitors_per_client)
     routers = [health_routes(service), *([export_route(exports)] if exports and exports.is_open else [])]
+    sign_in_routes, sign_in_doors = sign_in_parts(sign_in_secret)
 
     # Gradio calls its own address when it starts.
     names = (*config.server.trusted_hosts, "localhost", config.server.host)
     trusted = config.server.model_copy(update={"trusted_hosts": names})
 
     page = import_page()
-    blocks = page.build_page(service, None, arena)
+    blocks = page.build_page(service, None, arena, has_sign_in=bool(sign_in_secret))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -85,9 +94,9 @@ def launch_page(
         server_port=config.server.port,
         app_kwargs={
             "lifespan": lifespan,
-            "middleware": _doors(trusted, keeper),
+            "middleware": _doors(trusted, keeper, sign_in_doors),
             "max_body_size": MAX_BODY_BYTES,
-            "routes": [route for router in routers for route in router.routes],
+            "routes": [*sign_in_routes, *(route for router in routers for route in router.routes)],
         },
         prevent_thread_lock=True,
         ssr_mode=False,
@@ -106,10 +115,11 @@ def _wait_for_signal() -> None:
     is_over.wait()
 
 
-def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
+def bare_host(service: RunService, config: ServerConfig, sign_in_secret: str = "") -> FastAPI:
     """The host without a page: its middleware and health routes."""
 
     keeper = Doorkeeper(config.visitors_per_client)
+    sign_in_routes, sign_in_doors = sign_in_parts(sign_in_secret)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -119,7 +129,8 @@ def bare_host(service: RunService, config: ServerConfig) -> FastAPI:
 
     host = FastAPI(
         lifespan=lifespan,
-        middleware=_doors(config, keeper),
+        middleware=_doors(config, keeper, sign_in_doors),
+        routes=[*sign_in_routes],
         max_body_size=MAX_BODY_BYTES,
         docs_url=None,
         redoc_url=None,
@@ -147,8 +158,8 @@ def import_page() -> ModuleType:
     return page
 
 
-def _doors(config: ServerConfig, keeper: Doorkeeper) -> list[Middleware]:
-    """The middleware, outermost first."""
+def _doors(config: ServerConfig, keeper: Doorkeeper, sign_in: Sequence[Middleware] = ()) -> list[Middleware]:
+    """Outermost first; `sign_in` as `sign_in_parts` gives it."""
     return [
         Middleware(SecurityHeaders),
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
@@ -156,6 +167,7 @@ def _doors(config: ServerConfig, keeper: Doorkeeper) -> list[Middleware]:
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
         # Present even when closed: otherwise Gradio would add its own, which reflects origins.
         Middleware(CORSMiddleware, allow_origins=list(config.allowed_origins), allow_methods=["GET", "POST"]),
-        Middleware(ShutRoutes),
+        Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
+        *sign_in,
         Middleware(EventDoor, keeper=keeper),
     ]

@@ -71,10 +71,16 @@ class Exports:
         return [(run_id, json.dumps(run) + "\n"), *battles]
 
     def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
-        """As `run_lines`, for a battle that was judged."""
+        """A battle on which a vote stands, as `run_lines` does a run."""
         battle = self._store.battles.find(battle_id)
-        is_judged = battle and any(row["kind"] == Kind.VOTE for row in battle.judgements)
-        return [(battle_id, _line(battle))] if battle and is_judged and battle.body.get("consent") else []
+        return [(battle_id, _line(battle))] if battle and _may_be_told(battle) else []
+
+    def agreed(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Ids of what `run_lines` and `battle_lines` have lines of, with as much of those as `stamp_of` needs."""
+        yield from ((line["run_id"], line) for line in self._store.agreed_runs())
+        for battle in self._store.battles.export():
+            if battle.run_id is None and _may_be_told(battle):
+                yield battle.battle_id, asdict(battle)
 
     def check_storage(self) -> None:
         """Raise StorageError if the database cannot be written."""
@@ -96,6 +102,12 @@ def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
     if wanted is Format.JSONL:
         return "".join(map(_line, battles)).encode()
     return written(judged(battles), wanted)
+
+
+def _may_be_told(battle: StoredBattle) -> bool:
+    """Whether a vote stands, and its visitor agrees that it is handed on."""
+    kinds = [row["kind"] for row in battle.judgements if row["kind"] in (Kind.VOTE, Kind.UNDO)]
+    return kinds[-1:] == [Kind.VOTE] and bool(battle.body.get("consent"))
 
 
 def _line(battle: StoredBattle) -> str:

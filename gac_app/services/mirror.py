@@ -1,11 +1,12 @@
 """The mirror: runs, votes and battles that visitors agree to publish, appended as JSON Lines to files.
 
-An empty database, such as one on a temporary disk, is filled from the mirror at the start. Lines have the format of
-`export`. Files are only appended to, each by one process. Deleted text stays in them until the operator removes it, but
-a line marks it as deleted, and no import or export includes it.
+A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
+lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What
+is deleted stays in them, until the operator takes it out; a line says that it is deleted, and nothing tells of it from
+then on.
 
-The mirror reads the database in its own thread. If it fails, nothing waits for it: ids stay in the queue and are
-retried.
+It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
+its id, and is tried again. A battle waits until its vote cannot be taken back any more.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import logging
 import os
 import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
 from gac_app.services.exports import Exports
-from gac_app.services.mirror_files import bring_files, deletion_line
+from gac_app.services.mirror_files import bring, deletion_line, index_of
 from gac_app.services.mirror_places import Place, Trouble
 from gac_app.storage import Gone, Store
 
@@ -29,7 +31,9 @@ logger = logging.getLogger(__name__)
 LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a changed run or battle -> ids and lines
 
 MAX_WAITING = 100_000  # ids
-FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # between retries
+MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
+SEALED_S = 1.0  # until a battle that may not be told yet is looked at again
+FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
 CLOSE_S = 2.0
 
 
@@ -41,11 +45,13 @@ class Mirror:
         first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
 
     Attributes:
-        is_restored: whether the database has everything in the files.
+        is_restored: whether all that the files tell is in the database.
+        sealed: gives the ids of battles that must not be told yet; see `BattleHistory.sealed`.
     """
 
     def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
         self.is_restored = False
+        self.sealed: Callable[[], frozenset[str]] = frozenset
         self._place = place
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
@@ -53,10 +59,11 @@ class Mirror:
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
         self._first_delay_s = first_delay_s
         self._waiting: dict[str, LinesOf] = {}
+        self._sealed: dict[str, LinesOf] = {}  # to wait again
         self._is_copying = False
-        self._gone: list[Gone] = []  # deletions to mark
-        self._withheld: set[str] = set()
-        self._written: dict[str, bytes] = {}  # id -> digest of its last line
+        self._gone: list[Gone] = []  # to be marked
+        self._withheld: set[str] = set()  # deleted since the database was last read
+        self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
         self._changed = threading.Condition()
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
@@ -91,8 +98,8 @@ class Mirror:
 
     @property
     def num_waiting(self) -> int:
-        """Runs, battles and deletions that are not in the files yet."""
-        return len(self._waiting) + len(self._gone) + self._is_copying
+        """Runs, battles and deletions that are not in the file yet."""
+        return len(self._waiting) + len(self._sealed) + len(self._gone) + self._is_copying
 
     @property
     def num_errors(self) -> int:
@@ -126,7 +133,9 @@ class Mirror:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed, delay_s)
-                self._changed.wait_for(lambda: self._is_closed or self.num_waiting or not self.is_restored)
+                self._changed.wait_for(self._has_work, SEALED_S if self._sealed else None)
+                self._waiting = {**self._sealed, **self._waiting}
+                self._sealed = {}
                 is_last = self._is_closed
             try:
                 self._catch_up()
@@ -139,13 +148,20 @@ class Mirror:
             if is_last:
                 return
 
+    def _has_work(self) -> bool:
+        return bool(self._is_closed or self._waiting or self._gone or not self.is_restored)
+
     def _catch_up(self) -> None:
         """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
         self._mark_gone()
         while found := self._next():
             key, lines_of = found
             try:
-                self._copy(lines_of(key))
+                lines = lines_of(key)
+                if lines and not self._is_closed and key in self.sealed():
+                    self._sealed[key] = lines_of
+                else:
+                    self._copy(lines)
             except DamagedError:
                 continue  # its owner is told on opening it
             except (OSError, StorageError):
@@ -159,12 +175,19 @@ class Mirror:
         with self._changed:
             key = next(iter(self._waiting), None)
             self._is_copying = key is not None
+            self._withheld.clear()  # what is read from now on lacks it
             return None if key is None else (key, self._waiting.pop(key))
 
     def _restore(self) -> None:
-        brought = bring_files(self._exports, self._place.fetch(), is_strict=False)
-        self.is_restored = True
+        with self._changed:
+            self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
+        index = index_of(self._place.fetch(), is_strict=False)
+        brought = bring(self._exports, index, is_strict=False, withheld=self._withheld)
         logger.info("read from the mirror: %s", brought)
+        for key, line in self._exports.agreed():
+            if index.lacks(key, line):
+                self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)
+        self.is_restored = True
 
     def _copy(self, lines: list[tuple[str, str]]) -> None:
         for key, line in lines:
@@ -173,6 +196,9 @@ class Mirror:
                 if key not in self._withheld and self._written.get(key) != digest:
                     self._append(line)
                     self._written[key] = digest
+                    self._written.move_to_end(key)
+                    if len(self._written) > MAX_WRITTEN:
+                        self._written.popitem(last=False)
 
     def _mark_gone(self) -> None:
         with self._file:

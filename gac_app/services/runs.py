@@ -88,9 +88,13 @@ class RunService:
         self._runner.decodes_together = decodes_together
         self._runner.ensemble = ensemble
 
-    def set_consent(self, visitor_key: str, consents: bool) -> None:
-        """Set whether a visitor's later runs are published, and give them their imported runs."""
-        self.consents.set(visitor_key, consents)
+    def set_consent(self, visitor_key: str, consents: bool, browser: str = "") -> None:
+        """Set whether a visitor's later runs are published, and give them their imported runs.
+
+        Args:
+            browser: in which they said so.
+        """
+        self.consents.set(visitor_key, consents, browser)
         if self.mirror:
             settle(self._store.adopt(visitor_key))
 

@@ -102,6 +102,34 @@ def export(engine: Engine) -> Iterator[dict[str, Any]]:
         after = keys[-1]
 
 
+def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
+    """See `Store.agreed_runs`. Answers stay sealed; runs that cannot be read are left out."""
+    after: tuple[datetime, str] | None = None
+    while keys := _export_keys(engine, after):
+        query = select(Run).where(Run.id.in_([run_id for _, run_id in keys]), Run.status != RunStatus.RUNNING)
+        with reading(engine) as session:
+            runs = session.scalars(query.order_by(Run.created_at, Run.id).options(*_KEY_AND_VOTE))
+            found = [_outline(run) for run in runs if _has_consent(run)]
+        yield from found
+        after = keys[-1]
+
+
+def _has_consent(run: Run) -> bool:
+    try:
+        return bool(content_of(run).get("consent"))
+    except DamagedError:
+        return False
+
+
+def _outline(run: Run) -> dict[str, Any]:
+    finished_at, vote = run.finished_at, run.vote
+    return {
+        "run_id": run.id,
+        "finished_at": finished_at and finished_at.isoformat(),
+        "vote": vote and {"created_at": vote.created_at.isoformat()},
+    }
+
+
 def export_run(session: Session, run_id: str) -> dict[str, Any] | None:
     """One run in the format of `export`; None if there is none."""
     run = session.get(Run, run_id, options=_whole())
@@ -147,10 +175,12 @@ def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
     return turns
 
 
+_KEY_AND_VOTE = (joinedload(Run.key), joinedload(Run.vote))
+
+
 def _whole() -> tuple[Any, ...]:
     return (
-        joinedload(Run.key),
-        joinedload(Run.vote),
+        *_KEY_AND_VOTE,
         joinedload(Run.conversation).joinedload(Conversation.visitor),
         selectinload(Run.answers).joinedload(Answer.trace),
     )

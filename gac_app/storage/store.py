@@ -154,6 +154,12 @@ class Store(Database):
         """All runs of all visitors, oldest first, one JSON-able object each. Visitors have pseudonyms."""
         return queries.export(self.engine)
 
+    def agreed_runs(self) -> Iterator[dict[str, Any]]:
+        """The runs that have ended and whose visitors agree that they are handed on, oldest first: of what `export`
+        tells, the id, the end and the time of the vote.
+        """
+        return queries.agreed_runs(self.engine)
+
     def exported_run(self, run_id: str) -> dict[str, Any] | None:
         """One run in the format of `export`; None if there is none."""
         with self.reading() as session:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from gac_app.services.live_runs import owner_of
 from gac_app.ui.assets import markup_of, script_of
 from gac_app.ui.requests import Fields, Reply, replying
 
@@ -18,7 +19,7 @@ def build_consent(service: RunService) -> gr.HTML:
 
     @replying
     def set_consent(fields: Fields) -> Reply:
-        service.set_consent(fields.visitor_key, fields.flag("consents"))
+        service.set_consent(fields.visitor_key, fields.flag("consents"), owner_of(fields.browser_key))
         return {}
 
     return gr.HTML(

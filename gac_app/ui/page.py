@@ -8,6 +8,7 @@ import gradio as gr
 
 from gac_app.services.batches import Batches
 from gac_app.ui.about_tab import build_about
+from gac_app.ui.account import build_account
 from gac_app.ui.arena_tab import build_arena
 from gac_app.ui.assets import markup_of, page_assets, script_of
 from gac_app.ui.batch_tab import build_batch, start_batch
@@ -32,13 +33,21 @@ _TELL_LOADED = "() => { window.gac.isLoaded = true; document.dispatchEvent(new E
 MAX_QUEUED_EVENTS = 200  # beside runs, which the service queues and refuses itself
 
 
-def build_page(service: RunService, lab: Lab | None = None, arena: ArenaService | None = None) -> gr.Blocks:
-    """The page over `service`, with tabs for `lab` and `arena`. Mount it with `page_assets()`."""
+def build_page(
+    service: RunService, lab: Lab | None = None, arena: ArenaService | None = None, *, has_sign_in: bool = False
+) -> gr.Blocks:
+    """The page over `service`, with a tab each over `lab` and `arena`; to be mounted with `page_assets()`.
+
+    Args:
+        has_sign_in: whether the host lets visitors sign in.
+    """
     put_first()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="gac-top"):
             gr.HTML(markup_of("header"), js_on_load=script_of(), apply_default_css=False, elem_id="gac-header")
             build_member_chips(service, page)
+            if has_sign_in:
+                build_account()
             _build_look()
         build_settings_panel(service.config, lab)
         with gr.Tabs(elem_id="gac-tabs") as tabs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, NoReturn
@@ -18,24 +19,36 @@ from gac_app.services.shares import client_of
 MAX_SEARCH_CHARS = 500
 VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
 _MAX_ID_CHARS = 200
-IS_HEARD = "is_heard"  # in a request's state, set by the host: gives, awaited, whether the event has a listener
-_MAX_NUMBER = 2**53  # the largest integer that a browser can send exactly
+# In a request's state, where the host says so: awaited, whether somebody listens to its event; the `Account` or None.
+IS_HEARD, ACCOUNT = "is_heard", "account"
+_MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
 Reply = dict[str, Any]
 
 
-def visitor_key_of(value: object) -> str:
-    """The visitor's key. Raises RequestError unless it is 64 hexadecimal digits."""
-    if not isinstance(value, str) or not VISITOR_KEY.fullmatch(value):
-        raise RequestError("visitor key", "the browser sent none; reload the page with storage allowed")
-    return value
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is signed in.
+
+    Attributes:
+        key: the visitor's key, which no browser knows; of the same form as those that browsers draw.
+        name: for the visitor's own page; never stored.
+        left_s: seconds until they are signed out; None = not foreseen.
+    """
+
+    key: str
+    name: str
+    left_s: float | None
 
 
 class Fields:
-    """The fields of a request, with their types checked on access.
+    """The fields of a request, with their types checked on access. To be made while the request is handled.
 
     Args:
         data: whatever the browser sent.
+
+    Attributes:
+        account: who is signed in, by what the host says; nothing that the browser sends in `data` changes it.
 
     Raises:
         RequestError: from every method, naming the field.
@@ -45,10 +58,20 @@ class Fields:
         if not isinstance(data, Mapping):
             raise RequestError("request", "expected an object")
         self._data = data
+        self.account = account_here()
 
     @property
     def visitor_key(self) -> str:
-        return visitor_key_of(self._data.get("key"))
+        """The account's key, else the browser's."""
+        return self.account.key if self.account else self.browser_key
+
+    @property
+    def browser_key(self) -> str:
+        """What the browser drew: 64 hexadecimal digits."""
+        value = self._data.get("key")
+        if not isinstance(value, str) or not VISITOR_KEY.fullmatch(value):
+            raise RequestError("visitor key", "the browser sent none; reload the page with storage allowed")
+        return value
 
     def text(self, name: str, max_chars: int = _MAX_ID_CHARS) -> str:
         value = self._data.get(name)
@@ -112,6 +135,14 @@ async def is_heard() -> bool:
     request = LocalContext.request.get(None)
     heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
     return heard is None or await heard()
+
+
+def account_here() -> Account | None:
+    """Who is signed in, of the event or call that is being handled."""
+    request = LocalContext.request.get(None)
+    request = getattr(request, "request", None) or request  # Gradio wraps an event's, but not a call's
+    account = getattr(getattr(request, "state", None), ACCOUNT, None)
+    return account if isinstance(account, Account) else None
 
 
 def client_here() -> str:

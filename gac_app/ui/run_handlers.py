@@ -13,7 +13,7 @@ from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.views import is_over
 from gac_app.ui.records import RunLines
-from gac_app.ui.requests import Fields, client_here, is_heard, page_json, visitor_key_of
+from gac_app.ui.requests import Fields, client_here, is_heard, page_json
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
 
@@ -63,10 +63,10 @@ class RunHandlers:
     ) -> AsyncIterator[Updates]:
         """Answer a prompt with the settings panel's values; None = the defaults."""
 
-        client = client_here()
+        client, fields = client_here(), Fields({"key": key})
 
         def start() -> tuple[str, RunView]:
-            visitor_key = visitor_key_of(key)
+            visitor_key = fields.visitor_key
             if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
                 raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
             changes = changes_from(self._service.config, settings or {})

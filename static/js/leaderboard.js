@@ -50,12 +50,15 @@ function standingsOf({ standings, min_votes: minVotes, problem }) {
   const low = Math.min(...rated.map((one) => one.low)), high = Math.max(...rated.map((one) => one.high));
   const costs = COSTS.filter(({ field }) => standings.some((one) => one[field] !== null));
   const columns = ["rank.rank", "rank.name", "rank.rating", "rank.interval", "rank.votes", "rank.record", ...costs.map(({ key }) => key)];
+  const range = (one) => `${number(one.low)} – ${number(one.high)}`;
   return h("table", {},
-    h("thead", {}, h("tr", {}, ...columns.map((key) => h("th", { scope: "col", text: t(key) })))),
+    h("thead", {}, h("tr", {}, ...columns.map((key) => h("th", { scope: "col", class: key === "rank.interval" ? "gac-rank-wide" : null },
+      t(key), key === "rank.rating" ? h("small", { class: "gac-rank-narrow", text: t("rank.interval") }) : null)))),
     h("tbody", {}, ...standings.map((one) => {
       const lacks = Math.max(0, minVotes - one.num_votes);
-      const shown = one.rating === null ? [h("td", { class: "gac-small", colspan: 2, text: lacks ? t("rank.lacks", { n: lacks }) : problem ? t("rank.waits") : "" })]
-        : [h("td", {}, h("b", { text: number(one.rating) })), h("td", {}, intervalBar(one, low, high))];
+      const shown = one.rating === null ? [h("td", { class: "gac-small", text: lacks ? t("rank.lacks", { n: lacks }) : problem ? t("rank.waits") : "" }), h("td", { class: "gac-rank-wide" })]
+        : [h("td", {}, h("b", { text: number(one.rating) }), h("small", { class: "gac-rank-narrow", text: range(one) })),
+          h("td", { class: "gac-rank-wide" }, h("span", { class: "gac-interval" }, intervalBar(one, low, high), h("span", { text: range(one) })))];
       return h("tr", { class: one.is_listed ? null : "is-gone", "data-name": one.name },
         h("td", { text: one.rank === null ? "" : one.rank_low === one.rank_high ? `${one.rank}` : `${one.rank} (${one.rank_low}–${one.rank_high})` }),
         h("th", { scope: "row" }, h("bdi", { text: one.name }), one.is_listed ? null : h("span", { class: "gac-small", text: ` · ${t("rank.gone")}` })),
@@ -65,13 +68,11 @@ function standingsOf({ standings, min_votes: minVotes, problem }) {
     })));
 }
 
-/** A 95 % interval on the scale of all, and in figures. */
+/** A 95 % interval on the scale of all. */
 function intervalBar(one, low, high) {
   const place = (value) => (high > low ? (100 * (value - low)) / (high - low) : 50).toFixed(1);
-  return h("span", { class: "gac-interval" },
-    h("span", { class: "gac-interval-bar", "aria-hidden": "true" },
-      h("i", { style: `left:${place(one.low)}%;right:${(100 - place(one.high)).toFixed(1)}%` }), h("b", { style: `left:${place(one.rating)}%` })),
-    h("span", { text: `${number(one.low)} – ${number(one.high)}` }));
+  return h("span", { class: "gac-interval-bar", "aria-hidden": "true" },
+    h("i", { style: `left:${place(one.low)}%;right:${(100 - place(one.high)).toFixed(1)}%` }), h("b", { style: `left:${place(one.rating)}%` }));
 }
 
 function biasOf({ left_bias: bias }) {

@@ -45,15 +45,21 @@ class Site:
 
 @contextmanager
 def served(
-    service: RunService, lab: Lab | None = None, arena: ArenaService | None = None, *, place: str = ""
+    service: RunService,
+    lab: Lab | None = None,
+    arena: ArenaService | None = None,
+    *,
+    place: str = "",
+    sign_in_secret: str = "",
 ) -> Iterator[Site]:
     """Serve a service's page, at the same address as the last one: the browser has Gradio's scripts of it already.
 
     Args:
         place: what is served at the same time has an address of its own.
+        sign_in_secret: as `create_host` takes it.
     """
     with listening(place) as listener:
-        host = create_host(service, service.config, lab, arena)
+        host = create_host(service, service.config, lab, arena, sign_in_secret=sign_in_secret)
         server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

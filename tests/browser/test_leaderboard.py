@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,33 @@ def test_ratings_are_shown_with_what_they_cost(planted: Planted, site: Site, ope
     page.check("[name=own]")
     page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
     page.wait_for_selector("#gac-rated-plots svg.marks", state="detached")
+
+
+LONG = "a_contestant_whose_name_is_one_word_of_" + "many" * 6 + "_letters"
+# What of a contestant's line stands in the window: its whole name, its rating, and a text with the interval.
+IN_SIGHT = """name => {
+  const row = document.querySelector(`.gac-rank-table tr[data-name="${name}"]`), [, head, rating] = row.cells;
+  const isInside = (cell) => cell.getBoundingClientRect().right <= innerWidth && cell.scrollWidth <= cell.clientWidth;
+  return [isInside(head) && head.innerText, isInside(rating) && rating.innerText];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_ratings_are_read_without_scrolling(
+    planted: Planted, site: Site, open_page: Opener, scheme: str
+) -> None:
+    plant_votes(planted.store, 60)
+    for number in range(12):
+        plant_vote(planted.store, LONG, "zyxone", "left" if number % 3 else "right", f"{number:x}" * 64)
+    watched = open_page(site, viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = watched.page
+    page.wait_for_selector("p.loading", state="detached")
+    page.click(".overflow-menu > button")
+    page.locator(TAB).last.click()
+    page.wait_for_selector("#gac-rated-plots svg.marks >> nth=1")
+    for name in (LONG, "zyxone"):
+        head, rating = page.evaluate(IN_SIGHT, name)
+        assert head.startswith(name)
+        assert re.fullmatch(r"[\d,]+\s+[\d,]+ – [\d,]+", rating)
+    with_axe(watched)
+    assert all_findings(watched) == {}

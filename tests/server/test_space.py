@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -42,13 +44,15 @@ def until(condition: Callable[[], object], what: str) -> None:
 class Browser:
     """What the page's scripts send, through the proxy of a Space."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str = KEY) -> None:
+        self.key = key
         forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
         self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST, **forwarded}, timeout=WAIT_S
         )
 
     def open(self) -> httpx.Response:
+        self.session = secrets.token_hex(5)
         page = self.http.get("/", params={"__theme": "dark", "__sign": "a-secret-signature"})
         self.config = self.http.get("/config").json()
         self.parts = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
@@ -57,8 +61,8 @@ class Browser:
 
     def call(self, part: str, function: str, **fields: Any) -> dict[str, Any]:
         """Ask a function that a part of the page offers its script."""
-        body = {"component_id": self.parts[part], "fn_name": function, "session_hash": "one"}
-        answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": KEY, **fields}})
+        body = {"component_id": self.parts[part], "fn_name": function, "session_hash": self.session}
+        answer = self.http.post(f"{API}/component_server", json={**body, "data": {"key": self.key, **fields}})
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         assert "error" not in found, found
@@ -67,10 +71,10 @@ class Browser:
     def run(self, prompt: str, on_text: Callable[[], None] = lambda: None, **changes: Any) -> str:
         """What the page is sent of a run; `on_text` is called with the first that comes."""
         (event,) = [one for one in self.config["dependencies"] if any(name == "submit" for _, name in one["targets"])]
-        body = {"fn_index": event["id"], "session_hash": "one", "data": [KEY, None, prompt, changes]}
+        body = {"fn_index": event["id"], "session_hash": self.session, "data": [self.key, None, prompt, changes]}
         self.http.post(f"{API}/queue/join", json=body).raise_for_status()
         said = ""
-        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": "one"}) as stream:
+        with self.http.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as stream:
             for line in stream.iter_lines():
                 said += line
                 if "process_generating" in line:
@@ -92,10 +96,17 @@ class Space:
 
     Args:
         database_url: of a server's database by its name; SQLite where it is not given.
+        more: variables.
     """
 
-    def __init__(self, folder: Path, is_zero: bool, database_url: Callable[[str], str] | None = None) -> None:
-        self.folder, self.is_zero = folder, is_zero
+    def __init__(
+        self,
+        folder: Path,
+        is_zero: bool,
+        database_url: Callable[[str], str] | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.folder, self.is_zero, self.more = folder, is_zero, more
         self.database_url = database_url or (lambda name: f"sqlite:///{folder / name}.db")
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         packages = folder / "packages"
@@ -125,6 +136,7 @@ class Space:
             "GAC_PORT": str(port),
             "GAC_TRUSTED_PROXIES": "127.0.0.1",
             **(zero if self.is_zero else {}),
+            **self.more,
         }
 
     @contextmanager

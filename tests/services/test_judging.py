@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,11 +11,9 @@ import pytest
 from gac_app.errors import RequestError
 from gac_app.services.arena import ArenaService
 from gac_app.services.battle_views import BattleView
-from tests.fakes import WAIT_S, FakeModel, Fault
+from tests.fakes import SOON_S, WAIT_S
 from tests.services.house import ALICE, House, until
 from tests.services.test_arena import LONG, Arena, locked, locked_out
-
-MEMBERS_ALONE = {"contestants": [{"name": name, "member": name} for name in ("a", "b")]}
 
 
 @pytest.mark.parametrize(
@@ -28,20 +27,26 @@ def test_a_battle_can_be_looked_at_while_its_answers_end(
     house: House, monkeypatch: pytest.MonkeyPatch, judge: Callable[[ArenaService, BattleView], BattleView], phase: str
 ) -> None:
     monkeypatch.setattr("gac_app.services.runs.END_TIMEOUT_S", 10 * WAIT_S)
-    hanging = FakeModel("b", 2, fault=Fault("hang", 6))
-    arena = Arena(house, [FakeModel("a", 1), hanging], settings=LONG, arena=MEMBERS_ALONE)
+    arena = Arena(house, settings=LONG)
     view = arena.begun()
-    until(hanging.is_hanging.is_set, "for a side to hang")
+    run, may_end = arena.service.history.find(ALICE, view.id).last, threading.Event()
+    end = run.on_ended
+
+    def end_late() -> None:
+        may_end.wait(WAIT_S)
+        end()
+
+    run.on_ended = end_late
     with ThreadPoolExecutor() as pool:
         try:
             judging = pool.submit(judge, arena.service, view)
-            until(arena.service.history.find(ALICE, view.id).last.is_stopping.is_set, "for the answers to be stopped")
-            seen = pool.submit(arena.service.history.look, ALICE, view.id).result(WAIT_S)
+            until(run.is_stopping.is_set, "for the answers to be stopped")
+            seen = pool.submit(arena.service.history.look, ALICE, view.id).result(SOON_S)
             assert (seen.may_vote, seen.outcome, judging.done()) == (False, None, False)
             with pytest.raises(RequestError, match=r"being taken|skipped"):
-                arena.service.next_turn(ALICE, view.id, "And?")
+                pool.submit(arena.service.next_turn, ALICE, view.id, "And?").result(SOON_S)
         finally:
-            hanging.released.set()
+            may_end.set()
         assert judging.result(WAIT_S).phase == phase
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gac_app.errors import NotFoundError, RequestError, StorageError
+from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.exports import Exports
 from gac_app.services.mirror import Mirror
 from gac_app.services.mirror_files import Brought, bring_files
-from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
+from gac_app.services.mirror_places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena
@@ -74,6 +74,48 @@ def test_a_battle_that_can_still_be_judged_is_not_told(tmp_path: Path) -> None:
         assert lines(tmp_path) == []
         arena.service.vote(ALICE, view.id, "left", view.ballot)
         until(lambda: lines(tmp_path), "for the battle's line")
+
+
+def ids(folder: Path) -> list[str]:
+    """What the files tell of, line by line."""
+    return [line.get("battle_id") or line["run_id"] for line in lines(folder) if "deleted" not in line]
+
+
+def test_a_battle_is_told_once_its_vote_cannot_be_taken_back(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        mirror.sealed = arena.service.history.sealed
+        battle = voted(arena, consents=True)
+        run = consenting_run(arena)
+        until(lambda: ids(tmp_path) == [run], "for the run")
+        settled_but(mirror, 1)  # the battle waits, and nothing waits for it
+        view = arena.service.history.look(ALICE, battle)
+        undone = arena.service.undo(ALICE, battle, view.ballot)
+        until(lambda: not mirror.num_waiting, "for the mirror to see that there is no vote")
+        arena.service.vote(ALICE, battle, "right", undone.ballot)
+        assert ids(tmp_path) == [run]
+        arena.service.reveal(ALICE, battle)
+        until(lambda: ids(tmp_path) == [run, battle], "for the battle")
+    assert [row["kind"] for row in lines(tmp_path)[-1]["judgements"]] == ["vote", "undo", "vote"]
+
+
+def test_a_vote_that_stands_is_told_when_the_process_ends(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        mirror.sealed = arena.service.history.sealed
+        battle = voted(arena, consents=True)
+        view = arena.answered(consents=True)
+        ballot = arena.service.vote(ALICE, view.id, "tie", view.ballot).ballot
+        arena.service.undo(ALICE, view.id, ballot)
+        settled_but(mirror, 1)
+    assert ids(tmp_path) == [battle]
+
+
+def settled_but(mirror: Mirror, num_waiting: int) -> None:
+    until(lambda: mirror.is_restored and mirror.num_waiting == num_waiting, "for the mirror")
+
+
+def consenting_run(arena: Arena) -> str:
+    arena.runs.set_consent(ALICE, True)
+    return answer(arena.runs).id
 
 
 def test_an_empty_database_is_filled_with_all_that_was_copied(tmp_path: Path) -> None:
@@ -164,21 +206,6 @@ def test_what_is_deleted_is_marked_and_not_brought_back(tmp_path: Path, how: str
     assert all(line.get("run_id") != run.id for line in stored if "battle_id" in line) or how == "battle"
 
 
-def test_lines_cut_off_and_strange_ones_are_passed_over(tmp_path: Path) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        first, last = voted(arena, consents=True), voted(arena, consents=True)
-        settled(mirror)
-    (file,) = (tmp_path / "mirror").iterdir()
-    whole = file.read_bytes()
-    half = whole.splitlines()[1]
-    strange = b'\xff\xfe\n[]\n{"deleted": 3}\n{"run_id": "x"}\n\n'
-    file.write_bytes(strange + whole.splitlines()[0] + b"\n" + half[: len(half) // 2])
-    with opened(tmp_path, "two") as (arena, mirror):
-        settled(mirror)
-        assert [one.battle_id for one in arena.store.battles.export()] == [first]
-        assert first != last
-
-
 def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: House) -> None:
     with opened(tmp_path, "one") as (arena, mirror):
         arena.runs.set_consent(ALICE, True)
@@ -200,124 +227,6 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
 
 def lines_of(file: Path) -> list[str]:
     return file.read_text().splitlines()
-
-
-class Full(FolderPlace):
-    """A folder on a disk that is full until it is freed."""
-
-    is_full = True
-
-    def prepare(self) -> None:
-        if self.is_full:
-            raise OSError(28, "No space left on device", str(self.folder))
-        super().prepare()
-
-
-def test_a_mirror_that_fails_delays_and_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    place = Full(tmp_path / "mirror")
-    with opened(tmp_path, "one", place) as (arena, mirror):
-        battles = [voted(arena, consents=True) for _ in range(3)]
-        until(lambda: mirror.num_errors > 1, "for another try")
-        assert [record.levelname for record in caplog.records if "mirror" in record.message] == ["ERROR"]
-        assert str(tmp_path) not in caplog.text, "the log names no folders"
-        with pytest.raises(StorageError, match="deleted here"):
-            arena.service.history.delete(ALICE, battles[0])
-        place.is_full = False
-        settled(mirror)
-        told = lines(tmp_path)
-        assert {line["battle_id"] for line in told if "battle_id" in line} == set(battles[1:])
-        assert [line["deleted"]["battles"] for line in told if "deleted" in line] == [[battles[0]]]
-
-
-def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path, "one") as (arena, mirror):
-        settled(mirror)
-        faults = iter([OSError(5, "Input/output error")])
-        real = __import__("os").fsync
-
-        def fsync(fd: int) -> None:
-            for fault in faults:
-                raise fault
-            real(fd)
-
-        monkeypatch.setattr("gac_app.services.mirror.os.fsync", fsync)
-        voted(arena, consents=True)
-        settled(mirror)
-    (file,) = (tmp_path / "mirror").iterdir()
-    with file.open("rb") as content:
-        assert all(line == b"\n" or json.loads(line) for line in content)
-
-
-class Hub:
-    """A Hub of one dataset, in a folder; `is_down` plants a network without it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.is_down, self.num_commits = folder, False, 0
-
-    def create_repo(self, repo_id: str, **kind: Any) -> Any:
-        self._answer()
-        assert kind["repo_type"] == "dataset"
-        assert kind["private"] is True
-        self.folder.mkdir(exist_ok=True)
-        return type("Url", (), {"repo_id": repo_id})
-
-    def snapshot_download(self, repo_id: str, **_: Any) -> str:
-        self._answer()
-        return str(self.folder)
-
-    def create_commit(self, *, operations: list[Any], **_: Any) -> str:
-        self._answer()
-        for operation in operations:
-            (self.folder / operation.path_in_repo).write_bytes(operation.path_or_fileobj.read())
-        self.num_commits += 1
-        return "commit"
-
-    def run_as_future(self, function: Any) -> Any:
-        from huggingface_hub import HfApi
-
-        return HfApi().run_as_future(function)
-
-    def _answer(self) -> None:
-        if self.is_down:
-            raise OSError("the Hub cannot be reached")
-
-
-def test_a_dataset_gets_what_is_copied_and_gives_it_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    hub = Hub(tmp_path / "hub")
-    hub.is_down = True
-
-    def place(name: str) -> DatasetPlace:
-        return DatasetPlace("org/votes", tmp_path / name / "copy", 1000.0, hub)  # type: ignore[arg-type]
-
-    with opened(tmp_path, "one", place("first")) as (arena, mirror):
-        battle = voted(arena, consents=True)
-        until(lambda: mirror.num_errors > 1, "for another try")
-        assert caplog.text.count("cannot be reached") == 1
-        hub.is_down = False
-        settled(mirror)
-        deleted = voted(arena, consents=True)
-        settled(mirror)
-        arena.service.history.delete(ALICE, deleted)
-        until(lambda: any("deleted" in file.read_text() for file in hub.folder.iterdir()), "for the mark's commit")
-    with opened(tmp_path, "two", place("second")) as (arena, mirror):
-        settled(mirror)
-        assert [one.battle_id for one in arena.store.battles.export()] == [battle]
-
-
-def test_a_commit_that_fails_goes_with_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    hub = Hub(tmp_path / "hub")
-    place = DatasetPlace("org/votes", tmp_path / "copy", 1000.0, hub)  # type: ignore[arg-type]
-    with opened(tmp_path, "one", place) as (arena, mirror):
-        settled(mirror)
-        hub.is_down = True
-        voted(arena, consents=True)
-        settled(mirror)
-        for wanted in (1, 2):
-            place.push()
-            until(lambda wanted=wanted: mirror.num_errors >= wanted, "for the commit")  # type: ignore[misc]
-        assert caplog.text.count("takes no commit") == 1
-        hub.is_down = False
-    assert len(list(hub.folder.iterdir())) == 1, "at the latest when the process ends"
 
 
 def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:

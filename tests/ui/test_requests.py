@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.errors import NotFoundError, RequestError, StorageError
-from gac_app.ui.requests import Fields, Reply, replying, visitor_key_of
+from gac_app.ui.requests import Fields, Reply, replying
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -51,7 +51,7 @@ def test_long_text_is_refused() -> None:
 @pytest.mark.parametrize("key", ["", "A" * 64, "0" * 63, "0" * 64 + "\n", None])
 def test_a_visitor_key_is_64_hexadecimal_digits(key: object) -> None:
     with pytest.raises(RequestError, match="reload the page"):
-        visitor_key_of(key)
+        _ = Fields({"key": key}).visitor_key
 
 
 def test_only_errors_raised_on_purpose_become_words() -> None:

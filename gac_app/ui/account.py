@@ -1,0 +1,28 @@
+"""In the header, where visitors may sign in: who is signed in, and the way in and out."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.requests import Fields, Reply, replying
+
+
+def build_account() -> gr.HTML:
+    """A menu that explains what signing in does."""
+
+    @replying
+    def who_is_signed_in(fields: Fields) -> Reply:
+        account = fields.account
+        if account is None:
+            return {"is_signed_in": False, "name": "", "left_s": None}
+        return {"is_signed_in": True, "name": account.name, "left_s": account.left_s}
+
+    return gr.HTML(
+        value="",
+        html_template=markup_of("account"),
+        js_on_load=script_of("account"),
+        server_functions=[who_is_signed_in],
+        apply_default_css=False,
+        elem_id="gac-account",
+    )

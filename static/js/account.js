@@ -1,0 +1,38 @@
+// Who is signed in. Signing in and out are the host's, on addresses of Gradio's; both end on a page loaded anew.
+
+const MAX_TIMER_S = 2_000_000; // of a browser's timers
+const menu = element.querySelector("details"), button = menu.querySelector("button"), note = element.querySelector(".gac-account-note");
+let isSignedIn = false;
+
+async function show() {
+  const reply = await answerTo(server.who_is_signed_in({}));
+  if (reply.error) return;
+  if (isSignedIn && !reply.is_signed_in) note.textContent = t("account.over");
+  isSignedIn = reply.is_signed_in;
+  menu.querySelector("bdi").textContent = isSignedIn ? reply.name || t("account.signed-in") : t("account.sign-in");
+  menu.querySelector("summary").title = isSignedIn ? t("account.signed-in") : "";
+  button.textContent = t(isSignedIn ? "account.sign-out" : "account.sign-in-with");
+  menu.hidden = false;
+  if (reply.left_s !== null) setTimeout(show, 1000 * Math.min(reply.left_s + 1, MAX_TIMER_S));
+}
+
+button.addEventListener("click", () => {
+  button.disabled = true;
+  writeKept("gac.battle", ""); // the battle shown last is not the other visitor's
+  window.parent?.postMessage({ type: "SET_SCROLLING", enabled: true }, "*"); // to huggingface.co, if that shows the page in a frame
+  location.assign(`${isSignedIn ? "/logout" : "/login/huggingface"}?_target_url=/`);
+});
+menu.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !menu.open) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
+
+const here = new URL(location.href);
+if (here.searchParams.get("sign-in") === "failed") {
+  note.textContent = t("account.failed");
+  here.searchParams.delete("sign-in");
+  history.replaceState(history.state, "", here);
+}
+show();

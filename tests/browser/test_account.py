@@ -1,0 +1,83 @@
+"""Signing in and out in a browser, where a Space offers it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Opener, Site, Watched, served
+from tests.browser.test_axe import all_findings, with_axe
+from tests.server.fake_provider import SECRET, Provider, offering_sign_in, provided
+from tests.ui.planted import planted_arena
+
+pytestmark = pytest.mark.browser
+
+MENU, ACT = ".gac-account summary", ".gac-account button"
+
+
+@pytest.fixture
+def offered(tmp_path: Path) -> Iterator[tuple[Site, Provider]]:
+    planted = planted_arena(tmp_path, is_mirrored=True)
+    with (
+        provided() as provider,
+        offering_sign_in(provider),
+        served(planted.runs, None, planted.arena, sign_in_secret=SECRET) as site,
+    ):
+        yield site, provider
+
+
+def act(page: Page, shown: str) -> None:
+    """Sign in or out by the menu, and wait for what the page then shows."""
+    page.click(MENU)
+    page.click(ACT)
+    page.wait_for_selector(f"{MENU}:has-text('{shown}')")
+    page.wait_for_function("window.gac?.isLoaded")
+
+
+def prompts(page: Page) -> list[str]:
+    """Of the visitor's History."""
+    page.set_viewport_size({"width": 1280, "height": 844})  # else the tab is in a menu
+    page.click("button[role=tab]:has-text('History')")
+    page.wait_for_selector(".gac-run-prompt")
+    return page.locator(".gac-run-prompt").all_inner_texts()
+
+
+def leave_out(watched: Watched, provider: Provider) -> None:
+    """The provider is the one other host that the browser may go to."""
+    watched.faults[:] = [fault for fault in watched.faults if not fault.startswith(f"remote: {provider.url}/")]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_visitor_signs_in_and_out(offered: tuple[Site, Provider], open_page: Opener, width: int) -> None:
+    site, provider = offered
+    watched = open_page(site, viewport={"width": width, "height": 844})
+    page = watched.page
+    watched.ask("Before")
+    page.wait_for_selector(f"{MENU}:has-text('Sign in')")
+    page.click(MENU)
+    assert "stays in this browser" in page.inner_text(".gac-account")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    box = page.locator(".gac-account .gac-keep-items").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    with_axe(watched)
+    assert all_findings(watched) == {}
+    page.keyboard.press("Escape")
+
+    provider.is_refusing = True
+    act(page, "Sign in")
+    page.wait_for_selector(".gac-account-note:has-text('did not work')")
+    assert "sign-in" not in page.url
+    provider.is_refusing = False
+    act(page, "ada")
+    watched.ask("Signed in")
+    page.reload()
+    page.wait_for_selector(f"{MENU}:has-text('ada')")
+    assert prompts(page) == ["Signed in"]
+    act(page, "Sign in")
+    assert prompts(page) == ["Before"]
+    leave_out(watched, provider)

@@ -1,0 +1,42 @@
+"""Whose runs are published, as their browsers said."""
+
+from __future__ import annotations
+
+import pytest
+
+from gac_app.services import consent
+from gac_app.services.consent import Consents
+from gac_app.services.live_runs import owner_of
+from tests.services.house import ALICE, BOB
+
+
+def test_the_last_word_of_a_browser_counts() -> None:
+    consents = Consents()
+    assert not consents.has(owner_of(ALICE))
+    for said in (True, False, True):
+        consents.set(ALICE, said)
+        assert consents.has(owner_of(ALICE)) is said
+    assert not consents.has(owner_of(BOB))
+
+
+def test_one_browser_that_says_no_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consent, "MAX_BROWSERS", 2)
+    consents, owner = Consents(), owner_of(ALICE)
+    for browser in ("laptop", "phone", "tablet", "television"):
+        consents.set(ALICE, True, browser)
+    assert consents.has(owner)
+    for browser in ("phone", "tablet"):  # one is beyond those that are told apart
+        consents.set(ALICE, False, browser)
+        assert not consents.has(owner)
+        consents.set(ALICE, True, "laptop")
+        assert not consents.has(owner)
+        consents.set(ALICE, True, browser)
+        assert consents.has(owner) is (browser == "phone")
+
+
+def test_whoever_spoke_first_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consent, "MAX_OWNERS", 2)
+    consents, keys = Consents(), [f"{number}" * 64 for number in range(3)]
+    for key in keys:
+        consents.set(key, True)
+    assert [consents.has(owner_of(key)) for key in keys] == [False, True, True]
