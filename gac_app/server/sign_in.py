@@ -1,7 +1,7 @@
 """Signing in with Hugging Face, by Gradio's own routes and its signed cookie.
 
-A visitor who is signed in is known by a key that follows from the account's number and the Space's secret, in the place
-of the key that the browser drew. So they are the same in every browser, and nothing that is stored names the account.
+A signed-in visitor is known by a key derived from the account's number and the Space's secret, instead of the browser's
+random key. So the visitor is the same in every browser, and nothing stored names the account.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class AccountDoor:
             await self.app(scope, receive, send)
 
     async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What fails there, or was cancelled, ends on the page. The reason may quote the address: it is not logged."""
+        """A sign-in that fails or is cancelled ends on the page. Its reason may quote the address: it is not logged."""
         has_started = False
 
         async def send_noting(message: Message) -> None:
@@ -78,7 +78,7 @@ class AccountDoor:
 
 
 def account_in(session: Mapping[str, Any], secret: str) -> Account | None:
-    """Who is signed in; None for nobody, and after the time that Hugging Face has set."""
+    """Who is signed in; None if nobody is, or if the time that Hugging Face has set is over."""
     info = session.get("oauth_info") or {}
     user, expires_at = info.get("userinfo") or {}, info.get("expires_at")
     number = user.get("sub")

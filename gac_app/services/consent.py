@@ -7,15 +7,16 @@ from collections import OrderedDict
 
 from gac_app.services.live_runs import owner_of
 
-MAX_OWNERS = 50_000  # whose word is remembered; of the one who said something first it goes first
+MAX_OWNERS = 50_000  # remembered; the oldest is dropped first
 MAX_BROWSERS = 16  # of an owner
 _OTHERS = "others"
 
 
 class Consents:
-    """What visitors said since this process began; the page says it when it loads. Who said nothing does not agree.
+    """The visitors' choices since this process began; the page sends them when it loads. The default is no consent.
 
-    Who is signed in may use several browsers, and each asks: they agree only if nobody said no in any of them.
+    A signed-in visitor may use several browsers, and each asks: the visitor consents only if all that asked were told
+    yes.
     """
 
     def __init__(self) -> None:
@@ -23,21 +24,21 @@ class Consents:
         self._lock = threading.Lock()
 
     def set(self, visitor_key: str, consents: bool, browser: str = "") -> None:
-        """Of what the visitor starts from now on. Raises RequestError for what is no key.
+        """Set the choice for everything that the visitor starts from now on. Raises RequestError for an invalid key.
 
         Args:
-            browser: in which it was said.
+            browser: where the choice was made.
         """
         owner = owner_of(visitor_key)
         with self._lock:
-            said = self._owners.pop(owner, {})
-            if browser not in said and len(said) >= MAX_BROWSERS:
-                browser, consents = _OTHERS, consents and said.get(_OTHERS, True)
-            self._owners[owner] = {**said, browser: consents}
+            choices = self._owners.pop(owner, {})
+            if browser not in choices and len(choices) >= MAX_BROWSERS:
+                browser, consents = _OTHERS, consents and choices.get(_OTHERS, True)
+            self._owners[owner] = {**choices, browser: consents}
             if len(self._owners) > MAX_OWNERS:
                 self._owners.popitem(last=False)
 
     def has(self, owner: str) -> bool:
         with self._lock:
-            said = self._owners.get(owner)
-        return said is not None and all(said.values())
+            choices = self._owners.get(owner)
+        return choices is not None and all(choices.values())

@@ -1,4 +1,4 @@
-"""In the header, where visitors may sign in: who is signed in, and the way in and out."""
+"""The account menu in the header, where visitors may sign in: who is signed in, and the way in and out."""
 
 from __future__ import annotations
 
