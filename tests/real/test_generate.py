@@ -120,7 +120,7 @@ def test_every_context_holds_the_shown_bytes_after_every_step(quantised: Ensembl
         shown += event.text if isinstance(event, TokenEvent) else ""
         if isinstance(event, TokenEvent):
             written += event.step.token
-            assert {context.written for context in session.contexts.values()} == {written}
+            assert {context.text.written for context in session.contexts.values()} == {written}
         else:
             assert event.text == shown == written.decode("utf-8", "replace")
 
