@@ -55,7 +55,7 @@ class Mirror:
         self._place = place
         self._trouble = Trouble("the mirror cannot be written or read")
         self._exports = Exports(store)
-        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
         self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
         self._first_delay_s = first_delay_s
         self._waiting: dict[str, LinesOf] = {}
