@@ -1,5 +1,5 @@
-"""Runs that replace an earlier one in its conversation: with another prompt or settings, with one answer regenerated,
-or with answers extended beyond their limit. Each is a new run; the earlier one is unchanged.
+"""Runs that replace an earlier one in its conversation: with another prompt or settings, from another token on, with
+one answer regenerated, or with answers extended beyond their limit. Each is a new run; the earlier one is unchanged.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import RequestError
+from gac_app.services.history import step_at
 from gac_app.services.live_run import LiveRun, LiveStream, Origin
 from gac_app.services.live_runs import owner_of
-from gac_app.services.views import RunView, StreamView, is_over
+from gac_app.services.views import ENSEMBLE, RunView, StreamView, is_over
 from gac_app.settings import MAX_NEW_TOKENS, Settings
 
 if TYPE_CHECKING:  # it loads torch, which the page need not wait for
@@ -38,6 +39,29 @@ class Revisions:
             parent = self._parent(visitor_key, run_id)
             settings = self._service.config.settings_from(changes)
             return self._service.ask(visitor_key, prompt, settings, Origin(parent), client=client)
+
+    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
+        """Continue from the middle of an ensemble answer with another token, in every stream. The run may still decode.
+
+        Args:
+            position: of the ensemble's token to replace.
+            token_id: an alternative listed in the step's trace.
+        """
+        from gac_app.decoding.loop import Branch
+
+        ensemble = self._service.ready_ensemble()
+        with self._service.changing(visitor_key):
+            parent = self._service.history.find(visitor_key, run_id)
+            steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
+            step = step_at(steps, position)
+            listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
+            if token_id not in listed:
+                raise RequestError("token", "is none of the alternatives listed for this step")
+            branch = Branch(tuple(steps[:position]), listed[token_id])
+            ensemble.check_branch(branch)
+            swap, branches = (step.token, listed[token_id]), dict.fromkeys(parent.streams, branch)
+            origin = Origin(parent, position, swap, branches=branches, seeds=parent.seeds)
+            return self._ask_again(visitor_key, parent, parent.settings, origin, client)
 
     def regenerate(self, visitor_key: str, run_id: str, stream: str, *, client: str = "") -> LiveRun:
         """Regenerate one stream's answer, sampled with the next seed. The other answers are copied."""

@@ -15,7 +15,7 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, RequestError
 from gac_app.services.audience import Audience
 from gac_app.services.consent import Consents
-from gac_app.services.history import END_TIMEOUT_S, Companion, History, step_at
+from gac_app.services.history import END_TIMEOUT_S, Companion, History
 from gac_app.services.live_run import Continued, LiveRun, Origin
 from gac_app.services.live_runs import LiveRuns, owner_of
 from gac_app.services.members import MemberState, MemberStates
@@ -191,30 +191,6 @@ class RunService:
     def changing(self, visitor_key: str) -> AbstractContextManager[None]:
         """Until the block ends, nothing of the visitor's is deleted. Raises BusyError."""
         return self._runs.changing(owner_of(visitor_key))
-
-    def branch(self, visitor_key: str, run_id: str, position: int, token_id: int, *, client: str = "") -> LiveRun:
-        """Continue from the middle of an ensemble answer with another token, in every stream.
-
-        Args:
-            position: of the ensemble's token to replace.
-            token_id: an alternative listed in the step's trace.
-        """
-        from gac_app.decoding.loop import Branch
-
-        ensemble = self.ready_ensemble()
-        with self.changing(visitor_key):
-            parent = self.history.find(visitor_key, run_id)
-            steps = parent.streams[ENSEMBLE].steps if ENSEMBLE in parent.streams else ()
-            step = step_at(steps, position)
-            listed = {c.token_id: c.token for c in (*step.top, *(c for member in step.members for c in member.top))}
-            if token_id not in listed:
-                raise RequestError("token", "is none of the alternatives listed for this step")
-            branch = Branch(tuple(steps[:position]), listed[token_id])
-            ensemble.check_branch(branch)
-            settings = self.config.settings_from(parent.settings.model_dump())
-            swap, branches = (step.token, listed[token_id]), dict.fromkeys(parent.streams, branch)
-            origin = Origin(parent, position, swap, branches=branches, seeds=parent.seeds)
-            return self.ask(visitor_key, parent.prompt, settings, origin, client=client)
 
     def rerun(self, visitor_key: str, run_id: str, *, client: str = "") -> LiveRun:
         """Repeat a prompt with the same settings, as a new conversation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, replying
 
 
@@ -18,11 +18,4 @@ def build_account() -> gr.HTML:
             return {"is_signed_in": False, "name": "", "left_s": None}
         return {"is_signed_in": True, "name": account.name, "left_s": account.left_s}
 
-    return gr.HTML(
-        value="",
-        html_template=markup_of("account"),
-        js_on_load=script_of("account"),
-        server_functions=[who_is_signed_in],
-        apply_default_css=False,
-        elem_id="gac-account",
-    )
+    return component("account", functions=[who_is_signed_in])

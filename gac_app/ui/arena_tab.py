@@ -20,7 +20,7 @@ from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.trace import TokenEvent
 from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component, markup_of
 from gac_app.ui.battle_lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.inspection import describe_step
 from gac_app.ui.records import token_record
@@ -50,13 +50,12 @@ _STREAMED: dict[str, Any] = {
 
 def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
     """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
-    page = gr.HTML(
-        value="",
-        html_template=_markup(config),
-        js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it",)),
-        server_functions=arena_functions(arena, config.member_names),
-        apply_default_css=False,
-        elem_id="gac-arena",
+    page = component(
+        "arena",
+        *_SCRIPTS,
+        functions=arena_functions(arena, config.member_names),
+        libraries=("markdown-it",),
+        markup=_markup(config),
     )
     handlers = ArenaHandlers(arena)
     page.start(handlers.start, outputs=page, **_STREAMED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,31 @@ def script_of(*names: str, libraries: tuple[str, ...] = ()) -> str:
 def markup_of(name: str) -> str:
     """A constant template of `static/`. It must not have `${` or double braces, which Gradio evaluates."""
     return (STATIC_DIR / f"{name}.html").read_text("utf-8")
+
+
+def component(
+    name: str,
+    *scripts: str,
+    functions: Sequence[Callable[..., Any]] = (),
+    libraries: tuple[str, ...] = (),
+    markup: str = "",
+) -> gr.HTML:
+    """A part of the page with the id `gac-NAME`, without a value at first.
+
+    Args:
+        name: of the template in `static/`, unless there is `markup`.
+        scripts: files of `static/js`; by default the one of this name.
+        functions: what the scripts can call.
+        libraries: see `script_of`.
+    """
+    return gr.HTML(
+        value="",
+        html_template=markup or markup_of(name),
+        js_on_load=script_of(*(scripts or (name,)), libraries=libraries),
+        server_functions=list(functions),
+        apply_default_css=False,
+        elem_id=f"gac-{name.replace('_', '-')}",
+    )
 
 
 def _theme() -> gr.themes.Base:

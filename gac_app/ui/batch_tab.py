@@ -12,7 +12,7 @@ from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
 from gac_app.services.batches import MAX_PROMPTS
 from gac_app.services.views import ENSEMBLE
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, replying, started_by
 from gac_app.ui.settings_values import changes_from
 
@@ -26,14 +26,7 @@ MAX_RUNS = 20  # in one reply
 
 def build_batch(service: RunService, batches: Batches) -> gr.HTML:
     """The form and the table. Its event `started` carries key, prompts and settings, `open` a run's id."""
-    return gr.HTML(
-        value="",
-        html_template=markup_of("batch"),
-        js_on_load=script_of("lab_own", "batch_table", "batch"),
-        server_functions=batch_functions(service, batches),
-        apply_default_css=False,
-        elem_id="gac-batch",
-    )
+    return component("batch", "lab_own", "batch_table", "batch", functions=batch_functions(service, batches))
 
 
 def start_batch(config: Config, batches: Batches) -> Callable[..., str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component, markup_of
 from gac_app.ui.inspection import describe_step
 from gac_app.ui.requests import Fields, Reply, replying
 
@@ -28,13 +28,12 @@ _SCRIPTS = (
 def build_board(service: RunService) -> gr.HTML:
     """The board component, empty until it gets a run's lines."""
     sharing = "on" if service.config.server.is_sharing else "off"
-    return gr.HTML(
-        value="",
-        html_template=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
-        js_on_load=script_of(*_SCRIPTS, libraries=("markdown-it", "diff")),
-        server_functions=board_functions(service),
-        apply_default_css=False,
-        elem_id="gac-board",
+    return component(
+        "board",
+        *_SCRIPTS,
+        functions=board_functions(service),
+        libraries=("markdown-it", "diff"),
+        markup=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
     )
 
 

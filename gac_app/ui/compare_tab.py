@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.ui.assets import script_of
+from gac_app.ui.assets import component
 from gac_app.ui.board import build_board
 from gac_app.ui.consent import build_consent
 from gac_app.ui.run_handlers import RunHandlers
@@ -44,7 +44,7 @@ class CompareTab:
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
-            self._turns = _drawn_by("turns", '<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
+            self._turns = component("turns", markup='<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
             self._board = build_board(service)
             with gr.Column(elem_id="gac-dock"):
                 new_conversation = self._build_dock(service)
@@ -55,10 +55,10 @@ class CompareTab:
 
     def _build_dock(self, service: RunService) -> gr.Button:
         """The prompt and its buttons. Returns the button for a new conversation."""
-        self._notice = _drawn_by("notice", '<p class="gac-notice" role="alert" hidden></p>')
+        self._notice = component("notice", markup='<p class="gac-notice" role="alert" hidden></p>')
         self._prompt = _prompt_box()
         with gr.Row(elem_id="gac-under-prompt"):
-            _drawn_by("summary", _SUMMARY)
+            component("summary", markup=_SUMMARY)
             gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
             new_conversation = gr.Button(word("prompt.new"), size="sm", elem_id="gac-new")
         gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
@@ -106,17 +106,6 @@ def _prompt_box() -> gr.Textbox:
         submit_btn=word("prompt.run"),
         stop_btn=word("prompt.stop"),
         elem_id="gac-prompt",
-    )
-
-
-def _drawn_by(script: str, markup: str) -> gr.HTML:
-    """A component beside the prompt that its script draws from a JSON value."""
-    return gr.HTML(
-        value="",
-        html_template=markup,
-        js_on_load=script_of(script),
-        apply_default_css=False,
-        elem_id=f"gac-{script}",
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from gac_app.services.live_runs import owner_of
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, replying
 
 if TYPE_CHECKING:
@@ -22,11 +22,4 @@ def build_consent(service: RunService) -> gr.HTML:
         service.set_consent(fields.visitor_key, fields.flag("consents"), owner_of(fields.browser_key))
         return {}
 
-    return gr.HTML(
-        value="",
-        html_template=markup_of("consent"),
-        js_on_load=script_of("consent"),
-        server_functions=[set_consent],
-        apply_default_css=False,
-        elem_id="gac-consent",
-    )
+    return component("consent", functions=[set_consent])

@@ -9,7 +9,7 @@ import gradio as gr
 from gac_app.settings import Mode
 from gac_app.storage import HistoryFilter
 from gac_app.storage.history import SORTS
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
 from gac_app.ui.spelling import label_of
 
@@ -63,14 +63,7 @@ def build_history(service: RunService) -> gr.HTML:
         return {}
 
     functions = (list_conversations, name_conversation, star_conversation, delete_runs, delete_conversation, delete_all)
-    return gr.HTML(
-        value="",
-        html_template=markup_of("history"),
-        js_on_load=script_of("dialog", "history_filters", "history_rows", "history"),
-        server_functions=list(functions),
-        apply_default_css=False,
-        elem_id="gac-history",
-    )
+    return component("history", "dialog", "history_filters", "history_rows", "history", functions=functions)
 
 
 def _filter(fields: Fields) -> HistoryFilter:

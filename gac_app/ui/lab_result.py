@@ -11,7 +11,7 @@ from gradio.components.plot import PlotData
 
 from gac_app.charts import to_svg
 from gac_app.evaluation.studies import explained, to_csv
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, page_json, replying
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class ResultView:
             return {"svg": to_svg(kept.result.plots)}
 
         with gr.Column(elem_id="gac-lab-shown"):
-            self._head = self._part("lab_head", [lab_picture])
+            self._head = component("lab_head", functions=[lab_picture])
             with gr.Row(elem_id="gac-lab-plots", elem_classes="gac-plots"):
                 self._plots = [
                     gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in range(MAX_PLOTS)
                 ]
-            self.body = self._part("lab_body", [])
+            self.body = component("lab_body")
 
     @property
     def outputs(self) -> list[gr.components.Component]:
@@ -57,16 +57,6 @@ class ResultView:
         ]
         hidden = [gr.Plot(value=None, visible=False) for _ in range(MAX_PLOTS - len(drawn))]
         return [page_json(_head_of(kept)), *drawn, *hidden, page_json(_body_of(kept))]
-
-    def _part(self, name: str, functions: list[Any]) -> gr.HTML:
-        return gr.HTML(
-            value="",
-            html_template=markup_of(name),
-            js_on_load=script_of(name),
-            server_functions=functions,
-            apply_default_css=False,
-            elem_id=f"gac-{name.replace('_', '-')}",
-        )
 
 
 def _head_of(kept: KeptResult) -> Reply:

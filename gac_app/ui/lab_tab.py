@@ -12,7 +12,7 @@ from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_OWN_CHARS
 from gac_app.services.lab import MIN_QUESTIONS, OWN, STUDIES
 from gac_app.services.live_runs import owner_of
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.lab_result import ResultView
 from gac_app.ui.requests import Fields, Reply, replying, started_by
 
@@ -32,14 +32,7 @@ class LabTab:
     """
 
     def __init__(self, lab: Lab) -> None:
-        self.list = gr.HTML(
-            value="",
-            html_template=markup_of("lab"),
-            js_on_load=script_of("lab_own", "lab"),
-            server_functions=lab_functions(lab),
-            apply_default_css=False,
-            elem_id="gac-lab",
-        )
+        self.list = component("lab", "lab_own", "lab", functions=lab_functions(lab))
         view = ResultView(lab)
         self.result = view.body
         self.list.shown(self._shown(lab, view), outputs=view.outputs, queue=False, **QUIET)

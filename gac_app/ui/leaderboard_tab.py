@@ -14,7 +14,7 @@ from gradio.components.plot import PlotData
 
 from gac_app.charts import Rated, Spec, rated_costs
 from gac_app.errors import GacError, without_folders
-from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, page_json
 
 if TYPE_CHECKING:
@@ -32,13 +32,7 @@ class LeaderboardTab:
 
     def __init__(self, arena: ArenaService, min_votes: int) -> None:
         self._arena, self._min_votes = arena, min_votes
-        board = gr.HTML(
-            value="",
-            html_template=markup_of("leaderboard"),
-            js_on_load=script_of("leaderboard"),
-            apply_default_css=False,
-            elem_id="gac-leaderboard",
-        )
+        board = component("leaderboard")
         with gr.Row(elem_id="gac-rated-plots", elem_classes="gac-plots"):
             plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in _COSTS]
         board.wanted(self.show, outputs=[board, *plots], **_QUIET)

@@ -79,7 +79,7 @@ class RunHandlers:
     def branch(self, fields: Fields, client: str) -> RunView:
         """Start a run with another token at a position of an earlier run."""
         position, token_id = fields.number("position"), fields.number("token")
-        return self._service.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
+        return self._service.revisions.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
 
     @_following
     def rerun(self, fields: Fields, client: str) -> RunView:

@@ -45,7 +45,7 @@ def test_a_run_is_stopped_and_a_branch_goes_on(house: House) -> None:
     assert {stream.finished.reason for stream in run.streams.values() if stream.finished} == {FinishReason.ABORT}
     first = answer(service)
     token = first.streams["ensemble"].steps[2].top[1]
-    branch = ended(service.branch(ALICE, first.id, 2, token.token_id))
+    branch = ended(service.revisions.branch(ALICE, first.id, 2, token.token_id))
     assert branch.streams["ensemble"].steps[2].token == token.token
     assert {stream.finished.reason for stream in branch.streams.values() if stream.finished} == {FinishReason.LENGTH}
 
