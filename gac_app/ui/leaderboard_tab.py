@@ -6,6 +6,7 @@ Nothing is computed until the tab is shown: then its script sends `wanted` and g
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -50,8 +51,14 @@ class LeaderboardTab:
             )
             choices = standings.choices()
         except GacError as error:
-            return [page_json({"error": without_folders(str(error))}), *[gr.skip() for _ in _COSTS]]
-        told = {"min_votes": self._min_votes, "languages": choices.languages, "configs": choices.configs}
+            told = {"error": without_folders(str(error)), "at": time.monotonic()}
+            return [page_json(told), *[gr.skip() for _ in _COSTS]]
+        told: dict[str, Any] = {
+            "min_votes": self._min_votes,
+            "languages": choices.languages,
+            "configs": choices.configs,
+        }
+        told["at"] = time.monotonic()  # by which equal replies differ: Gradio draws only what has changed
         drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]
         hidden = [gr.Plot(value=None, visible=False) for _ in _COSTS[len(drawn) :]]
         return [page_json({**_board(board), **told}), *drawn, *hidden]

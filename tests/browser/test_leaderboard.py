@@ -41,6 +41,16 @@ def wait_for_record(page: Page, name: str, record: str) -> None:
     )
 
 
+def test_looking_again_at_the_same_standings_ends(site: Site, open_page: Opener) -> None:
+    page = open_page(site).page
+    page.click(TAB)
+    page.wait_for_selector(".gac-rank-note:has-text('Not enough votes')")
+    for _ in range(2):
+        page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
+        page.evaluate("window.gac.showLeaderboard()")
+    page.wait_for_selector(".gac-leaderboard:not([aria-busy])")
+
+
 def test_a_vote_moves_it(site: Site, open_page: Opener) -> None:
     page = open_page(site).page
     page.click(TAB)
