@@ -51,8 +51,8 @@ class LeaderboardTab:
             )
             choices = standings.choices()
         except GacError as error:
-            told = {"error": without_folders(str(error)), "at": time.monotonic()}
-            return [page_json(told), *[gr.skip() for _ in _COSTS]]
+            refusal = {"error": without_folders(str(error)), "at": time.monotonic()}
+            return [page_json(refusal), *[gr.skip() for _ in _COSTS]]
         told: dict[str, Any] = {
             "min_votes": self._min_votes,
             "languages": choices.languages,
