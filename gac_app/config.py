@@ -70,6 +70,8 @@ class ArenaConfig(Frozen):
     contestants: tuple[ContestantConfig, ...] = ()  # empty = each member alone, every step, and the gate
     min_votes: int = Field(20, ge=1, le=1_000_000)  # per contestant, before the leaderboard ranks it
     max_per_hour: int = Field(120, ge=1, le=100_000)  # battles per visitor
+    # Of contestants that would answer greedily. 0 = they do, and the same prompt on Compare tells who they are.
+    temperature: float = Field(0.7, ge=0.0, le=2.0)
     min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote sooner after the start of the answers is flagged
 
 

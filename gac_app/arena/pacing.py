@@ -38,6 +38,11 @@ class Pace:
         """Seconds since something was shown."""
         return 0.0 if self._begun_at is None else self._clock() - self._begun_at
 
+    @property
+    def num_shown(self) -> int:
+        """The characters of each side that may be shown, as of the last `advance`."""
+        return int(self._num_shown)
+
     def advance(self, sides: Sequence[Progress]) -> int:
         """The characters of each side that may be shown now."""
         now = self._clock()
@@ -52,4 +57,4 @@ class Pace:
         wanted = self._num_shown + max(self._rate, MIN_RATE) * (now - self._counted_at)
         self._counted_at = now
         self._num_shown = max(self._num_shown, min(wanted, *under_way, longest))
-        return int(self._num_shown)
+        return self.num_shown

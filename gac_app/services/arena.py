@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from gac_app.arena.contestants import Contestant, contestants_of
 from gac_app.arena.drawing import draw_pair, pair_probs
@@ -35,7 +36,7 @@ from gac_app.services.views import RunView
 from gac_app.storage import JudgedBattle, Store
 
 MAX_TURNS = 20
-_SEEDS = 2**31
+_SEEDS = 2**53  # too many to try them all on the same model
 
 
 class ArenaService:
@@ -77,7 +78,7 @@ class ArenaService:
         Args:
             client: as in `RunService.start`.
             consents: the visitor agrees that prompt, answers and votes are kept; required on a public host.
-            again: an earlier battle of the visitor's. Two other contestants answer its first prompt; `prompt` is
+            again: an earlier battle of the visitor's. A pair that is drawn anew answers its first prompt; `prompt` is
                 ignored.
         """
         owner = owner_of(visitor_key)
@@ -113,7 +114,7 @@ class ArenaService:
         prompt = checked_prompt(prompt)
         with self._runs.changing(visitor_key), self._battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
-            if not battle.last.over.is_set():
+            if not battle.last.is_answered(battle.num_shown()):
                 raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
             if len(battle.turns) >= MAX_TURNS:
                 raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
@@ -129,8 +130,10 @@ class ArenaService:
         self._runs.audience.note_seen(self.history.find(visitor_key, battle_id).last)
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
-        """End both answers within one step. What is shown may be voted on."""
-        self._runs.halt(self.history.find(visitor_key, battle_id).last)
+        """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
+        last = self.history.find(visitor_key, battle_id).last
+        last.is_stopping.set()
+        self._runs.halt(last)
 
     def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
         """Wait until both answers have ended. Returns whether they have."""
@@ -146,6 +149,7 @@ class ArenaService:
         with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
             battle.is_skipped = True
+            battle.last.is_stopping.set()
         self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
         self._recorder.ended(battle)
         return self.history.look(visitor_key, battle_id)
@@ -214,13 +218,24 @@ class ArenaService:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
             raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
-        without = [one.name for one in before.pair.values()] if before else []
+        present = {one.name for one in before.pair.values()} if before else set[str]()
         probs = pair_probs(list(by_name), *self.standings.for_drawing())
-        left, right = draw_pair(probs, without, self._rng)
-        return {"left": by_name[left], "right": by_name[right]}
+        left, right = draw_pair(probs, present, self._rng)
+        return {"left": self._sampling(by_name[left]), "right": self._sampling(by_name[right])}
+
+    def _sampling(self, one: Contestant) -> Contestant:
+        """A contestant as it answers here: not greedily, unless the operator insists, since a greedy answer can be had
+        on Compare with the name beside it. The seed is the battle's secret.
+        """
+        temperature = one.settings.temperature or self._runs.config.arena.temperature
+        return replace(one, settings=one.settings.model_copy(update={"temperature": temperature}))
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Queue a turn. Once it is queued, it belongs to the battle."""
+
+        num_new = max(one.settings.max_new_tokens for one in self.contestants)
+        for stream in turn.streams.values():  # whoever answers, so that a refusal tells nothing of them
+            self._runs.ready_ensemble().check_room(stream.messages, num_new)
 
         def take() -> None:
             battle.turns.append(turn)

@@ -106,8 +106,7 @@ def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
 
 def _may_be_told(battle: StoredBattle) -> bool:
     """Whether a vote stands, and its visitor agrees that it is handed on."""
-    kinds = [row["kind"] for row in battle.judgements if row["kind"] in (Kind.VOTE, Kind.UNDO)]
-    return kinds[-1:] == [Kind.VOTE] and bool(battle.body.get("consent"))
+    return bool(battle.outcome and battle.body.get("consent"))
 
 
 def _line(battle: StoredBattle) -> str:

@@ -26,7 +26,7 @@ class LiveBattles:
         with self._lock:
             self._battles[battle.id] = battle
             over = [one for one in self._battles.values() if one.last.over.is_set()]
-            over.sort(key=lambda one: not (one.is_told or one.is_skipped))
+            over.sort(key=lambda one: not one.is_settled)
             gone = over[: max(0, len(self._battles) - KEPT_BATTLES)]
             for one in gone:
                 del self._battles[one.id]
@@ -62,7 +62,7 @@ class LiveBattles:
 
     def sealed(self) -> frozenset[str]:
         """The ids of battles that can still be judged, or whose vote can be taken back: their names are secret."""
-        return frozenset(one.id for one in self.all() if not (one.is_told or one.is_skipped))
+        return frozenset(one.id for one in self.all() if not one.is_settled)
 
     def untold(self) -> frozenset[str]:
         """The sealed battles that have a vote."""
