@@ -10,7 +10,7 @@ UNKNOWN = "und"  # the ISO 639 code for "undetermined"
 LANGUAGES = (
     "ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nl no pl pt ro ru sk sl sr sv sw ta th "
     "tr uk ur vi zh"
-).split()
+)
 _MIN_LETTERS = 8
 _MIN_PROB = 0.44  # among `LANGUAGES`
 _MAX_CHARS = 2_000  # of a prompt that are examined
@@ -31,5 +31,5 @@ def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages(LANGUAGES)
+    identifier.set_languages(LANGUAGES.split())
     return identifier
