@@ -21,6 +21,7 @@ from gac_app.arena.drawing import draw_pair, pair_probs
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Side
+from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, RequestError
 from gac_app.services.battle_history import BattleHistory
 from gac_app.services.battle_recorder import BattleRecorder
@@ -58,6 +59,7 @@ class ArenaService:
         self._store = store
         self._rng = rng or random.SystemRandom()
         self._battles = LiveBattles()
+        self._tempo = Tempo([one.name for one in self.contestants])
         self.history = BattleHistory(runs, store, self._battles)
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
@@ -95,6 +97,7 @@ class ArenaService:
                 language=language_of(prompt),
                 has_consent=consents,
                 client=client,
+                tempo=self._tempo,
             )
             turn = battle.begin_turn(prompt)
             if not self._moderator.may_start(owner):
@@ -221,14 +224,19 @@ class ArenaService:
         present = {one.name for one in before.pair.values()} if before else set[str]()
         probs = pair_probs(list(by_name), *self.standings.for_drawing())
         left, right = draw_pair(probs, present, self._rng)
-        return {"left": self._sampling(by_name[left]), "right": self._sampling(by_name[right])}
+        return {"left": self._blinded(by_name[left]), "right": self._blinded(by_name[right])}
 
-    def _sampling(self, one: Contestant) -> Contestant:
+    def _blinded(self, one: Contestant) -> Contestant:
         """A contestant as it answers here: not greedily, unless the operator insists, since a greedy answer can be had
-        on Compare with the name beside it. The seed is the battle's secret.
+        on Compare with the name beside it; and to a limit that nobody knows, since the number of tokens of a text that
+        ends there would tell whose tokens they are.
         """
-        temperature = one.settings.temperature or self._runs.config.arena.temperature
-        return replace(one, settings=one.settings.model_copy(update={"temperature": temperature}))
+        most = one.settings.max_new_tokens
+        changes = {
+            "temperature": one.settings.temperature or self._runs.config.arena.temperature,
+            "max_new_tokens": most - self._rng.randrange(most // 4 + 1),
+        }
+        return replace(one, settings=one.settings.model_copy(update=changes))
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Queue a turn. Once it is queued, it belongs to the battle."""
@@ -241,4 +249,8 @@ class ArenaService:
             battle.turns.append(turn)
             on_taken()
 
-        self._runs.carry_out(turn, on_taken=take, on_ended=lambda: self._recorder.ended(battle))
+        def end() -> None:
+            turn.note_tempo(self._tempo)
+            self._recorder.ended(battle)
+
+        self._runs.carry_out(turn, on_taken=take, on_ended=end)

@@ -11,10 +11,11 @@ from typing import Any
 
 from gac_app.arena.contestants import Contestant
 from gac_app.arena.outcomes import SIDES, Outcome, Side
-from gac_app.arena.pacing import Pace, Progress
+from gac_app.arena.pacing import Pace, Progress, Tempo
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battle_records import answer_record, side_facts, side_record
 from gac_app.services.live_run import Continued, LiveRun
+from gac_app.services.views import WAITING
 from gac_app.settings import Settings
 from gac_app.storage import Turn, clean_text
 from gac_app.storage.records import fed_messages
@@ -25,18 +26,16 @@ UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 class BattleRun(LiveRun):
     """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
 
-    def __init__(
-        self, *, owner: str, prompt: str, pair: Mapping[Side, Contestant], seed: int, battle: Battle | None = None
-    ) -> None:
-        self._pair, self._seed = pair, seed
-        self.pace = Pace()
+    def __init__(self, battle: Battle, prompt: str) -> None:
+        self._pair, self._seed = battle.pair, battle.seed
+        self.pace = Pace(battle.tempo)
         super().__init__(
-            owner=owner,
+            owner=battle.owner,
             prompt=prompt,
-            settings=pair["left"].settings,
+            settings=battle.pair["left"].settings,
             keys=SIDES,
             member_names=(),
-            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle else None,
+            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle.id else None,
         )
 
     def alone_in(self, stream: str) -> str | None:
@@ -68,9 +67,15 @@ class BattleRun(LiveRun):
         """
         streams = [self.streams[side] for side in SIDES]
         progress = [Progress(len(stream.text), stream.finished is not None) for stream in streams]
-        if not self.is_stopped:
+        if self.status != WAITING and not self.is_stopped:
             self.pace.advance(progress)
         return {side: min(self.pace.num_shown, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}
+
+    def note_tempo(self, tempo: Tempo) -> None:
+        """Tell the host's tempo how long the answers took."""
+        for side in SIDES:
+            if (end := self.streams[side].finished) is not None:
+                tempo.note(self._pair[side].name, len(end.text), end.seconds - end.ttft_s, end.ttft_s)
 
     def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
         """Whether it is over and `shown` are all characters of its answers."""
@@ -114,6 +119,7 @@ class Battle:
     language: str
     has_consent: bool
     client: str
+    tempo: Tempo
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
     num_rows: int = 0
@@ -160,9 +166,7 @@ class Battle:
 
     def begin_turn(self, prompt: str) -> BattleRun:
         """The next turn, not queued yet."""
-        turn = BattleRun(
-            owner=self.owner, prompt=prompt, pair=self.pair, seed=self.seed, battle=self if self.id else None
-        )
+        turn = BattleRun(self, prompt)
         self.id = self.id or turn.conversation_id
         turn.client = self.client
         return turn

@@ -25,6 +25,9 @@ from gac_app.ui.arena_tab import arena_functions
 from tests.services.house import ALICE, ended, until
 
 
+NUM_LEARNT = 18  # battles that the spy of the tempo learns from
+
+
 @dataclass(frozen=True)
 class Score:
     """How often a spy was right."""
@@ -61,6 +64,7 @@ class Spies:
         self._coin = random.Random(1)
         self._num = 0
         self._compared: dict[str, dict[str, str]] = {}
+        self._tempos: dict[frozenset[str], list[tuple[float, float]]] = {}
 
     # --- what a client can do
 
@@ -200,6 +204,39 @@ class Spies:
             for member in self.runs.config.member_names
         }
 
+    def tempo(self) -> bool:
+        """How soon and how fast the answers of each pair are shown, learnt from battles after their votes."""
+        while self._num < NUM_LEARNT:
+            self._timed_battle()
+        (first_s, rate), pair = self._timed_battle()
+
+        def distance(timed: tuple[float, float]) -> float:
+            return abs(timed[0] - first_s) / first_s + abs(timed[1] - rate) / rate
+
+        nearest = {
+            known: sum(map(distance, timed)) / len(timed) for known, timed in self._tempos.items() if known != pair
+        }
+        own = self._tempos[pair][:-1]
+        if own:
+            nearest[pair] = sum(map(distance, own)) / len(own)
+        return min(nearest, key=nearest.__getitem__) == pair
+
+    def _timed_battle(self) -> tuple[tuple[float, float], frozenset[str]]:
+        """A battle: seconds to the first words and characters per second from then on, and its pair."""
+        battle, asked_at = self.start(), time.monotonic()
+        while not any((seen := self.look(battle))["texts"]):
+            time.sleep(0.005)
+        first_at, num_first = time.monotonic(), max(map(len, seen["texts"]))
+        while (seen := self.look(battle))["state"]["phase"] != "answered":
+            time.sleep(0.005)
+        rate = (max(map(len, seen["texts"])) - num_first) / (time.monotonic() - first_at)
+        self.call("vote_battle", battle=battle, ballot=seen["state"]["ballot"], outcome="tie")
+        told = self.call("reveal_battle", battle=battle)["state"]["contestants"]
+        pair = frozenset(one["name"] for one in told)
+        timed = (first_at - asked_at, max(rate, 1.0))
+        self._tempos.setdefault(pair, []).append(timed)
+        return timed, pair
+
     # --- all of them
 
     def score(self, channel: str, num_battles: int) -> Score:
@@ -210,4 +247,4 @@ class Spies:
 
 
 OF_SIDES = ("stop", "vote_and_undo", "skip", "compare", "skipped_list")
-OF_PAIRS = ("health",)
+OF_PAIRS = ("health", "tempo")

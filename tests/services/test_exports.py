@@ -49,7 +49,7 @@ def judged_arena(house: House) -> Arena:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The lines of a judged arena."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+        patch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
         house = House(tmp_path_factory.mktemp("exported") / "gac.db")
         lines = list(Exports(judged_arena(house).store).lines())
         house.close()
