@@ -11,7 +11,7 @@ LANGUAGES = (
     "ar bg bn ca cs da de el en es et fa fi fr he hi hr hu id it ja ko lt lv ms nl no pl pt ro ru sk sl sr sv sw ta th "
     "tr uk ur vi zh"
 )
-_MIN_LETTERS = 8
+_MIN_LETTERS = 6
 _MIN_PROB = 0.44  # among `LANGUAGES`
 _MAX_CHARS = 2_000  # of a prompt that are examined
 

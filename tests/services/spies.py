@@ -24,7 +24,6 @@ from gac_app.services.views import member_stream
 from gac_app.ui.arena_tab import arena_functions
 from tests.services.house import ALICE, ended, until
 
-
 NUM_LEARNT = 18  # battles that the spy of the tempo learns from
 
 
