@@ -155,7 +155,7 @@ def _unite(
 
 def _use_threads(service: RunService) -> None:
     ensemble = load_ensemble(service.config, service.states)
-    service.use(ensemble, partial(_kept, ensemble))
+    service.use(ensemble, partial(kept_by, ensemble))
 
 
 def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
@@ -185,7 +185,8 @@ def _load(service: RunService, use: Callable[[RunService], None]) -> None:
         _mark_failed(service, UNEXPECTED)
 
 
-def _kept(ensemble: Ensemble) -> dict[str, Any]:
+def kept_by(ensemble: Ensemble) -> dict[str, Any]:
+    """By name, what each member in a thread keeps of ended runs, JSON-able."""
     from gac_app.executors.threads import ThreadMember
 
     members = [member for member in ensemble.members.values() if isinstance(member, ThreadMember)]

@@ -1,7 +1,7 @@
 """`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
 
-`/readyz` also reports what each member's prefix cache keeps of ended runs, with its limits, and the state of the
-mirror, if there is one. The host is ready even if the mirror fails.
+`/readyz` also reports the state of the mirror, if there is one; the host is ready even if the mirror fails. It tells
+nothing that depends on who answers, such as what members keep of ended runs: battles are blind.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def health_routes(service: RunService) -> APIRouter:
         if problem := await storage.problem():
             reasons["storage"] = problem
         status = "ready" if not reasons else "not ready"
-        content: dict[str, Any] = {"status": status, "reasons": reasons, "kept_prefixes": service.kept()}
+        content: dict[str, Any] = {"status": status, "reasons": reasons}
         if service.mirror:
             counts = {"num_waiting": service.mirror.num_waiting, "num_errors": service.mirror.num_errors}
             content["mirror"] = {"is_restored": service.mirror.is_restored, **counts}

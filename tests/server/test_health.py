@@ -13,8 +13,6 @@ from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState
 
-KEPT = FakeService().kept()
-
 
 @pytest.fixture
 def service() -> FakeService:
@@ -35,7 +33,7 @@ def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: Fak
 
 def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}, "kept_prefixes": KEPT})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
@@ -51,7 +49,6 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
     assert answer.json() == {
         "status": "not ready",
         "reasons": {"mid": "fetching", "large": "failed: gone", "storage": "the database is read-only"},
-        "kept_prefixes": KEPT,
     }
 
 

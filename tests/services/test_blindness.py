@@ -13,7 +13,7 @@ import pytest
 from gac_app.arena.judged import judged
 from gac_app.arena.outcomes import SIDES
 from gac_app.arena.pacing import Tempo
-from gac_app.bootstrap import _kept
+from gac_app.bootstrap import kept_by
 from gac_app.errors import RequestError
 from gac_app.services.arena import ArenaService
 from gac_app.services.battle_views import BattleView
@@ -35,7 +35,7 @@ def spies(house: House, num_tokens: int, **arena: Any) -> Spies:
     for model in models:
         model._sharpness = 0.5
     runs = house.service(models, store := house.store(), settings={"max_new_tokens": num_tokens}, arena=arena)
-    runs.use(ensemble := ensemble_of(models, runs.config), lambda: _kept(ensemble))
+    runs.use(ensemble := ensemble_of(models, runs.config), lambda: kept_by(ensemble))
     service = ArenaService(runs, store, random.Random(7))
     return Spies(service, runs, [one.name for one in service.contestants], ["Name three colours", "Go on"])
 
