@@ -65,7 +65,7 @@ def test_every_pair_is_shown_alike() -> None:
 def test_a_finished_answer_goes_on_as_evenly() -> None:
     shown = watched((500, 50), (3000, 400), (0.2, 0.2))
     steps = [after[0] - before[0] for before, after in pairwise(shown[20:])]
-    assert {step for step in steps[:-200] if step} == {4}
+    assert {step for step in steps[:700] if step} <= {3, 4, 5}, "40 characters a second, before and after"
     assert shown[-1] == (3000, 400)
 
 
@@ -93,9 +93,9 @@ def test_the_tempo_is_the_slowest_contestant_s_once_all_are_known() -> None:
     tempo = Tempo(["a", "b"])
     tempo.note("a", 1000, 2.0, 0.1)
     tempo.note("b", 39, 39.0, 5.0)  # too little to tell
-    assert (tempo.rate, tempo.start_s) == (MIN_RATE, 0.1)
+    assert (tempo.rate, tempo.start_s) == (MIN_RATE, pytest.approx(0.1))
     tempo.note("b", 100, 1.0, 0.5)
-    assert (tempo.rate, tempo.start_s) == (80.0, 0.5)
+    assert (tempo.rate, tempo.start_s) == pytest.approx((80.0, 0.5))
     for _ in range(30):
         tempo.note("b", 200, 1.0, 0.3)
     assert (tempo.rate, tempo.start_s) == (pytest.approx(160, rel=0.01), pytest.approx(0.3, rel=0.01))
