@@ -134,9 +134,12 @@ class ArenaService:
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
         """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
-        last = self.history.find(visitor_key, battle_id).last
-        last.is_stopping.set()
-        self._runs.halt(last)
+        battle = self.history.find(visitor_key, battle_id)
+        was_over = battle.last.over.is_set()
+        battle.last.is_stopping.set()
+        self._runs.halt(battle.last)
+        if was_over:  # but not shown whole
+            self._recorder.ended(battle)
 
     def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
         """Wait until both answers have ended. Returns whether they have."""

@@ -24,7 +24,7 @@ from gac_app.services.views import member_stream
 from gac_app.ui.arena_tab import arena_functions
 from tests.services.house import ALICE, ended, until
 
-NUM_LEARNT = 18  # battles that the spy of the tempo learns from
+NUM_LEARNT = 18  # battles that a spy learns from
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Spies:
         self._coin = random.Random(1)
         self._num = 0
         self._compared: dict[str, dict[str, str]] = {}
-        self._tempos: dict[frozenset[str], list[tuple[float, float]]] = {}
+        self._learnt: list[tuple[list[float], frozenset[str]]] = []
 
     # --- what a client can do
 
@@ -204,37 +204,51 @@ class Spies:
         }
 
     def tempo(self) -> bool:
-        """How soon and how fast the answers of each pair are shown, learnt from battles after their votes."""
-        while self._num < NUM_LEARNT:
-            self._timed_battle()
-        (first_s, rate), pair = self._timed_battle()
+        """How soon and how fast the answers of each pair are shown."""
+        return self._guess_by(self._timed)
 
-        def distance(timed: tuple[float, float]) -> float:
-            return abs(timed[0] - first_s) / first_s + abs(timed[1] - rate) / rate
+    def beside(self) -> bool:
+        """How fast each member answers on Compare meanwhile."""
+        return self._guess_by(self._compared_meanwhile)
 
-        nearest = {
-            known: sum(map(distance, timed)) / len(timed) for known, timed in self._tempos.items() if known != pair
-        }
-        own = self._tempos[pair][:-1]
-        if own:
-            nearest[pair] = sum(map(distance, own)) / len(own)
-        return min(nearest, key=nearest.__getitem__) == pair
+    def _guess_by(self, clues_of: Callable[[str], list[float]]) -> bool:
+        """Whether the nearest clues of earlier battles, whose names came with the vote, are of the same pair."""
+        while len(self._learnt) < NUM_LEARNT:
+            self._learnt.append(self._judged(clues_of))
+        clues, pair = self._judged(clues_of)
 
-    def _timed_battle(self) -> tuple[tuple[float, float], frozenset[str]]:
-        """A battle: seconds to the first words and characters per second from then on, and its pair."""
-        battle, asked_at = self.start(), time.monotonic()
+        def distance(known: list[float]) -> float:
+            return sum(abs(one - other) / (one + other + 1e-9) for one, other in zip(clues, known, strict=True))
+
+        by_pair: dict[frozenset[str], list[float]] = {}
+        for known, its_pair in self._learnt:
+            by_pair.setdefault(its_pair, []).append(distance(known))
+        self._learnt.append((clues, pair))
+        return min(by_pair, key=lambda one: sum(by_pair[one]) / len(by_pair[one])) == pair
+
+    def _judged(self, clues_of: Callable[[str], list[float]]) -> tuple[list[float], frozenset[str]]:
+        """The clues of a new battle, and its pair, which is told after a vote."""
+        clues = clues_of(battle := self.start())
+        ballot = self.answered(battle)["state"]["ballot"]
+        self.call("vote_battle", battle=battle, ballot=ballot, outcome="tie")
+        told = self.call("reveal_battle", battle=battle)["state"]["contestants"]
+        return clues, frozenset(one["name"] for one in told)
+
+    def _timed(self, battle: str) -> list[float]:
+        """Seconds to the first words, and characters per second from then on."""
+        asked_at = time.monotonic()
         while not any((seen := self.look(battle))["texts"]):
             time.sleep(0.005)
         first_at, num_first = time.monotonic(), max(map(len, seen["texts"]))
         while (seen := self.look(battle))["state"]["phase"] != "answered":
             time.sleep(0.005)
         rate = (max(map(len, seen["texts"])) - num_first) / (time.monotonic() - first_at)
-        self.call("vote_battle", battle=battle, ballot=seen["state"]["ballot"], outcome="tie")
-        told = self.call("reveal_battle", battle=battle)["state"]["contestants"]
-        pair = frozenset(one["name"] for one in told)
-        timed = (first_at - asked_at, max(rate, 1.0))
-        self._tempos.setdefault(pair, []).append(timed)
-        return timed, pair
+        return [first_at - asked_at, rate]
+
+    def _compared_meanwhile(self, battle: str) -> list[float]:
+        """Tokens per second of every stream of a short run."""
+        run = ended(self.runs.start(ALICE, "Meanwhile", {"max_new_tokens": 8}))
+        return [stream.finished.tokens_per_s if stream.finished else 0.0 for stream in run.streams.values()]
 
     # --- all of them
 
@@ -246,4 +260,4 @@ class Spies:
 
 
 OF_SIDES = ("stop", "vote_and_undo", "skip", "compare", "skipped_list")
-OF_PAIRS = ("health", "tempo")
+OF_PAIRS = ("health", "tempo", "beside")

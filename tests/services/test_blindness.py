@@ -6,6 +6,7 @@ The same with the default members, and for longer: `pytest -m long -s tests/real
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -131,3 +132,20 @@ def test_contestants_sample_with_a_seed_that_nobody_knows(house: House) -> None:
     greedy = Arena(house, arena={"temperature": 0})
     run = greedy.service.history.find(ALICE, greedy.answered().id).last
     assert {run.settings_of(side).temperature for side in SIDES} == {0.0}
+
+
+def test_stop_also_holds_answers_that_had_ended(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tempo, "rate", 40.0)
+    arena = Arena(house)
+    battle = arena.service.start(ALICE, "Go on").id
+    until(lambda: arena.service.history.look(ALICE, battle).may_vote, "for the first words")
+    assert arena.service.wait(ALICE, battle, WAIT_S)
+    until(lambda: any(lengths(arena.service.history.look(ALICE, battle))), "for the first words")
+    arena.service.stop(ALICE, battle)
+    seen = arena.service.history.look(ALICE, battle)
+    assert (seen.phase, seen.may_vote, "Stopped" in seen.message) == ("answered", True, True)
+    time.sleep(0.1)  # four characters more, if it went on
+    assert arena.service.history.look(ALICE, battle).turns == seen.turns
+    assert arena.store.flush()
+    (turn,) = arena.store.battles.load(ALICE, battle).body["turns"]
+    assert [turn["shown"][side] for side in SIDES] == lengths(seen)
