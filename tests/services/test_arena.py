@@ -427,6 +427,23 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
     assert second.id not in [battle.id for battle in arena.service._battles.all()]
 
 
+@pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
+def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 4)
+    honest = arena.answered(BOB, client="the address of Bob")
+    own = [arena.answered(ALICE, client=client).id for _ in range(6)]
+    assert arena.service.history.look(BOB, honest.id).may_vote
+    assert [battle.id for battle in arena.service._battles.all()] == [honest.id, *own[-3:]]
+
+
+def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 4)
+    honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
+    for number in range(6):
+        arena.answered(f"{number:064}", client="invented keys")
+    assert {battle.id for battle in arena.service._battles.all()} >= set(honest)
+
+
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
     view = arena.answered()
     until(lambda: owners_kept(arena.runs), "for what members keep of ended answers")
