@@ -47,7 +47,11 @@ def runs_of(service: RunService) -> list[LiveRun]:
 
 
 @pytest.mark.slow
-def test_only_a_run_with_a_listener_is_begun(service: RunService, host: FastAPI, url: str) -> None:
+def test_only_a_run_with_a_listener_is_begun(
+    service: RunService, host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_door, "UNBEGUN_S", 1.0)
+
     async def check() -> None:
         page = Page.of(url)
         async with Visitor(url, page) as heard, Visitor(url, page) as unheard, heard.heartbeat():
