@@ -80,7 +80,8 @@ class Standings:
                 self._boards[key] = leaderboard_of(
                     votes.filtered(wanted), self._listed, min_votes=self._min_votes, controls_style=controls_style
                 )
-                self._rating_s = time.monotonic() - started
+                if not own:
+                    self._rating_s = time.monotonic() - started
             self._boards.move_to_end(key)
             while len(self._boards) > _KEPT_BOARDS:
                 self._boards.popitem(last=False)
