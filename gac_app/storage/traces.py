@@ -7,6 +7,7 @@ are a single part without that header; older answers have no outline.
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -165,8 +166,9 @@ class _Parts:
             return
         with damage_named():
             self._num_values = int.from_bytes(data[4:8], "little")
-            start = min(_HEAD_BYTES + 4 * -(-self._num_values // num_in_part), len(data))
-            ends = [int.from_bytes(data[at : at + 4], "little") for at in range(_HEAD_BYTES, start, 4)]
+            num_parts = -(-self._num_values // num_in_part)
+            start = _HEAD_BYTES + 4 * num_parts
+            ends = struct.unpack_from(f"<{num_parts}I", data, _HEAD_BYTES)
             self._bounds = [start, *(start + end for end in ends)]
             if self._bounds[-1] != len(data):
                 raise ValueError("it does not end where it says")

@@ -14,7 +14,7 @@ import gradio as gr
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.forks import forks_of
 from gac_app.ui.inspection import describe_step
-from gac_app.ui.records import PIECE, streams_of, token_record
+from gac_app.ui.records import MAX_ASKED, PIECE, streams_of, token_record
 from gac_app.ui.requests import Fields, Reply, replying
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
     def read_tokens(fields: Fields) -> Reply:
         run, streams = shown(fields)
         key, first = fields.choice("stream", list(streams)), fields.number("first")
-        steps = streams[key].outline[first : first + PIECE]
+        steps = streams[key].outline[first : first + MAX_ASKED]
         return {"tokens": [token_record(step, run.member_names, key) for step in steps]}
 
     @replying

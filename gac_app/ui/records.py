@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
 BESIDE = "beside"  # key of another run's ensemble stream
 PIECE = 1024  # tokens of a stream that are sent at once, as many as are stored together
+MAX_ASKED = 4 * PIECE  # tokens in a reply to the page
 
 
 class RunLines:
