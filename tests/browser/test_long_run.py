@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 NUM_TOKENS = 2 * PIECE + 100
 PIECES = [f"word{position}\n" if position % 9 == 8 else f"word{position} " for position in range(NUM_TOKENS)]
 PARTED_AT = PIECE + 5
-CALLS = "**/component_server"
+CALLS = "**/component_server/"
 
 
 def test_a_long_run_shows_its_text_then_its_tokens(serve: Server, open_page: Opener) -> None:

@@ -300,7 +300,7 @@ def test_a_call_s_reply_is_made_json_in_its_own_thread(
     """FastAPI would go through it on the event loop, which takes a tenth of a second for a long one."""
     monkeypatch.setattr("fastapi.routing.jsonable_encoder", None)
     history = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-history")
-    fields = {"key": KEY, "search": "", "outcome": "", "mode": "", "member": "", "since": "", "before": ""}
+    fields = {"key": "c" * 64, "search": "", "outcome": "", "mode": "", "member": "", "since": "", "before": ""}
     data = {**fields, "is_starred": False, "sort": "newest", "offset": 0}
     call = {"component_id": history, "fn_name": "list_conversations", "data": data}
     answer = client.post(f"{API}/component_server", json={**call, "session_hash": secrets.token_hex(6)})
