@@ -55,7 +55,7 @@ class Recorder:
         _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
-        """Write the answers and the final status, in a thread. Sets `run.is_saved` once the outcome is known."""
+        """Write answers and status, in a thread. Sets `run.is_saved` and `run.settled` once the outcome is known."""
         packing = self._threads.submit(self._write, run)
         self._packing.add(packing)
         packing.add_done_callback(self._packing.discard)
@@ -67,6 +67,7 @@ class Recorder:
     def _write(self, run: LiveRun) -> None:
         def settle(done: Future[None]) -> None:
             run.is_saved = run.is_saved is not False and done.exception() is None
+            run.settled.set()
             run.changed()
 
         try:

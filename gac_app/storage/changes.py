@@ -12,7 +12,17 @@ from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key,
 from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
 from gac_app.storage.rows import sealed_steps
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import (
+    Answer,
+    Battle,
+    Conversation,
+    Run,
+    StandingVote,
+    Study,
+    VisitorSession,
+    Vote,
+    utc_now,
+)
 from gac_app.storage.text import clean_text
 from gac_app.storage.traces import Packed
 
@@ -82,7 +92,7 @@ def adopt(session: Session, visitor_key: str) -> None:
         if visitor is None:
             session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
             continue
-        for table in (Conversation, Battle, Study):
+        for table in (Conversation, Battle, Study, StandingVote):
             session.execute(update(table).where(table.visitor_id == imported_id).values(visitor_id=visitor.id))
         session.execute(delete(VisitorSession).where(is_it))
 

@@ -12,6 +12,7 @@ import gradio as gr
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.views import is_over
+from gac_app.ui.following import followed
 from gac_app.ui.records import RunLines
 from gac_app.ui.requests import Fields, Threads, client_here, is_heard, page_json
 from gac_app.ui.settings_values import changes_from
@@ -121,9 +122,7 @@ class RunHandlers:
         if not await is_heard():
             return
         try:
-            key, run = await self._threads.run(start)
-            # The block also ends when the page closes or shows another run.
-            with self._service.following(run):
+            async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
                 lines, turns = await self._threads.run(self._opened, key, run)
                 is_live = not is_over(run) or run.is_saved is None
                 value = await self._threads.run(lines.value, is_last=not is_live)
