@@ -48,13 +48,14 @@ class Recorder:
         _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
-        """Write the answers and the final status. Sets `run.is_saved` once the outcome is known."""
+        """Write the answers and the final status. Sets `run.is_saved` and `run.settled` once the outcome is known."""
         answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
         ending = self._store.finish_run(run.id, run_status(list(run.streams.values())))
         _note_failures(run, answers)
 
         def settle(done: Future[None]) -> None:
             run.is_saved = run.is_saved is not False and done.exception() is None
+            run.settled.set()
             run.changed()
 
         ending.add_done_callback(settle)

@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
+from gac_app.services.apart import read_apart
 from gac_app.services.live_run import LiveRun, LiveStream
 from gac_app.services.queue import RunQueue
 from gac_app.services.views import StreamView, run_status
@@ -88,7 +89,7 @@ class Runner:
         # The other streams are copied from another run.
         unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
         if self.decodes_together is not None:
-            (run.context or copy_context()).run(self._decode_together, run, unfinished, self.decodes_together)
+            self._decode_together(run, unfinished, self.decodes_together)
             run.context = None
             self._end(run)
             return
@@ -114,14 +115,11 @@ class Runner:
         ]
         reason, detail = FinishReason.ABORT, ""
         try:
-            with closing(decodes_together(tuple(parts))) as events:
-                while not run.is_stopping.is_set() and (found := next(events, None)):
-                    key, event = found
-                    stream = streams[key]
-                    stream.events.append(
-                        _broken(stream, FinishReason.ERROR, event) if isinstance(event, str) else event
-                    )
-                    run.changed()
+            decode, context = partial(decodes_together, tuple(parts)), run.context or copy_context()
+            for key, event in read_apart(decode, run.is_stopping, context):
+                stream = streams[key]
+                stream.events.append(_broken(stream, FinishReason.ERROR, event) if isinstance(event, str) else event)
+                run.changed()
         except BaseException as error:
             reason, detail = FinishReason.ERROR, _why(error, run, "ensemble")
         for stream in streams.values():

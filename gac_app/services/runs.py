@@ -150,6 +150,7 @@ class RunService:
         *,
         repeats: RunView | None = None,
         client: str = "",
+        is_of_batch: bool = False,
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
@@ -157,6 +158,7 @@ class RunService:
             changes: settings that differ from the configuration's.
             repeats: the run that is repeated, if any.
             client: the origin, from `client_of`; clients take turns.
+            is_of_batch: all runs of batches together leave a place to others.
 
         Raises:
             RequestError: prompt or settings do not fit, naming the field.
@@ -177,6 +179,7 @@ class RunService:
                 member_names=self.config.member_names,
                 after=self._continued(visitor_key, conversation_id) if conversation_id else None,
             )
+            run.is_of_batch = is_of_batch
             if repeats:
                 run.repeats_run_id, run.seeds = repeats.id, dict(repeats.seeds)
             return self._begin(run, visitor_key, client)

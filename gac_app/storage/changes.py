@@ -12,7 +12,18 @@ from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key,
 from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
 from gac_app.storage.rows import seal_events
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import (
+    Answer,
+    Battle,
+    Conversation,
+    Run,
+    StandingVote,
+    Study,
+    Trace,
+    VisitorSession,
+    Vote,
+    utc_now,
+)
 from gac_app.storage.text import clean_text
 
 _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
@@ -81,7 +92,7 @@ def adopt(session: Session, visitor_key: str) -> None:
         if visitor is None:
             session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
             continue
-        for table in (Conversation, Battle, Study):
+        for table in (Conversation, Battle, Study, StandingVote):
             session.execute(update(table).where(table.visitor_id == imported_id).values(visitor_id=visitor.id))
         session.execute(delete(VisitorSession).where(is_it))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.battle_lines import LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.following import followed
 from gac_app.ui.inspection import describe_step
 from gac_app.ui.records import token_record
 from gac_app.ui.requests import Fields, Reply, client_here, is_heard, page_json, replying
@@ -118,16 +120,18 @@ class ArenaHandlers:
             return
         try:
             fields = Fields(event._data)
-            view = await asyncio.to_thread(begin, fields)
-            lines = BattleLines(view)
-            yield lines.value(view)
-            if view.phase in LIVE:
-                # The block also ends when the page closes.
-                with self._arena.following(fields.visitor_key, view.id):
-                    while view.phase in LIVE:
-                        await asyncio.sleep(PERIOD_S)
-                        view = await asyncio.to_thread(self._arena.history.look, fields.visitor_key, view.id)
-                        yield lines.value(view)
+
+            def follow(view: BattleView) -> AbstractContextManager[None]:
+                is_live = view.phase in LIVE
+                return self._arena.following(fields.visitor_key, view.id) if is_live else nullcontext()
+
+            async with followed(partial(begin, fields), follow) as view:
+                lines = BattleLines(view)
+                yield lines.value(view)
+                while view.phase in LIVE:
+                    await asyncio.sleep(PERIOD_S)
+                    view = await asyncio.to_thread(self._arena.history.look, fields.visitor_key, view.id)
+                    yield lines.value(view)
         except GacError as error:
             yield _refusal(error)
 

@@ -12,6 +12,7 @@ import gradio as gr
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.views import is_over
+from gac_app.ui.following import followed
 from gac_app.ui.records import RunLines
 from gac_app.ui.requests import Fields, client_here, is_heard, page_json
 from gac_app.ui.settings_values import changes_from
@@ -120,20 +121,17 @@ class RunHandlers:
         if not await is_heard():
             return
         try:
-            key, run = await asyncio.to_thread(start)
+            async with followed(start, lambda found: self._service.following(found[1])) as (key, run):
+                lines = await asyncio.to_thread(self._lines, key, run)
+                turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
+                is_live = not is_over(run) or run.is_saved is None
+                yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
+                if is_live:
+                    async for _ in _ticks(run):
+                        yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                    yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
-            return
-        # The block also ends when the page closes or shows another run.
-        with self._service.following(run):
-            lines = await asyncio.to_thread(self._lines, key, run)
-            turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
-            is_live = not is_over(run) or run.is_saved is None
-            yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
-            if is_live:
-                async for _ in _ticks(run):
-                    yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-                yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
 
     def _lines(self, key: str, run: RunView) -> RunLines:
         def others() -> tuple[int, str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import gradio as gr
 
 from gac_app.services.runs import RunService
 from gac_app.ui.run_handlers import RunHandlers
+from tests.fakes import WAIT_S
 from tests.services.house import listed
 from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
 
@@ -103,6 +105,32 @@ def test_a_run_that_nobody_follows_ends(tmp_path: Path) -> None:
     before = ensemble.num_steps
     time.sleep(0.1)
     assert ensemble.num_steps == before
+    service.close()
+
+
+def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+    begins, has_left = threading.Event(), threading.Event()
+
+    def start_late(*args: Any, **options: Any) -> Any:
+        begins.set()
+        assert has_left.wait(WAIT_S)
+        return RunService.start(service, *args, **options)
+
+    service.start = start_late  # type: ignore[method-assign]
+
+    async def leave() -> None:
+        coming = asyncio.ensure_future(anext(RunHandlers(service).run(KEY, None, "hello", {})))
+        assert await asyncio.to_thread(begins.wait, WAIT_S)
+        coming.cancel()
+        await asyncio.wait([coming])
+        has_left.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    asyncio.run(leave())
+    [run] = service._runs.all()
+    wait_until_over(service, run)
+    assert run.status == "aborted"
     service.close()
 
 
