@@ -94,7 +94,7 @@ def test_a_piece_of_a_long_outline_reads_one_part(unpacked: list[bytes]) -> None
     assert len(data) < len(pack_events(events_of(6 * OUTLINED))) / 4
 
 
-def test_an_answer_stored_without_outline_is_outlined_from_its_steps() -> None:
+def test_an_answer_without_outline_is_drawn_from_its_steps() -> None:
     events = events_of(100)
     outline = StoredOutline(lambda: None, steps_in(pack_events(events)))
     assert list(outline) == list(map(StepOutline.of, events))
