@@ -120,7 +120,7 @@ class Runner:
                 stream = streams[key]
                 stream.events.append(_broken(stream, FinishReason.ERROR, event) if isinstance(event, str) else event)
                 run.changed()
-        except Exception as error:
+        except BaseException as error:
             reason, detail = FinishReason.ERROR, _why(error, run, "ensemble")
         for stream in streams.values():
             if stream.finished is None:
@@ -144,7 +144,7 @@ class Runner:
             for event in session.events():
                 stream.events.append(event)
                 run.changed()
-        except Exception as error:  # the other streams continue, and the page shows the error
+        except BaseException as error:  # the other streams continue, and the page shows the error
             stream.events.append(_broken(stream, FinishReason.ERROR, _why(error, run, stream.name)))
             run.changed()
 
@@ -170,7 +170,7 @@ def _namespace(owner: str, conversation_id: str) -> str:
     return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
-def _why(error: Exception, run: LiveRun, name: str) -> str:
+def _why(error: BaseException, run: LiveRun, name: str) -> str:
     """The page's message for an error that ended a stream. Unexpected errors are logged."""
     if isinstance(error, GacError):
         return without_folders(str(error))
