@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:  # imports torch, for which the page need not wait
+    from gac_app.server.operator import OperatorDoor
     from gac_app.services.runs import RunService
 
 CHECK_HOLDS_S = 1.0
@@ -43,6 +44,17 @@ def health_routes(service: RunService) -> APIRouter:
             counts = {"num_waiting": service.mirror.num_waiting, "num_errors": service.mirror.num_errors}
             content["mirror"] = {"is_restored": service.mirror.is_restored, **counts}
         return JSONResponse(content, status_code=503 if reasons else 200)
+
+    return router
+
+
+def kept_route(service: RunService, operator: OperatorDoor) -> APIRouter:
+    """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
+    router = APIRouter(dependencies=[Depends(operator)])
+
+    @router.get("/operator/kept-prefixes")
+    async def kept_prefixes() -> dict[str, Any]:
+        return service.kept()
 
     return router
 

@@ -20,7 +20,7 @@ from gac_app.config import Config, ServerConfig
 from gac_app.server.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.event_door import Doorkeeper, EventDoor
 from gac_app.server.export_route import export_route
-from gac_app.server.health import health_routes
+from gac_app.server.health import health_routes, kept_route
 from gac_app.server.operator import OperatorDoor
 from gac_app.server.page_document import PageDocument
 from gac_app.server.sign_in import SIGN_IN_ROUTES, sign_in_parts
@@ -44,7 +44,7 @@ class HostSecrets:
     """What the environment entrusts to the host.
 
     Attributes:
-        operator: the token for everybody's votes; "" = nobody gets them by the host.
+        operator: the token for everybody's votes and what members keep; "" = nobody gets them by the host.
         sign_in: of the Space, where visitors may sign in; "" = they may not.
     """
 
@@ -73,7 +73,7 @@ def create_host(
     """
     page = import_page()
     host = bare_host(service, config.server, secrets)
-    for router in _operator_routes(exports, secrets):
+    for router in _operator_routes(service, exports, secrets):
         host.include_router(router)
     blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
     mount_page(host, blocks, page.page_assets())
@@ -91,7 +91,7 @@ def launch_page(
     from gac_app.server.gradio_page import GradioPage
 
     keeper = Doorkeeper(config.server.visitors_per_client)
-    routers = [health_routes(service), *_operator_routes(exports, secrets)]
+    routers = [health_routes(service), *_operator_routes(service, exports, secrets)]
     sign_in_routes, sign_in_doors = sign_in_parts(secrets.sign_in)
 
     # Gradio calls its own address when it starts.
@@ -126,9 +126,12 @@ def launch_page(
     blocks.close(verbose=False)
 
 
-def _operator_routes(exports: Exports | None, secrets: HostSecrets) -> list[APIRouter]:
+def _operator_routes(service: RunService, exports: Exports | None, secrets: HostSecrets) -> list[APIRouter]:
     """The routes for the operator; none without a token."""
-    return [export_route(exports, OperatorDoor(secrets.operator))] if exports and secrets.operator else []
+    if not secrets.operator:
+        return []
+    door = OperatorDoor(secrets.operator)
+    return [kept_route(service, door), *([export_route(exports, door)] if exports else [])]
 
 
 def _wait_for_signal() -> None:

@@ -229,7 +229,7 @@ class Arena {
     send.textContent = t(this.isOpen ? "arena.go-on" : "arena.start");
     send.disabled = this.isBusy || isLive;
     form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
-    this.part("arena-hint").replaceChildren(...(this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-keys" }, ...rich("arena.hint.keys"))] : []));
+    this.part("arena-hint").replaceChildren(...(this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
     this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
   }
 

@@ -46,7 +46,8 @@ def test_without_a_token_there_is_no_such_route(tmp_path: Path, token: str, stat
     secrets = HostSecrets(operator=token)
     host = create_host(planted.runs, planted.runs.config, None, planted.arena, Exports(planted.store), secrets)
     client = TestClient(host, base_url=HERE)
-    assert client.get("/export", headers={"Authorization": f"Bearer {token}"}).status_code == status
+    for route in ("/export", "/operator/kept-prefixes"):
+        assert client.get(route, headers={"Authorization": f"Bearer {token}"}).status_code == status
     planted.runs.close()
 
 
