@@ -89,7 +89,7 @@ def test_two_short_answers_are_not_drawn_out() -> None:
     assert pace.advance([Progress(3, True), Progress(300, True)]) == 300
 
 
-def test_the_tempo_is_the_slowest_contestant_s_once_all_are_known() -> None:
+def test_the_tempo_is_that_of_the_slowest_contestant() -> None:
     tempo = Tempo(["a", "b"])
     tempo.note("a", 1000, 2.0, 0.1)
     tempo.note("b", 39, 39.0, 5.0)  # too little to tell
