@@ -87,6 +87,7 @@ def flat(votes: Iterable[Judged]) -> Iterator[Row]:
             "outcome": vote.outcome.value,
             "turn": facts.get("turn", 1),
             "early": facts.get("early", False),
+            "stopped": facts.get("stopped", False),
             "seconds": facts.get("seconds"),
             "language": record.language,
             "config_hash": record.config_hash,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gac_app.arena.exports import flat
 from gac_app.arena.judged import judged
 from gac_app.arena.outcomes import SIDES
 from gac_app.arena.pacing import Tempo
@@ -83,6 +84,7 @@ def test_what_stop_hid_is_neither_shown_nor_fed_later(house: House) -> None:
     facts = kept.judgements[0]["facts"]
     assert (facts["stopped"], facts["early"]) == (True, True)
     (vote,) = judged([kept])
+    assert next(flat([vote]))["stopped"] is True
     assert [vote.completion(side)[0]["content"] for side in SIDES] == [
         view.turns[0].left.text,
         view.turns[0].right.text,
