@@ -147,6 +147,10 @@ class Config(Frozen):
         return knowing
 
     def _check_contestants(self) -> None:
+        try:
+            self.settings_from({"temperature": self.arena.temperature})
+        except RequestError as error:
+            raise ValueError(f"arena.{error}") from None
         names = [contestant.name for contestant in self.arena.contestants]
         for position, contestant in enumerate(self.arena.contestants):
             path = f"arena.contestants.{position}"

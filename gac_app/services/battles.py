@@ -103,7 +103,8 @@ class Battle:
     """Two contestants and their answers. The owner's key never leaves the service.
 
     Attributes:
-        pair: the contestants by side; secret until `is_told`.
+        pair: the contestants by side, as they answer here; secret until `is_told`.
+        tempo: at which the host shows battles.
         turns: one run each; the last may still be decoding.
         num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
         num_rows_voted: their number right after the vote that counts.

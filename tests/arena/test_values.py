@@ -54,6 +54,11 @@ def test_a_wrong_contestant_is_named(tmp_path: Path, contestants: list[Any], mes
         load_config(path)
 
 
+def test_a_temperature_of_the_arena_is_one_of_answers() -> None:
+    with pytest.raises(ValueError, match=r"arena.temperature: must be 0, .* or at least 0.01"):
+        config_of(["a", "b"], arena={"temperature": 0.001})
+
+
 def test_a_public_host_can_be_said() -> None:
     config = config_of(["a", "b"])
     assert not config.is_public
