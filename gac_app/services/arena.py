@@ -93,7 +93,6 @@ class ArenaService:
             battle = Battle(
                 owner=owner,
                 pair=self._draw(before),
-                seed=self._rng.randrange(_SEEDS),
                 language=language_of(prompt),
                 has_consent=consents,
                 client=client,
@@ -231,12 +230,14 @@ class ArenaService:
 
     def _blinded(self, one: Contestant) -> Contestant:
         """A contestant as it answers here: not greedily, unless the operator insists, since a greedy answer can be had
-        on Compare with the name beside it; and to a limit that nobody knows, since the number of tokens of a text that
-        ends there would tell whose tokens they are.
+        on Compare with the name beside it; with a seed of its own, since the gate alone and with others would begin
+        alike; and to a limit that nobody knows, since the number of tokens of a text that ends there would tell whose
+        tokens they are.
         """
         most = one.settings.max_new_tokens
         changes = {
             "temperature": one.settings.temperature or self._runs.config.arena.temperature,
+            "seed": self._rng.randrange(_SEEDS),
             "max_new_tokens": most - self._rng.randrange(most // 4 + 1),
         }
         return replace(one, settings=one.settings.model_copy(update=changes))

@@ -27,7 +27,7 @@ class BattleRun(LiveRun):
     """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
 
     def __init__(self, battle: Battle, prompt: str) -> None:
-        self._pair, self._seed = battle.pair, battle.seed
+        self._pair = battle.pair
         self.pace = Pace(battle.tempo)
         super().__init__(
             owner=battle.owner,
@@ -42,7 +42,7 @@ class BattleRun(LiveRun):
         return self._pair[_side(stream)].member
 
     def settings_of(self, stream: str) -> Settings:
-        return self._pair[_side(stream)].settings.model_copy(update={"seed": self._seed})
+        return self._pair[_side(stream)].settings
 
     def feed(self, system_prompt: str) -> None:
         """Give each side its own history and its contestant's system prompt."""
@@ -116,7 +116,6 @@ class Battle:
 
     owner: str
     pair: dict[Side, Contestant]
-    seed: int
     language: str
     has_consent: bool
     client: str
@@ -191,10 +190,7 @@ class Battle:
 
     def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """The whole record, JSON-able; it is stored sealed."""
-        sides = {
-            side: side_record(one.name, one.member, one.settings.model_copy(update={"seed": self.seed}))
-            for side, one in self.pair.items()
-        }
+        sides = {side: side_record(one.name, one.member, one.settings) for side, one in self.pair.items()}
         turns = [
             {
                 "prompt": turn.prompt,

@@ -501,7 +501,7 @@ def test_the_record_keeps_what_was_judged(house: House) -> None:
         assert answer["digest"]
         assert answer["num_forwards"]
     seeds = {kept.body["sides"][side]["settings"]["seed"] for side in ("left", "right")}
-    assert len(seeds) == 1
+    assert len(seeds) == 2
     assert seeds != {0}
     assert kept.body["versions"] == {"gac": "test"}
     facts = kept.judgements[0]["facts"]
