@@ -93,13 +93,16 @@ class Member(Protocol):
         """Release the model."""
 
 
-def awaited(member: Member, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
-    """The result of a read. Raises MemberError if it failed or takes longer than `timeout_s`."""
-    try:
-        return future.result(timeout_s)
-    except TimeoutError:
-        future.cancel()
-        raise MemberError(member.name, "timeout", "gave no answer in time") from None
+def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
+    """The result of a read. Raises MemberError if it failed, or reads none of the sequence within `timeout_s`."""
+    while True:
+        num_computed = sequence.num_computed
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            if sequence.num_computed <= num_computed:
+                future.cancel()
+                raise MemberError(member.name, "timeout", "gave no answer in time") from None
 
 
 class ModelMember:

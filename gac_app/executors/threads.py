@@ -160,6 +160,7 @@ class ThreadMember(ModelMember):
         self._scheduler.drop_background()
         while not self._scheduler.is_idle:
             self._scheduler.advance()
+        self._scheduler.break_off(MemberError(self.name, "exception", _CLOSED))  # prefills that rest
 
     def _take_commands(self) -> bool:
         """Take commands in order. Returns False once the member is closed.
