@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 # Bytes of a body by route. Prompts use only the queue; settings may hold some thousand words.
 MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
+LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
 STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
 MAX_EVENTS = 200  # of all visitors
@@ -180,7 +182,8 @@ class EventDoor:
     async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
         """The checked body of a request that changes something, and its session."""
         keeper = self._keeper
-        body, value = checked_body(await read_body(receive, MAX_BODY_BYTES[kind]))
+        sent = await read_body(receive, MAX_BODY_BYTES[kind])
+        body, value = checked_body(sent) if len(sent) < LARGE_BODY else await run_in_threadpool(checked_body, sent)
         caller = keeper.callers.caller(scope, visitor_key_in(value))
         keeper.callers.admit(caller, len(body))
         if kind == "reset":

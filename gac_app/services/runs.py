@@ -132,6 +132,7 @@ class RunService:
         for companion in self.companions:
             companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
+        self._recorder.close(CLOSE_TIMEOUT_S)
         if self.mirror:
             self._store.flush(CLOSE_TIMEOUT_S)
             self.mirror.close()

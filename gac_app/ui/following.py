@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from typing import TypeVar
 
+from gac_app.ui.requests import Threads
+
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def followed(start: Callable[[], T], follow: Callable[[T], AbstractContextManager[None]]) -> AsyncIterator[T]:
+async def followed(
+    threads: Threads, start: Callable[[], T], follow: Callable[[T], AbstractContextManager[None]]
+) -> AsyncIterator[T]:
     """What `start` gives, followed until the block ends; the block also ends when the page leaves.
 
     `start` is called in a thread, which goes on where the page leaves meanwhile. So that thread begins to follow, and
@@ -24,7 +28,7 @@ async def followed(start: Callable[[], T], follow: Callable[[T], AbstractContext
         until_left.enter_context(follow(found))
         return found
 
-    beginning = asyncio.ensure_future(asyncio.to_thread(begin))
+    beginning = asyncio.ensure_future(threads.run(begin))
     try:
         yield await asyncio.shield(beginning)
     finally:

@@ -4,12 +4,16 @@ import asyncio
 import json
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from gac_app.services.runs import RunService
+from gac_app.storage import traces
+from gac_app.ui import records
 from gac_app.ui.run_handlers import RunHandlers
 from tests.fakes import WAIT_S
 from tests.services.house import listed
@@ -276,3 +280,37 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     assert again_of(first) == ["", "", ""]
     assert again_of(same) == [identical] * 3
     assert sorted(again_of(other)) == sorted(again_of(reopened)) == [differs, identical, identical]
+
+
+def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
+    service: RunService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while it is stored, nor of a run again, whose answers are compared with it."""
+    handlers, threads = RunHandlers(service), list[threading.Thread]()
+    first = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
+    service._runs.remove(service._runs.all())  # as after a restart
+    decompress, token_record = zlib.decompress, records.token_record
+
+    def unpack(data: bytes) -> bytes:
+        threads.append(threading.current_thread())
+        return decompress(data)
+
+    def written(*args: Any) -> list[Any]:
+        threads.append(threading.current_thread())
+        return token_record(*args)
+
+    monkeypatch.setattr(traces.zlib, "decompress", unpack)
+    monkeypatch.setattr(records, "token_record", written)
+    opened(handlers, KEY, first)
+    assert len(threads) == 3 * len(ANSWER) + 3, "tokens, and an outline of each answer"
+    collect(handlers.rerun(event(key=KEY, run=first)))
+    assert threading.main_thread() not in threads
+
+
+def test_a_run_that_is_damaged_is_named_in_a_notice(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    run_id = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
+    service._runs.remove(service._runs.all())
+    with service._store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE outline SET steps = x'00'")
+    assert "can be deleted" in notice_of(opened(handlers, KEY, run_id))["message"]
