@@ -48,7 +48,9 @@ class BatchScheduler:
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
-        self._shares = Shares()  # of sequences with reads that are not background, until they are dropped
+        self._shares = Shares(
+            lambda: time.monotonic()
+        )  # of sequences with reads that are not background, until they are dropped
         self._rests_until: dict[Share, float] = {}  # prefills of an address, and background reads; monotonic
 
     @property
@@ -58,7 +60,8 @@ class BatchScheduler:
 
     def idle_s(self) -> float:
         """Seconds until something can be computed if no read is added; infinity if nothing is pending."""
-        waiting = [*self._asked, *self._prefilling]
+        namespaces = self._prefilling_namespaces
+        waiting = [*self._prefilling, *(one for one in self._asked if one.new_namespace not in namespaces)]
         if not waiting:
             return math.inf
         if not all(map(self._is_put_off, waiting)):
@@ -112,6 +115,9 @@ class BatchScheduler:
         self._prefilling.clear()
 
     def _advance(self) -> None:
+        for command in self._round:
+            if not command.is_background:
+                self._shares.come(command.sequence)  # it is still there
         short = list(self._begun())
         long = next((one for one in self._shares.in_order(self._prefilling) if not self._is_put_off(one)), None)
         self._read_last = {id(command.sequence) for command in (*short, *([long] if long else []))}
@@ -194,7 +200,7 @@ class BatchScheduler:
     def _gives_way(self, command: ReadCommand) -> bool:
         """Whether others may wait for what this read would take: all of a background read, a chunk of a prefill."""
         if command.is_background:
-            return bool(self._shares)
+            return bool(self._shares.present)
         return bool(command.num_read) and self._shares.are_others(command.sequence.share)
 
     def _begun(self) -> Iterator[ReadCommand]:
@@ -204,13 +210,12 @@ class BatchScheduler:
         """
         asked, self._asked = self._shares.in_order(self._asked), []
         quota, num_taken = self._shares.quota, Counter[Share]()
-        prefilling = [command.sequence for command in self._prefilling]
-        namespaces = {sequence.namespace for sequence in prefilling if isinstance(sequence, NamespacedSequence)}
+        namespaces = self._prefilling_namespaces
         for command in asked:
             namespace = command.new_namespace
             address = _BACKGROUND if command.is_background else command.sequence.share[:1]
             is_enough = num_taken[address] >= (1 if self._gives_way(command) else quota)
-            if (namespace and namespace in namespaces) or is_enough or self._is_put_off(command):
+            if namespace in namespaces or is_enough or self._is_put_off(command):
                 self._asked.append(command)
                 continue
             num_taken[address] += 1
@@ -220,6 +225,11 @@ class BatchScheduler:
                     yield command
                 else:
                     self._prefilling.append(command)
+
+    @property
+    def _prefilling_namespaces(self) -> set[str]:
+        prefilling = [command.sequence for command in self._prefilling]
+        return {one.namespace for one in prefilling if isinstance(one, NamespacedSequence) and one.namespace}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
         num_uncomputed = command.sequence.num_uncomputed

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Sequence, Share
+
+PRESENT_S = 2.0  # a sequence holds others back so long after its last read; then it seems to wait for something else
 
 
 class Shares:
@@ -19,16 +21,25 @@ class Shares:
     Who comes starts level with the one beside it that had least, so that a new name gains nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._in_use: dict[int, Share] = {}  # by identity of the sequence
+        self._seen_at: dict[int, float] = {}  # likewise: when it last read or asked
         self._had_s: dict[Share, float] = {}  # of every level
 
-    def __bool__(self) -> bool:
-        """Whether any sequence is in use."""
-        return bool(self._in_use)
+    def is_alone(self, sequence: Sequence) -> bool:
+        """Whether no other sequence is in use. Safe to call from any thread."""
+        return self._in_use.keys() <= {id(sequence)}
+
+    @property
+    def present(self) -> list[Share]:
+        """Of each sequence in use that reads at present."""
+        since = self._clock() - PRESENT_S
+        return [self._in_use[key] for key, seen_at in self._seen_at.items() if seen_at >= since]
 
     def come(self, sequence: Sequence) -> None:
-        """A sequence is in use."""
+        """A sequence is in use and asks for a read."""
+        self._seen_at[id(sequence)] = self._clock()
         if id(sequence) in self._in_use:
             return
         for name in _levels(sequence.share):
@@ -38,6 +49,7 @@ class Shares:
 
     def leave(self, sequence: Sequence) -> None:
         """A sequence is no longer in use."""
+        self._seen_at.pop(id(sequence), None)
         if self._in_use.pop(id(sequence), None) is not None:
             left = {name for share in self._in_use.values() for name in _levels(share)}
             self._had_s = {name: had_s for name, had_s in self._had_s.items() if name in left}
@@ -45,6 +57,8 @@ class Shares:
     def charge(self, commands: list[ReadCommand], seconds: float) -> None:
         """These reads took this long together."""
         for command in commands:
+            if id(command.sequence) in self._seen_at:
+                self._seen_at[id(command.sequence)] = self._clock()
             for name in _levels(command.sequence.share):
                 if name in self._had_s:
                     self._had_s[name] += seconds / len(commands)
@@ -56,13 +70,13 @@ class Shares:
         )
 
     def are_others(self, share: Share) -> bool:
-        """Whether a sequence of another outermost name is in use."""
-        return any(other[:1] != share[:1] for other in list(self._in_use.values()))
+        """Whether another outermost name is present."""
+        return any(other[:1] != share[:1] for other in self.present)
 
     @property
     def quota(self) -> float:
         """How many reads each outermost name may have in a round: as many as the one with the fewest sequences."""
-        counts = Counter(share[:1] for share in self._in_use.values())
+        counts = Counter(share[:1] for share in self.present)
         return min(counts.values()) if len(counts) > 1 else math.inf
 
 
