@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.errors import GacError
 from gac_app.executors.background import in_background
 from gac_app.services.runs import LiveRun, RunService
+from gac_app.storage import Store
 from tests.fakes import WAIT_S
 
 PROMPT = "Name three colours of the rainbow, please."
@@ -20,22 +22,24 @@ NUM_HOSTILE = 12
 
 
 class Neighbourhood:
-    """A service, and those who use it at once.
+    """Services over one ensemble, each used by several at once.
 
     Args:
+        folder: of the services' databases.
         num_long: tokens of the runs beside which is measured.
         warm_s: how long these run before it is measured.
     """
 
-    def __init__(self, service: RunService, ensemble: Ensemble, *, num_long: int, warm_s: float) -> None:
-        self._service, self._ensemble = service, ensemble
+    def __init__(self, folder: Path, ensemble: Ensemble, *, num_long: int, warm_s: float) -> None:
+        self._folder, self._ensemble = folder, ensemble
         self._num_long, self._warm_s = num_long, warm_s
+        self._num_measured = 0
 
-    def first_token_s(self, number: int) -> float:
+    def first_token_s(self) -> float:
         """Seconds from an honest visitor's prompt to the ensemble's first token; the run then ends."""
         begun_at = time.monotonic()
-        key = f"{number:064x}"
-        run = self._service.start(key, f"{number}: {PROMPT}", {"max_new_tokens": 4}, client="home")
+        text = f"{self._num_measured}: {PROMPT}"
+        run = self._service.start("a" * 64, text, {"max_new_tokens": 4}, client="home")
         with self._service.following(run):
             until = begun_at + 10 * WAIT_S
             while not run.streams["ensemble"].steps:
@@ -45,10 +49,14 @@ class Neighbourhood:
             run.over.wait(10 * WAIT_S)
         return seconds
 
-    def beside(self, who: str, num_times: int) -> list[float]:
-        """The first tokens of honest visitors, one after another, beside somebody."""
+    def beside(self, who: str) -> float:
+        """The first token of the first honest visitor of a new service, where somebody else is already."""
+        self._num_measured += 1
+        store = Store(f"sqlite:///{self._folder / str(self._num_measured)}")
+        self._service = RunService(self._ensemble.config, store)
+        self._service.use(self._ensemble)
         with SITUATIONS[who](self):
-            return [self.first_token_s(1 + number) for number in range(num_times)]
+            return self.first_token_s()
 
     # --- who else is there
 
@@ -62,7 +70,7 @@ class Neighbourhood:
             key, count = f"{client}{browser}".encode().hex().zfill(64), 0
             while not left.is_set():
                 count += 1
-                text, changes = f"{count}: {prompt}", {"max_new_tokens": self._num_long}
+                text, changes = f"{self._num_measured}, {count}: {prompt}", {"max_new_tokens": self._num_long}
                 try:
                     run = self._service.start(key, text, changes, client=client)
                 except GacError:  # the queue is full
@@ -134,8 +142,8 @@ SITUATIONS: Mapping[str, Callable[[Neighbourhood], AbstractContextManager[object
 
 def measured(town: Neighbourhood, num_times: int) -> dict[str, float]:
     """The mean first token beside each, over the one alone; printed."""
-    town.beside("alone", 1)
-    seconds = {who: town.beside(who, num_times) for who in SITUATIONS}
+    town.beside("alone")
+    seconds = {who: [town.beside(who) for _ in range(num_times)] for who in SITUATIONS}
     alone_s = statistics.mean(seconds["alone"])
     ratios = {who: statistics.mean(found) / alone_s for who, found in seconds.items()}
     print(f"\nfirst token of an honest short run; alone: {alone_s:.2f} s")

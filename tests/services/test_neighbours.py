@@ -14,8 +14,6 @@ from gac_app.bootstrap import load_ensemble
 from gac_app.config import Config
 from gac_app.environment import read_config
 from gac_app.models.base import Read
-from gac_app.services.runs import RunService
-from gac_app.storage import Store
 from tests.fakes import FakeModel, config_of, ensemble_of
 from tests.services.neighbourhood import LONG_CHARS, Neighbourhood, measured
 
@@ -37,14 +35,12 @@ class PacedModel(FakeModel):
 def test_first_tokens_beside_others_are_nearly_as_soon(tmp_path: Path) -> None:
     models = [PacedModel(name, seed, context_length=LONG_CHARS) for seed, name in enumerate(("a", "b"))]
     config = config_of(["a", "b"], {"mode": "every-step"}, server={"max_running": 2})
-    service = RunService(config, Store(f"sqlite:///{tmp_path / 'runs'}"))
     ensemble = ensemble_of(models, config)
-    service.use(ensemble)
-    ratios = measured(Neighbourhood(service, ensemble, num_long=256, warm_s=0.3), 3)
-    service.close()
-    assert ratios["one address, 12 browsers"] <= 1.5 * ratios["one neighbour"]
+    ratios = measured(Neighbourhood(tmp_path, ensemble, num_long=256, warm_s=0.3), 3)
+    ensemble.close()
+    assert ratios["one address, 12 browsers"] <= 2 * ratios["one neighbour"]
     assert ratios["a study"] <= 2
-    assert ratios["a prompt of 20,000 characters"] <= 5
+    assert ratios["a prompt of 20,000 characters"] <= 3.5
 
 
 @pytest.mark.long
@@ -54,9 +50,7 @@ def test_first_tokens_beside_others_with_the_default_models(tmp_path: Path) -> N
     members = [member.model_copy(update={"max_sequences": 8}) for member in config.members]
     config = config.model_copy(update={"members": tuple(members)})
     ensemble = load_ensemble(config)
-    service = RunService(config, Store(f"sqlite:///{tmp_path / 'runs'}"))
-    service.use(ensemble)
-    ratios = measured(Neighbourhood(service, ensemble, num_long=256, warm_s=3.0), 5)
-    service.close()
+    ratios = measured(Neighbourhood(tmp_path, ensemble, num_long=256, warm_s=3.0), 3)
+    ensemble.close()
     assert ratios["one address, 12 browsers"] <= 1.25 * ratios["one neighbour"]
     assert ratios["a study"] <= 1.3
