@@ -100,7 +100,7 @@ class Ensemble:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
-        settings, members = request.settings, request.members
+        settings, members = self._settled(request.settings), request.members
         stopped = threading.Event()
         rules = AnswerRules(
             settings,
@@ -118,6 +118,7 @@ class Ensemble:
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_alone,
             num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
+            gives_way=settings.gate_policy == "auto" and settings.reads_along,
         )
         contexts = _open_all(members, request.ids, new_context, namespace, is_reproducible=is_reproducible)
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
@@ -177,6 +178,11 @@ class Ensemble:
         """Release the members' models."""
         for member in self.members.values():
             member.close()
+
+    def _settled(self, settings: Settings) -> Settings:
+        """Where members share a GPU or a core, none of them is idle while another computes."""
+        is_lazy = settings.gate_policy == "auto" and not self.are_apart
+        return settings.model_copy(update={"gate_policy": "lazy"}) if is_lazy else settings
 
     def _weights(
         self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None

@@ -70,11 +70,15 @@ def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, be
     assert seconds.value > 0
 
 
-def test_an_eager_gate_is_held_against_every_step(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_auto_gate_is_held_against_every_step_and_lazy(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     planned(monkeypatch, gating, lambda answer: 40 if answer.finished.num_ensembled == len(answer.steps) else 30)
-    (row,) = gating.measure_eager(bench_of([FakeModel("gate"), FakeModel("other", 1)]))
-    assert row.value == pytest.approx(30 / 40)
-    assert row.ok
+    models = [FakeModel("gate", delay_s=0.005), FakeModel("other", 1, delay_s=0.001)]
+    waiting, work = gating.measure_auto(bench_of(models))
+    assert waiting.value == pytest.approx(30 / 40)
+    assert waiting.ok
+    assert work.value is not None
+    assert work.value > 0
+    assert max(models[0].batches) > 4
 
 
 def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:
