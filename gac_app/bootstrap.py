@@ -180,7 +180,7 @@ def _load(service: RunService, use: Callable[[RunService], None]) -> None:
     except GacError as error:
         logger.error("%s", error)
         _mark_failed(service, str(error))
-    except Exception:
+    except BaseException:  # of any kind: nobody would notice if this thread ended
         logger.exception("loading the members broke")
         _mark_failed(service, UNEXPECTED)
 

@@ -5,13 +5,13 @@ Shapes: `N` votes, `C` contestants, `F` features of style, 2 sides (left, right)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import orjson
 from scipy import sparse
 
 from gac_app.arena.outcomes import Origin, Outcome
@@ -33,9 +33,16 @@ SOURCES: dict[Source, tuple[Origin, ...]] = {
 _ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
 
 
-class VoteLike(Protocol):
-    """A vote as storage gives it; `facts` is JSON."""
+_SIDES = ("left", "right")
+_COUNTED = [f"{side}_{name}" for side in _SIDES for name in FEATURES]
+_COSTS = [f"{side}_{name}" for side in _SIDES for name in ("ms_per_token", "passes_per_token")]
 
+
+class VoteLike(Protocol):
+    """A vote as storage gives it, with a column for each side's `FEATURES` and costs as well."""
+
+    @property
+    def number(self) -> int: ...
     @property
     def visitor_id(self) -> int: ...
     @property
@@ -51,9 +58,11 @@ class VoteLike(Protocol):
     @property
     def config_hash(self) -> str: ...
     @property
-    def created_at(self) -> datetime: ...
+    def voted_s(self) -> float: ...
     @property
-    def facts(self) -> bytes: ...
+    def turn(self) -> int: ...
+    @property
+    def is_flagged(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +119,22 @@ class Votes:
         """The sessions of a bootstrap: one per visitor; with a single visitor, one per vote."""
         return self.visitor_N if len(np.unique(self.visitor_N)) > 1 else np.arange(len(self))
 
+    def values(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The languages, sorted, and the configurations that occur."""
+        languages = sorted(self.languages[code] for code in np.unique(self.language_N))
+        return tuple(languages), tuple(self.configs[code] for code in np.unique(self.config_N))
+
     def where(self, keep_N: Flags) -> Votes:
         """The votes where the mask is true."""
         columns = {one.name: getattr(self, one.name) for one in fields(self)}
         kept: dict[str, Any] = {name: one[keep_N] for name, one in columns.items() if isinstance(one, np.ndarray)}
         return replace(self, **kept)
+
+    def followed_by(self, later: Votes) -> Votes:
+        """These votes and later ones, whose codes go on from these."""
+        pairs = {one.name: (getattr(self, one.name), getattr(later, one.name)) for one in fields(self)}
+        columns = {name: np.concatenate(pair) for name, pair in pairs.items() if isinstance(pair[0], np.ndarray)}
+        return replace(later, **columns)
 
     def filtered(self, wanted: VoteFilter) -> Votes:
         """The votes that a filter allows."""
@@ -156,71 +176,83 @@ def _code(listed: Sequence[str], value: str) -> int:
     return listed.index(value) if value in listed else -1
 
 
+class Votebook:
+    """Columns of votes that grow with new votes and shrink with removed ones.
+
+    Args:
+        contestants: included even without votes.
+
+    Attributes:
+        votes: all of them, in the order of their numbers.
+        number_N: each vote's number.
+    """
+
+    def __init__(self, contestants: Iterable[str] = ()) -> None:
+        self._names, self._languages, self._configs = _Codes(contestants), _Codes(), _Codes()
+        self.number_N: Ints = np.zeros(0, dtype=np.int64)
+        self.votes = self._columns([])
+
+    @property
+    def newest(self) -> int:
+        """The highest number; 0 without votes."""
+        return int(self.number_N[-1]) if len(self.number_N) else 0
+
+    def add(self, rows: Sequence[VoteLike]) -> None:
+        """Append votes whose numbers are above all others, in order."""
+        if rows:
+            self.votes = self.votes.followed_by(self._columns(rows))
+            self.number_N = np.concatenate([self.number_N, [row.number for row in rows]])
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Remove all votes but these."""
+        keep_N = np.isin(self.number_N, list(numbers))
+        self.votes, self.number_N = self.votes.where(keep_N), self.number_N[keep_N]
+
+    def without(self, numbers: Collection[int]) -> Votes:
+        """The votes but these."""
+        return self.votes.where(~np.isin(self.number_N, list(numbers))) if numbers else self.votes
+
+    def _columns(self, rows: Sequence[VoteLike]) -> Votes:
+        num, counted = len(rows), len(FEATURES)
+        sides_N2 = [self._names.of(row.left for row in rows), self._names.of(row.right for row in rows)]
+        ints_KN = [[*map(attrgetter(name), rows)] for name in ("visitor_id", "turn", "is_flagged", *_COUNTED)]
+        floats_KN = [[*map(attrgetter(name), rows)] for name in ("voted_s", *_COSTS)]
+        ints_NK = np.array(ints_KN, dtype=np.int64).T
+        floats_NK = np.array(floats_KN, dtype=np.float64).T  # None becomes NaN
+        return Votes(
+            sides_N2=np.array(sides_N2, dtype=np.int64).T,
+            outcome_N=_Codes(_OUTCOMES).of(row.outcome for row in rows),
+            visitor_N=ints_NK[:, 0],
+            origin_N=_Codes(_ORIGINS).of(row.origin for row in rows),
+            language_N=self._languages.of(row.language for row in rows),
+            config_N=self._configs.of(row.config_hash for row in rows),
+            at_N=floats_NK[:, 0],
+            turn_N=ints_NK[:, 1],
+            is_flagged_N=ints_NK[:, 2].astype(bool),
+            style_N2F=ints_NK[:, 3:].reshape(num, 2, counted).astype(np.float64),
+            cost_N22=floats_NK[:, 1:].reshape(num, 2, 2),
+            names=tuple(self._names.words),
+            languages=tuple(self._languages.words),
+            configs=tuple(self._configs.words),
+        )
+
+
 class _Codes:
     """Numbers words in the order of first occurrence."""
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words = {word: code for code, word in enumerate(words)}
 
-    def __call__(self, word: str) -> int:
-        return self.words.setdefault(word, len(self.words))
+    def of(self, words: Iterable[str]) -> Ints:
+        return np.array([self.words.setdefault(word, len(self.words)) for word in words], dtype=np.int64)
 
 
-def votes_of(rows: Iterable[VoteLike], contestants: Iterable[str] = ()) -> Votes:
+def votes_of(rows: Sequence[VoteLike], contestants: Iterable[str] = ()) -> Votes:
     """The columns of rows.
 
     Args:
         contestants: included even without votes.
     """
-    names, languages, configs = _Codes(contestants), _Codes(), _Codes()
-    origins = {origin.value: code for code, origin in enumerate(_ORIGINS)}
-    outcomes = {outcome.value: code for code, outcome in enumerate(_OUTCOMES)}
-    ints: list[tuple[int, ...]] = []
-    floats: list[tuple[float, ...]] = []
-    for row in rows:
-        facts = orjson.loads(row.facts)
-        ints.append(
-            (
-                names(row.left),
-                names(row.right),
-                outcomes[row.outcome],
-                row.visitor_id,
-                origins[row.origin],
-                languages(row.language),
-                configs(row.config_hash),
-                facts.get("turn", 1),
-                bool(facts.get("flags")),
-            )
-        )
-        floats.append((row.created_at.timestamp(), *_numbers(facts.get("left", {})), *_numbers(facts.get("right", {}))))
-    ints_NK = np.array(ints, dtype=np.int64).reshape(len(ints), 9)
-    floats_NK = np.array(floats, dtype=np.float64).reshape(len(ints), 1 + 2 * (len(FEATURES) + 2))
-    numbers_N2K = floats_NK[:, 1:].reshape(len(ints), 2, len(FEATURES) + 2)
-    return Votes(
-        names=tuple(names.words),
-        languages=tuple(languages.words),
-        configs=tuple(configs.words),
-        sides_N2=ints_NK[:, :2],
-        outcome_N=ints_NK[:, 2],
-        visitor_N=ints_NK[:, 3],
-        origin_N=ints_NK[:, 4],
-        language_N=ints_NK[:, 5],
-        config_N=ints_NK[:, 6],
-        at_N=floats_NK[:, 0],
-        turn_N=ints_NK[:, 7],
-        is_flagged_N=ints_NK[:, 8].astype(bool),
-        style_N2F=numbers_N2K[:, :, :-2],
-        cost_N22=numbers_N2K[:, :, -2:],
-    )
-
-
-def _numbers(side: dict[str, Any]) -> tuple[float, ...]:
-    get = side.get
-    return (
-        get("chars", 0),
-        get("headings", 0),
-        get("lists", 0),
-        get("bold", 0),
-        get("ms_per_token", np.nan),
-        get("passes_per_token", np.nan),
-    )
+    book = Votebook(contestants)
+    book.add(rows)
+    return book.votes

@@ -1,4 +1,4 @@
-"""The leaderboard over stored votes, which are read again after changes."""
+"""The leaderboard over stored votes. Of those, only what has changed is read again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from gac_app.storage import Store
 
 if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
     from gac_app.arena.leaderboard import Leaderboard
-    from gac_app.arena.votes import Source, VoteFilter, Votes
+    from gac_app.arena.votes import Source, Votebook, VoteFilter, Votes
 
-_SHARE = 0.1  # share of the time that may be spent on reading votes again
+_SHARE = 0.1  # share of the time that may be spent on rating votes again
 _KEPT_BOARDS = 32  # for the last filters
+
+Version = tuple[int, int, frozenset[int]]  # number of votes, the newest one's number, and those that do not count yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Choices:
 
 
 class Standings:
-    """Votes as columns, cached until they change. With many votes, not every new vote causes a read.
+    """Votes as columns, and leaderboards of them, cached until votes change. With many votes, which take long to rate,
+    not every new one counts at once.
 
     Args:
         listed: today's contestants.
@@ -48,9 +51,9 @@ class Standings:
         self._listed = tuple(listed)
         self._min_votes = min_votes
         self._untold = untold
-        self._kept: Votes | None = None
-        self._version: tuple[Any, ...] = ()
-        self._read_at = self._read_s = 0.0
+        self._book: Votebook | None = None  # of all votes
+        self._kept: tuple[Version, Votes] | None = None  # those that count
+        self._read_at = self._rating_s = 0.0
         self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
         self._boards: OrderedDict[tuple[Any, ...], Leaderboard] = OrderedDict()
         self._lock = threading.Lock()
@@ -70,14 +73,15 @@ class Standings:
 
         wanted, owner = wanted or VoteFilter(), owner_of(visitor_key)
         with self._rating:  # concurrent requests compute it once
-            untold = self._untold()
-            version, votes = (self._version_now(untold), None) if own else self._current()
+            version, votes = self._own(visitor_key) if own else self._current()
             key = (version, owner if own else "", wanted, controls_style)
             if key not in self._boards:
-                found = (self._read(untold, visitor_key) if votes is None else votes).filtered(wanted)
+                started = time.monotonic()
                 self._boards[key] = leaderboard_of(
-                    found, self._listed, min_votes=self._min_votes, controls_style=controls_style
+                    votes.filtered(wanted), self._listed, min_votes=self._min_votes, controls_style=controls_style
                 )
+                if not own:
+                    self._rating_s = time.monotonic() - started
             self._boards.move_to_end(key)
             while len(self._boards) > _KEPT_BOARDS:
                 self._boards.popitem(last=False)
@@ -92,8 +96,7 @@ class Standings:
         return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
 
     def choices(self) -> Choices:
-        votes = self._votes()
-        return Choices(tuple(sorted(votes.languages)), votes.configs)
+        return Choices(*self._votes().values())
 
     def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
         """The number of blind votes of every pair, and ratings if there are enough votes."""
@@ -116,25 +119,41 @@ class Standings:
     def _votes(self, *, is_fresh: bool = False) -> Votes:
         return self._current(is_fresh=is_fresh)[1]
 
-    def _current(self, *, is_fresh: bool = False) -> tuple[tuple[Any, ...], Votes]:
-        """Everybody's votes, and their version."""
+    def _current(self, *, is_fresh: bool = False) -> tuple[Version, Votes]:
+        """The votes that count, of everybody, and their version."""
         with self._lock:
-            untold = self._untold()
-            version = self._version_now(untold)
-            is_due = is_fresh or time.monotonic() > self._read_at + self._read_s / _SHARE
-            if self._kept is None or (version != self._version and is_due):
-                started = time.monotonic()
-                self._kept, self._version = self._read(untold), version
-                self._read_at = time.monotonic()
-                self._read_s = self._read_at - started
-            return self._version, self._kept
+            is_due = is_fresh or time.monotonic() > self._read_at + self._rating_s / _SHARE
+            if self._kept is None or is_due:
+                version = self._read_news()
+                if self._kept is None or version != self._kept[0]:
+                    self._kept = version, self._known.without(version[-1])
+                    self._read_at = time.monotonic()
+            return self._kept
 
-    def _version_now(self, untold: frozenset[str]) -> tuple[Any, ...]:
-        return (*self._store.battles.votes_version(), untold)
+    def _read_news(self) -> Version:
+        """Read what came and went since the last time."""
+        store, book = self._store.battles, self._known
+        news = store.news(book.newest, len(book.number_N))
+        book.add(news.added)
+        if news.left is not None:
+            book.keep(news.left)
+        # Asked for now, since a vote may have been added while others were read.
+        return len(book.number_N), book.newest, store.vote_numbers(self._untold())
 
-    def _read(self, untold: frozenset[str], visitor_key: str = "") -> Votes:
-        from gac_app.arena.votes import votes_of
+    @property
+    def _known(self) -> Votebook:
+        if self._book is None:
+            from gac_app.arena.votes import Votebook
 
-        rows = self._store.battles.votes(visitor_key)
-        untold |= self._untold()  # a vote may have been added since
-        return votes_of((row for row in rows if row.battle_id not in untold), self._listed)
+            self._book = Votebook(self._listed)
+        return self._book
+
+    def _own(self, visitor_key: str) -> tuple[Version, Votes]:
+        """As `_current`, of one visitor."""
+        from gac_app.arena.votes import Votebook
+
+        store, book = self._store.battles, Votebook(self._listed)
+        version = store.votes_version()
+        book.add(store.votes(visitor_key))
+        untold = store.vote_numbers(self._untold())
+        return (*version, untold), book.without(untold)

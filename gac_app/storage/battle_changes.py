@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.storage import standing_votes
 from gac_app.storage.battle_queries import UNDO, VOTE, get_owned, has_vote, key_of, owned, whole
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.changes import imported_visitor, own_visitor
@@ -83,16 +84,20 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     stands = has_vote(battle)
     if new.position != len(battle.judgements) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
         raise RequestError("vote", "this battle has been judged already")
-    session.add(
-        Judgement(
-            battle_id=battle.id,
-            position=new.position,
-            kind=new.kind,
-            outcome=new.outcome,
-            facts=json.dumps(new.facts, separators=(",", ":")).encode(),
-            body=None if new.body is None else seal_json(key_of(battle), new.body),
-        )
+    judgement = Judgement(
+        battle_id=battle.id,
+        position=new.position,
+        kind=new.kind,
+        outcome=new.outcome,
+        facts=json.dumps(new.facts, separators=(",", ":")).encode(),
+        body=None if new.body is None else seal_json(key_of(battle), new.body),
     )
+    session.add(judgement)
+    if new.kind == UNDO:
+        standing_votes.fall(session, battle.id)
+    elif new.kind == VOTE:
+        session.flush()  # gives the time
+        standing_votes.stand(session, battle, new.outcome, new.facts, judgement.created_at)
 
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
@@ -154,7 +159,17 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
         return False  # judged here since, which counts
     for judgement in added:
         session.add(_imported_judgement(row, judgement, key_of(row)))
+    _stand_again(session, row, battle.judgements)
     return is_new or bool(added)
+
+
+def _stand_again(session: Session, row: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
+    """Write which vote of an imported battle stands."""
+    standing_votes.fall(session, row.id)
+    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
+    if decisive and decisive[-1]["kind"] == VOTE:
+        last = decisive[-1]
+        standing_votes.stand(session, row, last["outcome"], last["facts"], datetime.fromisoformat(last["created_at"]))
 
 
 def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes) -> Judgement:

@@ -12,11 +12,11 @@ from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, or_, s
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.battle_records import StoredBattle, VoteRow
+from gac_app.storage.battle_records import StoredBattle
 from gac_app.storage.engine import reading
 from gac_app.storage.queries import is_visitor
 from gac_app.storage.sealing import damage_named, unseal_json
-from gac_app.storage.tables import Battle, Judgement, VisitorSession
+from gac_app.storage.tables import Battle, Judgement
 from gac_app.storage.text import clean_text
 
 _EXPORT_PAGE = 100
@@ -26,23 +26,6 @@ VOTE, UNDO = "vote", "undo"
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
     """A visitor's battle. Raises NotFoundError, DamagedError."""
     return _stored(get_owned(session, visitor_key, battle_id))
-
-
-def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
-    """All votes that were not taken back, of one visitor or of everybody, oldest first."""
-    columns = (Judgement.battle_id, Battle.visitor_id, Battle.left, Battle.right, Judgement.outcome, Battle.origin)
-    more = (Battle.is_blind, Battle.language, Battle.config_hash, Judgement.created_at, Judgement.facts)
-    query = select(*columns, *more).join(Battle, Battle.id == Judgement.battle_id)
-    query = query.where(Judgement.kind == VOTE, ~_is_undone()).order_by(Judgement.created_at, Judgement.battle_id)
-    if visitor_key:
-        query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id).where(is_visitor(visitor_key))
-    return list(map(VoteRow._make, session.execute(query)))
-
-
-def votes_version(session: Session) -> tuple[Any, ...]:
-    """A value that changes with every judgement added or deleted."""
-    query = select(func.count(), func.max(Judgement.created_at)).select_from(Judgement)
-    return tuple(session.execute(query).one())
 
 
 def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozenset[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 
@@ -67,16 +66,36 @@ class StoredBattle:
 
 
 class VoteRow(NamedTuple):
-    """A vote that was not taken back; nothing in it is sealed."""
+    """A vote that was not taken back; see `tables.StandingVote`."""
 
+    number: int
     battle_id: str
     visitor_id: int
     left: str
     right: str
     outcome: str
     origin: str
-    is_blind: bool
     language: str
     config_hash: str
-    created_at: datetime
-    facts: bytes
+    voted_s: float
+    turn: int
+    is_flagged: bool
+    left_chars: int
+    left_headings: int
+    left_lists: int
+    left_bold: int
+    left_ms_per_token: float | None
+    left_passes_per_token: float | None
+    right_chars: int
+    right_headings: int
+    right_lists: int
+    right_bold: int
+    right_ms_per_token: float | None
+    right_passes_per_token: float | None
+
+
+class VoteNews(NamedTuple):
+    """What a reader of votes lacks: `added`, and `left`, the numbers of all that stand, if any is gone since."""
+
+    added: list[VoteRow]
+    left: frozenset[int] | None

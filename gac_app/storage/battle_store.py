@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
-from gac_app.storage import battle_changes, battle_queries
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteRow
+from gac_app.storage import battle_changes, battle_queries, standing_votes
+from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteNews, VoteRow
 from gac_app.storage.database import Database
 from gac_app.storage.tables import utc_now
 
@@ -72,12 +72,22 @@ class BattleStore:
     def votes(self, visitor_key: str = "") -> list[VoteRow]:
         """The votes that were not taken back, of one visitor or of everybody, oldest first."""
         with self._database.reading() as session:
-            return battle_queries.votes(session, visitor_key)
+            return standing_votes.votes(session, visitor_key)
 
-    def votes_version(self) -> tuple[Any, ...]:
-        """A value that changes with every judgement added or deleted."""
+    def votes_version(self) -> tuple[int, int]:
+        """A value that changes with every vote added, changed or removed: their number, and the newest one's."""
         with self._database.reading() as session:
-            return battle_queries.votes_version(session)
+            return standing_votes.version(session)
+
+    def news(self, newest: int, num_known: int) -> VoteNews:
+        """What a reader lacks who knows `num_known` votes, the last one with the number `newest`."""
+        with self._database.reading() as session:
+            return standing_votes.news(session, newest, num_known)
+
+    def vote_numbers(self, battle_ids: Collection[str]) -> frozenset[int]:
+        """The numbers of the votes on these battles."""
+        with self._database.reading() as session:
+            return standing_votes.numbers_of(session, battle_ids)
 
     def export(self, visitor_key: str = "") -> Iterator[StoredBattle]:
         """All battles of one visitor or of everybody, oldest first."""

@@ -10,10 +10,21 @@ from gac_app.errors import NotFoundError
 from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
 from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, is_visitor, owned
 from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
-from gac_app.storage.rows import seal_events
+from gac_app.storage.rows import sealed_steps
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Battle, Conversation, Run, Study, Trace, VisitorSession, Vote, utc_now
+from gac_app.storage.tables import (
+    Answer,
+    Battle,
+    Conversation,
+    Run,
+    StandingVote,
+    Study,
+    VisitorSession,
+    Vote,
+    utc_now,
+)
 from gac_app.storage.text import clean_text
+from gac_app.storage.traces import Packed
 
 _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
 
@@ -81,7 +92,7 @@ def adopt(session: Session, visitor_key: str) -> None:
         if visitor is None:
             session.execute(update(VisitorSession).where(is_it).values(key_hash=hash_key(visitor_key)))
             continue
-        for table in (Conversation, Battle, Study):
+        for table in (Conversation, Battle, Study, StandingVote):
             session.execute(update(table).where(table.visitor_id == imported_id).values(visitor_id=visitor.id))
         session.execute(delete(VisitorSession).where(is_it))
 
@@ -100,7 +111,8 @@ def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
     return visitor
 
 
-def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
+def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Packed) -> None:
+    """Write an answer; `packed` are its steps."""
     key = _key_of(_get_run(session, run_id))
     system = clean_text(record.system)
     session.execute(
@@ -120,7 +132,7 @@ def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
             finish_reason=record.finish_reason,
             digest=record.digest,
             is_reproducible=record.is_reproducible,
-            trace=Trace(steps=seal_events(key, record.events)),
+            **sealed_steps(key, packed),
         )
     )
 

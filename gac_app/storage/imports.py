@@ -13,9 +13,10 @@ from gac_app.decoding.trace import token_from_json
 from gac_app.errors import RequestError
 from gac_app.storage.changes import imported_visitor
 from gac_app.storage.records import RunStatus
-from gac_app.storage.rows import seal_events
+from gac_app.storage.rows import sealed_steps
 from gac_app.storage.sealing import new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Conversation, Run, Trace, Vote
+from gac_app.storage.tables import Answer, Conversation, Run, Vote
+from gac_app.storage.traces import packed
 
 
 def import_run(session: Session, line: Mapping[str, Any]) -> bool:
@@ -82,6 +83,6 @@ def _answer(run_id: str, key: bytes, line: Mapping[str, Any]) -> Answer:
         run_id=run_id,
         body=seal_json(key, {name: line[name] for name in ("text", "detail", "members")}),
         is_reproducible=line["is_reproducible"],
-        trace=Trace(steps=seal_events(key, [token_from_json(step) for step in line["steps"]])),
+        **sealed_steps(key, packed([token_from_json(step) for step in line["steps"]])),
         **{name: line[name] for name in same},
     )

@@ -179,12 +179,22 @@ class Answer(Base):
     digest: Mapped[str] = mapped_column(String(64), server_default="")
     is_reproducible: Mapped[bool] = mapped_column(server_default=false())
     trace: Mapped[Trace | None] = relationship(passive_deletes="all")
+    outline: Mapped[Outline | None] = relationship(passive_deletes="all")
 
 
 class Trace(Base):
     """Every step of an answer (see `traces`), sealed. A separate table keeps lists fast."""
 
     __tablename__ = "trace"
+
+    answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
+    steps: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Outline(Base):
+    """What is drawn of every step of an answer (see `traces`), sealed. Answers of earlier versions have none."""
+
+    __tablename__ = "outline"
 
     answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
     steps: Mapped[bytes] = mapped_column(LargeBinary)
@@ -259,3 +269,39 @@ class Judgement(Base):
     facts: Mapped[bytes] = mapped_column(LargeBinary)
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class StandingVote(Base):
+    """A vote that was not taken back, with what leaderboards need of it, so that they read nothing sealed or large.
+
+    Numbers only grow, and a row that changes gets a new one. So whoever has read the rows up to a number reads only
+    what came later. `is_flagged`, styles and costs repeat the facts of the judgement.
+    """
+
+    __tablename__ = "standing_vote"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    battle_id: Mapped[str] = mapped_column(ForeignKey("battle.id", ondelete="CASCADE"), unique=True)
+    visitor_id: Mapped[int] = mapped_column(index=True)
+    left: Mapped[str] = mapped_column(String(80))
+    right: Mapped[str] = mapped_column(String(80))
+    outcome: Mapped[str] = mapped_column(String(16))
+    origin: Mapped[str] = mapped_column(String(16))
+    language: Mapped[str] = mapped_column(String(8))
+    config_hash: Mapped[str] = mapped_column(String(64))
+    voted_s: Mapped[float]  # seconds since 1970
+    turn: Mapped[int]
+    is_flagged: Mapped[bool]
+    left_chars: Mapped[int]
+    left_headings: Mapped[int]
+    left_lists: Mapped[int]
+    left_bold: Mapped[int]
+    left_ms_per_token: Mapped[float | None]
+    left_passes_per_token: Mapped[float | None]
+    right_chars: Mapped[int]
+    right_headings: Mapped[int]
+    right_lists: Mapped[int]
+    right_bold: Mapped[int]
+    right_ms_per_token: Mapped[float | None]
+    right_passes_per_token: Mapped[float | None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -23,12 +22,29 @@ class Row(NamedTuple):
     origin: str = "people"
     language: str = "en"
     config_hash: str = "c"
-    created_at: datetime = AT
-    facts: bytes = b"{}"
+    voted_s: float = AT.timestamp()
+    turn: int = 1
+    is_flagged: bool = False
+    left_chars: int = 0
+    left_headings: int = 0
+    left_lists: int = 0
+    left_bold: int = 0
+    left_ms_per_token: float | None = None
+    left_passes_per_token: float | None = None
+    right_chars: int = 0
+    right_headings: int = 0
+    right_lists: int = 0
+    right_bold: int = 0
+    right_ms_per_token: float | None = None
+    right_passes_per_token: float | None = None
+    number: int = 0
 
 
-def row(left: str, right: str, outcome: str = "left", visitor: int = 1, /, **facts: Any) -> Row:
-    return Row(left, right, outcome, visitor, facts=json.dumps(facts).encode())
+def row(
+    left: str, right: str, outcome: str = "left", visitor: int = 1, /, *, flags: Sequence[str] = (), **facts: Any
+) -> Row:
+    about = {f"{side}_{name}": value for side in ("left", "right") for name, value in facts.pop(side, {}).items()}
+    return Row(left, right, outcome, visitor, is_flagged=bool(flags), **facts, **about)
 
 
 def rows(*counts: tuple[str, str, int]) -> list[Row]:

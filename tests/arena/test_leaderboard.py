@@ -79,7 +79,7 @@ def test_filters() -> None:
             row("a", "b", flags=["fast"]),
             plain._replace(language="de"),
             plain._replace(config_hash="d"),
-            plain._replace(created_at=AT + timedelta(days=1)),
+            plain._replace(voted_s=(AT + timedelta(days=1)).timestamp()),
         ]
     )
     for wanted, num in (
@@ -146,9 +146,7 @@ def test_style_control_takes_length_out() -> None:
 
 
 def test_style_control_of_equal_looks_is_the_plain_rating() -> None:
-    found = [
-        one._replace(facts=b'{"left":{"chars":9},"right":{"chars":9}}') for one in rows(("a", "b", 60), ("b", "a", 30))
-    ]
+    found = [one._replace(left_chars=9, right_chars=9) for one in rows(("a", "b", 60), ("b", "a", 30))]
     plain, controlled = board(found, "ab"), board(found, "ab", controls_style=True)
     for one, other in zip(plain.standings, controlled.standings, strict=True):
         assert one.rating == pytest.approx(other.rating, abs=0.5)

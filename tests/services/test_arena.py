@@ -54,6 +54,11 @@ class Arena:
     def kinds(self, battle_id: str, key: str = ALICE) -> list[str]:
         return [row["kind"] for row in self.store.battles.load(key, battle_id).judgements]
 
+    def facts(self, battle_id: str) -> dict[str, Any]:
+        """Of the last judgement."""
+        facts: dict[str, Any] = self.store.battles.load(ALICE, battle_id).judgements[-1]["facts"]
+        return facts
+
 
 @pytest.fixture
 def arena(house: House) -> Arena:
@@ -120,7 +125,8 @@ def test_a_vote_is_in_the_database_when_it_is_acknowledged(arena: Arena, house: 
     assert connection.execute("SELECT kind, outcome FROM judgement").fetchall() == [("vote", outcome)]
     connection.close()
     (row,) = arena.store.battles.votes()
-    assert (row.battle_id, row.outcome, row.is_blind, row.origin) == (view.id, outcome, True, "people")
+    assert (row.battle_id, row.outcome, row.origin) == (view.id, outcome, "people")
+    assert arena.store.battles.load(ALICE, view.id).is_blind
 
 
 def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> None:
@@ -131,8 +137,7 @@ def test_an_early_vote_ends_both_and_keeps_what_was_to_be_seen(house: House) -> 
 
     battle = arena.service.history.find(ALICE, view.id)
     assert battle.last.over.is_set()
-    (row,) = arena.store.battles.votes()
-    facts = json.loads(row.facts)
+    facts = arena.facts(view.id)
     assert facts["early"] is True
     assert facts["shown"] == {"left": len(voted.turns[0].left.text), "right": len(voted.turns[0].right.text)}
     kept = arena.store.battles.load(ALICE, view.id).body["turns"][0]
@@ -150,7 +155,7 @@ def test_undo_within_ten_seconds_and_a_vote_anew(arena: Arena, monkeypatch: pyte
     again = arena.service.vote(ALICE, view.id, "right", undone.ballot)
     assert arena.kinds(view.id) == ["vote", "undo", "vote"]
     assert [row.outcome for row in arena.store.battles.votes()] == ["right"]
-    assert json.loads(arena.store.battles.votes()[0].facts)["flags"].count("duplicate") == 0
+    assert "duplicate" not in arena.facts(view.id)["flags"]
 
     battle = arena.service.history.find(ALICE, view.id)
     battle.voted_at -= battles.UNDO_S
@@ -252,7 +257,7 @@ def test_the_conversation_goes_on_with_each_side_s_own_answers(arena: Arena) -> 
         assert fed == [("user", "Name three colours"), ("assistant", answer), ("user", "And three more")]
 
     arena.service.vote(ALICE, first.id, "left", second.ballot)
-    assert json.loads(arena.store.battles.votes()[0].facts)["turn"] == 2
+    assert arena.facts(first.id)["turn"] == arena.store.battles.votes()[0].turn == 2
     with pytest.raises(RequestError, match="judged this battle already"):
         arena.service.next_turn(ALICE, first.id, "And?")
 
@@ -358,8 +363,7 @@ def test_without_a_database_the_vote_is_refused_in_words(house: House, monkeypat
         assert arena.service.history.look(ALICE, view.id).outcome is None
     assert arena.service.vote(ALICE, view.id, "left", view.ballot).outcome == "left"
     assert arena.kinds(view.id) == ["vote"]
-    (row,) = arena.store.battles.votes()
-    assert "duplicate" not in json.loads(row.facts)["flags"]
+    assert "duplicate" not in arena.facts(view.id)["flags"]
 
 
 @contextmanager
@@ -425,6 +429,23 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
     arena.answered(prompt="Third")
     assert arena.service.history.look(ALICE, first.id).may_vote
     assert second.id not in [battle.id for battle in arena.service._battles.all()]
+
+
+@pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
+def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch, client: str) -> None:
+    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 4)
+    honest = arena.answered(BOB, client="the address of Bob")
+    own = [arena.answered(ALICE, client=client).id for _ in range(6)]
+    assert arena.service.history.look(BOB, honest.id).may_vote
+    assert [battle.id for battle in arena.service._battles.all()] == [honest.id, *own[-3:]]
+
+
+def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 4)
+    honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
+    for number in range(6):
+        arena.answered(f"{number:064}", client="invented keys")
+    assert {battle.id for battle in arena.service._battles.all()} >= set(honest)
 
 
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:

@@ -39,10 +39,10 @@ def test_the_leaderboard_moves_with_a_vote(house: House) -> None:
     view = arena.answered(prompt="Give me three tips for learning to play the guitar.")
     voted = arena.service.vote(ALICE, view.id, "left", view.ballot)
     for own in (True, False):  # it can still be taken back, and the counts would tell the names
-        standings._read_s = 0.0
+        standings._rating_s = 0.0
         assert standings.leaderboard(ALICE, own=own).num_votes == 0
     told = arena.service.reveal(ALICE, view.id)
-    standings._read_s = 0.0
+    standings._rating_s = 0.0
     moved = standings.leaderboard(ALICE)
     assert told.contestants is not None
     assert moved.standings[0].name == told.contestants["left"].name
@@ -74,10 +74,10 @@ def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
     standings = arena.service.standings
     stored_vote(arena.store, "a", "b", "left")
     first = standings._votes()
-    standings._read_s = 100.0  # as if there were very many
+    standings._rating_s = 100.0  # as if there were very many
     stored_vote(arena.store, "a", "b", "left")
     assert standings._votes() is first
-    standings._read_s = 0.0
+    standings._rating_s = 0.0
     assert len(standings._votes()) == 2
 
 
@@ -96,7 +96,7 @@ def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pyt
     assert len(standings._boards) == 4
 
     stored_vote(arena.store, "a", "b", "left")
-    standings._read_s = 0.0
+    standings._rating_s = 0.0
     assert [standings.leaderboard(ALICE, **options).num_votes for options in asked] == [3, 3, 3, 3]
 
 

@@ -25,7 +25,7 @@ def there(house: House) -> Arena:
 def counted(arena: Arena) -> list[int]:
     """What tells of Alice's battles: her list, her file, the operator's, the leaderboards."""
     standings = arena.service.standings
-    standings._read_s = 0.0  # as if reading took no time
+    standings._rating_s = 0.0  # as if rating took no time
     _, everything = Exports(arena.store, "token", arena.service.history.sealed).everything("token", "jsonl")
     return [
         arena.service.history.newest(ALICE, 9)[1],

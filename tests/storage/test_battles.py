@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,48 @@ def test_a_vote_on_a_run_is_taken_back_behind_a_remark(store: Store) -> None:
     store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="remark", body={})).result()
     store.undo_vote(ALICE, run.run_id).result()
     assert store.battles.votes() == []
+
+
+def test_a_reader_of_votes_is_told_what_came_and_went(store: Store) -> None:
+    first, second = judged(store), judged(store, BOB)
+    assert store.battles.votes_version() == (2, 2)
+    known = store.battles.news(0, 0)
+    assert [row.battle_id for row in known.added] == [first.battle_id, second.battle_id]
+    assert known.left is None
+    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=1, kind="undo")).result()
+    third = judged(store)
+    news = store.battles.news(2, 2)
+    assert [row.battle_id for row in news.added] == [third.battle_id]
+    assert news.left == {2, 3}
+    assert store.battles.votes_version() == (2, 3)
+    store.battles.judge(ALICE, first.battle_id, NewJudgement(position=2, kind="vote", outcome="tie")).result()
+    store.delete_visitor(BOB).result()
+    assert store.battles.votes_version() == (2, 4), "numbers are not used again"
+    assert store.battles.news(3, 2).left == {3, 4}
+    assert store.battles.vote_numbers([first.battle_id, second.battle_id]) == {4}
+
+
+def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
+    battle = new_battle()
+    store.battles.start(battle)
+    side = {"chars": 7, "headings": 1, "lists": 2, "bold": 3, "ms_per_token": 1.5}
+    facts = {"turn": 2, "flags": ["fast"], "left": side, "right": {"passes_per_token": 2.5}}
+    store.battles.judge(
+        ALICE, battle.battle_id, NewJudgement(position=0, kind="vote", outcome="left", facts=facts)
+    ).result()
+    (row,) = store.battles.votes()
+    (stored,) = store.battles.load(ALICE, battle.battle_id).judgements
+    assert row.voted_s == datetime.fromisoformat(stored["created_at"]).timestamp()
+    assert (row.left, row.right, row.turn, row.is_flagged) == ("Smol", "gate", 2, True)
+    assert row[12:] == (7, 1, 2, 3, 1.5, None, 0, 0, 0, 0, None, 2.5)
+
+
+def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
+    judged(store)
+    other = Store(database_in(tmp_path / "other.db"))
+    other.battles.add(*store.battles.export()).result()
+    assert other.battles.votes(ALICE) == []
+    judged(other)
+    other.adopt(ALICE).result()
+    assert len(other.battles.votes(ALICE)) == len(other.battles.votes()) == 2
+    other.close()

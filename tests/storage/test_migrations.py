@@ -93,17 +93,17 @@ def packed(events: list[TokenEvent]) -> bytes:
     return zlib.compress(json.dumps([token_to_json(event) for event in events]).encode())
 
 
-def make_oldest(url: str) -> None:
-    """A database as the first version left it, with one run."""
+def make_oldest(url: str, revision: str = "0001", rows: str = OLD_ROWS) -> None:
+    """A database as the first version, or another, left it; with one run."""
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
     create_file(url)
     opened = open_engine(url)
     with writing(opened) as session:
         config.attributes["connection"] = session.connection()
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
         values = {"key_hash": queries.hash_key(ALICE), "steps": packed([token_event("Because.")])}
-        for statement in OLD_ROWS.split(";"):
+        for statement in filter(None, rows.split(";")):
             session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
     opened.dispose()
 
@@ -163,6 +163,37 @@ def test_old_turns_are_found_and_deleted_ones_gone(url: str, path: Path) -> None
     assert {run.run_id: run.status for run in listed(store, ALICE)}["t6"] == "damaged"
     data = b"".join(file.read_bytes() for file in path.parent.iterdir())
     assert [word for word in (b"xyzzy", b"two?", b"Two.", b"Because.", b"Why?") if word in data] == []
+    store.close()
+
+
+# Battles of the seventh version: a vote, one that was taken back, and one of an import that nobody had checked.
+OLD_VOTES = """
+INSERT INTO visitor_session (id, key_hash, created_at) VALUES (1, 'k', '2026-01-01 00:00:00');
+INSERT INTO battle (id, visitor_id, key_id, origin, is_blind, "left", "right", language, config_hash, status, body,
+                    created_at) VALUES
+  ('b1', 1, 1, 'people', 1, 'a', 'b', 'en', 'c', 'answered', x'00', '2026-01-01 00:00:00'),
+  ('b2', 1, 2, 'people', 1, 'b', 'a', 'en', 'c', 'answered', x'00', '2026-01-01 00:00:00'),
+  ('b3', 1, 3, 'people', 1, 'b', 'c', 'en', 'c', 'answered', x'00', '2026-01-01 00:00:00');
+INSERT INTO judgement (id, battle_id, position, kind, outcome, facts, created_at) VALUES
+  ('j1', 'b1', 0, 'vote', 'left', CAST('{"turn":2,"left":{"chars":7,"ms_per_token":1.5},"flags":["fast"]}' AS BLOB),
+    '2026-01-02 00:00:00.000000'),
+  ('j2', 'b2', 0, 'vote', 'left', CAST('{}' AS BLOB), '2026-01-03 00:00:00.000000'),
+  ('j3', 'b2', 1, 'undo', '', CAST('{}' AS BLOB), '2026-01-03 00:00:01.000000'),
+  ('j4', 'b3', 0, 'vote', 'tie', CAST('{"turn":NaN,"right":{"chars":1e999,"ms_per_token":-Infinity}}' AS BLOB), 'once');
+"""
+
+
+def test_votes_of_earlier_versions_get_their_columns(url: str, path: Path) -> None:
+    make_oldest(url, "0007", "")
+    connection = sqlite3.connect(path)
+    connection.executescript(OLD_VOTES)
+    connection.commit()
+    connection.close()
+    store = Store(url)
+    first, last = store.battles.votes()
+    assert (first.battle_id, first.turn, first.is_flagged, first.left_chars) == ("b1", 2, True, 7)
+    assert (first.left_ms_per_token, first.right_ms_per_token, first.voted_s) == (1.5, None, 1767312000.0)
+    assert (last.battle_id, last.turn, last.right_chars, last.right_ms_per_token) == ("b3", 0, 0, None)
     store.close()
 
 

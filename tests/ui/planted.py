@@ -109,6 +109,7 @@ class PlantedEnsemble:
         self.pieces, self.alone, self.pause_s, self.failing = pieces, alone or pieces, pause_s, failing
         self.is_reproducible = is_reproducible
         self.num_steps = 0
+        self.members: dict[str, Any] = {}
         self.shares_read: dict[str, float] = {}
 
     def session(
