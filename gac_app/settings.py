@@ -128,9 +128,9 @@ class Settings(Frozen):
     @property
     def asks_lazily(self) -> bool:
         """Whether members that the gate does not ask read nothing, which saves their passes."""
-        return self.mode != "every-step" and self.gate_policy == "lazy"
+        return self.mode != "every-step" and not self.reads_along
 
     @property
     def reads_along(self) -> bool:
         """Whether members whom the gate does not ask may read along with it."""
-        return self.mode != "every-step" and self.gate_policy != "lazy"
+        return self.mode == "gate" and self.gate_policy != "lazy"

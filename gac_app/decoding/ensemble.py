@@ -180,9 +180,12 @@ class Ensemble:
             member.close()
 
     def _settled(self, settings: Settings) -> Settings:
-        """Where members share a GPU or a core, none of them is idle while another computes."""
-        is_lazy = settings.gate_policy == "auto" and not self.are_apart
-        return settings.model_copy(update={"gate_policy": "lazy"}) if is_lazy else settings
+        """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
+        are asked for, need a lazy gate.
+        """
+        is_lazy = not self.are_apart or settings.speculation == "on"
+        is_changed = is_lazy and settings.gate_policy == "auto"
+        return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
 
     def _weights(
         self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None
