@@ -153,14 +153,18 @@ class Alone:
 
     def num_passes(self) -> int:
         """Of the second member in the next five steps."""
-        self.member._call(lambda: None)  # whatever it has begun is over
-        model = self.member.model
-        assert isinstance(model, FakeModel)
-        num_before = len(model.batches)
+        num_before = self._num_passes_so_far()
         for _ in range(5):
             next(self.events)
-        self.member._call(lambda: None)
-        return len(model.batches) - num_before
+        return self._num_passes_so_far() - num_before
+
+    def _num_passes_so_far(self) -> int:
+        """Once the member has read whatever it was told to."""
+        while not self.member._call(lambda: self.member._scheduler.is_idle):
+            pass
+        model = self.member.model
+        assert isinstance(model, FakeModel)
+        return len(model.batches)
 
 
 def test_by_default_a_member_reads_along_while_nobody_else_uses_it(threaded: Any) -> None:
