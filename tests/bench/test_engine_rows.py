@@ -56,7 +56,9 @@ def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
 def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, bench_of: BenchOf) -> None:
     bench = bench_of([FakeModel("gate"), *(FakeModel(f"other {i}", 1 + i) for i in range(num_others))])
     forwards, seconds = gating.measure_lazy(bench)
-    sessions = [bench.ensemble.session(p, bench.settings(mode="gate", threshold=0.5)) for p in bench.prompts]
+    sessions = [
+        bench.ensemble.session(p, bench.settings(mode="gate", gate_policy="lazy", threshold=0.5)) for p in bench.prompts
+    ]
     ends = [event for session in sessions for event in session.events() if isinstance(event, FinishedEvent)]
     num_tokens = sum(end.num_tokens for end in ends)
     share = sum(end.num_ensembled for end in ends) / num_tokens
