@@ -130,6 +130,9 @@ class PlantedEnsemble:
     def check_prompt(self, messages: Any, settings: Settings, alone: str | None = None) -> None:
         """Takes any prompt."""
 
+    def check_room(self, messages: Any, num_new: int) -> None:
+        """Takes any prompt."""
+
     def check_branch(self, branch: Branch) -> None:
         """Takes any branch."""
 
