@@ -167,7 +167,7 @@ class Alone:
         return len(model.batches)
 
 
-def test_by_default_a_member_reads_along_while_nobody_else_uses_it(threaded: Any) -> None:
+def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None:
     assert Settings().gate_policy == "auto"
     answer = Alone(threaded([FakeModel("a", 1), FakeModel("b", 2)]))
     assert answer.num_passes() > 0
