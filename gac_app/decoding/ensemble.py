@@ -103,7 +103,7 @@ class Ensemble:
             share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
-        settings, members = request.settings, request.members
+        settings, members = self._settled(request.settings), request.members
         stopped = threading.Event()
         rules = AnswerRules(
             settings,
@@ -121,6 +121,7 @@ class Ensemble:
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_alone,
             num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
+            gives_way=settings.gate_policy == "auto" and settings.reads_along,
         )
         contexts = _open_all(members, request.ids, new_context, namespace, share, is_reproducible=is_reproducible)
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
@@ -189,6 +190,14 @@ class Ensemble:
         """Release the members' models."""
         for member in self.members.values():
             member.close()
+
+    def _settled(self, settings: Settings) -> Settings:
+        """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
+        are asked for, need a lazy gate.
+        """
+        is_lazy = not self.are_apart or settings.speculation == "on"
+        is_changed = is_lazy and settings.gate_policy == "auto"
+        return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
 
     def _weights(
         self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None

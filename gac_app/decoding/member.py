@@ -77,6 +77,9 @@ class Member(Protocol):
     def skip_step(self, sequence: Sequence) -> None:
         """The next step needs no read of this sequence, so no batch has to wait for it."""
 
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Whether reads of this sequence that nobody waits for take time from nobody."""
+
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
 
@@ -186,6 +189,10 @@ class InlineMember(ModelMember):
 
     def skip_step(self, sequence: Sequence) -> None:
         """Nothing is batched."""
+
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Never: the calling thread would do these reads."""
+        return False
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._model.fork(sequence)

@@ -87,6 +87,10 @@ class BatchScheduler:
         num_steps = len({id(command.sequence) for command in next_ones})
         return _WAIT_SHARE * self._costs.gain(num_steps, num_missing) if num_missing else 0.0
 
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Whether no other sequence is in use. Safe to call from any thread."""
+        return self._in_use <= {id(sequence)}
+
     def skip_step(self, sequence: Sequence) -> None:
         """No batch waits for a read of this sequence."""
         self._read_last.discard(id(sequence))

@@ -135,6 +135,18 @@ def test_a_study_gets_the_same_and_gives_way_to_runs() -> None:
     ensemble.close()
 
 
+def test_nobody_reads_along_in_a_study() -> None:
+    """The study's other answers, and runs, need the members."""
+    models, config = pair()
+    how = config.settings_from({"mode": "gate", "threshold": 0.0, "max_new_tokens": 20})
+    ensemble = ensemble_of(models, config)
+    background, _ = in_background(ensemble)
+    *_, finished = background.generate("study", how)
+    assert isinstance(finished, FinishedEvent)
+    assert finished.members["b"].num_forwards == 0
+    ensemble.close()
+
+
 def test_a_study_that_is_stopped_ends_while_a_run_goes_on() -> None:
     models, config = pair()
     ensemble = ensemble_of(models, config)
