@@ -89,7 +89,7 @@ class BatchScheduler:
 
     def is_free_for(self, sequence: Sequence) -> bool:
         """Whether no other sequence is in use. Safe to call from any thread."""
-        return self._in_use <= {id(sequence)}
+        return self._shares.is_alone(sequence)
 
     def skip_step(self, sequence: Sequence) -> None:
         """No batch waits for a read of this sequence."""
