@@ -22,7 +22,7 @@ HOW = st.fixed_dictionaries(
     {
         "mode": st.sampled_from(["every-step", "gate", "agreement"]),
         "threshold": st.sampled_from([0.2, 0.4]),
-        "gate_policy": st.sampled_from(["lazy", "eager"]),
+        "gate_policy": st.sampled_from(["lazy", "eager", "auto"]),
         "alignment": st.sampled_from(["paper", "prefix"]),
         "temperature": st.sampled_from([0.0, 0.7, 1.5]),
         "repetition_penalty": st.sampled_from([1.0, 1.2]),
