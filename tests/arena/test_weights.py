@@ -58,7 +58,7 @@ def test_votes_weigh_by_the_votes_that_are_counted() -> None:
     found = [row("a", "b", "left", 1) for _ in range(5)] + [row("a", "b", "left", 2)]
     found += [row("a", "b", "left", 3)._replace(client="home"), row("a", "b", "left", 4, flags=["fast"])]
     votes = votes_of(found)
-    assert votes.address_N.tolist() == [-2] * 5 + [-3, 0, -5]
+    assert votes.address_N.tolist() == [-2] * 5 + [-3, 1, -5]
     assert votes.weight_N.tolist() == [1.0] * 8
     ratio = votes.filtered(VoteFilter()).weight_N
     assert len(ratio) == 7
