@@ -24,6 +24,7 @@ from gac_app.decoding.scoring import Mix, PromptForks, ReadTexts, Score, Scorer,
 from gac_app.decoding.speculation import Schedules
 from gac_app.decoding.trace import Event
 from gac_app.errors import RequestError
+from gac_app.models.base import Share
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.vocab.union import UnionVocabulary
@@ -93,14 +94,16 @@ class Ensemble:
         raw: bool = False,
         branch: Branch | None = None,
         namespace: str = "",
+        share: Share = (),
     ) -> DecodingSession:
         """A new session; see `generate`. It holds a sequence in each member until its events end.
 
         Args:
             namespace: sessions of one namespace, a conversation, share the prefix cache until `forget`.
+            share: names whose sessions get equal parts of the members' time, the outermost level first.
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
-        settings, members = request.settings, request.members
+        settings, members = self._settled(request.settings), request.members
         stopped = threading.Event()
         rules = AnswerRules(
             settings,
@@ -118,8 +121,9 @@ class Ensemble:
             MemberContext,
             is_aligned=settings.alignment == "prefix" and not is_alone,
             num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
+            gives_way=settings.gate_policy == "auto" and settings.reads_along,
         )
-        contexts = _open_all(members, request.ids, new_context, namespace, is_reproducible=is_reproducible)
+        contexts = _open_all(members, request.ids, new_context, namespace, share, is_reproducible=is_reproducible)
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
         return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
@@ -187,6 +191,14 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
+    def _settled(self, settings: Settings) -> Settings:
+        """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
+        are asked for, need a lazy gate.
+        """
+        is_lazy = not self.are_apart or settings.speculation == "on"
+        is_changed = is_lazy and settings.gate_policy == "auto"
+        return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
+
     def _weights(
         self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None
     ) -> StepWeights:
@@ -239,6 +251,7 @@ def _open_all(
     ids: list[list[int]],
     new_context: Callable[..., MemberContext],
     namespace: str,
+    share: Share,
     *,
     is_reproducible: bool,
 ) -> list[MemberContext]:
@@ -246,6 +259,7 @@ def _open_all(
     try:
         for member, prompt_ids in zip(members, ids, strict=True):
             sequence = member.open(prompt_ids, namespace, is_reproducible=is_reproducible)
+            sequence.share = share
             contexts.append(new_context(member, prompt_ids, sequence))
     except BaseException:
         for context in contexts:

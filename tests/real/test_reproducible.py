@@ -20,6 +20,8 @@ WAYS: list[dict[str, Any]] = [
 ]
 SAME: list[dict[str, Any]] = [  # of the text, as other ways to the same
     {**GATED, "gate_policy": "eager"},
+    {**GATED, "gate_policy": "auto"},
+    {**GATED, "gate_policy": "auto", "temperature": 0.8, "seed": 3},
     {"mode": "every-step", "speculation": "auto"},
     {"mode": "every-step", "speculation": "on"},
 ]

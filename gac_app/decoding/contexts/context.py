@@ -26,6 +26,7 @@ class MemberContext:
         prompt_ids: the prompt in the member's own ids.
         sequence: one that already holds `prompt_ids`, with at least the last uncomputed; None = a new one.
         num_greedy: how many tokens the answer may have, each of them this member's argmax (see `HeldSequence`).
+        gives_way: the member reads ahead of what is asked only while no other answer uses it.
 
     Attributes:
         text: what was fed; see `FedText`.
@@ -45,8 +46,10 @@ class MemberContext:
         *,
         is_aligned: bool = False,
         num_greedy: int = 0,
+        gives_way: bool = False,
     ) -> None:
         self.member = member
+        self._gives_way = gives_way
         self._is_aligned = is_aligned
         self.text = FedText(member.mapping)
         self._held = HeldSequence(member, sequence or member.open(prompt_ids), self.text.covers.last, num_greedy)
@@ -191,8 +194,15 @@ class MemberContext:
         self._held.begin(self._held.reach(boundary, ids, num_rows))
         return self._held.in_flight
 
+    @property
+    def may_read_ahead(self) -> bool:
+        """Whether the member may read what it is not asked for."""
+        return not self._gives_way or self._held.is_undisturbed
+
     def prefetch_and_draft(self) -> Future[ReadResult] | None:
         """As `prefetch`, for a member that is not asked; it may draft up to `max_draft` tokens."""
+        if not self.may_read_ahead:
+            return None
         in_flight = self.prefetch()
         if in_flight and self.max_draft and in_flight.done() and not in_flight.exception():
             self._keep(in_flight.result())

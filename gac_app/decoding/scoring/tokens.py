@@ -97,15 +97,15 @@ class PromptForks:
             for member, own in zip(self.members, self._ids, strict=True)
         ]
         held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
-        for member, result in [(member, member.read(sequence)) for member, sequence in held]:
-            self.awaited(member, result)
+        for member, sequence, result in [(member, sequence, member.read(sequence)) for member, sequence in held]:
+            self.awaited(member, sequence, result)
 
-    def awaited(self, member: Member, result: Future[ReadResult]) -> ReadResult:
+    def awaited(self, member: Member, sequence: Sequence, result: Future[ReadResult]) -> ReadResult:
         """Raises SessionStopped, or MemberError as `awaited` of a member."""
         if self._stopped and self._stopped.is_set():
             result.cancel()
             raise SessionStopped
-        return awaited(member, result, self.timeout_s)
+        return awaited(member, sequence, result, self.timeout_s)
 
     def close(self) -> None:
         """Free the prompt's memory."""
@@ -190,7 +190,7 @@ def _read_chunk(forks: PromptForks, sequences: list[Sequence], chunk: list[int])
         asked.append((member, member.read(sequence, num_logits=sequence.num_uncomputed), ends, sequence, spelt[-1]))
     distributions = []
     for member, future, ends, sequence, last in asked:
-        result = forks.awaited(member, future)
+        result = forks.awaited(member, sequence, future)
         distributions.append([result.distributions[end] for end in ends])
         sequence.extend(list(last))
     return distributions
