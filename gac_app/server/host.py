@@ -86,6 +86,7 @@ def launch_page(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         keeper.page = GradioPage(blocks, app)  # before the first request
+        service.read_mirror()
         async with keeper.sweeping():
             yield
 
@@ -123,6 +124,7 @@ def bare_host(service: RunService, config: ServerConfig, sign_in_secret: str = "
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.read_mirror()
         async with keeper.sweeping():
             yield
         await run_in_threadpool(service.close)

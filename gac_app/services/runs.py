@@ -104,6 +104,11 @@ class RunService:
         self.history.on_deleted = mirror.settle_deletions
         mirror.start()
 
+    def read_mirror(self) -> None:
+        """Bring back what the mirror's files tell, in the background; called once the page is up."""
+        if self.mirror:
+            self.mirror.read()
+
     def member_states(self) -> list[MemberState]:
         return self.states.all()
 

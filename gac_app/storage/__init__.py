@@ -3,7 +3,7 @@
 from gac_app.storage.battle_changes import LET_GO
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteNews, VoteRow
 from gac_app.storage.history_records import ConversationSummary, HistoryFilter, RunSummary
-from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus, StoredRun, StoredStudy, Turn
+from gac_app.storage.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
 from gac_app.storage.schema import current_revision, upgrade
 from gac_app.storage.store import Store
 from gac_app.storage.text import clean_text
@@ -14,6 +14,7 @@ __all__ = [
     "ConversationSummary",
     "Gone",
     "HistoryFilter",
+    "Imported",
     "JudgedBattle",
     "NewBattle",
     "NewJudgement",

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gac_app.storage.battle_records import VoteNews, VoteRow
 from gac_app.storage.queries import is_visitor
-from gac_app.storage.tables import Battle, StandingVote, VisitorSession
+from gac_app.storage.tables import StandingVote, VisitorSession
 
 _COUNTS = ("chars", "headings", "lists", "bold")
 _COSTS = ("ms_per_token", "passes_per_token")
 _COLUMNS = [getattr(StandingVote, name) for name in VoteRow._fields]
 
 
-def row_of(battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime) -> dict[str, Any]:
+class _Battle(Protocol):
+    """What of a battle is repeated with its vote."""
+
+    @property
+    def left(self) -> str: ...
+    @property
+    def right(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def config_hash(self) -> str: ...
+
+
+def row_of(
+    battle_id: str, visitor_id: int, battle: _Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime
+) -> dict[str, Any]:
     """The columns of a vote on a battle, without its number."""
     row = {
-        "battle_id": battle.id,
-        "visitor_id": battle.visitor_id,
+        "battle_id": battle_id,
+        "visitor_id": visitor_id,
         "left": battle.left,
         "right": battle.right,
         "outcome": outcome,
@@ -40,9 +57,17 @@ def row_of(battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: dat
     return row
 
 
-def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime) -> None:
+def stand(
+    session: Session,
+    battle_id: str,
+    visitor_id: int,
+    battle: _Battle,
+    outcome: str,
+    facts: Mapping[str, Any],
+    voted_at: datetime,
+) -> None:
     """Write that a vote stands."""
-    session.add(StandingVote(**row_of(battle, outcome, facts, voted_at)))
+    session.add(StandingVote(**row_of(battle_id, visitor_id, battle, outcome, facts, voted_at)))
 
 
 def fall(session: Session, battle_id: str) -> None:
