@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gac_app import __version__
 from gac_app.config import Config
-from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, operator_token, read_config
+from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, read_config
 from gac_app.errors import UNEXPECTED, GacError
 from gac_app.member_config import MemberConfig
 from gac_app.services.arena import ArenaService
@@ -79,7 +79,7 @@ def build_services(config: Config, gpu: Gpu | None = None) -> Services:
     arena = ArenaService(service, store) if config.arena.is_open else None
     if arena and service.mirror:
         service.mirror.sealed = arena.history.sealed
-    exports = Exports(store, operator_token(os.environ), arena.history.sealed if arena else frozenset)
+    exports = Exports(store, arena.history.sealed if arena else frozenset)
     return Services(service, lab, arena, exports)
 
 
@@ -155,7 +155,7 @@ def _unite(
 
 def _use_threads(service: RunService) -> None:
     ensemble = load_ensemble(service.config, service.states)
-    service.use(ensemble, partial(_kept, ensemble))
+    service.use(ensemble, partial(kept_by, ensemble))
 
 
 def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
@@ -180,12 +180,13 @@ def _load(service: RunService, use: Callable[[RunService], None]) -> None:
     except GacError as error:
         logger.error("%s", error)
         _mark_failed(service, str(error))
-    except Exception:
+    except BaseException:  # of any kind: nobody would notice if this thread ended
         logger.exception("loading the members broke")
         _mark_failed(service, UNEXPECTED)
 
 
-def _kept(ensemble: Ensemble) -> dict[str, Any]:
+def kept_by(ensemble: Ensemble) -> dict[str, Any]:
+    """By name, what each member in a thread keeps of ended runs, JSON-able."""
     from gac_app.executors.threads import ThreadMember
 
     members = [member for member in ensemble.members.values() if isinstance(member, ThreadMember)]

@@ -1,4 +1,4 @@
-"""A clock for waits that end because somebody is late."""
+"""Clocks: one that a test sets, and one for waits that end because somebody is late."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ import pytest
 
 MOMENT_S = 0.1  # a wait looks at the clock as often
 HANG_S = 0.3  # `step_timeout_s` of a step that will hang; healthy members need far less
+
+
+class HandClock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class SteadyClock:

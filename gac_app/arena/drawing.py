@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import combinations
 
 from gac_app.arena.ratings import win_probability
 
 FLOOR = 0.2  # share of draws that are uniform over all pairs
+AGAIN = 0.2  # how much less likely a pair is drawn that has just answered the prompt
 
 Pair = tuple[str, str]
 
@@ -36,14 +38,13 @@ def pair_probs(
     return {pair: FLOOR / len(pairs) + (1 - FLOOR) * gain / total for pair, gain in zip(pairs, gains, strict=True)}
 
 
-def draw_pair(probs: Mapping[Pair, float], without: Collection[str], rng: random.Random) -> Pair:
+def draw_pair(probs: Mapping[Pair, float], present: AbstractSet[str], rng: random.Random) -> Pair:
     """A pair, its sides shuffled.
 
     Args:
-        without: contestants to avoid, if there are enough others.
+        present: the pair that has just answered the same prompt, if any. It is less likely, but not left out: otherwise
+            each draw would tell something of the other.
     """
-    fresh = {pair: prob for pair, prob in probs.items() if not set(pair) & set(without)}
-    other = {pair: prob for pair, prob in probs.items() if set(pair) != set(without)}
-    allowed = fresh or other or probs
-    left, right = rng.choices(list(allowed), list(allowed.values()))[0]
+    weights = [prob * (AGAIN if set(pair) == present else 1.0) for pair, prob in probs.items()]
+    left, right = rng.choices(list(probs), weights)[0]
     return (left, right) if rng.random() < 0.5 else (right, left)

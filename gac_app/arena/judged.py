@@ -73,7 +73,7 @@ class Judged:
                 messages.append({"role": "user", "content": turn["prompt"]})
             text = turn[side]["text"]
             is_last = number == len(turns) - 1
-            shown = self.facts.get("shown", {}).get(side) if is_last else None
+            shown = (self.facts if is_last else turn).get("shown", {}).get(side)
             messages.append({"role": "assistant", "content": text if shown is None else text[:shown]})
         return messages
 

@@ -35,6 +35,7 @@ class SteadyEnsemble:
 
     def __init__(self, num_tokens: int) -> None:
         self.num_tokens = num_tokens
+        self.members: dict[str, Any] = {}
 
     def session(self, messages: Any, settings: Any, **options: Any) -> SteadySession:
         return SteadySession(self.num_tokens)

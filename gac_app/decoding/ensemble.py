@@ -162,6 +162,15 @@ class Ensemble:
         """Raise RequestError where `session` would, without opening sequences."""
         self._requests.checked(prompt, settings, alone=alone)
 
+    def check_room(self, prompt: SequenceOf[Message], num_new: int) -> None:
+        """Raise RequestError unless every member has room for `prompt` and `num_new` tokens, or half its context if
+        that is less. The message fits all members, and names none.
+        """
+        for member in self.members.values():
+            room = member.context_length - min(num_new, member.context_length // 2)
+            if len(member.encode(list(prompt))) > room:
+                raise RequestError("prompt", "is too long, with all that was said before; shorten it, or begin anew")
+
     def check_branch(self, branch: Branch) -> None:
         """Raise RequestError if today's members lack a token of `branch`."""
         for token in (*(step.token for step in branch.steps), branch.token):

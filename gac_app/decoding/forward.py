@@ -55,10 +55,10 @@ def _results(
             try:  # not `failures_named`: its context managers would be a tenth of a step's overhead
                 result = ReadResult(mapping, logits_NV, count, may_draft)
                 _check(model, result)
-            except GacError:
+            except (GacError, KeyboardInterrupt):
                 raise
-            except Exception as error:
-                raise _failure(model, error) from error
+            except BaseException as error:
+                raise failure_of(model, error) from error
             yield result
         return
     with failures_named(model):  # launch all work before the first check, which waits for the device
@@ -109,24 +109,27 @@ def _read_in_fixed_passes(model: Model, read: Read) -> torch.Tensor:
 
 @contextmanager
 def failures_named(model: Model) -> Iterator[None]:
-    """Turn whatever a back end raises into a MemberError, so that it ends the session and not the worker."""
+    """Turn whatever a back end raises, `SystemExit` too, into a MemberError: it ends the session, not the worker."""
     try:
         with torch.inference_mode():
             yield
-    except GacError:
+    except (GacError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise _failure(model, error) from error
+    except BaseException as error:
+        raise failure_of(model, error) from error
 
 
-def _failure(model: Model, error: Exception) -> MemberError:
+def failure_of(model: Model, error: BaseException) -> GacError:
+    """What a session is told of an error."""
+    if isinstance(error, GacError):
+        return error
     if _is_out_of_memory(error):
         torch.cuda.empty_cache()
         return MemberError(model.name, "out-of-memory", "the device has no memory left for this step")
     return MemberError(model.name, "exception", f"{type(error).__name__}: {error}")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """torch on a CPU and onnxruntime say so only in words: "can't allocate memory", "Failed to allocate memory"."""
     is_known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return is_known or any(words in str(error) for words in ("allocate memory", "bad_alloc", "bad allocation"))

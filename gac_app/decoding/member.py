@@ -51,6 +51,10 @@ class Member(Protocol):
     @property
     def chat_stop_strings(self) -> tuple[str, ...]: ...
 
+    @property
+    def failure(self) -> str:
+        """Why no read succeeds at present; empty = as far as is known, they do."""
+
     def encode(self, prompt: Prompt) -> list[int]:
         """The member's own ids of a prompt."""
 
@@ -104,6 +108,7 @@ class ModelMember:
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         self._model = model
         self._mapping = mapping.to(model.device)
+        self.failure = ""
 
     @property
     def name(self) -> str:

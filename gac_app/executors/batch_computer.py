@@ -7,21 +7,26 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from gac_app.decoding.distribution import ReadResult
-from gac_app.decoding.forward import draft_after, read_chunk, take_results
+from gac_app.decoding.forward import draft_after, failure_of, read_chunk, take_results
 from gac_app.errors import GacError, MemberError
-from gac_app.executors.prefix_cache import PrefixCache
+from gac_app.executors.prefix_cache import UNHELD, PrefixCache
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import Model, Read
+from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
 Add = Callable[[ReadCommand], None]
 
 
 class BatchComputer:
-    """Runs the forward passes of one model."""
+    """Runs the forward passes of one model.
+
+    Attributes:
+        is_doubtful: the model has raised something since the last `probe`.
+    """
 
     def __init__(self, model: Model, mapping: VocabMapping, prefix_cache: PrefixCache) -> None:
         self._model, self._mapping, self._prefix_cache = model, mapping, prefix_cache
+        self.is_doubtful = False
 
     def compute(self, commands: list[ReadCommand], add: Add) -> float | None:
         """Compute one batch and deliver each result as soon as it is ready.
@@ -67,11 +72,27 @@ class BatchComputer:
                 return None
             try:
                 self._rewind(command, length)
-            except Exception as second:  # the session's to handle: the worker continues
-                command.future.set_exception(second)
+            except BaseException as second:  # the session's to handle: the worker continues
+                command.future.set_exception(failure_of(self._model, second))
                 return None
             return False
         return True
+
+    def probe(self) -> str:
+        """Read one id. Returns why that fails, or an empty string; then the model is not doubtful."""
+        sequence, why = Sequence(UNHELD, [0]), ""
+        try:
+            self._prefix_cache.hold_empty(sequence)
+            try:
+                next(take_results(self._model, self._mapping, [Read(sequence)], [None]))
+            finally:
+                self._prefix_cache.free(sequence)
+        except MemberError as error:
+            why = "" if error.kind == "context" else error.message  # a full model is not broken
+        except BaseException as error:
+            why = f"{type(error).__name__}: {error}"
+        self.is_doubtful = bool(why)
+        return why
 
     def _taken(self, commands: list[ReadCommand]) -> Iterator[ReadResult]:
         reads, may_draft = [command.read for command in commands], [command.may_draft for command in commands]
@@ -88,6 +109,7 @@ class BatchComputer:
         """Whether a failed forward pass lacked memory and the prefix cache could free some."""
         for command in commands:
             self._prefix_cache.distrust(command.sequence)
+        self.is_doubtful |= isinstance(error, MemberError) and error.kind == "exception"
         _let_go(error)
         return isinstance(error, MemberError) and error.kind == "out-of-memory" and self._prefix_cache.give_up_kept()
 
@@ -97,8 +119,8 @@ class BatchComputer:
         try:
             self._rewind(command, length)
             [result] = self._taken([command])
-        except Exception as error:  # the session's to handle: the worker continues
-            command.future.set_exception(error)
+        except BaseException as error:  # the session's to handle: the worker continues
+            command.future.set_exception(failure_of(self._model, error))
         else:
             command.future.set_result(_whole(command, result))
 

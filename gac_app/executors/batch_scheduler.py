@@ -7,18 +7,24 @@ forward pass every few seconds, so that they finish.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
 
-from gac_app.errors import MemberError
+from gac_app.decoding.forward import failure_of
+from gac_app.errors import GacError, MemberError
 from gac_app.executors.batch_computer import BatchComputer
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
 from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Sequence
 from gac_app.vocab.mapping import VocabMapping
+
+logger = logging.getLogger(__name__)
 
 _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
@@ -31,10 +37,11 @@ class BatchScheduler:
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         self.prefix_cache = PrefixCache(model, chat_prefix_of(model))
         self._model = model
-        self._computer = BatchComputer(model, mapping, self.prefix_cache)
+        self.computer = BatchComputer(model, mapping, self.prefix_cache)
         self._costs = BatchCosts()
         self._asked: list[ReadCommand] = []  # not begun
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
+        self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
         self._in_use: set[int] = set()  # sequences with reads that are not background, until they are dropped
         self._background_at = 0.0  # when background reads get a round, whatever is in use; monotonic
@@ -77,7 +84,29 @@ class BatchScheduler:
         self._read_last.discard(id(sequence))
 
     def advance(self) -> None:
-        """Compute one round: all pending steps, in as few batches as pay, and one chunk of one prefill."""
+        """Compute one round: all pending steps, in as few batches as pay, and one chunk of one prefill.
+
+        If the round breaks, all its reads fail.
+        """
+        self._round = [*self._asked, *self._prefilling]
+        try:
+            self._advance()
+        except BaseException as error:  # whatever it is: those who wait are told, and the worker goes on
+            logger.exception("a round of %s broke", self._model.name)
+            self.break_off(failure_of(self._model, error))
+        self._round = []
+
+    def break_off(self, why: GacError) -> None:
+        """Let all reads fail, those of a broken round too."""
+        self.computer.is_doubtful = True
+        for command in {*self._round, *self._asked, *self._prefilling}:
+            self.prefix_cache.distrust(command.sequence)
+            with suppress(InvalidStateError):  # it is done, or nobody waits
+                command.future.set_exception(why)
+        self._asked.clear()
+        self._prefilling.clear()
+
+    def _advance(self) -> None:
         has_turn = time.monotonic() >= self._background_at
         short = list(self._begun(has_turn=has_turn))
         long = next((command for command in self._prefilling if has_turn or not self._is_put_off(command)), None)
@@ -119,7 +148,7 @@ class BatchScheduler:
     def _compute(self, commands: list[ReadCommand]) -> None:
         """Compute one batch, and queue the drafts after it."""
         is_stepping = all(command.sequence.num_uncomputed == 1 for command in commands)
-        seconds = self._computer.compute(commands, self.add)
+        seconds = self.computer.compute(commands, self.add)
         if is_stepping and seconds is not None:
             self._costs.note(len(commands), seconds)
 
@@ -129,7 +158,7 @@ class BatchScheduler:
         if not num_ids:
             self._compute([command])
             return
-        is_computed = self._computer.compute_chunk(command, num_ids)
+        is_computed = self.computer.compute_chunk(command, num_ids)
         if is_computed:
             self._prefilling.append(command)
         elif is_computed is False:
@@ -181,8 +210,8 @@ class BatchScheduler:
             return False
         try:
             known = self.prefix_cache.hold(command.read)
-        except Exception as error:  # the session's to handle: the worker continues
-            command.future.set_exception(error)
+        except BaseException as error:  # the session's to handle: the worker continues
+            command.future.set_exception(failure_of(self._model, error))
             return False
         if known:
             command.future.set_result(known)

@@ -5,16 +5,19 @@ torch, llama.cpp and onnxruntime release the GIL while they compute.
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from gac_app.decoding.distribution import MayDraft, ReadResult
+from gac_app.decoding.forward import failure_of
 from gac_app.decoding.member import ModelMember
 from gac_app.errors import MemberError
 from gac_app.executors.batch_scheduler import MAX_WAIT_S, BatchScheduler
@@ -23,8 +26,12 @@ from gac_app.executors.read_command import ReadCommand
 from gac_app.models.base import Model, Read, Sequence
 from gac_app.vocab.mapping import VocabMapping
 
+logger = logging.getLogger(__name__)
+
 _CLOSE_TIMEOUT_S = 5.0
 _CALL_TIMEOUT_S = 60.0  # of short calls, which wait for a forward pass
+_CLOSED = "has been closed"
+PROBE_S = 5.0  # between two probes of a model that fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class ThreadMember(ModelMember):
     def __init__(self, model: Model, mapping: VocabMapping) -> None:
         super().__init__(model, mapping)
         self._commands: queue.SimpleQueue[ReadCommand | _CallCommand] = queue.SimpleQueue()
-        self._is_closed = False
+        self._why_closed = ""  # empty while commands are taken
         self._scheduler = BatchScheduler(model, mapping)  # the worker's
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=f"member-{model.name}", daemon=True)
@@ -104,9 +111,9 @@ class ThreadMember(ModelMember):
     def close(self) -> None:
         """Finish pending commands, then release the model. A thread that hangs ends with the process."""
         with self._lock:
-            if self._is_closed:
+            if self._why_closed == _CLOSED:
                 return
-            self._is_closed = True
+            self._why_closed = _CLOSED
             self._commands.put(_CLOSE)
         self._thread.join(_CLOSE_TIMEOUT_S)
         if not self._thread.is_alive():
@@ -114,10 +121,10 @@ class ThreadMember(ModelMember):
 
     def _put(self, command: ReadCommand | _CallCommand) -> None:
         with self._lock:
-            if not self._is_closed:
+            if not self._why_closed:
                 self._commands.put(command)
                 return
-        command.future.set_exception(MemberError(self.name, "exception", "has been closed"))
+        command.future.set_exception(MemberError(self.name, "exception", self._why_closed))
 
     def _call(self, function: Callable[[], Any], sequence: Sequence | None = None) -> Any:
         command = _CallCommand(function, Future(), sequence)
@@ -131,9 +138,25 @@ class ThreadMember(ModelMember):
     # --- in the worker's thread
 
     def _serve(self) -> None:
+        """Serve until the member is closed. A fault outside rounds and calls ends the worker: it refuses all then."""
+        try:
+            self._serve_until_closed()
+        except BaseException as error:
+            logger.exception("the worker of %s has ended", self.name)
+            with self._lock:
+                self._why_closed = self.failure = f"its worker has ended: {type(error).__name__}: {error}"
+            why = MemberError(self.name, "exception", self.failure)
+            self._scheduler.break_off(why)
+            while command := self._command_within(0):
+                with suppress(InvalidStateError):
+                    command.future.set_exception(why)
+
+    def _serve_until_closed(self) -> None:
         while self._take_commands():
             if not self._scheduler.is_idle:
                 self._scheduler.advance()
+            if self._scheduler.computer.is_doubtful:
+                self.failure = self._scheduler.computer.probe()
         self._scheduler.drop_background()
         while not self._scheduler.is_idle:
             self._scheduler.advance()
@@ -143,7 +166,8 @@ class ThreadMember(ModelMember):
 
         Waits when there is nothing to do, and briefly when more reads could join the next batch.
         """
-        command = self._command_within(self._scheduler.idle_s())
+        idle_s = self._scheduler.idle_s()
+        command = self._command_within(min(idle_s, PROBE_S) if self.failure else idle_s)
         deadline = time.monotonic() + MAX_WAIT_S
         while command is not None:
             if command is _CLOSE:
@@ -161,17 +185,14 @@ class ThreadMember(ModelMember):
             return None
 
     def _carry_out(self, command: ReadCommand | _CallCommand) -> None:
-        if isinstance(command, ReadCommand):
-            self._scheduler.add(command)
-            return
-        if command.sequence is not None:
-            (self._scheduler.drop if command.is_last else self._scheduler.finish)(command.sequence)
-        if command.future.set_running_or_notify_cancel():
-            _fulfil(command.future, command.function)
-
-
-def _fulfil(future: Future[Any], function: Callable[[], Any]) -> None:
-    try:
-        future.set_result(function())
-    except Exception as error:  # the caller's to handle: the worker continues
-        future.set_exception(error)
+        try:
+            if isinstance(command, ReadCommand):
+                self._scheduler.add(command)
+                return
+            if command.sequence is not None:
+                (self._scheduler.drop if command.is_last else self._scheduler.finish)(command.sequence)
+            if command.future.set_running_or_notify_cancel():
+                command.future.set_result(command.function())
+        except BaseException as error:  # the caller's to handle: the worker continues
+            with suppress(InvalidStateError):  # the caller has given up
+                command.future.set_exception(failure_of(self._model, error))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from weakref import WeakValueDictionary
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,18 +28,21 @@ from gac_app.server.sessions import Caller, Session, Sessions
 from gac_app.ui.requests import IS_HEARD
 
 if TYPE_CHECKING:
-    from gac_app.server.gradio_page import GradioPage
+    from gac_app.server.gradio_page import GradioPage, PageEvent
 
 logger = logging.getLogger(__name__)
 
 # Bytes of a body by route. Prompts use only the queue; settings may hold some thousand words.
 MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
+LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
 STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
 MAX_EVENTS = 200  # of all visitors
-UNHEARD_S = 2.0  # an event without a listener is ended after this time
+UNHEARD_S = 2.0  # an event goes on so long after its last listener has left
+UNBEGUN_S = 15.0  # so long it waits for its first, without computing anything; UNHEARD_S where room is short
 LATE_S = 0.5  # delay of a 429
 SWEEP_S = 0.5
+_TOO_MANY = "There are too many runs at the moment; please try again soon."
 FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
 
 
@@ -61,22 +65,32 @@ class Doorkeeper:
             self.page.forget(session_hash)
 
     def joining(self, caller: Caller) -> asyncio.Lock:
-        """A lock to hold from `check_room` until the event is queued, so that a visitor's events come one after
+        """A lock to hold from `make_room` until the event is queued, so that a visitor's events come one after
         another.
         """
         return self._joining.setdefault(caller, asyncio.Lock())
 
-    def check_room(self, caller: Caller) -> None:
-        """Raise RefusedError (429) if the caller, or all callers together, have too many events."""
+    async def make_room(self, caller: Caller) -> None:
+        """If the caller, its client or all together have too many events, end one of theirs that waits for a listener.
+        Raises RefusedError (429) if there is none.
+        """
         assert self.page is not None  # noqa: S101 (no event without a page)
-        callers = {session.hash: session.caller for session in self.sessions.all()}
-        busy = [callers[hash_] for hash_, _ in self.page.events() if hash_ in callers]
-        num_own = sum(other.visitor == caller.visitor and other.client == caller.client for other in busy)
-        num_client = sum(other.client == caller.client for other in busy)
-        if num_own >= EVENTS_PER_VISITOR:
-            raise RefusedError(429, "Your runs before this one have to end first.", retry_s=2)
-        if num_client >= self._events_per_client or len(busy) >= MAX_EVENTS:
-            raise RefusedError(429, "There are too many runs at the moment; please try again soon.", retry_s=5)
+        known = {session.hash: session for session in self.sessions.all()}
+        busy = [(event, known[event.session_hash]) for event in self.page.events() if event.session_hash in known]
+        own, here, anywhere = (caller.client, caller.visitor), (caller.client,), ()
+        for whose, most, why, retry_s in (
+            (own, EVENTS_PER_VISITOR, "Your runs before this one have to end first.", 2),
+            (here, self._events_per_client, _TOO_MANY, 5),
+            (anywhere, MAX_EVENTS, _TOO_MANY, 5),
+        ):
+            some = [pair for pair in busy if (pair[1].caller.client, pair[1].caller.visitor)[: len(whose)] == whose]
+            if len(some) < most:
+                continue
+            unheard = (pair for pair in some if self.sessions.unheard_s(pair[1], pair[0].came_at) > UNHEARD_S)
+            if (pair := next(unheard, None)) is None:
+                raise RefusedError(429, why, retry_s)
+            busy.remove(pair)
+            await self._end(*pair)
 
     @asynccontextmanager
     async def sweeping(self) -> AsyncIterator[None]:
@@ -97,23 +111,36 @@ class Doorkeeper:
         self.sessions.drop_idle()
         if self.page is None:
             return
-        came_at: dict[str, float] = {}
-        for session_hash, at in self.page.events():
-            came_at[session_hash] = max(at, came_at.get(session_hash, 0.0))
         known = {session.hash: session for session in self.sessions.all()}
-        for session_hash, at in came_at.items():
-            session = known.get(session_hash)
-            if session is None or self.sessions.unheard_s(session, at) > UNHEARD_S:
-                await self.page.end_events(session_hash)
+        for event in self.page.events():
+            session = known.get(event.session_hash)
+            if session is None or self._is_overdue(event, session):
+                await self._end(event, session)
+
+    def _is_overdue(self, event: PageEvent, session: Session) -> bool:
+        most_s = UNHEARD_S if self.sessions.was_heard(session, event.came_at) else UNBEGUN_S
+        return self.sessions.unheard_s(session, event.came_at) > most_s
+
+    async def _end(self, event: PageEvent, session: Session | None) -> None:
+        """End an event that nobody listens to; what waits in its session does not begin any more."""
+        assert self.page is not None  # noqa: S101 (no event without a page)
+        if session:
+            session.tell(is_heard=False)
+        await self.page.end_event(event)
 
 
 async def is_heard(session: Session) -> bool:
     """Whether a session has a listener, now or soon."""
+    if session.num_listeners:
+        return True
+    coming: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    session.waiting.add(coming)
     try:
-        await asyncio.wait_for(session.is_heard.wait(), UNHEARD_S)
+        return await asyncio.wait_for(coming, UNBEGUN_S)
     except TimeoutError:
         return False
-    return True
+    finally:
+        session.waiting.discard(coming)
 
 
 class EventDoor:
@@ -144,7 +171,7 @@ class EventDoor:
                 return
             state = {**scope.get("state", {}), IS_HEARD: partial(is_heard, session)}
             async with self._keeper.joining(session.caller):
-                self._keeper.check_room(session.caller)
+                await self._keeper.make_room(session.caller)
                 await self.app({**scope, "state": state}, replaying(body, receive), send)
         elif scope["method"] == "GET" and route in STREAMS and rest != "status":
             await self._pass_stream(scope, receive, send)
@@ -155,7 +182,8 @@ class EventDoor:
     async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
         """The checked body of a request that changes something, and its session."""
         keeper = self._keeper
-        body, value = checked_body(await read_body(receive, MAX_BODY_BYTES[kind]))
+        sent = await read_body(receive, MAX_BODY_BYTES[kind])
+        body, value = checked_body(sent) if len(sent) < LARGE_BODY else await run_in_threadpool(checked_body, sent)
         caller = keeper.callers.caller(scope, visitor_key_in(value))
         keeper.callers.admit(caller, len(body))
         if kind == "reset":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,15 @@ from gac_app.server.quiet_log import log_without_text
 from gac_app.server.sessions import KEPT_S, MAX_SESSIONS
 
 MAX_EVENTS = 256  # queued or running at once; each is a coroutine that mostly sleeps
+
+
+@dataclass(frozen=True, slots=True)
+class PageEvent:
+    """A queued or running event. `came_at` is monotonic."""
+
+    id: str
+    session_hash: str
+    came_at: float
 
 
 class GradioPage:
@@ -71,16 +81,22 @@ class GradioPage:
         """Whether the session has, or had, a stream to listen to."""
         return session_hash in self._queue.pending_messages_per_session
 
-    def events(self) -> list[tuple[str, float]]:
-        """Session hash and arrival time (monotonic) of each queued or running event."""
-        return [(event.session_hash, event.enqueue_time) for event in self._queue.event_ids_to_events.values()]
+    def events(self) -> list[PageEvent]:
+        """The queued and running events, oldest first."""
+        events = self._queue.event_ids_to_events.values()
+        return [PageEvent(event._id, event.session_hash, event.enqueue_time) for event in events]
 
-    async def end_events(self, session_hash: str) -> None:
-        """Remove a session's events from the queue if it has no listener; running ones end at their next update. A late
-        listener is told that there is nothing to wait for.
+    async def end_event(self, event: PageEvent) -> None:
+        """Remove an event without a listener from the queue; a running one ends at its next update. If it was the
+        session's last, a late listener is told that there is nothing to wait for.
         """
-        await self._queue.clean_events(session_hash=session_hash)
-        self._queue.pending_messages_per_session.pop(session_hash, None)
+        queue = self._queue
+        await queue.clean_events(event_id=event.id)
+        pending = queue.pending_event_ids_session.get(event.session_hash, set())
+        pending.discard(event.id)
+        if not pending:
+            queue.pending_event_ids_session.pop(event.session_hash, None)
+            queue.pending_messages_per_session.pop(event.session_hash, None)
 
     def forget(self, session_hash: str) -> None:
         """Drop all state of a session."""

@@ -42,7 +42,7 @@ class Session:
         num_streams: open streams of any kind.
         num_listeners: event streams among them.
         used_at, heard_at: times of the last use and the last listener; monotonic.
-        is_heard: set while there is a listener.
+        waiting: events that begin with the first listener, told whether one came.
     """
 
     hash: str
@@ -51,7 +51,13 @@ class Session:
     heard_at: float
     num_streams: int = 0
     num_listeners: int = 0
-    is_heard: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: set[asyncio.Future[bool]] = field(default_factory=set)
+
+    def tell(self, is_heard: bool) -> None:
+        """Tell waiting events to begin, or that nobody listens to them."""
+        for event in self.waiting:
+            if not event.done():
+                event.set_result(is_heard)
 
 
 class Sessions:
@@ -120,7 +126,7 @@ class Sessions:
         session.num_streams += 1
         session.num_listeners += listens
         if listens:
-            session.is_heard.set()
+            session.tell(is_heard=True)
 
     def close_stream(self, session: Session, *, listens: bool) -> None:
         session.num_streams -= 1
@@ -128,12 +134,14 @@ class Sessions:
         session.used_at = self._clock()
         if listens:
             session.heard_at = session.used_at
-        if not session.num_listeners:
-            session.is_heard.clear()
 
     def unheard_s(self, session: Session, since: float) -> float:
         """Seconds since the last listener, counted from `since` at the earliest."""
         return 0.0 if session.num_listeners else self._clock() - max(since, session.heard_at)
+
+    def was_heard(self, session: Session, since: float) -> bool:
+        """Whether there was a listener since then."""
+        return session.num_listeners > 0 or session.heard_at > since
 
     def drop_idle(self) -> None:
         """Drop sessions without a stream that were not used for `KEPT_S`."""

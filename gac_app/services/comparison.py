@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gac_app.decoding.trace import StepTrace, TokenEvent, round_float
+from gac_app.decoding.trace import StepOutline, round_float
 
 if TYPE_CHECKING:
     from gac_app.services.views import StreamView
-
-Probs = dict[tuple[str, str, bytes], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,14 @@ class Comparison:
     most: float = 0.0
 
 
-def compare(before: Sequence[TokenEvent], now: Sequence[TokenEvent], digest_before: str, digest_now: str) -> Comparison:
-    """Compare two answers by their digests or, if these differ or are missing, by their steps.
+def compare(
+    before: Sequence[StepOutline], now: Sequence[StepOutline], digest_before: str, digest_now: str
+) -> Comparison:
+    """Compare two answers by their tokens, with the probability and the gate's confidence at each.
 
     Probabilities are compared in the six digits that storage keeps, so that it does not matter which answer was stored.
     """
-    if digest_before and digest_before == digest_now:
-        return Comparison("equal", len(now))
-    pairs = [(old.step, new.step) for old, new in zip(before, now, strict=False)]
+    pairs = list(zip(before, now, strict=False))
     num_same = next((at for at, (old, new) in enumerate(pairs) if old.token != new.token), len(pairs))
     tokens = (_token_at(before, num_same), _token_at(now, num_same))
     gaps = [_gap(*pair) for pair in pairs[:num_same]]
@@ -48,37 +46,30 @@ def compare(before: Sequence[TokenEvent], now: Sequence[TokenEvent], digest_befo
         digests="different" if digest_before and digest_now else "unknown",
         num_same=num_same,
         tokens=None if tokens == (None, None) else tokens,
-        probs_from=next((at for at, gap in enumerate(gaps) if gap is not None), None),
-        most=max((gap for gap in gaps if gap is not None), default=0.0),
+        probs_from=next((at for at, gap in enumerate(gaps) if gap), None),
+        most=max(gaps, default=0.0),
     )
 
 
 def compare_streams(before: StreamView, now: StreamView) -> Comparison | None:
-    """Compare two finished answers; None if their messages differ or one has no tokens."""
-    if before.messages != now.messages or before.finished is None or now.finished is None:
+    """Compare two finished answers, by their digests or, if these differ or are missing, by their steps; None if their
+    messages differ or one has no tokens.
+    """
+    old, new = before.finished, now.finished
+    if before.messages != now.messages or not (old and old.num_tokens and new and new.num_tokens):
         return None
-    old, new = ([event for event in stream.events if isinstance(event, TokenEvent)] for stream in (before, now))
-    return compare(old, new, before.finished.digest, now.finished.digest) if old and new else None
+    if old.digest and old.digest == new.digest:
+        return Comparison("equal", new.num_tokens)
+    return compare(before.outline, now.outline, old.digest, new.digest)
 
 
-def _token_at(events: Sequence[TokenEvent], position: int) -> bytes | None:
-    return events[position].step.token if position < len(events) else None
+def _token_at(steps: Sequence[StepOutline], position: int) -> bytes | None:
+    return steps[position].token if position < len(steps) else None
 
 
-def _gap(before: StepTrace, now: StepTrace) -> float | None:
-    """The largest difference of the probabilities that both steps have; None if they agree in six digits."""
-    old, new = _probs(before), _probs(now)
+def _gap(before: StepOutline, now: StepOutline) -> float:
+    """The largest difference of their probabilities; 0 if they agree in six digits."""
+    old, new = (before.prob, before.gate_confidence), (now.prob, now.gate_confidence)
     if old == new:
-        return None
-    old, new = ({key: round_float(prob) for key, prob in probs.items()} for probs in (old, new))
-    return None if old == new else max(abs(old[key] - new[key]) for key in old.keys() & new.keys())
-
-
-def _probs(step: StepTrace) -> Probs:
-    """All probabilities of a step, by member, kind and token."""
-    probs: Probs = {("", "token", b""): step.prob, ("", "gate", b""): step.gate_confidence}
-    probs |= {("", "top", candidate.token): candidate.prob for candidate in step.top}
-    for member in step.members:
-        probs |= {(member.member, "weight", b""): member.weight, (member.member, "token", b""): member.prob}
-        probs |= {(member.member, "top", candidate.token): candidate.prob for candidate in member.top}
-    return probs
+        return 0.0
+    return max(abs(round_float(one) - round_float(other)) for one, other in zip(old, new, strict=True))

@@ -61,7 +61,7 @@ class Judge:
         with self._battles.changing(battle.owner, battle.id):
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
-            facts = {**battle.facts(seen["shown"]), "seconds": seen["seconds"], "early": seen["early"]}
+            facts = {**battle.facts(seen["shown"]), **{name: seen[name] for name in ("seconds", "early", "stopped")}}
             facts["flags"] = self._moderator.flags(battle.owner, _judged(battle), facts["seconds"])
 
             def count() -> None:

@@ -211,7 +211,7 @@ class Lab:
             error = "The study was cancelled."
         except GacError as reason:
             error = "The study was cancelled." if running.cancelled.is_set() else str(reason)
-        except Exception:
+        except BaseException:  # `SystemExit` too: nobody could start another study
             logger.exception("a study broke")
             error = "Something unexpected happened; the log of the server says what."
         self.last_error, self._running = error, None

@@ -134,6 +134,7 @@ class BattleAnswer(TypedDict):
 @with_config(_OPEN)
 class BattleTurn(TypedDict):
     prompt: Text
+    shown: NotRequired[dict[Literal["left", "right"], Count]]
     left: BattleAnswer
     right: BattleAnswer
 
@@ -166,8 +167,8 @@ class BattleLine(TypedDict):
     run_id: Id | None
     origin: Annotated[str, _one_of(Origin)]
     is_blind: bool
-    left: Annotated[str, Field(min_length=1, max_length=80)]
-    right: Annotated[str, Field(min_length=1, max_length=80)]
+    left: Annotated[str, Field(pattern=r"^[^\x00]{1,80}$")]  # databases take no zero bytes in columns
+    right: Annotated[str, Field(pattern=r"^[^\x00]{1,80}$")]
     language: Annotated[str, Field(pattern=r"^[\w-]{0,8}$")]
     config_hash: Hash
     status: Annotated[str, Field(pattern=r"^[\w-]{1,16}$")]
@@ -222,7 +223,7 @@ class Usage(TypedDict):
 
 @with_config(_SHAPE)
 class Answer(TypedDict):
-    system: Annotated[str, Field(min_length=1, max_length=255)]
+    system: Annotated[str, Field(pattern=r"^[^\x00]{1,255}$")]
     is_ensemble: bool
     messages: list[Message]
     text: Text

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hmac
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.services.battles import Battle
 
-KEPT_BATTLES = 128  # among finished ones, judged battles are dropped first, then the oldest
+KEPT_BATTLES = 128
 
 
 class LiveBattles:
@@ -25,12 +26,23 @@ class LiveBattles:
         """Keep a battle. Returns the battles dropped to make room."""
         with self._lock:
             self._battles[battle.id] = battle
-            over = [one for one in self._battles.values() if one.last.over.is_set()]
-            over.sort(key=lambda one: not (one.is_told or one.is_skipped))
-            gone = over[: max(0, len(self._battles) - KEPT_BATTLES)]
-            for one in gone:
-                del self._battles[one.id]
+            gone = []
+            while len(self._battles) > KEPT_BATTLES and (one := self._next_out()):
+                gone.append(self._battles.pop(one.id))
             return gone
+
+    def _next_out(self) -> Battle | None:
+        """The finished battle to drop first: one that can no longer be judged, else the oldest of the browser that has
+        most, of the address that has most.
+        """
+        over = [one for one in self._battles.values() if one.last.over.is_set()]
+        if settled := [one for one in over if one.is_settled]:
+            return settled[0]
+        for name_of in (attrgetter("client"), attrgetter("owner")):
+            counts = Counter(map(name_of, self._battles.values()))
+            most = max((counts[name_of(one)] for one in over), default=0)
+            over = [one for one in over if counts[name_of(one)] == most]
+        return over[0] if over else None
 
     def find(self, owner: str, battle_id: str) -> Battle:
         """A battle by its id. Raises NotFoundError, also for another owner's."""
@@ -62,7 +74,7 @@ class LiveBattles:
 
     def sealed(self) -> frozenset[str]:
         """The ids of battles that can still be judged, or whose vote can be taken back: their names are secret."""
-        return frozenset(one.id for one in self.all() if not (one.is_told or one.is_skipped))
+        return frozenset(one.id for one in self.all() if not one.is_settled)
 
     def untold(self) -> frozenset[str]:
         """The sealed battles that have a vote."""

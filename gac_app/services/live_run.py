@@ -96,12 +96,14 @@ class LiveRun(RunView):
         self.context: Context | None = None  # the request's context, if needed; set by the runner
         self.has_consent = False  # the visitor agrees to publishing
         self.client = ""  # from `client_of`; the queue orders by it
+        self.is_of_batch = False  # it leaves a place to runs that somebody watches
         self.came_at = time.monotonic()
         self.on_ended: Callable[[], None] = lambda: None  # set by the runner; called before `over` is set
         self.sessions: list[DecodingSession] = []  # open sessions; set by the runner
         self.branches = dict(origin.branches) if origin else {}
         self.is_stopping = threading.Event()  # sessions opened from now on end at once
         self.over = threading.Event()  # no more events will come
+        self.settled = threading.Event()  # `is_saved` is known; set by the recorder
         self._changed = threading.Condition()
         self._num_changes = 0
         self._num_seen = 0

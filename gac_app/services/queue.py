@@ -17,8 +17,8 @@ OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a s
 class RunQueue:
     """At most `max_running` runs at once, and at most `max_waiting` wait, in the order of `Turns`.
 
-    While other visitors are present, no visitor may take all places. If the queue is full, the visitor with most
-    waiting runs loses one.
+    While other visitors are present, no visitor may take all places, and batches never do. If the queue is full, the
+    visitor with most waiting runs loses one.
 
     Args:
         work: carries out one run; called in its own thread.
@@ -100,7 +100,11 @@ class RunQueue:
         counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
 
         def leaves_room(run: LiveRun) -> bool:
-            return num_free > 1 or not any(
+            if num_free > 1:
+                return True
+            if run.is_of_batch and self._max_running > 1:
+                return False
+            return not any(
                 counts[name] and counts[name] >= self._max_running - 1 and self._turns.are_others(name)
                 for name in (client_of(run), visitor_of(run))
             )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from gac_app.services.live_run import LiveRun
 from gac_app.services.settling import log_failure
 from gac_app.services.views import ENSEMBLE, StreamView, run_status
 from gac_app.storage import AnswerRecord, NewRun, Store
+
+logger = logging.getLogger(__name__)
+
+_NUM_THREADS = 4  # that pack answers, so that a long one holds up neither the next run nor, mostly, other answers
 
 
 class Recorder:
@@ -23,6 +28,8 @@ class Recorder:
         self._store = store
         self._config_hash = config_hash
         self._versions = versions
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, "gac-recording")
+        self._packing: set[Future[None]] = set()
 
     def started(self, run: LiveRun, visitor_key: str) -> None:
         """Write the run as running."""
@@ -48,16 +55,28 @@ class Recorder:
         _note_failures(run, [writing])
 
     def finished(self, run: LiveRun) -> None:
-        """Write the answers and the final status. Sets `run.is_saved` once the outcome is known."""
-        answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
-        ending = self._store.finish_run(run.id, run_status(list(run.streams.values())))
-        _note_failures(run, answers)
+        """Write answers and status, in a thread. Sets `run.is_saved` and `run.settled` once the outcome is known."""
+        packing = self._threads.submit(self._write, run)
+        self._packing.add(packing)
+        packing.add_done_callback(self._packing.discard)
 
+    def close(self, timeout_s: float) -> None:
+        """Hand all answers to the store, for at most `timeout_s`."""
+        wait(list(self._packing), timeout_s)
+
+    def _write(self, run: LiveRun) -> None:
         def settle(done: Future[None]) -> None:
             run.is_saved = run.is_saved is not False and done.exception() is None
+            run.settled.set()
             run.changed()
 
-        ending.add_done_callback(settle)
+        try:
+            answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
+        except Exception as error:  # whose message may have text of the answers
+            run.is_saved, answers = False, []
+            logger.error("run %s: its answers could not be packed: %s", run.id, type(error).__name__)
+        _note_failures(run, answers)
+        self._store.finish_run(run.id, run_status(list(run.streams.values()))).add_done_callback(settle)
 
 
 def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:

@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gac_app.config import Config
 from gac_app.decoding.trace import FinishedEvent, FinishReason
 from gac_app.errors import UNEXPECTED, GacError, without_folders
+from gac_app.services.apart import read_apart
 from gac_app.services.live_run import LiveRun, LiveStream
 from gac_app.services.queue import RunQueue
 from gac_app.services.views import StreamView, run_status
@@ -88,7 +89,7 @@ class Runner:
         # The other streams are copied from another run.
         unfinished = {key: stream for key, stream in run.streams.items() if stream.finished is None}
         if self.decodes_together is not None:
-            (run.context or copy_context()).run(self._decode_together, run, unfinished, self.decodes_together)
+            self._decode_together(run, unfinished, self.decodes_together)
             run.context = None
             self._end(run)
             return
@@ -114,15 +115,12 @@ class Runner:
         ]
         reason, detail = FinishReason.ABORT, ""
         try:
-            with closing(decodes_together(tuple(parts))) as events:
-                while not run.is_stopping.is_set() and (found := next(events, None)):
-                    key, event = found
-                    stream = streams[key]
-                    stream.events.append(
-                        _broken(stream, FinishReason.ERROR, event) if isinstance(event, str) else event
-                    )
-                    run.changed()
-        except Exception as error:
+            decode, context = partial(decodes_together, tuple(parts)), run.context or copy_context()
+            for key, event in read_apart(decode, run.is_stopping, context):
+                stream = streams[key]
+                stream.events.append(_broken(stream, FinishReason.ERROR, event) if isinstance(event, str) else event)
+                run.changed()
+        except BaseException as error:
             reason, detail = FinishReason.ERROR, _why(error, run, "ensemble")
         for stream in streams.values():
             if stream.finished is None:
@@ -146,7 +144,7 @@ class Runner:
             for event in session.events():
                 stream.events.append(event)
                 run.changed()
-        except Exception as error:  # the other streams continue, and the page shows the error
+        except BaseException as error:  # the other streams continue, and the page shows the error
             stream.events.append(_broken(stream, FinishReason.ERROR, _why(error, run, stream.name)))
             run.changed()
 
@@ -172,7 +170,7 @@ def _namespace(owner: str, conversation_id: str) -> str:
     return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
-def _why(error: Exception, run: LiveRun, name: str) -> str:
+def _why(error: BaseException, run: LiveRun, name: str) -> str:
     """The page's message for an error that ended a stream. Unexpected errors are logged."""
     if isinstance(error, GacError):
         return without_folders(str(error))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
@@ -110,7 +111,13 @@ class RunService:
             self.mirror.read()
 
     def member_states(self) -> list[MemberState]:
-        return self.states.all()
+        """The state of each member. One that is loaded has failed while none of its reads succeed."""
+        members = self._runner.ensemble.members if self._runner.ensemble else {}
+        failures = {name: member.failure for name, member in members.items() if member.failure}
+        return [
+            replace(state, phase="failed", detail=failures[state.name]) if state.name in failures else state
+            for state in self.states.all()
+        ]
 
     def member_speeds(self) -> dict[str, float]:
         """Tokens per second of each member alone, in the last run that measured it."""
@@ -130,6 +137,7 @@ class RunService:
         for companion in self.companions:
             companion.close()
         self._runner.stop_all(self._runs.all(), CLOSE_TIMEOUT_S)
+        self._recorder.close(CLOSE_TIMEOUT_S)
         if self.mirror:
             self._store.flush(CLOSE_TIMEOUT_S)
             self.mirror.close()
@@ -148,6 +156,7 @@ class RunService:
         *,
         repeats: RunView | None = None,
         client: str = "",
+        is_of_batch: bool = False,
     ) -> LiveRun:
         """Answer a prompt, as the next turn of a conversation if one is named.
 
@@ -155,6 +164,7 @@ class RunService:
             changes: settings that differ from the configuration's.
             repeats: the run that is repeated, if any.
             client: the origin, from `client_of`; clients take turns.
+            is_of_batch: all runs of batches together leave a place to others.
 
         Raises:
             RequestError: prompt or settings do not fit, naming the field.
@@ -175,6 +185,7 @@ class RunService:
                 member_names=self.config.member_names,
                 after=self._continued(visitor_key, conversation_id) if conversation_id else None,
             )
+            run.is_of_batch = is_of_batch
             if repeats:
                 run.repeats_run_id, run.seeds = repeats.id, dict(repeats.seeds)
             return self._begin(run, visitor_key, client)

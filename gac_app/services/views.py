@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
-from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepTrace, TokenEvent
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.settings import Settings
 from gac_app.storage.records import ENSEMBLE as ENSEMBLE
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.text import clean_text
-from gac_app.storage.traces import LazySequence, StoredEvents
+from gac_app.storage.traces import LazySequence
 
-if TYPE_CHECKING:  # loads torch, which the page need not wait for
-    pass
+T = TypeVar("T")
 
 WAITING = "waiting"
 LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
@@ -38,18 +37,29 @@ class StreamView:
     name: str  # the member's name, or "ensemble"
     messages: tuple[Message, ...] = ()  # the context; see `RunView.feed`
     events: Sequence[Event] = field(default_factory=list)
-    outline: Sequence[Event] | None = None  # events without candidates and members, if these are cheaper to read
+    stored: tuple[FinishedEvent, Sequence[StepOutline]] | None = None  # of a stored answer, whose events are read late
 
     @property
     def finished(self) -> FinishedEvent | None:
+        if self.stored:
+            return self.stored[0]
         last = self.events[-1] if self.events else None
         return last if isinstance(last, FinishedEvent) else None
 
     @property
     def steps(self) -> Sequence[StepTrace]:
         """The steps so far. Those of a stored answer are read on access."""
+        return self._each(lambda event: event.step)
+
+    @property
+    def outline(self) -> Sequence[StepOutline]:
+        """What is drawn of the steps so far. Of a stored answer it is read on access."""
+        return self.stored[1] if self.stored else self._each(StepOutline.of)
+
+    def _each(self, of: Callable[[TokenEvent], T]) -> Sequence[T]:
         events = self.events
-        return LazySequence(len(events) - (self.finished is not None), lambda position: _step_of(events[position]))
+        num = len(events) - (self.finished is not None)
+        return LazySequence(lambda: num, lambda position: of(_token(events[position])))
 
     @property
     def text(self) -> str:
@@ -59,9 +69,9 @@ class StreamView:
         return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
 
 
-def _step_of(event: Event) -> StepTrace:
+def _token(event: Event) -> TokenEvent:
     assert isinstance(event, TokenEvent)  # noqa: S101 (only the last event is another kind)
-    return event.step
+    return event
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -146,14 +156,11 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         is_reproducible=answer.is_reproducible,
     )
     tokens = answer.events
-    outline = tokens.outline if isinstance(tokens, StoredEvents) else tokens
-    return StreamView(answer.system, events=_ended(tokens, finished), outline=_ended(outline, finished))
-
-
-def _ended(tokens: Sequence[TokenEvent], finished: FinishedEvent) -> Sequence[Event]:
-    """Events and the finished event, joined without reading them."""
-    num_tokens = len(tokens)
-    return LazySequence(num_tokens + 1, lambda at: tokens[at] if at < num_tokens else finished)
+    events: Sequence[Event] = LazySequence(
+        lambda: len(tokens) + 1, lambda position: tokens[position] if position < len(tokens) else finished
+    )
+    outline = () if answer.outline is None else answer.outline  # whose truth would be looked up
+    return StreamView(answer.system, events=events, stored=(finished, outline))
 
 
 def is_over(run: RunView) -> bool:

@@ -64,6 +64,19 @@ class StoredBattle:
     body: Mapping[str, Any]
     judgements: tuple[Mapping[str, Any], ...]
 
+    @property
+    def outcome(self) -> str:
+        """The vote that stands; "" = none."""
+        votes = [row for row in self.judgements if row["kind"] in ("vote", "undo")]
+        return votes[-1]["outcome"] if votes and votes[-1]["kind"] == "vote" else ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its visitor may know the names. Without a vote they would only tell how a contestant answers the same
+        prompt, in a battle that can still be judged.
+        """
+        return not self.is_blind or bool(self.outcome)
+
 
 class VoteRow(NamedTuple):
     """A vote that was not taken back; see `tables.StandingVote`."""

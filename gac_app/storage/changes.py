@@ -12,7 +12,7 @@ from gac_app.errors import NotFoundError
 from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
 from gac_app.storage.queries import get_owned, get_owned_conversation, hash_key, is_visitor, owned
 from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus
-from gac_app.storage.rows import seal_events
+from gac_app.storage.rows import sealed_steps
 from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json
 from gac_app.storage.tables import (
     Answer,
@@ -21,12 +21,12 @@ from gac_app.storage.tables import (
     Run,
     StandingVote,
     Study,
-    Trace,
     VisitorSession,
     Vote,
     utc_now,
 )
 from gac_app.storage.text import clean_text
+from gac_app.storage.traces import Packed
 
 _IMPORTED = "imported:"  # followed by a pseudonym, in place of the hash of an unknown key
 
@@ -115,7 +115,8 @@ def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, 
     return found
 
 
-def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
+def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Packed) -> None:
+    """Write an answer; `packed` are its steps."""
     key = _key_of(_get_run(session, run_id))
     system = clean_text(record.system)
     session.execute(
@@ -135,7 +136,7 @@ def save_answer(session: Session, run_id: str, record: AnswerRecord) -> None:
             finish_reason=record.finish_reason,
             digest=record.digest,
             is_reproducible=record.is_reproducible,
-            trace=Trace(steps=seal_events(key, record.events)),
+            **sealed_steps(key, packed),
         )
     )
 

@@ -1,4 +1,4 @@
-"""The database: its engine, its writing thread, and the witness of writes.
+"""The database: its engine, its writing thread, its scrubbing thread, and the witness of writes.
 
 Knows no table; `store` and `battle_store` read and write them.
 """
@@ -12,9 +12,10 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage.engine import open_engine, probe, reading, scrub, scrub_if_idle, writing
+from gac_app.storage.engine import open_engine, probe, reading, scrub_if_idle, writing
 from gac_app.storage.records import Gone
 from gac_app.storage.schema import upgrade_engine
+from gac_app.storage.scrubber import Scrubber
 from gac_app.storage.servers import Heart
 from gac_app.storage.writer import Writer
 
@@ -65,6 +66,7 @@ class Database:
             self.engine.dispose()
             raise
         self._writer = Writer(retry_s)
+        self._scrubber = Scrubber(self.engine, retry_s)
 
     @property
     def num_errors(self) -> int:
@@ -91,14 +93,25 @@ class Database:
         return self._writer.submit(lambda: self.transact(work), tell)
 
     def delete(self, work: Callable[[Session], Gone | None]) -> Future[None]:
-        """As `write`, for deletions. Done once the database's files have no trace of the deleted data."""
+        """As `write`, for deletions. Done once the database's files have no trace of the deleted data, which no other
+        write waits for.
+        """
         gone: list[Gone | None] = []
+        deletion: Future[None] = Future()
+        deletion.set_running_or_notify_cancel()
 
         def tell() -> None:
             if self.witness and gone[-1]:
                 self.witness.deleted(gone[-1])
 
-        return self._writer.submit(lambda: gone.append(self.transact(work)), tell, lambda: scrub(self.engine))
+        def scrub(done: Future[None]) -> None:
+            if error := done.exception():
+                deletion.set_exception(error)
+            else:
+                self._scrubber.add(deletion)
+
+        self._writer.submit(lambda: gone.append(self.transact(work)), tell).add_done_callback(scrub)
+        return deletion
 
     def transact(self, work: Callable[[Session], T]) -> T:
         """Do `work` in one transaction, in the calling thread."""
@@ -119,4 +132,5 @@ class Database:
             self._heart.stop()
             self.write(self._heart.leave)
         self._writer.close(timeout_s)
+        self._scrubber.close()
         self.engine.dispose()

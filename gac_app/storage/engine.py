@@ -23,6 +23,7 @@ REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 _log = logging.getLogger(__name__)
 _WRITES = "gac_writes"
 MUST_REWRITE = 3  # SQLite's user_version while the file awaits `rewrite`
+_SCRUB_MS = 50  # how long a scrub waits for readers, and writers for a scrub
 _POSTGRES_LOCK = 0x6761632D  # an arbitrary number: writers hold this advisory lock
 
 
@@ -143,10 +144,21 @@ def scrub(engine: Engine) -> None:
     Raises:
         TimeoutError: readers keep the log in use; worth another try.
     """
-    if engine.dialect.name == "sqlite":
-        is_busy = _pragma(engine, "wal_checkpoint(TRUNCATE)")[0]
-        if is_busy:
-            raise TimeoutError("deleted, but the write-ahead log is in use and still holds it")
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        (usual_ms,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+        # Most is copied without a lock. Truncating waits for readers while it keeps writers out, so it must be short.
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        cursor.execute(f"PRAGMA busy_timeout={_SCRUB_MS}")
+        try:
+            is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={usual_ms}")
+            cursor.close()
+    if is_busy:
+        raise TimeoutError("deleted, but the write-ahead log is in use and still holds it")
 
 
 def rewrite(engine: Engine) -> None:

@@ -14,9 +14,10 @@ from gac_app.storage.battle_imports import import_battles
 from gac_app.storage.battle_records import StoredBattle
 from gac_app.storage.changes import imported_visitors
 from gac_app.storage.records import Imported, RunStatus
-from gac_app.storage.rows import seal_events
+from gac_app.storage.rows import sealed_steps
 from gac_app.storage.sealing import new_key, seal, seal_json
-from gac_app.storage.tables import Answer, Conversation, Run, Trace, Vote
+from gac_app.storage.tables import Answer, Conversation, Run, Vote
+from gac_app.storage.traces import packed
 
 
 def bring(
@@ -88,6 +89,6 @@ def _answer(run_id: str, key: bytes, line: Mapping[str, Any]) -> Answer:
         run_id=run_id,
         body=seal_json(key, {name: line[name] for name in ("text", "detail", "members")}),
         is_reproducible=line["is_reproducible"],
-        trace=Trace(steps=seal_events(key, [token_from_json(step) for step in line["steps"]])),
+        **sealed_steps(key, packed([token_from_json(step) for step in line["steps"]])),
         **{name: line[name] for name in same},
     )

@@ -14,6 +14,7 @@ from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.engine import reading
 from gac_app.storage.records import RunStatus, StoredRun, Turn
 from gac_app.storage.rows import content_of, exported, stored, turn_ids_of, turn_of
+from gac_app.storage.step_reader import StepReader
 from gac_app.storage.tables import Answer, Conversation, Run, VisitorSession
 from gac_app.storage.text import clean_text
 
@@ -65,29 +66,29 @@ def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list
     return list(session.scalars(query))
 
 
-def load_run(session: Session, visitor_key: str, run_id: str) -> StoredRun:
+def load_run(session: Session, steps: StepReader, visitor_key: str, run_id: str) -> StoredRun:
     """A visitor's run. Raises NotFoundError, or DamagedError if it cannot be read."""
     run = get_owned(session, visitor_key, run_id)
-    return stored(run, _turns(session, run))
+    return stored(run, _turns(session, run), steps)
 
 
-def load_shared(session: Session, run_id: str) -> StoredRun:
+def load_shared(session: Session, steps: StepReader, run_id: str) -> StoredRun:
     """A shared run, without earlier turns. Raises NotFoundError for any other run."""
     query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
     run = session.scalars(query).one_or_none()
     if run is None:
         raise NotFoundError("there is no such run")
-    return stored(run, {})
+    return stored(run, {}, steps)
 
 
-def conversation_runs(session: Session, visitor_key: str, conversation_id: str) -> list[StoredRun]:
+def conversation_runs(session: Session, steps: StepReader, visitor_key: str, conversation_id: str) -> list[StoredRun]:
     """A conversation's readable runs, in order. Raises NotFoundError if the visitor has none there."""
     query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)
-    runs = session.scalars(query.options(*_whole())).all()
+    runs = session.scalars(query.options(*_KEY_AND_VOTE, selectinload(Run.answers))).all()
     if not runs:
         raise NotFoundError("there is no such conversation")
     turns = _by_id(runs)
-    return [stored(run, turns) for run in runs if run.id in turns]
+    return [stored(run, turns, steps) for run in runs if run.id in turns]
 
 
 def export(engine: Engine) -> Iterator[dict[str, Any]]:

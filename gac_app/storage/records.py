@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
 from gac_app.models.message import Message
 
 
@@ -87,6 +87,7 @@ class AnswerRecord:
     Attributes:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step. Probabilities and seconds are stored with six digits.
+        outline: what is drawn of each step; None in a record to be stored.
         digest, is_reproducible: see `FinishedEvent`; empty and False in older records.
     """
 
@@ -103,6 +104,7 @@ class AnswerRecord:
     events: Sequence[TokenEvent] = ()
     digest: str = ""
     is_reproducible: bool = False
+    outline: Sequence[StepOutline] | None = field(default=None, compare=False)
 
     @property
     def stream(self) -> str:

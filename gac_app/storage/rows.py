@@ -5,20 +5,21 @@ Every function raises DamagedError where part of it cannot be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gac_app.decoding.trace import FinishReason, TokenEvent, usage_from_json
+from gac_app.decoding.trace import FinishReason, usage_from_json
 from gac_app.storage.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.sealing import damage_named, seal, unseal, unseal_json
-from gac_app.storage.tables import Answer, Run
-from gac_app.storage.traces import StoredEvents, pack_events, unpack_json
+from gac_app.storage.step_reader import StepReader
+from gac_app.storage.tables import Answer, Outline, Run, Trace
+from gac_app.storage.traces import Packed, unpack_json
 
 
-def seal_events(key: bytes, events: Sequence[TokenEvent]) -> bytes:
-    """The steps of an answer in the form of a trace, sealed."""
-    return seal(key, pack_events(events))
+def sealed_steps(key: bytes, packed: Packed) -> dict[str, Any]:
+    """The rows of an answer's steps."""
+    return {"trace": Trace(steps=seal(key, packed.steps)), "outline": Outline(steps=seal(key, packed.outline))}
 
 
 def content_of(run: Run) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def turn_of(run: Run) -> Turn:
         return Turn(run.id, content_of(run)["prompt"], texts)
 
 
-def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
+def stored(run: Run, turns: Mapping[str, Turn], steps: StepReader) -> StoredRun:
     """A run. `turns`, by id, must include those that it continues."""
     content = content_of(run)
     with damage_named():
@@ -78,7 +79,7 @@ def stored(run: Run, turns: Mapping[str, Turn]) -> StoredRun:
             outcome=_outcome(run),
             is_shared=run.is_shared,
             seeds=content.get("seeds", {}),
-            answers=tuple(_answer(run.key.key, answer) for answer in _ordered(run, content)),
+            answers=tuple(_answer(run.key.key, answer, steps) for answer in _ordered(run, content)),
         )
 
 
@@ -150,8 +151,8 @@ def _ordered(run: Run, content: Mapping[str, Any]) -> list[Answer]:
     return sorted(run.answers, key=lambda answer: (not answer.is_ensemble, order.get(answer.system, len(order))))
 
 
-def _answer(key: bytes, answer: Answer) -> AnswerRecord:
-    body = unseal_json(key, answer.body)
+def _answer(key: bytes, answer: Answer, steps: StepReader) -> AnswerRecord:
+    body, events = unseal_json(key, answer.body), steps.events(answer.id)
     return AnswerRecord(
         system=answer.system,
         is_ensemble=answer.is_ensemble,
@@ -163,7 +164,8 @@ def _answer(key: bytes, answer: Answer) -> AnswerRecord:
         finish_reason=FinishReason(answer.finish_reason),
         detail=body["detail"],
         members=usage_from_json(body["members"]),
-        events=StoredEvents(unseal(key, answer.trace.steps)) if answer.trace else (),
+        events=events,
+        outline=steps.outline(answer.id, events),
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
     )

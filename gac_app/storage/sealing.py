@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,7 @@ def damage_named() -> Iterator[None]:
     """Turn any failure to read a stored run into a DamagedError without its text."""
     try:
         yield
-    except (InvalidTag, zlib.error, AttributeError, LookupError, TypeError, ValueError):
+    except (InvalidTag, struct.error, zlib.error, AttributeError, LookupError, TypeError, ValueError):
         raise DamagedError("This run is damaged in the database and cannot be shown. It can be deleted.") from None
 
 

@@ -14,6 +14,8 @@ from gac_app.storage.battle_store import BattleStore
 from gac_app.storage.database import Database
 from gac_app.storage.history_records import ConversationSummary, HistoryFilter
 from gac_app.storage.records import AnswerRecord, Imported, NewRun, RunStatus, StoredRun, StoredStudy
+from gac_app.storage.step_reader import StepReader
+from gac_app.storage.traces import packed
 
 
 class Store(Database):
@@ -28,6 +30,7 @@ class Store(Database):
     def __init__(self, url: str, *, retry_s: float = 30.0, is_owner: bool = True) -> None:
         super().__init__(url, retry_s=retry_s, is_owner=is_owner)
         self.battles = BattleStore(self)
+        self._steps = StepReader(self.engine)
 
     def start_run(self, run: NewRun) -> Future[None]:
         """Write a run as running, at the end of its conversation."""
@@ -35,7 +38,8 @@ class Store(Database):
 
     def save_answer(self, run_id: str, answer: AnswerRecord) -> Future[None]:
         """Write an answer with its steps, replacing an earlier one of the same system."""
-        return self.write(lambda session: changes.save_answer(session, run_id, answer))
+        steps = packed(answer.events)  # here, since it takes seconds for a long answer
+        return self.write(lambda session: changes.save_answer(session, run_id, answer, steps))
 
     def finish_run(self, run_id: str, status: RunStatus) -> Future[None]:
         return self.write(lambda session: changes.finish_run(session, run_id, RunStatus(status)), run=run_id)
@@ -104,19 +108,19 @@ class Store(Database):
             return queries.get_owned(session, visitor_key, run_id).conversation_id
 
     def load_run(self, visitor_key: str, run_id: str) -> StoredRun:
-        """A run with its answers and steps. DamagedError if they cannot be read."""
+        """A run with its answers; their steps are read when they are looked at. DamagedError if it cannot be read."""
         with self.reading() as session:
-            return queries.load_run(session, visitor_key, run_id)
+            return queries.load_run(session, self._steps, visitor_key, run_id)
 
     def load_shared(self, run_id: str) -> StoredRun:
         """A shared run, for anybody, without earlier turns."""
         with self.reading() as session:
-            return queries.load_shared(session, run_id)
+            return queries.load_shared(session, self._steps, run_id)
 
     def conversation_runs(self, visitor_key: str, conversation_id: str) -> list[StoredRun]:
         """A conversation's runs in order, without damaged ones."""
         with self.reading() as session:
-            return queries.conversation_runs(session, visitor_key, conversation_id)
+            return queries.conversation_runs(session, self._steps, visitor_key, conversation_id)
 
     def save_study(
         self, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]

@@ -179,12 +179,22 @@ class Answer(Base):
     digest: Mapped[str] = mapped_column(String(64), server_default="")
     is_reproducible: Mapped[bool] = mapped_column(server_default=false())
     trace: Mapped[Trace | None] = relationship(passive_deletes="all")
+    outline: Mapped[Outline | None] = relationship(passive_deletes="all")
 
 
 class Trace(Base):
     """Every step of an answer (see `traces`), sealed. A separate table keeps lists fast."""
 
     __tablename__ = "trace"
+
+    answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
+    steps: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Outline(Base):
+    """What is drawn of every step of an answer (see `traces`), sealed. Answers of earlier versions have none."""
+
+    __tablename__ = "outline"
 
     answer_id: Mapped[str] = mapped_column(ForeignKey("answer.id", ondelete="CASCADE"), primary_key=True)
     steps: Mapped[bytes] = mapped_column(LargeBinary)

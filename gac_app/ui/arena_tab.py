@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from gac_app.arena.formats import Format
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS, Config
-from gac_app.decoding.trace import TokenEvent
 from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
+from gac_app.services.views import ENSEMBLE
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.battle_lines import LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.following import followed
 from gac_app.ui.inspection import describe_step
 from gac_app.ui.records import token_record
-from gac_app.ui.requests import Fields, Reply, client_here, is_heard, page_json, replying
+from gac_app.ui.requests import Fields, Reply, Threads, client_here, is_heard, page_json, replying
 
 if TYPE_CHECKING:
     from gac_app.services.arena import ArenaService
@@ -77,6 +79,7 @@ class ArenaHandlers:
 
     def __init__(self, arena: ArenaService) -> None:
         self._arena = arena
+        self._threads = Threads()
 
     async def start(self, event: gr.EventData) -> AsyncIterator[str]:
         """Start a battle. With `again`, the id of an earlier battle, two other contestants answer its prompt."""
@@ -118,16 +121,18 @@ class ArenaHandlers:
             return
         try:
             fields = Fields(event._data)
-            view = await asyncio.to_thread(begin, fields)
-            lines = BattleLines(view)
-            yield lines.value(view)
-            if view.phase in LIVE:
-                # The block also ends when the page closes.
-                with self._arena.following(fields.visitor_key, view.id):
-                    while view.phase in LIVE:
-                        await asyncio.sleep(PERIOD_S)
-                        view = await asyncio.to_thread(self._arena.history.look, fields.visitor_key, view.id)
-                        yield lines.value(view)
+
+            def follow(view: BattleView) -> AbstractContextManager[None]:
+                is_live = view.phase in LIVE
+                return self._arena.following(fields.visitor_key, view.id) if is_live else nullcontext()
+
+            async with followed(self._threads, partial(begin, fields), follow) as view:
+                lines = BattleLines(view)
+                yield lines.value(view)
+                while view.phase in LIVE:
+                    await asyncio.sleep(PERIOD_S)
+                    view = await self._threads.run(self._arena.history.look, fields.visitor_key, view.id)
+                    yield lines.value(view)
         except GacError as error:
             yield _refusal(error)
 
@@ -182,9 +187,7 @@ def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[
         side = _side(fields)
         stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
         is_alone = bool(fields.text("member"))
-        tokens = [
-            token_record(event, member_names, not is_alone) for event in stream.events if isinstance(event, TokenEvent)
-        ]
+        tokens = [token_record(step, member_names, "" if is_alone else ENSEMBLE) for step in stream.outline]
         run = {name: getattr(settings, name) for name in ("mode", "gate", "threshold")}
         return {"tokens": tokens, "members": list(member_names), **run}
 
@@ -225,13 +228,12 @@ def _seen(view: BattleView) -> Reply:
 
 
 def _row(battle: StoredBattle) -> Reply:
-    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
     return {
         "id": battle.battle_id,
         "prompt": battle.body["turns"][0]["prompt"] if battle.body["turns"] else "",
         "turns": len(battle.body["turns"]),
         "created_at": battle.created_at,
-        "names": [battle.left, battle.right],
-        "outcome": votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else "",
+        "names": [battle.left, battle.right] if battle.is_told else [],
+        "outcome": battle.outcome,
         "is_blind": battle.is_blind,
     }

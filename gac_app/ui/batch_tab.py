@@ -13,7 +13,7 @@ from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
 from gac_app.services.batches import MAX_PROMPTS
 from gac_app.services.views import ENSEMBLE
 from gac_app.ui.assets import component
-from gac_app.ui.requests import Fields, Reply, replying, started_by
+from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
 from gac_app.ui.settings_values import changes_from
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def start_batch(config: Config, batches: Batches) -> Callable[..., str]:
 
     def start(fields: Fields) -> None:
         prompts = fields.text("prompts", MAX_PROMPTS_CHARS)
-        batches.start(fields.visitor_key, prompts, changes_from(config, fields.unchecked("settings") or {}))
+        changes = changes_from(config, fields.unchecked("settings") or {})
+        batches.start(fields.visitor_key, prompts, changes, client=client_here())
 
     return started_by(start)
 
@@ -53,7 +54,7 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
 
     @replying
     def batch_state(fields: Fields) -> Reply:
-        batch = batches.find(fields.visitor_key)
+        batch = batches.look(fields.visitor_key)
         if batch is None:
             return {"batch": None}
         rows = [

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from gac_app.ui.assets import component, markup_of
+from gac_app.ui.forks import forks_of
 from gac_app.ui.inspection import describe_step
+from gac_app.ui.records import MAX_ASKED, PIECE, streams_of, token_record
 from gac_app.ui.requests import Fields, Reply, replying
 
 if TYPE_CHECKING:
-    from gac_app.services.runs import RunService
+    from gac_app.services.runs import RunService, RunView
+    from gac_app.services.views import StreamView
 
 _SCRIPTS = (
-    "stream", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
+    "stream", "rest", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
     "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
     "toolbar", "reading", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
 )  # fmt: skip
@@ -45,6 +48,23 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         position = fields.number("position")
         steps, settings = service.history.steps(fields.visitor_key, fields.text("run"), fields.text("stream"), position)
         return describe_step(steps, position, settings)
+
+    @replying
+    def read_tokens(fields: Fields) -> Reply:
+        run, streams = shown(fields)
+        key, first = fields.choice("stream", list(streams)), fields.number("first")
+        steps = streams[key].outline[first : first + MAX_ASKED]
+        return {"tokens": [token_record(step, run.member_names, key) for step in steps]}
+
+    @replying
+    def find_forks(fields: Fields) -> Reply:
+        _, streams = shown(fields)
+        forks = forks_of([stream.outline for stream in streams.values()], PIECE)
+        return {"forks": list(forks.items())}
+
+    def shown(fields: Fields) -> tuple[RunView, dict[str, StreamView]]:
+        run = service.history.look(fields.visitor_key, fields.text("run"))
+        return run, streams_of(run, service.history.run_beside(fields.visitor_key, run))
 
     @replying
     def seen_run(fields: Fields) -> Reply:
@@ -75,4 +95,4 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
         service.history.undo_vote(fields.visitor_key, fields.text("run"))
         return {}
 
-    return [inspect_step, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]
+    return [inspect_step, read_tokens, find_forks, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from gac_app.decoding.trace import Event, FinishedEvent
+from gac_app.decoding.trace import StepOutline
 
 
 class GrowingText:
@@ -18,12 +18,10 @@ class GrowingText:
         self.ends: list[int] = []  # end of each token in `text`
         self.is_ended = False  # with END
 
-    def extend(self, events: Sequence[Event]) -> None:
-        """Add new events."""
-        for event in events:
-            if isinstance(event, FinishedEvent):
-                return
-            token = event.step.token
+    def extend(self, steps: Sequence[StepOutline]) -> None:
+        """Add new steps."""
+        for step in steps:
+            token = step.token
             self.is_ended = not token
             self.text += token if self.text else token.lstrip()
             self.ends.append(len(self.text))
@@ -48,3 +46,20 @@ class Fork:
         if ensemble.is_ended and len(own.text) > length:
             return bisect_right(own.ends, length)
         return None
+
+
+def forks_of(streams: Sequence[Sequence[StepOutline]], piece: int) -> dict[int, int]:
+    """By index, where each whole stream leaves the first one, for those that do. Of each no more is read than needed, a
+    piece at a time.
+    """
+    ensemble, *others = streams
+    theirs, found = GrowingText(), dict[int, int]()
+    for index, stream in enumerate(others, start=1):
+        ours, fork = GrowingText(), Fork()
+        for first in range(0, max(len(stream), len(ensemble)), piece):
+            ours.extend(stream[first : first + piece])
+            theirs.extend(ensemble[len(theirs.ends) : first + piece])
+            if (position := fork.find(ours, theirs)) is not None:
+                found[index] = position
+                break
+    return found

@@ -4,6 +4,7 @@ One JSON value a line, append-only; all streams of a run are multiplexed:
 
     {"run": {...}}                                          first; a new one starts the board afresh
     [stream, text, flags, winner, prob, confidence]         flags: see below; winner: member or -1
+    {"rest": [stream, text]}                                of a long answer that was over: more tokens, to be asked for
     {"fork": [stream, position]}                            where a member's text first left the ensemble's
     {"end": [stream, {"reason", "detail", ...figures}]}     again: the comparison with the repeated run, in words, or ""
     {"phase": {"status", "place", "runs", "study"}}         of the whole run; what else holds the machine
@@ -18,10 +19,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gac_app.decoding.trace import FinishedEvent, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, StepOutline
 from gac_app.services.comparison import compare_streams
 from gac_app.services.live_run import LiveRun
-from gac_app.services.views import ENSEMBLE, is_over
+from gac_app.services.views import ENSEMBLE, StreamView, is_over
 from gac_app.ui.forks import Fork, GrowingText
 from gac_app.ui.requests import page_json
 from gac_app.ui.spelling import label_of
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 GATED, END, FORCED, PARTIAL, DRAWN = 1, 2, 4, 8, 16
 BESIDE = "beside"  # key of another run's ensemble stream
+PIECE = 1024  # tokens of a stream that are sent at once, as many as are stored together
+MAX_ASKED = 4 * PIECE  # tokens in a reply to the page
 
 
 class RunLines:
@@ -54,9 +57,10 @@ class RunLines:
         self._others = others
         self._before = before
         self._beside = beside
-        self._streams = {**run.streams, **({BESIDE: beside.streams[ENSEMBLE]} if beside else {})}
+        self._streams = streams_of(run, beside)
         self._keys = list(self._streams)
         self._num_sent = [0] * len(self._keys)
+        self._ended: set[str] = set()
         self._texts = [GrowingText() for _ in self._keys]
         self._forks = {index: Fork() for index in range(1, len(self._keys))}  # not found yet
         self._phase: tuple[object, ...] | None = None
@@ -119,19 +123,20 @@ class RunLines:
         return [{"read": shares}]
 
     def _stream_lines(self, index: int) -> list[Any]:
-        stream = self._streams[self._keys[index]]
-        events = stream.events if stream.outline is None else stream.outline
-        first, last = self._num_sent[index], len(events)
-        self._num_sent[index] = last
-        new = events[first:last]
+        key = self._keys[index]
+        stream, first = self._streams[key], self._num_sent[index]
+        if key in self._ended:
+            return []
+        end, outline = stream.finished, stream.outline  # in this order: an end follows all tokens
+        new = outline[first : PIECE if end and not first else None]
+        self._num_sent[index] += len(new)
         self._texts[index].extend(new)
-        lines: list[Any] = []
-        for event in new:
-            if isinstance(event, FinishedEvent):
-                lines.append({"end": [index, {**_figures(event), "again": self._again(self._keys[index])}]})
-            else:
-                is_ensemble = self._keys[index] in (ENSEMBLE, BESIDE)
-                lines.append([index, *token_record(event, self._run.member_names, is_ensemble)])
+        lines: list[Any] = [[index, *token_record(step, self._run.member_names, key)] for step in new]
+        if end:
+            self._ended.add(key)
+            if self._num_sent[index] < len(outline):
+                lines.append({"rest": [index, end.text[sum(len(step.text) for step in new) :]]})
+            lines.append({"end": [index, {**_figures(end), "again": self._again(key)}]})
         return lines
 
     def _again(self, key: str) -> str:
@@ -149,17 +154,22 @@ class RunLines:
         return lines
 
 
-def token_record(event: TokenEvent, names: Sequence[str], is_ensemble: bool) -> list[Any]:
+def streams_of(run: RunView, beside: RunView | None) -> dict[str, StreamView]:
+    """The streams that the board shows of a run, the ensemble's first, and of another run beside it."""
+    return {**run.streams, **({BESIDE: beside.streams[ENSEMBLE]} if beside else {})}
+
+
+def token_record(step: StepOutline, names: Sequence[str], key: str) -> list[Any]:
     """A token for the page's scripts: text, flags, winner, prob, confidence.
 
     Args:
         names: of the members; the winner is an index into them.
+        key: of the token's stream.
     """
-    step = event.step
-    flags = GATED * (step.is_ensembled and is_ensemble) | END * (not step.token)
-    flags |= FORCED * step.is_forced | PARTIAL * step.is_partial | DRAWN * bool(step.drawn)
+    flags = GATED * (step.is_ensembled and key in (ENSEMBLE, BESIDE)) | END * (not step.token)
+    flags |= FORCED * step.is_forced | PARTIAL * step.is_partial | DRAWN * step.is_drawn
     winner = names.index(step.winner) if step.winner in names else -1
-    return [event.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
+    return [step.text, flags, winner, round(step.prob, 4), round(step.gate_confidence, 4)]
 
 
 def _figures(event: FinishedEvent) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, NoReturn
+from functools import partial, wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
+import anyio.to_thread
 import gradio as gr
 from gradio.context import LocalContext
 
@@ -23,7 +24,11 @@ _MAX_ID_CHARS = 200
 IS_HEARD, ACCOUNT = "is_heard", "account"
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
+_MAX_THREADS = 256  # as many as the host takes events, so that no event waits for another's database
+
 Reply = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,18 @@ class Fields:
 
 def _refuse_time(name: str) -> NoReturn:
     raise RequestError(name, "expected a date and time with its zone")
+
+
+class Threads:
+    """Threads for what must not run on the event loop: the database, and all that takes more than a millisecond."""
+
+    def __init__(self) -> None:
+        self._limiter = anyio.CapacityLimiter(_MAX_THREADS)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in a thread, and wait for it without holding up the loop."""
+        call = partial(function, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
 
 
 async def is_heard() -> bool:

@@ -12,8 +12,9 @@ import gradio as gr
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
 from gac_app.services.views import is_over
+from gac_app.ui.following import followed
 from gac_app.ui.records import RunLines
-from gac_app.ui.requests import Fields, client_here, is_heard, page_json
+from gac_app.ui.requests import Fields, Threads, client_here, is_heard, page_json
 from gac_app.ui.settings_values import changes_from
 from gac_app.ui.turns import turns_beside
 
@@ -57,6 +58,7 @@ class RunHandlers:
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
         self._service = service
         self._lab = lab
+        self._threads = Threads()
 
     async def run(
         self, key: object, conversation_id: str | None, prompt: object, settings: object
@@ -120,20 +122,20 @@ class RunHandlers:
         if not await is_heard():
             return
         try:
-            key, run = await asyncio.to_thread(start)
+            async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
+                lines, turns = await self._threads.run(self._opened, key, run)
+                is_live = not is_over(run) or run.is_saved is None
+                value = await self._threads.run(lines.value, is_last=not is_live)
+                yield value, turns, run.conversation_id, prompt, ""
+                if is_live:
+                    async for is_last in _ticks(run):
+                        value = await self._threads.run(lines.value, is_last=is_last)
+                        yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
-            return
-        # The block also ends when the page closes or shows another run.
-        with self._service.following(run):
-            lines = await asyncio.to_thread(self._lines, key, run)
-            turns = turns_beside(run, await asyncio.to_thread(self._conversation, key, run))
-            is_live = not is_over(run) or run.is_saved is None
-            yield lines.value(is_last=not is_live), turns, run.conversation_id, prompt, ""
-            if is_live:
-                async for _ in _ticks(run):
-                    yield lines.value(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
-                yield lines.value(is_last=True), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+
+    def _opened(self, key: str, run: RunView) -> tuple[RunLines, str]:
+        return self._lines(key, run), turns_beside(run, self._conversation(key, run))
 
     def _lines(self, key: str, run: RunView) -> RunLines:
         def others() -> tuple[int, str]:
@@ -152,16 +154,19 @@ class RunHandlers:
             return []
 
 
-async def _ticks(run: RunView) -> AsyncIterator[None]:
-    """One tick per update until the run is over and its write is done, or waited for long enough."""
+async def _ticks(run: RunView) -> AsyncIterator[bool]:
+    """One tick per update; True with the last one, when the run is over and its write is done, or waited for long
+    enough.
+    """
     deadline: float | None = None
     while True:
         await asyncio.sleep(PERIOD_S)
         if is_over(run):
             deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
             if run.is_saved is not None or time.monotonic() > deadline:
+                yield True
                 return
-        yield
+        yield False
 
 
 def _notice(error: GacError) -> Updates:

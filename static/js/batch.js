@@ -30,7 +30,10 @@ async function open() {
 async function refresh(isFresh = false) {
   clearTimeout(timer);
   const state = await ask("batch_state");
-  if (state.error) return say(state.error);
+  if (state.error) {
+    if (!running.hidden) timer = setTimeout(refresh, POLL_MS); // a batch that no page asks for ends
+    return say(state.error);
+  }
   const found = state.batch?.rows ?? readKept(RUNS, []).map((run) => ({ run, prompt: "", is_over: true, error: "" }));
   if (state.batch) writeKept(RUNS, found.map((row) => row.run).filter(Boolean));
   if (found.length !== rows.length || state.batch?.rows.some((row, index) => row.run && rows[index].run && rows[index].run.id !== row.run)) begin(found.length);
@@ -56,7 +59,7 @@ async function fill(pairs) {
     some.forEach(([drawn], index) => {
       const run = reply.runs[index];
       if (run.error) drawn.await("", run.error);
-      else drawn.show(run);
+      else drawn.show(run, some[index][1].error);
     });
   }
   for (const [drawn, row] of pairs) drawn.isSettled = row.is_over;
@@ -78,7 +81,7 @@ async function act(name, run, outcome) {
   say(reply.error ?? "");
   if (reply.error) return;
   const row = rows.find((candidate) => candidate.run?.id === run.id), at = [...row.root.querySelectorAll("button")].indexOf(document.activeElement);
-  row.show(Object.assign(row.run, { outcome: outcome || null }));
+  row.show(Object.assign(row.run, { outcome: outcome || null }), row.error);
   row.root.querySelectorAll("button")[at]?.focus(); // the one that was pressed, drawn anew
 }
 

@@ -11,8 +11,9 @@ class BatchRow {
     this.draw([h("td", { colspan: this.names.length + 1, class: error ? "is-error" : "gac-small", text: said(error) || t("batch.waits") })], prompt);
   }
 
-  show(run) {
-    this.run = run;
+  /** `error`: why the answers are not kept. */
+  show(run, error = "") {
+    Object.assign(this, { run, error });
     const answers = this.names.map((name, index) => answerOf(run, index, name)); // some may not have taken part
     this.draw([...answers.map((answer, index) => (answer ? this.answer(answer, this.names[index]) : h("td"))), this.rest()], run.prompt);
   }
@@ -32,6 +33,7 @@ class BatchRow {
   rest() {
     const isOver = this.run.answers.every((answer) => answer.reason);
     return h("td", { class: "gac-batch-rest" },
+      this.error ? h("p", { class: "is-error", text: said(this.error) }) : null,
       isOver ? this.voteButton("tie", t("vote.tie"), t("vote.tie")) : null,
       isOver ? this.voteButton("all-bad", t("vote.all-bad"), t("vote.all-bad")) : null,
       h("button", { type: "button", class: "gac-button", text: t("batch.open"), "aria-label": t("batch.open.of", { number: this.number }), onclick: () => this.act("open", this.run) }));

@@ -45,6 +45,7 @@ class Board {
     this.run = run;
     this.isBusy = false;
     this.done = null;
+    this.rest = new Rest(this);
     this.phase = { status: run?.is_live ? "running" : "", place: 0 };
     this.startedAt = performance.now() - 1000 * (run?.age_s ?? 0);
     this.reading = new Reading();
@@ -94,6 +95,8 @@ class Board {
       const token = this.streams[line[0]].add(line);
       this.cards[line[0]].append(token);
       if (token.isGated) this.toolbar.next.disabled = false;
+    } else if (line.rest) {
+      this.rest.add(...line.rest);
     } else if (line.end) {
       const [index, end] = line.end;
       this.streams[index].end = end;
@@ -111,6 +114,7 @@ class Board {
     if (!this.run) return;
     for (const card of this.cards) card.flush();
     this.arrangement.preview();
+    if (this.rest.streams.length) this.rest.load();
   }
 
   finish(done) {

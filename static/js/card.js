@@ -35,7 +35,7 @@ class Card {
   }
 
   append(token) {
-    this.root.dataset.state = "streaming";
+    if (!this.stream.end) this.root.dataset.state = "streaming";
     this.tokens.append(token);
   }
 
@@ -58,7 +58,7 @@ class Card {
   finish(end) {
     this.flush();
     this.root.dataset.state = end.reason === "error" ? "failed" : "finished";
-    this.tokens.close();
+    if (this.stream.whole === null) this.tokens.close();
     const note = [end.reason === "stop" ? "" : t(`card.ended.${end.reason}`), said(end.detail)].filter(Boolean).join(": ");
     if (note) this.say(note, end.reason === "error");
     if (end.reason === "length" && end.detail.startsWith("the limit")) this.onLimit?.();

@@ -20,8 +20,8 @@ function keepMenu(board) {
     h("div", { class: "gac-keep-items" },
       ...narrow,
       item(t("keep.markdown"), async () => { await navigator.clipboard.writeText(markdownOf(board)); return t("keep.copied"); }),
-      item(t("keep.html"), () => { download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return t("keep.saved"); }),
-      item(t("keep.png"), async () => { download(await pictureOf(board), `${fileName(run)}.png`); return t("keep.saved"); }),
+      item(t("keep.html"), async () => { await board.rest.loaded; download(new Blob([pageOf(board)], { type: "text/html" }), `${fileName(run)}.html`); return t("keep.saved"); }),
+      item(t("keep.png"), async () => { await board.rest.loaded; download(await pictureOf(board), `${fileName(run)}.png`); return t("keep.saved"); }),
       isLinked ? item(t("keep.share"), () => share(board)) : null,
       note));
   menu.addEventListener("keydown", (event) => {

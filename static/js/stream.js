@@ -29,7 +29,7 @@ class StreamReader {
 class Stream {
   constructor(index, key, member) {
     // `member`: the member's index, -1 for the ensemble.
-    Object.assign(this, { index, key, member, tokens: [], numGated: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
+    Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
   }
 
   add([, text, flags, winner, prob, confidence]) {
@@ -46,8 +46,9 @@ class Stream {
     return token;
   }
 
+  /** All of it, also where its last tokens have yet to come. */
   get text() {
-    return this.tokens.map((token) => token.text).join("");
+    return this.whole ?? this.tokens.map((token) => token.text).join("");
   }
 
   /** Tokens per second: the session's own figure, or while it streams what this browser sees. */

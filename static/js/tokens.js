@@ -4,7 +4,7 @@ class TokenText {
   /** `actions`: {onVisit(index), onInspect(index), onHint(index or null, rect)}: moved to, wanted in full, pointed at. */
   constructor(label, painter, isEnsemble, actions) {
     this.root = h("div", { class: "gac-text", tabindex: "0", role: "group", "aria-label": t("answer.tokens", { name: label }) });
-    Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", changed: new Set(), current: null, hovered: null, selected: null });
+    Object.assign(this, { painter, isEnsemble, actions, count: 0, unwritten: "", numAhead: 0, changed: new Set(), current: null, hovered: null, selected: null });
     this.text = new AnswerText(this.root);
     this.marks = new Marks();
     this.overlay = new Overlay(this.root, this.text);
@@ -35,14 +35,23 @@ class TokenText {
 
   append(token) {
     this.count += 1;
-    this.unwritten += token.text;
+    const numWritten = Math.min(this.numAhead, token.text.length);
+    this.numAhead -= numWritten;
+    this.unwritten += token.text.slice(numWritten);
     if (token.isPartial && this.isEnsemble) this.root.classList.add("has-partial");
     for (const mark of this.marks.add(token)) this.changed.add(mark);
   }
 
+  /** Write text whose tokens come later. */
+  writeAhead(text) {
+    this.flush();
+    this.text.append(text);
+    this.numAhead += text.length;
+  }
+
   /** Write what was appended: once a frame, however many tokens came. */
   flush() {
-    if (!this.unwritten) return;
+    if (!this.unwritten && !this.changed.size) return;
     const from = this.text.lines.at(-1)?.start ?? 0;
     this.text.append(this.unwritten);
     this.unwritten = "";

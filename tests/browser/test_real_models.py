@@ -11,6 +11,7 @@ from playwright.sync_api import Page
 
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
+from gac_app.ui.run_handlers import PERIOD_S
 from tests.browser.conftest import Opener, Site, Watched, served
 from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
 from tests.browser.test_leaderboard import wait_for_record
@@ -57,7 +58,14 @@ def test_a_prompt_from_asking_to_coming_back(site: Site, open_page: Opener) -> N
     prompt = "Give me three tips for learning to play the guitar."
     page.page.evaluate(WATCH_GROWTH)
     page.ask(prompt)
-    assert all(num_seen > 5 for num_seen in page.page.evaluate("grown.map(({ size }) => size)")), "it streams"
+    run = site.service._runs.all()[-1]
+    for stream, lengths in zip(run.streams.values(), page.page.evaluate("grown.map((one) => [...one])"), strict=True):
+        assert stream.finished
+        # A fast machine ends a small member's answer within a few updates.
+        num_updates = min(stream.finished.num_tokens, stream.finished.seconds / PERIOD_S)
+        num_partial = sum(0 < (length or 0) < len(stream.steps) for length in lengths)
+        print(f"{stream.name}: {num_partial} partial answers were seen in about {num_updates:.0f} updates")
+        assert num_partial >= max(1, num_updates / 4), "it streams"
     assert len(set(page.page.locator(".gac-text").all_text_contents())) == 3, "three equal streams are one stream"
 
     page.click_token(page.page.evaluate(FIRST_GATED))
@@ -128,8 +136,8 @@ def test_a_blind_battle_moves_the_leaderboard(site: Site, open_page: Opener) -> 
     page.wait_for_selector(".gac-arena-reasons:not([hidden])")
     page.check(".gac-arena-reasons [name=right][value=clear]", force=True)
     page.wait_for_selector(".gac-arena-reasons:has-text('Saved.')")
-    # The members' states, which the page asks for all the time, name all of them, whoever answers.
-    battle = [text for text in heard if "phase" in text or "battle" in text]
+    # The members' states, which have a phase too, name all of them, whoever answers: the last of them may come late.
+    battle = [text for text in heard if "may_vote" in text or "battle" in text]
     assert battle
     assert [word for text in battle for word in KEPT_BACK if word in text] == []
 

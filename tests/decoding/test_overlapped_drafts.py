@@ -135,7 +135,7 @@ def test_what_was_drafted_needs_no_pass() -> None:
     fast, slow = models = led()
     with closing(ensemble_of(models)) as ensemble:
         plain_steps, plain = decoded(ensemble, speculation="off")
-        slow.max_wait_s = 0.2
+        slow.max_wait_s = 1.0
         steps, finished = decoded(ensemble)
     assert facts(steps, finished) == facts(plain_steps, plain)
     assert plain.members["b"].num_forwards == len(steps)

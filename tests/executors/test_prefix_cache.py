@@ -133,6 +133,17 @@ def test_several_positions_are_had_from_a_reading_that_has_them(desk: Desk) -> N
     assert desk.model.num_read == len(PROMPT) + 3
 
 
+def test_without_a_namespace_nothing_is_shared(desk: Desk) -> None:
+    first, _ = desk.opened(PROMPT, "")
+    for num_opened in (2, 3):
+        _, result = desk.opened(PROMPT, "")
+        assert (result.num_read, desk.model.num_read) == (len(PROMPT), num_opened * len(PROMPT))
+        assert torch.equal(result.probs_NU, desk.expected(PROMPT))
+        if num_opened == 2:
+            desk.member.free(first)  # and nothing is kept of it
+    assert desk.member.kept.num_sequences == 0
+
+
 @pytest.mark.parametrize("namespace", ["", "alice/another", "bob/talk", "alice"])
 def test_nothing_is_shared_across_scopes(desk: Desk, namespace: str) -> None:
     desk.member.free(desk.opened(PROMPT)[0])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
@@ -14,6 +17,7 @@ from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.decoding.member import InlineMember
 from gac_app.errors import MemberError
 from gac_app.executors import threads
+from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
 from tests.fakes import SOON_S, WAIT_S, FakeModel, Fault, mapping_of
@@ -117,8 +121,9 @@ def test_in_a_failing_batch_only_the_culprit_suffers(make: Make, kind: str) -> N
         waiting[1].result(WAIT_S)
 
     assert caught.value.kind == ("exception" if kind == "raise" else "non-finite")
-    # Whoever has been told is not read again.
-    assert model.batches == [1, 3, *([1, 1, 1] if kind == "raise" else [1, 1])]
+    member._call(lambda: None)
+    # Whoever has been told is not read again. A model that raises something is probed.
+    assert model.batches == [1, 3, *([1, 1, 1, 1] if kind == "raise" else [1, 1])]
     inline = InlineMember(FakeModel(), mapping_of(model))
     plain = [open_text(inline, text) for text in texts]
     assert_equal(good_one, inline.read(plain[0]).result())
@@ -273,3 +278,34 @@ def test_a_closed_member_refuses_at_once(make: Make) -> None:
         member.read(sequence).result(timeout=0)
     with pytest.raises(MemberError, match="a: has been closed"):
         member.fork(sequence)
+
+
+class RacedQueue:
+    """A queue into which `close` is called while a read is put: it comes first, if nothing holds it back."""
+
+    def __init__(self) -> None:
+        self._commands: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self.close: Callable[[], None] = lambda: None
+        self._is_closed = threading.Event()
+
+    def put(self, command: object) -> None:
+        if isinstance(command, ReadCommand):
+            threading.Thread(target=self.close, daemon=True).start()
+            self._is_closed.wait(0.2)
+        self._commands.put(command)
+        if command is threads._CLOSE:
+            self._is_closed.set()
+
+    def get(self, timeout: float | None = None) -> object:
+        return self._commands.get(timeout=timeout)
+
+    def get_nowait(self) -> object:
+        return self._commands.get_nowait()
+
+
+def test_a_read_that_was_taken_is_answered_though_it_closes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    raced = RacedQueue()
+    monkeypatch.setattr(threads, "queue", SimpleNamespace(SimpleQueue=lambda: raced, Empty=queue.Empty))
+    member = make(FakeModel())
+    raced.close = member.close
+    assert member.read(open_text(member, "just in time")).result(SOON_S).num_read > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server import event_door
+from gac_app.server.bodies import checked_body
 from gac_app.server.host import create_host
 from tests.server.conftest import HERE
 from tests.server.site import API, Page
@@ -271,3 +273,35 @@ def test_an_untrusted_proxy_is_mentioned_once(tmp_path: Path, caplog: pytest.Log
     assert caplog.text.count("trusted_proxies") == 1
     assert "192.0.2.1" not in caplog.text
     service.close()
+
+
+def test_a_large_body_is_checked_off_the_event_loop(
+    client: TestClient, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of half a megabyte, with a lone surrogate in it, takes tenths of a second."""
+    threads: list[tuple[int, str]] = []
+
+    def note(sent: bytes) -> Any:
+        threads.append((len(sent), threading.current_thread().name))
+        return checked_body(sent)
+
+    monkeypatch.setattr(event_door, "checked_body", note)
+    large = {**body, "data": [*body["data"], "\ud800", [[]] * 100_000]}
+    for sent in (body, large):
+        client.post(f"{API}/queue/join", content=json.dumps({**sent, "fn_index": -1}))
+    (_, loop), (size, other) = threads
+    assert size > 400_000
+    assert other != loop
+
+
+def test_a_call_s_reply_is_made_json_in_its_own_thread(
+    client: TestClient, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FastAPI would go through it on the event loop, which takes a tenth of a second for a long one."""
+    monkeypatch.setattr("fastapi.routing.jsonable_encoder", None)
+    history = next(c["id"] for c in page.config["components"] if c["props"].get("elem_id") == "gac-history")
+    fields = {"key": "c" * 64, "search": "", "outcome": "", "mode": "", "member": "", "since": "", "before": ""}
+    data = {**fields, "is_starred": False, "sort": "newest", "offset": 0}
+    call = {"component_id": history, "fn_name": "list_conversations", "data": data}
+    answer = client.post(f"{API}/component_server", json={**call, "session_hash": secrets.token_hex(6)})
+    assert (answer.status_code, answer.json()["conversations"]) == (200, [])

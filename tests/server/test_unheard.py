@@ -14,7 +14,7 @@ from gac_app.server import event_door
 from gac_app.server.host import create_host
 from gac_app.services.runs import LiveRun, RunService
 from tests.fakes import WAIT_S
-from tests.server.site import Page, Visitor, served
+from tests.server.site import API, Page, Visitor, served
 from tests.ui.planted import PlantedEnsemble, planted_service
 
 
@@ -47,7 +47,11 @@ def runs_of(service: RunService) -> list[LiveRun]:
 
 
 @pytest.mark.slow
-def test_only_a_run_with_a_listener_is_begun(service: RunService, host: FastAPI, url: str) -> None:
+def test_only_a_run_with_a_listener_is_begun(
+    service: RunService, host: FastAPI, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_door, "UNBEGUN_S", 1.0)
+
     async def check() -> None:
         page = Page.of(url)
         async with Visitor(url, page) as heard, Visitor(url, page) as unheard, heard.heartbeat():
@@ -76,6 +80,7 @@ def test_whoever_listens_too_late_does_not_wait_for_ever(
         await asyncio.sleep(3600)
         return False
 
+    monkeypatch.setattr(event_door, "UNBEGUN_S", 0.5)
     monkeypatch.setattr(event_door, "is_heard", slowly)  # so that the sweeper is the sooner one
 
     async def check() -> None:
@@ -86,6 +91,52 @@ def test_whoever_listens_too_late_does_not_wait_for_ever(
                 "/gradio_api/queue/data", params={"session_hash": late.session}, timeout=WAIT_S
             )
             assert answer.status_code == 404
+
+    asyncio.run(check())
+
+
+@pytest.mark.slow
+def test_a_slow_phone_does_not_lose_its_run(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_door, "UNHEARD_S", 0.1)
+    monkeypatch.setattr(event_door, "SWEEP_S", 0.05)
+
+    async def check() -> None:
+        async with Visitor(url, Page.of(url)) as late:
+            assert (await late.join("the stream comes late")).status_code == 200
+            await asyncio.sleep(0.6)  # many times the time after which a run without its listener ends
+            assert runs_of(service) == [], "nothing is computed before somebody listens"
+            messages = late.messages()
+            await anext(messages)
+            await seen(lambda: runs_of(service))
+            await messages.aclose()
+            await seen(runs_of(service)[0].over.is_set)
+
+    asyncio.run(check())
+
+
+@pytest.mark.slow
+def test_what_nobody_listens_to_makes_room(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_door, "UNHEARD_S", 0.2)
+
+    async def check() -> None:
+        async with Visitor(url, Page.of(url)) as visitor:
+            sessions = []
+            for number in range(4):
+                visitor.session = f"unheard{number}"
+                sessions.append(visitor.session)
+                assert (await visitor.join(f"unheard {number}")).status_code == 200
+            visitor.session = "heard"
+            assert (await visitor.join("too soon")).status_code == 429
+            await asyncio.sleep(0.3)
+            assert (await visitor.join("heard")).status_code == 200
+            messages = visitor.messages()
+            await anext(messages)
+            await seen(lambda: runs_of(service))
+            for session in sessions:
+                answer = visitor.http.stream("GET", f"{API}/queue/data", params={"session_hash": session})
+                async with answer as stream:
+                    assert stream.status_code == (404 if session == sessions[0] else 200), "the oldest made room"
+            await messages.aclose()
 
     asyncio.run(check())
 

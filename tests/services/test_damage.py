@@ -22,7 +22,10 @@ IN_A_RUN = {
 IN_AN_ANSWER = {
     "answer": "UPDATE answer SET body = x'' WHERE run_id = ?",
     "reason": "UPDATE answer SET finish_reason = 'bogus' WHERE run_id = ?",
-    "trace": "UPDATE trace SET steps = zeroblob(40) WHERE answer_id IN (SELECT id FROM answer WHERE run_id = ?)",
+}
+IN_STEPS = {
+    table: f"UPDATE {table} SET steps = zeroblob(40) WHERE answer_id IN (SELECT id FROM answer WHERE run_id = ?)"
+    for table in ("trace", "outline")
 }
 
 
@@ -62,6 +65,18 @@ def test_it_is_named_when_opened_or_voted_on_and_can_be_deleted(house: House, ki
     service.history.delete_run(ALICE, run_id)
 
     assert [line.run_id for line in listed(service, ALICE)] == [whole]
+
+
+@pytest.mark.parametrize("table", IN_STEPS)
+def test_where_only_steps_are_damaged_the_text_is_shown(house: House, table: str) -> None:
+    service, run_id, whole = damaged(house, IN_STEPS[table])
+    stream = service.history.find(ALICE, run_id).streams["ensemble"]
+    assert stream.text
+    with pytest.raises(DamagedError, match="can be deleted"):
+        list(stream.steps if table == "trace" else stream.outline)
+    exported = {line["run_id"]: line["status"] for line in house.store().export()}
+    assert exported == {run_id: "damaged" if table == "trace" else "finished", whole: "finished"}
+    service.history.delete_run(ALICE, run_id)
 
 
 def test_times_that_are_none_break_no_list(house: House) -> None:

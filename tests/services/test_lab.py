@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -181,9 +182,12 @@ def test_answers_that_fail_are_told_with_the_result(tmp_path: Path) -> None:
     assert "answers failed" in lab.last_error or "RuntimeError" in lab.last_error
 
 
-def test_a_fault_of_ours_is_said_without_internals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [lambda *_: 1 / 0, lambda *_: sys.exit("division")])
+def test_a_fault_of_ours_is_said_without_internals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., object]
+) -> None:
     lab = lab_of(random_pair(), tmp_path)
-    monkeypatch.setattr("gac_app.services.lab.carry_out", lambda *_: 1 / 0)
+    monkeypatch.setattr("gac_app.services.lab.carry_out", fault)
     lab.start(ALICE, "consistency", "", 4)
     until(lambda: lab.running is None)
     assert "log of the server" in lab.last_error

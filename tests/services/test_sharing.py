@@ -6,6 +6,7 @@ import pytest
 
 from gac_app.config import ServerConfig
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.ui.records import RunLines
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended
 
 
@@ -36,6 +37,26 @@ def test_a_shared_run_is_read_alone_and_by_anybody(house: House) -> None:
     ):
         with pytest.raises(NotFoundError):
             attempt()
+
+
+@pytest.mark.parametrize("kind", ["again", "branch", "revised"])
+def test_a_shared_run_does_not_tell_where_it_came_from(house: House, kind: str) -> None:
+    service = house.service()
+    first = answer(service, mode="every-step")
+    token = first.streams["ensemble"].steps[0].top[1].token_id
+    run = ended(
+        {
+            "again": lambda: service.rerun(ALICE, first.id),
+            "branch": lambda: service.revisions.branch(ALICE, first.id, 0, token),
+            "revised": lambda: service.revisions.revise(ALICE, first.id, first.prompt, {**SHORT, "mode": "gate"}),
+        }[kind]()
+    )
+    service.history.share(ALICE, run.id, True)
+    own, seen = service.history.look(ALICE, run.id), service.history.look(BOB, run.id)
+    assert (own.repeats_run_id if kind == "again" else own.parent_run_id) == first.id
+    for view in (seen, service.history.run_before(BOB, seen), service.history.run_beside(BOB, seen)):
+        assert first.id not in repr(view)
+    assert first.id not in RunLines(seen).value(is_last=True)
 
 
 @pytest.mark.parametrize("end", ["unshare", "delete"])

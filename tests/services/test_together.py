@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,8 +16,8 @@ from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
 from gac_app.services.runs import RunService
-from tests.fakes import ensemble_of
-from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models
+from tests.fakes import SOON_S, WAIT_S, ensemble_of
+from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models, until
 from tests.services.test_arena import Arena
 
 
@@ -48,6 +50,34 @@ def test_a_run_is_stopped_and_a_branch_goes_on(house: House) -> None:
     branch = ended(service.revisions.branch(ALICE, first.id, 2, token.token_id))
     assert branch.streams["ensemble"].steps[2].token == token.token
     assert {stream.finished.reason for stream in branch.streams.values() if stream.finished} == {FinishReason.LENGTH}
+
+
+def test_a_run_that_waits_for_a_gpu_is_stopped(house: House) -> None:
+    is_lent, is_closed = threading.Event(), threading.Event()
+    service = house.service(server={"max_running": 1})
+    decode_in_turn = together(service)._runner.decodes_together
+    assert decode_in_turn
+
+    def wait_for_gpu(parts: tuple[Part, ...]) -> Together:
+        try:
+            is_lent.wait(WAIT_S)
+            yield from decode_in_turn(parts)
+        finally:
+            is_closed.set()
+
+    together(service, wait_for_gpu)
+    run = service.start(ALICE, "Go on", LONG)
+    until(lambda: run.status == "running")
+    stopped_at = time.monotonic()
+    service.stop(ALICE, run.id)
+    assert ended(run).status == "aborted"
+    assert time.monotonic() - stopped_at < SOON_S
+    together(service)
+    assert answer(service).status == "finished", "its place is free"
+    assert not is_closed.is_set()
+    is_lent.set()
+    assert is_closed.wait(WAIT_S), "a GPU that comes later is given back at once"
+    assert [stream.events for stream in run.streams.values()] == [[stream.finished] for stream in run.streams.values()]
 
 
 def test_what_keeps_a_run_from_decoding_is_told(house: House) -> None:

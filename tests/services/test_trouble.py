@@ -11,12 +11,14 @@ import pytest
 
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
+from gac_app.executors import threads
+from gac_app.server.health import member_reasons
 from gac_app.services.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
 from tests.databases import database_in
 from tests.fakes import FakeModel, Fault
-from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts
+from tests.services.house import ALICE, SHORT, House, answer, ended, fake_models, listed, texts, until
 
 
 class BrokenStore(Store):
@@ -197,15 +199,31 @@ def test_one_visitor_s_failure_is_not_another_s(house: House) -> None:
     assert [ended(run).status for run in runs] == [RunStatus.FINISHED, RunStatus.FAILED] * 2
 
 
+def test_a_host_is_unready_while_a_member_always_fails(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "PROBE_S", 0.01)
+    models = fake_models()
+    service = house.service(models)
+    for state in service.member_states():
+        service.states.set(state.name, "ready")
+    assert member_reasons(service) == {}
+    models[1].fault = Fault("raise")
+    assert answer(service).status == RunStatus.FAILED
+    until(lambda: member_reasons(service) == {"b": "failed: RuntimeError: planned"})
+    models[1].fault = None
+    until(lambda: member_reasons(service) == {})
+    assert answer(service).status == RunStatus.FINISHED
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
 def test_an_unexpected_fault_tells_no_internals(
-    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     service = house.service(fake_models())
     real = service._runner.ensemble.session  # type: ignore[union-attr]
 
     def session(*arguments: Any, alone: str | None, **options: Any) -> Any:
         if alone == "a":
-            raise ZeroDivisionError("secret detail")
+            raise error("secret detail")
         return real(*arguments, alone=alone, **options)
 
     monkeypatch.setattr(service._runner.ensemble, "session", session)
@@ -216,6 +234,6 @@ def test_an_unexpected_fault_tells_no_internals(
     assert broken is not None
     assert broken.reason is FinishReason.ERROR
     assert "secret" not in broken.detail
-    assert "ZeroDivisionError" in caplog.text
+    assert error.__name__ in caplog.text
     assert run.status == RunStatus.FINISHED
     assert texts(run)["member:b"]

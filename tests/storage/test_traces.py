@@ -1,25 +1,35 @@
-"""Stored steps: all come back, one is read without the others, and whoever looks takes a turn."""
+"""Stored steps and their outline: all come back, and one is read without the others."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
 import zlib
 from collections.abc import Iterator
 
 import pytest
 
-from gac_app.decoding.trace.events import TokenEvent
-from gac_app.decoding.trace.serialise import token_to_json
+from gac_app.decoding.trace.events import StepOutline, TokenEvent
+from gac_app.decoding.trace.serialise import outline_from_json, outline_to_json, token_to_json
 from gac_app.errors import DamagedError
 from gac_app.storage import traces
-from gac_app.storage.traces import StoredEvents, pack_events, unpack_json
+from gac_app.storage.traces import (
+    OUTLINED,
+    StoredOutline,
+    StoredSteps,
+    pack_events,
+    pack_outline,
+    stored_events,
+    unpack_json,
+)
 from tests.storage.samples import token_event
 
 
 def events_of(num_steps: int) -> list[TokenEvent]:
     return [token_event(f"word {position} ", position, is_ensembled=position % 3 == 0) for position in range(num_steps)]
+
+
+def steps_in(data: bytes) -> StoredSteps[TokenEvent]:
+    return stored_events(lambda: data)
 
 
 def pack_as_before(events: list[TokenEvent]) -> bytes:
@@ -46,7 +56,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 def test_all_steps_come_back(num_steps: int, pack: object) -> None:
     events = events_of(num_steps)
     data = pack(events)  # type: ignore[operator]
-    stored = StoredEvents(data)
+    stored = steps_in(data)
     assert (len(stored), list(stored), stored[:]) == (num_steps, events, events)
     assert stored[2:40:7] == events[2:40:7]
     assert [stored[-1 - position] for position in range(num_steps)] == events[::-1]
@@ -58,7 +68,7 @@ def test_all_steps_come_back(num_steps: int, pack: object) -> None:
 def test_a_look_at_one_step_of_a_long_answer_reads_one_part(unpacked: list[bytes]) -> None:
     events = events_of(1440)
     data = pack_events(events)
-    stored = StoredEvents(data)
+    stored = steps_in(data)
     assert not unpacked, "nothing was looked at"
     assert stored[700] == events[700]
     assert [stored[position] for position in (701, 699, 700)] == [events[position] for position in (701, 699, 700)]
@@ -66,13 +76,44 @@ def test_a_look_at_one_step_of_a_long_answer_reads_one_part(unpacked: list[bytes
     assert len(unpacked[0]) < len(data) / 40
 
 
-def test_the_outline_has_all_but_candidates_and_members() -> None:
-    events = events_of(40)
-    for event, outlined in zip(events, StoredEvents(pack_events(events)).outline, strict=True):
-        assert (outlined.step.top, outlined.step.members) == ((), ())
-        for name in ("text", "position", "token", "prob", "gate_confidence", "is_ensembled", "winner", "spellings"):
-            whole, brief = (getattr(e, name, None) or getattr(e.step, name, None) for e in (event, outlined))
-            assert brief == whole, name
+@pytest.mark.parametrize("num_steps", [0, 1, OUTLINED, 2 * OUTLINED + 3])
+def test_an_outline_comes_back_with_all_that_is_drawn(num_steps: int) -> None:
+    events = events_of(num_steps)
+    outline = StoredOutline(lambda: pack_outline(events), ())
+    assert list(outline) == list(map(StepOutline.of, events))
+    assert outline[num_steps // 2 :] == list(map(StepOutline.of, events[num_steps // 2 :]))
+
+
+def test_a_piece_of_a_long_outline_reads_one_part(unpacked: list[bytes]) -> None:
+    data = pack_outline(events_of(6 * OUTLINED))
+    outline = StoredOutline(lambda: data, ())
+    assert len(outline) == 6 * OUTLINED
+    assert not unpacked, "the number is told without a part"
+    assert outline[OUTLINED : 2 * OUTLINED][0].text == f"word {OUTLINED} "
+    assert len(unpacked) == 1
+    assert len(data) < len(pack_events(events_of(6 * OUTLINED))) / 4
+
+
+def test_an_answer_without_outline_is_drawn_from_its_steps() -> None:
+    events = events_of(100)
+    outline = StoredOutline(lambda: None, steps_in(pack_events(events)))
+    assert list(outline) == list(map(StepOutline.of, events))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": "", "token": b"\xc3"},  # half a character
+        {"text": "", "token": b""},
+        {"is_forced": True, "is_partial": True},
+        {"is_ensembled": True, "is_drawn": True, "winner": ""},
+        {"prob": 0.123456, "gate_confidence": 1.0},
+    ],
+)
+def test_every_value_of_an_outline_is_written(changes: dict[str, object]) -> None:
+    plain = StepOutline("é", "é".encode(), False, False, False, False, "Smol", 0.5, 0.25)
+    outline = plain._replace(**changes)  # type: ignore[arg-type]
+    assert outline_from_json(json.loads(json.dumps(outline_to_json(outline)))) == outline
 
 
 def _damaged(data: bytes) -> list[bytes]:
@@ -85,30 +126,4 @@ def _damaged(data: bytes) -> list[bytes]:
 @pytest.mark.parametrize("index", range(7))
 def test_damaged_steps_are_told_as_such(index: int) -> None:
     with pytest.raises(DamagedError, match="damaged in the database"):
-        list(StoredEvents(_damaged(pack_events(events_of(100)))[index]))
-
-
-def test_traces_are_unpacked_in_turn_and_leave_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, decompress = pack_events(events_of(320)), zlib.decompress
-    inside, most, busy_s = 0, 0, 0.0
-
-    def slow(part: bytes) -> bytes:
-        nonlocal inside, most, busy_s
-        inside += 1
-        most = max(most, inside)
-        started = time.thread_time()
-        while time.thread_time() - started < 0.002:
-            pass
-        busy_s += time.thread_time() - started
-        inside -= 1
-        return decompress(part)
-
-    monkeypatch.setattr(traces.zlib, "decompress", slow)
-    threads = [threading.Thread(target=lambda: list(StoredEvents(data))) for _ in range(4)]
-    started = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
-    assert time.monotonic() - started >= 2 * busy_s
+        list(steps_in(_damaged(pack_events(events_of(100)))[index]))

@@ -109,6 +109,7 @@ class PlantedEnsemble:
         self.pieces, self.alone, self.pause_s, self.failing = pieces, alone or pieces, pause_s, failing
         self.is_reproducible = is_reproducible
         self.num_steps = 0
+        self.members: dict[str, Any] = {}
         self.shares_read: dict[str, float] = {}
 
     def session(
@@ -127,6 +128,9 @@ class PlantedEnsemble:
         return PlantedSession(self, pieces, settings, alone, len(branch.steps) if branch else -1)
 
     def check_prompt(self, messages: Any, settings: Settings, alone: str | None = None) -> None:
+        """Takes any prompt."""
+
+    def check_room(self, messages: Any, num_new: int) -> None:
         """Takes any prompt."""
 
     def check_branch(self, branch: Branch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from gac_app.services.battle_views import BattleView
 from gac_app.ui.arena_tab import ArenaHandlers, arena_functions
+from tests.fakes import WAIT_S
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
 
 SAID = ("Paris", " is", " <b>the", "\n", " capital", ".", "")
@@ -66,6 +69,52 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Tab]]:
 @pytest.fixture
 def tab(make: Callable[..., Tab]) -> Tab:
     return make()
+
+
+def endless(make: Callable[..., Tab]) -> Tab:
+    return make(pieces=["word "] * 10_000, pause_s=0.005)
+
+
+def test_a_battle_whose_page_leaves_at_once_ends(make: Callable[..., Tab]) -> None:
+    tab = endless(make)
+
+    async def leave() -> None:
+        event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
+        updates = tab.handlers.start(event)
+        await anext(updates)
+        await updates.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(leave())
+    [battle] = tab.planted.arena._battles.all()
+    assert battle.last.over.wait(WAIT_S)
+
+
+def test_a_battle_whose_page_left_while_it_began_ends(
+    make: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = endless(make)
+    begins, has_left = threading.Event(), threading.Event()
+    start = tab.planted.arena.start
+
+    def start_late(*args: Any, **options: Any) -> BattleView:
+        begins.set()
+        assert has_left.wait(WAIT_S)
+        return start(*args, **options)
+
+    monkeypatch.setattr(tab.planted.arena, "start", start_late)
+
+    async def leave() -> None:
+        event = gr.EventData(None, {"key": KEY, "prompt": "Where?", "again": "", "consents": False})
+        coming = asyncio.ensure_future(anext(tab.handlers.start(event)))
+        assert await asyncio.to_thread(begins.wait, WAIT_S)
+        coming.cancel()
+        await asyncio.wait([coming])
+        has_left.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    asyncio.run(leave())
+    [battle] = tab.planted.arena._battles.all()
+    assert battle.last.over.wait(WAIT_S)
 
 
 def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
@@ -154,21 +203,27 @@ def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
     assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
 
 
-def test_a_battle_with_a_side_that_fails_is_void_and_says_so(make: Callable[..., Tab]) -> None:
+def test_a_void_battle_says_so_and_names_nobody(make: Callable[..., Tab]) -> None:
     tab = make(failing="Small")
     for _ in range(8):
         state = lines(tab.follow("start", prompt="Where?", again="", consents=False)[-1])[-1]["state"]
         if state["phase"] == "void":
             break
     assert state["message"] == "One of the two could not answer, so this battle does not count."
-    assert "zyxone" in json.dumps(state["contestants"])
+    assert state["contestants"] is None
+    assert tab.planted.store.flush()
+    assert next(one for one in tab.ask("own_battles")["battles"] if one["id"] == state["id"])["names"] == []
 
 
-def test_a_skipped_battle_is_told_as_such_after_a_restart(tab: Tab, make: Callable[..., Tab]) -> None:
+def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., Tab]) -> None:
     battle = tab.battle()
     assert tab.ask("skip_battle", battle=battle)["state"]["phase"] == "skipped"
     assert tab.planted.store.flush()
     later = make()
+    for asked in (tab, later):
+        (row,) = asked.ask("own_battles")["battles"]
+        assert (row["names"], row["outcome"]) == ([], "")
+        assert asked.ask("save_battles", format="jsonl")["content"] == ""
     assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
     begun = later.follow("start", prompt="Where?", again=battle, consents=False)
     assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"

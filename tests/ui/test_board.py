@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from gac_app.decoding.trace.events import TokenEvent
+from gac_app.errors import NotFoundError
 from gac_app.services.runs import RunService
-from gac_app.storage import Store, traces
+from gac_app.storage import RunStatus, Store, traces
 from gac_app.ui.board import board_functions
-from gac_app.ui.records import RunLines
+from gac_app.ui.records import PIECE, RunLines
 from tests.databases import database_in
 from tests.fakes import config_of
 from tests.storage.samples import answer, new_run, token_event
 
 KEY, OTHER_KEY, RUN = "a" * 64, "b" * 64, "0" * 32
-NUM_STEPS = 480
+NUM_STEPS = PIECE + 476
+PARTED_AT = PIECE + 7  # where a member leaves the ensemble's answer
 
 
 @pytest.fixture
@@ -26,17 +31,28 @@ def service(tmp_path: Path) -> Iterator[RunService]:
     """With a long run, of which three answers are stored."""
     store = Store(database_in(tmp_path / "gac.db"))
     store.start_run(new_run(visitor_key=KEY, run_id=RUN, settings={}, member_names=("Smol", "Gemma")))
-    events = [token_event(f"word {position} ", position) for position in range(NUM_STEPS)]
     for system in ("ensemble", "Smol", "Gemma"):
-        store.save_answer(RUN, answer("".join(event.text for event in events), system, events=events)).result()
+        events = events_of(other_at=PARTED_AT if system == "Gemma" else None)
+        said = "".join(event.text for event in events)
+        store.save_answer(RUN, answer(said, system, events=events, num_tokens=NUM_STEPS)).result()
+    store.finish_run(RUN, RunStatus.FINISHED)
     service = RunService(config_of(["Smol", "Gemma"]), store)
     yield service
     service.close()
 
 
-def look(service: RunService, key: str = KEY, **fields: Any) -> dict[str, Any]:
+def events_of(other_at: int | None = None) -> list[TokenEvent]:
+    words = ("other" if position == other_at else "word" for position in range(NUM_STEPS))
+    return [token_event(f"{word} {position} ", position) for position, word in enumerate(words)]
+
+
+def call(service: RunService, name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
     functions = {function.__name__: function for function in board_functions(service)}
-    return functions["inspect_step"]({"key": key, "run": RUN, "stream": "ensemble", **fields})
+    return functions[name]({"key": key, "run": RUN, "stream": "ensemble", **fields})
+
+
+def look(service: RunService, key: str = KEY, **fields: Any) -> dict[str, Any]:
+    return call(service, "inspect_step", key, **fields)
 
 
 def test_a_look_at_a_token_of_a_stored_run_reads_few_others(
@@ -61,7 +77,62 @@ def test_what_cannot_be_looked_at_is_refused_in_words(service: RunService) -> No
     assert look(service, OTHER_KEY, position=0) == {"error": "there is no such run"}
 
 
-def test_a_stored_run_is_shown_as_it_was(service: RunService) -> None:
+def without_outlines(service: RunService) -> None:
+    """As an earlier version stored it."""
+    with service._store.engine.begin() as connection:
+        connection.execute(text("DELETE FROM outline"))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_stored_run_is_shown_as_it_was(service: RunService, is_old: bool) -> None:
+    if is_old:
+        without_outlines(service)
     lines = RunLines(service.history.find(KEY, RUN)).value(is_last=True).splitlines()
-    assert len([line for line in lines if line.startswith("[")]) == 3 * NUM_STEPS
     assert lines[2] == '[0,"word 0 ",1,0,0.75,0.375]'
+    for index, stream in enumerate(("ensemble", "member:Smol")):
+        tokens = [json.loads(line)[1:] for line in lines if line.startswith(f"[{index},")]
+        rest = next(json.loads(line)["rest"][1] for line in lines if line.startswith(f'{{"rest":[{index},'))
+        assert len(tokens) == PIECE
+        tokens += call(service, "read_tokens", stream=stream, first=PIECE)["tokens"]
+        assert [token[0] for token in tokens] == [event.text for event in events_of()]
+        assert "".join(token[0] for token in tokens).endswith(rest)
+        assert {token[1] for token in tokens} == {1 - index}, "members alone are not marked as gated"
+
+
+def test_where_long_answers_part_is_told_when_asked(service: RunService) -> None:
+    assert "fork" not in RunLines(service.history.find(KEY, RUN)).value(is_last=True)
+    assert call(service, "find_forks") == {"forks": [(2, PARTED_AT)]}
+
+
+@pytest.mark.parametrize("name", ["read_tokens", "find_forks"])
+def test_tokens_are_read_by_those_who_may_see_the_run(service: RunService, name: str) -> None:
+    assert call(service, name, OTHER_KEY, first=0) == {"error": "there is no such run"}
+    service.history.share(KEY, RUN, True)
+    assert "error" not in call(service, name, OTHER_KEY, first=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"first": -1}, "first: expected a whole number"),
+        ({"first": float("nan")}, "first: expected a whole number"),
+        ({"first": "0"}, "first: expected a whole number"),
+        ({"first": 0, "stream": "beside"}, "stream: expected one of"),
+        ({"first": 0, "stream": ["ensemble"]}, "stream: expected text"),
+    ],
+)
+def test_a_piece_that_is_none_is_refused_in_words(service: RunService, fields: dict[str, Any], error: str) -> None:
+    assert error in call(service, "read_tokens", **fields)["error"]
+
+
+def test_beyond_the_last_token_there_is_nothing(service: RunService) -> None:
+    assert call(service, "read_tokens", first=2**52) == {"tokens": []}
+
+
+def test_a_run_that_was_deleted_has_no_tokens_any_more(service: RunService) -> None:
+    stream = service.history.find(KEY, RUN).streams["ensemble"]
+    service.history.delete_run(KEY, RUN)
+    with pytest.raises(NotFoundError):
+        list(stream.outline)
+    with pytest.raises(NotFoundError):
+        list(stream.steps)

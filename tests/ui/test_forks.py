@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.decoding.trace.events import Event, FinishedEvent, FinishReason, TokenEvent
-from gac_app.ui.forks import Fork, GrowingText
+from gac_app.decoding.trace.events import StepOutline, TokenEvent
+from gac_app.ui.forks import Fork, GrowingText, forks_of
 from tests.ui.steps import step
 
-FINISHED = FinishedEvent(FinishReason.LENGTH, "", 0, 0, 0.0, 0.0, {})
 
-
-def events(*pieces: str) -> list[Event]:
-    """Tokens; "" is END, a bar at the end stands for an answer that ended without it."""
-    return [FINISHED if p == "|" else TokenEvent(p, step(i, p.encode())) for i, p in enumerate(pieces)]
+def steps(*pieces: str) -> list[StepOutline]:
+    """Tokens; "" is END, which an answer that was cut off lacks."""
+    return [StepOutline.of(TokenEvent(piece, step(at, piece.encode()))) for at, piece in enumerate(pieces)]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +22,7 @@ def events(*pieces: str) -> list[Event]:
         (["Par", "is", " is"], ["Pa", "ris was"], 2),
         (["Paris", ""], ["Paris", " is"], 1),  # ended where the ensemble goes on
         (["Paris", " is"], ["Paris", ""], 1),
-        (["Paris", "|"], ["Paris", " is"], None),  # was cut off there
+        (["Paris"], ["Paris", " is"], None),  # was cut off there
         (["Paris", ""], ["Paris", ""], None),
         (["Paris"], [], None),
         ([], [], None),
@@ -33,14 +31,14 @@ def events(*pieces: str) -> list[Event]:
 )
 def test_where_texts_part(own: list[str], ensemble: list[str], position: int | None) -> None:
     texts = GrowingText(), GrowingText()
-    texts[0].extend(events(*own))
-    texts[1].extend(events(*ensemble))
+    texts[0].extend(steps(*own))
+    texts[1].extend(steps(*ensemble))
     assert Fork().find(*texts) == position
 
 
 def test_texts_that_grow_token_by_token_part_at_the_same_place() -> None:
     own, ensemble, fork = GrowingText(), GrowingText(), Fork()
-    pairs = zip(events(" a", "b", "c", "d"), events("ab", "c", "x", "y"), strict=True)
+    pairs = zip(steps(" a", "b", "c", "d"), steps("ab", "c", "x", "y"), strict=True)
     found = []
     for mine, theirs in pairs:
         own.extend([mine])
@@ -48,3 +46,10 @@ def test_texts_that_grow_token_by_token_part_at_the_same_place() -> None:
         found.append(fork.find(own, ensemble))
     assert found[:2] == [None, None]
     assert found[-1] == 3
+
+
+@pytest.mark.parametrize("piece", [1, 2, 100])
+def test_whole_streams_are_compared_piece_by_piece(piece: int) -> None:
+    ensemble = steps("Paris", " is", " a", " town", "")
+    others = [steps("Paris", " is", " the"), ensemble, steps("Pa", "ris"), steps("Rome"), steps("Paris", ""), []]
+    assert forks_of([ensemble, *others], piece) == {1: 2, 4: 0, 5: 1}

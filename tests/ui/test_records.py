@@ -10,7 +10,7 @@ import pytest
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.services.views import RunView, StreamView
 from gac_app.settings import Settings
-from gac_app.ui.records import RunLines
+from gac_app.ui.records import PIECE, RunLines
 from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step
 
 
@@ -168,6 +168,21 @@ def test_a_stream_that_the_run_before_lacks_is_not_compared() -> None:
     say(run, "ensemble", "a")
     finish(run, "ensemble")
     assert [end["again"] for end in ends_of(run, before)] == [""]
+
+
+def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
+    run = run_view()
+    pieces = [f" {number}" for number in range(PIECE + 3)]
+    say(run, "ensemble", *pieces)
+    say(run, "member:Small", *pieces)
+    run.streams["ensemble"].events.append(
+        FinishedEvent(FinishReason.STOP, "".join(pieces), len(pieces), 0, 0.1, 0.2, {})
+    )
+    lines = lines_of(RunLines(run).value())
+    tokens = [[line[1] for line in lines if isinstance(line, list) and line[0] == index] for index in (0, 1)]
+    assert tokens == [pieces[:PIECE], pieces], "what still grows comes whole"
+    assert [line["rest"] for line in lines if "rest" in line] == [[0, "".join(pieces[PIECE:])]]
+    assert [line["end"][1]["tokens"] for line in lines if "end" in line] == [len(pieces)]
 
 
 def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pytest.MonkeyPatch) -> None:

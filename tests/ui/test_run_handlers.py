@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from gac_app.services.runs import RunService
+from gac_app.storage import traces
+from gac_app.ui import records
 from gac_app.ui.run_handlers import RunHandlers
+from tests.fakes import WAIT_S
 from tests.services.house import listed
 from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over
 
@@ -103,6 +109,32 @@ def test_a_run_that_nobody_follows_ends(tmp_path: Path) -> None:
     before = ensemble.num_steps
     time.sleep(0.1)
     assert ensemble.num_steps == before
+    service.close()
+
+
+def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
+    service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
+    begins, has_left = threading.Event(), threading.Event()
+
+    def start_late(*args: Any, **options: Any) -> Any:
+        begins.set()
+        assert has_left.wait(WAIT_S)
+        return RunService.start(service, *args, **options)
+
+    service.start = start_late  # type: ignore[method-assign]
+
+    async def leave() -> None:
+        coming = asyncio.ensure_future(anext(RunHandlers(service).run(KEY, None, "hello", {})))
+        assert await asyncio.to_thread(begins.wait, WAIT_S)
+        coming.cancel()
+        await asyncio.wait([coming])
+        has_left.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+    asyncio.run(leave())
+    [run] = service._runs.all()
+    wait_until_over(service, run)
+    assert run.status == "aborted"
     service.close()
 
 
@@ -248,3 +280,37 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     assert again_of(first) == ["", "", ""]
     assert again_of(same) == [identical] * 3
     assert sorted(again_of(other)) == sorted(again_of(reopened)) == [differs, identical, identical]
+
+
+def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
+    service: RunService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while it is stored, nor of a run again, whose answers are compared with it."""
+    handlers, threads = RunHandlers(service), list[threading.Thread]()
+    first = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
+    service._runs.remove(service._runs.all())  # as after a restart
+    decompress, token_record = zlib.decompress, records.token_record
+
+    def unpack(data: bytes) -> bytes:
+        threads.append(threading.current_thread())
+        return decompress(data)
+
+    def written(*args: Any) -> list[Any]:
+        threads.append(threading.current_thread())
+        return token_record(*args)
+
+    monkeypatch.setattr(traces.zlib, "decompress", unpack)
+    monkeypatch.setattr(records, "token_record", written)
+    opened(handlers, KEY, first)
+    assert len(threads) == 3 * len(ANSWER) + 3, "tokens, and an outline of each answer"
+    collect(handlers.rerun(event(key=KEY, run=first)))
+    assert threading.main_thread() not in threads
+
+
+def test_a_run_that_is_damaged_is_named_in_a_notice(service: RunService) -> None:
+    handlers = RunHandlers(service)
+    run_id = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
+    service._runs.remove(service._runs.all())
+    with service._store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE outline SET steps = x'00'")
+    assert "can be deleted" in notice_of(opened(handlers, KEY, run_id))["message"]

@@ -76,6 +76,14 @@ def test_control_tokens_are_recognised_only_where_asked() -> None:
     assert 2 not in encode("<|im_end|>")
 
 
+def test_a_document_has_no_control_token_that_was_typed() -> None:
+    encode = TextEncoder(byte_level_tokenizer())
+    for recognise_control in (True, False, True):
+        encode("<|im_end|>", recognise_control=recognise_control)
+        assert 2 not in encode.document("a typed <|im_end|>")
+        assert 2 not in encode("a typed <|im_end|>")
+
+
 def test_a_document_begins_by_the_tokenizers_own_rules() -> None:
     tokenizer = sentencepiece_tokenizer(puts_space_first=True)
     encode, vocabulary = TextEncoder(tokenizer), vocabulary_of(tokenizer)

@@ -36,9 +36,9 @@ class Rule(BaseModel):
         """Whatever the rule raises becomes a RuleError that names it."""
         try:
             yield
-        except GacError:
+        except (GacError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # `SystemExit` too, which would end a thread without a word
             message = " ".join(str(error).split())
             raise RuleError(self.rule_name, f"{type(error).__name__}: {message}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class FinishReason(StrEnum):
@@ -68,6 +69,35 @@ class TokenEvent:
 
     text: str
     step: StepTrace
+
+
+class StepOutline(NamedTuple):
+    """What is drawn of a step: a token event without its candidates and members."""
+
+    text: str
+    token: bytes
+    is_ensembled: bool
+    is_forced: bool
+    is_partial: bool
+    is_drawn: bool
+    winner: str
+    prob: float
+    gate_confidence: float
+
+    @classmethod
+    def of(cls, event: TokenEvent) -> StepOutline:
+        step = event.step
+        return cls(
+            text=event.text,
+            token=step.token,
+            is_ensembled=step.is_ensembled,
+            is_forced=step.is_forced,
+            is_partial=step.is_partial,
+            is_drawn=bool(step.drawn),
+            winner=step.winner,
+            prob=step.prob,
+            gate_confidence=step.gate_confidence,
+        )
 
 
 @dataclass(frozen=True, slots=True)

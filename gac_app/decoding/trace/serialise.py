@@ -2,7 +2,8 @@
 
 The only loss is precision: probabilities and seconds keep six digits. Bytes are hexadecimal, candidates are `[token_id,
 hex, prob]`, and values that most steps share are left out: empty `spellings`, `dropped`, `evidence`, `drawn`; false
-`is_partial`, `is_forced`, `is_drafted`; true `is_shared`.
+`is_partial`, `is_forced`, `is_drafted`; true `is_shared`. An outline is `[text, token, flags, winner, prob,
+gate_confidence]`; its token is null if the text has the same bytes.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from gac_app.decoding.trace.events import (
     Candidate,
     MemberTrace,
     MemberUsage,
+    StepOutline,
     StepTrace,
     TokenEvent,
 )
 
 Json = dict[str, Any]
+
+_FLAGS = ("is_ensembled", "is_forced", "is_partial", "is_drawn")  # of an outline, from the lowest bit
 
 
 def round_float(value: float) -> float:
@@ -87,6 +91,20 @@ def token_to_json(event: TokenEvent) -> Json:
 
 def token_from_json(data: Json) -> TokenEvent:
     return TokenEvent(text=data["text"], step=step_from_json(data))
+
+
+def outline_to_json(outline: StepOutline) -> list[Any]:
+    text, token = outline.text, outline.token
+    flags = sum(getattr(outline, name) << bit for bit, name in enumerate(_FLAGS))
+    written = None if text.encode("utf-8", "replace") == token else token.hex()
+    return [text, written, flags, outline.winner, round_float(outline.prob), round_float(outline.gate_confidence)]
+
+
+def outline_from_json(data: list[Any]) -> StepOutline:
+    text, written, flags, winner, prob, confidence = data
+    token = text.encode() if written is None else bytes.fromhex(written)
+    is_ensembled, is_forced, is_partial, is_drawn = (bool(flags >> bit & 1) for bit in range(len(_FLAGS)))
+    return StepOutline(text, token, is_ensembled, is_forced, is_partial, is_drawn, winner, prob, confidence)
 
 
 def usage_to_json(members: dict[str, MemberUsage]) -> Json:

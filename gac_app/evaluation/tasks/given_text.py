@@ -27,8 +27,10 @@ def csv_headings(text: str) -> list[str]:
 
 def csv_rows(text: str, field: str) -> list[tuple[int, dict[str, Any]]]:
     """The rows below the headings, by heading, each with its last line number. Raises RequestError for invalid CSV."""
-    reader = csv.DictReader(io.StringIO(text.lstrip("\n")))
+    rows = text.lstrip("\n")
+    num_above = len(text) - len(rows)
+    reader = csv.DictReader(io.StringIO(rows))
     try:
-        return [(reader.line_num, row) for row in reader]
+        return [(num_above + reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise RequestError(field, f"line {reader.line_num}: is no CSV ({error})") from None
+        raise RequestError(field, f"line {num_above + reader.line_num}: is no CSV ({error})") from None

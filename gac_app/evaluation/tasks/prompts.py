@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import orjson
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.errors import RequestError
@@ -54,9 +55,10 @@ def _from_lines(text: str) -> list[tuple[int, str]]:
 
 def _from_json(line: str, number: int) -> str:
     try:
-        value: Any = json.loads(line)
-    except ValueError:
-        raise RequestError("prompts", f"line {number}: is no JSON") from None
+        value: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as error:  # also for more than 1,024 levels, and for numbers that are not finite
+        why = str(error).partition(":")[0]
+        raise RequestError("prompts", f"line {number}: is no proper JSON ({why})") from None
     if isinstance(value, dict):
         value = next((value[key] for key in _KEYS if key in value), None)
     if not isinstance(value, str) or not value.strip():

@@ -64,16 +64,19 @@ def test_a_confidence_out_of_bounds_is_told() -> None:
 class Unopened(GateRule):
     """Cannot decide."""
 
+    ends_thread: bool = False
+
     def __call__(self, gate: TokenDistribution) -> float:
         return 1.0
 
     def opens(self, *_: object, **__: object) -> bool:
-        raise ValueError("planned")
+        raise SystemExit("planned") if self.ends_thread else ValueError("planned")
 
 
-def test_a_decision_that_fails_is_told() -> None:
-    gate = Gate(Unopened())
-    with pytest.raises(RuleError, match="ValueError: planned"):
+@pytest.mark.parametrize("ends_thread", [False, True])
+def test_a_decision_that_fails_is_told(*, ends_thread: bool) -> None:
+    gate = Gate(Unopened(ends_thread=ends_thread))
+    with pytest.raises(RuleError, match="SystemExit: planned" if ends_thread else "ValueError: planned"):
         gate.decide([gate.view(distribution(0.9, 0.1))], is_stable=True)
 
 

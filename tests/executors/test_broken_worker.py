@@ -1,0 +1,147 @@
+"""Whatever is raised in a member's thread, those who wait are told, the worker goes on, and the host says the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+import torch
+
+from gac_app.errors import MemberError
+from gac_app.executors import threads
+from gac_app.executors.threads import ThreadMember
+from gac_app.models.base import Read, Sequence
+from tests.fakes import WAIT_S, FakeModel, Fault, mapping_of
+from tests.services.house import until
+
+
+class Ends(BaseException):
+    """Not even an `Exception`."""
+
+
+class BreakingModel(FakeModel):
+    """Raises `error` where a test wants it; None = nowhere."""
+
+    error: BaseException | None = None
+    marker = b"BAD"
+    can_free = True
+
+    def _read_one(self, read: Read) -> torch.Tensor:
+        logits_NV = super()._read_one(read)
+        if self.error and self.marker in self.vocabulary.decode(read.sequence.ids):
+            raise self.error
+        return logits_NV
+
+    def free(self, sequence: Sequence) -> None:
+        if not self.can_free:
+            raise Ends
+        super().free(sequence)
+
+
+ERRORS = [RuntimeError("planned"), KeyError("planned"), SystemExit(3), Ends("planned"), GeneratorExit()]
+
+
+@pytest.fixture
+def model() -> BreakingModel:
+    return BreakingModel(fault=Fault("hang", marker=b"HANG"))
+
+
+@pytest.fixture
+def member(model: BreakingModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadMember]:
+    monkeypatch.setattr(threads, "PROBE_S", 0.01)
+    member = ThreadMember(model, mapping_of(model))
+    yield member
+    model.released.set()
+    member.close()
+
+
+def open_text(member: ThreadMember, text: str) -> Sequence:
+    return member.open(member.encode(text))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_only_the_culprit_of_a_pass_is_told(member: ThreadMember, model: BreakingModel, error: BaseException) -> None:
+    busy = member.read(open_text(member, "HANG"))
+    assert model.is_hanging.wait(WAIT_S)
+    model.error = error
+    waiting = [member.read(open_text(member, text)) for text in ("good one", "BAD", "good two")]
+    model.released.set()
+    busy.result(WAIT_S)
+    with pytest.raises(MemberError, match=f"a: {type(error).__name__}"):
+        waiting[1].result(WAIT_S)
+    for future in (waiting[0], waiting[2], member.read(open_text(member, "after"))):
+        assert future.result(WAIT_S).num_read > 0
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("place", ["hold", "note", "note_chunk"])
+def test_all_of_a_broken_round_are_told(
+    member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch, error: BaseException, place: str
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    model.chunk_size = 4
+    cache = member._scheduler.prefix_cache
+    busy = member.read(open_text(member, "HANG"))
+    assert model.is_hanging.wait(WAIT_S)
+    sequences = [open_text(member, text) for text in ("one", "a longer prompt than a chunk")]
+    waiting = [member.read(sequence) for sequence in sequences]
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, place, fail)
+        model.released.set()
+        busy.exception(WAIT_S)
+        with pytest.raises(MemberError, match=rf"a: {type(error).__name__}"):
+            waiting[1].result(WAIT_S)
+        waiting[0].exception(WAIT_S)
+    for sequence in sequences:
+        member.free(sequence)
+    assert member.read(open_text(member, "after")).result(WAIT_S).num_read > 0
+
+
+def test_a_call_that_breaks_is_answered(member: ThreadMember, model: BreakingModel) -> None:
+    sequence = open_text(member, "freed in vain")
+    member.read(sequence).result(WAIT_S)
+    model.can_free = False
+    member.free(sequence)
+    with pytest.raises(MemberError, match="a: Ends"):
+        member._call(lambda: model.free(sequence))
+    assert member.read(open_text(member, "after")).result(WAIT_S).num_read > 0
+    model.can_free = True
+
+
+def test_a_call_behind_a_broken_round_is_answered(
+    member: ThreadMember, model: BreakingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise Ends
+
+    sequence = open_text(member, "forked")
+    member.read(sequence).result(WAIT_S)
+    sequence.extend([70])
+    monkeypatch.setattr(member._scheduler.computer, "compute", fail)
+    waiting = member.read(sequence)
+    forked = member.fork(sequence)
+    assert forked.slot != sequence.slot
+    with pytest.raises(MemberError, match="a: Ends"):
+        waiting.result(WAIT_S)
+
+
+def test_a_model_that_fails_always_is_not_ready_until_it_works(member: ThreadMember, model: BreakingModel) -> None:
+    assert member.failure == ""
+    model.error, model.marker = SystemExit(3), b""
+    with pytest.raises(MemberError):
+        member.read(open_text(member, "one")).result(WAIT_S)
+    until(lambda: member.failure == "SystemExit: 3")
+    model.error = None
+    until(lambda: member.failure == "")
+
+
+def test_one_bad_prompt_does_not_make_a_member_unready(member: ThreadMember, model: BreakingModel) -> None:
+    model.error = SystemExit(3)
+    with pytest.raises(MemberError):
+        member.read(open_text(member, "BAD")).result(WAIT_S)
+    member._call(lambda: None)
+    assert member.failure == ""
+    assert model.num_held == 1, "the sequence of the trial is freed"
