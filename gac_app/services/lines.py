@@ -18,6 +18,7 @@ from gac_app.validation import path_of
 MAX_LINE_BYTES = 256 * 2**20  # four answers of 32,768 tokens fit
 _MAX_DEPTH = 24
 _MAX_REASON_CHARS = 160
+_NO_BRACKETS = bytes(set(range(256)).difference(b"[]{}"))
 
 Line = RunLine | DamagedRun | BattleLine | Deletion
 
@@ -27,6 +28,7 @@ _BATTLE, _DELETION = TypeAdapter(BattleLine), TypeAdapter(Deletion)
 
 def written_line(line: Mapping[str, Any]) -> str:
     """A line's text, with its end. Raises RequestError if it would be refused when it comes in."""
+    _check_depth(dict(line))
     return json.dumps(_checked(dict(line))) + "\n"
 
 
@@ -46,11 +48,12 @@ def line_of(text: bytes) -> Line:
         raise RequestError("line", f"is no JSON: {error.msg}") from None
     if not isinstance(value, dict):
         raise RequestError("line", "expected an object: a run, a battle, or what is deleted")
+    if not _is_shallow(text):
+        _check_depth(value)
     return _checked(value)
 
 
 def _checked(line: dict[str, Any]) -> Line:
-    _check_depth(line)
     try:
         if "battle_id" in line:
             return _BATTLE.validate_python(line)
@@ -64,6 +67,14 @@ def _checked(line: dict[str, Any]) -> Line:
         reason = f"{path_of(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
         printable = "".join(char if char.isprintable() else "?" for char in reason)
         raise RequestError("line", printable[:_MAX_REASON_CHARS]) from None
+
+
+def _is_shallow(text: bytes) -> bool:
+    """Whether a text surely has few levels. Brackets inside strings may leave that open."""
+    brackets = text.translate(None, _NO_BRACKETS)
+    for _ in range(_MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets
 
 
 def _check_depth(line: dict[str, Any]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
@@ -107,7 +107,7 @@ def _judgement_row(battle_id: str, judgement: Mapping[str, Any], key: bytes) -> 
         "position": judgement["position"],
         "kind": judgement["kind"],
         "outcome": judgement["outcome"],
-        "facts": json.dumps(judgement["facts"], separators=(",", ":")).encode(),
+        "facts": orjson.dumps(judgement["facts"]),
         "body": None if judgement["body"] is None else seal_json(key, judgement["body"]),
         "created_at": datetime.fromisoformat(judgement["created_at"]),
     }

@@ -110,7 +110,9 @@ def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, 
     found = dict(session.execute(query).tuples().all())
     added = [{"key_hash": f"{_IMPORTED}{name}"[:64], "pseudonym": name} for name in sorted(wanted - found.keys())]
     if added:
-        visitors = insert(VisitorSession).returning(VisitorSession.pseudonym, VisitorSession.id)
+        visitors = insert(VisitorSession.__table__).returning(  # type: ignore[arg-type]
+            VisitorSession.pseudonym, VisitorSession.id
+        )
         found |= dict(session.execute(visitors, added).tuples().all())
     return found
 

@@ -84,10 +84,11 @@ def new_keys(session: Session, num: int) -> list[Key]:
     if ids:
         reused = [{"id": id_, "key": key, "is_used": True} for id_, key in zip(ids, drawn, strict=False)]
         session.execute(update(RunKey), reused)
+    keys = list(map(Key, ids, drawn))
     if added := [{"key": key, "is_used": True} for key in drawn[len(ids) :]]:
-        query = insert(RunKey.__table__).returning(RunKey.id, sort_by_parameter_order=True)  # type: ignore[arg-type]
-        ids += session.scalars(query, added)
-    return list(map(Key, ids, drawn))
+        returning = insert(RunKey.__table__).returning(RunKey.id, RunKey.key)  # type: ignore[arg-type]
+        keys += map(Key._make, session.execute(returning, added))
+    return keys
 
 
 def destroy_keys(session: Session, key_ids: Select[Any]) -> None:
