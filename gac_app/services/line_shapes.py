@@ -77,6 +77,8 @@ class SideFacts(TypedDict, total=False):
 @with_config(_OPEN)
 class Facts(TypedDict, total=False):
     turn: Annotated[int, Field(ge=1, le=1000)]
+    early: bool
+    stopped: bool
     seconds: Seconds
     shown: dict[Literal["left", "right"], Count]
     left: SideFacts

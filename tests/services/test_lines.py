@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from gac_app.services.lines import line_of, written_line
 from gac_app.services.mirror_files import Brought, bring_files
 from gac_app.services.standings import Standings
 from gac_app.storage import NewRun, Store
+from tests.command_line import run_command
 from tests.databases import database_in
 from tests.services.house import ALICE, House, answer
 from tests.services.test_arena import Arena
@@ -137,14 +140,15 @@ KINDS: dict[str, tuple[int, tuple[str | int, ...], object]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_bad_line_is_named_and_the_rest_comes_in(kind: str, good: list[Json], store: Store, tmp_path: Path) -> None:
-    which, path, value = KINDS[kind]
-    bad = text_of(changed(good[which], path, value))
-    done = brought(store, tmp_path, [bad, json.dumps(good[RUN]), bad, json.dumps(good[BATTLE])])
-    assert done == Brought(2, 0, 0, 2)
-    assert done.reasons.startswith("lines.jsonl, line 1: ")
-    assert "\nlines.jsonl, line 3: " in done.reasons
+def test_bad_lines_are_named_and_the_rest_comes_in(
+    good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gac_app.services.mirror_files._MAX_NAMED", len(KINDS))
+    bad = [text_of(changed(good[which], path, value)) for which, path, value in KINDS.values()]
+    done = brought(store, tmp_path, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
+    named = {int(number) for number in re.findall(r"^lines\.jsonl, line (\d+): .", done.reasons, re.MULTILINE)}
+    assert [kind for number, kind in enumerate(KINDS, start=1) if number not in named] == []
+    assert done == Brought(2, 0, 0, len(KINDS))
     assert "what somebody wrote" not in done.reasons
     everything_works(store)
 
@@ -171,6 +175,20 @@ def test_many_bad_lines_are_counted_and_some_named(store: Store, tmp_path: Path)
     assert done.reasons.endswith("and 10 more")
 
 
+def test_the_command_names_bad_lines_and_ends_with_2(good: list[Json], tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_text(f"{json.dumps(good[RUN])}\n{DEEP}\n{json.dumps(good[BATTLE])}\n")
+    config = tmp_path / "gac.yaml"
+    config.write_text("members: [{name: a, source: 'random:1'}]\n")
+    url = database_in(tmp_path / "other.db")
+    result = run_command("import", str(file), "--config", str(config), GAC_DATABASE_URL=url)
+    assert result.returncode == 2
+    assert result.stdout == "2 new, 0 known already, 1 skipped\n"
+    assert "lines.jsonl, line 2: is no JSON" in result.stderr
+    again = run_command("export", "--config", str(config), GAC_DATABASE_URL=url)
+    assert len(again.stdout.splitlines()) == 2
+
+
 HOSTILE = st.one_of(
     st.sampled_from([None, True, -1, 0, 2**31, 2**63, HUGE, 1e308, -0.5, "", "\0", "\ud800", "x" * 70_000, [], {}]),
     st.sampled_from([f"{RAW}{raw}" for raw in ("NaN", "Infinity", "1e999", DEEP)]),
@@ -188,18 +206,19 @@ def places(value: Any) -> list[tuple[str | int, ...]]:
     return [(key, *rest) for key, inner in items for rest in [(), *places(inner)]]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_stands_in_a_line_breaks_nothing(
-    data: st.DataObject, good: list[Json], store: Store, tmp_path: Path
-) -> None:
+def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: list[Json]) -> None:
     texts = []
-    for _ in range(10):
+    for _ in range(20):
         line = good[data.draw(st.sampled_from([RUN, BATTLE]))]
         texts.append(text_of(changed(line, data.draw(st.sampled_from(places(line))), data.draw(HOSTILE))))
-    done = brought(store, tmp_path, [*texts, json.dumps(fresh(good[BATTLE])), json.dumps(fresh(good[RUN]))])
-    assert done.num_new >= 2
-    everything_works(store)
+    with TemporaryDirectory() as folder:
+        store = Store(database_in(Path(folder, "any.db")), is_owner=False)
+        done = brought(store, Path(folder), [*texts, json.dumps(good[BATTLE]), json.dumps(good[RUN])])
+        assert done.num_new >= 2
+        everything_works(store)
+        store.close()
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
