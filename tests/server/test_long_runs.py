@@ -1,14 +1,12 @@
 """Twelve browsers open long stored runs: the host answers, and others' runs go on.
 
-`pytest -m long -s tests/server/test_long_runs.py` shows the figures for runs of 3 x 6,000 tokens; `GAC_ATTACKED` names
-another checkout whose version is opened instead.
+`pytest -m long -s tests/server/test_long_runs.py` shows the figures for runs of 3 x 6,000 tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import statistics
 import time
@@ -21,7 +19,7 @@ import pytest
 
 from gac_app.decoding.trace.events import Candidate, MemberTrace, TokenEvent
 from gac_app.storage import RunStatus, Store
-from tests.server.site import API, ROOT, Page, Visitor, child
+from tests.server.site import API, Page, Visitor, child
 from tests.storage.samples import answer, new_run, token_event
 
 pytestmark = pytest.mark.process
@@ -113,7 +111,7 @@ async def latencies(url: str, until: asyncio.Event) -> list[float]:
 
 def test_twelve_long_runs_are_opened_at_once(tmp_path: Path, num_tokens: int) -> None:
     run_id = plant(tmp_path, num_tokens)
-    with child(tmp_path, root=Path(os.environ.get("GAC_ATTACKED", ROOT))) as host:
+    with child(tmp_path) as host:
         page = Page.of(host.url)
 
         async def opened(number: int) -> tuple[float, float, list[list[Any]]]:
