@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -37,6 +37,8 @@ class ServerConfig(Frozen):
     # address are limited accordingly.
     visitors_per_client: int = Field(64, ge=1, le=10_000)
     max_connections: int = Field(1000, ge=10, le=100_000)
+    # Sites that may show the page in a frame, such as "https://huggingface.co"; on a Space, Hugging Face's.
+    framed_by: tuple[Annotated[str, Field(pattern=r"^https?://[\w.*:\[\]-]+$")], ...] = ()
     sharing: bool | None = None  # links by which anybody may read a run; None = only on loopback
 
     @property
@@ -70,6 +72,8 @@ class ArenaConfig(Frozen):
     contestants: tuple[ContestantConfig, ...] = ()  # empty = each member alone, every step, and the gate
     min_votes: int = Field(20, ge=1, le=1_000_000)  # per contestant, before the leaderboard ranks it
     max_per_hour: int = Field(120, ge=1, le=100_000)  # battles per visitor
+    # Of contestants that would answer greedily. 0 = they do, and the same prompt on Compare tells who they are.
+    temperature: float = Field(0.7, ge=0.0, le=2.0)
     min_seconds: float = Field(2.0, ge=0.0, le=600.0)  # a vote sooner after the start of the answers is flagged
 
 

@@ -21,6 +21,7 @@ from gac_app.plugins import load_plugins
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 SPACE_DISK = Path("/data")
+SPACE_FRAMES = ["https://huggingface.co", "https://*.hf.space"]
 # A Space is reached only through its host's proxies, which have private addresses.
 SPACE_PROXIES = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
 
@@ -80,7 +81,7 @@ def space_defaults(environ: Mapping[str, str], disk: Path = SPACE_DISK) -> dict[
         return {}
     own = [name.strip() for name in environ.get("SPACE_HOST", "").split(",")]  # a domain of its own is one of several
     hosts = [*ServerConfig.model_fields["trusted_hosts"].default, *filter(None, own)]
-    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts}}
+    defaults: dict[str, Any] = {"public": True, "server": {"trusted_hosts": hosts, "framed_by": SPACE_FRAMES}}
     if disk.is_dir() and os.access(disk, os.W_OK):
         defaults |= {"database_url": f"sqlite:///{disk / 'gac.sqlite3'}", "cache_dir": disk / "cache"}
     return defaults

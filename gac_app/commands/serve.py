@@ -11,7 +11,7 @@ import typer
 
 from gac_app.commands.options import ConfigOption, load
 from gac_app.config import Config
-from gac_app.environment import is_zero_gpu, sign_in_secret
+from gac_app.environment import is_zero_gpu, operator_token, sign_in_secret
 from gac_app.member_config import scheme_of
 
 
@@ -36,20 +36,20 @@ def serve(
 def run(config: Config) -> None:
     """Build the services and serve until told to stop."""
     from gac_app import bootstrap
-    from gac_app.server.host import create_host, import_page, launch_page
+    from gac_app.server.host import HostSecrets, create_host, import_page, launch_page
     from gac_app.server.reporting import report_members
     from gac_app.server.serving import serve_host
 
     gpu = _zero_gpu() if is_zero_gpu(os.environ) else None
-    secret = sign_in_secret(os.environ)
+    secrets = HostSecrets(operator_token(os.environ), sign_in_secret(os.environ))
     import_page()  # before the services: the loading of the members would slow it down
     services = bootstrap.build_services(config, gpu)
     try:
         report_members(services.runs)
         if gpu is not None:
-            launch_page(services.runs, config, services.arena, services.exports, secret)
+            launch_page(services.runs, config, services.arena, services.exports, secrets)
         else:
-            host = create_host(services.runs, config, services.lab, services.arena, services.exports, secret)
+            host = create_host(services.runs, config, services.lab, services.arena, services.exports, secrets)
             serve_host(host, config.server)
     finally:
         services.close()

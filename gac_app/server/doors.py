@@ -30,10 +30,10 @@ FORWARDED = frozenset(
     (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-prefix")
 )
 # Gradio's routes outside its prefix that this page does not use.
-SHUT_ROUTES = ("/monitoring", "/login", "/logout", "/svelte", "/file=", "/proxy=", "/upload")
+SHUT_ROUTES = ("/openapi.json", "/monitoring", "/login", "/logout", "/svelte", "/file=", "/proxy=", "/upload")
 
 # Gradio builds functions from strings and inlines scripts and styles. Everything else must come from this host, so that
-# an image or a link in a model's answer cannot cause a request. Hugging Face Spaces show the page in a frame.
+# an image or a link in a model's answer cannot cause a request.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -45,27 +45,32 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'self'",
         "form-action 'self'",
-        "frame-ancestors 'self' https://huggingface.co https://*.hf.space",
+        "frame-ancestors 'self'",  # last: sites that may show the page are added
     )
 )
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
 
 class SecurityHeaders:
-    """Adds the headers above to every response."""
+    """Adds the headers above to every response.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        framed_by: sites that may show the page in a frame.
+    """
+
+    def __init__(self, app: ASGIApp, framed_by: tuple[str, ...] = ()) -> None:
         self.app = app
+        policy = " ".join((CONTENT_SECURITY_POLICY, *framed_by))
+        self._headers = {**SECURITY_HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -6,31 +6,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, Response
 
-from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.errors import GacError, RequestError, without_folders
 
 if TYPE_CHECKING:
+    from gac_app.server.operator import OperatorDoor
     from gac_app.services.exports import Exports
 
-_BEARER = "Bearer "
 
-
-def export_route(exports: Exports) -> APIRouter:
+def export_route(exports: Exports, operator: OperatorDoor) -> APIRouter:
     """`GET /export?format=trl-preference` with the operator's bearer token: a file of votes."""
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(operator)])
 
     @router.get("/export")
-    async def export(
-        wanted: Annotated[str, Query(alias="format")] = "jsonl", authorization: Annotated[str, Header()] = ""
-    ) -> Response:
+    async def export(wanted: Annotated[str, Query(alias="format")] = "jsonl") -> Response:
         try:
-            token = authorization.removeprefix(_BEARER)
-            name, content = await run_in_threadpool(exports.everything, token, wanted)
-        except NotFoundError:
-            return PlainTextResponse("this needs the operator's token", 401, {"WWW-Authenticate": "Bearer"})
+            name, content = await run_in_threadpool(exports.everything, wanted)
         except RequestError as error:
             return PlainTextResponse(str(error), 400)
         except GacError as error:

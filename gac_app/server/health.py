@@ -1,7 +1,7 @@
 """`/healthz` (the process answers) and `/readyz` (it can serve: every member ready, the database writable).
 
-`/readyz` also reports what each member's prefix cache keeps of ended runs, with its limits, and the state of the
-mirror, if there is one. The host is ready even if the mirror fails.
+`/readyz` also reports the state of the mirror, if there is one; the host is ready even if the mirror fails. It tells
+nothing that depends on who answers, such as what members keep of ended runs: battles are blind.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from gac_app.errors import StorageError, without_folders
 
 if TYPE_CHECKING:  # imports torch, for which the page need not wait
+    from gac_app.server.operator import OperatorDoor
     from gac_app.services.runs import RunService
 
 CHECK_HOLDS_S = 1.0
@@ -38,11 +39,22 @@ def health_routes(service: RunService) -> APIRouter:
         if problem := await storage.problem():
             reasons["storage"] = problem
         status = "ready" if not reasons else "not ready"
-        content: dict[str, Any] = {"status": status, "reasons": reasons, "kept_prefixes": service.kept()}
+        content: dict[str, Any] = {"status": status, "reasons": reasons}
         if service.mirror:
             counts = {"num_waiting": service.mirror.num_waiting, "num_errors": service.mirror.num_errors}
             content["mirror"] = {"is_restored": service.mirror.is_restored, **counts}
         return JSONResponse(content, status_code=503 if reasons else 200)
+
+    return router
+
+
+def kept_route(service: RunService, operator: OperatorDoor) -> APIRouter:
+    """`GET /operator/kept-prefixes` with the operator's token: what each member keeps of ended runs, and its limits."""
+    router = APIRouter(dependencies=[Depends(operator)])
+
+    @router.get("/operator/kept-prefixes")
+    async def kept_prefixes() -> dict[str, Any]:
+        return service.kept()
 
     return router
 

@@ -6,10 +6,11 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -19,7 +20,10 @@ from gac_app.config import Config, ServerConfig
 from gac_app.server.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
 from gac_app.server.event_door import Doorkeeper, EventDoor
 from gac_app.server.export_route import export_route
-from gac_app.server.health import health_routes
+from gac_app.server.health import health_routes, kept_route
+from gac_app.server.operator import OperatorDoor
+from gac_app.server.operator_page import operator_page
+from gac_app.server.page_document import PageDocument
 from gac_app.server.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
 if TYPE_CHECKING:  # heavy, and needed only for types
@@ -36,13 +40,29 @@ MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `event
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}
 
 
+@dataclass(frozen=True, slots=True)
+class HostSecrets:
+    """What the environment entrusts to the host.
+
+    Attributes:
+        operator: the token for the operator's routes and page; "" = there are none.
+        sign_in: of the Space, where visitors may sign in; "" = they may not.
+    """
+
+    operator: str = ""
+    sign_in: str = ""
+
+
+_NO_SECRETS = HostSecrets()
+
+
 def create_host(
     service: RunService,
     config: Config,
     lab: Lab | None = None,
     arena: ArenaService | None = None,
     exports: Exports | None = None,
-    sign_in_secret: str = "",
+    secrets: HostSecrets = _NO_SECRETS,
 ) -> FastAPI:
     """The application. Its page works at once; the members may still be loading.
 
@@ -50,14 +70,13 @@ def create_host(
         service: answers the page's calls and the health routes; closed when the host shuts down.
         config: its `server` part has the allowed hosts and origins.
         lab, arena: None = the page has none.
-        exports: of all votes, if the operator has set a token.
-        sign_in_secret: of the Space, where visitors may sign in; "" = they may not.
+        exports: of all votes, for the operator.
     """
     page = import_page()
-    host = bare_host(service, config.server, sign_in_secret)
-    if exports and exports.is_open:
-        host.include_router(export_route(exports))
-    blocks = page.build_page(service, lab, arena, has_sign_in=bool(sign_in_secret))
+    host = bare_host(service, config.server, secrets)
+    for router in _operator_routes(service, arena, exports, secrets):
+        host.include_router(router)
+    blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
     mount_page(host, blocks, page.page_assets())
     return host
 
@@ -67,21 +86,21 @@ def launch_page(
     config: Config,
     arena: ArenaService | None = None,
     exports: Exports | None = None,
-    sign_in_secret: str = "",
+    secrets: HostSecrets = _NO_SECRETS,
 ) -> None:
     """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
     from gac_app.server.gradio_page import GradioPage
 
     keeper = Doorkeeper(config.server.visitors_per_client)
-    routers = [health_routes(service), *([export_route(exports)] if exports and exports.is_open else [])]
-    sign_in_routes, sign_in_doors = sign_in_parts(sign_in_secret)
+    routers = [health_routes(service), *_operator_routes(service, arena, exports, secrets)]
+    sign_in_routes, sign_in_doors = sign_in_parts(secrets.sign_in)
 
     # Gradio calls its own address when it starts.
     names = (*config.server.trusted_hosts, "localhost", config.server.host)
     trusted = config.server.model_copy(update={"trusted_hosts": names})
 
     page = import_page()
-    blocks = page.build_page(service, None, arena, has_sign_in=bool(sign_in_secret))
+    blocks = page.build_page(service, None, arena, has_sign_in=bool(secrets.sign_in))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -108,6 +127,17 @@ def launch_page(
     blocks.close(verbose=False)
 
 
+def _operator_routes(
+    service: RunService, arena: ArenaService | None, exports: Exports | None, secrets: HostSecrets
+) -> list[APIRouter]:
+    """The routes for the operator; none without a token."""
+    if not secrets.operator:
+        return []
+    door = OperatorDoor(secrets.operator)  # one, so that guesses are counted together
+    export = [export_route(exports, door)] if exports else []
+    return [kept_route(service, door), *export, *([operator_page(arena.operator, door)] if arena else [])]
+
+
 def _wait_for_signal() -> None:
     is_over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -115,11 +145,11 @@ def _wait_for_signal() -> None:
     is_over.wait()
 
 
-def bare_host(service: RunService, config: ServerConfig, sign_in_secret: str = "") -> FastAPI:
+def bare_host(service: RunService, config: ServerConfig, secrets: HostSecrets = _NO_SECRETS) -> FastAPI:
     """The host without a page: its middleware and health routes."""
 
     keeper = Doorkeeper(config.visitors_per_client)
-    sign_in_routes, sign_in_doors = sign_in_parts(sign_in_secret)
+    sign_in_routes, sign_in_doors = sign_in_parts(secrets.sign_in)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -161,7 +191,7 @@ def import_page() -> ModuleType:
 def _doors(config: ServerConfig, keeper: Doorkeeper, sign_in: Sequence[Middleware] = ()) -> list[Middleware]:
     """Outermost first; `sign_in` as `sign_in_parts` gives it."""
     return [
-        Middleware(SecurityHeaders),
+        Middleware(SecurityHeaders, framed_by=config.framed_by),
         Middleware(ProxyGuard, trusted_proxies=config.trusted_proxies),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(config.trusted_hosts), www_redirect=False),
         Middleware(OriginGuard, allowed_origins=config.allowed_origins),
@@ -170,4 +200,5 @@ def _doors(config: ServerConfig, keeper: Doorkeeper, sign_in: Sequence[Middlewar
         Middleware(ShutRoutes, opened=SIGN_IN_ROUTES if sign_in else ()),
         *sign_in,
         Middleware(EventDoor, keeper=keeper),
+        Middleware(PageDocument),
     ]

@@ -14,12 +14,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from gac_app.arena.contestants import Contestant, contestants_of
-from gac_app.arena.drawing import draw_pair, pair_probs
+from gac_app.arena.controls import Controls, controls_of
+from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Side
+from gac_app.arena.pacing import Tempo
 from gac_app.errors import BusyError, GacError, RequestError
 from gac_app.services.battle_history import BattleHistory
 from gac_app.services.battle_recorder import BattleRecorder
@@ -29,13 +32,14 @@ from gac_app.services.implied import implied_battles
 from gac_app.services.judging import Judge, refuse_judged
 from gac_app.services.live_battles import LiveBattles
 from gac_app.services.live_runs import owner_of
+from gac_app.services.operator import Operator, today
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.standings import Standings
 from gac_app.services.views import RunView
 from gac_app.storage import JudgedBattle, Store
 
 MAX_TURNS = 20
-_SEEDS = 2**31
+_SEEDS = 2**53  # too many to try them all on the same model
 
 
 class ArenaService:
@@ -49,6 +53,7 @@ class ArenaService:
     Attributes:
         history: shows, lists and deletes battles.
         standings: the leaderboard.
+        operator: what only the operator may see and do.
     """
 
     def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
@@ -57,10 +62,12 @@ class ArenaService:
         self._store = store
         self._rng = rng or random.SystemRandom()
         self._battles = LiveBattles()
+        self._tempo = Tempo([one.name for one in self.contestants])
         self.history = BattleHistory(runs, store, self._battles)
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
         self.standings = Standings(store, listed, arena.min_votes, self.history.untold)
+        self.operator = Operator(store, listed, self.history.untold)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self._battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
@@ -77,23 +84,27 @@ class ArenaService:
         Args:
             client: as in `RunService.start`.
             consents: the visitor agrees that prompt, answers and votes are kept; required on a public host.
-            again: an earlier battle of the visitor's. Two other contestants answer its first prompt; `prompt` is
+            again: an earlier battle of the visitor's. A pair that is drawn anew answers its first prompt; `prompt` is
                 ignored.
         """
         owner = owner_of(visitor_key)
         self._runs.ready_ensemble()
+        self._check_open()
         before = self._battles.find(owner, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
             raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
         with self._runs.changing(visitor_key):
+            pair = self._draw(before)
             battle = Battle(
                 owner=owner,
-                pair=self._draw(before),
+                pair=pair,
+                left_odds=predicted(pair["left"].name, pair["right"].name, self.standings.for_drawing()[1]),
                 seed=self._rng.randrange(_SEEDS),
                 language=language_of(prompt),
                 has_consent=consents,
                 client=client,
+                tempo=self._tempo,
             )
             turn = battle.begin_turn(prompt)
             if not self._moderator.may_start(owner):
@@ -113,7 +124,7 @@ class ArenaService:
         prompt = checked_prompt(prompt)
         with self._runs.changing(visitor_key), self._battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
-            if not battle.last.over.is_set():
+            if not battle.last.is_answered(battle.num_shown()):
                 raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
             if len(battle.turns) >= MAX_TURNS:
                 raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
@@ -129,8 +140,13 @@ class ArenaService:
         self._runs.audience.note_seen(self.history.find(visitor_key, battle_id).last)
 
     def stop(self, visitor_key: str, battle_id: str) -> None:
-        """End both answers within one step. What is shown may be voted on."""
-        self._runs.halt(self.history.find(visitor_key, battle_id).last)
+        """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
+        battle = self.history.find(visitor_key, battle_id)
+        was_over = battle.last.over.is_set()
+        battle.last.is_stopping.set()
+        self._runs.halt(battle.last)
+        if was_over:  # but not shown whole
+            self._recorder.ended(battle)
 
     def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
         """Wait until both answers have ended. Returns whether they have."""
@@ -146,6 +162,7 @@ class ArenaService:
         with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
             refuse_judged(battle)
             battle.is_skipped = True
+            battle.last.is_stopping.set()
         self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
         self._recorder.ended(battle)
         return self.history.look(visitor_key, battle_id)
@@ -199,31 +216,64 @@ class ArenaService:
 
     # --- inside
 
-    def _implied(self, visitor_key: str, run: RunView, outcome: str) -> list[JudgedBattle]:
+    def _implied(self, visitor_key: str, run: RunView, outcome: str, client: str) -> list[JudgedBattle]:
         """The battles that a vote on Compare implies, one for each pair."""
         return implied_battles(
             run,
             outcome,
             self.contestants,
             visitor_key=visitor_key,
+            client=client,
             config_hash=self._runs.config_hash,
             versions=self._runs.versions,
         )
+
+    def _check_open(self) -> None:
+        """Raise BusyError if the operator's controls allow no battle now."""
+        controls = self._controls()
+        if controls.is_paused:
+            raise BusyError("The Arena is paused by its operator. Please come back later.")
+        if controls.battles_per_day and self._store.battles.num_started(today()) >= controls.battles_per_day:
+            raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+
+    def _controls(self) -> Controls:
+        return controls_of(self._store.battles.controls())
 
     def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
             raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
-        without = [one.name for one in before.pair.values()] if before else []
-        probs = pair_probs(list(by_name), *self.standings.for_drawing())
-        left, right = draw_pair(probs, without, self._rng)
-        return {"left": by_name[left], "right": by_name[right]}
+        present = {one.name for one in before.pair.values()} if before else set[str]()
+        controls = self._controls()
+        probs = pair_probs(controls.drawn(list(by_name)), *self.standings.for_drawing(), controls.weights)
+        left, right = draw_pair(probs, present, self._rng)
+        return {"left": self._blinded(by_name[left]), "right": self._blinded(by_name[right])}
+
+    def _blinded(self, one: Contestant) -> Contestant:
+        """A contestant as it answers here: not greedily, unless the operator insists, since a greedy answer can be had
+        on Compare with the name beside it; and to a limit that nobody knows, since the number of tokens of a text that
+        ends there would tell whose tokens they are.
+        """
+        most = one.settings.max_new_tokens
+        changes = {
+            "temperature": one.settings.temperature or self._runs.config.arena.temperature,
+            "max_new_tokens": most - self._rng.randrange(most // 4 + 1),
+        }
+        return replace(one, settings=one.settings.model_copy(update=changes))
 
     def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
         """Queue a turn. Once it is queued, it belongs to the battle."""
+
+        num_new = max(one.settings.max_new_tokens for one in self.contestants)
+        for stream in turn.streams.values():  # whoever answers, so that a refusal tells nothing of them
+            self._runs.ready_ensemble().check_room(stream.messages, num_new)
 
         def take() -> None:
             battle.turns.append(turn)
             on_taken()
 
-        self._runs.carry_out(turn, on_taken=take, on_ended=lambda: self._recorder.ended(battle))
+        def end() -> None:
+            turn.note_tempo(self._tempo)
+            self._recorder.ended(battle)
+
+        self._runs.carry_out(turn, on_taken=take, on_ended=end)

@@ -17,7 +17,7 @@ from gac_app.services.settling import settle
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 
-_UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
+UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
 
 
 class BattleHistory:
@@ -65,13 +65,16 @@ class BattleHistory:
         return stream.steps, settings
 
     def own(self, visitor_key: str) -> Iterator[StoredBattle]:
-        """A visitor's battles, oldest first, without `sealed` ones: a stored battle names both contestants."""
+        """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
         owner_of(visitor_key)
         sealed = self.sealed()
-        return (one for one in self._store.battles.export(visitor_key) if one.battle_id not in sealed)
+        found = self._store.battles.export(visitor_key)
+        return (one for one in found if one.battle_id not in sealed and one.is_told)
 
     def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
-        """As `own`, newest first, and how many there are."""
+        """A visitor's battles, newest first, without `sealed` ones, and how many there are. Names may be told of those
+        that are `is_told`.
+        """
         owner_of(visitor_key)
         return self._store.battles.newest(visitor_key, limit, self.sealed())
 
@@ -93,7 +96,7 @@ class BattleHistory:
             self._runs.halt(battle.last)
 
     def _elsewhere(self) -> frozenset[str]:
-        return self._store.battles.held_elsewhere(UNDO_S + _UNDO_WRITTEN_S)
+        return self._store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)
 
     def untold(self) -> frozenset[str]:
         """The ids of battles whose vote can still be taken back, and does not count yet."""

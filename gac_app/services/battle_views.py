@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gac_app.arena.outcomes import SIDES, Kind, Side
+from gac_app.arena.outcomes import SIDES, Side
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battles import Battle, BattleRun
 from gac_app.services.views import WAITING
@@ -18,6 +18,8 @@ Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void",
 VOID = "One of the two could not answer, so this battle does not count."
 RESTARTED = "The server was restarted before a vote."
 LET_GO = "Newer battles took the place of this one before a vote."
+STOPPED = "Stopped: both are shown up to the same place. Which one is better?"
+NOT_BEGUN = "This battle did not begin: it was stopped, or others had their turn first. Please try again."
 ELSEWHERE = "Another server has this battle; it can be judged there alone."
 
 
@@ -84,12 +86,12 @@ def live_view(battle: Battle) -> BattleView:
     """The view of a battle in memory. The caller must hold the battle's lock."""
     is_saved = battle.note_row()
     shown = battle.num_shown()
-    last = _turn_view(battle.last, shown, is_judged=battle.shown is not None)
+    last = _turn_view(battle.last, shown, has_ended=battle.shown is not None or battle.last.is_stopped)
     phase = _phase(battle, shown)
     return BattleView(
         id=battle.id,
         phase=phase,
-        turns=(*(_turn_view(turn) for turn in battle.turns[:-1]), last),
+        turns=(*(_turn_view(turn, _shown_of(turn), has_ended=True) for turn in battle.turns[:-1]), last),
         queue_place=battle.last.queue_place,
         ballot=battle.num_rows,
         may_vote=is_saved
@@ -121,26 +123,29 @@ def _phase(battle: Battle, shown: Mapping[Side, int]) -> Phase:
     if battle.last.status == WAITING:
         return "waiting"
     is_stopped_by_vote = battle.shown is not None and battle.last.over.is_set()
-    return "answered" if is_stopped_by_vote or battle.is_shown_whole(shown) else "answering"
+    return "answered" if is_stopped_by_vote or battle.last.is_answered(shown) else "answering"
 
 
 def _message(battle: Battle, phase: Phase) -> str:
     if phase == "void":
         return VOID
-    # A session's message may name members; the queue's does not.
-    ends = [battle.last.streams[side].finished for side in SIDES]
-    if all(end and end.reason is FinishReason.ABORT and not end.num_tokens for end in ends):
-        return "This battle did not begin: it was stopped, or others had their turn first. Please try again."
-    return ""
+    # A session's message may name members, and hidden text may tell which one is faster.
+    if phase != "answered" or not battle.last.is_stopped:
+        return ""
+    return STOPPED if any(battle.num_shown().values()) else NOT_BEGUN
 
 
-def _turn_view(turn: BattleRun, shown: Mapping[Side, int] | None = None, *, is_judged: bool = False) -> TurnView:
+def _shown_of(turn: BattleRun) -> dict[Side, int]:
+    """What an earlier turn shows of its sides."""
+    return turn.num_shown() if turn.is_stopped else {side: len(turn.streams[side].text) for side in SIDES}
+
+
+def _turn_view(turn: BattleRun, shown: Mapping[Side, int], *, has_ended: bool) -> TurnView:
     views = {}
     for side in SIDES:
         stream = turn.streams[side]
-        text, end = stream.text, stream.finished
-        num = len(text) if shown is None else shown[side]
-        is_over = is_judged or (end is not None and num >= len(text))
+        text, end, num = stream.text, stream.finished, shown[side]
+        is_over = has_ended or (end is not None and num >= len(text))
         is_cut = is_over and end is not None and end.reason is FinishReason.LENGTH and num >= len(text)
         views[side] = SideView(text=text[:num], is_over=is_over, is_cut=is_cut)
     return TurnView(prompt=turn.prompt, left=views["left"], right=views["right"])
@@ -166,8 +171,7 @@ def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleVi
     Args:
         is_elsewhere: another server has it, where it can still be judged, so no names are told.
     """
-    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
-    outcome = votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else None
+    outcome = battle.outcome or None
     phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
     phase = "revealed" if outcome and not is_elsewhere else phase
     why = ELSEWHERE if is_elsewhere else LET_GO if battle.status == STATUS_LET_GO else RESTARTED
@@ -175,7 +179,7 @@ def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleVi
         id=battle.battle_id,
         phase=phase,
         turns=tuple(
-            TurnView(prompt=turn["prompt"], left=_stored_side(turn["left"]), right=_stored_side(turn["right"]))
+            TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
             for turn in battle.body["turns"]
         ),
         ballot=len(battle.judgements),
@@ -185,8 +189,12 @@ def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleVi
     )
 
 
-def _stored_side(answer: Mapping[str, Any]) -> SideView:
-    return SideView(text=answer["text"], is_over=True, is_cut=answer.get("finish_reason") == FinishReason.LENGTH)
+def _stored_side(turn: Mapping[str, Any], side: Side) -> SideView:
+    answer, shown = turn[side], turn.get("shown")  # only a stopped turn has it
+    whole = answer["text"]
+    text = whole[: shown[side]] if shown else whole
+    is_cut = text == whole and answer.get("finish_reason") == FinishReason.LENGTH
+    return SideView(text=text, is_over=True, is_cut=is_cut)
 
 
 def _stored_contestant(battle: StoredBattle, side: Side) -> ContestantView:

@@ -6,16 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gac_app.arena.contestants import Contestant
+from gac_app.arena.moderation import Cast
 from gac_app.arena.outcomes import SIDES, Outcome, Side
-from gac_app.arena.pacing import Pace, Progress
+from gac_app.arena.pacing import Pace, Progress, Tempo
 from gac_app.decoding.trace import FinishReason
 from gac_app.services.battle_records import answer_record, side_facts, side_record
 from gac_app.services.live_run import Continued, LiveRun
+from gac_app.services.views import WAITING
 from gac_app.settings import Settings
+from gac_app.storage import Turn, clean_text
 from gac_app.storage.records import fed_messages
 
 UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
@@ -24,18 +27,16 @@ UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 class BattleRun(LiveRun):
     """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
 
-    def __init__(
-        self, *, owner: str, prompt: str, pair: Mapping[Side, Contestant], seed: int, battle: Battle | None = None
-    ) -> None:
-        self._pair, self._seed = pair, seed
-        self.pace = Pace()
+    def __init__(self, battle: Battle, prompt: str) -> None:
+        self._pair, self._seed = battle.pair, battle.seed
+        self.pace = Pace(battle.tempo)
         super().__init__(
-            owner=owner,
+            owner=battle.owner,
             prompt=prompt,
-            settings=pair["left"].settings,
+            settings=battle.pair["left"].settings,
             keys=SIDES,
             member_names=(),
-            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle else None,
+            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle.id else None,
         )
 
     def alone_in(self, stream: str) -> str | None:
@@ -55,12 +56,43 @@ class BattleRun(LiveRun):
         """Whether a side failed, so that there is nothing to compare."""
         return any(one.finished and one.finished.reason is FinishReason.ERROR for one in self.streams.values())
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was ended before its answers were. What was not shown by then never is."""
+        ends = [one.finished for one in self.streams.values()]
+        return self.is_stopping.is_set() or any(end and end.reason is FinishReason.ABORT for end in ends)
+
     def num_shown(self) -> dict[Side, int]:
-        """Characters of each side that may be shown now."""
+        """Characters of each side that may be shown now. A stopped turn shows no more than before: the rest would tell
+        which side is faster.
+        """
         streams = [self.streams[side] for side in SIDES]
         progress = [Progress(len(stream.text), stream.finished is not None) for stream in streams]
-        most = self.pace.advance(progress)
-        return {side: min(most, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}
+        if self.status != WAITING and not self.is_stopped:
+            self.pace.advance(progress)
+        return {side: min(self.pace.num_shown, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}
+
+    def note_tempo(self, tempo: Tempo) -> None:
+        """Tell the host's tempo how long the answers took."""
+        for side in SIDES:
+            if (end := self.streams[side].finished) is not None:
+                tempo.note(self._pair[side].name, len(end.text), end.seconds - end.ttft_s, end.ttft_s)
+
+    def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
+        """Whether it is over and `shown` are all characters of its answers."""
+        return self.over.is_set() and all(shown[side] >= len(self.streams[side].text) for side in SIDES)
+
+    def is_answered(self, shown: Mapping[Side, int]) -> bool:
+        """Whether no more will be shown than `shown`."""
+        return self.is_shown_whole(shown) or (self.over.is_set() and self.is_stopped)
+
+    def as_turn(self) -> Turn:
+        """As `RunView`, with what was shown: a later answer must not tell of the rest."""
+        whole = super().as_turn()
+        if not self.is_stopped:
+            return whole
+        shown = self.num_shown()
+        return replace(whole, answers={side: clean_text(self.streams[side].text[: shown[side]]) for side in SIDES})
 
 
 def _side(stream: str) -> Side:
@@ -73,9 +105,11 @@ class Battle:
 
     Attributes:
         pair: the contestants by side; secret until `is_told`.
+        left_odds: the left side's score as the ratings predicted it when the pair was drawn.
         turns: one run each; the last may still be decoding.
         num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
         num_rows_voted: their number right after the vote that counts.
+        cast: the vote, as moderation counts it.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
             else is accepted.
         unwritten: a judgement that the database has not stored yet, and what to do once it has.
@@ -88,11 +122,14 @@ class Battle:
     language: str
     has_consent: bool
     client: str
+    tempo: Tempo
+    left_odds: float = 0.5
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
     num_rows: int = 0
     num_rows_voted: int = 0
     outcome: Outcome | None = None
+    cast: Cast | None = None
     voted_at: float = 0.0
     is_revealed: bool = False
     is_skipped: bool = False
@@ -120,23 +157,21 @@ class Battle:
 
     @property
     def is_told(self) -> bool:
-        """Whether names may be told, because the vote can no longer change."""
-        is_settled = self.outcome is not None and not self.is_undoing
-        return self.is_void or (is_settled and self.undo_left_s == 0.0)
+        """Whether names may be told, because there is a vote that can no longer change."""
+        return self.outcome is not None and not self.is_undoing and self.undo_left_s == 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it can no longer be judged."""
+        return self.is_told or self.is_void or self.is_skipped
 
     def num_shown(self) -> dict[Side, int]:
         """Shown characters of the last turn's sides; after the vote, those that were judged."""
         return self.shown or self.last.num_shown()
 
-    def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
-        """Whether the last turn is over and `shown` are all characters of its answers."""
-        return self.last.over.is_set() and all(shown[side] >= len(self.last.streams[side].text) for side in SIDES)
-
     def begin_turn(self, prompt: str) -> BattleRun:
         """The next turn, not queued yet."""
-        turn = BattleRun(
-            owner=self.owner, prompt=prompt, pair=self.pair, seed=self.seed, battle=self if self.id else None
-        )
+        turn = BattleRun(self, prompt)
         self.id = self.id or turn.conversation_id
         turn.client = self.client
         return turn
@@ -165,7 +200,11 @@ class Battle:
             for side, one in self.pair.items()
         }
         turns = [
-            {"prompt": turn.prompt, **{side: answer_record(turn.streams[side]) for side in SIDES}}
+            {
+                "prompt": turn.prompt,
+                **({"shown": turn.num_shown()} if turn.is_stopped else {}),
+                **{side: answer_record(turn.streams[side]) for side in SIDES},
+            }
             for turn in self.turns
         ]
         return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
@@ -175,7 +214,8 @@ class Battle:
         streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
         return {
             "turn": len(self.turns),
-            "early": not self.is_shown_whole(shown),
+            "early": not self.last.is_shown_whole(shown),
+            "stopped": any(turn.is_stopped for turn in self.turns),
             "seconds": round(self.last.pace.seconds, 3),
             "shown": dict(shown),
             **{side: side_facts(streams[side], shown[side]) for side in SIDES},

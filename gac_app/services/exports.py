@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from gac_app.arena.exports import written
 from gac_app.arena.formats import Format
 from gac_app.arena.judged import judged
 from gac_app.arena.outcomes import SIDES, Kind, Origin, Outcome
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import RequestError
 from gac_app.storage import RunStatus, Store, StoredBattle
 
 NO_LINE = "is no run and no battle as `export` writes them"
@@ -22,28 +21,15 @@ class Exports:
     """Writes stored runs and votes to files, and reads JSON Lines back.
 
     Args:
-        token: the operator's; "" = the page exports nothing but the visitor's own.
         sealed: gives the ids of battles that must not be exported yet.
     """
 
-    def __init__(self, store: Store, token: str = "", sealed: Callable[[], frozenset[str]] = frozenset) -> None:
+    def __init__(self, store: Store, sealed: Callable[[], frozenset[str]] = frozenset) -> None:
         self._store = store
-        self._token = token
         self._sealed = sealed
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the operator may export everything."""
-        return bool(self._token)
-
-    def everything(self, token: str, wanted: str) -> tuple[str, bytes]:
-        """A file of all votes, without battles that can still be judged.
-
-        Raises:
-            NotFoundError: the token is not the operator's; the same error as for a missing file.
-        """
-        if not self._token or not hmac.compare_digest(self._token.encode(), token.encode("utf-8", "replace")):
-            raise NotFoundError("there is no such export")
+    def everything(self, wanted: str) -> tuple[str, bytes]:
+        """A file of all votes, without battles that can still be judged. Raises RequestError: no such format."""
         try:
             chosen = Format(wanted)
         except ValueError:
@@ -106,8 +92,7 @@ def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
 
 def _may_be_told(battle: StoredBattle) -> bool:
     """Whether a vote stands, and its visitor agrees that it is handed on."""
-    kinds = [row["kind"] for row in battle.judgements if row["kind"] in (Kind.VOTE, Kind.UNDO)]
-    return kinds[-1:] == [Kind.VOTE] and bool(battle.body.get("consent"))
+    return bool(battle.outcome and battle.body.get("consent"))
 
 
 def _line(battle: StoredBattle) -> str:

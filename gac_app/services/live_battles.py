@@ -32,12 +32,12 @@ class LiveBattles:
             return gone
 
     def _next_out(self) -> Battle | None:
-        """The finished battle to drop first: a judged one, else the oldest of the browser that has most, of the address
-        that has most.
+        """The finished battle to drop first: one that can no longer be judged, else the oldest of the browser that has
+        most, of the address that has most.
         """
         over = [one for one in self._battles.values() if one.last.over.is_set()]
-        if judged := [one for one in over if one.is_told or one.is_skipped]:
-            return judged[0]
+        if settled := [one for one in over if one.is_settled]:
+            return settled[0]
         for name_of in (attrgetter("client"), attrgetter("owner")):
             counts = Counter(map(name_of, self._battles.values()))
             most = max((counts[name_of(one)] for one in over), default=0)
@@ -74,7 +74,7 @@ class LiveBattles:
 
     def sealed(self) -> frozenset[str]:
         """The ids of battles that can still be judged, or whose vote can be taken back: their names are secret."""
-        return frozenset(one.id for one in self.all() if not (one.is_told or one.is_skipped))
+        return frozenset(one.id for one in self.all() if not one.is_settled)
 
     def untold(self) -> frozenset[str]:
         """The sealed battles that have a vote."""

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import standing_votes
-from gac_app.storage.battle_queries import UNDO, VOTE, get_owned, has_vote, key_of, owned, whole
+from gac_app.storage.battle_queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, whole
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle
 from gac_app.storage.changes import imported_visitor, own_visitor
 from gac_app.storage.records import Gone
@@ -21,6 +21,7 @@ from gac_app.storage.sealing import destroy_keys, new_key, seal_json
 from gac_app.storage.tables import Battle, Judgement, Run
 from gac_app.storage.text import clean_text
 
+DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
 LET_GO = "let-go"  # status of a battle that its server dropped before a vote
 _NEVER_JUDGED = ("void", "skipped")
 
@@ -46,6 +47,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
             right=clean_text(new.right),
             language=new.language,
             config_hash=new.config_hash,
+            client=new.client,
             status=new.status,
             body=seal_json(key.key, new.body),
         )
@@ -82,11 +84,11 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     """Append a row. Raises RequestError for a second vote, an undo without a vote, and a row out of order."""
     battle = get_owned(session, visitor_key, battle_id)
     stands = has_vote(battle)
-    if new.position != len(battle.judgements) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
+    if new.position != _num_own(battle) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
         raise RequestError("vote", "this battle has been judged already")
     judgement = Judgement(
         battle_id=battle.id,
-        position=new.position,
+        position=len(battle.judgements),
         kind=new.kind,
         outcome=new.outcome,
         facts=json.dumps(new.facts, separators=(",", ":")).encode(),
@@ -98,6 +100,23 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     elif new.kind == VOTE:
         session.flush()  # gives the time
         standing_votes.stand(session, battle, new.outcome, new.facts, judgement.created_at)
+
+
+def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
+    """Append the operator's verdict to battles; those that are gone are left out."""
+    for battle in session.scalars(
+        select(Battle).where(Battle.id.in_(battle_ids)).options(selectinload(Battle.judgements))
+    ):
+        position = len(battle.judgements)
+        given = Judgement(battle_id=battle.id, position=position, kind=VERDICT, outcome=verdict, facts=b"{}")
+        session.add(given)
+        session.flush()  # gives the time
+        _stand_again(session, battle, [_open_part(row) for row in (*battle.judgements, given)])
+
+
+def _num_own(battle: Battle) -> int:
+    """The number of the visitor's own rows."""
+    return sum(row.kind != VERDICT for row in battle.judgements)
 
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
@@ -117,7 +136,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
     """
     for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
         if has_vote(battle):
-            judge(session, visitor_key, battle.id, NewJudgement(position=len(battle.judgements), kind=UNDO))
+            judge(session, visitor_key, battle.id, NewJudgement(position=_num_own(battle), kind=UNDO))
     session.flush()
     session.expire_all()
     for new, vote in pairs:
@@ -125,7 +144,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
         if known is None:
             start(session, new)
             session.flush()
-        position = len(known.judgements) if known else 0
+        position = _num_own(known) if known else 0
         judge(session, visitor_key, new.battle_id, replace(vote, position=position))
 
 
@@ -164,12 +183,20 @@ def import_battle(session: Session, battle: StoredBattle) -> bool:
 
 
 def _stand_again(session: Session, row: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
-    """Write which vote of an imported battle stands."""
+    """Write which vote of a battle stands, as its judgements and the operator's last verdict have it."""
     standing_votes.fall(session, row.id)
     decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
-    if decisive and decisive[-1]["kind"] == VOTE:
+    verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
+    if decisive and decisive[-1]["kind"] == VOTE and verdict != DROPPED:
         last = decisive[-1]
-        standing_votes.stand(session, row, last["outcome"], last["facts"], datetime.fromisoformat(last["created_at"]))
+        facts = {**last["facts"], "flags": []} if verdict else last["facts"]
+        standing_votes.stand(session, row, last["outcome"], facts, datetime.fromisoformat(last["created_at"]))
+
+
+def _open_part(row: Judgement) -> dict[str, Any]:
+    """A judgement as exported, without what is sealed."""
+    facts = json.loads(row.facts)
+    return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}
 
 
 def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes) -> Judgement:

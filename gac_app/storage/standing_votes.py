@@ -29,6 +29,7 @@ def row_of(battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: dat
         "origin": battle.origin,
         "language": battle.language,
         "config_hash": battle.config_hash,
+        "client": battle.client or "",
         "voted_s": voted_at.timestamp(),
         "turn": facts.get("turn", 1),
         "is_flagged": bool(facts.get("flags")),

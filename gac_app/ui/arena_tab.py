@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from gac_app.arena.formats import Format
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Reason, Side
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.errors import GacError, NotFoundError, without_folders
 from gac_app.services.exports import content_of
@@ -228,13 +228,12 @@ def _seen(view: BattleView) -> Reply:
 
 
 def _row(battle: StoredBattle) -> Reply:
-    votes = [row for row in battle.judgements if row["kind"] != Kind.REMARK]
     return {
         "id": battle.battle_id,
         "prompt": battle.body["turns"][0]["prompt"] if battle.body["turns"] else "",
         "turns": len(battle.body["turns"]),
         "created_at": battle.created_at,
-        "names": [battle.left, battle.right],
-        "outcome": votes[-1]["outcome"] if votes and votes[-1]["kind"] == Kind.VOTE else "",
+        "names": [battle.left, battle.right] if battle.is_told else [],
+        "outcome": battle.outcome,
         "is_blind": battle.is_blind,
     }

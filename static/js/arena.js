@@ -47,6 +47,7 @@ class Arena {
     const grow = () => { box.style.height = "auto"; box.style.height = `${box.scrollHeight}px`; };
     box.addEventListener("input", grow);
     box.addEventListener("keydown", (event) => {
+      leaveField(event);
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.form.requestSubmit();
@@ -75,7 +76,7 @@ class Arena {
     if (this.run?.id === id && reply.state) {
       this.cards.forEach((card, index) => card.answer.extendTo(reply.texts[index]));
       this.show(reply.state);
-      // An early vote was taken back: the rest of what came till then is still to be shown.
+      // A vote was taken back whose answers had ended, but were not shown whole.
       if (name === "undo_battle" && LIVE.includes(reply.state.phase)) this.send("follow", { battle: id });
     }
     return reply;
@@ -95,13 +96,19 @@ class Arena {
     return Boolean(this.state) && UNJUDGED.includes(this.state.phase);
   }
 
+  /** Both last answers are alike to the letter. */
+  get isSame() {
+    const [left, right] = this.cards.map((card) => card.answer.whole);
+    return left !== "" && left === right;
+  }
+
   submit(prompt) {
     if (this.isBusy || (this.state && LIVE.includes(this.state.phase))) return;
     if (this.isOpen) this.send("next", { battle: this.run.id, prompt });
     else this.begin({ prompt, again: "" });
   }
 
-  /** The battle's prompt, answered by two others; without a vote this one is given up. */
+  /** The battle's prompt, answered by a pair drawn anew; without a vote this one is given up. */
   async again() {
     if (this.isBusy) return;
     if (this.isOpen && (await this.call("skip_battle")).error) return;
@@ -222,14 +229,14 @@ class Arena {
     send.textContent = t(this.isOpen ? "arena.go-on" : "arena.start");
     send.disabled = this.isBusy || isLive;
     form.elements.prompt.placeholder = t(this.isOpen ? "arena.placeholder.next" : state ? "arena.placeholder.new" : "arena.placeholder");
-    this.part("arena-hint").textContent = this.isOpen ? t("arena.hint.next") : "";
+    this.part("arena-hint").replaceChildren(...(this.isOpen ? [t("arena.hint.next"), " ", h("span", { class: "gac-by-key" }, ...rich("arena.hint.keys"))] : []));
     this.part("status").textContent = this.isBusy ? t("status.starting") : !state ? "" : this.words(state);
   }
 
-  words({ phase, place, is_saving: isSaving }) {
+  words({ phase, place, message, is_saving: isSaving }) {
     if (isSaving) return t("arena.saving");
     if (phase === "waiting") return place ? t("status.queue", { place }) : t("status.starting");
-    return { answering: t("arena.answering"), answered: t("arena.answered"), voted: t("arena.names-soon"), revealed: t("arena.told") }[phase] ?? "";
+    return { answering: t("arena.answering"), answered: t(!message && this.isSame ? "arena.same" : "arena.answered"), voted: t("arena.names-soon"), revealed: t("arena.told") }[phase] ?? "";
   }
 }
 

@@ -99,3 +99,8 @@ function parseJson(value, fallback) {
 }
 
 translate(element);
+
+/** Esc leaves a prompt's field, so that keys act again. */
+function leaveField(event) {
+  if (event.key === "Escape" && !event.isComposing) event.target.blur();
+}

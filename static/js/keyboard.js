@@ -10,6 +10,7 @@ function listenToKeys(element, { onGated, onClose, onVote }) {
       event.preventDefault();
       return;
     }
+    if (event.target.matches?.("#gac-prompt textarea")) leaveField(event);
     if (event.target.closest?.("input:not([type=radio]), textarea, select, [contenteditable], dialog")) return;
     const isDone = event.key.toLowerCase() === "n" ? onGated(event.shiftKey ? -1 : 1) : !event.repeat && onVote(event.key);
     if (isDone) event.preventDefault();

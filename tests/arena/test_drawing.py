@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from gac_app.arena.drawing import FLOOR, draw_pair, pair_probs
+from gac_app.arena.drawing import AGAIN, FLOOR, draw_pair, pair_probs
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -29,15 +29,15 @@ def test_the_draw_evens_the_votes_out() -> None:
     rng = random.Random(1)
     num_votes: Counter[frozenset[str]] = Counter({frozenset("ab"): 30})
     for _ in range(300):
-        num_votes[frozenset(draw_pair(pair_probs(NAMES, num_votes, {}), (), rng))] += 1
+        num_votes[frozenset(draw_pair(pair_probs(NAMES, num_votes, {}), set(), rng))] += 1
     assert min(num_votes.values()) > 40
 
 
-def test_others_come_where_there_are_some() -> None:
-    rng = random.Random(1)
-    probs = pair_probs(NAMES, {}, {})
-    assert {frozenset(draw_pair(probs, "ab", rng)) for _ in range(50)} == {frozenset("cd")}
-    three = pair_probs(NAMES[:3], {}, {})
-    assert {frozenset(draw_pair(three, "ab", rng)) for _ in range(50)} == {frozenset("ac"), frozenset("bc")}
+def test_the_present_pair_comes_again_but_seldom() -> None:
+    rng, num = random.Random(1), 5_000
+    drawn = Counter(frozenset(draw_pair(pair_probs(NAMES, {}, {}), set("ab"), rng)) for _ in range(num))
+    shares = {pair: count / num for pair, count in drawn.items()}
+    weights = {frozenset(pair): 1.0 for pair in combinations(NAMES, 2)} | {frozenset("ab"): AGAIN}
+    assert shares == pytest.approx({pair: one / sum(weights.values()) for pair, one in weights.items()}, abs=0.03)
     two = pair_probs(NAMES[:2], {}, {})
-    assert {draw_pair(two, "ab", rng) for _ in range(50)} == {("a", "b"), ("b", "a")}
+    assert {draw_pair(two, set("ab"), rng) for _ in range(50)} == {("a", "b"), ("b", "a")}

@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from gac_app.server.host import create_host
+from gac_app.server.host import HostSecrets, create_host
 from gac_app.services.arena import ArenaService
 from gac_app.services.lab import Lab
 from gac_app.services.runs import RunService
@@ -56,10 +56,10 @@ def served(
 
     Args:
         place: what is served at the same time has an address of its own.
-        sign_in_secret: as `create_host` takes it.
+        sign_in_secret: as in `HostSecrets`.
     """
     with listening(place) as listener:
-        host = create_host(service, service.config, lab, arena, sign_in_secret=sign_in_secret)
+        host = create_host(service, service.config, lab, arena, secrets=HostSecrets(sign_in=sign_in_secret))
         server = uvicorn.Server(uvicorn.Config(host, log_level="warning", access_log=False))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
@@ -319,4 +319,4 @@ def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as they are there, not as fast as people read."""
-    monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)

@@ -25,7 +25,7 @@ from gac_app.server.connections import Connections, limited_protocol
 
 ROOT = Path(__file__).parent.parent.parent
 API = "/gradio_api"
-START_S = 60.0
+START_S = 180.0
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
 """Visitors of a real server's Arena over HTTP: none sees another's words, and no acknowledged vote is lost.
 
-`pytest -m long -s tests/server/test_arena_long.py`
+A few seconds of it belong to every run; `pytest -m long -s tests/server/test_arena_long.py` takes minutes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from gac_app.arena.outcomes import Outcome
 from gac_app.storage import Store
 from tests.server.site import API, ROOT, START_S, Page, Visitor, free_port
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-NUM_VISITORS, CROWD_S = 20, 120.0
-NUM_KILLS, NUM_KILLED_VISITORS = 20, 5
+NUM_KILLED_VISITORS = 5
 BUSY = (429, 503)
 CONFIG = """
 members:
@@ -143,19 +142,20 @@ def stored_votes(folder: Path) -> dict[str, str]:
         store.close()
 
 
-def test_a_crowd_battles_for_two_minutes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("num_visitors", "crowd_s"), [(6, 4.0), pytest.param(20, 120.0, marks=pytest.mark.long)])
+def test_of_a_crowd_nobody_sees_anothers_words(tmp_path: Path, num_visitors: int, crowd_s: float) -> None:
     with server(tmp_path) as (_, url):
         page = Page.of(url)
-        judges = [Judge(url, page, number) for number in range(NUM_VISITORS)]
+        judges = [Judge(url, page, number) for number in range(num_visitors)]
 
         async def crowd() -> None:
-            until_s = time.monotonic() + CROWD_S
+            until_s = time.monotonic() + crowd_s
             await asyncio.gather(*(judge.battles(until_s) for judge in judges))
 
         asyncio.run(crowd())
     voted = {battle: outcome for judge in judges for battle, outcome in judge.votes.items()}
     refused = sum((judge.refused for judge in judges), Counter[int]())
-    print(f"{len(voted)} votes of {NUM_VISITORS} visitors in {CROWD_S:.0f} s; refused for a moment: {dict(refused)}")
+    print(f"{len(voted)} votes of {num_visitors} visitors in {crowd_s:.0f} s; refused for a moment: {dict(refused)}")
     assert [word for judge in judges for word in judge.foreign] == []
     assert min(len(judge.votes) for judge in judges) > 0
     assert stored_votes(tmp_path) == voted
@@ -167,10 +167,11 @@ def test_a_crowd_battles_for_two_minutes(tmp_path: Path) -> None:
     store.close()
 
 
-def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_kills", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path, num_kills: int) -> None:
     """Votes come all the time; those without an answer may be there or not, the others are."""
     voted: dict[str, str] = {}
-    for _ in range(NUM_KILLS):
+    for _ in range(num_kills):
         with server(tmp_path) as (process, url):
             page = Page.of(url)
             judges = [Judge(url, page, number) for number in range(NUM_KILLED_VISITORS)]
@@ -192,5 +193,5 @@ def test_kill_9_between_click_and_answer_loses_no_vote(tmp_path: Path) -> None:
         voted |= {battle: outcome for judge in judges for battle, outcome in judge.votes.items()}
         stored = stored_votes(tmp_path)
         assert {battle: stored.get(battle) for battle in voted} == voted
-    print(f"{len(voted)} acknowledged votes and {len(stored)} stored ones after {NUM_KILLS} kills")
-    assert len(voted) >= NUM_KILLS
+    print(f"{len(voted)} acknowledged votes and {len(stored)} stored ones after {num_kills} kills")
+    assert len(voted) >= num_kills

@@ -1,4 +1,5 @@
-"""Attacks that take minutes, on a host in a process of its own: `pytest -m long -s` shows what they measure.
+"""Attacks on a host in a process of its own. A short form belongs to every run; `pytest -m long -s` takes minutes and
+shows what the attacks cost others.
 
 `GAC_ATTACKED` names another checkout whose version is attacked instead.
 """
@@ -19,7 +20,7 @@ import pytest
 from tests.server.hostile import Hostile
 from tests.server.site import ROOT, Child, Page, Visitor, child
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 NUM_HONEST = 20
 TOO_MUCH_MB = 1000  # an attack that got that far ends
@@ -31,19 +32,20 @@ def attacked(tmp_path: Path) -> Iterator[Child]:
         yield attacked
 
 
-async def honest(attacked: Child, page: Page, address: str = "") -> list[float]:
+async def honest(attacked: Child, page: Page, address: str = "", num: int = NUM_HONEST) -> list[float]:
     """Seconds to each visitor's first token; each has an address of its own, unless one is given."""
 
     async def one(number: int) -> float:
         async with Visitor(attacked.url, page, address=address or f"127.0.1.{number}") as visitor, visitor.heartbeat():
             return await visitor.first_token_s("honest")
 
-    return list(await asyncio.gather(*(one(number) for number in range(1, NUM_HONEST + 1))))
+    return list(await asyncio.gather(*(one(number) for number in range(1, num + 1))))
 
 
-def test_memory_after_ten_thousand_hostile_requests(attacked: Child) -> None:
+@pytest.mark.parametrize("num_requests", [500, pytest.param(10_000, marks=pytest.mark.long)])
+def test_memory_after_hostile_requests(attacked: Child, num_requests: int) -> None:
     page = Page.of(attacked.url)
-    asyncio.run(honest(attacked, page))
+    asyncio.run(honest(attacked, page, num=min(NUM_HONEST, num_requests // 100)))
     before_mb = attacked.rss_mb
 
     async def attack(kind: str, num_requests: int, num_parallel: int) -> Hostile:
@@ -54,23 +56,26 @@ def test_memory_after_ten_thousand_hostile_requests(attacked: Child) -> None:
                 break
         return hostile
 
-    for kind, num_requests, num_parallel in (
-        ("refused_prompts", 540, 12), ("long_sessions", 540, 12), ("fresh_sessions", 8920, 100),
+    few = num_requests * 54 // 1000
+    for kind, num, num_parallel in (
+        ("refused_prompts", few, 12), ("long_sessions", few, 12), ("fresh_sessions", num_requests - 2 * few, 100),
     ):  # fmt: skip
         last_mb = attacked.rss_mb
-        hostile = asyncio.run(attack(kind, num_requests, num_parallel))
+        hostile = asyncio.run(attack(kind, num, num_parallel))
         print(f"{kind}: {dict(hostile.codes)}: {attacked.rss_mb - last_mb:+.0f} MB")
     grown_mb = attacked.rss_mb - before_mb
     print(f"in all {grown_mb:+.0f} MB after {before_mb:.0f} MB")
     assert grown_mb < 100
-    asyncio.run(honest(attacked, page))
+    asyncio.run(honest(attacked, page, num=5))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs", "many_keys", "one_event"])
 def test_first_tokens_beside_a_hostile_client(attacked: Child, kind: str) -> None:
     beside(attacked, kind, honest_address="")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["unheard_runs", "heard_runs"])
 def test_first_tokens_at_the_address_of_a_hostile_client(attacked: Child, kind: str) -> None:
     beside(attacked, kind, honest_address="127.0.0.1")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
+from fastapi.responses import PlainTextResponse
 
 from gac_app.config import ServerConfig
 from gac_app.server import connections
@@ -17,6 +18,9 @@ from tests.server.fakes import FakeService
 from tests.server.site import served
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\n"  # answered once the body is whole
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+LARGE = 50_000_000  # bytes, more than a system buffers
 
 
 @pytest.fixture
@@ -24,26 +28,32 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(connections, "REQUEST_S", 0.3)
     monkeypatch.setattr(connections, "PER_VISITOR", 4)
     config = ServerConfig(visitors_per_client=2, max_connections=12)
-    with served(bare_host(FakeService(), config), config) as url:  # type: ignore[arg-type]
+    monkeypatch.setattr(connections, "UNREAD_S", 0.3)
+    host = bare_host(FakeService(), config)  # type: ignore[arg-type]
+    host.add_api_route("/large", lambda: PlainTextResponse("x" * LARGE))
+    with served(host, config) as url:
         host, port = url.removeprefix("http://").split(":")
         yield host, int(port)
 
 
-def wait_until_closed(connection: socket.socket) -> None:
+def read_all(connection: socket.socket) -> bytes:
+    """What comes until the host closes the connection."""
     connection.settimeout(WAIT_S)
+    parts = []
     with suppress(ConnectionResetError):
-        while connection.recv(1000):
-            pass
+        while part := connection.recv(1_000_000):
+            parts.append(part)
+    return b"".join(parts)
 
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"GET / HT", GET[:-2], b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nfew"],
+    [b"", b"GET / HT", GET[:-2], POST + b"Content-Length: 100\r\n\r\nfew", POST + CHUNKED + b"5\r\nhello\r\n"],
 )
 def test_half_of_a_request_is_not_waited_for_without_end(address: tuple[str, int], sent: bytes) -> None:
     with socket.create_connection(address) as connection:
         connection.sendall(sent)
-        wait_until_closed(connection)
+        read_all(connection)
 
 
 def test_nor_is_half_of_a_second_one(address: tuple[str, int]) -> None:
@@ -51,7 +61,52 @@ def test_nor_is_half_of_a_second_one(address: tuple[str, int]) -> None:
         connection.sendall(GET)
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET / HT")
-        wait_until_closed(connection)
+        read_all(connection)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /healthz HTTP/1.1\nHost: localhost\n\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nX: a\nHost: localhost\r\n\r\n",
+        POST + b"Content-Length: 2\r\n" + CHUNKED + b"2\r\n{}\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("before", [b"", GET])
+def test_a_request_that_servers_read_differently_is_refused(
+    address: tuple[str, int], before: bytes, sent: bytes
+) -> None:
+    with socket.create_connection(address) as connection:
+        connection.sendall(before + sent + GET)
+        answers = read_all(connection)
+    refused = answers.removeprefix(answers[: answers.find(b"HTTP/1.1", 1)]) if before else answers
+    assert answers.count(b"HTTP/1.1 ") == (2 if before else 1)
+    assert refused.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501"))
+
+
+def test_a_body_may_hold_bare_line_feeds(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as connection:
+        connection.sendall(POST + b"Connection: close\r\nContent-Length: 5\r\n\r\na\n\nb\n")
+        assert b"no proper JSON" in read_all(connection)
+
+
+def test_an_answer_that_nobody_reads_is_cut_off(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(1.0)  # more than UNREAD_S; a reader would say that there is one
+        assert len(read_all(connection)) < LARGE
+
+
+def test_a_slow_reader_gets_all_of_it(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", WAIT_S)
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        time.sleep(0.5)
+        assert len(read_all(connection)) > LARGE
 
 
 def test_drops_that_keep_coming_win_no_time(address: tuple[str, int]) -> None:

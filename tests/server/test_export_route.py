@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.export_route import export_route
+from gac_app.server.host import HostSecrets, create_host
+from gac_app.server.operator import OperatorDoor
 from gac_app.services.exports import Exports
+from gac_app.storage import Store
+from tests.server.conftest import HERE
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House
 from tests.services.test_arena import Arena
+from tests.ui.planted import planted_arena
+
+
+def export_client(store: Store) -> TestClient:
+    host = FastAPI()
+    host.include_router(export_route(Exports(store), OperatorDoor("secret")))
+    return TestClient(host)
 
 
 def test_only_the_token_opens_it(house: House) -> None:
     arena = Arena(house)
     view = arena.answered()
     arena.service.vote(ALICE, view.id, "left", view.ballot)
-    host = FastAPI()
-    host.include_router(export_route(Exports(arena.store, "secret")))
-    client = TestClient(host)
-    for headers in (
-        {},
-        {"Authorization": "Bearer wrong"},
-        {"Authorization": "Bearer "},
-        {"Authorization": "Basic secret"},
-    ):
-        assert client.get("/export", headers=headers).status_code == 401
+    client = export_client(arena.store)
     assert client.get("/export?token=secret").status_code == 401
     right = {"Authorization": "Bearer secret"}
     assert client.get("/export?format=exe", headers=right).status_code == 400
@@ -37,18 +40,21 @@ def test_only_the_token_opens_it(house: House) -> None:
     assert len(got.text.splitlines()) == 2
 
 
-def test_without_a_token_it_is_not_open(house: House) -> None:
-    store = house.store()
-    assert not Exports(store).is_open
-    client = TestClient(FastAPI(routes=export_route(Exports(store)).routes))
-    assert client.get("/export", headers={"Authorization": "Bearer "}).status_code == 401
-    store.close()
+@pytest.mark.parametrize(("token", "status"), [("", 404), ("secret", 200)])
+def test_without_a_token_there_is_no_such_route(tmp_path: Path, token: str, status: int) -> None:
+    planted = planted_arena(tmp_path)
+    secrets = HostSecrets(operator=token)
+    host = create_host(planted.runs, planted.runs.config, None, planted.arena, Exports(planted.store), secrets)
+    client = TestClient(host, base_url=HERE)
+    for route in ("/export", "/operator/kept-prefixes"):
+        assert client.get(route, headers={"Authorization": f"Bearer {token}"}).status_code == status
+    planted.runs.close()
 
 
 def test_what_cannot_be_written_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     store = house.store()
-    client = TestClient(FastAPI(routes=export_route(Exports(store, "secret")).routes))
+    client = export_client(store)
     got = client.get("/export?format=parquet", headers={"Authorization": "Bearer secret"})
     assert (got.status_code, "pip install pyarrow" in got.text) == (503, True)
     store.close()

@@ -5,15 +5,16 @@ import threading
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.config import ServerConfig
+from gac_app.server.health import kept_route
 from gac_app.server.host import bare_host
+from gac_app.server.operator import OperatorDoor
 from tests.fakes import SOON_S, WAIT_S
 from tests.server.conftest import HERE
 from tests.server.fakes import FakeService, FakeState
-
-KEPT = FakeService().kept()
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_healthz_answers_while_nothing_is_ready(client: TestClient, service: Fak
 
 def test_readyz_is_200_once_members_and_database_are_ready(client: TestClient) -> None:
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}, "kept_prefixes": KEPT})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "reasons": {}})
 
 
 def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> None:
@@ -51,7 +52,6 @@ def test_readyz_names_every_reason(client: TestClient, service: FakeService) -> 
     assert answer.json() == {
         "status": "not ready",
         "reasons": {"mid": "fetching", "large": "failed: gone", "storage": "the database is read-only"},
-        "kept_prefixes": KEPT,
     }
 
 
@@ -64,6 +64,15 @@ def test_the_service_is_closed_with_the_host(client: TestClient, service: FakeSe
     with client:
         assert not service.is_closed
     assert service.is_closed
+
+
+def test_what_members_keep_is_for_the_operator_alone(service: FakeService) -> None:
+    host = FastAPI()
+    host.include_router(kept_route(service, OperatorDoor("secret")))  # type: ignore[arg-type]
+    client = TestClient(host)
+    assert client.get("/operator/kept-prefixes").status_code == 401
+    told = client.get("/operator/kept-prefixes", headers={"Authorization": "Bearer secret"})
+    assert told.json() == service.kept()
 
 
 def test_no_reason_tells_a_folder(client: TestClient, service: FakeService) -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from itsdangerous import TimestampSigner
 
-from gac_app.server.host import create_host
+from gac_app.server.host import HostSecrets, create_host
 from tests.server.fake_provider import SECRET, Provider, offering_sign_in
 from tests.server.site import API, served
 from tests.services.house import until
@@ -86,7 +86,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("host")
     planted = planted_arena(folder, is_mirrored=True)
     with offering_sign_in(Provider("http://127.0.0.1:9")):  # nobody listens
-        made = create_host(planted.runs, planted.runs.config, None, planted.arena, sign_in_secret=SECRET)
+        made = create_host(planted.runs, planted.runs.config, None, planted.arena, secrets=HostSecrets(sign_in=SECRET))
     with served(made) as url:
         yield Host(url, planted, folder)
 

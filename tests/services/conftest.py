@@ -19,4 +19,4 @@ def house(tmp_path: Path) -> Iterator[House]:
 @pytest.fixture(autouse=True)
 def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as they are there, not as fast as people read."""
-    monkeypatch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+    monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)

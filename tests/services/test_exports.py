@@ -49,7 +49,7 @@ def judged_arena(house: House) -> Arena:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The lines of a judged arena."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gac_app.arena.pacing.MIN_RATE", 1e6)
+        patch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
         house = House(tmp_path_factory.mktemp("exported") / "gac.db")
         lines = list(Exports(judged_arena(house).store).lines())
         house.close()
@@ -100,23 +100,19 @@ def test_a_visitor_takes_their_own_votes_alone(house: House) -> None:
         list(arena.service.history.own(""))
 
 
-def test_everything_is_the_operator_s_alone(house: House) -> None:
+def test_everything_is_what_nobody_can_judge_any_more(house: House) -> None:
     arena = judged_arena(house)
-    store = arena.store
-    for exports, token in ((Exports(store), ""), (Exports(store), "x"), (Exports(store, "secret"), "secre")):
-        with pytest.raises(NotFoundError):
-            exports.everything(token, "jsonl")
-    exports = Exports(store, "secret", arena.service.history.sealed)
-    assert len(exports.everything("secret", "jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
+    exports = Exports(arena.store, arena.service.history.sealed)
+    assert len(exports.everything("jsonl")[1].decode().splitlines()) == 2  # the others can be taken back
     reveal_all(arena)
-    name, content = exports.everything("secret", "jsonl")
+    name, content = exports.everything("jsonl")
     assert name == "gac-votes-jsonl.jsonl"
     assert len(content.decode().splitlines()) == 5
     for wanted in Format:
-        assert exports.everything("secret", wanted)[0].startswith(f"gac-votes-{wanted}.")
+        assert exports.everything(wanted)[0].startswith(f"gac-votes-{wanted}.")
     for bad in ("", "exe", "../../etc", None):
         with pytest.raises(RequestError, match="expected one of jsonl"):
-            exports.everything("secret", bad)  # type: ignore[arg-type]
+            exports.everything(bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ class PlantedEnsemble:
         alone: str | None = None,
         branch: Branch | None = None,
         namespace: str = "",
+        share: tuple[str, ...] = (),
     ) -> PlantedSession:
         pieces = list(self.pieces if alone is None else self.alone)
         if branch is not None:
@@ -128,6 +129,9 @@ class PlantedEnsemble:
         return PlantedSession(self, pieces, settings, alone, len(branch.steps) if branch else -1)
 
     def check_prompt(self, messages: Any, settings: Settings, alone: str | None = None) -> None:
+        """Takes any prompt."""
+
+    def check_room(self, messages: Any, num_new: int) -> None:
         """Takes any prompt."""
 
     def check_branch(self, branch: Branch) -> None:

@@ -203,21 +203,27 @@ def test_what_is_refused_is_said(tab: Tab, make: Callable[..., Tab]) -> None:
     assert lines(public.follow("start", **asked, consents=True)[-1])[0]["run"]
 
 
-def test_a_battle_with_a_side_that_fails_is_void_and_says_so(make: Callable[..., Tab]) -> None:
+def test_a_void_battle_says_so_and_names_nobody(make: Callable[..., Tab]) -> None:
     tab = make(failing="Small")
     for _ in range(8):
         state = lines(tab.follow("start", prompt="Where?", again="", consents=False)[-1])[-1]["state"]
         if state["phase"] == "void":
             break
     assert state["message"] == "One of the two could not answer, so this battle does not count."
-    assert "zyxone" in json.dumps(state["contestants"])
+    assert state["contestants"] is None
+    assert tab.planted.store.flush()
+    assert next(one for one in tab.ask("own_battles")["battles"] if one["id"] == state["id"])["names"] == []
 
 
-def test_a_skipped_battle_is_told_as_such_after_a_restart(tab: Tab, make: Callable[..., Tab]) -> None:
+def test_a_skipped_battle_names_nobody_even_later(tab: Tab, make: Callable[..., Tab]) -> None:
     battle = tab.battle()
     assert tab.ask("skip_battle", battle=battle)["state"]["phase"] == "skipped"
     assert tab.planted.store.flush()
     later = make()
+    for asked in (tab, later):
+        (row,) = asked.ask("own_battles")["battles"]
+        assert (row["names"], row["outcome"]) == ([], "")
+        assert asked.ask("save_battles", format="jsonl")["content"] == ""
     assert later.ask("look_battle", battle=battle)["state"]["phase"] == "skipped"
     begun = later.follow("start", prompt="Where?", again=battle, consents=False)
     assert lines(begun[-1])[0]["run"]["prompt"] == "Where?"

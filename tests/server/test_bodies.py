@@ -1,0 +1,76 @@
+"""How much of a body is read, on each route."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from gac_app.server import event_door
+from gac_app.server.bodies import RefusedError, read_body, replaying
+from gac_app.server.event_door import MAX_BODY_BYTES, Doorkeeper, EventDoor
+
+PIECE = b'"' + b"x" * 999
+
+
+class Sender:
+    """Sends pieces of a body that does not end, or hangs up after some."""
+
+    def __init__(self, num_pieces: int | None = None) -> None:
+        self.num_pieces, self.num_sent = num_pieces, 0
+
+    async def receive(self) -> Message:
+        if self.num_sent == self.num_pieces:
+            return {"type": "http.disconnect"}
+        self.num_sent += 1
+        assert self.num_sent < 10_000, "it is read without end"
+        return {"type": "http.request", "body": PIECE, "more_body": True}
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("the request went through")
+
+
+@pytest.mark.parametrize(("route", "max_bytes"), MAX_BODY_BYTES.items())
+def test_an_endless_body_is_read_up_to_its_routes_limit(
+    route: str, max_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_door, "LATE_S", 0.0)
+    sender, sent = Sender(), list[Message]()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": f"/gradio_api/{route}", "headers": []}
+    asyncio.run(EventDoor(nothing, Doorkeeper(64))({**scope, "client": ("10.0.0.1", 1)}, sender.receive, send))
+    assert sent[0]["status"] == 413
+    assert f"{max_bytes:,}" in sent[1]["body"].decode()
+    assert sender.num_sent == max_bytes // len(PIECE) + 1
+
+
+def test_a_body_as_long_as_allowed_is_whole() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": PIECE}
+
+    assert asyncio.run(read_body(receive, len(PIECE))) == PIECE
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(read_body(receive, len(PIECE) - 1))
+    assert refused.value.status == 413
+
+
+def test_a_body_cut_off_is_refused() -> None:
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(read_body(Sender(3).receive, 10**6))
+    assert refused.value.status == 400
+
+
+def test_a_body_is_replayed_once() -> None:
+    async def twice() -> list[Message]:
+        receive = replaying(b"{}", Sender(0).receive)
+        return [await receive(), await receive()]
+
+    first, second = asyncio.run(twice())
+    assert first == {"type": "http.request", "body": b"{}", "more_body": False}
+    assert second == {"type": "http.disconnect"}

@@ -1,0 +1,80 @@
+"""The operator's token: who gets through, and what guessing costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.testclient import TestClient
+
+from gac_app.server import operator
+from gac_app.server.operator import OperatorDoor
+from gac_app.services import shares
+
+RIGHT = [("Authorization", "Bearer secret")]
+
+
+@pytest.fixture
+def host() -> FastAPI:
+    host = FastAPI()
+    host.add_api_route("/", lambda: "in", dependencies=[Depends(OperatorDoor("secret"))])
+    return host
+
+
+@pytest.fixture
+def client(host: FastAPI) -> Iterator[TestClient]:
+    with TestClient(host) as client:
+        yield client
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_token_opens_whatever_the_scheme_s_case(client: TestClient, scheme: str) -> None:
+    assert client.get("/", headers={"Authorization": f"{scheme} secret"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Authorization", "secret")],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer ")],
+        [("Authorization", "Bearer wrong")],
+        [("Authorization", "Bearer secret2")],
+        [("Authorization", "Basic secret")],
+        [("Authorization", b"Bearer s\xe9cret")],
+        [*RIGHT, ("Authorization", "Bearer wrong")],
+        [("Authorization", "Bearer wrong"), *RIGHT],
+        [*RIGHT, *RIGHT],
+    ],
+)
+def test_nothing_else_opens(client: TestClient, headers: list[tuple[str, str]]) -> None:
+    answer = client.get("/", headers=headers)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_guesses_are_slowed_for_their_address_alone(client: TestClient, host: FastAPI) -> None:
+    codes = [client.get("/", headers={"Authorization": f"Bearer {guess}"}).status_code for guess in range(20)]
+    assert codes == [401] * 5 + [429] * 15
+    late = client.get("/", headers=RIGHT)
+    assert late.status_code == 429, "a right guess among too many must not be told"
+    assert 1 <= int(late.headers["retry-after"]) <= 31
+    assert TestClient(host, client=("10.0.0.9", 1)).get("/", headers=RIGHT).status_code == 200
+
+
+def test_the_operator_is_not_slowed(client: TestClient) -> None:
+    assert [client.get("/", headers=RIGHT).status_code for _ in range(20)] == [200] * 20
+
+
+def test_after_a_while_one_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    allowance = shares.Allowance(operator.GUESSES_PER_S, operator.GUESSES, lambda: now_s)
+    assert [bool(allowance.take("a")) for _ in range(6)] == [False] * 5 + [True]
+    now_s = 31.0
+    assert [bool(allowance.take("a")) for _ in range(2)] == [False, True]
+
+
+def test_an_empty_token_is_no_token() -> None:
+    with pytest.raises(ValueError, match="nobody"):
+        OperatorDoor("")

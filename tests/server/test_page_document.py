@@ -1,0 +1,77 @@
+"""The page's document comes from memory, whole, and never another address's or person's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from fastapi.testclient import TestClient
+from starlette.middleware import Middleware
+
+from gac_app.server.page_document import MAX_KEPT, PageDocument
+from gac_app.ui.requests import ACCOUNT
+from tests.server.conftest import HERE
+
+WORDS = "é word" * 20_000
+
+
+@pytest.fixture
+def written() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def client(written: Counter[str]) -> Iterator[TestClient]:
+    host = FastAPI(middleware=[Middleware(PageDocument)])
+
+    @host.get("/")
+    def page(request: Request) -> HTMLResponse:
+        written[request.headers["host"]] += 1
+        if request.headers["host"] == "broken":
+            return HTMLResponse("broken", 500)
+        return HTMLResponse(f"{request.url}{WORDS}")
+
+    @host.middleware("http")
+    async def account(request: Request, call_next):  # type: ignore[no-untyped-def]
+        if "account" in request.headers:
+            request.scope.setdefault("state", {})[ACCOUNT] = request.headers["account"]
+        return await call_next(request)
+
+    with TestClient(host, base_url=HERE) as client:
+        yield client
+
+
+def test_it_is_written_once_and_sent_whole(client: TestClient, written: Counter[str]) -> None:
+    for encoding in ("identity", "gzip, br", "br"):
+        answer = client.get("/", headers={"Accept-Encoding": encoding})
+        assert answer.text == f"{HERE}/{WORDS}"
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert ("gzip" in encoding) == (answer.headers.get("content-encoding") == "gzip")
+    assert written.total() == 1
+
+
+def test_a_runs_address_has_the_same_document(client: TestClient, written: Counter[str]) -> None:
+    assert client.get("/?run=abc&deep_link=x").text == client.get("/").text
+    assert written.total() == 1
+
+
+def test_each_address_has_its_own_and_few_are_kept(client: TestClient, written: Counter[str]) -> None:
+    for number in [*range(MAX_KEPT), 0, MAX_KEPT, 0, 1]:
+        assert client.get("/", headers={"Host": f"h{number}"}).text.startswith(f"http://h{number}/")
+    assert written["h0"] == 1
+    assert written["h1"] == 2
+
+
+def test_whoever_is_signed_in_gets_a_fresh_one(client: TestClient, written: Counter[str]) -> None:
+    client.get("/")
+    for _ in range(2):
+        client.get("/", headers={"account": "somebody"})
+    assert written.total() == 3
+
+
+def test_a_fault_is_not_kept(client: TestClient, written: Counter[str]) -> None:
+    assert [client.get("/", headers={"Host": "broken"}).status_code for _ in range(2)] == [500, 500]
+    assert written.total() == 2
