@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict, with_config
 from typing_extensions import TypedDict
 
-from gac_app.arena.outcomes import MAX_COMMENT_CHARS, Kind, Origin, Outcome, Reason
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, Kind, Origin, Outcome, Reason, Verdict
 from gac_app.decoding.trace import FinishReason
 from gac_app.storage import RunStatus
 
 _MAX_COUNT = 2**31 - 1
+_OUTCOMES: dict[str, tuple[str, ...]] = {Kind.VOTE: tuple(Outcome), Kind.VERDICT: tuple(Verdict)}
 _SHAPE = ConfigDict(strict=True, allow_inf_nan=False)
 _OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
 _CLOSED = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
@@ -105,7 +106,7 @@ class Judgement(TypedDict):
     id: Id
     position: Count
     kind: Annotated[str, _one_of(Kind)]
-    outcome: Literal["", "left", "right", "tie", "both-bad"]
+    outcome: Name
     facts: Annotated[Facts, AfterValidator(_has_no_text)]
     body: Remark | None
     created_at: Moment
@@ -115,8 +116,8 @@ def _follow_each_other(rows: list[Judgement]) -> list[Judgement]:
     if [row["position"] for row in rows] != list(range(len(rows))):
         raise ValueError("expected the positions 0, 1, 2 and so on")
     for row in rows:
-        if (row["kind"] == Kind.VOTE) != bool(row["outcome"]):
-            raise ValueError(f"a vote, and nothing else, has an outcome: one of {', '.join(Outcome)}")
+        if row["outcome"] not in _OUTCOMES.get(row["kind"], ("",)):
+            raise ValueError("a vote or a verdict has an outcome of its kind, and nothing else has one")
         if (row["kind"] == Kind.REMARK) != bool(row["body"]):
             raise ValueError("a remark, and nothing else, has a body")
     return rows
@@ -238,6 +239,7 @@ class Answer(TypedDict):
     members: dict[Name, Usage]
     digest: Hash
     is_reproducible: bool
+    num_replayed: NotRequired[Count]
     steps: Annotated[list[Step], Field(max_length=100_000)]
 
 

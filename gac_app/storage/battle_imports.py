@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from gac_app.storage import standing_votes
-from gac_app.storage.battle_queries import UNDO, VOTE, key_of
+from gac_app.storage.battle_queries import key_of
 from gac_app.storage.battle_records import StoredBattle
 from gac_app.storage.changes import imported_visitors
 from gac_app.storage.sealing import Key, new_keys, seal_json
@@ -54,11 +54,8 @@ def _add(session: Session, battles: Sequence[StoredBattle]) -> None:
             }
         )
         rows[Judgement] += [_judgement_row(battle.battle_id, judgement, key) for judgement in battle.judgements]
-        if vote := _standing(battle.judgements):
-            at = datetime.fromisoformat(vote["created_at"])
-            rows[StandingVote].append(
-                standing_votes.row_of(battle.battle_id, visitor_id, battle, vote["outcome"], vote["facts"], at)
-            )
+        if vote := standing_votes.standing(battle.judgements):
+            rows[StandingVote].append(standing_votes.row_of(battle, visitor_id, *vote))
     for table, found in rows.items():
         if found:
             session.execute(insert(table.__table__), found)  # type: ignore[arg-type]
@@ -87,17 +84,8 @@ def _judge_again(session: Session, battle: StoredBattle) -> bool:
     if not added or len(known) + len(added) > len(battle.judgements):
         return False  # nothing new, or it was judged here since, which counts
     session.execute(insert(Judgement), [_judgement_row(row.id, judgement, key_of(row)) for judgement in added])
-    standing_votes.fall(session, row.id)
-    if vote := _standing(battle.judgements):
-        at = datetime.fromisoformat(vote["created_at"])
-        standing_votes.stand(session, row.id, row.visitor_id, row, vote["outcome"], vote["facts"], at)
+    standing_votes.stand_again(session, row, battle.judgements)
     return True
-
-
-def _standing(judgements: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The vote that was not taken back."""
-    votes = [judgement for judgement in judgements if judgement["kind"] in (VOTE, UNDO)]
-    return votes[-1] if votes and votes[-1]["kind"] == VOTE else None
 
 
 def _judgement_row(battle_id: str, judgement: Mapping[str, Any], key: bytes) -> dict[str, Any]:

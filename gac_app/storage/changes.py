@@ -124,7 +124,12 @@ def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Pac
     session.execute(
         delete(Answer).where(Answer.run_id == run_id, Answer.is_ensemble == record.is_ensemble, Answer.system == system)
     )
-    body = {"text": record.text, "detail": record.detail, "members": usage_to_json(record.members)}
+    body = {
+        "text": record.text,
+        "detail": record.detail,
+        "members": usage_to_json(record.members),
+        "num_replayed": record.num_replayed,
+    }
     session.add(
         Answer(
             run_id=run_id,

@@ -85,9 +85,10 @@ def _free_position(session: Session, conversation_id: str, position: int) -> int
 
 def _answer(run_id: str, key: bytes, line: Mapping[str, Any]) -> Answer:
     same = ("system", "is_ensemble", "num_tokens", "num_ensembled", "ttft_s", "seconds", "finish_reason", "digest")
+    body = {name: line[name] for name in ("text", "detail", "members")}
     return Answer(
         run_id=run_id,
-        body=seal_json(key, {name: line[name] for name in ("text", "detail", "members")}),
+        body=seal_json(key, {**body, "num_replayed": line.get("num_replayed", 0)}),  # older lines do not say
         is_reproducible=line["is_reproducible"],
         **sealed_steps(key, packed([token_from_json(step) for step in line["steps"]])),
         **{name: line[name] for name in same},

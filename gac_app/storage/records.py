@@ -88,7 +88,7 @@ class AnswerRecord:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step. Probabilities and seconds are stored with six digits.
         outline: what is drawn of each step; None in a record to be stored.
-        digest, is_reproducible: see `FinishedEvent`; empty and False in older records.
+        digest, is_reproducible, num_replayed: see `FinishedEvent`; empty, False and 0 in older records.
     """
 
     system: str
@@ -104,6 +104,7 @@ class AnswerRecord:
     events: Sequence[TokenEvent] = ()
     digest: str = ""
     is_reproducible: bool = False
+    num_replayed: int = 0
     outline: Sequence[StepOutline] | None = field(default=None, compare=False)
 
     @property
@@ -135,6 +136,7 @@ class AnswerRecord:
             events=events,
             digest=finished.digest,
             is_reproducible=finished.is_reproducible,
+            num_replayed=finished.num_replayed,
         )
 
 

@@ -122,6 +122,7 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
         "text": body["text"],
         "num_tokens": answer.num_tokens,
         "num_ensembled": answer.num_ensembled,
+        "num_replayed": body.get("num_replayed", 0),
         "ttft_s": answer.ttft_s,
         "seconds": answer.seconds,
         "finish_reason": FinishReason(answer.finish_reason).value,
@@ -168,4 +169,5 @@ def _answer(key: bytes, answer: Answer, steps: StepReader) -> AnswerRecord:
         outline=steps.outline(answer.id, events),
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
+        num_replayed=body.get("num_replayed", 0),
     )

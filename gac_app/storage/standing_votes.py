@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.storage.battle_records import VoteNews, VoteRow
+from gac_app.storage.battle_queries import UNDO, VERDICT, VOTE
+from gac_app.storage.battle_records import StoredBattle, VoteNews, VoteRow
 from gac_app.storage.queries import is_visitor
-from gac_app.storage.tables import StandingVote, VisitorSession
+from gac_app.storage.tables import Battle, StandingVote, VisitorSession
 
+DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
 _COUNTS = ("chars", "headings", "lists", "bold")
 _COSTS = ("ms_per_token", "passes_per_token")
 _COLUMNS = [StandingVote.__table__.c[name] for name in VoteRow._fields]
 
 
-class _Battle(Protocol):
-    """What of a battle is repeated with its vote."""
-
-    @property
-    def left(self) -> str: ...
-    @property
-    def right(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def config_hash(self) -> str: ...
-
-
 def row_of(
-    battle_id: str, visitor_id: int, battle: _Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime
+    battle: Battle | StoredBattle, visitor_id: int, outcome: str, facts: Mapping[str, Any], voted_at: datetime
 ) -> dict[str, Any]:
-    """The columns of a vote on a battle, without its number."""
+    """The columns of a vote on a battle, without its number. That of another database has no address."""
     row = {
-        "battle_id": battle_id,
+        "battle_id": battle.id if isinstance(battle, Battle) else battle.battle_id,
         "visitor_id": visitor_id,
         "left": battle.left,
         "right": battle.right,
@@ -46,6 +33,7 @@ def row_of(
         "origin": battle.origin,
         "language": battle.language,
         "config_hash": battle.config_hash,
+        "client": battle.client or "" if isinstance(battle, Battle) else "",
         "voted_s": voted_at.timestamp(),
         "turn": facts.get("turn", 1),
         "is_flagged": bool(facts.get("flags")),
@@ -57,17 +45,27 @@ def row_of(
     return row
 
 
-def stand(
-    session: Session,
-    battle_id: str,
-    visitor_id: int,
-    battle: _Battle,
-    outcome: str,
-    facts: Mapping[str, Any],
-    voted_at: datetime,
-) -> None:
+def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime) -> None:
     """Write that a vote stands."""
-    session.add(StandingVote(**row_of(battle_id, visitor_id, battle, outcome, facts, voted_at)))
+    session.add(StandingVote(**row_of(battle, battle.visitor_id, outcome, facts, voted_at)))
+
+
+def standing(judgements: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any], datetime] | None:
+    """Outcome, facts and time of the vote that stands, as the judgements and the operator's last verdict have it."""
+    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
+    verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
+    if not decisive or decisive[-1]["kind"] != VOTE or verdict == DROPPED:
+        return None
+    last = decisive[-1]
+    facts = {**last["facts"], "flags": []} if verdict else last["facts"]
+    return last["outcome"], facts, datetime.fromisoformat(last["created_at"])
+
+
+def stand_again(session: Session, battle: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
+    """Write which vote of a battle stands after its judgements have changed."""
+    fall(session, battle.id)
+    if vote := standing(judgements):
+        stand(session, battle, *vote)
 
 
 def fall(session: Session, battle_id: str) -> None:

@@ -126,7 +126,8 @@ class Store(Database):
         self, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]
     ) -> Future[None]:
         """Write the result of a study. `head` is for lists. Both are JSON-able."""
-        return self.write(lambda session: studies.save(session, visitor_key, study_id, head, body))
+        packed_body = studies.packed(body)
+        return self.write(lambda session: studies.save(session, visitor_key, study_id, head, packed_body))
 
     def rename_study(self, visitor_key: str, study_id: str, name: str) -> Future[None]:
         return self.write(lambda session: studies.rename(session, visitor_key, study_id, name))

@@ -43,7 +43,7 @@ function draw() {
   part("note").replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
   part("table").hidden = !board.standings.length;
   part("table").replaceChildren(standingsOf(board));
-  part("more").replaceChildren(...[biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+  part("more").replaceChildren(...[busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
 }
 
 /** That earlier votes are still being read, if so; then it asks again. */
@@ -89,6 +89,15 @@ function biasOf({ left_bias: bias }) {
   if (!bias) return null;
   const isFair = bias.low <= 0.5 && bias.high >= 0.5;
   return h("p", {}, t("rank.bias", { share: percent(bias.value), low: percent(bias.low), high: percent(bias.high) }), " ", t(isFair ? "rank.bias.fair" : "rank.bias.unfair"));
+}
+
+/** What the most active address did, and the ranks without it. */
+function busiestOf({ busiest }) {
+  if (!busiest) return null;
+  const votes = t("rank.votes.n", { n: busiest.num_votes }), visitors = t("rank.sessions.n", { n: busiest.num_visitors });
+  const ranks = Object.entries(busiest.ranks).map(([name, rank]) => (rank === null ? t("rank.busiest.unrated", { name }) : t("rank.busiest.rank", { name, rank })));
+  const change = ranks.length ? h("b", { text: t("rank.busiest.ranks", { ranks: ranks.join(", ") }) }) : t("rank.busiest.same");
+  return h("p", { class: "gac-rank-busiest" }, t("rank.busiest", { votes, visitors, share: percent(busiest.share) }), " ", change);
 }
 
 function effectsOf({ style_effects: effects }) {
