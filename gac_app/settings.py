@@ -16,7 +16,7 @@ from gac_app.validation import Frozen
 MAX_NEW_TOKENS = 32_768
 
 Mode = Literal["gate", "every-step", "agreement"]
-GatePolicy = Literal["lazy", "eager"]
+GatePolicy = Literal["auto", "lazy", "eager"]
 Alignment = Literal["paper", "prefix"]
 Speculation = Literal["off", "auto", "on"]
 Reproducible = Literal["off", "auto", "on"]
@@ -37,7 +37,9 @@ class Settings(Frozen):
     gate_rule: str = Field("max-prob", max_length=80)  # computes the gate's confidence
     gate_params: RuleParams = Field({}, max_length=16)
     gate_temperature: float = Field(1.0, gt=0.0, le=100.0)  # divides the gate's logits, for its confidence only
-    gate_policy: GatePolicy = "lazy"  # when the other members read: when asked, or along with the gate
+    # When the other members read. `lazy`: when they are asked; `eager`: along with the gate; `auto`: along with it
+    # while no other answer uses them.
+    gate_policy: GatePolicy = "auto"
     weights: Weights = "average"  # a weight rule, or a number for each member
     weight_params: RuleParams = Field({}, max_length=16)
     alignment: Alignment = "prefix"  # how members of different vocabularies agree on a piece
@@ -77,8 +79,9 @@ class Settings(Frozen):
             ("posterior_decay", "weights", "posterior", "decay"),
         ):
             value = data.pop(old, None)
-            if value is not None and data.get(field) == name:
-                data[RULE_PARAMS[field]] = {**(data.get(RULE_PARAMS[field]) or {}), param: value}
+            params = data.get(RULE_PARAMS[field]) or {}
+            if value is not None and data.get(field) == name and isinstance(params, Mapping):
+                data[RULE_PARAMS[field]] = {**params, param: value}
         return data
 
     @field_validator("stop")
@@ -103,6 +106,8 @@ class Settings(Frozen):
                 raise ValueError("each weight must be a finite number of at least 0")
             if sum(weights.values()) <= 0:
                 raise ValueError("at least one weight must be above 0")
+            if not math.isfinite(sum(weights.values())):
+                raise ValueError("the weights' sum must be finite")
         return weights
 
     @property
@@ -126,9 +131,9 @@ class Settings(Frozen):
     @property
     def asks_lazily(self) -> bool:
         """Whether members that the gate does not ask read nothing, which saves their passes."""
-        return self.mode != "every-step" and self.gate_policy == "lazy"
+        return self.mode != "every-step" and not self.reads_along
 
     @property
     def reads_along(self) -> bool:
-        """Whether members whom the gate does not ask read along with it."""
-        return self.mode != "every-step" and self.gate_policy == "eager"
+        """Whether members whom the gate does not ask may read along with it."""
+        return self.mode == "gate" and self.gate_policy != "lazy"

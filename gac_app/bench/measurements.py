@@ -51,7 +51,7 @@ MEASUREMENTS = (
     Measurement("all-cores", every_step.measure_all_cores),
     Measurement("rules", rules.measure),
     Measurement("gate-lazy", gating.measure_lazy),
-    Measurement("gate-eager", gating.measure_eager),
+    Measurement("gate-auto", gating.measure_auto),
     Measurement("side-by-side", together.measure_side_by_side),
     Measurement("at-once", together.measure_many),
     Measurement("reproducible", reproducible.measure),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ from pathlib import Path
 from statistics import median
 
 from gac_app.bench.rows import NotMeasured, Row, Target
-from gac_app.bench.timing import decode, interleaved, median_ratio
+from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import PROMPTS, Workbench
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.services.runs import RunService
+from gac_app.settings import Settings
 from gac_app.storage import Store
 
 NUM_AT_ONCE = 8
@@ -79,25 +80,41 @@ def measure_side_by_side(bench: Workbench) -> list[Row]:
 
 def measure_many(bench: Workbench) -> list[Row]:
     """Tokens per second of eight ensemble answers at once, with prompts, against one answer."""
-    if any(member.max_sequences < NUM_AT_ONCE for member in bench.config.members):
-        raise NotMeasured(f"needs max_sequences of at least {NUM_AT_ONCE} in every member")
     settings = bench.settings()
 
-    def tokens_per_s(prompts: tuple[str, ...]) -> float:
+    def tokens_per_s(prompts: Sequence[str]) -> float:
         started = time.monotonic()
-        sessions = [bench.ensemble.session(prompt, settings) for prompt in prompts]
-        with ThreadPoolExecutor(len(prompts)) as pool:
-            answers = list(pool.map(decode, sessions))
+        answers = decode_at_once(bench, prompts, settings)
         return sum(answer.finished.num_tokens for answer in answers) / (time.monotonic() - started)
 
-    def together(prompt: str) -> float:
-        start = PROMPTS.index(prompt)
-        return tokens_per_s(PROMPTS[start:] + PROMPTS[:start])
-
-    rounds = interleaved(bench.prompts[: 1 if bench.is_quick else 4], together, lambda prompt: tokens_per_s((prompt,)))
+    rounds = interleaved(
+        first_of_many(bench),
+        lambda prompt: tokens_per_s(eight_from(prompt)),
+        lambda prompt: tokens_per_s((prompt,)),
+    )
     note = f"tokens/s: {median(a for a, _ in rounds):.1f}, one alone {median(b for _, b in rounds):.1f}; every step"
     ratio = median_ratio([(many, one) for many, one in rounds])
     return [Row("8 runs at once: tokens/s ÷ one run's", ratio, target=Target(">=", 1.9), note=note)]
+
+
+def first_of_many(bench: Workbench) -> Sequence[str]:
+    """The first prompts of rounds of eight answers at once. Raises NotMeasured if a member has no room for them."""
+    if any(member.max_sequences < NUM_AT_ONCE for member in bench.config.members):
+        raise NotMeasured(f"needs max_sequences of at least {NUM_AT_ONCE} in every member")
+    return bench.prompts[: 1 if bench.is_quick else 4]
+
+
+def eight_from(prompt: str) -> Sequence[str]:
+    """All prompts, beginning with this one."""
+    start = PROMPTS.index(prompt)
+    return PROMPTS[start:] + PROMPTS[:start]
+
+
+def decode_at_once(bench: Workbench, prompts: Sequence[str], settings: Settings) -> list[Decoded]:
+    """The answers to all prompts, decoded at the same time."""
+    sessions = [bench.ensemble.session(prompt, settings) for prompt in prompts]
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        return list(pool.map(decode, sessions))
 
 
 @contextmanager

@@ -44,7 +44,11 @@ def generate(
         float | None, typer.Option(help="Divides the gate's logits for its confidence; `calibrate` finds it.")
     ] = None,
     gate_policy: Annotated[
-        GatePolicy | None, typer.Option(help="lazy: the others read when they are asked; eager: along with the gate.")
+        GatePolicy | None,
+        typer.Option(
+            help="When the others read. lazy: when they are asked; eager: along with the gate; auto: along with it "
+            "while no other answer uses them."
+        ),
     ] = None,
     gate_rule: Annotated[str | None, typer.Option(help="Gate rule, such as margin; `rules` lists them.")] = None,
     gate_param: Annotated[

@@ -77,6 +77,9 @@ class Member(Protocol):
     def skip_step(self, sequence: Sequence) -> None:
         """The next step needs no read of this sequence, so no batch has to wait for it."""
 
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Whether reads of this sequence that nobody waits for take time from nobody."""
+
     def fork(self, sequence: Sequence) -> Sequence:
         """A second sequence with the same ids and cache."""
 
@@ -93,13 +96,16 @@ class Member(Protocol):
         """Release the model."""
 
 
-def awaited(member: Member, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
-    """The result of a read. Raises MemberError if it failed or takes longer than `timeout_s`."""
-    try:
-        return future.result(timeout_s)
-    except TimeoutError:
-        future.cancel()
-        raise MemberError(member.name, "timeout", "gave no answer in time") from None
+def awaited(member: Member, sequence: Sequence, future: Future[ReadResult], timeout_s: float | None) -> ReadResult:
+    """The result of a read. Raises MemberError if it failed, or reads none of the sequence within `timeout_s`."""
+    while True:
+        num_computed = sequence.num_computed
+        try:
+            return future.result(timeout_s)
+        except TimeoutError:
+            if sequence.num_computed <= num_computed:
+                future.cancel()
+                raise MemberError(member.name, "timeout", "gave no answer in time") from None
 
 
 class ModelMember:
@@ -183,6 +189,10 @@ class InlineMember(ModelMember):
 
     def skip_step(self, sequence: Sequence) -> None:
         """Nothing is batched."""
+
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Never: the calling thread would do these reads."""
+        return False
 
     def fork(self, sequence: Sequence) -> Sequence:
         return self._model.fork(sequence)

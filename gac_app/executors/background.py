@@ -34,6 +34,10 @@ class BackgroundMember(ModelMember):
     def skip_step(self, sequence: Sequence) -> None:
         self._member.skip_step(sequence)
 
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Never: the reads of other answers, of runs and of the study, come first."""
+        return False
+
     def fork(self, sequence: Sequence) -> Sequence:
         return self._member.fork(sequence)
 

@@ -1,8 +1,9 @@
 """Decides which pending reads of one model share a forward pass, and in what order. Called in the model's thread only.
 
 Each round batches the pending steps, as far as that pays, and then computes one chunk of one prefill. So a step waits
-for at most one chunk of another visitor's prompt. Background reads wait while other sequences are in use, but get one
-forward pass every few seconds, so that they finish.
+for at most one chunk of another visitor's prompt. Where several addresses use the model, each gets equally many steps
+of a round, and a prefill rests after each chunk as long as that took. Background reads wait while other sequences are
+in use, but for a tenth of the time, so that they finish. None of this changes what a read gives.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 
@@ -21,14 +22,18 @@ from gac_app.executors.batch_computer import BatchComputer
 from gac_app.executors.batch_costs import BatchCosts
 from gac_app.executors.prefix_cache import NamespacedSequence, PrefixCache, chat_prefix_of
 from gac_app.executors.read_command import ReadCommand
-from gac_app.models.base import Model, Sequence
+from gac_app.executors.shares import Shares
+from gac_app.models.base import Model, Sequence, Share
 from gac_app.vocab.mapping import VocabMapping
 
 logger = logging.getLogger(__name__)
 
 _WAIT_SHARE = 0.5  # share of the time saved by a larger batch that may be spent waiting for it
 MAX_WAIT_S = 0.05  # of the first pending read
-BACKGROUND_S = 5.0  # between two background rounds while other sequences are in use
+PREFILL_REST = 1.0  # how long an address's prefill rests after a chunk that took 1
+BACKGROUND_REST = 9.0  # and background reads after a pass that took 1
+SHORT_CHUNK = 16  # ids of a chunk that gives way, if the model allows: a pass of several steps' length
+_BACKGROUND = ("", "background")
 
 
 class BatchScheduler:
@@ -43,8 +48,10 @@ class BatchScheduler:
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
-        self._in_use: set[int] = set()  # sequences with reads that are not background, until they are dropped
-        self._background_at = 0.0  # when background reads get a round, whatever is in use; monotonic
+        self._shares = Shares(
+            lambda: time.monotonic()
+        )  # of sequences with reads that are not background, until they are dropped
+        self._rests_until: dict[Share, float] = {}  # prefills of an address, and background reads; monotonic
 
     @property
     def is_idle(self) -> bool:
@@ -53,18 +60,19 @@ class BatchScheduler:
 
     def idle_s(self) -> float:
         """Seconds until something can be computed if no read is added; infinity if nothing is pending."""
-        waiting = [*self._asked, *self._prefilling]
+        namespaces = self._prefilling_namespaces
+        waiting = [*self._prefilling, *(one for one in self._asked if one.new_namespace not in namespaces)]
         if not waiting:
             return math.inf
         if not all(map(self._is_put_off, waiting)):
             return 0.0
-        return max(0.0, self._background_at - time.monotonic())
+        return max(0.0, min(map(self._put_off_until, waiting)) - time.monotonic())
 
     def add(self, command: ReadCommand) -> None:
         """Queue a read."""
         self._asked.append(command)
         if not command.is_background:
-            self._in_use.add(id(command.sequence))
+            self._shares.come(command.sequence)
 
     def drop_background(self) -> None:
         """Let all background reads fail."""
@@ -78,6 +86,10 @@ class BatchScheduler:
         num_missing = len(self._read_last - {id(command.sequence) for command in self._asked})
         num_steps = len({id(command.sequence) for command in next_ones})
         return _WAIT_SHARE * self._costs.gain(num_steps, num_missing) if num_missing else 0.0
+
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Whether no other sequence is in use. Safe to call from any thread."""
+        return self._shares.is_alone(sequence)
 
     def skip_step(self, sequence: Sequence) -> None:
         """No batch waits for a read of this sequence."""
@@ -107,24 +119,36 @@ class BatchScheduler:
         self._prefilling.clear()
 
     def _advance(self) -> None:
-        has_turn = time.monotonic() >= self._background_at
-        short = list(self._begun(has_turn=has_turn))
-        long = next((command for command in self._prefilling if has_turn or not self._is_put_off(command)), None)
-        carried_out = [*short, *([long] if long else [])]
-        self._read_last = {id(command.sequence) for command in carried_out}
+        for command in self._round:
+            if not command.is_background:
+                self._shares.come(command.sequence)  # it is still there
+        short = list(self._begun())
+        long = next((one for one in self._shares.in_order(self._prefilling) if not self._is_put_off(one)), None)
+        self._read_last = {id(command.sequence) for command in (*short, *([long] if long else []))}
         for group in self._batches(short):
-            self._compute(group)
+            self._spend(group, lambda group=group: self._compute(group))
         if long:
             self._prefilling.remove(long)
-            self._prefill(long)
-        if any(command.is_background for command in carried_out):
-            self._background_at = time.monotonic() + BACKGROUND_S
+            self._spend([long], lambda: self._prefill(long))
+
+    def _spend(self, commands: list[ReadCommand], compute: Callable[[], None]) -> None:
+        """Compute, and charge the time to those whose reads these are."""
+        begun_at = time.monotonic()
+        compute()
+        ended_at = time.monotonic()
+        self._shares.charge(commands, ended_at - begun_at)
+        for command in commands:
+            if command.is_background:
+                self._rests_until[_BACKGROUND] = ended_at + BACKGROUND_REST * (ended_at - begun_at)
+            elif command.num_read:  # a chunk of a prefill
+                self._rests_until[command.sequence.share[:1]] = ended_at + PREFILL_REST * (ended_at - begun_at)
 
     def finish(self, sequence: Sequence) -> None:
         """Compute all pending reads of a sequence, before something else is done with it."""
         while left := [command for command in (*self._asked, *self._prefilling) if command.sequence is sequence]:
             for command in left:
                 command.is_background = False  # another command waits for it
+            self._rests_until.pop(sequence.share[:1], None)
             self.advance()
 
     def drop(self, sequence: Sequence) -> None:
@@ -133,7 +157,9 @@ class BatchScheduler:
             self.advance()
         self._refuse([command for command in (*self._asked, *self._prefilling) if command.sequence is sequence])
         self._read_last.discard(id(sequence))
-        self._in_use.discard(id(sequence))
+        self._shares.leave(sequence)
+        now = time.monotonic()
+        self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
 
     def _refuse(self, commands: list[ReadCommand]) -> None:
         for command in commands:
@@ -166,30 +192,48 @@ class BatchScheduler:
 
     # --- which reads, in which order
 
+    def _put_off_until(self, command: ReadCommand) -> float:
+        """When a read may be computed, monotonic; 0 = now."""
+        if not self._gives_way(command):
+            return 0.0
+        return self._rests_until.get(_BACKGROUND if command.is_background else command.sequence.share[:1], 0.0)
+
     def _is_put_off(self, command: ReadCommand) -> bool:
-        """Whether a read waits for a background round."""
-        return command.is_background and bool(self._in_use)
+        return self._put_off_until(command) > time.monotonic()
 
-    def _begun(self, *, has_turn: bool) -> Iterator[ReadCommand]:
-        """The reads to batch now. Reads that need a prefill join `_prefilling`.
+    def _gives_way(self, command: ReadCommand) -> bool:
+        """Whether others may wait for what this read would take: all of a background read, a chunk of a prefill."""
+        if command.is_background:
+            return bool(self._shares.present)
+        return bool(command.num_read) and self._shares.are_others(command.sequence.share)
 
-        A new sequence waits while another one of its namespace prefills, so that it can share that one's cache. A
-        background read waits for its round.
+    def _begun(self) -> Iterator[ReadCommand]:
+        """The reads to batch now, at most so many of each address. Reads that need a prefill join `_prefilling`.
+
+        A new sequence waits while another one of its namespace prefills, so that it can share that one's cache.
         """
-        asked, self._asked = self._asked, []
-        prefilling = [command.sequence for command in self._prefilling]
-        namespaces = {sequence.namespace for sequence in prefilling if isinstance(sequence, NamespacedSequence)}
+        asked, self._asked = self._shares.in_order(self._asked), []
+        quota, num_taken = self._shares.quota, Counter[Share]()
+        namespaces = self._prefilling_namespaces
         for command in asked:
             namespace = command.new_namespace
-            if (namespace and namespace in namespaces) or (self._is_put_off(command) and not has_turn):
+            address = _BACKGROUND if command.is_background else command.sequence.share[:1]
+            is_enough = num_taken[address] >= (1 if self._gives_way(command) else quota)
+            if namespace in namespaces or is_enough or self._is_put_off(command):
                 self._asked.append(command)
                 continue
+            num_taken[address] += 1
             namespaces |= {namespace} if namespace else set()
             if self._is_wanted(command):
                 if self._can_be_batched(command):
                     yield command
                 else:
                     self._prefilling.append(command)
+
+    @property
+    def _prefilling_namespaces(self) -> set[str]:
+        prefilling = [command.sequence for command in self._prefilling]
+        return {one.namespace for one in prefilling if isinstance(one, NamespacedSequence) and one.namespace}
 
     def _can_be_batched(self, command: ReadCommand) -> bool:
         num_uncomputed = command.sequence.num_uncomputed
@@ -202,7 +246,13 @@ class BatchScheduler:
         sequence = command.sequence
         is_fixed = sequence.num_fixed is not None
         num_ids = self._model.fixed_chunk(sequence) if is_fixed else self._model.chunk_size
-        return num_ids if sequence.num_uncomputed - command.read.num_logits >= num_ids else 0
+        num_unwanted = sequence.num_uncomputed - command.read.num_logits
+        gives_way = command.is_background or (
+            self._shares.are_others(sequence.share) and (command.num_read or num_unwanted >= num_ids)
+        )
+        if gives_way and self._model.is_chunk_invariant:
+            num_ids = min(num_ids, SHORT_CHUNK)
+        return num_ids if num_unwanted >= num_ids else 0
 
     def _is_wanted(self, command: ReadCommand) -> bool:
         """Whether this read is still wanted and needs a forward pass. Its sequence has a slot then."""

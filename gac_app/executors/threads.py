@@ -86,6 +86,10 @@ class ThreadMember(ModelMember):
     def skip_step(self, sequence: Sequence) -> None:
         self._put(_CallCommand(lambda: self._scheduler.skip_step(sequence), Future()))
 
+    def is_free_for(self, sequence: Sequence) -> bool:
+        """Whether no other answer uses this member."""
+        return self._scheduler.is_free_for(sequence)
+
     def fork(self, sequence: Sequence) -> Sequence:
         forked: Sequence = self._call(lambda: self._scheduler.prefix_cache.fork(sequence), sequence)
         return forked
@@ -160,6 +164,7 @@ class ThreadMember(ModelMember):
         self._scheduler.drop_background()
         while not self._scheduler.is_idle:
             self._scheduler.advance()
+        self._scheduler.break_off(MemberError(self.name, "exception", _CLOSED))  # prefills that rest
 
     def _take_commands(self) -> bool:
         """Take commands in order. Returns False once the member is closed.

@@ -21,6 +21,8 @@ import torch
 from gac_app.models.message import Message
 from gac_app.vocab.tokens import MemberVocabulary
 
+Share = tuple[str, ...]  # whose sequence it is, the outermost level first; see `executors.shares`
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
@@ -35,6 +37,7 @@ class Sequence:
     num_cached: int = 0
     num_kept: int | None = None  # of the cached ids, those still valid after a rewrite; None = all
     num_fixed: int | None = None  # length of its prompt, if it is computed in fixed chunks (see `Model.fixed_chunk`)
+    share: Share = ()
 
     @property
     def uncomputed(self) -> list[int]:

@@ -25,7 +25,7 @@ def read_apart(
     Args:
         context: in which the generator is made and read.
     """
-    found: SimpleQueue[T | Exception | _End] = SimpleQueue()
+    found: SimpleQueue[T | BaseException | _End] = SimpleQueue()
 
     def read() -> None:
         try:
@@ -35,7 +35,7 @@ def read_apart(
                         return
                     found.put(value)
             found.put(_End())
-        except Exception as error:
+        except BaseException as error:
             found.put(error)
 
     threading.Thread(target=context.run, args=(read,), name="apart", daemon=True).start()
@@ -46,7 +46,7 @@ def read_apart(
             continue
         if isinstance(value, _End):
             return
-        if isinstance(value, Exception):
+        if isinstance(value, BaseException):
             raise value
         yield value
 

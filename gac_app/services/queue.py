@@ -22,7 +22,8 @@ class RunQueue:
 
     Args:
         work: carries out one run; called in its own thread.
-        num_spare: places beyond `max_running`, for visitors other than those whose runs take longer than `OVERDUE_S`.
+        num_spare: places beyond `max_running`, for visitors other than those whose runs take longer than `OVERDUE_S`,
+            and at once for clients without a run while another has several.
     """
 
     def __init__(
@@ -95,11 +96,13 @@ class RunQueue:
     def _next(self) -> LiveRun | None:
         """The run that may begin now, if any."""
         num_free = self._num_free
-        if num_free <= 0:
-            return None
         counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
+        has_spare = len(self._running) < self._max_running + self._num_spare
+        is_crowded = len(set(map(client_of, self._running))) < len(self._running)
 
         def leaves_room(run: LiveRun) -> bool:
+            if num_free <= 0:
+                return has_spare and is_crowded and not counts[client_of(run)] and not run.is_of_batch
             if num_free > 1:
                 return True
             if run.is_of_batch and self._max_running > 1:

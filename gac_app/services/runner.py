@@ -136,6 +136,7 @@ class Runner:
                 alone=run.alone_in(key),
                 branch=run.branches.get(key),
                 namespace=_namespace(run.owner, run.conversation_id),
+                share=(run.client, run.owner),
             )
             with self._lock:
                 run.sessions.append(session)

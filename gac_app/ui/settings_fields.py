@@ -77,8 +77,9 @@ def fields_of(config: Config) -> tuple[Field, ...]:
               "Above 1 makes an overconfident gate less sure. 1 takes it as it is."),
         Field("gate_policy", "Advanced", "choice", "When the others read what the gate wrote",
               "The answer is the same.", choices=(
+            ("auto", "Auto: along with the gate while nobody else needs them"),
             ("lazy", "Lazy: when they are asked, which computes least"),
-            ("eager", "Eager: along with the gate, which makes you wait least"),
+            ("eager", "Eager: always along with the gate"),
         )),
         Field("alignment", "Advanced", "choice", "Alignment",
               "How members agree that cut the same text into different tokens.", choices=(

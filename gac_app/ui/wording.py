@@ -11,6 +11,7 @@ from gac_app.settings import Settings
 from gac_app.ui.spelling import label_of
 
 _SAME = "same text as the run before"
+_READING = {"eager": "reading along", "lazy": "reading when asked"}
 
 
 def settings_in_words(settings: Settings) -> str:
@@ -19,7 +20,7 @@ def settings_in_words(settings: Settings) -> str:
         parts = [f"gate {settings.gate}", _asked(settings.threshold)]
         parts += [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
         parts += [f"gate temperature {settings.gate_temperature:g}"] if settings.gate_temperature != 1 else []
-        parts += ["reading along"] if settings.gate_policy == "eager" else []
+        parts += [_READING[settings.gate_policy]] if settings.gate_policy in _READING else []
     elif settings.mode == "agreement":
         parts = [f"{settings.gate} while the others agree"]
     else:

@@ -56,7 +56,9 @@ def test_every_combine_rule_is_held_against_the_mean(bench_of: BenchOf) -> None:
 def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, bench_of: BenchOf) -> None:
     bench = bench_of([FakeModel("gate"), *(FakeModel(f"other {i}", 1 + i) for i in range(num_others))])
     forwards, seconds = gating.measure_lazy(bench)
-    sessions = [bench.ensemble.session(p, bench.settings(mode="gate", threshold=0.5)) for p in bench.prompts]
+    sessions = [
+        bench.ensemble.session(p, bench.settings(mode="gate", gate_policy="lazy", threshold=0.5)) for p in bench.prompts
+    ]
     ends = [event for session in sessions for event in session.events() if isinstance(event, FinishedEvent)]
     num_tokens = sum(end.num_tokens for end in ends)
     share = sum(end.num_ensembled for end in ends) / num_tokens
@@ -70,11 +72,15 @@ def test_a_lazy_gate_asks_the_others_only_where_it_is_unsure(num_others: int, be
     assert seconds.value > 0
 
 
-def test_an_eager_gate_is_held_against_every_step(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_auto_gate_is_held_against_every_step_and_lazy(bench_of: BenchOf, monkeypatch: pytest.MonkeyPatch) -> None:
     planned(monkeypatch, gating, lambda answer: 40 if answer.finished.num_ensembled == len(answer.steps) else 30)
-    (row,) = gating.measure_eager(bench_of([FakeModel("gate"), FakeModel("other", 1)]))
-    assert row.value == pytest.approx(30 / 40)
-    assert row.ok
+    models = [FakeModel("gate", delay_s=0.005), FakeModel("other", 1, delay_s=0.001)]
+    waiting, work = gating.measure_auto(bench_of(models))
+    assert waiting.value == pytest.approx(30 / 40)
+    assert waiting.ok
+    assert work.value is not None
+    assert work.value > 0
+    assert max(models[0].batches) > 4
 
 
 def test_streams_of_one_run_overlap(bench_of: BenchOf) -> None:

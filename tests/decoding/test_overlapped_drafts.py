@@ -71,14 +71,20 @@ def test_every_step_is_what_it_is_without(seed: int, num: int, context_length: i
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
-@given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9))
-def test_so_it_is_with_an_eager_gate(seed: int, threshold: float) -> None:
-    assert_same(toy_ensemble(toys(seed, 2, LETTERS, num_words=8)), **{**EAGER, "threshold": threshold})
+@given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), draws=st.randoms(use_true_random=False))
+def test_so_it_is_with_an_eager_or_auto_gate(seed: int, threshold: float, draws: Random) -> None:
+    """With auto, others use the members now and then."""
+    ensemble = toy_ensemble(toys(seed, 2, LETTERS, num_words=8))
+    assert_same(ensemble, **{**EAGER, "threshold": threshold})
+    with patch.object(InlineMember, "is_free_for", lambda *_: draws.random() < 0.7):
+        assert_same(ensemble, **{**EAGER, "threshold": threshold, "gate_policy": "auto"})
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("anybody")
-@pytest.mark.parametrize("how", [EVERY_STEP, EAGER], ids=["every step", "eager"])
+@pytest.mark.parametrize(
+    "how", [EVERY_STEP, EAGER, {**EAGER, "gate_policy": "auto"}], ids=["every step", "eager", "auto"]
+)
 @pytest.mark.parametrize("delays_ms", [(0, 1, 2), (5, 12, 12)], ids=str)  # ahead in time, and reading as a step begins
 @pytest.mark.parametrize("seed", range(4))
 def test_and_in_threads(seed: int, delays_ms: tuple[int, ...], how: dict[str, Any]) -> None:
@@ -155,10 +161,11 @@ def test_with_an_eager_gate_the_gate_has_read_on() -> None:
     assert len(found) >= 0.8 * len(steps)
 
 
+@pytest.mark.parametrize("policy", ["eager", "auto"])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
-def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float) -> None:
+def test_whoever_reads_along_drafts_for_a_slower_gate(threshold: float, policy: str) -> None:
     """The gate has fewer passes, whether it is sure of itself or asks."""
-    how = {**EAGER, "threshold": threshold}
+    how = {**EAGER, "threshold": threshold, "gate_policy": policy}
     fast, gate = led("b", "a")
     with closing(ensemble_of([gate, fast])) as ensemble:
         expected = facts(*decoded(ensemble, speculation="off", **how))

@@ -1,11 +1,13 @@
-"""An eager gate: members that are not asked read along in passes of their own. Nothing but the waiting changes."""
+"""Members that are not asked read along with the gate, in passes of their own. Nothing but the waiting changes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Sequence
+from gac_app.settings import Settings
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import WAIT_S, FakeModel, Fault, config_of, ensemble_of, mapping_of
@@ -42,11 +45,17 @@ def facts(steps: list[StepTrace]) -> list[Any]:
     ]
 
 
-def assert_eager_is_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
+def assert_same_when_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
     lazy, lazy_end = decoded(ensemble, prompt, gate_policy="lazy", **how)
-    eager, eager_end = decoded(ensemble, prompt, gate_policy="eager", **how)
-    assert facts(eager) == facts(lazy)
-    assert (eager_end.text, eager_end.reason) == (lazy_end.text, lazy_end.reason)
+    for policy in ("eager", "auto"):
+        steps, end = decoded(ensemble, prompt, gate_policy=policy, **how)
+        assert facts(steps) == facts(lazy)
+        assert (end.text, end.digest, end.reason) == (lazy_end.text, lazy_end.digest, lazy_end.reason)
+
+
+def free_at_times(draws: Random) -> Any:
+    """Members in the calling thread that nobody else uses now and then."""
+    return patch.object(InlineMember, "is_free_for", lambda *_: draws.random() < 0.5)
 
 
 @pytest.mark.slow
@@ -56,20 +65,28 @@ def assert_eager_is_lazy(ensemble: Ensemble, prompt: str, **how: Any) -> None:
     threshold=st.floats(0.1, 0.9),
     temperature=st.sampled_from([0.0, 1.0]),
     alignment=st.sampled_from(ALIGNMENTS),
+    draws=st.randoms(use_true_random=False),
 )
-def test_eager_and_lazy_see_and_choose_the_same(
-    seeds: list[int], prompt: str, threshold: float, temperature: float, alignment: str
+def test_eager_auto_and_lazy_see_and_choose_the_same(
+    seeds: list[int], prompt: str, threshold: float, temperature: float, alignment: str, draws: Random
 ) -> None:
     how = {"alignment": alignment, "threshold": threshold, "temperature": temperature, "max_new_tokens": 24}
-    assert_eager_is_lazy(make(*seeds), prompt, **how)
+    with free_at_times(draws):
+        assert_same_when_lazy(make(*seeds), prompt, **how)
 
 
 @pytest.mark.slow
-@given(seed=st.integers(0, 1000), threshold=st.floats(0.1, 0.9), num=st.integers(2, 4))
-def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int) -> None:
+@given(
+    seed=st.integers(0, 1000),
+    threshold=st.floats(0.1, 0.9),
+    num=st.integers(2, 4),
+    draws=st.randoms(use_true_random=False),
+)
+def test_what_is_spelt_anew_when_more_comes_is_read_anew(seed: int, threshold: float, num: int, draws: Random) -> None:
     """Members that cut at every place otherwise: what they read ahead is often not what they would have read."""
     ensemble = toy_ensemble(toys(seed, num, LETTERS, num_words=8))
-    assert_eager_is_lazy(ensemble, "ab é", threshold=threshold, temperature=1.0, seed=seed, max_new_tokens=24)
+    with free_at_times(draws):
+        assert_same_when_lazy(ensemble, "ab é", threshold=threshold, temperature=1.0, seed=seed, max_new_tokens=24)
 
 
 @pytest.fixture
@@ -93,7 +110,7 @@ def threaded() -> Iterator[Any]:
 def test_members_that_lag_behind_the_gate_give_the_same(threaded: Any, alignment: str, delay_s: float) -> None:
     models = [FakeModel("a", 1), FakeModel("b", 2, delay_s=delay_s), FakeModel("c", 3)]
     how = {"threshold": 0.5, "max_new_tokens": 40, "alignment": alignment}
-    assert_eager_is_lazy(threaded(models), "the model", **how)
+    assert_same_when_lazy(threaded(models), "the model", **how)
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
@@ -122,6 +139,60 @@ def test_a_pass_that_nobody_waits_for_delays_nobody(threaded: Any) -> None:
     assert (len(steps), finished.reason) == (24, FinishReason.LENGTH)
     assert finished.members["b"].num_forwards == 2
     assert finished.members["b"].num_tokens_read > 2
+
+
+class Alone:
+    """An answer whose second member nobody ever asks, event by event."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        settings = ensemble.config.settings_from({**NEVER_ASKED, "gate_policy": "auto", "max_new_tokens": 1000})
+        self.events = ensemble.session("the model", settings, raw=True).events()
+        member = ensemble.members["b"]
+        assert isinstance(member, ThreadMember)
+        self.member = member
+
+    def num_passes(self) -> int:
+        """Of the second member in the next five steps."""
+        num_before = self._num_passes_so_far()
+        for _ in range(5):
+            next(self.events)
+        return self._num_passes_so_far() - num_before
+
+    def _num_passes_so_far(self) -> int:
+        """Once the member has read whatever it was told to."""
+        while not self.member._call(lambda: self.member._scheduler.is_idle):
+            pass
+        model = self.member.model
+        assert isinstance(model, FakeModel)
+        return len(model.batches)
+
+
+def test_by_default_a_member_reads_along_while_it_is_free(threaded: Any) -> None:
+    assert Settings().gate_policy == "auto"
+    answer = Alone(threaded([FakeModel("a", 1), FakeModel("b", 2)]))
+    assert answer.num_passes() > 0
+    other = answer.member.open(answer.member.encode("another"))
+    answer.member.read(other).result(WAIT_S)
+    assert answer.num_passes() == 0, "also while the other one asks for nothing"
+    answer.member.free(other)
+    assert answer.num_passes() > 0
+    answer.events.close()
+
+
+def test_whoever_uses_only_the_gate_keeps_nobody_from_it(threaded: Any) -> None:
+    ensemble = threaded([FakeModel("a", 1), FakeModel("b", 2)])
+    gate = ensemble.members["a"]
+    gate.read(gate.open(gate.encode("another"))).result(WAIT_S)
+    answer = Alone(ensemble)
+    assert answer.num_passes() > 0
+    answer.events.close()
+
+
+def test_members_in_one_place_do_not_read_along(threaded: Any) -> None:
+    apart = threaded([FakeModel("a", 1), FakeModel("b", 2)])
+    answer = Alone(Ensemble(list(apart.members.values()), apart.config, are_apart=False))
+    assert answer.num_passes() == 0
+    answer.events.close()
 
 
 class Unheard(InlineMember):

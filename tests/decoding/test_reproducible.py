@@ -29,6 +29,7 @@ WAYS: list[dict[str, Any]] = [
     {"mode": "every-step"},
     {**GATED, "gate_policy": "lazy"},
     {**GATED, "gate_policy": "eager"},
+    {**GATED, "gate_policy": "auto"},
     {"mode": "every-step", "temperature": 1.0, "seed": 3},
 ]
 
@@ -132,9 +133,9 @@ def test_threads_and_calls_give_the_same(ensemble: Ensemble) -> None:
 
 def test_a_member_asked_late_says_the_same(ensemble: Ensemble) -> None:
     for prompt in PROMPTS:
-        lazy, eager = (finished(ensemble, prompt, **way) for way in WAYS[1:3])
+        lazy, eager, auto = (finished(ensemble, prompt, **way) for way in WAYS[1:4])
         assert 0 < lazy.num_ensembled < lazy.num_tokens
-        assert (lazy.text, lazy.digest) == (eager.text, eager.digest)
+        assert (lazy.text, lazy.digest) == (eager.text, eager.digest) == (auto.text, auto.digest)
 
 
 def test_drafts_are_left_out_where_they_would_show(ensemble: Ensemble) -> None:

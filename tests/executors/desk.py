@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
+
+import torch
 
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors.batch_scheduler import BatchScheduler
@@ -13,16 +16,33 @@ from tests.fakes import FakeModel, mapping_of
 LONG = "the model votes again and again, " * 3
 
 
-class Desk:
-    """A model whose long reads are read four ids at a time, and its passes."""
+class WatchedModel(FakeModel):
+    """Tells of each pass how many ids it reads."""
 
-    def __init__(self, **fields: object) -> None:
-        self.model = FakeModel(**fields)  # type: ignore[arg-type]
+    on_pass: Callable[[int], None] | None = None
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        if self.on_pass:
+            self.on_pass(sum(read.sequence.num_uncomputed for read in reads))
+        return super().read(reads)
+
+
+class Desk:
+    """A model whose long reads are read four ids at a time, and its passes.
+
+    Args:
+        on_pass: called before each pass with its number of ids.
+    """
+
+    def __init__(self, on_pass: Callable[[int], None] | None = None, **fields: object) -> None:
+        self.model = WatchedModel(**fields)  # type: ignore[arg-type]
+        self.model.on_pass = on_pass
         self.model.chunk_size = 4
         self.scheduler = BatchScheduler(self.model, mapping_of(self.model))
 
-    def open(self, text: str) -> Sequence:
+    def open(self, text: str, *share: str) -> Sequence:
         sequence = self.model.new_sequence()
+        sequence.share = share
         sequence.extend(self.model.encode_raw(text))
         return sequence
 

@@ -10,7 +10,7 @@ import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason
 from gac_app.errors import MemberError
-from gac_app.executors import batch_scheduler
+from gac_app.executors import batch_scheduler, shares
 from gac_app.executors.background import in_background
 from tests.executors.desk import LONG, Desk
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
@@ -18,7 +18,8 @@ from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of
 
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
-    monkeypatch.setattr(batch_scheduler, "BACKGROUND_S", 1000.0)
+    monkeypatch.setattr(batch_scheduler, "BACKGROUND_REST", 1e9)
+    monkeypatch.setattr(shares, "PRESENT_S", 1e9)
     desk = Desk()
     desk.ask(desk.open("study"), is_background=True)  # the first one need not wait: then it is the others' turn
     desk.run()
@@ -33,7 +34,7 @@ def test_it_waits_for_a_run_and_goes_on_after_it(desk: Desk, text: str) -> None:
         desk.run()
         assert asked.done()
         assert not study.done(), "also between two steps, when nobody else asks"
-        assert 0 < desk.scheduler.idle_s() <= 1000
+        assert 0 < desk.scheduler.idle_s() < math.inf
         run.extend([7])
     desk.scheduler.drop(run)
     assert desk.scheduler.idle_s() == 0
@@ -55,17 +56,30 @@ def test_a_long_read_that_has_begun_is_put_aside(desk: Desk) -> None:
     assert study.done()
 
 
-def test_every_few_seconds_it_has_a_turn(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.ask(desk.open("run"))
-    study = desk.ask(desk.open(LONG), is_background=True)
+class Clock:
+    """A clock that passes of a model move."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_beside_a_run_it_has_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(batch_scheduler, "time", clock)
+    desk = Desk(on_pass=lambda num_ids: setattr(clock, "now_s", clock.now_s + num_ids))
+    run, study = desk.open("run"), desk.open(LONG)
+    desk.ask(run)
     desk.run()
-    num_passes = len(desk.model.batches)
-    now = batch_scheduler.time.monotonic()
-    for turn in range(1, 4):
-        monkeypatch.setattr(batch_scheduler.time, "monotonic", lambda turn=turn: now + 1001 * turn)
+    asked, began_s = desk.ask(study, is_background=True), clock.now_s
+    while not asked.done():
+        run.extend([7])
+        desk.ask(run)
         desk.run()
-        assert len(desk.model.batches) == num_passes + turn, "a pass each"
-    assert not study.done()
+    share = len(study.ids) / (clock.now_s - began_s)
+    assert share == pytest.approx(0.1, rel=0.2), "it never waits in vain, and never takes more"
 
 
 @pytest.mark.parametrize("text", ["short", LONG])
@@ -118,6 +132,18 @@ def test_a_study_gets_the_same_and_gives_way_to_runs() -> None:
     assert background.score("One, two,", [" three"]) == pytest.approx(ensemble.score("One, two,", [" three"]))
     background.close()
     assert not any(model.is_closed for model in models)
+    ensemble.close()
+
+
+def test_nobody_reads_along_in_a_study() -> None:
+    """The study's other answers, and runs, need the members."""
+    models, config = pair()
+    how = config.settings_from({"mode": "gate", "threshold": 0.0, "max_new_tokens": 20})
+    ensemble = ensemble_of(models, config)
+    background, _ = in_background(ensemble)
+    *_, finished = background.generate("study", how)
+    assert isinstance(finished, FinishedEvent)
+    assert finished.members["b"].num_forwards == 0
     ensemble.close()
 
 

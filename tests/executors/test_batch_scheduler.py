@@ -148,3 +148,18 @@ def test_a_pass_waits_as_long_as_sharing_it_gains() -> None:
     assert desk.scheduler.max_wait_s() == 0.5 * (5 + 4 - 6)
     desk.scheduler.skip_step(sequences[2])
     assert desk.scheduler.max_wait_s() == 0, "all that are expected are there"
+
+
+def test_a_model_is_free_for_its_only_sequence_in_use() -> None:
+    desk = Desk()
+    one, other, studied = (desk.open(text) for text in ("one", "other", "study"))
+    assert desk.scheduler.is_free_for(one)
+    desk.ask(one)
+    desk.ask(studied, is_background=True)
+    assert desk.scheduler.is_free_for(one), "a study gives way"
+    desk.ask(other)
+    desk.run()
+    assert not desk.scheduler.is_free_for(one), "its next read may come at any time"
+    desk.scheduler.drop(other)
+    assert desk.scheduler.is_free_for(one)
+    assert not desk.scheduler.is_free_for(other)

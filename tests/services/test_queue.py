@@ -119,6 +119,17 @@ def test_a_run_that_holds_its_place_long_makes_room_for_others(house: House, mon
     assert alices.status == "waiting"
 
 
+def test_one_address_that_has_all_places_holds_up_no_other(house: House) -> None:
+    jam = Jam(house, max_running=2, max_waiting=10)
+    crowd = [jam.service.start(f"{number}" * 64, "HANG", SHORT, client="mill") for number in range(4)]
+    until(lambda: [run.status for run in crowd].count("running") == 2)
+    bobs = jam.service.start(BOB, "HANG too", SHORT, client="home")
+    until(lambda: bobs.status == "running")
+    alices = jam.service.start(ALICE, "one too many", SHORT, client="school")
+    assert [run.status for run in (*crowd, alices)].count("running") == 2
+    assert alices.queue_place == 1, "before those of the crowd"
+
+
 def test_a_run_stopped_while_waiting_never_begins(jam: Jam) -> None:
     jam.fill(1)
     second, third = (jam.service.start(ALICE, f"next {number}", SHORT) for number in range(2))

@@ -54,6 +54,7 @@ HOW = [
     {"mode": "every-step", "alignment": "paper"},
     {"mode": "gate", "threshold": 0.4},
     {"mode": "gate", "threshold": 0.4, "gate_policy": "eager"},
+    {"mode": "gate", "threshold": 0.4, "gate_policy": "lazy"},
 ]
 
 

@@ -120,6 +120,7 @@ class PlantedEnsemble:
         alone: str | None = None,
         branch: Branch | None = None,
         namespace: str = "",
+        share: tuple[str, ...] = (),
     ) -> PlantedSession:
         pieces = list(self.pieces if alone is None else self.alone)
         if branch is not None:

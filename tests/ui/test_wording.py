@@ -15,6 +15,7 @@ from gac_app.ui.wording import comparison_in_words, settings_in_words
         ({}, "gate Small · others asked below 50 % · equal weights · prefix alignment · greedy · up to 256 tokens"),
         ({"alignment": "paper"}, "paper alignment"),
         ({"gate_policy": "eager"}, "others asked below 50 % · reading along · equal"),
+        ({"gate_policy": "lazy"}, "others asked below 50 % · reading when asked · equal"),
         ({"gate_policy": "eager", "mode": "every-step"}, "every step combined · equal"),  # nobody is idle then
         (
             {"mode": "agreement", "alignment": "unite"},

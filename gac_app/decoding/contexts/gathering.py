@@ -27,11 +27,13 @@ class SessionStopped(Exception):  # noqa: N818 (not an error: it was asked for)
 class _Wait:
     """What ends a wait, and the contexts that prefetch meanwhile."""
 
+    timeout_s: float
     deadline: float
     stopped: threading.Event
     idle: SequenceOf[MemberContext]
 
-    def result(self, future: Future[ReadResult], name: str) -> ReadResult:
+    def result(self, future: Future[ReadResult], context: MemberContext) -> ReadResult:
+        deadline, share_read = self.deadline, context.share_read
         while not future.done():
             self._wait(future)
             if future.done():
@@ -39,9 +41,11 @@ class _Wait:
             if self.stopped.is_set():
                 future.cancel()
                 raise SessionStopped
-            if time.monotonic() > self.deadline:
+            if context.share_read > share_read:  # a long prompt, read between others' steps
+                deadline, share_read = time.monotonic() + self.timeout_s, context.share_read
+            if time.monotonic() > deadline:
                 future.cancel()
-                raise MemberError(name, "timeout", "gave no answer in time for this step")
+                raise MemberError(context.name, "timeout", "gave no answer in time for this step")
         return future.result()
 
     def _wait(self, future: Future[ReadResult]) -> None:
@@ -71,7 +75,7 @@ def gather(
         SessionStopped: as soon as `stopped` is set.
     """
     asked = [(context, context.ask()) for context in contexts]
-    waiting = _Wait(time.monotonic() + timeout_s, stopped, idle)
+    waiting = _Wait(timeout_s, time.monotonic() + timeout_s, stopped, idle)
     for context in idle:
         context.prefetch_and_draft()
     steps: dict[str, MemberStep] = {}
@@ -81,7 +85,7 @@ def gather(
         try:
             member_step = None
             while member_step is None:
-                member_step = context.take(waiting.result(future, context.name) if future else None)
+                member_step = context.take(waiting.result(future, context) if future else None)
                 future = None if member_step else context.ask()
             steps[context.name] = member_step
             if look and index < len(by_time) - 1:

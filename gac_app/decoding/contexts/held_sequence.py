@@ -80,6 +80,11 @@ class HeldSequence:
         return len(self.sequence.ids) < self._member.context_length
 
     @property
+    def is_undisturbed(self) -> bool:
+        """Whether no other answer uses the member."""
+        return self._member.is_free_for(self.sequence)
+
+    @property
     def usage(self) -> MemberUsage:
         return MemberUsage(self._num_forwards, self._num_tokens_read, self._seconds)
 

@@ -94,7 +94,7 @@ def _distributions(
     for start in range(0, len(ids), IDS_AT_ONCE):
         chunk = ids[start : start + IDS_AT_ONCE]
         sequence.extend(chunk[:-1])
-        result = awaited(member, member.read(sequence, num_logits=len(chunk)), timeout_s)
+        result = awaited(member, sequence, member.read(sequence, num_logits=len(chunk)), timeout_s)
         sequence.extend(chunk[-1:])
         yield from result.distributions
 

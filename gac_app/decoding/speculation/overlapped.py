@@ -47,7 +47,7 @@ class OverlappedDrafter(Drafter):
             self._can_offer = is_for_others and num_left > 1
             is_useful = not is_for_others or all(other.member.is_chunk_invariant for other in slower if other in first)
             is_faster = all(_pass_s(other) >= _MUCH_FASTER * _pass_s(fastest) for other in slower)
-            if is_useful and is_faster and fastest.usage.num_forwards:
+            if is_useful and is_faster and fastest.usage.num_forwards and fastest.may_read_ahead:
                 self._drafting = fastest
                 fastest.max_draft = self._max_draft if is_idle else 0
 

@@ -96,7 +96,7 @@ def test_the_same_seed_draws_the_same_members_and_text(fakes: Ensemble) -> None:
 
 def test_the_gate_decides_alone_where_it_is_sure(fakes: Ensemble) -> None:
     """Where it is not, whoever is drawn decides, which may be the gate."""
-    steps, finished = answer(fakes, mode="gate", threshold=0.3, max_new_tokens=60)
+    steps, finished = answer(fakes, mode="gate", gate_policy="lazy", threshold=0.3, max_new_tokens=60)
     closed = [step for step in steps if step.gate_confidence >= 0.3]
     assert {(step.drawn, step.is_ensembled, step.winner) for step in closed} == {("", False, "a")}
     opened = [step for step in steps if step.gate_confidence < 0.3]

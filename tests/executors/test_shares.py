@@ -1,0 +1,213 @@
+"""Each address has an equal part of a model's time, then each of its browsers, whatever the others ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.executors import batch_scheduler
+from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
+from gac_app.executors.shares import PRESENT_S, Shares
+from gac_app.models.base import Sequence
+from tests.executors.desk import LONG, Desk
+
+ID_S = 0.01  # of a pass, by its ids
+HOME, MILL = ("home", "ann"), "mill"
+
+
+class Clock:
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+class Town:
+    """A model whose passes take time by a clock of its own, and those who use it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.desk = Desk(self._passes)
+        self.served: Counter[str] = Counter()  # steps by browser
+        self.longest = 0  # ids of a pass
+        self._held: list[Sequence] = []
+
+    def _passes(self, num_ids: int) -> None:
+        self.clock.now_s += ID_S * num_ids
+        self.longest = max(self.longest, num_ids)
+
+    def begin(self, *share: str, text: str = "x") -> Sequence:
+        sequence = self.desk.open(text, *share)
+        self._held.append(sequence)  # the scheduler knows sequences by identity until they are dropped
+        self.desk.ask(sequence)
+        return sequence
+
+    def step(self, sequences: list[Sequence]) -> None:
+        """A round, after which those who have been served ask again."""
+        waiting = {id(command.sequence) for command in self.desk.scheduler._asked}
+        for sequence in sequences:
+            if id(sequence) not in waiting:
+                self.served[sequence.share[1]] += 1
+                sequence.extend([7])
+                self.desk.ask(sequence)
+        self.desk.scheduler.advance()
+
+
+@pytest.fixture
+def town(monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
+    clock = Clock()
+    monkeypatch.setattr(batch_scheduler, "time", clock)
+    return Town(clock)
+
+
+def rounds(town: Town, sequences: list[Sequence], number: int) -> Counter[str]:
+    for _ in range(3):
+        town.step(sequences)
+    town.served.clear()
+    for _ in range(number):
+        town.step(sequences)
+    return town.served
+
+
+@pytest.mark.parametrize("num_hostile", [2, 12])
+def test_an_address_with_many_browsers_gets_what_one_gets(town: Town, num_hostile: int) -> None:
+    hostile = [town.begin(MILL, f"m{number}") for number in range(num_hostile) for _ in range(2)]
+    honest = [town.begin(*HOME) for _ in range(2)]
+    served = rounds(town, [*hostile, *honest], 60)
+    assert served["ann"] == 120, "a step of each in every round"
+    of_mill = [served[f"m{number}"] for number in range(num_hostile)]
+    assert sum(of_mill) == 120
+    assert max(of_mill) - min(of_mill) <= 2, "equal parts for its browsers"
+
+
+def test_a_browser_with_many_runs_gets_what_its_neighbour_gets(town: Town) -> None:
+    greedy = [town.begin(MILL, "greedy") for _ in range(9)]
+    modest = town.begin(MILL, "modest")
+    honest = town.begin(*HOME)
+    served = rounds(town, [*greedy, modest, honest], 60)
+    assert served["ann"] == 60
+    assert abs(served["greedy"] - served["modest"]) <= 1
+
+
+def test_alone_an_address_shares_its_passes(town: Town) -> None:
+    alone = [town.begin(MILL, f"m{number}") for number in range(6)]
+    town.step(alone)
+    town.desk.model.batches.clear()
+    town.step(alone)
+    assert town.desk.model.batches == [6]
+
+
+def test_who_comes_anew_gains_nothing(town: Town) -> None:
+    """Neither as a new browser of an address nor as a run after another."""
+    honest = town.begin(*HOME)
+    sequences = [honest]
+    for number in range(40):
+        new = town.begin(MILL, f"m{number}")
+        town.step([*sequences, new])
+        town.desk.scheduler.drop(new)
+        sequences = [honest]
+    town.served.clear()
+    neighbour = town.begin(MILL, "old")
+    served = rounds(town, [honest, neighbour], 20)
+    assert served == {"ann": 20, "old": 20}
+
+
+def test_long_prompts_of_one_address_take_half_the_time(town: Town) -> None:
+    prompts = [town.begin(MILL, f"m{number}", text=LONG * 3) for number in range(12)]
+    honest = town.begin(*HOME)
+    began_s, num_steps = town.clock.now_s, 0
+    while num_steps < 100:
+        town.step([honest])
+        num_steps += 1
+    assert any(prompt.num_computed for prompt in prompts)
+    assert town.clock.now_s - began_s <= 2.3 * num_steps * ID_S
+
+
+def test_a_resting_prompt_goes_on_when_its_neighbours_leave(town: Town) -> None:
+    prompt, honest = town.desk.open(LONG, MILL, "m"), town.begin(*HOME)
+    asked = town.desk.ask(prompt)
+    town.desk.scheduler.advance()
+    assert 0 < town.desk.scheduler.idle_s() <= 4.1 * ID_S
+    town.desk.scheduler.drop(honest)
+    assert town.desk.scheduler.idle_s() == 0
+    town.desk.run()
+    assert asked.done()
+
+
+@pytest.mark.parametrize("is_background", [False, True])
+def test_a_long_prompt_gives_way_in_short_chunks(town: Town, *, is_background: bool) -> None:
+    town.desk.model.chunk_size, town.desk.model.is_chunk_invariant = 128, True
+    town.desk.model.max_batched_ids = 1
+    honest = town.begin(*HOME)
+    town.step([honest])
+    town.longest = 0
+    prompt = town.desk.open(LONG * 9, MILL, "m")
+    asked = town.desk.ask(prompt, is_background=is_background)
+    while not asked.done():
+        town.step([honest])
+        town.clock.now_s += 1
+    assert town.longest < 2 * batch_scheduler.SHORT_CHUNK
+
+
+def texts(share_of: dict[str, tuple[str, ...]]) -> dict[str, torch.Tensor]:
+    desk = Desk()
+    found: dict[str, ReadResult] = {}
+    asked = {text: desk.ask(desk.open(text, *share_of.get(text, ()))) for text in ("one", LONG, "three")}
+    while not all(future.done() for future in asked.values()):
+        desk.scheduler.advance()
+    found = {text: future.result() for text, future in asked.items()}
+    return {text: result.probs_NU for text, result in found.items()}
+
+
+def test_what_a_read_gives_does_not_depend_on_shares() -> None:
+    plain = texts({})
+    shared = texts({"one": HOME, LONG: (MILL, "m"), "three": (MILL, "n")})
+    assert all(torch.equal(plain[text], shared[text]) for text in plain)
+
+
+def test_nothing_is_kept_of_who_has_left() -> None:
+    shares = Shares(Clock().monotonic)
+    sequences = [Sequence(number, share=("mill", str(number))) for number in range(3)]
+    for sequence in sequences:
+        shares.come(sequence)
+        shares.come(sequence)
+    for sequence in sequences:
+        shares.leave(sequence)
+        shares.leave(sequence)
+    assert not shares.present
+    assert not shares._had_s
+    assert shares.is_alone(sequences[0])
+
+
+def test_who_reads_nothing_for_a_while_holds_nobody_back(town: Town) -> None:
+    """Such as a run whose rule sleeps."""
+    town.begin(*HOME)
+    town.desk.scheduler.advance()
+    study = town.desk.ask(town.desk.open(LONG), is_background=True)
+    prompt = town.desk.ask(town.desk.open(LONG, MILL, "m"))
+    town.clock.now_s += PRESENT_S + 1
+    while not prompt.done():
+        assert town.desk.scheduler.idle_s() == 0
+        town.desk.scheduler.advance()
+    town.clock.now_s += PRESENT_S + 1
+    while not study.done():
+        assert town.desk.scheduler.idle_s() == 0
+        town.desk.scheduler.advance()
+
+
+def test_who_waits_for_a_resting_prompt_of_its_own_rests(town: Town) -> None:
+    """Or the worker would go round and round without reading anything."""
+    prompts = [NamespacedSequence(UNHELD, town.desk.model.encode_raw(LONG), namespace="talk") for _ in range(2)]
+    for prompt in prompts:
+        prompt.share = (MILL, "m")
+    asked = [town.desk.ask(prompt) for prompt in prompts]
+    town.begin(*HOME)
+    town.desk.scheduler.advance()
+    assert town.desk.scheduler.idle_s() > 0
+    while not all(future.done() for future in asked):
+        town.clock.now_s += ID_S
+        town.desk.scheduler.advance()
