@@ -22,6 +22,7 @@ from gac_app.commands import (
     fetch,
     generate,
     lm_eval,
+    release,
     rules,
     serve,
     snowball,
@@ -56,6 +57,7 @@ app.command()(snowball.snowball)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.command("import")(export.import_lines)
+app.command()(release.release)
 app.add_typer(arena.app, name="arena")
 app.add_typer(db.app, name="db")
 

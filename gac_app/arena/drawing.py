@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,7 +17,10 @@ Pair = tuple[str, str]
 
 
 def pair_probs(
-    names: Sequence[str], num_votes: Mapping[frozenset[str], int], ratings: Mapping[str, float]
+    names: Sequence[str],
+    num_votes: Mapping[frozenset[str], int],
+    ratings: Mapping[str, float],
+    weights: Mapping[str, float] | None = None,
 ) -> dict[Pair, float]:
     """Each pair's probability to be drawn; they sum to 1.
 
@@ -26,16 +30,26 @@ def pair_probs(
     Args:
         num_votes: by pair; missing = none.
         ratings: Elo; missing = the mean.
+        weights: of contestants; a pair is drawn in proportion to their product. Missing = 1.
     """
     pairs = list(combinations(names, 2))
-    mean = sum(ratings.values()) / len(ratings) if ratings else 0.0
     gains = []
     for left, right in pairs:
-        prob = win_probability(ratings.get(left, mean), ratings.get(right, mean))
+        prob = predicted(left, right, ratings)
         num = num_votes.get(frozenset((left, right)), 0) + 1
         gains.append(prob * (1 - prob) / (num * (num + 1)))
     total = sum(gains)
-    return {pair: FLOOR / len(pairs) + (1 - FLOOR) * gain / total for pair, gain in zip(pairs, gains, strict=True)}
+    probs = {pair: FLOOR / len(pairs) + (1 - FLOOR) * gain / total for pair, gain in zip(pairs, gains, strict=True)}
+    if weights:
+        probs = {pair: prob * math.prod(weights.get(name, 1.0) for name in pair) for pair, prob in probs.items()}
+    total = sum(probs.values())
+    return {pair: prob / total for pair, prob in probs.items()}
+
+
+def predicted(left: str, right: str, ratings: Mapping[str, float]) -> float:
+    """The left side's expected score. A contestant without a rating has the mean."""
+    mean = sum(ratings.values()) / len(ratings) if ratings else 0.0
+    return win_probability(ratings.get(left, mean), ratings.get(right, mean))
 
 
 def draw_pair(probs: Mapping[Pair, float], present: AbstractSet[str], rng: random.Random) -> Pair:

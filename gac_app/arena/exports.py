@@ -1,5 +1,6 @@
 """Votes in formats for trainers of preference models, arenas and tables.
 
+Trainers' formats leave out votes that do not count; the others have a column `flags`, which is empty if a vote counts.
 Everything is a function of `Judged`. The whole record, as JSON Lines, is written by `services.exports`.
 """
 
@@ -21,9 +22,13 @@ from gac_app.spreadsheet import harmless
 Row = dict[str, Any]
 
 
+def _counting(votes: Iterable[Judged]) -> Iterator[Judged]:
+    return (vote for vote in votes if not vote.flags)
+
+
 def trl_preference(votes: Iterable[Judged]) -> Iterator[Row]:
     """TRL's conversational preference type with explicit prompts; decided votes only."""
-    for vote in votes:
+    for vote in _counting(votes):
         if winner := vote.winner:
             loser = SIDES[1 - SIDES.index(winner)]
             yield {"prompt": vote.first_prompt, "chosen": vote.completion(winner), "rejected": vote.completion(loser)}
@@ -31,7 +36,7 @@ def trl_preference(votes: Iterable[Judged]) -> Iterator[Row]:
 
 def trl_unpaired(votes: Iterable[Judged]) -> Iterator[Row]:
     """TRL's conversational unpaired type: the winner is good, the loser is not. Of a tie, both or neither are."""
-    for vote in votes:
+    for vote in _counting(votes):
         for side in SIDES:
             is_good = vote.winner == side if vote.winner else vote.outcome is Outcome.TIE
             yield {"prompt": vote.first_prompt, "completion": vote.completion(side), "label": is_good}
@@ -53,6 +58,7 @@ def lmsys(votes: Iterable[Judged]) -> Iterator[Row]:
             "anony": vote.record.is_blind,
             "language": vote.record.language,
             "tstamp": datetime.fromisoformat(vote.voted_at).timestamp(),
+            "flags": " ".join(vote.flags),
         }
 
 
@@ -68,6 +74,7 @@ def arena_rank(votes: Iterable[Judged]) -> Iterator[Row]:
             "language": vote.record.language,
             "is_blind": vote.record.is_blind,
             "timestamp": vote.voted_at,
+            "flags": " ".join(vote.flags),
         }
 
 
@@ -90,8 +97,8 @@ def flat(votes: Iterable[Judged]) -> Iterator[Row]:
             "seconds": facts.get("seconds"),
             "language": record.language,
             "config_hash": record.config_hash,
-            "flags": " ".join(facts.get("flags", [])),
-            "prompt": ([*vote.first_prompt, *vote.completion("left")][-2])["content"],
+            "flags": " ".join(vote.flags),
+            "prompt": vote.last_prompt,
             **{f"{side}_text": vote.completion(side)[-1]["content"] for side in SIDES},
             **{f"{side}_reasons": " ".join(vote.reasons.get(side, [])) for side in SIDES},
             "comment": vote.comment,

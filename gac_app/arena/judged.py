@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gac_app.arena.outcomes import SIDES, Kind, Outcome, Side
+from gac_app.arena.outcomes import SIDES, Kind, Outcome, Side, flags_of
 
 Message = dict[str, str]
 
@@ -43,6 +43,7 @@ class Judged:
     Attributes:
         facts: of the vote; see `services.battles.Battle.facts`.
         reasons: by side.
+        flags: why it does not count; empty = it does.
     """
 
     record: Record
@@ -51,6 +52,7 @@ class Judged:
     facts: Mapping[str, Any]
     reasons: Mapping[str, Sequence[str]]
     comment: str
+    flags: tuple[str, ...]
 
     @property
     def winner(self) -> Side | None:
@@ -63,10 +65,21 @@ class Judged:
         same = [one for one in asked[0] if one["role"] != "system" or one in asked[1]]
         return list(same)
 
+    @property
+    def last_prompt(self) -> str:
+        """The prompt of the last turn that was judged."""
+        prompt: str = self._turns[-1]["prompt"]
+        return prompt
+
+    @property
+    def _turns(self) -> Sequence[Mapping[str, Any]]:
+        """Those that were judged."""
+        turns: Sequence[Mapping[str, Any]] = self.record.body["turns"]
+        return (turns[: self.facts.get("turn", 1)] if "shown" in self.facts else ()) or turns
+
     def completion(self, side: Side) -> list[Message]:
         """A side's conversation after the first prompt, as far as it was shown when the vote came."""
-        turns = self.record.body["turns"][: self.facts.get("turn", 1)] if "shown" in self.facts else []
-        turns = turns or self.record.body["turns"]
+        turns = self._turns
         messages: list[Message] = []
         for number, turn in enumerate(turns):
             if number:
@@ -89,10 +102,20 @@ class Judged:
 def judged(records: Iterable[Record]) -> Iterator[Judged]:
     """The battles that have a vote which was not taken back."""
     for record in records:
-        votes = [row for row in record.judgements if row["kind"] != Kind.REMARK]
-        if votes and votes[-1]["kind"] == Kind.VOTE:
-            vote = votes[-1]
-            remarks = [row["body"] for row in record.judgements if row["kind"] == Kind.REMARK]
-            remark: Mapping[str, Any] = remarks[-1] if remarks else {"reasons": {}, "comment": ""}
-            outcome = Outcome(vote["outcome"])
-            yield Judged(record, outcome, vote["created_at"], vote["facts"], remark["reasons"], remark["comment"])
+        vote = _last(record, Kind.VOTE, Kind.UNDO)
+        if vote and vote["kind"] == Kind.VOTE:
+            remark, verdict = _last(record, Kind.REMARK), _last(record, Kind.VERDICT)
+            said: Mapping[str, Any] = remark["body"] if remark else {"reasons": {}, "comment": ""}
+            yield Judged(
+                record=record,
+                outcome=Outcome(vote["outcome"]),
+                voted_at=vote["created_at"],
+                facts=vote["facts"],
+                reasons=said["reasons"],
+                comment=said["comment"],
+                flags=flags_of(vote["facts"].get("flags", ()), verdict["outcome"] if verdict else None),
+            )
+
+
+def _last(record: Record, *kinds: Kind) -> Mapping[str, Any] | None:
+    return next((row for row in reversed(record.judgements) if row["kind"] in kinds), None)

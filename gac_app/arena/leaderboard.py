@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gac_app.arena.outcomes import Outcome
-from gac_app.arena.ratings import is_connected, rate
+from gac_app.arena.ratings import is_connected, rate, rate_all
 from gac_app.arena.resampling import interval, resampled_sums
 from gac_app.arena.style import FEATURES
 from gac_app.arena.style_control import StyleControl
@@ -57,12 +58,28 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Busiest:
+    """The address from which most votes came on one day.
+
+    Attributes:
+        share: of the weight of all votes.
+        ranks: without its votes, of the contestants whose rank would be another; None = it would not be rated.
+    """
+
+    num_votes: int
+    num_visitors: int
+    share: float
+    ranks: dict[str, int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leaderboard:
     """The leaderboard of some votes.
 
     Attributes:
         standings: best first, then contestants with too few votes.
         problem: why nothing is rated; "" if something is.
+        busiest: what one address did; None if no address is known, or nothing is rated.
         wins, meetings: of `names`, row against column: wins (a tie is half a one) and votes.
         left_bias: the share of decided votes for the left side; 0.5 is fair. None without decided votes.
         style_effects: feature -> Elo per standard deviation; empty without style control.
@@ -75,6 +92,7 @@ class Leaderboard:
     num_ties: int
     num_both_bad: int
     left_bias: Estimate | None
+    busiest: Busiest | None
     names: tuple[str, ...]
     wins: tuple[tuple[float, ...], ...]
     meetings: tuple[tuple[int, ...], ...]
@@ -88,11 +106,10 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
         listed: today's contestants. Other contestants in the votes keep their lines.
         min_votes: a contestant with fewer is not rated.
     """
-    wins_CC = votes.wins_CC()
+    wins_CC = votes.unweighed().wins_CC()
     meetings_CC = wins_CC + wins_CC.T
-    rated_C = meetings_CC.sum(axis=1) >= min_votes
+    rated_C, problem = _rateable(votes, meetings_CC, min_votes)
     met_C = meetings_CC.sum(axis=1) > 0
-    problem = _problem(votes, meetings_CC, rated_C, min_votes)
     figures: dict[str, dict[str, Any]] = {}
     effects: dict[str, Estimate] = {}
     if not problem:
@@ -106,6 +123,7 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
         num_ties=int((votes.outcome_N == list(Outcome).index(Outcome.TIE)).sum()),
         num_both_bad=int((votes.outcome_N == list(Outcome).index(Outcome.BOTH_BAD)).sum()),
         left_bias=_left_bias(votes),
+        busiest=_busiest(votes, lines, partial(_ranks, min_votes=min_votes, controls_style=controls_style)),
         names=votes.names,
         wins=tuple(tuple(map(float, row)) for row in wins_CC),
         meetings=tuple(tuple(map(int, row)) for row in meetings_CC),
@@ -113,13 +131,45 @@ def leaderboard_of(votes: Votes, listed: Sequence[str], *, min_votes: int, contr
     )
 
 
-def _problem(votes: Votes, meetings_CC: Floats, rated_C: Flags, min_votes: int) -> str:
-    met = meetings_CC.sum(axis=1) > 0
+def _rateable(votes: Votes, meetings_CC: Floats, min_votes: int) -> tuple[Flags, str]:
+    """Which contestants are rated, and why none is; "" if some are."""
+    num_C = meetings_CC.sum(axis=1)
+    rated_C, met = num_C >= min_votes, num_C > 0
     if rated_C.sum() < 2:
-        return f"Not enough votes: at least two contestants need {min_votes} each; there are {len(votes):,} in all."
+        few = f"Not enough votes: at least two contestants need {min_votes} each; there are {len(votes):,} in all."
+        return rated_C, few
     if not is_connected(meetings_CC[met][:, met]):
-        return "Not enough votes: some contestants have not met the others yet, be it by way of third ones."
-    return ""
+        return rated_C, "Not enough votes: some contestants have not met the others yet, be it by way of third ones."
+    return rated_C, ""
+
+
+def _ranks(votes: Votes, *, min_votes: int, controls_style: bool) -> dict[str, int]:
+    """The ranks of the rated contestants."""
+    wins_CC = votes.unweighed().wins_CC()
+    meetings_CC = wins_CC + wins_CC.T
+    rated_C, problem = _rateable(votes, meetings_CC, min_votes)
+    if problem:
+        return {}
+    met_C = meetings_CC.sum(axis=1) > 0
+    met = _met_alone(votes, met_C)
+    rating_C = (StyleControl(met).ratings_C if controls_style else rate(met.wins_CC()))[rated_C[met_C]]
+    names = [name for name, is_rated in zip(votes.names, rated_C, strict=True) if is_rated]
+    return {name: 1 + int((rating_C > rating).sum()) for name, rating in zip(names, rating_C, strict=True)}
+
+
+def _busiest(votes: Votes, lines: Sequence[Standing], ranks: Callable[[Votes], dict[str, int]]) -> Busiest | None:
+    known_N = votes.address_N[votes.address_N >= 0]
+    with_it = {line.name: line.rank for line in lines if line.rank is not None}
+    if not len(known_N) or not with_it:
+        return None
+    is_its_N = votes.address_N == np.bincount(known_N).argmax()
+    without = ranks(votes.where(~is_its_N).weighed())
+    return Busiest(
+        num_votes=int(is_its_N.sum()),
+        num_visitors=len(np.unique(votes.visitor_N[is_its_N])),
+        share=float(votes.weight_N[is_its_N].sum() / votes.weight_N.sum()),
+        ranks={name: without.get(name) for name, rank in with_it.items() if without.get(name) != rank},
+    )
 
 
 def _figures(
@@ -129,17 +179,18 @@ def _figures(
     if controls_style:
         control = StyleControl(votes)
         rating_BC, effect_BF = control.resampled()
-        found = zip(control.effects_F, *interval(effect_BF, control.effects_F, votes.session_N), strict=True)
+        ends = interval(effect_BF, control.effects_F, votes.session_N, votes.weight_N)
+        found = zip(control.effects_F, *ends, strict=True)
         effects = {name: Estimate(*map(float, one)) for name, one in zip(FEATURES, found, strict=True)}
         return _ranked(votes, rated_C, control.ratings_C, rating_BC), effects
     num = len(votes.names)
     wins_BK = resampled_sums(votes.session_N, votes.wins_NK())
-    rating_BC = np.array([rate(wins_K.reshape(num, num)) for wins_K in wins_BK])
+    rating_BC = rate_all(wins_BK.reshape(-1, num, num))
     return _ranked(votes, rated_C, rate(votes.wins_CC()), rating_BC), {}
 
 
 def _ranked(votes: Votes, rated_C: Flags, rating_C: Floats, rating_BC: Floats) -> dict[str, dict[str, Any]]:
-    low_C, high_C = interval(rating_BC, rating_C, votes.session_N)
+    low_C, high_C = interval(rating_BC, rating_C, votes.session_N, votes.weight_N)
     ahead_CC = (rating_BC[:, :, None] > rating_BC[:, None, :]).mean(axis=0) >= _SURE
     ahead_CC &= rated_C[:, None] & rated_C[None, :]
     figures = {}

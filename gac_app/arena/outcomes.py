@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -45,6 +46,19 @@ class Kind(StrEnum):
     VOTE = "vote"
     UNDO = "undo"
     REMARK = "remark"  # reasons and a comment, sealed; the last remark counts
+    VERDICT = "verdict"  # of the operator, on the vote; the last one counts
+
+
+class Verdict(StrEnum):
+    """The operator's word on a vote, whatever moderation says."""
+
+    DROPPED = "dropped"
+    RESTORED = "restored"
+
+
+def flags_of(flags: Iterable[str], verdict: str | None) -> tuple[str, ...]:
+    """A vote's flags after the operator's verdict, if there is one; a vote that has any does not count."""
+    return () if verdict == Verdict.RESTORED else (*flags, *([verdict] if verdict else []))
 
 
 class Origin(StrEnum):

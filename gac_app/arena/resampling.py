@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 if TYPE_CHECKING:
     from gac_app.arena.votes import Floats, Ints
@@ -35,16 +35,18 @@ def resampled_sums(session_N: Ints, values_NK: Floats | sparse.csr_array, seed: 
     return total_BK
 
 
-def interval(values_BK: Floats, estimate_K: Floats, session_N: Ints) -> tuple[Floats, Floats]:
+def interval(
+    values_BK: Floats, estimate_K: Floats, session_N: Ints, weight_N: Floats | None = None
+) -> tuple[Floats, Floats]:
     """The 95 % percentile interval of the resamples, widened if few sessions gave most of the votes.
 
-    The effective number of sessions is n^2 / sum(n_s^2). Its Student quantile, divided by the normal one, stretches the
-    interval around the estimate.
+    The effective number of sessions is n^2 / sum(n_s^2), where n_s is the weight of a session's votes. Its Student
+    quantile, divided by the normal one, stretches the interval around the estimate.
     """
     # The usual method would leave too many of a few hundred resamples outside the interval.
     ends_2K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
-    sizes_S = np.unique(session_N, return_counts=True)[1]
+    sizes_S = np.bincount(np.unique(session_N, return_inverse=True)[1], weight_N)
     num_equal = sizes_S.sum() ** 2 / (sizes_S**2).sum()
-    stretch = t.ppf(_HIGH, max(1.0, num_equal - 1)) / norm.ppf(_HIGH)
+    stretch = stdtrit(max(1.0, num_equal - 1), _HIGH) / ndtri(_HIGH)  # scipy.stats would take a second to load
     low_K, high_K = estimate_K + stretch * (ends_2K - estimate_K)
     return low_K, high_K

@@ -34,7 +34,7 @@ class StyleControl:
         self._num = num
         self._session_N = votes.session_N
         self._design_NP = np.hstack([_who(votes), _style(votes)])
-        self._score_N = votes.score_N
+        self._score_N, self._weight_N = votes.score_N, votes.weight_N
         self._weights_P = np.zeros(self._design_NP.shape[1])
         for _ in range(_MAX_STEPS):
             gradients_NP, hessian_PP = self._slopes()
@@ -63,8 +63,8 @@ class StyleControl:
     def _slopes(self) -> tuple[Floats, Floats]:
         """Each vote's gradient of the log likelihood, and the total curvature."""
         prob_N = 1 / (1 + np.exp(-self._design_NP @ self._weights_P))
-        gradients_NP = self._design_NP * (self._score_N - prob_N)[:, None]
-        scaled_NP = self._design_NP * (prob_N * (1 - prob_N))[:, None]
+        gradients_NP = self._design_NP * (self._weight_N * (self._score_N - prob_N))[:, None]
+        scaled_NP = self._design_NP * (self._weight_N * prob_N * (1 - prob_N))[:, None]
         hessian_PP = self._design_NP.T @ scaled_NP + _RIDGE * np.eye(len(self._weights_P))
         return gradients_NP, hessian_PP
 

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from gac_app.arena.outcomes import Origin, Outcome
 from gac_app.arena.style import FEATURES
+from gac_app.arena.weights import scaled, weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +59,8 @@ class VoteLike(Protocol):
     @property
     def config_hash(self) -> str: ...
     @property
+    def client(self) -> str: ...
+    @property
     def voted_s(self) -> float: ...
     @property
     def turn(self) -> int: ...
@@ -97,6 +100,7 @@ class Votes:
     sides_N2: Ints  # contestants
     outcome_N: Ints  # index into `Outcome`
     visitor_N: Ints
+    address_N: Ints  # of a day; below 0 where it is not known, and then each visitor has one
     origin_N: Ints  # index into `Origin`
     language_N: Ints
     config_N: Ints
@@ -105,6 +109,7 @@ class Votes:
     is_flagged_N: Flags
     style_N2F: Floats
     cost_N22: Floats  # ms and forward passes per token; NaN = unknown
+    weight_N: Floats  # see `weights`; 1 until they are filtered
 
     def __len__(self) -> int:
         return len(self.outcome_N)
@@ -156,18 +161,27 @@ class Votes:
             keep_N &= self.at_N >= wanted.since.timestamp()
         if wanted.before:
             keep_N &= self.at_N < wanted.before.timestamp()
-        return self.where(keep_N)
+        kept = self.where(keep_N)
+        return kept if wanted.source == "reference" else kept.weighed()
+
+    def weighed(self) -> Votes:
+        """The same votes, each with its weight among them."""
+        return replace(self, weight_N=scaled(weights(self.visitor_N, self.address_N)))
+
+    def unweighed(self) -> Votes:
+        """The same votes, counting equally."""
+        return replace(self, weight_N=np.ones(len(self)))
 
     def wins_NK(self) -> sparse.csr_array:
-        """Each vote's wins of row against column, `K` = `C` x `C`. A tie is half a win for both."""
+        """Each vote's weighted wins of row against column, `K` = `C` x `C`. A tie is half a win for both."""
         num = len(self.names)
         left_N, right_N = self.sides_N2.T
         cells = np.concatenate([left_N * num + right_N, right_N * num + left_N])
-        wins = np.concatenate([self.score_N, 1 - self.score_N])
+        wins = np.concatenate([self.score_N * self.weight_N, (1 - self.score_N) * self.weight_N])
         return sparse.csr_array((wins, (np.tile(np.arange(len(self)), 2), cells)), shape=(len(self), num * num))
 
     def wins_CC(self) -> Floats:
-        """Wins of row against column."""
+        """Weighted wins of row against column."""
         wins_CC: Floats = self.wins_NK().sum(axis=0).reshape(len(self.names), -1)
         return wins_CC
 
@@ -189,6 +203,7 @@ class Votebook:
 
     def __init__(self, contestants: Iterable[str] = ()) -> None:
         self._names, self._languages, self._configs = _Codes(contestants), _Codes(), _Codes()
+        self._addresses = _Codes()
         self.number_N: Ints = np.zeros(0, dtype=np.int64)
         self.votes = self._columns([])
 
@@ -217,12 +232,15 @@ class Votebook:
         sides_N2 = [self._names.of(row.left for row in rows), self._names.of(row.right for row in rows)]
         ints_KN = [[*map(attrgetter(name), rows)] for name in ("visitor_id", "turn", "is_flagged", *_COUNTED)]
         floats_KN = [[*map(attrgetter(name), rows)] for name in ("voted_s", *_COSTS)]
+        address_N = self._addresses.of(row.client for row in rows)
+        is_known_N = np.array([row.client != "" for row in rows], dtype=bool)
         ints_NK = np.array(ints_KN, dtype=np.int64).T
         floats_NK = np.array(floats_KN, dtype=np.float64).T  # None becomes NaN
         return Votes(
             sides_N2=np.array(sides_N2, dtype=np.int64).T,
             outcome_N=_Codes(_OUTCOMES).of(row.outcome for row in rows),
             visitor_N=ints_NK[:, 0],
+            address_N=np.where(is_known_N, address_N, -1 - ints_NK[:, 0]),
             origin_N=_Codes(_ORIGINS).of(row.origin for row in rows),
             language_N=self._languages.of(row.language for row in rows),
             config_N=self._configs.of(row.config_hash for row in rows),
@@ -231,6 +249,7 @@ class Votebook:
             is_flagged_N=ints_NK[:, 2].astype(bool),
             style_N2F=ints_NK[:, 3:].reshape(num, 2, counted).astype(np.float64),
             cost_N22=floats_NK[:, 1:].reshape(num, 2, 2),
+            weight_N=np.ones(num),
             names=tuple(self._names.words),
             languages=tuple(self._languages.words),
             configs=tuple(self._configs.words),

@@ -22,6 +22,7 @@ from gac_app.server.event_door import Doorkeeper, EventDoor
 from gac_app.server.export_route import export_route
 from gac_app.server.health import health_routes, kept_route
 from gac_app.server.operator import OperatorDoor
+from gac_app.server.operator_page import operator_page
 from gac_app.server.page_document import PageDocument
 from gac_app.server.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
@@ -44,7 +45,7 @@ class HostSecrets:
     """What the environment entrusts to the host.
 
     Attributes:
-        operator: the token for everybody's votes and what members keep; "" = nobody gets them by the host.
+        operator: the token for the operator's routes and page; "" = there are none.
         sign_in: of the Space, where visitors may sign in; "" = they may not.
     """
 
@@ -73,7 +74,7 @@ def create_host(
     """
     page = import_page()
     host = bare_host(service, config.server, secrets)
-    for router in _operator_routes(service, exports, secrets):
+    for router in _operator_routes(service, arena, exports, secrets):
         host.include_router(router)
     blocks = page.build_page(service, lab, arena, has_sign_in=bool(secrets.sign_in))
     mount_page(host, blocks, page.page_assets())
@@ -91,7 +92,7 @@ def launch_page(
     from gac_app.server.gradio_page import GradioPage
 
     keeper = Doorkeeper(config.server.visitors_per_client)
-    routers = [health_routes(service), *_operator_routes(service, exports, secrets)]
+    routers = [health_routes(service), *_operator_routes(service, arena, exports, secrets)]
     sign_in_routes, sign_in_doors = sign_in_parts(secrets.sign_in)
 
     # Gradio calls its own address when it starts.
@@ -104,6 +105,7 @@ def launch_page(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         keeper.page = GradioPage(blocks, app)  # before the first request
+        service.read_mirror()
         async with keeper.sweeping():
             yield
 
@@ -126,12 +128,15 @@ def launch_page(
     blocks.close(verbose=False)
 
 
-def _operator_routes(service: RunService, exports: Exports | None, secrets: HostSecrets) -> list[APIRouter]:
+def _operator_routes(
+    service: RunService, arena: ArenaService | None, exports: Exports | None, secrets: HostSecrets
+) -> list[APIRouter]:
     """The routes for the operator; none without a token."""
     if not secrets.operator:
         return []
-    door = OperatorDoor(secrets.operator)
-    return [kept_route(service, door), *([export_route(exports, door)] if exports else [])]
+    door = OperatorDoor(secrets.operator)  # one, so that guesses are counted together
+    export = [export_route(exports, door)] if exports else []
+    return [kept_route(service, door), *export, *([operator_page(arena.operator, door)] if arena else [])]
 
 
 def _wait_for_signal() -> None:
@@ -149,6 +154,7 @@ def bare_host(service: RunService, config: ServerConfig, secrets: HostSecrets = 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.read_mirror()
         async with keeper.sweeping():
             yield
         await run_in_threadpool(service.close)

@@ -17,7 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from gac_app.arena.contestants import Contestant, contestants_of
-from gac_app.arena.drawing import draw_pair, pair_probs
+from gac_app.arena.controls import Controls, controls_of
+from gac_app.arena.drawing import draw_pair, pair_probs, predicted
 from gac_app.arena.language import language_of
 from gac_app.arena.moderation import Moderator
 from gac_app.arena.outcomes import Side
@@ -31,6 +32,7 @@ from gac_app.services.implied import implied_battles
 from gac_app.services.judging import Judge, refuse_judged
 from gac_app.services.live_battles import LiveBattles
 from gac_app.services.live_runs import owner_of
+from gac_app.services.operator import Operator, today
 from gac_app.services.runs import RunService, checked_prompt
 from gac_app.services.standings import Standings
 from gac_app.services.views import RunView
@@ -51,6 +53,7 @@ class ArenaService:
     Attributes:
         history: shows, lists and deletes battles.
         standings: the leaderboard.
+        operator: what only the operator may see and do.
     """
 
     def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
@@ -64,11 +67,20 @@ class ArenaService:
         arena = runs.config.arena
         listed = [one.name for one in self.contestants]
         self.standings = Standings(store, listed, arena.min_votes, self.history.untold)
+        self.operator = Operator(store, listed, self.history.untold)
         self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
         self._judge = Judge(runs, store, self._battles, self._moderator)
         self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
         runs.companions.append(self)
         runs.history.implied = self._implied
+
+    @property
+    def reading(self) -> tuple[int, int] | None:
+        """How far the mirror has been read: how many lines of how many (0 = not known yet). None = it is read, or there
+        is none.
+        """
+        mirror = self._runs.mirror
+        return None if mirror is None or mirror.is_restored else mirror.progress
 
     # --- before the vote
 
@@ -85,14 +97,17 @@ class ArenaService:
         """
         owner = owner_of(visitor_key)
         self._runs.ready_ensemble()
+        self._check_open()
         before = self._battles.find(owner, again) if again else None
         prompt = checked_prompt(before.turns[0].prompt if before else prompt)
         if self._runs.config.is_public and not consents:
             raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
         with self._runs.changing(visitor_key):
+            pair = self._draw(before)
             battle = Battle(
                 owner=owner,
-                pair=self._draw(before),
+                pair=pair,
+                left_odds=predicted(pair["left"].name, pair["right"].name, self.standings.for_drawing()[1]),
                 seed=self._rng.randrange(_SEEDS),
                 language=language_of(prompt),
                 has_consent=consents,
@@ -209,23 +224,36 @@ class ArenaService:
 
     # --- inside
 
-    def _implied(self, visitor_key: str, run: RunView, outcome: str) -> list[JudgedBattle]:
+    def _implied(self, visitor_key: str, run: RunView, outcome: str, client: str) -> list[JudgedBattle]:
         """The battles that a vote on Compare implies, one for each pair."""
         return implied_battles(
             run,
             outcome,
             self.contestants,
             visitor_key=visitor_key,
+            client=client,
             config_hash=self._runs.config_hash,
             versions=self._runs.versions,
         )
+
+    def _check_open(self) -> None:
+        """Raise BusyError if the operator's controls allow no battle now."""
+        controls = self._controls()
+        if controls.is_paused:
+            raise BusyError("The Arena is paused by its operator. Please come back later.")
+        if controls.battles_per_day and self._store.battles.num_started(today()) >= controls.battles_per_day:
+            raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+
+    def _controls(self) -> Controls:
+        return controls_of(self._store.battles.controls())
 
     def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
         by_name = {one.name: one for one in self.contestants}
         if len(by_name) < 2:
             raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
         present = {one.name for one in before.pair.values()} if before else set[str]()
-        probs = pair_probs(list(by_name), *self.standings.for_drawing())
+        controls = self._controls()
+        probs = pair_probs(controls.drawn(list(by_name)), *self.standings.for_drawing(), controls.weights)
         left, right = draw_pair(probs, present, self._rng)
         return {"left": self._blinded(by_name[left]), "right": self._blinded(by_name[right])}
 

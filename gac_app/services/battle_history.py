@@ -17,7 +17,7 @@ from gac_app.services.settling import settle
 from gac_app.settings import Settings
 from gac_app.storage import Store, StoredBattle
 
-_UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
+UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
 
 
 class BattleHistory:
@@ -96,7 +96,7 @@ class BattleHistory:
             self._runs.halt(battle.last)
 
     def _elsewhere(self) -> frozenset[str]:
-        return self._store.battles.held_elsewhere(UNDO_S + _UNDO_WRITTEN_S)
+        return self._store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)
 
     def untold(self) -> frozenset[str]:
         """The ids of battles whose vote can still be taken back, and does not count yet."""

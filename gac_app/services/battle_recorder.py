@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gac_app.arena.outcomes import Origin
 from gac_app.services.battles import Battle
 from gac_app.services.settling import log_failure
+from gac_app.services.shares import client_today
 from gac_app.storage import NewBattle, Store
 
 
@@ -35,6 +36,7 @@ class BattleRecorder:
             is_blind=True,
             language=battle.language,
             config_hash=self._config_hash,
+            client=client_today(battle.client),
         )
         log_failure(self._store.battles.start(new), f"battle {battle.id}")
 

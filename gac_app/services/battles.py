@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gac_app.arena.contestants import Contestant
+from gac_app.arena.moderation import Cast
 from gac_app.arena.outcomes import SIDES, Outcome, Side
 from gac_app.arena.pacing import Pace, Progress, Tempo
 from gac_app.decoding.trace import FinishReason
@@ -104,9 +105,11 @@ class Battle:
 
     Attributes:
         pair: the contestants by side; secret until `is_told`.
+        left_odds: the left side's score as the ratings predicted it when the pair was drawn.
         turns: one run each; the last may still be decoding.
         num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
         num_rows_voted: their number right after the vote that counts.
+        cast: the vote, as moderation counts it.
         shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
             else is accepted.
         unwritten: a judgement that the database has not stored yet, and what to do once it has.
@@ -120,11 +123,13 @@ class Battle:
     has_consent: bool
     client: str
     tempo: Tempo
+    left_odds: float = 0.5
     id: str = ""
     turns: list[BattleRun] = field(default_factory=list)
     num_rows: int = 0
     num_rows_voted: int = 0
     outcome: Outcome | None = None
+    cast: Cast | None = None
     voted_at: float = 0.0
     is_revealed: bool = False
     is_skipped: bool = False

@@ -49,7 +49,7 @@ class History:
     def __init__(
         self, config: Config, store: Store, runs: LiveRuns, runner: Runner, companions: Sequence[Companion]
     ) -> None:
-        self.implied: Callable[[str, RunView, str], Sequence[JudgedBattle]] = lambda *_: ()
+        self.implied: Callable[[str, RunView, str, str], Sequence[JudgedBattle]] = lambda *_: ()
         self.on_deleted: Callable[[], None] = lambda: None
         self._config = config
         self._store = store
@@ -156,11 +156,12 @@ class History:
 
     # --- judging and deleting
 
-    def vote(self, visitor_key: str, run_id: str, outcome: str) -> None:
+    def vote(self, visitor_key: str, run_id: str, outcome: str, *, client: str = "") -> None:
         """Vote for an answer. A run that is still decoding continues.
 
         Args:
             outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
+            client: as in `RunService.start`.
 
         Raises:
             RequestError, NotFoundError, StorageError.
@@ -168,7 +169,7 @@ class History:
         run = self.find(visitor_key, run_id)
         if outcome not in run.outcomes:
             raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
-        implied = self.implied(visitor_key, run, outcome)
+        implied = self.implied(visitor_key, run, outcome, client)
         _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
 
     def undo_vote(self, visitor_key: str, run_id: str) -> None:

@@ -10,6 +10,7 @@ from gac_app.arena.contestants import Contestant, name_of
 from gac_app.arena.language import language_of
 from gac_app.arena.outcomes import Kind, Origin, Outcome
 from gac_app.services.battle_records import answer_record, side_facts, side_record
+from gac_app.services.shares import client_today
 from gac_app.services.views import RunView, alone_in, is_over
 from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
 
@@ -33,6 +34,7 @@ def implied_battles(
     contestants: Sequence[Contestant],
     *,
     visitor_key: str,
+    client: str,
     config_hash: str,
     versions: Mapping[str, str],
 ) -> list[JudgedBattle]:
@@ -56,6 +58,7 @@ def implied_battles(
             is_blind=False,
             language=language,
             config_hash=config_hash,
+            client=client_today(client),
             status="answered",
         )
         shown = {side: len(stream.text) for side, stream in streams.items()}

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from gac_app.arena.moderation import Moderator
+from gac_app.arena.moderation import Cast, Moderator
 from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Outcome, outcome_of, reasons_of
 from gac_app.errors import RequestError
 from gac_app.services.battle_views import has_something_to_judge
@@ -62,14 +62,16 @@ class Judge:
             if battle.is_void:
                 raise RequestError("vote", _FAILED)
             facts = {**battle.facts(seen["shown"]), **{name: seen[name] for name in ("seconds", "early", "stopped")}}
-            facts["flags"] = self._moderator.flags(battle.owner, _judged(battle), facts["seconds"])
+            cast = _cast(battle, given, facts["seconds"])
+            facts["flags"] = self._moderator.flags(cast)
 
             def count() -> None:
                 battle.outcome, battle.voted_at, battle.num_rows_voted = given, battle.clock(), battle.num_rows
+                battle.cast = cast
 
             row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
             write = self._submit(battle, visitor_key, row, count)
-        write.add_done_callback(partial(self._note_unwritten, battle.owner, _judged(battle)))
+        write.add_done_callback(partial(self._note_unwritten, cast))
         return write
 
     def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
@@ -85,7 +87,8 @@ class Judge:
 
                 def forget() -> None:
                     battle.outcome = None
-                    self._moderator.undone(battle.owner, _judged(battle))
+                    if battle.cast:
+                        self._moderator.undone(battle.cast)
 
                 battle.is_undoing = True
                 row = NewJudgement(position=battle.num_rows, kind=Kind.UNDO)
@@ -110,9 +113,9 @@ class Judge:
                 write = self._submit(battle, visitor_key, row, lambda: None)
             settle(write)
 
-    def _note_unwritten(self, owner: str, judged: str, write: Future[None]) -> None:
+    def _note_unwritten(self, cast: Cast, write: Future[None]) -> None:
         if write.exception() is not None:
-            self._moderator.undone(owner, judged)
+            self._moderator.undone(cast)
 
     def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
         """Queue a judgement. Wait for it outside the battle's lock, so that the battle can be looked at meanwhile."""
@@ -140,7 +143,15 @@ def _check_ballot(battle: Battle, ballot: int) -> None:
         raise RequestError("ballot", _MEANWHILE)
 
 
-def _judged(battle: Battle) -> str:
-    """The text that identifies duplicate votes."""
-    names = sorted(one.name for one in battle.pair.values())
-    return "\n".join([*names, *(turn.prompt for turn in battle.turns)])
+def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:
+    """The vote as moderation sees it."""
+    left, right = (battle.pair[side].name for side in SIDES)
+    return Cast(
+        owner=battle.owner,
+        client=battle.client,
+        pair=(left, right),
+        prompts=tuple(turn.prompt for turn in battle.turns),
+        left_score=given.left_score,
+        left_odds=battle.left_odds,
+        seconds=seconds,
+    )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 _PROCESS_KEY = secrets.token_bytes(32)
+_DAY_S = 24 * 3600
 MAX_NAMES = 10_000  # remembered; the least recently used is dropped first
 
 
@@ -30,6 +31,18 @@ def client_of(address: str) -> str:
         known = mapped or known
         network = str(ipaddress.ip_network((known, 64 if known.version == 6 else 32), strict=False))
     return blake2b(network.encode("utf-8", "replace"), key=_PROCESS_KEY, digest_size=12).hexdigest()
+
+
+def client_today(client: str, day: int | None = None) -> str:
+    """A client's name in the database: it changes daily, and nobody can compute it without this process's key.
+
+    Args:
+        day: since 1970; None = today, in UTC.
+    """
+    if not client:
+        return ""
+    day = int(time.time() // _DAY_S) if day is None else day
+    return blake2b(f"{day} {client}".encode(), key=_PROCESS_KEY, digest_size=12).hexdigest()
 
 
 class Allowance:

@@ -105,14 +105,15 @@ class Standings:
 
         votes = self._votes()
         if self._drawing is None or self._drawing[0] is not votes:
-            wins_CC = votes.filtered(VoteFilter(has_flagged=True)).wins_CC()
-            meetings_CC = wins_CC + wins_CC.T
+            meetings_CC = votes.filtered(VoteFilter(has_flagged=True)).unweighed().wins_CC()
+            meetings_CC = meetings_CC + meetings_CC.T
+            wins_CC = votes.filtered(VoteFilter()).wins_CC()
             num_votes = {
                 frozenset((left, right)): int(meetings_CC[row, column])
                 for row, left in enumerate(votes.names)
                 for column, right in enumerate(votes.names[:row])
             }
-            ratings = rate(wins_CC).tolist() if is_connected(meetings_CC) else []
+            ratings = rate(wins_CC).tolist() if is_connected(wins_CC) else []
             self._drawing = votes, num_votes, dict(zip(votes.names, ratings, strict=bool(ratings)))
         return self._drawing[1:]
 

@@ -1,9 +1,17 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
 from gac_app.storage.battle_changes import LET_GO
-from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle, VoteNews, VoteRow
+from gac_app.storage.battle_records import (
+    CastVote,
+    JudgedBattle,
+    NewBattle,
+    NewJudgement,
+    StoredBattle,
+    VoteNews,
+    VoteRow,
+)
 from gac_app.storage.history_records import ConversationSummary, HistoryFilter, RunSummary
-from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus, StoredRun, StoredStudy, Turn
+from gac_app.storage.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
 from gac_app.storage.schema import current_revision, upgrade
 from gac_app.storage.store import Store
 from gac_app.storage.text import clean_text
@@ -11,9 +19,11 @@ from gac_app.storage.text import clean_text
 __all__ = [
     "LET_GO",
     "AnswerRecord",
+    "CastVote",
     "ConversationSummary",
     "Gone",
     "HistoryFilter",
+    "Imported",
     "JudgedBattle",
     "NewBattle",
     "NewJudgement",

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import standing_votes
-from gac_app.storage.battle_queries import UNDO, VOTE, get_owned, has_vote, key_of, owned, whole
-from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle
-from gac_app.storage.changes import imported_visitor, own_visitor
+from gac_app.storage.battle_queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, whole
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement
+from gac_app.storage.changes import own_visitor
 from gac_app.storage.records import Gone
 from gac_app.storage.sealing import destroy_keys, new_key, seal_json
 from gac_app.storage.tables import Battle, Judgement, Run
@@ -46,6 +45,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
             right=clean_text(new.right),
             language=new.language,
             config_hash=new.config_hash,
+            client=new.client,
             status=new.status,
             body=seal_json(key.key, new.body),
         )
@@ -82,11 +82,11 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     """Append a row. Raises RequestError for a second vote, an undo without a vote, and a row out of order."""
     battle = get_owned(session, visitor_key, battle_id)
     stands = has_vote(battle)
-    if new.position != len(battle.judgements) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
+    if new.position != _num_own(battle) or (new.kind == VOTE and stands) or (new.kind == UNDO and not stands):
         raise RequestError("vote", "this battle has been judged already")
     judgement = Judgement(
         battle_id=battle.id,
-        position=new.position,
+        position=len(battle.judgements),
         kind=new.kind,
         outcome=new.outcome,
         facts=json.dumps(new.facts, separators=(",", ":")).encode(),
@@ -98,6 +98,23 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
     elif new.kind == VOTE:
         session.flush()  # gives the time
         standing_votes.stand(session, battle, new.outcome, new.facts, judgement.created_at)
+
+
+def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> None:
+    """Append the operator's verdict to battles; those that are gone are left out."""
+    for battle in session.scalars(
+        select(Battle).where(Battle.id.in_(battle_ids)).options(selectinload(Battle.judgements))
+    ):
+        position = len(battle.judgements)
+        given = Judgement(battle_id=battle.id, position=position, kind=VERDICT, outcome=verdict, facts=b"{}")
+        session.add(given)
+        session.flush()  # gives the time
+        standing_votes.stand_again(session, battle, [_open_part(row) for row in (*battle.judgements, given)])
+
+
+def _num_own(battle: Battle) -> int:
+    """The number of the visitor's own rows."""
+    return sum(row.kind != VERDICT for row in battle.judgements)
 
 
 def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
@@ -117,7 +134,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
     """
     for battle in session.scalars(owned(visitor_key).where(Battle.run_id == clean_text(run_id)).options(*whole())):
         if has_vote(battle):
-            judge(session, visitor_key, battle.id, NewJudgement(position=len(battle.judgements), kind=UNDO))
+            judge(session, visitor_key, battle.id, NewJudgement(position=_num_own(battle), kind=UNDO))
     session.flush()
     session.expire_all()
     for new, vote in pairs:
@@ -125,64 +142,14 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
         if known is None:
             start(session, new)
             session.flush()
-        position = len(known.judgements) if known else 0
+        position = _num_own(known) if known else 0
         judge(session, visitor_key, new.battle_id, replace(vote, position=position))
 
 
-def import_battle(session: Session, battle: StoredBattle) -> bool:
-    """Import a battle of another database, or its new judgements. Returns whether anything was new."""
-    row = session.get(Battle, battle.battle_id)
-    is_new = row is None
-    if row is None:
-        run = session.get(Run, battle.run_id) if battle.run_id else None
-        key = run.key if run else new_key(session)
-        row = Battle(
-            id=battle.battle_id,
-            visitor=imported_visitor(session, battle.visitor),
-            run_id=run.id if run else None,
-            key_id=key.id,
-            origin=battle.origin,
-            is_blind=battle.is_blind,
-            left=battle.left,
-            right=battle.right,
-            language=battle.language,
-            config_hash=battle.config_hash,
-            status=battle.status,
-            body=seal_json(key.key, battle.body),
-            created_at=datetime.fromisoformat(battle.created_at),
-        )
-        session.add(row)
-        session.flush()
-    known = {judgement.id for judgement in row.judgements}
-    added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
-    if not is_new and len(known) + len(added) > len(battle.judgements):
-        return False  # judged here since, which counts
-    for judgement in added:
-        session.add(_imported_judgement(row, judgement, key_of(row)))
-    _stand_again(session, row, battle.judgements)
-    return is_new or bool(added)
-
-
-def _stand_again(session: Session, row: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
-    """Write which vote of an imported battle stands."""
-    standing_votes.fall(session, row.id)
-    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
-    if decisive and decisive[-1]["kind"] == VOTE:
-        last = decisive[-1]
-        standing_votes.stand(session, row, last["outcome"], last["facts"], datetime.fromisoformat(last["created_at"]))
-
-
-def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes) -> Judgement:
-    return Judgement(
-        id=judgement["id"],
-        battle_id=battle.id,
-        position=judgement["position"],
-        kind=judgement["kind"],
-        outcome=judgement["outcome"],
-        facts=json.dumps(judgement["facts"], separators=(",", ":")).encode(),
-        body=None if judgement["body"] is None else seal_json(key, judgement["body"]),
-        created_at=datetime.fromisoformat(judgement["created_at"]),
-    )
+def _open_part(row: Judgement) -> dict[str, Any]:
+    """A judgement as exported, without what is sealed."""
+    facts = json.loads(row.facts)
+    return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}
 
 
 def _get(session: Session, battle_id: str) -> Battle:

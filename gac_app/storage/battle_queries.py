@@ -12,20 +12,42 @@ from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, or_, s
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.battle_records import StoredBattle
+from gac_app.storage.battle_records import CastVote, StoredBattle
 from gac_app.storage.engine import reading
 from gac_app.storage.queries import is_visitor
 from gac_app.storage.sealing import damage_named, unseal_json
-from gac_app.storage.tables import Battle, Judgement
+from gac_app.storage.tables import Battle, Judgement, VisitorSession
 from gac_app.storage.text import clean_text
 
 _EXPORT_PAGE = 100
-VOTE, UNDO = "vote", "undo"
+VOTE, UNDO, VERDICT = "vote", "undo", "verdict"
 
 
 def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
     """A visitor's battle. Raises NotFoundError, DamagedError."""
     return _stored(get_owned(session, visitor_key, battle_id))
+
+
+def cast(session: Session) -> list[CastVote]:
+    """All blind votes of people that were not taken back, newest first, for the operator."""
+    columns = (Judgement.battle_id, VisitorSession.pseudonym, Battle.client, Battle.left, Battle.right)
+    query = select(*columns, Judgement.outcome, Judgement.created_at, Judgement.facts)
+    query = query.join(Battle, Battle.id == Judgement.battle_id)
+    query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id)
+    query = query.where(Judgement.kind == VOTE, Battle.is_blind, ~_is_undone())
+    return list(map(CastVote._make, session.execute(query.order_by(Judgement.created_at.desc()))))
+
+
+def verdicts(session: Session) -> dict[str, str]:
+    """The operator's last verdict by battle."""
+    query = select(Judgement.battle_id, Judgement.outcome).where(Judgement.kind == VERDICT)
+    return dict(session.execute(query.order_by(Judgement.position)).tuples().all())
+
+
+def num_started(session: Session, since: datetime) -> int:
+    """Blind battles that were started since then."""
+    query = select(func.count()).select_from(Battle).where(Battle.created_at >= since, Battle.is_blind)
+    return session.scalar(query) or 0
 
 
 def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 
@@ -17,6 +18,7 @@ class NewBattle:
         run_id: the run whose vote implies the battle, if any; then it is sealed with that run's key.
         left, right: names of the contestants.
         body: JSON-able; sealed.
+        client: names the address for a day; never exported.
     """
 
     battle_id: str
@@ -30,11 +32,12 @@ class NewBattle:
     config_hash: str = ""
     status: str = "running"
     run_id: str | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJudgement:
-    """A row to append. `position` must be the battle's number of rows; otherwise the row is refused."""
+    """A row to append. `position` must be the battle's number of rows but verdicts; otherwise the row is refused."""
 
     position: int
     kind: str
@@ -90,6 +93,7 @@ class VoteRow(NamedTuple):
     origin: str
     language: str
     config_hash: str
+    client: str
     voted_s: float
     turn: int
     is_flagged: bool
@@ -112,3 +116,16 @@ class VoteNews(NamedTuple):
 
     added: list[VoteRow]
     left: frozenset[int] | None
+
+
+class CastVote(NamedTuple):
+    """A vote as the operator sees it. `visitor` is a pseudonym."""
+
+    battle_id: str
+    visitor: str
+    client: str
+    left: str
+    right: str
+    outcome: str
+    created_at: datetime
+    facts: bytes

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from gac_app.storage import battle_changes, battle_queries, standing_votes
-from gac_app.storage.battle_records import NewBattle, NewJudgement, StoredBattle, VoteNews, VoteRow
+from gac_app.storage.battle_records import CastVote, NewBattle, NewJudgement, StoredBattle, VoteNews, VoteRow
 from gac_app.storage.database import Database
-from gac_app.storage.tables import utc_now
+from gac_app.storage.tables import ArenaControls, utc_now
 
 
 class BattleStore:
@@ -40,7 +42,7 @@ class BattleStore:
     def update(self, battle_id: str, status: str, body: Mapping[str, Any]) -> Future[None]:
         """Write a battle's state so far."""
         return self._database.write(
-            lambda session: battle_changes.update(session, battle_id, status, body), battle=battle_id
+            lambda session: battle_changes.update(session, battle_id, status, body), battles=(battle_id,)
         )
 
     def add_judged(self, new: NewBattle, vote: NewJudgement) -> Future[bool]:
@@ -52,8 +54,43 @@ class BattleStore:
         row.
         """
         return self._database.write(
-            lambda session: battle_changes.judge(session, visitor_key, battle_id, new), battle=battle_id
+            lambda session: battle_changes.judge(session, visitor_key, battle_id, new), battles=(battle_id,)
         )
+
+    def give_verdict(self, battle_ids: Sequence[str], verdict: str) -> Future[None]:
+        """Append the operator's verdict to battles."""
+        return self._database.write(
+            lambda session: battle_changes.give_verdict(session, battle_ids, verdict), battles=battle_ids
+        )
+
+    def verdicts(self) -> dict[str, str]:
+        """The operator's last verdict by battle."""
+        with self._database.reading() as session:
+            return battle_queries.verdicts(session)
+
+    def cast(self) -> list[CastVote]:
+        """All blind votes of people that were not taken back, newest first, for the operator."""
+        with self._database.reading() as session:
+            return battle_queries.cast(session)
+
+    def controls(self) -> bytes:
+        """What the operator has set, as JSON."""
+        with self._database.reading() as session:
+            row = session.get(ArenaControls, 1)
+            return row.body if row else b"{}"
+
+    def set_controls(self, body: bytes) -> Future[None]:
+        """Replace what the operator has set."""
+
+        def replace(session: Session) -> None:
+            session.merge(ArenaControls(id=1, body=body))
+
+        return self._database.write(replace)
+
+    def num_started(self, since: datetime) -> int:
+        """The number of blind battles that were started since then."""
+        with self._database.reading() as session:
+            return battle_queries.num_started(session, since)
 
     def delete(self, visitor_key: str, battle_id: str) -> Future[None]:
         """Delete a battle as `delete_run` does a run."""
@@ -102,7 +139,3 @@ class BattleStore:
         """The battles implied by the vote on a run, as exported. Raises DamagedError."""
         with self._database.reading() as session:
             return battle_queries.of_run(session, run_id)
-
-    def add(self, battle: StoredBattle) -> Future[bool]:
-        """Import a battle with its judgements. Gives whether anything was new."""
-        return self._database.write(lambda session: battle_changes.import_battle(session, battle))

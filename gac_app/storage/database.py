@@ -5,7 +5,7 @@ Knows no table; `store` and `battle_store` read and write them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
@@ -77,18 +77,19 @@ class Database:
         """A session to read with, in the calling thread."""
         return reading(self.engine)
 
-    def write(self, work: Callable[[Session], T], *, run: str = "", battle: str = "") -> Future[T]:
+    def write(self, work: Callable[[Session], T], *, run: str = "", battles: Sequence[str] = ()) -> Future[T]:
         """Do `work` in one transaction of the writing thread.
 
         Args:
-            run, battle: ids for the witness.
+            run, battles: ids for the witness.
         """
 
         def tell() -> None:
             if self.witness and run:
                 self.witness.changed_run(run)
-            if self.witness and battle:
-                self.witness.changed_battle(battle)
+            if self.witness:
+                for battle in battles:
+                    self.witness.changed_battle(battle)
 
         return self._writer.submit(lambda: self.transact(work), tell)
 

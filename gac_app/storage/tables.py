@@ -161,7 +161,9 @@ class Run(Base):
 
 
 class Answer(Base):
-    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail, members."""
+    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail,
+    members, num_replayed (missing in older rows).
+    """
 
     __tablename__ = "answer"
     __table_args__ = (UniqueConstraint("run_id", "is_ensemble", "system"),)
@@ -244,6 +246,7 @@ class Battle(Base):
     right: Mapped[str] = mapped_column(String(80))
     language: Mapped[str] = mapped_column(String(8))
     config_hash: Mapped[str] = mapped_column(String(64))
+    client: Mapped[str] = mapped_column(String(24), server_default="")  # a hash of the address; changes daily
     status: Mapped[str] = mapped_column(String(16))
     body: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
@@ -252,8 +255,17 @@ class Battle(Base):
     judgements: Mapped[list[Judgement]] = relationship(viewonly=True, order_by=lambda: Judgement.position)
 
 
+class ArenaControls(Base):
+    """What the operator has set while the server runs: one row at most. `body` is JSON."""
+
+    __tablename__ = "arena_controls"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Judgement(Base):
-    """A vote on a battle, an undo, or a remark. Rows are append-only; the last ones count.
+    """A vote on a battle, an undo, a remark, or the operator's verdict. Rows are append-only; the last ones count.
 
     `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, sealed JSON.
     """
@@ -290,6 +302,7 @@ class StandingVote(Base):
     origin: Mapped[str] = mapped_column(String(16))
     language: Mapped[str] = mapped_column(String(8))
     config_hash: Mapped[str] = mapped_column(String(64))
+    client: Mapped[str] = mapped_column(String(24), server_default="")
     voted_s: Mapped[float]  # seconds since 1970
     turn: Mapped[int]
     is_flagged: Mapped[bool]

@@ -77,7 +77,7 @@ def batch_functions(service: RunService, batches: Batches) -> list[Callable[[obj
     def batch_vote(fields: Fields) -> Reply:
         outcome = fields.text("outcome")
         if outcome:
-            service.history.vote(fields.visitor_key, fields.text("run"), outcome)
+            service.history.vote(fields.visitor_key, fields.text("run"), outcome, client=client_here())
         else:
             service.history.undo_vote(fields.visitor_key, fields.text("run"))
         return {}

@@ -15,7 +15,7 @@ from gac_app.ui.assets import component, markup_of
 from gac_app.ui.forks import forks_of
 from gac_app.ui.inspection import describe_step
 from gac_app.ui.records import MAX_ASKED, PIECE, streams_of, token_record
-from gac_app.ui.requests import Fields, Reply, replying
+from gac_app.ui.requests import Fields, Reply, client_here, replying
 
 if TYPE_CHECKING:
     from gac_app.services.runs import RunService, RunView
@@ -87,7 +87,8 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
 
     @replying
     def vote_run(fields: Fields) -> Reply:
-        service.history.vote(fields.visitor_key, fields.text("run"), fields.text("outcome"))
+        run_id, outcome = fields.text("run"), fields.text("outcome")
+        service.history.vote(fields.visitor_key, run_id, outcome, client=client_here())
         return {}
 
     @replying

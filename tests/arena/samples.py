@@ -22,6 +22,7 @@ class Row(NamedTuple):
     origin: str = "people"
     language: str = "en"
     config_hash: str = "c"
+    client: str = ""
     voted_s: float = AT.timestamp()
     turn: int = 1
     is_flagged: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def answered(text: str, *fed: tuple[str, str]) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": content} for role, content in fed], "text": text}
 
 
-def battle(outcome: str = "left", *, shown: int = 100, comment: str = "", **changes: Any) -> StoredBattle:
+def battle(
+    outcome: str = "left", *, shown: int = 100, comment: str = "", flags: Sequence[str] = (), **changes: Any
+) -> StoredBattle:
     """Two turns with a system prompt; the vote came when `shown` characters of the last were to be seen."""
     system = ("system", "Be brief.")
     turns = [
@@ -39,7 +42,7 @@ def battle(outcome: str = "left", *, shown: int = 100, comment: str = "", **chan
             "right": answered("@maybe", system, ("user", "=1+1?"), ("assistant", "zwei"), ("user", "Sure?")),
         },
     ]
-    facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": ["fast"]}
+    facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": list(flags)}
     facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
     rows: list[dict[str, Any]] = [
         {"id": "1", "position": 0, "kind": "vote", "outcome": outcome, "facts": facts, "body": None, "created_at": AT}
@@ -146,7 +149,7 @@ def test_lmsys_and_arena_rank_have_their_columns() -> None:
 
 
 def test_csv_computes_nothing_in_a_spreadsheet() -> None:
-    found = votes(battle(comment="=HYPERLINK()"), battle("right", left="+evil", config_hash="-1"))
+    found = votes(battle(comment="=HYPERLINK()", flags=["fast"]), battle("right", left="+evil", config_hash="-1"))
     first, second = csv.DictReader(io.StringIO(written(found, Format.CSV).decode()))
     assert (first["prompt"], first["right_text"], first["comment"]) == ("Sure?", "'@maybe", "'=HYPERLINK()")
     assert (second["left"], second["config_hash"], second["left_ms_per_token"]) == ("'+evil", "'-1", "1.5")
@@ -163,3 +166,38 @@ def test_parquet_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wanted", [one for one in Format if one is not Format.JSONL])
 def test_without_votes_there_is_an_empty_file(wanted: Format) -> None:
     assert written([], wanted) is not None
+
+
+def flags_in(wanted: Format, found: list[Judged]) -> list[str]:
+    """The flags of each row of a table."""
+    data = written(found, wanted)
+    rows: list[Any] = json.loads(data) if wanted is Format.LMSYS else []
+    if wanted is Format.CSV:
+        rows = list(csv.DictReader(io.StringIO(data.decode())))
+    return [row["flags"] for row in rows or lines(data)]
+
+
+@pytest.mark.parametrize("wanted", [Format.LMSYS, Format.ARENA_RANK, Format.CSV])
+def test_tables_have_all_flags_of_a_vote(wanted: Format) -> None:
+    found = votes(battle(), battle("tie", flags=["fast", "duplicate", "burst"]))
+    assert flags_in(wanted, found) == ["", "fast duplicate burst"]
+
+
+@pytest.mark.parametrize("wanted", [Format.TRL_PREFERENCE, Format.TRL_UNPAIRED])
+def test_trainers_get_no_vote_that_does_not_count(wanted: Format) -> None:
+    counting = battle("right")
+    assert written(votes(counting, battle(flags=["burst"])), wanted) == written(votes(counting), wanted)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [(["dropped"], "fast dropped"), (["dropped", "restored"], ""), (["restored", "dropped"], "fast dropped")],
+)
+def test_the_operator_s_last_verdict_counts(verdicts: list[str], expected: str) -> None:
+    whole = battle(flags=["fast"], comment="yes")
+    rows = [
+        {**whole.judgements[0], "id": f"{at}", "position": at, "kind": "verdict", "outcome": verdict, "facts": {}}
+        for at, verdict in enumerate(verdicts, 2)
+    ]
+    (vote,) = votes(battle(judgements=(*whole.judgements, *rows)))
+    assert (vote.outcome, vote.comment, " ".join(vote.flags)) == ("left", "yes", expected)

@@ -177,7 +177,7 @@ def covered(sizes: list[int], spread: float, seed: int, *, by_vote: bool, num_ti
     for _ in range(num_times):
         votes, visitor_N = simulated(STRENGTHS, sizes, spread, rng)
         votes = replace(votes, visitor_N=np.arange(len(votes)) if by_vote else visitor_N)
-        lines = leaderboard_of(votes, votes.names, min_votes=1).standings
+        lines = leaderboard_of(votes.weighed(), votes.names, min_votes=1).standings
         hits += [line.low <= truth[votes.names.index(line.name)] <= line.high for line in lines]  # type: ignore[operator]
     return float(np.mean(hits))
 

@@ -1,4 +1,4 @@
-"""Contestants, language, style, moderation."""
+"""Contestants, language, style."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from gac_app.arena.contestants import contestants_of
 from gac_app.arena.language import language_of
-from gac_app.arena.moderation import BURST_VOTES, Moderator
 from gac_app.arena.style import style_of
 from gac_app.config import Config
 from gac_app.config_file import load_config
@@ -98,25 +97,3 @@ def test_the_look_of_an_answer_is_counted_outside_of_code() -> None:
     text = "# Title\n\n- one\n- **two**\n3. three\n\n```\n# no heading\n- no list\n```\nnot - a list, not # a heading\n"
     assert style_of(text) == {"chars": len(text), "headings": 1, "lists": 3, "bold": 1}
     assert style_of("```\n- open to the end") == {"chars": 21, "headings": 0, "lists": 0, "bold": 0}
-
-
-def test_odd_votes_are_flagged() -> None:
-    now = [0.0]
-    moderator = Moderator(max_per_hour=2, min_seconds=2.0, clock=lambda: now[0])
-    assert moderator.flags("o", "x", 5.0) == []
-    assert moderator.flags("o", "x", 1.0) == ["fast", "duplicate"]
-    assert moderator.flags("other", "x", 5.0) == []
-    moderator.undone("o", "x")
-    assert moderator.flags("o", "x", 5.0) == []
-    for number in range(BURST_VOTES - 4):
-        assert moderator.flags("o", f"{number}", 5.0) == []
-    assert moderator.flags("o", "ten", 5.0) == []
-    assert moderator.flags("o", "eleven", 5.0) == ["burst"]
-    now[0] += 61
-    assert moderator.flags("o", "later", 5.0) == []
-    for _ in range(2):
-        assert moderator.may_start("o")
-        moderator.started("o")
-    assert not moderator.may_start("o")
-    now[0] += 3600
-    assert moderator.may_start("o")

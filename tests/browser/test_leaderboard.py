@@ -132,3 +132,17 @@ def test_on_a_phone_ratings_are_read_without_scrolling(
         assert re.fullmatch(r"[\d,]+\s+[\d,]+ – [\d,]+", rating)
     with_axe(watched)
     assert all_findings(watched) == {}
+
+
+def test_the_most_active_address_is_told(planted: Planted, site: Site, open_page: Opener) -> None:
+    plant_votes(planted.store, 60)
+    page = open_page(site).page
+    page.click(TAB)
+    page.wait_for_selector(".gac-rank-table b")
+    assert page.locator(".gac-rank-busiest").count() == 0
+    for number in range(20):
+        plant_vote(planted.store, "zyxone", "zyxfour", "left", f"{number:064}", client="one")
+    page.reload()
+    page.click(TAB)
+    page.wait_for_selector(".gac-rank-busiest:has-text('20 votes, 20 visitors')")
+    assert "Without it, " in page.inner_text(".gac-rank-busiest")

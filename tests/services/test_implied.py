@@ -8,8 +8,10 @@ import pytest
 
 from gac_app.arena.outcomes import Outcome
 from gac_app.errors import StorageError
+from gac_app.services.exports import Exports
 from gac_app.services.implied import implied_outcomes
-from tests.services.house import ALICE, House, answer, until
+from gac_app.services.shares import client_of, client_today
+from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena, locked, locked_out
 
 STREAMS = ["ensemble", "member:a", "member:b"]
@@ -52,6 +54,15 @@ def test_votes_on_compare_are_stored_changed_and_taken_back(house: House) -> Non
     arena.runs.history.delete_run(ALICE, run.id)
     assert arena.store.battles.votes() == []
     assert list(arena.store.battles.export()) == []
+
+
+def test_votes_on_compare_know_their_address_too(house: House) -> None:
+    arena = Arena(house)
+    for key in (ALICE, BOB):
+        arena.runs.history.vote(key, answer(arena.runs, key=key).id, "member:b", client=client_of("192.0.2.1"))
+    (name,) = {row.client for row in arena.store.battles.votes()}
+    assert name == client_today(client_of("192.0.2.1"))
+    assert not any(name in line for line in Exports(arena.store).lines())
 
 
 def test_a_vote_that_is_saved_late_implies_battles_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

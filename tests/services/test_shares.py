@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.services import shares
-from gac_app.services.shares import Allowance, client_of
+from gac_app.services.shares import Allowance, client_of, client_today
 
 
 def test_a_client_is_an_address_or_an_ipv6_network() -> None:
@@ -14,6 +14,17 @@ def test_a_client_is_an_address_or_an_ipv6_network() -> None:
     assert client_of("fe80::1%eth0") == client_of("fe80::2")
     assert client_of("") == ""
     assert "192" not in client_of("192.0.2.1")
+
+
+def test_what_stands_for_a_client_in_the_database_changes_daily(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of("192.0.2.1")
+    assert client_today(client, 1) == client_today(client, 1) != client_today(client, 2)
+    assert client_today(client) not in (client, client_today(client, 1))
+    assert client_today(client, 1) != client_today(client_of("192.0.2.2"), 1)
+    assert client_today("") == ""
+    before = client_today(client, 1)
+    monkeypatch.setattr(shares, "_PROCESS_KEY", bytes(32))
+    assert client_today(client, 1) != before, "nobody without the process's key can compute it"
 
 
 def test_an_allowance_comes_back_up_to_the_burst() -> None:

@@ -52,7 +52,7 @@ def test_the_other_server_tells_no_name_before_a_vote_stands(
     here.service.reveal(ALICE, view.id)
     assert counted(here) == [1] * 5
     assert counted(there) == [0] * 5  # for all it knows, the vote is being taken back
-    monkeypatch.setattr("gac_app.services.battle_history._UNDO_WRITTEN_S", -battles.UNDO_S)
+    monkeypatch.setattr("gac_app.services.battle_history.UNDO_WRITTEN_S", -battles.UNDO_S)
     assert there.service.history.look(ALICE, view.id).contestants is not None
     assert counted(there) == [1] * 5
 

@@ -1,0 +1,61 @@
+// The operator's page: asks with the token, which only this page's memory holds, and draws what comes back.
+
+const inside = element.querySelector(".gac-operator-inside"), note = element.querySelector(".gac-operator-note");
+const door = element.querySelector(".gac-operator-door"), controls = element.querySelector(".gac-operator-controls");
+const tableOf = (by) => element.querySelector(`[data-by="${by}"]`);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.body.classList.toggle("dark", dark.matches);
+let token = "";
+
+/** Ask the server, which answers with the whole overview; or say what is wrong. */
+async function ask(path, body) {
+  element.setAttribute("aria-busy", "true");
+  try {
+    const options = body ? { method: "POST", body: JSON.stringify(body) } : {};
+    const answer = await fetch(`operator/${path}`, { ...options, headers: { Authorization: `Bearer ${token}` }, cache: "no-store" });
+    const reply = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : {};
+    if (answer.ok) draw(reply);
+    note.textContent = answer.ok ? body ? t("operator.done") : "" : said(reply.error ?? reply.detail ?? t("server.silent"));
+  } catch {
+    note.textContent = t("server.silent");
+  }
+  element.removeAttribute("aria-busy");
+}
+
+function draw(seen) {
+  door.hidden = true;
+  inside.hidden = false;
+  element.querySelector(".gac-operator-counts").textContent = [t("rank.votes.n", { n: seen.num_votes }), t("operator.flagged.n", { n: seen.num_flagged }), t("operator.today.n", { n: seen.num_today })].join(" · ");
+  controls.elements.is_paused.checked = seen.controls.is_paused;
+  controls.elements.battles_per_day.value = seen.controls.battles_per_day;
+  element.querySelector(".gac-operator-weights").replaceChildren(...seen.contestants.map((name) => h("label", {}, h("bdi", { text: name }), " ",
+    h("input", { type: "number", min: 0, max: 100, step: "any", required: true, "data-name": name, value: seen.controls.weights[name] ?? 1 }))));
+  for (const [by, groups] of [["burst", seen.bursts], ["visitor", seen.visitors]]) tableOf(by).replaceChildren(...groups.length ? groups.map((group) => groupOf(by, group)) : [t("operator.none")]);
+  tableOf("pair").replaceChildren(h("table", {}, h("tbody", {}, ...seen.pairs.map(({ names, num, num_flagged: flagged }) =>
+    h("tr", {}, h("th", { scope: "row" }, h("bdi", { text: names[0] }), " · ", h("bdi", { text: names[1] })), h("td", { text: number(num) }), h("td", { text: t("operator.flagged.n", { n: flagged }) }))))));
+}
+
+/** The votes of a visitor or a burst, why they are here, and the two verdicts. */
+function groupOf(by, group) {
+  const reasons = Object.entries(group.flags).map(([flag, num]) => `${t(`operator.flag.${flag}`)} ${number(num)}`);
+  const wins = Object.entries(group.wins).map(([name, num]) => `${name} ${number(num)}`);
+  const judge = (verdict) => h("button", { type: "button", text: t(`operator.${verdict}`), onclick: () => ask("verdict", { by, name: group.name, verdict }) });
+  return h("article", { "data-name": group.name },
+    h("p", {}, h("code", { text: group.name.slice(0, 8), title: group.name }), " ", [t("rank.votes.n", { n: group.num }), t("operator.flagged.n", { n: group.num_flagged }),
+      by === "burst" ? t("rank.sessions.n", { n: group.num_visitors }) : "", group.num_restored ? t("operator.restored.n", { n: group.num_restored }) : "", `${moment(group.first)} – ${moment(group.last)}`].filter(Boolean).join(" · ")),
+    h("p", { text: [reasons.join(", "), wins.length ? t("operator.wins", { wins: wins.join(", ") }) : ""].filter(Boolean).join(" · ") }),
+    h("p", {}, judge("dropped"), " ", judge("restored")));
+}
+
+door.addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = door.elements.token.value;
+  ask("overview");
+});
+controls.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const weights = Object.fromEntries([...controls.querySelectorAll("[data-name]")].map((field) => [field.dataset.name, field.valueAsNumber]));
+  ask("controls", { is_paused: controls.elements.is_paused.checked, battles_per_day: controls.elements.battles_per_day.valueAsNumber, weights });
+});
+dark.addEventListener("change", follow);
+follow();

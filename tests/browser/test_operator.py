@@ -1,0 +1,93 @@
+"""The operator's page in a browser: a token, the queue, a verdict, the controls; narrow and dark too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser
+
+from gac_app.errors import BusyError
+from gac_app.server.operator import OperatorDoor
+from gac_app.server.operator_page import operator_page
+from tests.browser.conftest import WAIT_MS, Watched
+from tests.browser.test_axe import all_findings, with_axe
+from tests.server.site import served
+from tests.services.test_operator import stored
+from tests.ui.planted import Planted, planted_arena
+
+pytestmark = pytest.mark.browser
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Planted:
+    planted = planted_arena(tmp_path)
+    for number in range(3):
+        stored(planted.store, f"{number:064}", "0123456789abcdef", ["burst", "agreement"], ("zyxone", HOSTILE))
+    stored(planted.store, "a" * 64, "fedc", pair=("zyxone", "zyxtwo"))
+    return planted
+
+
+@pytest.fixture(params=[1280, 390])
+def opened(planted: Planted, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """The page as it comes, at two widths."""
+    host = FastAPI()
+    host.include_router(operator_page(planted.arena.operator, OperatorDoor("secret")))
+    with served(host) as url:
+        context = browser.new_context(viewport={"width": request.param, "height": 900}, locale="en")
+        watched = Watched(context.new_page(), url)
+        watched.page.set_default_timeout(WAIT_MS)
+        watched.listen()
+        watched.page.goto(f"{url}/operator")
+        yield watched
+        context.close()
+
+
+def test_from_the_token_to_a_verdict(opened: Watched, planted: Planted) -> None:
+    page = opened.page
+    with_axe(opened)
+    assert all_findings(opened) == {}
+    page.fill("[name=token]", "wrong")
+    page.press("[name=token]", "Enter")
+    page.wait_for_selector('.gac-operator-note:text-is("this needs the operator\'s token")')
+    assert page.is_hidden(".gac-operator-inside")
+    opened.faults.clear()  # the browser notes the refusal
+
+    page.fill("[name=token]", "secret")
+    page.press("[name=token]", "Enter")
+    page.wait_for_selector(".gac-operator-inside:visible")
+    assert "4 votes · 3 flagged · 4 battles today" in page.inner_text(".gac-operator-counts")
+    burst = page.locator("[data-by=burst] article")
+    assert burst.count() == 1
+    assert "3 votes · 3 flagged · 3 visitors" in burst.inner_text()
+    assert "burst 3, agreement 3 · won: zyxone 3" in burst.inner_text()
+    assert HOSTILE in page.inner_text("[data-by=pair]")
+    assert all_findings(opened) == {}
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    burst.get_by_role("button", name="Restore all").click()
+    page.wait_for_selector(".gac-operator-counts:has-text('0 flagged')")
+    assert set(planted.store.battles.verdicts().values()) == {"restored"}
+    assert opened.faults == []
+
+
+def test_pause_and_weights_are_saved(opened: Watched, planted: Planted) -> None:
+    page = opened.page
+    page.fill("[name=token]", "secret")
+    page.press("[name=token]", "Enter")
+    page.check("[name=is_paused]")
+    page.fill("[data-name=zyxone]", "0")
+    page.fill("[name=battles_per_day]", "50")
+    page.click(".gac-operator-controls button")
+    page.wait_for_selector(".gac-operator-note:text-is('Done.')")
+    controls = planted.arena.operator.overview()["controls"]
+    assert (controls["is_paused"], controls["battles_per_day"], controls["weights"]["zyxone"]) == (True, 50, 0)
+    with pytest.raises(BusyError):
+        planted.arena.start("b" * 64, "Hi")
+    page.fill("[data-name=zyxtwo]", "0")
+    page.fill("[data-name=zyxthree]", "0")
+    page.click(".gac-operator-controls button")
+    page.wait_for_selector(".gac-operator-note:has-text('at least two contestants')")
