@@ -95,12 +95,19 @@ def _for_a_study(service: RunService) -> tuple[Ensemble, Callable[[], None]]:
     return in_background(service.ready_ensemble())
 
 
-def load_ensemble(config: Config | str | Path | None = None, states: MemberStates | None = None) -> Ensemble:
+def load_ensemble(
+    config: Config | str | Path | None = None,
+    states: MemberStates | None = None,
+    *,
+    untried: list[Path] | None = None,
+) -> Ensemble:
     """Fetch and load all members, and unite their vocabularies.
 
     Args:
         config: a configuration, its file, or None for GAC_CONFIG's or the default one.
         states: gets each member's progress.
+        untried: gets the files that onnxruntime may compute faster than llama.cpp, so that nobody waits for that
+            trial; None = they are tried now.
 
     Raises:
         ConfigError, ModelLoadError, VocabularyError: from the first member that failed; the others are released.
@@ -110,7 +117,7 @@ def load_ensemble(config: Config | str | Path | None = None, states: MemberState
     from gac_app.executors.threads import ThreadMember  # loads torch, so only after the configuration is checked
 
     placement = _planned(config)
-    models = _load_models(config, placement, states or MemberStates(config))
+    models = _load_models(config, placement, states or MemberStates(config), untried)
     try:
         return _unite(models, config, ThreadMember, are_apart=placement.are_apart)
     except BaseException:
@@ -128,9 +135,9 @@ def _planned(config: Config) -> Placement:
     return placement
 
 
-def _load_models(config: Config, placement: Placement, states: MemberStates) -> list[Model]:
+def _load_models(config: Config, placement: Placement, states: MemberStates, untried: list[Path] | None) -> list[Model]:
     """All members' models, loaded in parallel."""
-    load = partial(_load_member, config, states=states, unreachable=set())
+    load = partial(_load_member, config, states=states, unreachable=set(), untried=untried)
     with ThreadPoolExecutor(len(config.members), thread_name_prefix="load") as pool:
         loading = [pool.submit(load, member, placement.seats[member.name]) for member in config.members]
     errors = [error for future in loading if (error := future.exception())]
@@ -154,8 +161,19 @@ def _unite(
 
 
 def _use_threads(service: RunService) -> None:
-    ensemble = load_ensemble(service.config, service.states)
+    untried: list[Path] = []
+    ensemble = load_ensemble(service.config, service.states, untried=untried)
     service.use(ensemble, partial(kept_by, ensemble))
+    threading.Thread(target=_try, args=(untried, cache_dir(service.config)), name="try-onnx", daemon=True).start()
+
+
+def _try(untried: list[Path], cache: Path) -> None:
+    """Try onnxruntime, one file after the other. A member keeps its back end while the server runs."""
+    if untried:
+        from gac_app.models.onnx.parts import onnx_parts
+    for gguf in untried:
+        logger.info("%s runs on llama.cpp; onnxruntime is tried for the next start", gguf.name)
+        onnx_parts(gguf, cache)
 
 
 def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
@@ -165,9 +183,10 @@ def _use_zero_gpu(service: RunService, gpu: Gpu) -> None:
 
     config, states, seats = service.config, service.states, _planned(service.config).seats
     unreachable: set[str] = set()
+    untried: list[Path] = []  # for good: the lent GPU's time is not for trials
     seats = {name: seat if seat.is_on_cpu else replace(seat, device="cuda") for name, seat in seats.items()}
     models = [
-        _load_member(config, member, seats[member.name], states=states, unreachable=unreachable)
+        _load_member(config, member, seats[member.name], states=states, unreachable=unreachable, untried=untried)
         for member in config.members
     ]
     ensemble = _unite(models, config, InlineMember, are_apart=False)
@@ -202,7 +221,13 @@ def _mark_failed(service: RunService, detail: str) -> None:
 
 
 def _load_member(
-    config: Config, member: MemberConfig, seat: Seat, *, states: MemberStates, unreachable: set[str]
+    config: Config,
+    member: MemberConfig,
+    seat: Seat,
+    *,
+    states: MemberStates,
+    unreachable: set[str],
+    untried: list[Path] | None,
 ) -> Model:
     from gac_app.models.factory import load_model
 
@@ -214,6 +239,7 @@ def _load_member(
             on_fetch=partial(states.set_fetching, member.name),
             on_load=lambda: states.set(member.name, "loading"),
             unreachable=unreachable,
+            untried=untried,
         )
     except GacError as error:
         states.set(member.name, "failed", detail=str(error).removeprefix(f"{member.name}: "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from gac_app import bootstrap
 from gac_app.config import Config
 from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyError
 from gac_app.models import factory
+from gac_app.models.onnx import parts
 from gac_app.services.members import MemberStates
 from gac_app.services.runs import RunService
 from tests.databases import database_in
-from tests.fakes import FakeModel
+from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, SHORT, ended, listed, until
 
 
@@ -64,6 +66,37 @@ def test_a_configuration_becomes_a_service_that_answers(config: Config) -> None:
         assert {"gac", "torch", "transformers"} <= stored.versions.keys()
         assert len(stored.config_hash) == 16
     finally:
+        service.close()
+
+
+def test_members_are_ready_before_another_engine_is_tried(
+    config: Config, loaded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trials run one after the other, and members keep what they were loaded with."""
+    models, tried, may_end = dict(loaded), list[str](), threading.Event()
+
+    def load(member: Any, *, untried: list[Path], **_: Any) -> FakeModel:
+        untried.append(Path(member.name))
+        return models[member.name]
+
+    def try_it(gguf: Path, _: Path) -> None:
+        tried.append(gguf.name)
+        assert may_end.wait(WAIT_S)
+
+    monkeypatch.setattr(factory, "load_model", load)
+    monkeypatch.setattr(parts, "onnx_parts", try_it)
+    service = bootstrap.build_services(config).runs
+    try:
+        until(lambda: len(tried) == 1)
+        until(lambda: service.is_ready)
+        assert ended(service.start(ALICE, "Hello", SHORT)).status == "finished"
+        assert len(tried) == 1
+        may_end.set()
+        until(lambda: len(tried) == 2)
+        assert sorted(tried) == ["a", "b"]
+        assert not any(model.is_closed for model in models.values())
+    finally:
+        may_end.set()
         service.close()
 
 

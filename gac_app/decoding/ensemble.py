@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 
 from gac_app.config import Config
-from gac_app.decoding.contexts import POLL_S, MemberContext, SessionStopped
+from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
 from gac_app.decoding.request import Requests, document_start
@@ -51,7 +51,6 @@ class Ensemble:
         self._requests = Requests(self.members, config)
         self._schedules = Schedules()
         self._read_texts = ReadTexts()
-        self._reading_prompt = threading.Lock()
 
     @property
     def union(self) -> UnionVocabulary:
@@ -109,7 +108,11 @@ class Ensemble:
             settings,
             Gate() if alone else make_gate(settings),
             _combiner(members, settings),
-            self._weights(settings, members, request.text, stopped),
+            StepWeights(
+                self.config.weights(settings),
+                weight_rule_of(settings),
+                partial(self._prompt_bits, settings, members, request.text, stopped),
+            ),
             Sampler(settings),
             stopped,
         )
@@ -151,9 +154,11 @@ class Ensemble:
         if len(members) > 1 and not combine_rule_of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
         gate = Gate() if alone else make_gate(settings)
-        mix = Mix(
-            _combiner(members, settings), partial(self._weights, settings, members, request.text), rules_key(settings)
-        )
+        rule, prompt_bits = weight_rule_of(settings), dict[str, float]()
+        if rule.needs_prompt and len(members) > 1:  # before the texts take their sequences
+            prompt_bits = self._prompt_bits(settings, members, request.text)
+        weights = partial(StepWeights, self.config.weights(settings), rule, lambda: prompt_bits)
+        mix = Mix(_combiner(members, settings), weights, rules_key(settings))
         is_fixed = _is_reproducible(members, settings)
         forks = PromptForks(members, ids, settings.step_timeout_s, namespace, is_reproducible=is_fixed)
         with closing(forks):
@@ -199,36 +204,22 @@ class Ensemble:
         is_changed = is_lazy and settings.gate_policy == "auto"
         return settings.model_copy(update={"gate_policy": "lazy"}) if is_changed else settings
 
-    def _weights(
-        self, settings: Settings, members: list[Member], prompt: str, stopped: threading.Event | None = None
-    ) -> StepWeights:
-        read_prompt = partial(self._prompt_bits, settings, members, prompt, stopped or threading.Event())
-        return StepWeights(self.config.weights(settings), weight_rule_of(settings), read_prompt)
-
     def _prompt_bits(
-        self, settings: Settings, members: list[Member], text: str, stopped: threading.Event
+        self, settings: Settings, members: list[Member], text: str, stopped: threading.Event | None = None
     ) -> dict[str, float]:
         """Bits per byte of the prompt's text under each member alone, as a document. Of a long prompt, its end counts.
+        Takes one sequence of each member.
 
         Raises:
             SessionStopped: soon after `stopped` is set.
         """
         text = text[-_PROMPT_CHARS_READ:]
-        plain = settings.model_copy(update={"weights": "average", "weight_params": {}})
-        while not self._reading_prompt.acquire(
-            timeout=POLL_S
-        ):  # one prompt at a time: no limit accounts for these sequences
-            if stopped.is_set():
-                raise SessionStopped
-        try:
-            return {member.name: self._score_alone(member, plain, text, stopped).bits_per_byte for member in members}
-        finally:
-            self._reading_prompt.release()
+        return {member.name: self._score_alone(member, settings, text, stopped).bits_per_byte for member in members}
 
-    def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event) -> Score:
+    def _score_alone(self, member: Member, settings: Settings, text: str, stopped: threading.Event | None) -> Score:
         """As `score`, for the start of a document, but nothing of a visitor's text is cached."""
         is_fixed = _is_reproducible([member], settings)
-        mix = Mix(_combiner([member], settings), partial(self._weights, settings, [member], text), rules_key(settings))
+        mix = Mix(_combiner([member], settings), partial(StepWeights, {member.name: 1.0}), rules_key(settings))
         ids, timeout_s = [document_start(member)], settings.step_timeout_s
         with closing(PromptForks([member], ids, timeout_s, is_reproducible=is_fixed, stopped=stopped)) as forks:
             scorer = Scorer(forks, (), Gate(), mix, ReadTexts())

@@ -5,17 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 
+BUSY_STATUS = 75  # of a child that can tell nothing now, but may later; EX_TEMPFAIL of sysexits.h
+
 
 class ChildFailed(Exception):  # noqa: N818 (the caller decides what it means)
     """The child failed. The text is its last line on stderr, or its exit status.
 
     Attributes:
         signal: the signal that killed the child; 0 = none.
+        status: its exit status.
     """
 
     def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
         super().__init__((done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1])
-        self.signal = max(0, -done.returncode)
+        self.signal, self.status = max(0, -done.returncode), done.returncode
 
 
 def run_module(module: str, *arguments: object, timeout_s: float) -> str:

@@ -31,9 +31,7 @@ def derived(source: Path, folder: Path, make: Callable[[Path], None], format_num
     Raises:
         OSError: nothing can be kept. Whatever `make` raises.
     """
-    status = source.stat()
-    key = "\n".join(map(str, (SUMS_FILE, format_number, source.resolve(), status.st_size, status.st_mtime_ns, *facts)))
-    target = folder / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    target = _target(source, folder, format_number, *facts)
     if _is_whole(target):
         return target
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +51,18 @@ def derived(source: Path, folder: Path, make: Callable[[Path], None], format_num
             finally:
                 shutil.rmtree(work_dir, ignore_errors=True)
     return target
+
+
+def kept(source: Path, folder: Path, format_number: int, *facts: object) -> Path | None:
+    """The directory that an earlier call of `derived` made; None if there is none, or it is damaged."""
+    target = _target(source, folder, format_number, *facts)
+    return target if _is_whole(target) else None
+
+
+def _target(source: Path, folder: Path, format_number: int, *facts: object) -> Path:
+    status = source.stat()
+    key = "\n".join(map(str, (SUMS_FILE, format_number, source.resolve(), status.st_size, status.st_mtime_ns, *facts)))
+    return folder / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def _is_whole(directory: Path) -> bool:

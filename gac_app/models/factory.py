@@ -25,6 +25,7 @@ def load_model(
     on_fetch: Callable[[Progress], None],
     on_load: Callable[[], None],
     unreachable: set[str] | None = None,
+    untried: list[Path] | None = None,
 ) -> Model:
     """Fetch what is missing, then load.
 
@@ -33,6 +34,7 @@ def load_model(
         on_fetch: called with the progress of a download.
         on_load: called when the files are there.
         unreachable: see `resolve`.
+        untried: see `onnx_parts`.
 
     Raises:
         ModelLoadError, ConfigError.
@@ -47,7 +49,7 @@ def load_model(
     files = resolve(member, cache_dir, on_fetch, unreachable)
     on_load()
     if _runs_on_llama_cpp(member, files, seat.device):
-        model = _gguf_model(member, files, seat.num_threads, cache_dir)
+        model = _gguf_model(member, files, seat.num_threads, cache_dir, untried)
         if model is not None:
             return model
     from gac_app.models.hf import load
@@ -64,7 +66,9 @@ def _runs_on_llama_cpp(member: MemberConfig, files: ModelFiles, device: str | tu
     return files.kind == "gguf" and (member.backend == "llama_cpp" or (member.backend == "auto" and device == "cpu"))
 
 
-def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path) -> Model | None:
+def _gguf_model(
+    member: MemberConfig, files: ModelFiles, num_threads: int, cache_dir: Path, untried: list[Path] | None
+) -> Model | None:
     """The model; None if llama.cpp does not work here and the configuration allows another back end."""
     from gac_app.models.llama_cpp.library import LlamaCppMissingError, ProbeCrashed, library, probe
     from gac_app.models.llama_cpp.model import LlamaCppModel
@@ -81,7 +85,7 @@ def _gguf_model(member: MemberConfig, files: ModelFiles, num_threads: int, cache
         return None
     except ModelLoadError as error:
         raise ModelLoadError(f"{member.name}: {error} ({files.path})") from error
-    parts = onnx_parts(files.path, cache_dir) if member.backend == "auto" else None
+    parts = onnx_parts(files.path, cache_dir, untried) if member.backend == "auto" else None
     make = (
         partial(OnnxModel, member.name, (files.path, parts))
         if parts

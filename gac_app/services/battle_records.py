@@ -30,6 +30,7 @@ def answer_record(stream: StreamView) -> dict[str, Any]:
         "detail": end.detail,
         "num_tokens": end.num_tokens,
         "num_ensembled": end.num_ensembled,
+        "num_replayed": end.num_replayed,
         "num_forwards": sum(usage.num_forwards for usage in end.members.values()),
         "ttft_s": end.ttft_s,
         "seconds": end.seconds,
@@ -57,10 +58,10 @@ def _look(streams: Sequence[StreamView], num_shown: int) -> dict[str, int]:
 
 def _cost(streams: Sequence[StreamView]) -> dict[str, float]:
     ends = [stream.finished for stream in streams if stream.finished is not None]
-    num_tokens = sum(end.num_tokens for end in ends) or 1
+    num_decoded = sum(end.num_decoded for end in ends) or 1
     num_forwards = sum(usage.num_forwards for end in ends for usage in end.members.values())
     seconds = sum(end.seconds for end in ends)
     return {
-        "ms_per_token": round(1000 * seconds / num_tokens, 3),
-        "passes_per_token": round(num_forwards / num_tokens, 4),
+        "ms_per_token": round(1000 * seconds / num_decoded, 3),
+        "passes_per_token": round(num_forwards / num_decoded, 4),
     }

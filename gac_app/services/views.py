@@ -154,6 +154,7 @@ def _stored_stream(answer: AnswerRecord) -> StreamView:
         detail=answer.detail,
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
+        num_replayed=answer.num_replayed,
     )
     tokens = answer.events
     events: Sequence[Event] = LazySequence(

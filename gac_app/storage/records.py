@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
 from gac_app.models.message import Message
@@ -73,6 +73,13 @@ class Gone:
     battle_ids: tuple[str, ...] = ()
 
 
+class Imported(NamedTuple):
+    """How many runs and battles of an import were new, and how many were withheld."""
+
+    num_new: int
+    num_withheld: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRecord:
     """The answer of one member alone, or of the ensemble, in a run.
@@ -81,7 +88,7 @@ class AnswerRecord:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step. Probabilities and seconds are stored with six digits.
         outline: what is drawn of each step; None in a record to be stored.
-        digest, is_reproducible: see `FinishedEvent`; empty and False in older records.
+        digest, is_reproducible, num_replayed: see `FinishedEvent`; empty, False and 0 in older records.
     """
 
     system: str
@@ -97,6 +104,7 @@ class AnswerRecord:
     events: Sequence[TokenEvent] = ()
     digest: str = ""
     is_reproducible: bool = False
+    num_replayed: int = 0
     outline: Sequence[StepOutline] | None = field(default=None, compare=False)
 
     @property
@@ -128,6 +136,7 @@ class AnswerRecord:
             events=events,
             digest=finished.digest,
             is_reproducible=finished.is_reproducible,
+            num_replayed=finished.num_replayed,
         )
 
 

@@ -29,6 +29,15 @@ def content_of(run: Run) -> dict[str, Any]:
         return content
 
 
+def turn_ids_of(run: Run) -> list[str]:
+    """The runs that it continues."""
+    with damage_named():
+        turn_ids: list[str] = content_of(run)["turn_ids"]
+        if not all(isinstance(turn_id, str) for turn_id in turn_ids):  # earlier versions imported anything
+            raise TypeError
+        return turn_ids
+
+
 def swap_of(content: Mapping[str, Any]) -> Swap | None:
     """The swap of a branch; None for other runs, and for branches of earlier versions."""
     with damage_named():
@@ -113,6 +122,7 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
         "text": body["text"],
         "num_tokens": answer.num_tokens,
         "num_ensembled": answer.num_ensembled,
+        "num_replayed": body.get("num_replayed", 0),
         "ttft_s": answer.ttft_s,
         "seconds": answer.seconds,
         "finish_reason": FinishReason(answer.finish_reason).value,
@@ -159,4 +169,5 @@ def _answer(key: bytes, answer: Answer, steps: StepReader) -> AnswerRecord:
         outline=steps.outline(answer.id, events),
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
+        num_replayed=body.get("num_replayed", 0),
     )

@@ -161,7 +161,9 @@ class Run(Base):
 
 
 class Answer(Base):
-    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail, members."""
+    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail,
+    members, num_replayed (missing in older rows).
+    """
 
     __tablename__ = "answer"
     __table_args__ = (UniqueConstraint("run_id", "is_ensemble", "system"),)

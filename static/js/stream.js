@@ -29,19 +29,22 @@ class StreamReader {
 class Stream {
   constructor(index, key, member) {
     // `member`: the member's index, -1 for the ensemble.
-    Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
+    Object.assign(this, { index, key, member, tokens: [], whole: null, numGated: 0, numDecoded: 0, end: null, firstAt: 0, lastAt: 0, startedAt: 0 });
   }
 
   add([, text, flags, winner, prob, confidence]) {
     const now = performance.now();
-    if (!this.tokens.length) this.firstAt = now;
-    this.lastAt = now;
     const token = {
       index: this.tokens.length, text, winner, prob, confidence,
       isGated: Boolean(flags & GATED), isEnd: Boolean(flags & END), isForced: Boolean(flags & FORCED), isPartial: Boolean(flags & PARTIAL),
       isDrawn: Boolean(flags & DRAWN),
     };
     if (token.isGated) this.numGated += 1;
+    if (!token.isForced) {
+      if (!this.numDecoded) this.firstAt = now;
+      this.lastAt = now;
+      this.numDecoded += 1;
+    }
     this.tokens.push(token);
     return token;
   }
@@ -55,6 +58,6 @@ class Stream {
   get speed() {
     if (this.end) return this.end.tokens_per_s;
     const elapsed = (this.lastAt - this.firstAt) / 1000;
-    return elapsed > 0.5 ? (this.tokens.length - 1) / elapsed : 0;
+    return elapsed > 0.5 ? (this.numDecoded - 1) / elapsed : 0;
   }
 }

@@ -93,7 +93,7 @@ class Twin:
         self._model = Afresh(context.member._model)  # type: ignore[attr-defined]
         self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
-        feed, take = context.feed, context.take
+        feed, take, recall = context.feed, context.take, context.recall
 
         def feed_both(token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
             spelling = self._plain.feed(token_id, is_partial=is_partial)
@@ -107,7 +107,13 @@ class Twin:
                 self._compare(found.distribution)
             return found
 
-        context.feed, context.take = feed_both, take_the_same  # type: ignore[method-assign]
+        def recall_both() -> bool:
+            self._plain.text.likely = context.text.likely
+            is_settled = self._plain.recall()
+            assert recall() == is_settled
+            return is_settled
+
+        context.feed, context.take, context.recall = feed_both, take_the_same, recall_both  # type: ignore[method-assign]
 
     def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None

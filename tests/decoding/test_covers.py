@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -13,7 +14,7 @@ from gac_app.decoding.alignment import covers as covers_module
 from gac_app.decoding.alignment.covers import NEGLIGIBLE, WORTH_READING, Covers
 from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
-from tests.decoding.toy import END, Expected, Toy, distance, expected, learn
+from tests.decoding.toy import END, Expected, Toy, distance, expected, learn, tokenisations
 
 ALPHABETS = [(b"a", b"b"), (b"a", b"b", b"c"), (b"a", b"\xc3", b"\xa9")]  # the last two are the bytes of an é
 ROUNDING = 1e-5
@@ -24,6 +25,11 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is too unlikely to be kept and read."""
     monkeypatch.setattr(covers_module, "NEGLIGIBLE", 0.0)
     monkeypatch.setattr(covers_module, "WORTH_READING", 0.0)
+
+
+@pytest.fixture
+def few_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(covers_module, "_MAX_PARTIAL", 2)
 
 
 @dataclass
@@ -91,6 +97,24 @@ def test_told_letter_by_letter_it_is_exact(told: Told, data: st.DataObject) -> N
             break
         told.advance(data.draw(st.sampled_from(letters)), is_partial=True)
         assert check(told).untracked == 0
+        shares: Counter[int] = Counter()
+        for boundaries, _, prob in tokenisations(told.toy, bytes(told.covers.text), told.closed):
+            shares[max(boundaries, default=0)] += prob
+        assert shares[told.covers.likeliest.end] == pytest.approx(max(shares.values()), rel=1e-4)
+
+
+@given(told=told_toys(), data=st.data())
+@pytest.mark.usefixtures("exact", "few_longer")
+def test_longer_tokens_beyond_the_limit_keep_their_probability(told: Told, data: st.DataObject) -> None:
+    """It is spread over those that are kept, so that what does not begin with a longer token is still exact."""
+    for _ in range(4):
+        letters = [piece for piece in told.possible() if len(piece) == 1]
+        if not letters:
+            break
+        told.advance(data.draw(st.sampled_from(letters)), is_partial=True)
+        probs_U, wanted = told.covers.distribution().probs_U, told.expected()
+        assert float(probs_U.sum()) == pytest.approx(1)
+        assert float(probs_U[told.union.end_id]) == pytest.approx(wanted.probs.get(END, 0.0), abs=ROUNDING)
 
 
 @pytest.mark.slow

@@ -228,6 +228,19 @@ def test_helpers_never_need_more_passes_with_drafts(seeds: list[int], threshold:
             assert end.members[name].num_forwards <= plain.members[name].num_forwards
 
 
+def test_nothing_is_left_of_a_rejected_draft(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rest of it would keep the next draft from being made, and the verifying member would read single tokens."""
+    monkeypatch.setattr(Pace, "goes_on", lambda _, survival, num_settled, *__: num_settled < 3)
+    monkeypatch.setattr(Pace, "acceptance", lambda *_: 1.0)
+    monkeypatch.setattr(Pace, "is_measured", True)
+    monkeypatch.setattr(Pace, "best_drafter", lambda _, names: names[0])
+    a, b = FakeModel("a", 7), FakeModel("b", 8)
+    ensemble = ensemble_of([a, b], config_of(["a", "b"]), InlineMember)
+    steps, _ = decode(ensemble, "on", mode="every-step", max_new_tokens=60)
+    assert 5 < sum(step.is_drafted for step in steps) < 50, "some are rejected"
+    assert min(b.num_read_at_once[:-3]) > 1, "a draft is in every pass, but near the end"
+
+
 def test_every_id_of_the_answer_is_read_for_a_step() -> None:
     ensemble = twins()
     for _ in range(2):

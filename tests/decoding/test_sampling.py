@@ -73,7 +73,7 @@ def test_candidates_are_those_of_a_full_sort(seed: int, top_p: float, min_p: flo
 
 
 def test_random_numbers_are_exponential_and_independent() -> None:
-    numbers = np.stack([exponentials(seed=1, draw=draw, ids=np.arange(2000)) for draw in range(200)])
+    numbers = np.stack([exponentials(seed=1, position=position, ids=np.arange(2000)) for position in range(200)])
     for k in (1, 2):  # moments of Exp(1)
         assert float((numbers**k).mean()) == pytest.approx(k, rel=0.02)
     assert float((numbers > 3).mean()) == pytest.approx(np.exp(-3), rel=0.03)
@@ -81,8 +81,8 @@ def test_random_numbers_are_exponential_and_independent() -> None:
     for other in (centred[:, 1:] * centred[:, :-1], centred[1:] * centred[:-1]):
         assert abs(float(other.mean())) < 0.01
     some = np.array([1999, 7, 300])
-    assert exponentials(seed=1, draw=5, ids=some).tolist() == numbers[5, some].tolist()
-    assert exponentials(seed=2, draw=5, ids=some).tolist() != numbers[5, some].tolist()
+    assert exponentials(seed=1, position=5, ids=some).tolist() == numbers[5, some].tolist()
+    assert exponentials(seed=2, position=5, ids=some).tolist() != numbers[5, some].tolist()
 
 
 def test_like_distributions_are_mostly_drawn_from_alike() -> None:

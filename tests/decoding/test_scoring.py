@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from gac_app.vocab.mapping import VocabMapping
 from gac_app.vocab.union import UnionVocabulary
 from tests.clocks import HANG_S
 from tests.decoding.conftest import make
-from tests.decoding.toy import Toy, ToyModel, model_of, toy_ensemble, toys
+from tests.decoding.toy import Toy, ToyModel, model_of, tokenisations, toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, config_of, ensemble_of
 
@@ -112,6 +113,60 @@ def test_texts_of_one_length_sum_to_one_at_most(seed: int, num: int, how: dict[s
     for text, alone in zip(texts, ensemble.score(PROMPT, texts, alone="m0", raw=True), strict=True):
         assert alone.num_bytes == len(text)
     assert all(score.log_prob <= LATITUDE for score in scores)
+
+
+def bytes_by_hand(members: list[Toy], weights: list[float], text: bytes) -> float:
+    """The log-probability under `prefix`, by brute force: of each member all tokenisations count whose tokens, apart
+    from the last one, end where its tokeniser cuts; weights count from one place to the next at which every member
+    ends a token in nine cases of ten.
+    """
+    start, whole = len(PROMPT), PROMPT.encode() + text
+    begun, ended = [[[1.0] for _ in members] for _ in range(2)]
+    for toy, begun_at, ended_at in zip(members, begun, ended, strict=True):
+        cuts = set(itertools.accumulate(map(len, toy.cut(text)), initial=start))
+        for end in range(start + 1, len(whole) + 1):
+            found = list(tokenisations(toy, whole[:end], set(), start))
+            probs = [(prob, rest) for ends, rest, prob in found if {*ends} - {end} <= cuts]
+            begun_at.append(sum(prob for prob, _ in probs))
+            ended_at.append(sum(prob for prob, rest in probs if rest is None))
+    shared = [i for i in range(1, len(text)) if all(e[i] >= 0.9 * b[i] for b, e in zip(begun, ended, strict=True))]
+    return sum(
+        math.log(sum(w * b[to] / b[at] for w, b in zip(weights, begun, strict=True)))
+        for at, to in itertools.pairwise([0, *shared, len(text)])
+    )
+
+
+@FEW
+@given(seed=st.integers(0, 500), text=st.text("ab", min_size=2, max_size=6))
+def test_bytes_of_unlike_vocabularies_score_as_by_hand(seed: int, text: str) -> None:
+    """One member ends a token after every letter, the other one seldom."""
+    members = [Toy((b"a", b"b"), seed, sparsity=0.0), Toy((b"a", b"ab", b"abb", b"b", b"ba"), seed + 1, sparsity=0.0)]
+    ensemble = toy_ensemble(members, alignment="prefix", weights={"m0": 1, "m1": 3})
+    (score,) = ensemble.score(PROMPT, [text], raw=True)
+    assert score.log_prob == pytest.approx(bytes_by_hand(members, [0.25, 0.75], text.encode()), rel=LATITUDE)
+
+
+@dataclass(frozen=True)
+class Settled(Toy):
+    """A toy that gives the same distribution after every text, and another one after `ab`."""
+
+    given: tuple[tuple[bytes, float], ...] = ()
+    after_ab: tuple[tuple[bytes, float], ...] = ()
+
+    def probs(self, text: bytes) -> dict[bytes, float]:
+        return {**dict(self.after_ab if text.endswith(b"ab") else self.given), b"": 0.1}
+
+
+def test_by_agreement_who_reads_a_piece_as_two_calls_nobody() -> None:
+    """After `ab` they disagree, but one has just read it as two tokens: the gate counts alone."""
+    one = Settled(
+        (b"a", b"ab", b"b"), 0, given=((b"ab", 0.5), (b"a", 0.3), (b"b", 0.1)), after_ab=((b"a", 0.6), (b"b", 0.3))
+    )
+    other = Settled((b"a", b"b"), 0, given=((b"a", 0.5), (b"b", 0.4)), after_ab=((b"a", 0.4), (b"b", 0.5)))
+    ensemble = toy_ensemble([one, other], mode="agreement", alignment="paper")
+    (score,) = ensemble.score(PROMPT, ["aba"], raw=True)
+    assert score.log_prob == pytest.approx(math.log((0.5 / 2) * 0.6), rel=LATITUDE)
+    assert (score.num_steps, score.num_ensembled) == (2, 1)
 
 
 @pytest.mark.parametrize("alignment", ["paper", "prefix"])

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from gguf import GGUFReader
 
 from gac_app.member_config import MemberConfig
 from gac_app.models import factory
+from gac_app.models.child_process import BUSY_STATUS
 from gac_app.models.derived import SUMS_FILE
 from gac_app.models.gguf import reading as gguf_reading
 from gac_app.models.gguf.reading import Unsuited
@@ -25,6 +31,7 @@ from gac_app.models.onnx.graph import write
 from gac_app.models.onnx.layout import GRAPH_FILE, WEIGHTS_FILE
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.parts import onnx_parts as parts_of
+from tests.fakes import WAIT_S
 from tests.models import tiny
 from tests.models.tiny_gguf import save_llama_gguf, save_random_gguf
 
@@ -46,16 +53,23 @@ def load(gguf: Path, directory: Path) -> OnnxModel:
 class Child:
     """Stands for the child process."""
 
-    def __init__(self, carry_out: Callable[[Path, Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        carry_out: Callable[[Path, Path], None],
+        monkeypatch: pytest.MonkeyPatch,
+        status: int = 0,
+        said: str = "",
+    ) -> None:
         self.num_runs = 0
         self._carry_out = carry_out
+        self._status, self._said = status, said
         monkeypatch.setattr(subprocess, "run", self)
 
     def __call__(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.num_runs += 1
         assert command[:3] == [sys.executable, "-m", "gac_app.models.onnx.trial"]
         self._carry_out(Path(command[3]), Path(command[4]))
-        return subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, self._status, "", self._said)
 
 
 def test_what_pays_is_kept_and_used(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,20 +128,95 @@ def test_another_processor_packs_its_own(gguf: Path, tmp_path: Path, monkeypatch
     assert child.num_runs == 2
 
 
-def crash(gguf: Path, directory: Path) -> None:
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+
+
+@pytest.mark.parametrize(("status", "why"), [(1, "it is no faster"), (-signal.SIGSEGV, "status -11")])
+def test_a_file_whose_trial_fails_is_not_tried_again(
+    status: int, why: str, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child(write, monkeypatch, status, "it is no faster\n" if status == 1 else "")
+    assert parts_of(gguf, tmp_path) is None
+    assert parts_of(gguf, tmp_path) is None
+    assert child.num_runs == 1
+    assert files_in(tmp_path) == [SUMS_FILE, "unsuited.txt"]
+    assert next(tmp_path.rglob("unsuited.txt")).read_text() == f"{why}\n"
+
+
+def give_up(gguf: Path, directory: Path) -> None:
     write(gguf, directory)
     raise subprocess.TimeoutExpired("child", 1)
 
 
-def test_a_file_whose_trial_fails_is_not_tried_again(
+@pytest.mark.parametrize(
+    "status", [0, -signal.SIGKILL, -signal.SIGTERM, BUSY_STATUS], ids=["timeout", "killed", "told to end", "busy"]
+)
+def test_a_trial_that_does_not_finish_is_no_verdict(
+    status: int, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Child(write if status else give_up, monkeypatch, status)
+    assert parts_of(gguf, tmp_path) is None
+    assert "stays with llama.cpp until the next start" in caplog.text
+    assert files_in(tmp_path) == []
+    again = Child(write, monkeypatch)
+    assert parts_of(gguf, tmp_path) is not None
+    assert again.num_runs == 1
+
+
+def test_a_verdict_without_a_reason_is_not_believed(
     gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child = Child(crash, monkeypatch)
-    assert parts_of(gguf, tmp_path) is None
-    assert parts_of(gguf, tmp_path) is None
-    assert child.num_runs == 1
-    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
-    assert [path.name for path in kept] == [SUMS_FILE]
+    """Older versions kept a timeout as an empty directory."""
+    Child(write, monkeypatch)
+    kept = parts_of(gguf, tmp_path)
+    assert kept
+    for file in kept.iterdir():
+        file.unlink()
+    (kept / SUMS_FILE).write_text("{}")
+    assert parts_of(gguf, tmp_path) == kept
+
+
+def test_trials_run_one_after_the_other(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [save_random_gguf(llama, tmp_path / f"{name}.gguf", "gemma3") for name in "ab"]
+    both = threading.Barrier(2)
+    met: list[bool] = []
+
+    def meet(gguf: Path, directory: Path) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+            met.append(True)
+        write(gguf, directory)
+
+    child = Child(meet, monkeypatch)
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(parts_of, files, [tmp_path] * 2))
+    assert (child.num_runs, met) == (2, [])
+
+
+def test_who_does_not_wait_for_a_trial_gets_llama_cpp(
+    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child, untried = Child(write, monkeypatch), list[Path]()
+    assert parts_of(gguf, tmp_path, untried) is None
+    assert (child.num_runs, untried) == (0, [gguf])
+    kept = parts_of(gguf, tmp_path)
+    assert kept is not None
+    assert parts_of(gguf, tmp_path, untried) == kept
+    assert untried == [gguf]
+
+
+@pytest.mark.process
+def test_a_trial_ends_soon_after_its_parent() -> None:
+    module = "gac_app.models.onnx.trial"
+    child = f"import sys; from {module} import _leave_with; _leave_with(int(sys.argv[1]))"
+    parent = (
+        "import os, subprocess, sys;"
+        f"print(subprocess.Popen([sys.executable, '-c', {child!r}, str(os.getpid())], stdout=2).pid)"
+    )
+    told = subprocess.run([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, check=True).stdout
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(told)).wait(WAIT_S)
 
 
 @pytest.mark.process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,6 +19,7 @@ from gac_app.models.onnx.architecture import Architecture
 from gac_app.models.onnx.layout import Layout
 from gac_app.models.onnx.model import OnnxModel
 from gac_app.models.onnx.trial import compare_logits, is_batch_invariant, is_chunk_invariant, judge_times
+from gac_app.models.random_model import RandomModel
 from tests.models import tiny
 from tests.models.tiny_gguf import save_random_gguf
 
@@ -115,6 +117,36 @@ def test_a_graph_that_is_slower_is_told() -> None:
     judge_times(took_s, [1.1, 1.2, 3.5], is_invariant=True)
     with pytest.raises(Unsuited, match="no faster"):
         judge_times(took_s, [1.1, 1.2, 3.5], is_invariant=False)
+
+
+class Waiting(RandomModel):
+    """A model that other work on the machine keeps waiting."""
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        time.sleep(0.03)
+        return super().read(reads)
+
+
+def test_other_load_on_the_machine_does_not_count() -> None:
+    before_s, now_s = trial._times(RandomModel("a", 1), Waiting("b", 1))
+    assert max(before_s + now_s) < 0.03
+
+
+@pytest.mark.parametrize(("share", "error"), [(0.9, Unsuited), (0.5, trial.TooBusy)])
+def test_slower_on_a_busy_machine_is_no_verdict(
+    share: float, error: type[Exception], windowed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[float] = []  # seconds
+
+    def times(*_: Model) -> tuple[list[float], list[float]]:
+        passed.append(1.0)
+        return [1.0, 2.0, 4.0], [2.0, 4.0, 8.0]
+
+    monkeypatch.setattr(trial, "_times", times)
+    monkeypatch.setattr(trial, "_clock", lambda: sum(passed) * share)
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: sum(passed))
+    with pytest.raises(error, match="no faster"):
+        trial.main(windowed, tmp_path)
 
 
 def test_what_was_found_is_kept_beside_the_graph(

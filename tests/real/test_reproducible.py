@@ -74,7 +74,8 @@ def test_a_kept_prompt_changes_no_digest(default: Ensemble) -> None:
 
 def test_members_run_by_onnxruntime_are_invariant(default: Ensemble, quantised: Ensemble) -> None:
     """As the trial of their graphs measured."""
-    for member in [*default.members.values(), *quantised.members.values()]:
-        if member.engine == "onnxruntime cpu":
-            assert member.is_batch_invariant
-            assert member.is_chunk_invariant
+    both = [*default.members.values(), *quantised.members.values()]
+    found = [member for member in both if member.engine == "onnxruntime cpu"]
+    if not found:
+        pytest.skip("no graph pays on this machine")
+    assert all(member.is_batch_invariant and member.is_chunk_invariant for member in found)

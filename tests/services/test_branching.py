@@ -64,9 +64,9 @@ def test_the_continuation_is_exactly_decoding_from_that_prefix(house: House) -> 
         ids += mapping.feed(step.token_id)
 
 
-def test_taking_the_chosen_token_again_gives_the_same_answer(house: House) -> None:
-    # With the alignment of the paper, for a replayed answer is then read in the very ids it was decoded in.
-    service = house.service(settings={"alignment": "paper"})
+@pytest.mark.parametrize("alignment", ["paper", "prefix"])
+def test_taking_the_chosen_token_again_gives_the_same_answer(house: House, alignment: str) -> None:
+    service = house.service(settings={"alignment": alignment})
     parent = answer(service)
     chosen = parent.streams["ensemble"].steps[POSITION]
 

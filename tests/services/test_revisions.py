@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.battle_records import side_facts
+from gac_app.storage import Store
+from tests.databases import database_in
+from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, SHORT, House, answer, ended, essence, texts
 
 
@@ -55,7 +62,7 @@ def test_one_answer_anew_takes_over_the_others(house: House) -> None:
     assert texts(again) == texts(later)
 
 
-@pytest.mark.parametrize("changes", [{}, {"temperature": 1.0}])
+@pytest.mark.parametrize("changes", [{}, *({"temperature": 1.0, "seed": seed} for seed in (0, 1, 2**62))], ids=str)
 def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str, float]) -> None:
     service = house.service()
     run = answer(service, **changes)
@@ -69,9 +76,34 @@ def test_answers_that_ended_at_their_limit_go_on(house: House, changes: dict[str
         assert stream.finished is not None
         assert stream.finished.num_tokens == 20
     whole = answer(service, max_new_tokens=20, **changes)
-    if not changes:
-        assert texts(longer) == texts(whole)
-        assert essence(longer.streams["ensemble"].steps[15]) == essence(whole.streams["ensemble"].steps[15])
+    assert texts(longer) == texts(whole)
+    for key, stream in longer.streams.items():
+        assert [essence(step) for step in stream.steps] == [essence(step) for step in whole.streams[key].steps]
+
+
+def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
+    """Also of a stored run, an imported one, the member's chips, and the facts of a vote."""
+    delay_s = 0.02
+    service = house.service([FakeModel("a", 1, delay_s=delay_s), FakeModel("b", 2, delay_s=delay_s)])
+    run = answer(service)
+    longer = ended(service.revisions.extend(ALICE, run.id))
+    stored = house.service().history.find(ALICE, longer.id)
+    with closing(Store(database_in(tmp_path / "other.db"))) as other:
+        [line] = [line for line in house.store().export() if line["run_id"] == longer.id]
+        other.import_run(line).result()
+        [imported] = other.export()
+    assert [one["num_replayed"] for one in line["answers"]] == [10, 10, 10]
+    assert imported["answers"] == line["answers"]
+
+    for view in (longer, stored):
+        for stream in view.streams.values():
+            end = stream.finished
+            assert end is not None
+            assert (end.num_tokens, end.num_replayed, end.num_decoded) == (20, 10, 10)
+            assert end.ttft_s >= delay_s
+            assert 0 < end.tokens_per_s <= 1 / delay_s
+            assert side_facts([stream], 0)["ms_per_token"] >= 1000 * delay_s
+    assert all(0 < speed <= 1 / delay_s for speed in service.member_speeds().values())
 
 
 def test_what_did_not_end_at_its_limit_is_not_continued(house: House) -> None:

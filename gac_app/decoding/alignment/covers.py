@@ -54,7 +54,8 @@ class Cover:
     """The covers with the same last boundary, as one: what they may be followed by is equal.
 
     Attributes:
-        weight: their share of the probability of all covers of the bytes so far.
+        weight: their share of the probability of all covers of the bytes so far, divided by the probability that the
+            last token is as long as it is: that of the tokens that begin with the bytes after the boundary.
         distribution: the member's distribution there; None until it is read.
     """
 
@@ -106,7 +107,7 @@ class Covers:
 
     @property
     def likeliest(self) -> Boundary:
-        """The boundary with the largest weight."""
+        """The boundary that the member's tokens came through most probably."""
         return self._heaviest.boundary
 
     @property
@@ -229,7 +230,12 @@ class Covers:
 
     @property
     def _heaviest(self) -> Cover:
-        return max(self.live, key=lambda cover: cover.weight)
+        return self.live[0] if len(self.live) == 1 else max(self.live, key=self._share)
+
+    def _share(self, cover: Cover) -> float:
+        """The share of the covers through this boundary; of one that is to be read after a leap, no more than 1."""
+        is_at_end = cover.boundary.end == len(self.text)
+        return cover.weight if is_at_end or cover.distribution is None else self._prob_beyond(cover)
 
     # --- one boundary's part
 

@@ -56,6 +56,7 @@ class MemberContext:
         self._max_ids = member.context_length - self._held.num_prompt_ids  # after the prompt
         self.draft = DraftPlaces(member.mapping, self.text, self._held, self._max_ids, is_aligned=is_aligned)
         self._step: MemberStep | None = None  # what `take` returned, until a token is fed
+        self._is_asked = False  # at this step
         self._num_read, self._seconds = 0, 0.0  # that it took
 
     @property
@@ -80,9 +81,7 @@ class MemberContext:
         """Read what is uncomputed; None if there is nothing to read. A pass in flight is returned first."""
         if self._held.in_flight:
             return self._held.in_flight
-        if self.text.missed:
-            self.text.catch_up()
-            self.draft.recompute()
+        self._catch_up()
         self._held.teach(self.text.covers)  # before a read of the draft changes the cache
         return None if self.is_read else self._held.reach(*self.draft.needed())
 
@@ -103,7 +102,16 @@ class MemberContext:
         if not self._step or result:
             distribution = self._step.distribution if self._step else self.text.covers.distribution()
             self._step = MemberStep(distribution, self._num_read, self._seconds)
+        self._is_asked = True
         return self._step
+
+    def recall(self) -> bool:
+        """Catch up as `ask` does, without reading. Returns whether this is enough to feed a token that is not partial;
+        then it is fed as if the member had been asked.
+        """
+        self._catch_up()
+        self._is_asked = self.text.is_covered and self.text.covers.is_settled
+        return self._is_asked
 
     def feed(self, token_id: int, *, is_partial: bool = False) -> tuple[bytes, ...]:
         """Append a union token.
@@ -119,10 +127,10 @@ class MemberContext:
         self._held.num_greedy -= 1
         self._num_read, self._seconds = 0, 0.0
         self.draft.advance(token_id)
-        if self._is_aligned and not (self._step and token):
+        was_asked, self._is_asked, self._step = self._is_asked, False, None
+        if self._is_aligned and not (was_asked and token):
             self.text.missed += token
             return (token,)
-        self._step = None
         boundary = self.text.covers.advance(token, is_partial=is_partial)
         vocabulary = self.member.mapping.vocabulary
         return tuple(vocabulary.token_bytes[own] or b"" for own in boundary.ids) if boundary else ()
@@ -235,6 +243,11 @@ class MemberContext:
         if self._held.is_rejected or self.text.rest or rest:
             return False
         return bool(self.text.missed or self.text.is_at_boundary) and self._held.holds(boundary, ids)
+
+    def _catch_up(self) -> None:
+        if self.text.missed:
+            self.text.catch_up()
+            self.draft.recompute()
 
     def _keep(self, result: ReadResult) -> bool:
         covers = self.text.covers

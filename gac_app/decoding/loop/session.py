@@ -73,6 +73,7 @@ class DecodingSession:
         self._digest = StepDigest()
         self._is_reproducible = is_reproducible
         self._num_tokens = 0
+        self._num_replayed = 0
         self._num_ensembled = 0
         self._reason: FinishReason | None = None
         self._detail = ""
@@ -93,8 +94,8 @@ class DecodingSession:
     def events(self) -> Generator[Event, None, None]:
         """Token events, then one finished event. Closing the generator frees the members' sequences."""
         try:
+            self._stepper.prepare()
             for step in self._branch.steps:
-                self._stepper.recall(step)
                 yield from self._replay(step)
             while self._reason is None:
                 yield from self._step()
@@ -114,6 +115,7 @@ class DecodingSession:
         """Decide and feed a token; returns the events that may be shown."""
         decision, is_forced = self._decide()
         spellings = self._feed(decision.token_id, is_ensembled=decision.is_ensembled)
+        self._clock.note_token()
         if self._reason is None:
             self._stepper.prefetch()
         position = self._num_tokens - 1
@@ -129,11 +131,14 @@ class DecodingSession:
         self._sampler.note(token_id)
         return decision, True
 
+    @one_torch_thread()
     def _replay(self, step: StepTrace) -> list[TokenEvent]:
         """Feed a token of another answer's step."""
         token_id = self._id_of(step.token)
+        self._stepper.recall(step, token_id)
         self._sampler.note(token_id)
         spellings = self._feed(token_id, is_ensembled=step.is_ensembled)
+        self._num_replayed += 1
         position = self._num_tokens - 1
         return self._show(replace(step, position=position, token_id=token_id, spellings=spellings, is_forced=True))
 
@@ -144,7 +149,6 @@ class DecodingSession:
     def _feed(self, token_id: int, *, is_ensembled: bool) -> dict[str, tuple[bytes, ...]]:
         """Feed a token to every member, and check whether it ends the answer."""
         spellings = self._stepper.feed(token_id)
-        self._clock.note_token()
         self._num_tokens += 1
         self._num_ensembled += is_ensembled and len(self.contexts) > 1
         self._reason, self._detail = self._why_finished(token_id)
@@ -177,6 +181,7 @@ class DecodingSession:
             detail=self._detail,
             digest=self._digest.hex,
             is_reproducible=self._is_reproducible,
+            num_replayed=self._num_replayed,
         )
 
     def _id_of(self, token: bytes) -> int:

@@ -6,7 +6,7 @@ Shape suffix: `U` the union vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from itertools import islice
@@ -44,11 +44,16 @@ class Stepper:
         self._union = contexts[0].member.mapping.union
         self._rules = rules
         self._drafter = drafter
-        self._is_aligned = rules.settings.alignment == "prefix"
+        self._is_aligned = rules.settings.alignment == "prefix" and len(contexts) > 1
         self._partial: dict[
             str, float
         ] = {}  # members whose token goes on beyond the chosen one -> their probability of its bytes
         self._is_stable = True  # every member read the last token as one of its own
+
+    def prepare(self) -> None:
+        """Before the first step. Raises SessionStopped, MemberError."""
+        if len(self.contexts) > 1:
+            self._rules.weights.prepare()
 
     def decide(self, choose: Choose | None = None, num_left: int = 0) -> Decision:
         """Ask the members, combine their distributions, and choose.
@@ -103,8 +108,17 @@ class Stepper:
         """Start the reads that the next step is sure to need."""
         self._drafter.prefetch(*self._in_order_asked())
 
-    def recall(self, step: StepTrace) -> None:
-        """Update the weights from a step of another session, as `decide` did there."""
+    def recall(self, step: StepTrace, token_id: int) -> None:
+        """Before `feed`, in the place of `decide`: bring weights and contexts to where a step of another session left
+        them. Members are asked only where they may be inside a token of theirs.
+        """
+        first, others = self._in_order_asked()
+        asked = [*first, *(others if step.is_ensembled else ())]
+        if others and step.is_ensembled:
+            self._tell_what_is_likely((candidate.token, candidate.prob) for candidate in step.members[0].top)
+        if self._is_aligned and (step.is_partial or not all(context.recall() for context in asked)):
+            self.decide(lambda _: token_id)
+            return
         given = {member.member: member.prob for member in step.members}
         self._note({**given, **step.evidence}, is_shared=step.is_shared)
 
@@ -142,18 +156,23 @@ class Stepper:
             views = [self._rules.gate.view(member_step.distribution) for member_step in asked]
             decision = self._rules.gate.decide(views, is_stable=self._is_stable)
             if decision.is_open and others:
-                self._tell_what_is_likely(asked[0])
+                top = asked[0].top_k(TOP_K)
+                self._tell_what_is_likely((self._union.token(token_id), prob) for token_id, prob in top)
                 member_steps |= self._collect(others)
             if not drawn or not decision.is_open:
                 return member_steps, decision
             if drawn in member_steps:
                 return {drawn: member_steps[drawn]}, replace(decision, drawn=drawn)
 
-    def _tell_what_is_likely(self, gate: MemberStep) -> None:
-        """Tell every context which pieces the gate finds likely: members not asked so far may need them."""
-        tokens = [self._union.token(token_id) for token_id, prob in gate.top_k(TOP_K) if prob >= _LIKELY]
+    def _tell_what_is_likely(self, top: Iterable[tuple[bytes, float]]) -> None:
+        """Tell every context which pieces the gate finds likely: members not asked so far may need them.
+
+        Args:
+            top: the gate's likeliest tokens with their probabilities.
+        """
+        likely = [token for token, prob in top if token and prob >= _LIKELY]
         for context in self.contexts.values():
-            context.text.likely = [token for token in tokens if token]
+            context.text.likely = likely
 
     def _collect(
         self, contexts: SequenceOf[MemberContext], idle: SequenceOf[MemberContext] = ()

@@ -21,14 +21,15 @@ _FIRST_LOOK = 1024  # candidates sorted first; sorting all 258,000 costs as much
 class Sampler:
     """Greedy at temperature 0, else random. Equal seed, settings and distributions give equal tokens.
 
-    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. At every draw each token
-        has its own random number (the Gumbel-max trick), so draws from similar distributions mostly agree. A member's
-        draft therefore mostly agrees with the ensemble (see `in_turn`).
+    The filters act in the usual order: repetition penalty, temperature, top-k, top-p, min-p. At every position of the
+        answer each token has its own random number (the Gumbel-max trick), so draws from similar distributions mostly
+        agree. A member's draft therefore mostly agrees with the ensemble (see `in_turn`), and an answer that continues
+        another one is drawn as if it had never ended.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._num_drawn = 0
+        self._position = 0  # of the next token
         self._chosen: set[int] = set()
 
     def choose(self, probs_U: torch.Tensor) -> int:
@@ -39,20 +40,21 @@ class Sampler:
         return token_id
 
     def draw_member(self, shares: Mapping[str, float]) -> str:
-        """The member that decides the next token alone, drawn with its share. The same one until a token is drawn."""
+        """The member that decides the next token alone, drawn with its share. The same one until a token is chosen."""
         # No token has these ids, so these random numbers are independent of the tokens'.
         ids_M = -1 - np.arange(len(shares))
-        luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._num_drawn, ids_M)
+        luck_M = np.array(list(shares.values())) / exponentials(self._settings.seed, self._position, ids_M)
         return list(shares)[int(luck_M.argmax())]
 
     def note(self, token_id: int) -> None:
-        """Count a forced token."""
+        """Count a token, chosen or forced."""
         self._chosen.add(token_id)
+        self._position += 1
 
     def fork(self) -> Sampler:
         """An independent copy, which makes the same choices."""
         forked = Sampler(self._settings)
-        forked._num_drawn = self._num_drawn
+        forked._position = self._position
         forked._chosen = set(self._chosen)
         return forked
 
@@ -72,8 +74,7 @@ class Sampler:
             probs_U = probs_U / probs_U.max()
         warm_U = probs_U ** (1 / temperature)
         probs_C, ids_C = self._candidates(warm_U) if self._has_filters else (warm_U.cpu(), torch.arange(len(warm_U)))
-        luck_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._num_drawn, ids_C.numpy())
-        self._num_drawn += 1
+        luck_C = probs_C.double().numpy() / exponentials(self._settings.seed, self._position, ids_C.numpy())
         return int(ids_C[int(luck_C.argmax())])
 
     @property
@@ -106,12 +107,12 @@ class Sampler:
         return probs_C, ids_C
 
 
-def exponentials(seed: int, draw: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Exponentially distributed numbers, one per id; each depends on the seed, the draw and its id alone.
+def exponentials(seed: int, position: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Exponentially distributed numbers, one per id; each depends on the seed, the position and its id alone.
 
     They come from SplitMix64 (Steele et al. 2014): number `id` is its output after `id` steps.
     """
-    key = np.uint64(int.from_bytes(blake2b(f"{seed} {draw}".encode(), digest_size=8).digest(), "big"))
+    key = np.uint64(int.from_bytes(blake2b(f"{seed} {position}".encode(), digest_size=8).digest(), "big"))
     bits = key + ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -47,6 +47,11 @@ class StepWeights:
         """Whether the weights depend on the distributions of the step."""
         return self._rule.looks
 
+    def prepare(self) -> None:
+        """Read the prompt, if the rule needs that: before a session reads anything, so that it takes no more room."""
+        if self._rule.needs_prompt:
+            _ = self._prompt_bits
+
     def of(self, names: Sequence[str], look: DistributionOf | None = None) -> dict[str, float]:
         """The weights of the members taking part, summing to 1; equal weights if all are 0.
 

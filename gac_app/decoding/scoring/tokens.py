@@ -72,7 +72,7 @@ class PromptForks:
         self._ids = ids
         self._namespace = namespace
         self._is_reproducible = is_reproducible
-        self._read: list[Sequence] = []
+        self._read: list[Sequence | None] = []  # None where there is nothing to continue from
 
     @contextmanager
     def sequences(self) -> Generator[list[Sequence], None, None]:
@@ -82,8 +82,11 @@ class PromptForks:
         forked: list[Sequence] = []
         try:
             for member, own, sequence in zip(self.members, self._ids, self._read, strict=True):
-                forked.append(member.fork(sequence))
-                forked[-1].num_fixed = sequence.num_fixed
+                if sequence:
+                    forked.append(member.fork(sequence))
+                    forked[-1].num_fixed = sequence.num_fixed
+                else:
+                    forked.append(member.open([], is_reproducible=self._is_reproducible))
                 forked[-1].extend(own[-1:])
             yield forked
         finally:
@@ -93,10 +96,10 @@ class PromptForks:
     def _read_prompt(self) -> None:
         # The last id is read together with the text: only a read gives a distribution.
         self._read = [
-            member.open(own[:-1], self._namespace, is_reproducible=self._is_reproducible)
+            member.open(own[:-1], self._namespace, is_reproducible=self._is_reproducible) if len(own) > 1 else None
             for member, own in zip(self.members, self._ids, strict=True)
         ]
-        held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence.ids]
+        held = [(m, sequence) for m, sequence in zip(self.members, self._read, strict=True) if sequence]
         for member, sequence, result in [(member, sequence, member.read(sequence)) for member, sequence in held]:
             self.awaited(member, sequence, result)
 
@@ -110,7 +113,8 @@ class PromptForks:
     def close(self) -> None:
         """Free the prompt's memory."""
         for member, sequence in zip(self.members, self._read, strict=False):
-            member.free(sequence)
+            if sequence:
+                member.free(sequence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class InTurnDrafter(Drafter):
                 self._pace.note_argmax(name, is_chosen=argmax_id == token_id)
         self._num_fed += 1
         self._num_verified += self._step.is_verified
-        if self._step.is_typical:
+        if self._step.is_typical and self._step.argmaxes:  # a replayed step asks nobody
             self._pace.note_step(self._step.seconds, is_drafting=self._is_drafting or self._step.is_drafted)
         self._step = _Step()
         self._is_drafting = self._pace.is_measured and (

@@ -117,18 +117,23 @@ class FinishedEvent:
     text: str
     num_tokens: int  # steps, END included
     num_ensembled: int
-    ttft_s: float  # time to first token; 0 where there was none
+    ttft_s: float  # time to the first token decoded; 0 where there was none
     seconds: float
     members: dict[str, MemberUsage]
     detail: str = ""  # for people: which member failed, which limit was reached
     digest: str = ""  # of its steps (see `StepDigest`), in hexadecimal
     is_reproducible: bool = False  # the same models, messages, settings and seed give this digest again
+    num_replayed: int = 0  # of the tokens, those that a branch replayed: they took no step
+
+    @property
+    def num_decoded(self) -> int:
+        return self.num_tokens - self.num_replayed
 
     @property
     def tokens_per_s(self) -> float:
-        """Decoding speed after the first token."""
+        """Decoding speed after the first token decoded."""
         decode_s = self.seconds - self.ttft_s
-        return (self.num_tokens - 1) / decode_s if self.num_tokens > 1 and decode_s > 0 else 0.0
+        return (self.num_decoded - 1) / decode_s if self.num_decoded > 1 and decode_s > 0 else 0.0
 
 
 Event = TokenEvent | FinishedEvent

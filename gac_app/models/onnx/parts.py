@@ -7,13 +7,18 @@ import importlib.metadata
 import importlib.util
 import logging
 import math
+import os
 import platform
 import shutil
+import signal
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
-from gac_app.models.child_process import ChildFailed, run_module
-from gac_app.models.derived import derived
+from filelock import FileLock
+
+from gac_app.models.child_process import BUSY_STATUS, ChildFailed, run_module
+from gac_app.models.derived import derived, kept
 from gac_app.models.gguf import Unsuited
 from gac_app.models.hardware import main_memory_bytes
 from gac_app.models.llama_cpp.library import BINDING
@@ -26,18 +31,42 @@ _MOST_BYTES = 3 << 29  # larger files get no graph
 _MOST_SHARE = 1 / 8  # of main memory; larger files get no graph, since making it takes three times as much
 _FORMAT = 4  # version of the derived files; a new number remakes them
 _TIMEOUT_S = 300
+_FROM_OUTSIDE = {signal.SIGINT, signal.SIGTERM, 9}  # signals that tell nothing of the file; Windows has no name for 9
+_WHY_FILE = "unsuited.txt"  # says why llama.cpp should compute the file
 
 
-def onnx_parts(gguf: Path, cache_dir: Path) -> Path | None:
+class _Unfinished(Exception):  # noqa: N818 (no fault of the file)
+    """The trial ended without a verdict. The text says why."""
+
+
+def onnx_parts(gguf: Path, cache_dir: Path, untried: list[Path] | None = None) -> Path | None:
     """The directory that `OnnxModel` needs beside the file; None if llama.cpp should compute it.
 
-    The first call for a file may take half a minute, while a child process tries both.
+    Without a verdict in the cache, a child process tries both, which may take half a minute: one file after the other,
+    so that no trial slows another down.
+
+    Args:
+        untried: instead of a trial, the file is added to this list, and llama.cpp computes it for now.
     """
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
         return None
     versions = [importlib.metadata.version(name) for name in (BINDING, "onnxruntime")]
+    facts = (_FORMAT, versions, _processor())
+    folder = cache_dir / "onnx"
+    target = kept(gguf, folder, *facts)
+    if target and not any((target / name).exists() for name in (GRAPH_FILE, _WHY_FILE)):
+        shutil.rmtree(target)  # the verdict of an older version, which may have been a timeout
+        target = None
+    if target is None and untried is not None:
+        untried.append(gguf)
+        return None
     try:
-        target = derived(gguf, cache_dir / "onnx", lambda folder: _try(gguf, folder), _FORMAT, versions, _processor())
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "trial.lock") if target is None else nullcontext():
+            target = target or derived(gguf, folder, lambda made: _try(gguf, made), *facts)
+    except _Unfinished as reason:
+        logger.warning("%s stays with llama.cpp until the next start, which tries again: %s", gguf.name, reason)
+        return None
     except OSError as error:  # nothing can be kept
         logger.info("%s is llama.cpp's: %s", gguf.name, error)
         return None
@@ -54,7 +83,7 @@ def _processor() -> str:
 
 
 def _try(gguf: Path, folder: Path) -> None:
-    """Make the derived files. The directory stays empty if llama.cpp should compute the file."""
+    """Make the derived files: a graph, or why llama.cpp should compute the file. Raises _Unfinished."""
     try:
         memory_bytes = main_memory_bytes()
         if gguf.stat().st_size > min(_MOST_BYTES, _MOST_SHARE * memory_bytes if memory_bytes else math.inf):
@@ -65,14 +94,19 @@ def _try(gguf: Path, folder: Path) -> None:
         logger.info("%s is llama.cpp's: %s", gguf.name, reason)
         shutil.rmtree(folder)
         folder.mkdir()
+        (folder / _WHY_FILE).write_text(f"{reason}\n", encoding="utf-8")
 
 
 def _run_child(gguf: Path, directory: Path) -> None:
-    """Write the graph and try it in a child process, where an abort in C does no harm. Raises Unsuited."""
+    """Write the graph and try it in a child process, where an abort in C does no harm. Raises Unsuited, _Unfinished."""
     try:
-        printed = run_module("gac_app.models.onnx.trial", gguf, directory, timeout_s=_TIMEOUT_S)
+        printed = run_module("gac_app.models.onnx.trial", gguf, directory, os.getpid(), timeout_s=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise Unsuited(f"trying it took more than {_TIMEOUT_S} s") from None
+        raise _Unfinished(f"trying onnxruntime took more than {_TIMEOUT_S} s") from None
     except ChildFailed as failure:
+        if failure.signal in _FROM_OUTSIDE:
+            raise _Unfinished(f"the trial of onnxruntime was killed (signal {failure.signal})") from None
+        if failure.status == BUSY_STATUS:
+            raise _Unfinished(str(failure)) from None
         raise Unsuited(str(failure)) from None
     logger.info("%s is onnxruntime's: %s", gguf.name, printed.strip())

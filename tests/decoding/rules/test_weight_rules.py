@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 import torch
@@ -79,24 +80,21 @@ def test_nothing_is_kept_of_a_prompt_read_for_weights() -> None:
     assert ensemble._read_texts._kept == {}
 
 
-class Busy:
-    """A lock that another answer holds for ever; whoever waits for it is stopped."""
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-
-    def acquire(self, timeout: float) -> bool:
-        self._stop()
-        return False
-
-
-def test_a_stopped_answer_waits_for_no_other_prompt() -> None:
-    ensemble = make(1, 2, mode="every-step", weights="prompt-perplexity")
-    session = ensemble.session("hi", raw=True)
-    ensemble._reading_prompt = Busy(session.stop)  # type: ignore[assignment]
-    [finished] = session.events()
-    assert isinstance(finished, FinishedEvent)
-    assert finished.reason is FinishReason.ABORT
+def test_a_prompt_read_for_weights_takes_no_more_room() -> None:
+    """A run may hold two sequences of each member: the ensemble's, and the member's own."""
+    how = {"weights": "prompt-perplexity", "mode": "every-step", "max_new_tokens": 4}
+    models = [FakeModel(name, seed, max_sequences=2) for seed, name in enumerate("ab")]
+    with closing(ensemble_of(models)) as ensemble:
+        alone = [ensemble.generate("the vote", alone=name) for name in "ab"]
+        assert all(map(next, alone))
+        *_, finished = ensemble.generate("the vote", ensemble.config.settings_from(how))
+        assert isinstance(finished, FinishedEvent)
+        assert (finished.reason, finished.num_tokens) == (FinishReason.LENGTH, 4), finished.detail
+        for events in alone:
+            events.close()
+        for combine in ("mean", "geometric"):
+            settings = ensemble.config.settings_from({**how, "combine": combine})
+            assert len(ensemble.score("the vote", [" of", " the"], settings)) == 2
 
 
 class Scored(FakeModel):

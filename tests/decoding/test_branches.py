@@ -1,0 +1,101 @@
+"""What continues an answer goes on as that answer did: the same members' contexts, random numbers and penalties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gac_app.decoding.ensemble import Ensemble
+from gac_app.decoding.loop.session import Branch
+from gac_app.decoding.member import InlineMember
+from gac_app.decoding.speculation.in_turn import InTurnDrafter
+from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace.serialise import step_from_json, step_to_json
+from tests.decoding.answers import LETTERS, decoded, facts
+from tests.decoding.conftest import make
+from tests.decoding.toy import toy_ensemble, toys
+from tests.fakes import FixedModel, config_of, ensemble_of
+
+HOW = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["every-step", "gate", "agreement"]),
+        "threshold": st.sampled_from([0.2, 0.4]),
+        "gate_policy": st.sampled_from(["lazy", "eager", "auto"]),
+        "alignment": st.sampled_from(["paper", "prefix"]),
+        "temperature": st.sampled_from([0.0, 0.7, 1.5]),
+        "repetition_penalty": st.sampled_from([1.0, 1.2]),
+        "seed": st.integers(0, 2**63 - 1),
+        "speculation": st.sampled_from(["off", "on"]),
+    }
+)
+
+
+def stored(steps: list[StepTrace]) -> tuple[StepTrace, ...]:
+    return tuple(step_from_json(step_to_json(step)) for step in steps)
+
+
+def assert_goes_on(ensemble: Ensemble, num_replayed: int, *, is_forced: bool, how: dict[str, Any]) -> None:
+    whole, end = decoded(ensemble, **how)
+    num_replayed = min(num_replayed, len(whole) - 1)
+    token = whole[num_replayed].token if is_forced else None
+    steps, again = decoded(ensemble, Branch(stored(whole[:num_replayed]), token), **how)
+    assert facts(steps[num_replayed:], again) == facts(whole[num_replayed:], end)
+    assert [step.spellings for step in steps] == [step.spellings for step in whole]
+
+
+@given(seeds=st.lists(st.integers(0, 50), min_size=2, max_size=3, unique=True), num=st.integers(1, 20),
+       is_forced=st.booleans(), how=HOW)  # fmt: skip
+def test_an_extended_answer_equals_the_uninterrupted_one(
+    seeds: list[int], num: int, is_forced: bool, how: dict[str, Any]
+) -> None:
+    assert_goes_on(make(*seeds), num, is_forced=is_forced, how=how)
+
+
+@given(seed=st.integers(0, 200), num_members=st.integers(2, 3), num=st.integers(1, 20), how=HOW)
+def test_also_where_members_cut_inside_each_others_tokens(
+    seed: int, num_members: int, num: int, how: dict[str, Any]
+) -> None:
+    assert_goes_on(toy_ensemble(toys(seed, num_members, LETTERS)), num, is_forced=False, how=how)
+
+
+def test_a_penalty_remembers_what_was_replayed_and_forced() -> None:
+    """Of three tokens the two that were written are punished; whoever forgets one writes it again."""
+    probs = {b" the": 0.5, b"e": 0.3, b"t": 0.2}
+    ensemble = ensemble_of([FixedModel("a", probs), FixedModel("b", probs)], config_of(["a", "b"]), InlineMember)
+    how = {"repetition_penalty": 3.0, "max_new_tokens": 3}
+    steps, end = decoded(ensemble, **how)
+    assert end.text == " theet"
+    for num_replayed, token in ((0, b" the"), (1, b"e"), (2, None)):
+        assert decoded(ensemble, Branch(tuple(steps[:num_replayed]), token), **how)[1].text == end.text
+
+
+def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:
+    models = [FixedModel(name, {b" the": 0.5, b"e": 0.3, b"t": 0.2}) for name in "ab"]
+    ensemble = ensemble_of(models, config_of(["a", "b"]), InlineMember)
+    how = {"alignment": "prefix", "temperature": 1.0, "speculation": "off"}
+    steps, _ = decoded(ensemble, **how)
+    _, again = decoded(ensemble, Branch(tuple(steps[:20])), **how)
+    assert again.num_decoded == 4
+    assert {usage.num_forwards for usage in again.members.values()} == {4}
+
+
+def test_replayed_steps_say_nothing_about_the_pace() -> None:
+    ensemble = make(1, 2)
+    how = {"speculation": "on", "alignment": "paper", "temperature": 1.0}
+    steps, _ = decoded(ensemble, **how)
+    session = ensemble.session(
+        "ab é",
+        ensemble.config.settings_from({"mode": "every-step", "max_new_tokens": 24, **how}),
+        raw=True,
+        branch=Branch(tuple(steps[:20])),
+    )
+    drafter = session._stepper._drafter
+    assert isinstance(drafter, InTurnDrafter)
+    noted = drafter._pace.plain.num + drafter._pace.drafted.num
+    events = session.events()
+    for _ in range(20):
+        next(events)
+    assert drafter._pace.plain.num + drafter._pace.drafted.num == noted
+    events.close()
