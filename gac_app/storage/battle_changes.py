@@ -16,7 +16,7 @@ from gac_app.storage.battle_queries import UNDO, VERDICT, VOTE, get_owned, has_v
 from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement
 from gac_app.storage.changes import own_visitor
 from gac_app.storage.records import Gone
-from gac_app.storage.sealing import destroy_keys, new_key, seal_json
+from gac_app.storage.sealing import Key, destroy_keys, new_key, seal_json
 from gac_app.storage.tables import Battle, Judgement, Run
 from gac_app.storage.text import clean_text
 
@@ -31,7 +31,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
     run = session.get(Run, new.run_id) if new.run_id else None
     if new.run_id and (run is None or run.conversation.visitor_id != visitor.id):
         raise NotFoundError("there is no such run")
-    key = run.key if run else new_key(session)
+    key = Key(run.key.id, run.key.key) if run else new_key(session)
     session.add(
         Battle(
             id=new.battle_id,

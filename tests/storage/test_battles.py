@@ -224,7 +224,7 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
     (stored,) = store.battles.load(ALICE, battle.battle_id).judgements
     assert row.voted_s == datetime.fromisoformat(stored["created_at"]).timestamp()
     assert (row.left, row.right, row.turn, row.is_flagged) == ("Smol", "gate", 2, True)
-    assert row[12:] == (7, 1, 2, 3, 1.5, None, 0, 0, 0, 0, None, 2.5)
+    assert row[13:] == (7, 1, 2, 3, 1.5, None, 0, 0, 0, 0, None, 2.5)
 
 
 def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
