@@ -12,7 +12,6 @@ import platform
 import shutil
 import signal
 import subprocess
-from contextlib import nullcontext
 from pathlib import Path
 
 from filelock import FileLock
@@ -55,21 +54,22 @@ def onnx_parts(gguf: Path, cache_dir: Path, untried: list[Path] | None = None) -
     folder = cache_dir / "onnx"
     target = kept(gguf, folder, *facts)
     if target and not any((target / name).exists() for name in (GRAPH_FILE, _WHY_FILE)):
-        shutil.rmtree(target)  # the verdict of an older version, which may have been a timeout
+        shutil.rmtree(target, ignore_errors=True)  # the verdict of an older version, which may have been a timeout
         target = None
     if target is None and untried is not None:
         untried.append(gguf)
         return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "trial.lock") if target is None else nullcontext():
-            target = target or derived(gguf, folder, lambda made: _try(gguf, made), *facts)
-    except _Unfinished as reason:
-        logger.warning("%s stays with llama.cpp until the next start, which tries again: %s", gguf.name, reason)
-        return None
-    except OSError as error:  # nothing can be kept
-        logger.info("%s is llama.cpp's: %s", gguf.name, error)
-        return None
+    if target is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "trial.lock"):
+                target = derived(gguf, folder, lambda made: _try(gguf, made), *facts)
+        except _Unfinished as reason:
+            logger.warning("%s stays with llama.cpp until the next start, which tries again: %s", gguf.name, reason)
+            return None
+        except OSError as error:  # nothing can be kept
+            logger.info("%s is llama.cpp's: %s", gguf.name, error)
+            return None
     return target if (target / GRAPH_FILE).exists() else None
 
 
