@@ -185,7 +185,7 @@ def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
     assert [line["end"][1]["tokens"] for line in lines if "end" in line] == [len(pieces)]
 
 
-def test_where_a_long_answer_parts_is_told_while_the_run_goes_on() -> None:
+def test_where_long_answers_part_is_told_while_one_goes_on() -> None:
     run = run_view()
     pieces = [f" {number}" for number in range(PIECE + 3)]
     say(run, "member:Small", *pieces)
