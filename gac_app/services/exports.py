@@ -120,5 +120,5 @@ def _as_line(battle: StoredBattle) -> dict[str, Any]:
     return {**line, "judgements": list(battle.judgements)}
 
 
-def _battle(line: Line) -> StoredBattle:
+def _battle(line: Mapping[str, Any]) -> StoredBattle:
     return StoredBattle(**{**line, "judgements": tuple(line["judgements"])})

@@ -206,7 +206,8 @@ def places(value: Any) -> list[tuple[str | int, ...]]:
     return [(key, *rest) for key, inner in items for rest in [(), *places(inner)]]
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_stands_in_a_line_breaks_nothing(data: st.DataObject, good: list[Json]) -> None:
     texts = []
