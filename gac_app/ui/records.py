@@ -130,7 +130,8 @@ class RunLines:
         end, outline = stream.finished, stream.outline  # in this order: an end follows all tokens
         new = outline[first : PIECE if end and not first else None]
         self._num_sent[index] += len(new)
-        self._texts[index].extend(new)
+        # Of a run that is over the page asks for forks that come later.
+        self._texts[index].extend(new if is_over(self._run) else outline[first:])
         lines: list[Any] = [[index, *token_record(step, self._run.member_names, key)] for step in new]
         if end:
             self._ended.add(key)
