@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ from pydantic import ValidationError
 
 from gac_app.config import Config
 from gac_app.errors import ConfigError
-from gac_app.validation import message_of, path_of
+from gac_app.validation import message_of, path_of, shortened
 
 MAX_CONFIG_BYTES = 1_000_000
 
 
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in names of files, and in messages
+
+
 class _Loader(yaml.SafeLoader):
     """Plain YAML: no aliases (they can expand without bound), no duplicate keys (one would win silently), no object
-    tags.
+    tags, no values that Python's own types refuse.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -26,13 +30,30 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases (*name) are not allowed")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (AttributeError, LookupError, ValueError):  # what PyYAML passes on for 2001-99-99 and `!!int x`
+            raise _at(node, f"is no {node.tag.rpartition(':')[2]}") from None
+        if isinstance(value, int) and abs(value) >= 2**64:
+            raise _at(node, "is a number beyond 64 bits")
+        if isinstance(value, str) and _UNUSABLE.search(value):
+            raise _at(node, "holds a zero byte or half a character")
+        return value
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError(f"a key is no plain text (line {key.start_mark.line + 1})")
             if key.value in seen:
                 raise yaml.YAMLError(f"the key {key.value!r} stands twice (line {key.start_mark.line + 1})")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _at(node: yaml.Node, problem: str) -> yaml.YAMLError:
+    return yaml.YAMLError(f"{shortened(repr(node.value))} {problem} (line {node.start_mark.line + 1})")
 
 
 def load_config(

@@ -18,6 +18,7 @@ from gac_app.decoding.rules import check_rules
 from gac_app.errors import ConfigError, RequestError
 from gac_app.models.backends import check_backends
 from gac_app.plugins import load_plugins
+from gac_app.validation import shortened
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "configs" / "default.yaml"
 SPACE_DISK = Path("/data")
@@ -136,8 +137,8 @@ def _server(environ: Mapping[str, str]) -> dict[str, Any]:
         server["host"] = host
     for name in ("GAC_PORT", "GRADIO_SERVER_PORT", "PORT"):
         if text := environ.get(name):
-            if not text.isdecimal():
-                raise ConfigError(f"{name}: expected a port number, got {text!r}")
+            if not (text.isdecimal() and len(text) <= len("65535")):
+                raise ConfigError(f"{name}: expected a port number, got {shortened(repr(text))}")
             server["port"] = int(text)
             break
     for name, variable in (("trusted_hosts", "GAC_TRUSTED_HOSTS"), ("trusted_proxies", "GAC_TRUSTED_PROXIES")):

@@ -79,8 +79,9 @@ class Settings(Frozen):
             ("posterior_decay", "weights", "posterior", "decay"),
         ):
             value = data.pop(old, None)
-            if value is not None and data.get(field) == name:
-                data[RULE_PARAMS[field]] = {**(data.get(RULE_PARAMS[field]) or {}), param: value}
+            params = data.get(RULE_PARAMS[field]) or {}
+            if value is not None and data.get(field) == name and isinstance(params, Mapping):
+                data[RULE_PARAMS[field]] = {**params, param: value}
         return data
 
     @field_validator("stop")
@@ -105,6 +106,8 @@ class Settings(Frozen):
                 raise ValueError("each weight must be a finite number of at least 0")
             if sum(weights.values()) <= 0:
                 raise ValueError("at least one weight must be above 0")
+            if not math.isfinite(sum(weights.values())):
+                raise ValueError("the weights' sum must be finite")
         return weights
 
     @property

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 _GENERIC = ("dict[", "literal[", "tuple[")
 _TYPES = ("str", "int", "float", "bool")
+_MAX_QUOTED_CHARS = 80
 
 
 class Frozen(BaseModel):
@@ -28,5 +29,10 @@ def message_of(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         message = "unknown key"
     elif item["type"] != "value_error" and isinstance(item.get("input"), str | int | float | bool | None):
-        message += f" (got {item['input']!r})"
+        message += f" (got {shortened(repr(item['input']))})"
     return message
+
+
+def shortened(text: str) -> str:
+    """The text, cut to what a message may quote."""
+    return text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}..."

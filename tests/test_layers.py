@@ -53,7 +53,6 @@ HEAVY: dict[str, set[str]] = {
     "uvicorn": {"server"},
     "playwright": {"bench"},
     "typer": {"commands", "cli"},
-    "evalica": {"arena"},
     "py3langid": {"arena"},
     "wordfreq": {"evaluation"},
     "sacrebleu": {"evaluation"},

@@ -99,7 +99,7 @@ def flat(votes: Iterable[Judged]) -> Iterator[Row]:
             "language": record.language,
             "config_hash": record.config_hash,
             "flags": " ".join(vote.flags),
-            "prompt": ([*vote.first_prompt, *vote.completion("left")][-2])["content"],
+            "prompt": vote.last_prompt,
             **{f"{side}_text": vote.completion(side)[-1]["content"] for side in SIDES},
             **{f"{side}_reasons": " ".join(vote.reasons.get(side, [])) for side in SIDES},
             "comment": vote.comment,

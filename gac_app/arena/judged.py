@@ -65,10 +65,21 @@ class Judged:
         same = [one for one in asked[0] if one["role"] != "system" or one in asked[1]]
         return list(same)
 
+    @property
+    def last_prompt(self) -> str:
+        """The prompt of the last turn that was judged."""
+        prompt: str = self._turns[-1]["prompt"]
+        return prompt
+
+    @property
+    def _turns(self) -> Sequence[Mapping[str, Any]]:
+        """Those that were judged."""
+        turns: Sequence[Mapping[str, Any]] = self.record.body["turns"]
+        return (turns[: self.facts.get("turn", 1)] if "shown" in self.facts else ()) or turns
+
     def completion(self, side: Side) -> list[Message]:
         """A side's conversation after the first prompt, as far as it was shown when the vote came."""
-        turns = self.record.body["turns"][: self.facts.get("turn", 1)] if "shown" in self.facts else []
-        turns = turns or self.record.body["turns"]
+        turns = self._turns
         messages: list[Message] = []
         for number, turn in enumerate(turns):
             if number:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gac_app.arena.outcomes import Outcome
-from gac_app.arena.ratings import is_connected, rate
+from gac_app.arena.ratings import is_connected, rate, rate_all
 from gac_app.arena.resampling import interval, resampled_sums
 from gac_app.arena.style import FEATURES
 from gac_app.arena.style_control import StyleControl
@@ -185,7 +185,7 @@ def _figures(
         return _ranked(votes, rated_C, control.ratings_C, rating_BC), effects
     num = len(votes.names)
     wins_BK = resampled_sums(votes.session_N, votes.wins_NK())
-    rating_BC = np.array([rate(wins_K.reshape(num, num)) for wins_K in wins_BK])
+    rating_BC = rate_all(wins_BK.reshape(-1, num, num))
     return _ranked(votes, rated_C, rate(votes.wins_CC()), rating_BC), {}
 
 

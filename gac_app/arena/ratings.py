@@ -1,4 +1,7 @@
-"""Bradley-Terry ratings by evalica, on the Elo scale: differences of ratings give the odds."""
+"""Bradley-Terry ratings on the Elo scale: differences of ratings give the odds.
+
+`B` tables, `C` contestants.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Flags = NDArray[np.bool_]
     Floats = NDArray[np.float64]
 
 SCALE, BASE_RATING = 400.0, 1000.0  # Elo: 400 points are odds of 10 to 1; the mean of all contestants is 1000
 PRIOR = 0.5  # wins each way, added to every pair if a contestant won or lost everything
+_MAX_STEPS, _MAX_STEP, _TOLERANCE = 100, 2.0, 1e-10  # of Newton's method, in log odds
 
 
 def win_probability(rating: float, other: float) -> float:
@@ -23,19 +28,21 @@ def win_probability(rating: float, other: float) -> float:
 
 def is_connected(wins_CC: Floats) -> bool:
     """Whether every contestant has met every other, directly or through others."""
-    return _reach_all(wins_CC + wins_CC.T)
+    return bool(_reach_all((wins_CC + wins_CC.T)[None])[0])
 
 
-def is_decided(wins_CC: Floats) -> bool:
+def is_decided(wins_BCC: Floats) -> Flags:
     """Whether the best ratings are finite: no contestant or group won or lost everything against the others."""
-    return _reach_all(wins_CC)
+    return _reach_all(wins_BCC)
 
 
-def _reach_all(edges_CC: Floats) -> bool:
-    reach_CC = (edges_CC > 0) | np.eye(len(edges_CC), dtype=bool)
-    for _ in range(max(1, len(edges_CC)).bit_length()):
-        reach_CC = reach_CC @ reach_CC
-    return bool(reach_CC.all())
+def _reach_all(edges_BCC: Floats) -> Flags:
+    num = edges_BCC.shape[-1]
+    reach_BCC = (edges_BCC > 0) | np.eye(num, dtype=bool)
+    for _ in range(max(1, num).bit_length()):
+        reach_BCC = reach_BCC @ reach_BCC
+    reach_B: Flags = reach_BCC.all(axis=(1, 2))
+    return reach_B
 
 
 def rate(wins_CC: Floats) -> Floats:
@@ -44,22 +51,26 @@ def rate(wins_CC: Floats) -> Floats:
     Args:
         wins_CC: wins of row against column, a tie counting half for both; `C` contestants, all connected.
     """
-    import pandas as pd
-    from evalica import Winner, bradley_terry
-
-    num = len(wins_CC)
-    if not is_decided(wins_CC):
-        wins_CC = wins_CC + PRIOR * (1 - np.eye(num))
-    winners, losers = np.nonzero(wins_CC)
-    fitted = bradley_terry(
-        winners.tolist(),
-        losers.tolist(),
-        [Winner.X] * len(winners),
-        index=pd.RangeIndex(num),
-        weights=wins_CC[winners, losers].tolist(),
-        tolerance=1e-8,
-        limit=10_000,
-    )
-    logs_C = np.log10(fitted.scores.sort_index().to_numpy())
-    elo_C: Floats = BASE_RATING + SCALE * (logs_C - logs_C.mean())
+    elo_C: Floats = rate_all(wins_CC[None])[0]
     return elo_C
+
+
+def rate_all(wins_BCC: Floats) -> Floats:
+    """`rate` of several tables at once, `[B, C]`, by Newton's method; some hundred take as long as one."""
+    num = wins_BCC.shape[-1]
+    prior_CC = PRIOR * (1 - np.eye(num))
+    wins_BCC = np.where(is_decided(wins_BCC)[:, None, None], wins_BCC, wins_BCC + prior_CC)
+    meetings_BCC = wins_BCC + wins_BCC.swapaxes(1, 2)
+    logit_BC = np.zeros(wins_BCC.shape[:2])
+    for _ in range(_MAX_STEPS):
+        prob_BCC = 1 / (1 + np.exp(logit_BC[:, None, :] - logit_BC[:, :, None]))
+        gradient_BC = (wins_BCC - meetings_BCC * prob_BCC).sum(axis=2)
+        weight_BCC = meetings_BCC * prob_BCC * (1 - prob_BCC)
+        # The sum of the strengths is free; the ones fix it, since every gradient's sum is 0.
+        curve_BCC = np.eye(num) * weight_BCC.sum(axis=2)[:, :, None] - weight_BCC + 1.0
+        step_BC = np.linalg.solve(curve_BCC, gradient_BC[:, :, None])[:, :, 0]
+        logit_BC += np.clip(step_BC, -_MAX_STEP, _MAX_STEP)
+        if np.abs(step_BC).max(initial=0.0) < _TOLERANCE:
+            break
+    elo_BC: Floats = BASE_RATING + SCALE / np.log(10) * (logit_BC - logit_BC.mean(axis=1, keepdims=True))
+    return elo_BC

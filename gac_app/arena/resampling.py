@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
 if TYPE_CHECKING:
     from gac_app.arena.votes import Floats, Ints
@@ -47,6 +47,6 @@ def interval(
     ends_2K = np.quantile(values_BK, [_LOW, _HIGH], axis=0, method="weibull")
     sizes_S = np.bincount(np.unique(session_N, return_inverse=True)[1], weight_N)
     num_equal = sizes_S.sum() ** 2 / (sizes_S**2).sum()
-    stretch = t.ppf(_HIGH, max(1.0, num_equal - 1)) / norm.ppf(_HIGH)
+    stretch = stdtrit(max(1.0, num_equal - 1), _HIGH) / ndtri(_HIGH)  # scipy.stats would take a second to load
     low_K, high_K = estimate_K + stretch * (ends_2K - estimate_K)
     return low_K, high_K

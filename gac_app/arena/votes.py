@@ -138,7 +138,9 @@ class Votes:
     def followed_by(self, later: Votes) -> Votes:
         """These votes and later ones, whose codes go on from these."""
         pairs = {one.name: (getattr(self, one.name), getattr(later, one.name)) for one in fields(self)}
-        columns = {name: np.concatenate(pair) for name, pair in pairs.items() if isinstance(pair[0], np.ndarray)}
+        columns: dict[str, Any] = {
+            name: np.concatenate(pair) for name, pair in pairs.items() if isinstance(pair[0], np.ndarray)
+        }
         return replace(later, **columns)
 
     def filtered(self, wanted: VoteFilter) -> Votes:

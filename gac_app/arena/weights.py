@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gac_app.arena.votes import Floats, Ints
 
 OF_ONE_VISITOR = 0.1  # correlation of two votes of a visitor: all of them count as at most 10
-OF_ONE_ADDRESS = 0.2  # of two visitors of an address on one day: all of them count as at most 5
+OF_ONE_ADDRESS = 0.4  # of two visitors of an address on one day: all of them count as at most 2.5
 HISTORY = 5  # votes from which on a visitor's votes count whole; of fewer, each counts n/5
 
 

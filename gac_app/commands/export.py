@@ -14,6 +14,7 @@ import typer
 from gac_app.arena.formats import Format
 from gac_app.commands.options import ConfigOption, load
 from gac_app.environment import database_url
+from gac_app.errors import RequestError
 
 if TYPE_CHECKING:
     from gac_app.storage import Store
@@ -67,7 +68,7 @@ def import_lines(
     files: Annotated[list[Path], typer.Argument(help="JSON Lines from `export`.", exists=True, dir_okay=False)],
     config: ConfigOption = None,
 ) -> None:
-    """Import what the database lacks. Importing the same files again changes nothing.
+    """Import what the database lacks. Importing the same files again changes nothing. Bad lines are named and skipped.
 
     For a mirror, give all files, oldest first: a file may mark entries of another file as deleted.
     """
@@ -75,8 +76,10 @@ def import_lines(
     from gac_app.services.mirror_files import bring_files
 
     with closing(_store(config)) as store:
-        done = bring_files(Exports(store), files, is_strict=True)
+        done = bring_files(Exports(store), files)
     typer.echo(str(done))
+    if done.num_bad:
+        raise RequestError("import", f"some lines are bad and were skipped\n{done.reasons}")
 
 
 def _store(config: Path | None) -> Store:

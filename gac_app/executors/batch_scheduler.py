@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
+from functools import partial
 
 from gac_app.decoding.forward import failure_of
 from gac_app.errors import GacError, MemberError
@@ -126,10 +127,10 @@ class BatchScheduler:
         long = next((one for one in self._shares.in_order(self._prefilling) if not self._is_put_off(one)), None)
         self._read_last = {id(command.sequence) for command in (*short, *([long] if long else []))}
         for group in self._batches(short):
-            self._spend(group, lambda group=group: self._compute(group))
+            self._spend(group, partial(self._compute, group))
         if long:
             self._prefilling.remove(long)
-            self._spend([long], lambda: self._prefill(long))
+            self._spend([long], partial(self._prefill, long))
 
     def _spend(self, commands: list[ReadCommand], compute: Callable[[], None]) -> None:
         """Compute, and charge the time to those whose reads these are."""

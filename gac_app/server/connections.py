@@ -12,12 +12,13 @@ from typing import Any
 
 import h11
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.h11_impl import DEFAULT_MAX_INCOMPLETE_EVENT_SIZE, H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gac_app.config import ServerConfig
 from gac_app.services.shares import client_of
 
 REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
+MAX_HEAD_BYTES = 65_536
 UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
 PER_VISITOR = 8  # a browser opens at most six
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -83,7 +84,7 @@ def limited_protocol(connections: Connections) -> type[H11Protocol]:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self.conn = StrictConnection(h11.SERVER, DEFAULT_MAX_INCOMPLETE_EVENT_SIZE)
+            self.conn = StrictConnection(h11.SERVER, MAX_HEAD_BYTES)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)

@@ -42,7 +42,9 @@ def health_routes(service: RunService) -> APIRouter:
         content: dict[str, Any] = {"status": status, "reasons": reasons}
         if service.mirror:
             counts = {"num_waiting": service.mirror.num_waiting, "num_errors": service.mirror.num_errors}
-            content["mirror"] = {"is_restored": service.mirror.is_restored, **counts}
+            num_read, num_lines = service.mirror.progress
+            reading = {"num_read": num_read, "num_lines": num_lines}
+            content["mirror"] = {"is_restored": service.mirror.is_restored, **reading, **counts}
         return JSONResponse(content, status_code=503 if reasons else 200)
 
     return router

@@ -105,6 +105,7 @@ def launch_page(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         keeper.page = GradioPage(blocks, app)  # before the first request
+        service.read_mirror()
         async with keeper.sweeping():
             yield
 
@@ -153,6 +154,7 @@ def bare_host(service: RunService, config: ServerConfig, secrets: HostSecrets = 
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.read_mirror()
         async with keeper.sweeping():
             yield
         await run_in_threadpool(service.close)

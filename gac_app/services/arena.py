@@ -74,6 +74,14 @@ class ArenaService:
         runs.companions.append(self)
         runs.history.implied = self._implied
 
+    @property
+    def reading(self) -> tuple[int, int] | None:
+        """How far the mirror has been read: how many lines of how many (0 = not known yet). None = it is read, or there
+        is none.
+        """
+        mirror = self._runs.mirror
+        return None if mirror is None or mirror.is_restored else mirror.progress
+
     # --- before the vote
 
     def start(

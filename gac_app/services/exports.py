@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from gac_app.arena.exports import written
 from gac_app.arena.formats import Format
 from gac_app.arena.judged import judged
-from gac_app.arena.outcomes import SIDES, Kind, Origin, Outcome
+from gac_app.arena.outcomes import Origin
 from gac_app.errors import RequestError
-from gac_app.storage import RunStatus, Store, StoredBattle
+from gac_app.services.lines import Line, written_line
+from gac_app.storage import Imported, RunStatus, Store, StoredBattle
 
-NO_LINE = "is no run and no battle as `export` writes them"
+logger = logging.getLogger(__name__)
 
 
 class Exports:
@@ -40,8 +41,8 @@ class Exports:
 
     def lines(self) -> Iterator[str]:
         """All runs, then all battles: a JSON object and a line end each."""
-        yield from (json.dumps(run) + "\n" for run in self._store.export())
-        yield from map(_line, self._store.battles.export())
+        yield from map(_run_line, self._store.export())
+        yield from _battle_lines(self._store.battles.export())
 
     def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> bytes:
         """A file of the votes of some origins, without some battles."""
@@ -53,41 +54,42 @@ class Exports:
         run = self._store.exported_run(run_id)
         if run is None or not run.get("consent") or run["status"] == RunStatus.RUNNING:
             return []
-        battles = [(battle.battle_id, _line(battle)) for battle in self._store.battles.of_run(run_id)]
-        return [(run_id, json.dumps(run) + "\n"), *battles]
+        battles = self._store.battles.of_run(run_id)
+        return [(run_id, _run_line(run)), *((one.battle_id, line) for one in battles for line in _battle_lines([one]))]
 
     def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
         """A battle on which a vote stands, as `run_lines` does a run."""
         battle = self._store.battles.find(battle_id)
-        return [(battle_id, _line(battle))] if battle and _may_be_told(battle) else []
+        told = [battle] if battle and _may_be_told(battle) else []
+        return [(battle_id, line) for line in _battle_lines(told)]
 
     def agreed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Ids of what `run_lines` and `battle_lines` have lines of, with as much of those as `stamp_of` needs."""
         yield from ((line["run_id"], line) for line in self._store.agreed_runs())
         for battle in self._store.battles.export():
             if battle.run_id is None and _may_be_told(battle):
-                yield battle.battle_id, asdict(battle)
+                yield battle.battle_id, _as_line(battle)
 
     def check_storage(self) -> None:
         """Raise StorageError if the database cannot be written."""
         self._store.check()
 
-    def bring_line(self, text: str | bytes) -> bool:
-        """Import a line of JSON. Returns whether it was new. Raises RequestError, StorageError."""
-        try:
-            line: dict[str, Any] = json.loads(text)
-            if "battle_id" in line:
-                return self._store.battles.add(_battle(line)).result()
-            return self._store.import_run(line).result()
-        except (AttributeError, LookupError, TypeError, ValueError):
-            raise RequestError("line", NO_LINE) from None
+    def bring(self, lines: Sequence[Line], withheld: Collection[str] = ()) -> Imported:
+        """Import lines in one transaction. Raises StorageError.
+
+        Args:
+            withheld: ids of what is not imported, because it was deleted; may grow.
+        """
+        runs = [line for line in lines if "run_id" in line and "battle_id" not in line]
+        battles = [_battle(line) for line in lines if "battle_id" in line]
+        return self._store.bring(runs, battles, withheld).result()
 
 
 def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
     """A file of battles."""
     if wanted is Format.JSONL:
-        return "".join(map(_line, battles)).encode()
-    return written(judged(battles), wanted)
+        return "".join(_battle_lines(battles)).encode()
+    return written(judged(one for one in battles if any(_battle_lines([one]))), wanted)
 
 
 def _may_be_told(battle: StoredBattle) -> bool:
@@ -95,23 +97,28 @@ def _may_be_told(battle: StoredBattle) -> bool:
     return bool(battle.outcome and battle.body.get("consent"))
 
 
-def _line(battle: StoredBattle) -> str:
-    return json.dumps(asdict(battle)) + "\n"
+def _run_line(run: Mapping[str, Any]) -> str:
+    """A run's line; if it would be refused when it comes in, one that says that the run is damaged."""
+    try:
+        return written_line(run)
+    except RequestError as error:
+        logger.warning("a run is exported as damaged: %s", error.message)
+        return written_line({"run_id": run["run_id"], "status": str(RunStatus.DAMAGED)})
 
 
-def _check_facts(facts: dict[str, Any]) -> None:
-    """Raise if values that leaderboards sum are not numbers."""
-    numbers = [facts.get("turn", 1), *(number for side in SIDES for number in facts.get(side, {}).values())]
-    if not all(isinstance(number, int | float) for number in numbers):
-        raise TypeError
-    " ".join(facts.get("flags", []))
+def _battle_lines(battles: Iterable[StoredBattle]) -> Iterator[str]:
+    """The battles' lines, without those that would be refused when they come in."""
+    for battle in battles:
+        try:
+            yield written_line(_as_line(battle))
+        except RequestError as error:
+            logger.warning("a battle is left out of an export: %s", error.message)
 
 
-def _battle(line: dict[str, Any]) -> StoredBattle:
-    """A battle from its line. Raises ValueError, LookupError or TypeError if it would break its readers."""
-    Origin(line["origin"])
-    for row in line["judgements"]:
-        if Kind(row["kind"]) is Kind.VOTE:
-            Outcome(row["outcome"])
-            _check_facts(row["facts"])
+def _as_line(battle: StoredBattle) -> dict[str, Any]:
+    line = {field.name: getattr(battle, field.name) for field in fields(battle)}
+    return {**line, "judgements": list(battle.judgements)}
+
+
+def _battle(line: Mapping[str, Any]) -> StoredBattle:
     return StoredBattle(**{**line, "judgements": tuple(line["judgements"])})

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,6 +35,8 @@ MAX_WAITING = 100_000  # ids
 MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
 SEALED_S = 1.0  # until a battle that may not be told yet is looked at again
 FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
+PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
+MAX_REST_S = 0.5
 CLOSE_S = 2.0
 
 
@@ -46,11 +49,13 @@ class Mirror:
 
     Attributes:
         is_restored: whether all that the files tell is in the database.
+        progress: while that is being read: how many lines of how many (0 = not known yet).
         sealed: gives the ids of battles that must not be told yet; see `BattleHistory.sealed`.
     """
 
     def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
         self.is_restored = False
+        self.progress = 0, 0
         self.sealed: Callable[[], frozenset[str]] = frozenset
         self._place = place
         self._trouble = Trouble("the mirror cannot be written or read")
@@ -68,11 +73,19 @@ class Mirror:
         self._file = threading.Lock()
         self._is_torn = False  # the last line may lack its end
         self._is_closed = False
+        self._may_read = False
+        self._told_at = self._stepped_at = 0.0
         self._thread = threading.Thread(target=self._run, name="gac-mirror", daemon=True)
 
     def start(self) -> None:
-        """Fill the database from the files, then copy what comes, in the background."""
+        """Copy what comes, in the background."""
         self._thread.start()
+
+    def read(self) -> None:
+        """Fill the database from the files, in the background."""
+        with self._changed:
+            self._may_read = True
+            self._changed.notify()
 
     # --- called by the store; must not wait
 
@@ -149,7 +162,7 @@ class Mirror:
                 return
 
     def _has_work(self) -> bool:
-        return bool(self._is_closed or self._waiting or self._gone or not self.is_restored)
+        return bool(self._is_closed or self._waiting or self._gone or (self._may_read and not self.is_restored))
 
     def _catch_up(self) -> None:
         """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
@@ -168,7 +181,7 @@ class Mirror:
                 with self._changed:
                     self._waiting.setdefault(key, lines_of)
                 raise
-        if not self.is_restored and not self._is_closed:
+        if self._may_read and not self.is_restored and not self._is_closed:
             self._restore()
 
     def _next(self) -> tuple[str, LinesOf] | None:
@@ -181,13 +194,29 @@ class Mirror:
     def _restore(self) -> None:
         with self._changed:
             self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
-        index = index_of(self._place.fetch(), is_strict=False)
-        brought = bring(self._exports, index, is_strict=False, withheld=self._withheld)
+        self._told_at = self._stepped_at = time.monotonic()
+        index = index_of(self._place.fetch(), self._note_progress)
+        brought = bring(self._exports, index, self._withheld, self._note_progress)
+        if self._is_closed:
+            return
         logger.info("read from the mirror: %s", brought)
+        if brought.num_bad:
+            logger.warning("bad lines of the mirror were skipped\n%s", brought.reasons)
         for key, line in self._exports.agreed():
             if index.lacks(key, line):
                 self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)
         self.is_restored = True
+
+    def _note_progress(self, num_done: int, num: int) -> bool:
+        """Note how far reading is, and rest as long as the last step took: visitors come first."""
+        now = time.monotonic()
+        if num and now > self._told_at + PROGRESS_S:
+            logger.info("reading the mirror: %s of %s", f"{num_done:,}", f"{num:,}")
+            self._told_at = now
+        self.progress = num_done, num
+        time.sleep(min(MAX_REST_S, now - self._stepped_at))
+        self._stepped_at = time.monotonic()
+        return not self._is_closed
 
     def _copy(self, lines: list[tuple[str, str]]) -> None:
         for key, line in lines:

@@ -1,26 +1,35 @@
 """Imports a mirror's files, or any JSON Lines in the format of `export`.
 
 If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
-excludes these ids, wherever they occur. Files are read twice, so that no text stays in memory.
+excludes these ids, wherever they occur. A line that is none of these is counted, named and skipped. Files are read
+twice, so that no text stays in memory.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gac_app.errors import RequestError, StorageError
-from gac_app.services.exports import NO_LINE, Exports
+from gac_app.services.exports import Exports
+from gac_app.services.lines import MAX_LINE_BYTES, Line, checked_before, line_of
 from gac_app.storage import Gone
+
+_AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
+_MAX_NAMED = 20  # bad lines
+_CHUNK_BYTES = 2**20
+
+# Is told how many lines were done, of how many (0 = not known yet); returns whether to go on.
+OnProgress = Callable[[int, int], bool]
 
 
 class _Place(NamedTuple):
     """The place of a line. Places sort in the order of import: runs before battles, parents before children.
 
-    `number` counts lines from 1; `stamp` is the line's, see `stamp_of`.
+    `number` counts lines from 1; `stamp` is the line's, see `stamp_of`; `digest` is that of its text.
     """
 
     is_battle: bool
@@ -29,15 +38,33 @@ class _Place(NamedTuple):
     offset: int
     number: int
     stamp: str
+    digest: int
+
+
+@dataclass(slots=True)
+class BadLines:
+    """Lines that were skipped; the first ones named, with number and reason."""
+
+    num: int = 0
+    _named: list[str] = field(default_factory=list)
+
+    def note(self, path: Path, number: int, reason: str) -> None:
+        self.num += 1
+        if len(self._named) < _MAX_NAMED:
+            self._named.append(f"{path.name}, line {number}: {reason}")
+
+    def __str__(self) -> str:
+        more = self.num - len(self._named)
+        return "\n".join([*self._named, *([f"and {more:,} more"] if more else [])])
 
 
 @dataclass(slots=True)
 class Index:
-    """What files hold. `places` by id; `num_unreadable` lines are none of these."""
+    """What files hold. `places` by id; `bad` lines are none of these."""
 
     places: dict[str, _Place] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
-    num_unreadable: int = 0
+    bad: BadLines = field(default_factory=BadLines)
 
     def lacks(self, key: str, line: Mapping[str, Any]) -> bool:
         """Whether the files tell nothing, or something older, of a run or battle that they do not withhold."""
@@ -47,15 +74,18 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The result of an import: runs and battles that were new, known or deleted, and unreadable lines."""
+    """The result of an import: runs and battles that were new, known or deleted, and lines that were skipped, with the
+    reasons for the first ones.
+    """
 
     num_new: int
     num_known: int
     num_withheld: int
-    num_unreadable: int
+    num_bad: int
+    reasons: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        rare = {"deleted": self.num_withheld, "unreadable": self.num_unreadable}
+        rare = {"deleted": self.num_withheld, "skipped": self.num_bad}
         told = [f"{self.num_new:,} new", f"{self.num_known:,} known already"]
         return ", ".join([*told, *(f"{count:,} {what}" for what, count in rare.items() if count)])
 
@@ -72,80 +102,120 @@ def stamp_of(line: Mapping[str, Any]) -> str:
     return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
 
 
-def bring_files(exports: Exports, paths: Sequence[Path], *, is_strict: bool) -> Brought:
+def bring_files(exports: Exports, paths: Sequence[Path]) -> Brought:
     """Import what the database lacks. Importing the same files again changes nothing.
 
     Args:
         paths: the older ones first.
-        is_strict: an unreadable line is an error. Otherwise it is counted: a process may have died while writing it.
 
     Raises:
-        RequestError: naming the line.
         StorageError: the database failed; lines imported before stay.
         OSError: a file cannot be read.
     """
-    return bring(exports, index_of(paths, is_strict=is_strict), is_strict=is_strict)
+    return bring(exports, index_of(paths))
 
 
-def bring(exports: Exports, index: Index, *, is_strict: bool, withheld: Collection[str] = ()) -> Brought:
+def _go_on(_num_done: int, _num: int) -> bool:
+    return True
+
+
+def bring(exports: Exports, index: Index, withheld: Collection[str] = (), on_progress: OnProgress = _go_on) -> Brought:
     """As `bring_files`, of files that were read once.
 
     Args:
         withheld: ids of what is deleted meanwhile; may grow.
     """
-    places = sorted((place, key) for key, place in index.places.items() if key not in index.deleted)
-    num_new = num_bad = num_gone = 0
-    for place, key in places:
-        if key in withheld:
-            num_gone += 1
-            continue
-        with place.path.open("rb") as file:
-            file.seek(place.offset)
-            text = file.readline()
-        try:
-            num_new += exports.bring_line(text)
-        except RequestError as error:
-            if is_strict:
-                raise RequestError(_named(place.path, place.number), error.message) from None
-            num_bad += 1
-        except StorageError:
-            exports.check_storage()  # raises if the database fails, not only this line
-            num_bad += 1
+    places = sorted(place for key, place in index.places.items() if key not in index.deleted)
+    num_new = num_gone = num_done = 0
+    num_bad = index.bad.num
+    for batch in _batches(places, index.bad):
+        new, gone = _bring_batch(exports, batch, index.bad, withheld)
+        num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
+        if not on_progress(num_done, len(places)):
+            break
+    num_known = len(places) - (index.bad.num - num_bad) - num_new - num_gone
     num_withheld = len(index.places) - len(places) + num_gone
-    num_known = len(places) - num_gone - num_new - num_bad
-    return Brought(num_new, num_known, num_withheld, index.num_unreadable + num_bad)
+    return Brought(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
 
 
-def index_of(paths: Sequence[Path], *, is_strict: bool) -> Index:
+def _bring_batch(
+    exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines, withheld: Collection[str]
+) -> tuple[int, int]:
+    """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
+    try:
+        return exports.bring([line for _, line in batch], withheld)
+    except StorageError as error:
+        exports.check_storage()  # raises if the database fails, not only these lines
+        if len(batch) == 1:
+            place, _ = batch[0]
+            bad.note(place.path, place.number, str(error))
+            return 0, 0
+    counts = [_bring_batch(exports, [one], bad, withheld) for one in batch]
+    return sum(new for new, _ in counts), sum(gone for _, gone in counts)
+
+
+def _batches(places: Sequence[_Place], bad: BadLines) -> Iterator[list[tuple[_Place, Line]]]:
+    """The lines at places, as many together as a transaction takes."""
+    batch: list[tuple[_Place, Line]] = []
+    num_bytes = 0
+    for place, text in _texts(places):
+        if hash(text) == place.digest:
+            batch.append((place, checked_before(text)))
+        else:
+            bad.note(place.path, place.number, "was changed while the file was read")
+        num_bytes += len(text)
+        if len(batch) >= _AT_ONCE or num_bytes >= _BYTES_AT_ONCE:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _texts(places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
+    """The text of every place, in order; mostly places of one file follow each other."""
+    at = 0
+    while at < len(places):
+        with places[at].path.open("rb") as file:
+            path = places[at].path
+            while at < len(places) and places[at].path == path:
+                file.seek(places[at].offset)
+                yield places[at], file.readline(MAX_LINE_BYTES + 1)
+                at += 1
+
+
+def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
     """What files hold; raises as `bring_files` does."""
     index = Index()
+    num_done = 0
     for path in paths:
         for offset, number, text in _lines(path):
+            num_done += 1
+            if num_done % _AT_ONCE == 0 and not on_progress(num_done, 0):
+                return index
             try:
-                line = json.loads(text)
-                if gone := line.get("deleted"):
-                    index.deleted.update(map(str, (*gone["runs"], *gone["battles"])))
-                else:
-                    is_battle = "battle_id" in line
-                    key = line["battle_id" if is_battle else "run_id"]
-                    created_at, stamp = str(line.get("created_at")), stamp_of(line)
-                    index.places[str(key)] = _Place(is_battle, created_at, path, offset, number, stamp)
-            except (AttributeError, LookupError, TypeError, ValueError):
-                if is_strict:
-                    raise RequestError(_named(path, number), NO_LINE) from None
-                index.num_unreadable += 1
+                line = cast("dict[str, Any]", line_of(text))
+            except RequestError as error:
+                index.bad.note(path, number, error.message)
+                continue
+            if gone := line.get("deleted"):
+                index.deleted.update(gone["runs"], gone["battles"])
+            else:
+                is_battle = "battle_id" in line
+                key = line["battle_id" if is_battle else "run_id"]
+                created_at, stamp = str(line.get("created_at")), stamp_of(line)
+                index.places[key] = _Place(is_battle, created_at, path, offset, number, stamp, hash(text))
     return index
 
 
-def _named(path: Path, number: int) -> str:
-    return f"{path.name}, line {number}"
-
-
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Offset, number and text of every line that is not blank."""
-    offset = 0
+    """Offset, number and text of every line that is not blank. Of longer lines than may be, only the beginning."""
+    offset = number = 0
     with path.open("rb") as file:
-        for number, text in enumerate(file, start=1):
+        while text := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
             if text.strip():
                 yield offset, number, text
-            offset += len(text)
+            part = text
+            while part and not part.endswith(b"\n"):
+                part = file.readline(_CHUNK_BYTES)
+            offset = file.tell()

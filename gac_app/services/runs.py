@@ -105,6 +105,11 @@ class RunService:
         self.history.on_deleted = mirror.settle_deletions
         mirror.start()
 
+    def read_mirror(self) -> None:
+        """Bring back what the mirror's files tell, in the background; called once the page is up."""
+        if self.mirror:
+            self.mirror.read()
+
     def member_states(self) -> list[MemberState]:
         """The state of each member. One that is loaded has failed while none of its reads succeed."""
         members = self._runner.ensemble.members if self._runner.ensemble else {}

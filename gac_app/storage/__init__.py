@@ -11,7 +11,7 @@ from gac_app.storage.battle_records import (
     VoteRow,
 )
 from gac_app.storage.history_records import ConversationSummary, HistoryFilter, RunSummary
-from gac_app.storage.records import AnswerRecord, Gone, NewRun, RunStatus, StoredRun, StoredStudy, Turn
+from gac_app.storage.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
 from gac_app.storage.schema import current_revision, upgrade
 from gac_app.storage.store import Store
 from gac_app.storage.text import clean_text
@@ -23,6 +23,7 @@ __all__ = [
     "ConversationSummary",
     "Gone",
     "HistoryFilter",
+    "Imported",
     "JudgedBattle",
     "NewBattle",
     "NewJudgement",

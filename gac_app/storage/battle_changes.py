@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -14,14 +13,13 @@ from sqlalchemy.orm import Session, selectinload
 from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage import standing_votes
 from gac_app.storage.battle_queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, whole
-from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement, StoredBattle
-from gac_app.storage.changes import imported_visitor, own_visitor
+from gac_app.storage.battle_records import JudgedBattle, NewBattle, NewJudgement
+from gac_app.storage.changes import own_visitor
 from gac_app.storage.records import Gone
-from gac_app.storage.sealing import destroy_keys, new_key, seal_json
+from gac_app.storage.sealing import Key, destroy_keys, new_key, seal_json
 from gac_app.storage.tables import Battle, Judgement, Run
 from gac_app.storage.text import clean_text
 
-DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
 LET_GO = "let-go"  # status of a battle that its server dropped before a vote
 _NEVER_JUDGED = ("void", "skipped")
 
@@ -33,7 +31,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
     run = session.get(Run, new.run_id) if new.run_id else None
     if new.run_id and (run is None or run.conversation.visitor_id != visitor.id):
         raise NotFoundError("there is no such run")
-    key = run.key if run else new_key(session)
+    key = Key(run.key.id, run.key.key) if run else new_key(session)
     session.add(
         Battle(
             id=new.battle_id,
@@ -111,7 +109,7 @@ def give_verdict(session: Session, battle_ids: Sequence[str], verdict: str) -> N
         given = Judgement(battle_id=battle.id, position=position, kind=VERDICT, outcome=verdict, facts=b"{}")
         session.add(given)
         session.flush()  # gives the time
-        _stand_again(session, battle, [_open_part(row) for row in (*battle.judgements, given)])
+        standing_votes.stand_again(session, battle, [_open_part(row) for row in (*battle.judgements, given)])
 
 
 def _num_own(battle: Battle) -> int:
@@ -148,68 +146,10 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
         judge(session, visitor_key, new.battle_id, replace(vote, position=position))
 
 
-def import_battle(session: Session, battle: StoredBattle) -> bool:
-    """Import a battle of another database, or its new judgements. Returns whether anything was new."""
-    row = session.get(Battle, battle.battle_id)
-    is_new = row is None
-    if row is None:
-        run = session.get(Run, battle.run_id) if battle.run_id else None
-        key = run.key if run else new_key(session)
-        row = Battle(
-            id=battle.battle_id,
-            visitor=imported_visitor(session, battle.visitor),
-            run_id=run.id if run else None,
-            key_id=key.id,
-            origin=battle.origin,
-            is_blind=battle.is_blind,
-            left=battle.left,
-            right=battle.right,
-            language=battle.language,
-            config_hash=battle.config_hash,
-            status=battle.status,
-            body=seal_json(key.key, battle.body),
-            created_at=datetime.fromisoformat(battle.created_at),
-        )
-        session.add(row)
-        session.flush()
-    known = {judgement.id for judgement in row.judgements}
-    added = [judgement for judgement in battle.judgements if judgement["id"] not in known]
-    if not is_new and len(known) + len(added) > len(battle.judgements):
-        return False  # judged here since, which counts
-    for judgement in added:
-        session.add(_imported_judgement(row, judgement, key_of(row)))
-    _stand_again(session, row, battle.judgements)
-    return is_new or bool(added)
-
-
-def _stand_again(session: Session, row: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
-    """Write which vote of a battle stands, as its judgements and the operator's last verdict have it."""
-    standing_votes.fall(session, row.id)
-    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
-    verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
-    if decisive and decisive[-1]["kind"] == VOTE and verdict != DROPPED:
-        last = decisive[-1]
-        facts = {**last["facts"], "flags": []} if verdict else last["facts"]
-        standing_votes.stand(session, row, last["outcome"], facts, datetime.fromisoformat(last["created_at"]))
-
-
 def _open_part(row: Judgement) -> dict[str, Any]:
     """A judgement as exported, without what is sealed."""
     facts = json.loads(row.facts)
     return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}
-
-
-def _imported_judgement(battle: Battle, judgement: Mapping[str, Any], key: bytes) -> Judgement:
-    return Judgement(
-        id=judgement["id"],
-        battle_id=battle.id,
-        position=judgement["position"],
-        kind=judgement["kind"],
-        outcome=judgement["outcome"],
-        facts=json.dumps(judgement["facts"], separators=(",", ":")).encode(),
-        body=None if judgement["body"] is None else seal_json(key, judgement["body"]),
-        created_at=datetime.fromisoformat(judgement["created_at"]),
-    )
 
 
 def _get(session: Session, battle_id: str) -> Battle:

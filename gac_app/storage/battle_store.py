@@ -139,7 +139,3 @@ class BattleStore:
         """The battles implied by the vote on a run, as exported. Raises DamagedError."""
         with self._database.reading() as session:
             return battle_queries.of_run(session, run_id)
-
-    def add(self, battle: StoredBattle) -> Future[bool]:
-        """Import a battle with its judgements. Gives whether anything was new."""
-        return self._database.write(lambda session: battle_changes.import_battle(session, battle))

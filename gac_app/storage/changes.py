@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import usage_to_json
@@ -101,14 +103,18 @@ def _find_visitor(session: Session, visitor_key: str) -> VisitorSession | None:
     return session.scalar(select(VisitorSession).where(is_visitor(visitor_key)))
 
 
-def imported_visitor(session: Session, pseudonym: str) -> VisitorSession:
-    """The visitor of another database, by pseudonym; created if missing."""
-    visitor = session.scalar(select(VisitorSession).where(VisitorSession.pseudonym == pseudonym).limit(1))
-    if visitor is None:
-        visitor = VisitorSession(key_hash=f"{_IMPORTED}{pseudonym}"[:64], pseudonym=pseudonym)
-        session.add(visitor)
-        session.flush()
-    return visitor
+def imported_visitors(session: Session, pseudonyms: Iterable[str]) -> dict[str, int]:
+    """The ids of visitors of another database, by pseudonym; created if missing."""
+    wanted = set(pseudonyms)
+    query = select(VisitorSession.pseudonym, VisitorSession.id).where(VisitorSession.pseudonym.in_(wanted))
+    found = dict(session.execute(query).tuples().all())
+    added = [{"key_hash": f"{_IMPORTED}{name}"[:64], "pseudonym": name} for name in sorted(wanted - found.keys())]
+    if added:
+        visitors = insert(VisitorSession.__table__).returning(  # type: ignore[arg-type]
+            VisitorSession.pseudonym, VisitorSession.id
+        )
+        found |= dict(session.execute(visitors, added).tuples().all())
+    return found
 
 
 def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Packed) -> None:

@@ -48,7 +48,7 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
         driver = "; install that driver beside this application" if isinstance(error, ImportError) else ""
         raise StorageError(f"the database URL cannot be used: {error}{driver}") from None
     if is_sqlite:
-        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "connect", lambda connection, _: set_up_sqlite(connection))
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -206,7 +206,8 @@ def _vacuum(engine: Engine) -> None:
         cursor.close()
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def set_up_sqlite(connection: sqlite3.Connection) -> None:
+    """Give a new connection the settings that all of ours have."""
     connection.isolation_level = None  # `_begin` begins, not the driver
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")

@@ -1,8 +1,8 @@
-"""Imports runs that another database exported. Each gets a key of its own."""
+"""Imports runs and battles that another database exported. Each gets a key of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,32 +10,39 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import token_from_json
-from gac_app.errors import RequestError
-from gac_app.storage.changes import imported_visitor
-from gac_app.storage.records import RunStatus
+from gac_app.storage.battle_imports import import_battles
+from gac_app.storage.battle_records import StoredBattle
+from gac_app.storage.changes import imported_visitors
+from gac_app.storage.records import Imported, RunStatus
 from gac_app.storage.rows import sealed_steps
 from gac_app.storage.sealing import new_key, seal, seal_json
 from gac_app.storage.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.traces import packed
 
 
+def bring(
+    session: Session, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle], withheld: Collection[str]
+) -> Imported:
+    """Import runs and battles, as exports tell of them, except `withheld` ids."""
+    wanted_runs = [run for run in runs if run["run_id"] not in withheld]
+    wanted = [battle for battle in battles if battle.battle_id not in withheld]
+    num_new = sum(import_run(session, run) for run in wanted_runs) + import_battles(session, wanted)
+    return Imported(num_new, len(runs) + len(battles) - len(wanted_runs) - len(wanted))
+
+
 def import_run(session: Session, line: Mapping[str, Any]) -> bool:
-    """Import a run in the format of `rows.exported`. Returns whether it was new. Raises RequestError for other
-    lines.
-    """
-    try:
-        return session.get(Run, line["run_id"]) is None and _add(session, line)
-    except (AttributeError, LookupError, TypeError, ValueError):
-        raise RequestError("import", "this line is no run as `export` writes it") from None
+    """Import a run in the format of `rows.exported`, which must have been checked. Returns whether it was new."""
+    is_new = line["status"] != RunStatus.DAMAGED and session.get(Run, line["run_id"]) is None
+    if is_new:
+        _add(session, line)
+    return is_new
 
 
-def _add(session: Session, line: Mapping[str, Any]) -> bool:
-    if line["status"] == RunStatus.DAMAGED:
-        return False
+def _add(session: Session, line: Mapping[str, Any]) -> None:
     conversation = session.get(Conversation, line["conversation_id"])
     if conversation is None:
-        visitor = imported_visitor(session, str(line["visitor"]))  # exports of earlier versions have a number
-        conversation = Conversation(id=line["conversation_id"], visitor=visitor)
+        visitor_id = imported_visitors(session, [line["visitor"]])[line["visitor"]]
+        conversation = Conversation(id=line["conversation_id"], visitor_id=visitor_id)
         session.add(conversation)
     key = new_key(session)
     same = ("prompt", "settings", "versions", "turn_ids", "seeds")
@@ -68,7 +75,6 @@ def _add(session: Session, line: Mapping[str, Any]) -> bool:
     if vote := line["vote"]:
         body = seal(key.key, vote["outcome"].encode())
         session.add(Vote(run_id=line["run_id"], body=body, created_at=datetime.fromisoformat(vote["created_at"])))
-    return True
 
 
 def _free_position(session: Session, conversation_id: str, position: int) -> int:

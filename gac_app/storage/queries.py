@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.engine import reading
 from gac_app.storage.records import RunStatus, StoredRun, Turn
-from gac_app.storage.rows import content_of, exported, stored, turn_of
+from gac_app.storage.rows import content_of, exported, stored, turn_ids_of, turn_of
 from gac_app.storage.step_reader import StepReader
 from gac_app.storage.tables import Answer, Conversation, Run, VisitorSession
 from gac_app.storage.text import clean_text
@@ -158,7 +158,7 @@ def _is_after(created_at: datetime, run_id: str) -> ColumnElement[bool]:
 
 def _turns(session: Session, run: Run) -> dict[str, Turn]:
     """The turns that a run continues, by id, without deleted ones."""
-    turn_ids = content_of(run)["turn_ids"]
+    turn_ids = turn_ids_of(run)
     if not turn_ids:
         return {}
     query = select(Run).where(Run.id.in_(turn_ids), Run.conversation_id == run.conversation_id)

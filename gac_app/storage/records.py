@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
 from gac_app.models.message import Message
@@ -71,6 +71,13 @@ class Gone:
 
     run_ids: tuple[str, ...] = ()
     battle_ids: tuple[str, ...] = ()
+
+
+class Imported(NamedTuple):
+    """How many runs and battles of an import were new, and how many were withheld."""
+
+    num_new: int
+    num_withheld: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,15 @@ def content_of(run: Run) -> dict[str, Any]:
         return content
 
 
+def turn_ids_of(run: Run) -> list[str]:
+    """The runs that it continues."""
+    with damage_named():
+        turn_ids: list[str] = content_of(run)["turn_ids"]
+        if not all(isinstance(turn_id, str) for turn_id in turn_ids):  # earlier versions imported anything
+            raise TypeError
+        return turn_ids
+
+
 def swap_of(content: Mapping[str, Any]) -> Swap | None:
     """The swap of a branch; None for other runs, and for branches of earlier versions."""
     with damage_named():

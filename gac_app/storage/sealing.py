@@ -13,11 +13,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, insert, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import DamagedError
@@ -42,7 +43,12 @@ def unseal(key: bytes, sealed: bytes) -> bytes:
 
 def seal_json(key: bytes, value: Any) -> bytes:
     """A JSON-able value, sealed, with its strings cleaned."""
-    return seal(key, json.dumps(clean_json(value), separators=(",", ":")).encode())
+    try:
+        text = orjson.dumps(value)
+        is_clean = b"\\u0000" not in text
+    except TypeError:  # half a surrogate, a key that is no text, a large integer
+        is_clean = False
+    return seal(key, text if is_clean else json.dumps(clean_json(value), separators=(",", ":")).encode())
 
 
 def unseal_json(key: bytes, sealed: bytes) -> Any:
@@ -59,15 +65,30 @@ def damage_named() -> Iterator[None]:
         raise DamagedError("This run is damaged in the database and cannot be shown. It can be deleted.") from None
 
 
-def new_key(session: Session) -> RunKey:
+class Key(NamedTuple):
+    """A key, and the id of its row."""
+
+    id: int
+    key: bytes
+
+
+def new_key(session: Session) -> Key:
     """A key for a run, in the row of a destroyed key if there is one."""
-    row = session.scalar(select(RunKey).where(~RunKey.is_used).limit(1))
-    if row is None:
-        row = RunKey()
-        session.add(row)
-    row.key, row.is_used = AESGCM.generate_key(8 * KEY_BYTES), True
-    session.flush()
-    return row
+    return new_keys(session, 1)[0]
+
+
+def new_keys(session: Session, num: int) -> list[Key]:
+    """As `new_key`, several at once."""
+    drawn = [AESGCM.generate_key(8 * KEY_BYTES) for _ in range(num)]
+    ids = list(session.scalars(select(RunKey.id).where(~RunKey.is_used).limit(num)))
+    if ids:
+        reused = [{"id": id_, "key": key, "is_used": True} for id_, key in zip(ids, drawn, strict=False)]
+        session.execute(update(RunKey), reused)
+    keys = list(map(Key, ids, drawn))
+    if added := [{"key": key, "is_used": True} for key in drawn[len(ids) :]]:
+        returning = insert(RunKey.__table__).returning(RunKey.id, RunKey.key)  # type: ignore[arg-type]
+        keys += map(Key._make, session.execute(returning, added))
+    return keys
 
 
 def destroy_keys(session: Session, key_ids: Select[Any]) -> None:

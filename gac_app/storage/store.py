@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from gac_app.storage import battle_changes, changes, history, imports, queries, studies
-from gac_app.storage.battle_records import JudgedBattle
+from gac_app.storage.battle_records import JudgedBattle, StoredBattle
 from gac_app.storage.battle_store import BattleStore
 from gac_app.storage.database import Database
 from gac_app.storage.history_records import ConversationSummary, HistoryFilter
-from gac_app.storage.records import AnswerRecord, NewRun, RunStatus, StoredRun, StoredStudy
+from gac_app.storage.records import AnswerRecord, Imported, NewRun, RunStatus, StoredRun, StoredStudy
 from gac_app.storage.step_reader import StepReader
 from gac_app.storage.traces import packed
 
@@ -126,7 +126,8 @@ class Store(Database):
         self, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]
     ) -> Future[None]:
         """Write the result of a study. `head` is for lists. Both are JSON-able."""
-        return self.write(lambda session: studies.save(session, visitor_key, study_id, head, body))
+        packed_body = studies.packed(body)
+        return self.write(lambda session: studies.save(session, visitor_key, study_id, head, packed_body))
 
     def rename_study(self, visitor_key: str, study_id: str, name: str) -> Future[None]:
         return self.write(lambda session: studies.rename(session, visitor_key, study_id, name))
@@ -150,9 +151,15 @@ class Store(Database):
         with self.reading() as session:
             return studies.load(session, visitor_key, study_id)
 
-    def import_run(self, line: Mapping[str, Any]) -> Future[bool]:
-        """Import a run in the format of `export`. Gives whether it was new. RequestError if it is not a run."""
-        return self.write(lambda session: imports.import_run(session, line))
+    def bring(
+        self, runs: Sequence[Mapping[str, Any]], battles: Sequence[StoredBattle], withheld: Collection[str] = ()
+    ) -> Future[Imported]:
+        """Import runs and battles in the format of exports, which must have been checked, in one transaction.
+
+        Args:
+            withheld: ids that are left out. Deletions until then may add to it.
+        """
+        return self.write(lambda session: imports.bring(session, runs, battles, withheld))
 
     def export(self) -> Iterator[dict[str, Any]]:
         """All runs of all visitors, oldest first, one JSON-able object each. Visitors have pseudonyms."""

@@ -21,12 +21,18 @@ from gac_app.storage.text import clean_json, clean_text
 MAX_LISTED = 200
 
 
-def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+def packed(body: Mapping[str, Any]) -> bytes:
+    """A result's body, to be sealed."""
+    return zlib.compress(json.dumps(clean_json(body)).encode())
+
+
+def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, Any], body: bytes) -> None:
+    """Write a result; `body` is `packed`."""
     visitor = own_visitor(session, visitor_key)
     session.flush()
     key = new_key(session)
-    sealed = seal(key.key, zlib.compress(json.dumps(clean_json(body)).encode()))
-    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, head=seal_json(key.key, head), body=sealed))
+    sealed = {"head": seal_json(key.key, head), "body": seal(key.key, body)}
+    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, **sealed))
 
 
 def listed(session: Session, visitor_key: str) -> list[StoredStudy]:

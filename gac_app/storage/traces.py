@@ -83,7 +83,10 @@ class LazySequence(Sequence[T]):
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> T | list[T]:
         found = range(len(self))[index]
-        return self._at(found) if isinstance(found, int) else list(map(self._at, found))
+        return self._at(found) if isinstance(found, int) else self._several(found)
+
+    def _several(self, positions: range) -> list[T]:
+        return list(map(self._at, positions))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -119,12 +122,17 @@ class StoredSteps(LazySequence[T]):
         return _Parts(self._load(), self._num_in_part)
 
     def _read(self, position: int) -> T:
-        number, index = self._parts.place(position)
-        part = self._part
-        if part[0] != number:
-            part = self._part = number, self._parts.unpacked(number)
+        return self._several(range(position, position + 1))[0]
+
+    def _several(self, positions: range) -> list[T]:
+        found, part = [], self._part
         with damage_named():
-            return self._make(part[1][index])
+            for position in positions:
+                number, index = self._parts.place(position)
+                if part[0] != number:
+                    part = self._part = number, self._parts.unpacked(number)
+                found.append(self._make(part[1][index]))
+        return found
 
 
 def stored_events(load: Callable[[], bytes]) -> StoredSteps[TokenEvent]:
@@ -147,8 +155,11 @@ class StoredOutline(LazySequence[StepOutline]):
     def __iter__(self) -> Iterator[StepOutline]:
         return iter(self._found)
 
+    def _several(self, positions: range) -> list[StepOutline]:
+        return self._found._several(positions)
+
     @cached_property
-    def _found(self) -> Sequence[StepOutline]:
+    def _found(self) -> LazySequence[StepOutline]:
         data = self._load()
         if data is None:
             return LazySequence(lambda: len(self._events), lambda position: StepOutline.of(self._events[position]))

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from gac_app.arena.outcomes import SIDES
 from gac_app.settings import Settings
-from gac_app.ui.requests import page_json
+from gac_app.ui.requests import page_line
 from gac_app.ui.wording import settings_in_words
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class BattleLines:
             {"prompt": turn.prompt, "left": turn.left.text, "right": turn.right.text} for turn in view.turns[:-1]
         ]
         header = {"id": view.id, "nonce": secrets.token_hex(4), "prompt": view.turns[-1].prompt, "turns": earlier}
-        self._text = _line({"run": header})
+        self._text = page_line({"run": header})
 
     def value(self, view: BattleView) -> str:
         """All lines up to `view`, which must be of the same turn."""
@@ -46,11 +46,11 @@ class BattleLines:
             new = text[self._num_sent[index] :]
             if new:
                 self._num_sent[index] = len(text)
-                self._text += _line([index, new])
+                self._text += page_line([index, new])
         state = json.dumps(state_of(view), sort_keys=True)
         if state != self._state:
             self._state = state
-            self._text += _line({"state": state_of(view)})
+            self._text += page_line({"state": state_of(view)})
         return self._text
 
 
@@ -98,7 +98,3 @@ def _settings(one: ContestantView) -> str:
         return settings_in_words(Settings.model_validate(one.settings))
     except ValidationError:
         return ""
-
-
-def _line(value: Any) -> str:
-    return page_json(value, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -7,6 +7,7 @@ Its value is the text of `records.RunLines`; its script appends new lines once p
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -28,20 +29,28 @@ _SCRIPTS = (
 )  # fmt: skip
 
 
-def build_board(service: RunService) -> gr.HTML:
-    """The board component, empty until it gets a run's lines."""
+def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
+    """The board component, empty until it gets a run's lines.
+
+    Args:
+        computing: see `board_functions`.
+    """
     sharing = "on" if service.config.server.is_sharing else "off"
     return component(
         "board",
         *_SCRIPTS,
-        functions=board_functions(service),
+        functions=board_functions(service, computing),
         libraries=("markdown-it", "diff"),
         markup=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
     )
 
 
-def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
-    """The functions that the script calls, by name."""
+def board_functions(service: RunService, computing: Semaphore) -> list[Callable[[object], Reply]]:
+    """The functions that the script calls, by name.
+
+    Args:
+        computing: held while the tokens of a long answer are written, for some hundredths of a second.
+    """
 
     @replying
     def inspect_step(fields: Fields) -> Reply:
@@ -53,13 +62,15 @@ def board_functions(service: RunService) -> list[Callable[[object], Reply]]:
     def read_tokens(fields: Fields) -> Reply:
         run, streams = shown(fields)
         key, first = fields.choice("stream", list(streams)), fields.number("first")
-        steps = streams[key].outline[first : first + MAX_ASKED]
-        return {"tokens": [token_record(step, run.member_names, key) for step in steps]}
+        with computing:
+            steps = streams[key].outline[first : first + MAX_ASKED]
+            return {"tokens": [token_record(step, run.member_names, key) for step in steps]}
 
     @replying
     def find_forks(fields: Fields) -> Reply:
         _, streams = shown(fields)
-        forks = forks_of([stream.outline for stream in streams.values()], PIECE)
+        with computing:
+            forks = forks_of([stream.outline for stream in streams.values()], PIECE)
         return {"forks": list(forks.items())}
 
     def shown(fields: Fields) -> tuple[RunView, dict[str, StreamView]]:

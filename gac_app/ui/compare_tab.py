@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -39,13 +40,15 @@ class CompareTab:
     """Builds the tab inside the current Blocks. Other components reach the board through `connect`."""
 
     def __init__(self, service: RunService, lab: Lab | None = None) -> None:
-        self._handlers = RunHandlers(service, lab)
+        # One at a time: several would keep the interpreter's lock from the event loop, and none would be done sooner.
+        computing = Semaphore()
+        self._handlers = RunHandlers(service, computing, lab)
         # The service has its own queue, with fair turns, so nothing waits in Gradio's.
         self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
         self._conversation = gr.State(None)
         with gr.Column(elem_id="gac-compare"):
             self._turns = component("turns", markup='<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
-            self._board = build_board(service)
+            self._board = build_board(service, computing)
             with gr.Column(elem_id="gac-dock"):
                 new_conversation = self._build_dock(service)
         self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]

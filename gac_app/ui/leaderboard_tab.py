@@ -57,6 +57,7 @@ class LeaderboardTab:
             "min_votes": self._min_votes,
             "languages": choices.languages,
             "configs": choices.configs,
+            "reading": self._arena.reading,
         }
         told["at"] = time.monotonic()  # by which equal replies differ: Gradio draws only what has changed
         drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]

@@ -24,7 +24,7 @@ from gac_app.services.comparison import compare_streams
 from gac_app.services.live_run import LiveRun
 from gac_app.services.views import ENSEMBLE, StreamView, is_over
 from gac_app.ui.forks import Fork, GrowingText
-from gac_app.ui.requests import page_json
+from gac_app.ui.requests import page_line
 from gac_app.ui.spelling import label_of
 from gac_app.ui.wording import beside_in_words, comparison_in_words, settings_in_words
 
@@ -65,7 +65,7 @@ class RunLines:
         self._forks = {index: Fork() for index in range(1, len(self._keys))}  # not found yet
         self._phase: tuple[object, ...] | None = None
         self._read: dict[str, float] = {}
-        self._text = _line({"run": self._header()})
+        self._text = page_line({"run": self._header()})
 
     def value(self, is_last: bool = False) -> str:
         """All lines so far; with `is_last`, closed by the `done` line."""
@@ -76,7 +76,7 @@ class RunLines:
         if is_last:
             run = self._run
             lines.append({"done": {"status": run.status, "saved": run.is_saved, "outcome": run.outcome}})
-        self._text += "".join(_line(line) for line in lines)
+        self._text += "".join(page_line(line) for line in lines)
         return self._text
 
     def _header(self) -> dict[str, Any]:
@@ -130,7 +130,8 @@ class RunLines:
         end, outline = stream.finished, stream.outline  # in this order: an end follows all tokens
         new = outline[first : PIECE if end and not first else None]
         self._num_sent[index] += len(new)
-        self._texts[index].extend(new)
+        # Of a run that is over the page asks for forks that come later.
+        self._texts[index].extend(new if is_over(self._run) else outline[first:])
         lines: list[Any] = [[index, *token_record(step, self._run.member_names, key)] for step in new]
         if end:
             self._ended.add(key)
@@ -185,7 +186,3 @@ def _figures(event: FinishedEvent) -> dict[str, Any]:
         "reproducible": event.is_reproducible,
         "forwards": {name: usage.num_forwards for name, usage in event.members.items()},
     }
-
-
-def _line(value: Any) -> str:
-    return page_json(value, ensure_ascii=False, separators=(",", ":")) + "\n"

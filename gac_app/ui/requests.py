@@ -24,6 +24,7 @@ _MAX_ID_CHARS = 200
 IS_HEARD, ACCOUNT = "is_heard", "account"
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
+_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MAX_THREADS = 256  # as many as the host takes events, so that no event waits for another's database
 
 Reply = dict[str, Any]
@@ -175,6 +176,11 @@ def page_json(value: Any, **options: Any) -> str:
         options: for `json.dumps`.
     """
     return json.dumps(value, **options).replace("<", "\\u003c")
+
+
+def page_line(value: Any) -> str:
+    """A line of a value that grows, as `page_json`."""
+    return _LINE.encode(value).replace("<", "\\u003c") + "\n"
 
 
 def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -53,10 +54,15 @@ def _following(
 
 
 class RunHandlers:
-    """Gradio event handlers over a `RunService`. Each gives `Updates`; errors become a notice."""
+    """Gradio event handlers over a `RunService`. Each gives `Updates`; errors become a notice.
 
-    def __init__(self, service: RunService, lab: Lab | None = None) -> None:
+    Args:
+        computing: held while the lines of a run that is over are written, for some hundredths of a second.
+    """
+
+    def __init__(self, service: RunService, computing: Semaphore, lab: Lab | None = None) -> None:
         self._service = service
+        self._computing = computing
         self._lab = lab
         self._threads = Threads()
 
@@ -125,7 +131,7 @@ class RunHandlers:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
                 lines, turns = await self._threads.run(self._opened, key, run)
                 is_live = not is_over(run) or run.is_saved is None
-                value = await self._threads.run(lines.value, is_last=not is_live)
+                value = await self._threads.run(self._value, lines, is_live)
                 yield value, turns, run.conversation_id, prompt, ""
                 if is_live:
                     async for is_last in _ticks(run):
@@ -133,6 +139,12 @@ class RunHandlers:
                         yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
+
+    def _value(self, lines: RunLines, is_live: bool) -> str:
+        if is_live:
+            return lines.value()
+        with self._computing:
+            return lines.value(is_last=True)
 
     def _opened(self, key: str, run: RunView) -> tuple[RunLines, str]:
         return self._lines(key, run), turns_beside(run, self._conversation(key, run))

@@ -3,7 +3,8 @@
 const root = element.querySelector(".gac-leaderboard"), form = root.querySelector("form");
 const part = (name) => root.querySelector(`.gac-rank-${name}`);
 const COSTS = [{ key: "rank.passes", field: "passes_per_token", digits: 2 }, { key: "rank.ms", field: "ms_per_token", digits: 1 }];
-const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000;
+const LENGTH = /^(\d+)-(\d+)$/u, DAY_MS = 86_400_000, AGAIN_MS = 10_000;
+let again = 0; // timer: votes are still being read
 
 const startOf = (day) => (day ? new Date(`${day}T00:00`).toISOString() : "");
 const endOf = (day) => (day ? new Date(new Date(`${day}T00:00`).getTime() + DAY_MS).toISOString() : "");
@@ -39,10 +40,19 @@ function draw() {
   offer("language", board.languages.filter(Boolean), languageName);
   offer("config", board.configs);
   const counts = [t("rank.votes.n", { n: board.num_votes }), t(form.elements.source.value === "reference" ? "rank.questions.n" : "rank.sessions.n", { n: board.num_sessions }), t("rank.ties.n", { n: board.num_ties }), t("rank.bad.n", { n: board.num_both_bad })];
-  part("note").replaceChildren(...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
+  part("note").replaceChildren(...readingOf(board), ...(board.problem ? [h("b", { text: said(board.problem) }), " "] : []), counts.join(" · "));
   part("table").hidden = !board.standings.length;
   part("table").replaceChildren(standingsOf(board));
   part("more").replaceChildren(...[busiestOf(board), biasOf(board), effectsOf(board), matrixOf(board)].filter(Boolean));
+}
+
+/** That earlier votes are still being read, if so; then it asks again. */
+function readingOf({ reading }) {
+  if (!reading) return [];
+  const [done, n] = reading;
+  clearTimeout(again);
+  again = setTimeout(() => { if (root.offsetParent) ask(); }, AGAIN_MS);
+  return [h("b", { class: "gac-rank-reading", text: n ? t("rank.reading.n", { done: number(done), n }) : t("rank.reading") }), " "];
 }
 
 function standingsOf({ standings, min_votes: minVotes, problem }) {

@@ -27,7 +27,7 @@ class Rest {
     }
     const { forks = [] } = await answerTo(server.find_forks(board.request({})));
     if (board.rest !== this) return;
-    for (const fork of forks) if (board.cards[fork[0]].forkAt === null) board.take({ fork });
+    for (const fork of forks) board.take({ fork });
     board.refresh(true);
   }
 

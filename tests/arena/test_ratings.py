@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
+from evalica import Winner, bradley_terry
 
-from gac_app.arena.ratings import is_connected, is_decided, rate, win_probability
+from gac_app.arena.ratings import PRIOR, is_connected, is_decided, rate, rate_all, win_probability
 from gac_app.arena.votes import votes_of
 from tests.arena.samples import row, rows
 
@@ -49,7 +51,7 @@ def test_a_chain_is_rated_by_hand() -> None:
 
 def test_who_won_everything_has_a_finite_rating() -> None:
     wins = votes_of(rows(("a", "b", 9), ("a", "c", 9), ("b", "c", 5), ("c", "b", 5)), "abc").wins_CC()
-    assert not is_decided(wins)
+    assert not is_decided(wins[None])[0]
     a, b, c = rate(wins)
     assert 1100 < a < 2000
     assert b == pytest.approx(c, abs=0.1)
@@ -59,7 +61,30 @@ def test_connected_and_decided() -> None:
     apart = votes_of(rows(("a", "b", 1), ("c", "d", 1)), "abcd").wins_CC()
     assert not is_connected(apart)
     chain = votes_of(rows(("a", "b", 1), ("b", "c", 1)), "abc").wins_CC()
-    assert (is_connected(chain), is_decided(chain)) == (True, False)
+    assert (is_connected(chain), is_decided(chain[None])[0]) == (True, False)
     circle = votes_of(rows(("a", "b", 1), ("b", "c", 1), ("c", "a", 1)), "abc").wins_CC()
-    assert is_decided(circle)
+    assert is_decided(circle[None])[0]
     assert rate(circle) == pytest.approx([1000] * 3)
+
+
+@pytest.mark.parametrize("num", [2, 5, 12])
+def test_ratings_are_those_of_evalica(num: int) -> None:
+    """Tables with few and with many votes, close and one-sided ones, all rated at once."""
+    rng = np.random.default_rng(num)
+    tables_BCC = np.stack([rng.poisson(10.0 ** rng.uniform(-1, 4, (num, num))) for _ in range(20)]).astype(float)
+    tables_BCC *= 1 - np.eye(num)
+    for wins_CC, found_C in zip(tables_BCC, rate_all(tables_BCC), strict=True):
+        if not is_decided(wins_CC[None])[0]:
+            wins_CC = wins_CC + PRIOR * (1 - np.eye(num))
+        winners, losers = np.nonzero(wins_CC)
+        fitted = bradley_terry(
+            winners.tolist(),
+            losers.tolist(),
+            [Winner.X] * len(winners),
+            index=pd.RangeIndex(num),
+            weights=wins_CC[winners, losers].tolist(),
+            tolerance=1e-12,
+            limit=1_000_000,
+        )
+        logs_C = np.log10(fitted.scores.sort_index().to_numpy())
+        assert found_C == pytest.approx(1000 + 400 * (logs_C - logs_C.mean()), abs=0.01)

@@ -317,6 +317,9 @@ def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def _battles_are_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as they are there, not as fast as people read."""
+def _battles_at_the_pace_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are shown as soon as they are there, not as fast as people read. Names are told when a test asks for
+    them, not while a busy machine is on its way from the vote to the next click.
+    """
     monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
+    monkeypatch.setattr("gac_app.services.battles.UNDO_S", WAIT_MS / 1000)

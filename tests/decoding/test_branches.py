@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -11,7 +12,7 @@ from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.member import InlineMember
 from gac_app.decoding.speculation.in_turn import InTurnDrafter
-from gac_app.decoding.trace.events import StepTrace
+from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from tests.decoding.answers import LETTERS, decoded, facts
 from tests.decoding.conftest import make
@@ -79,6 +80,12 @@ def test_members_that_cut_alike_read_a_replayed_answer_at_once() -> None:
     _, again = decoded(ensemble, Branch(tuple(steps[:20])), **how)
     assert again.num_decoded == 4
     assert {usage.num_forwards for usage in again.members.values()} == {4}
+
+
+def test_speed_is_of_tokens_decoded_by_hand() -> None:
+    end = FinishedEvent(FinishReason.LENGTH, "", 20, 0, ttft_s=1.0, seconds=4.0, members={}, num_replayed=13)
+    assert (end.num_decoded, end.tokens_per_s) == (7, 2.0)
+    assert replace(end, num_replayed=20).tokens_per_s == 0
 
 
 def test_replayed_steps_say_nothing_about_the_pace() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ import torch
 from gac_app.decoding.distribution.read_result import ReadResult
 from gac_app.executors import batch_scheduler
 from gac_app.executors.prefix_cache import UNHELD, NamespacedSequence
+from gac_app.executors.read_command import ReadCommand
 from gac_app.executors.shares import PRESENT_S, Shares
-from gac_app.models.base import Sequence
+from gac_app.models.base import Read, Sequence
 from tests.executors.desk import LONG, Desk
 
 ID_S = 0.01  # of a pass, by its ids
@@ -150,7 +152,7 @@ def test_a_long_prompt_gives_way_in_short_chunks(town: Town, *, is_background: b
     while not asked.done():
         town.step([honest])
         town.clock.now_s += 1
-    assert town.longest < 2 * batch_scheduler.SHORT_CHUNK
+    assert town.longest <= 32, "and not 128"
 
 
 def texts(share_of: dict[str, tuple[str, ...]]) -> dict[str, torch.Tensor]:
@@ -181,6 +183,26 @@ def test_nothing_is_kept_of_who_has_left() -> None:
     assert not shares.present
     assert not shares._had_s
     assert shares.is_alone(sequences[0])
+
+
+def test_a_new_browser_starts_level_with_its_neighbours() -> None:
+    shares = Shares(Clock().monotonic)
+    old, new = (ReadCommand(Read(Sequence(0, share=(MILL, name))), Future()) for name in ("old", "new"))
+    shares.come(old.sequence)
+    shares.charge([old], 5.0)
+    shares.come(new.sequence)
+    assert shares.in_order([old, new]) == [old, new]
+    shares.charge([old], 0.1)
+    assert shares.in_order([old, new]) == [new, old]
+
+
+def test_who_has_waited_long_is_still_counted(town: Town) -> None:
+    """A pass may take longer than a sequence counts as present after its last read."""
+    for share in (HOME, *[(MILL, f"m{number}") for number in range(4)]):
+        town.begin(*share)
+    town.clock.now_s += PRESENT_S + 1
+    town.desk.scheduler.advance()
+    assert town.desk.model.batches == [2], "one of each address"
 
 
 def test_who_reads_nothing_for_a_while_holds_nobody_back(town: Town) -> None:

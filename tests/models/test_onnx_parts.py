@@ -155,26 +155,17 @@ def give_up(gguf: Path, directory: Path) -> None:
 def test_a_trial_that_does_not_finish_is_no_verdict(
     status: int, gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Child(write if status else give_up, monkeypatch, status)
+    child = Child(write if status else give_up, monkeypatch, status)
     assert parts_of(gguf, tmp_path) is None
-    assert "stays with llama.cpp until the next start" in caplog.text
-    assert files_in(tmp_path) == []
+    assert "stays with llama.cpp; a later start tries again" in caplog.text
+    assert files_in(tmp_path) == [SUMS_FILE]
+    assert parts_of(gguf, tmp_path) is None
+    assert child.num_runs == 1, "not at every start"
+    [kept] = [path for path in (tmp_path / "onnx").iterdir() if path.is_dir()]
+    os.utime(kept, (0, 0))
     again = Child(write, monkeypatch)
-    assert parts_of(gguf, tmp_path) is not None
-    assert again.num_runs == 1
-
-
-def test_a_verdict_without_a_reason_is_not_believed(
-    gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Older versions kept a timeout as an empty directory."""
-    Child(write, monkeypatch)
-    kept = parts_of(gguf, tmp_path)
-    assert kept
-    for file in kept.iterdir():
-        file.unlink()
-    (kept / SUMS_FILE).write_text("{}")
     assert parts_of(gguf, tmp_path) == kept
+    assert again.num_runs == 1
 
 
 def test_trials_run_one_after_the_other(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,8 @@ def test_a_slow_phone_does_not_lose_its_run(service: RunService, url: str, monke
 
 @pytest.mark.slow
 def test_what_nobody_listens_to_makes_room(service: RunService, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_door, "UNHEARD_S", 0.2)
+    monkeypatch.setattr(event_door, "UNHEARD_S", WAIT_S)
+    monkeypatch.setattr(event_door, "UNBEGUN_S", WAIT_S)
 
     async def check() -> None:
         async with Visitor(url, Page.of(url)) as visitor:
@@ -127,7 +128,7 @@ def test_what_nobody_listens_to_makes_room(service: RunService, url: str, monkey
                 assert (await visitor.join(f"unheard {number}")).status_code == 200
             visitor.session = "heard"
             assert (await visitor.join("too soon")).status_code == 429
-            await asyncio.sleep(0.3)
+            monkeypatch.setattr(event_door, "UNHEARD_S", 0.0)
             assert (await visitor.join("heard")).status_code == 200
             messages = visitor.messages()
             await anext(messages)

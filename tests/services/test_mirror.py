@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from gac_app.errors import NotFoundError, RequestError
+from gac_app.errors import NotFoundError
 from gac_app.services.exports import Exports
 from gac_app.services.mirror import Mirror
-from gac_app.services.mirror_files import Brought, bring_files
+from gac_app.services.mirror_files import bring_files
 from gac_app.services.mirror_places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
 from tests.services.house import ALICE, BOB, House, answer, until
@@ -35,6 +35,7 @@ def opened(folder: Path, name: str, place: Place | None = None) -> Iterator[tupl
 def mirrored(arena: Arena, place: Place) -> Mirror:
     mirror = Mirror(arena.store, place, first_delay_s=0.05)
     arena.runs.use_mirror(mirror)
+    arena.runs.read_mirror()
     return mirror
 
 
@@ -215,13 +216,13 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
         settled(mirror)
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()
-    assert bring_files(Exports(store), files, is_strict=True).num_new == len(lines(tmp_path)) - 1
+    assert bring_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
     store.adopt(ALICE).result()
     assert store.load_run(ALICE, run.id).outcome == "tie"
     files[0].write_text(files[0].read_text() + "no json\n")
-    with pytest.raises(RequestError, match=f"line {len(lines_of(files[0]))}"):
-        bring_files(Exports(store), files, is_strict=True)
-    assert isinstance(bring_files(Exports(store), files, is_strict=False), Brought)
+    again = bring_files(Exports(store), files)
+    assert (again.num_new, again.num_bad) == (0, 1)
+    assert f"{files[0].name}, line {len(lines_of(files[0]))}: is no JSON" in again.reasons
     store.close()
 
 
@@ -237,3 +238,38 @@ def test_a_database_on_a_lasting_disk_is_not_doubled(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'one.db'}", is_owner=False)
     assert len(list(store.battles.export())) == 2
     store.close()
+
+
+def test_the_mirror_is_read_once_the_page_is_up(tmp_path: Path) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        battle = voted(arena, consents=True)
+        settled(mirror)
+    house = House(tmp_path / "two.db")
+    arena = Arena(house)
+    mirror = Mirror(arena.store, FolderPlace(tmp_path / "mirror"))
+    arena.runs.use_mirror(mirror)
+    copied = consenting_run(arena)
+    until(lambda: copied in ids(tmp_path), "for what came before the page was up")
+    assert not mirror.is_restored
+    assert list(arena.store.battles.export()) == []
+    arena.runs.read_mirror()
+    settled(mirror)
+    assert [one.battle_id for one in arena.store.battles.export()] == [battle]
+    house.close()
+
+
+def test_one_poisoned_line_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(tmp_path, "one") as (arena, mirror):
+        battles = {voted(arena, consents=True), voted(arena, consents=True)}
+        settled(mirror)
+    (file,) = (tmp_path / "mirror").iterdir()
+    first, second = file.read_bytes().splitlines()
+    deep = b'{"run_id": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    huge = first.replace(b'"position": 0', b'"position": ' + b"9" * 400)
+    file.write_bytes(b"\n".join([deep, first, huge, second, b""]))
+    with opened(tmp_path, "two") as (arena, mirror):
+        settled(mirror)
+        assert {one.battle_id for one in arena.store.battles.export()} == battles
+    assert mirror.num_errors == 0
+    for number in (1, 3):
+        assert f"{file.name}, line {number}: is no JSON" in caplog.text

@@ -13,8 +13,10 @@ import torch
 from gac_app.bootstrap import load_ensemble
 from gac_app.config import Config
 from gac_app.environment import read_config
-from gac_app.models.base import Read
+from gac_app.models.base import Read, Share
+from gac_app.services.live_runs import owner_of
 from tests.fakes import FakeModel, config_of, ensemble_of
+from tests.services.house import ALICE, BOB, House, ended
 from tests.services.neighbourhood import LONG_CHARS, Neighbourhood, measured
 
 
@@ -31,12 +33,33 @@ class PacedModel(FakeModel):
         return super().read(reads)
 
 
+class WatchedModel(FakeModel):
+    """Notes whose sequences it reads."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.shares: set[Share] = set()
+
+    def read(self, reads: list[Read]) -> list[torch.Tensor]:
+        self.shares |= {read.sequence.share for read in reads}
+        return super().read(reads)
+
+
+def test_a_read_counts_for_an_address_then_for_a_browser(house: House) -> None:
+    models = [WatchedModel("a", 1), WatchedModel("b", 2)]
+    service = house.service(models)
+    for key, client in ((ALICE, "mill"), (BOB, "mill"), (BOB, "home")):
+        ended(service.start(key, "hello", {"max_new_tokens": 3, "mode": "every-step"}, client=client))
+    expected = {("mill", owner_of(ALICE)), ("mill", owner_of(BOB)), ("home", owner_of(BOB))}
+    assert [model.shares for model in models] == [expected, expected]
+
+
 @pytest.mark.slow
 def test_first_tokens_beside_others_are_nearly_as_soon(tmp_path: Path) -> None:
     models = [PacedModel(name, seed, context_length=LONG_CHARS) for seed, name in enumerate(("a", "b"))]
     config = config_of(["a", "b"], {"mode": "every-step"}, server={"max_running": 2})
     ensemble = ensemble_of(models, config)
-    ratios = measured(Neighbourhood(tmp_path, ensemble, num_long=256, warm_s=0.3), 3)
+    ratios = measured(Neighbourhood(tmp_path, ensemble, num_long=256, warm_s=0.2), 2)
     ensemble.close()
     assert ratios["one address, 12 browsers"] <= 2 * ratios["one neighbour"]
     assert ratios["a study"] <= 2

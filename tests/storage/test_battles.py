@@ -126,17 +126,17 @@ def test_an_import_moves_everything_and_doubles_nothing(store: Store, tmp_path: 
     assert len({battle.visitor for battle in exported}) == 2
 
     other = Store(database_in(tmp_path / "other.db"))
-    assert [other.battles.add(battle).result() for battle in exported] == [True] * 3
-    assert [other.battles.add(battle).result() for battle in exported] == [False] * 3
+    assert other.bring([], exported).result() == (3, 0)
+    assert other.bring([], exported).result() == (0, 0)
     assert list(other.battles.export()) == exported
-    assert [store.battles.add(battle).result() for battle in exported] == [False] * 3
+    assert store.bring([], exported).result() == (0, 0)
     assert len(other.battles.votes()) == 3
     assert len({row.visitor_id for row in other.battles.votes()}) == 2
 
     more = NewJudgement(position=2, kind="undo")
     store.battles.judge(ALICE, exported[0].battle_id, more).result()
     (changed,) = [battle for battle in store.battles.export() if battle.battle_id == exported[0].battle_id]
-    assert other.battles.add(changed).result()
+    assert other.bring([], [changed]).result() == (1, 0)
     assert list(other.battles.export()) == list(store.battles.export())
     other.close()
 
@@ -177,8 +177,8 @@ def test_an_older_import_changes_nothing(store: Store) -> None:
     battle = judged(store)
     (old,) = store.battles.export()
     store.battles.judge(ALICE, battle.battle_id, NewJudgement(position=1, kind="undo")).result()
-    assert not store.battles.add(replace(old, judgements=())).result()
-    assert not store.battles.add(old).result()
+    assert store.bring([], [replace(old, judgements=())]).result() == (0, 0)
+    assert store.bring([], [old]).result() == (0, 0)
     assert store.battles.votes() == []
 
 
@@ -224,13 +224,13 @@ def test_a_vote_has_its_facts_in_columns(store: Store) -> None:
     (stored,) = store.battles.load(ALICE, battle.battle_id).judgements
     assert row.voted_s == datetime.fromisoformat(stored["created_at"]).timestamp()
     assert (row.left, row.right, row.turn, row.is_flagged) == ("Smol", "gate", 2, True)
-    assert row[12:] == (7, 1, 2, 3, 1.5, None, 0, 0, 0, 0, None, 2.5)
+    assert row[13:] == (7, 1, 2, 3, 1.5, None, 0, 0, 0, 0, None, 2.5)
 
 
 def test_votes_of_an_import_go_to_whom_they_belong(store: Store, tmp_path: Path) -> None:
     judged(store)
     other = Store(database_in(tmp_path / "other.db"))
-    other.battles.add(*store.battles.export()).result()
+    other.bring([], list(store.battles.export())).result()
     assert other.battles.votes(ALICE) == []
     judged(other)
     other.adopt(ALICE).result()

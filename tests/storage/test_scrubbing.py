@@ -15,6 +15,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.storage import NewRun, Store
+from gac_app.storage.engine import set_up_sqlite
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
 
@@ -107,6 +108,10 @@ def test_a_store_that_closes_scrubs_once_more_or_says_so(url: str, path: Path) -
 
 
 def test_deleted_rows_are_overwritten_with_zeros(store: Store) -> None:
-    """Where SQLite was built with it on by default, only the pragma tells whether we ask for it."""
-    with store.engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
+    """Also where SQLite was not built with that as its default."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("PRAGMA secure_delete=OFF")
+        set_up_sqlite(connection)
+        assert connection.execute("PRAGMA secure_delete").fetchone() == (1,)
+    with store.engine.connect() as used:
+        assert used.exec_driver_sql("PRAGMA secure_delete").scalar() == 1

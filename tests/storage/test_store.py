@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +31,23 @@ def test_a_run_comes_back_whole(store: Store) -> None:
     assert stored.finished_at is not None
     assert timedelta(0) <= stored.finished_at - stored.created_at < timedelta(minutes=1)
     assert abs(datetime.now(UTC) - stored.created_at) < timedelta(minutes=1)
+
+
+def test_the_writing_thread_packs_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes seconds for a long answer, while votes would wait."""
+    compress, threads = zlib.compress, list[str]()
+
+    def note(data: bytes) -> bytes:
+        threads.append(threading.current_thread().name)
+        return compress(data)
+
+    monkeypatch.setattr(zlib, "compress", note)
+    run = new_run()
+    store.start_run(run)
+    store.save_answer(run.run_id, answer()).result()
+    store.save_study(ALICE, new_id(), {"name": "a study"}, {"tables": []}).result()
+    assert set(threads) == {threading.current_thread().name}
+    assert len(threads) == 3, "steps, their outline, a study"
 
 
 def test_it_is_all_there_after_a_restart(store: Store, url: str) -> None:

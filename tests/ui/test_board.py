@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -15,8 +19,9 @@ from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import NotFoundError
 from gac_app.services.runs import RunService
 from gac_app.storage import RunStatus, Store, traces
+from gac_app.ui import board
 from gac_app.ui.board import board_functions
-from gac_app.ui.records import PIECE, RunLines
+from gac_app.ui.records import PIECE, RunLines, token_record
 from tests.databases import database_in
 from tests.fakes import config_of
 from tests.storage.samples import answer, new_run, token_event
@@ -47,7 +52,7 @@ def events_of(other_at: int | None = None) -> list[TokenEvent]:
 
 
 def call(service: RunService, name: str, key: str = KEY, **fields: Any) -> dict[str, Any]:
-    functions = {function.__name__: function for function in board_functions(service)}
+    functions = {function.__name__: function for function in board_functions(service, Semaphore())}
     return functions[name]({"key": key, "run": RUN, "stream": "ensemble", **fields})
 
 
@@ -123,6 +128,29 @@ def test_tokens_are_read_by_those_who_may_see_the_run(service: RunService, name:
 )
 def test_a_piece_that_is_none_is_refused_in_words(service: RunService, fields: dict[str, Any], error: str) -> None:
     assert error in call(service, "read_tokens", **fields)["error"]
+
+
+def test_tokens_are_written_for_one_after_the_other(service: RunService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads that compute would keep the interpreter's lock from the event loop for a second."""
+    inside, most = set[int](), 0
+
+    def written(*args: Any) -> list[Any]:
+        nonlocal most
+        inside.add(threading.get_ident())
+        most = max(most, len(inside))
+        time.sleep(1e-5)  # others may go on
+        return token_record(*args)
+
+    monkeypatch.setattr(board, "token_record", written)
+    functions = {function.__name__: function for function in board_functions(service, Semaphore())}
+
+    def read(stream: str) -> None:
+        functions["read_tokens"]({"key": KEY, "run": RUN, "stream": stream, "first": PIECE})
+        inside.discard(threading.get_ident())
+
+    with ThreadPoolExecutor(3) as browsers:
+        list(browsers.map(read, ("ensemble", "member:Smol", "member:Gemma")))
+    assert most <= 2, "one that writes, and one that has just written"
 
 
 def test_beyond_the_last_token_there_is_nothing(service: RunService) -> None:

@@ -12,8 +12,11 @@ import gradio as gr
 import pytest
 
 from gac_app.arena.votes import SOURCES
+from gac_app.services.mirror import Mirror
+from gac_app.services.mirror_places import FolderPlace
 from gac_app.ui.assets import markup_of
 from gac_app.ui.leaderboard_tab import LeaderboardTab
+from tests.services.house import until
 from tests.ui.planted import KEY, Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes
 
@@ -54,6 +57,20 @@ def test_without_enough_votes_it_says_what_is_missing(
         "zyxone": 1, "zyxtwo": 1, "zyxthree": 0, "zyxfour": 0,
     }  # fmt: skip
     assert [plot.visible for plot in plots] == [False, False]
+
+
+def test_it_says_while_votes_are_still_being_read(
+    planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]], tmp_path: Path
+) -> None:
+    assert ask()[0]["reading"] is None
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "gac-1.jsonl").write_text("{}\n")
+    mirror = Mirror(planted.store, FolderPlace(tmp_path / "mirror"))
+    planted.runs.use_mirror(mirror)
+    assert ask()[0]["reading"] == [0, 0]
+    planted.runs.read_mirror()
+    until(lambda: mirror.is_restored, "for the mirror")
+    assert ask()[0]["reading"] is None
 
 
 def test_ratings_charts_and_filters(planted: Planted, ask: Callable[..., tuple[dict[str, Any], list[Any]]]) -> None:

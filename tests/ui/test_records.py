@@ -185,6 +185,18 @@ def test_a_long_answer_that_was_over_comes_as_tokens_and_text() -> None:
     assert [line["end"][1]["tokens"] for line in lines if "end" in line] == [len(pieces)]
 
 
+def test_where_long_answers_part_is_told_while_one_goes_on() -> None:
+    run = run_view()
+    pieces = [f" {number}" for number in range(PIECE + 3)]
+    say(run, "member:Small", *pieces)
+    finish(run, "member:Small")
+    say(run, "ensemble", *pieces[: PIECE + 1])
+    lines = RunLines(run)
+    assert "fork" not in lines.value()
+    say(run, "ensemble", " other")
+    assert [line for line in lines_of(lines.value()) if "fork" in line] == [{"fork": [1, PIECE + 1]}]
+
+
 def test_reading_and_what_else_runs_are_told_while_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     run, shares, beside = run_view(), {"Small": 0.1, "Large": 0.0}, [1, "Threshold"]
     monkeypatch.setattr(RunView, "shares_read", lambda _: shares)

@@ -27,6 +27,10 @@ def collect(updates: Any) -> list[Any]:
     return asyncio.run(run())
 
 
+def handlers_of(service: RunService) -> RunHandlers:
+    return RunHandlers(service, threading.Semaphore())
+
+
 def notice_of(update: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(update[4])
     return found
@@ -47,7 +51,7 @@ def event(**data: Any) -> gr.EventData:
 
 
 def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
-    updates = collect(RunHandlers(service).run(KEY, None, "hello", {}))
+    updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
     first, last = updates[0], updates[-1]
     assert (first[1], first[3], first[4]) == ("[]", "", "")
     lines = [json.loads(line) for line in last[0].splitlines()]
@@ -56,7 +60,7 @@ def test_a_prompt_is_answered_and_the_box_emptied(service: RunService) -> None:
 
 
 def test_a_second_turn_shows_the_first(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
     assert second[2] == first[2]
@@ -64,7 +68,7 @@ def test_a_second_turn_shows_the_first(service: RunService) -> None:
 
 
 def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     for prompt, message in [("  ", "empty"), (None, "has to be text"), (["x"], "has to be text")]:
         updates = collect(handlers.run(KEY, None, prompt, {}))
         assert len(updates) == 1
@@ -74,14 +78,14 @@ def test_bad_requests_become_one_notice_and_keep_the_prompt(service: RunService)
 
 
 def test_without_a_key_nothing_starts(service: RunService) -> None:
-    updates = collect(RunHandlers(service).run("short", None, "hello", {}))
+    updates = collect(handlers_of(service).run("short", None, "hello", {}))
     assert "reload the page" in notice_of(updates[0])["message"]
 
 
 def test_before_the_models_are_ready_a_friendly_word_is_said(tmp_path: Path) -> None:
     service = planted_service(tmp_path)
     service._runner.ensemble = None
-    updates = collect(RunHandlers(service).run(KEY, None, "hello", {}))
+    updates = collect(handlers_of(service).run(KEY, None, "hello", {}))
     assert "still loading" in notice_of(updates[0])["message"]
     service.close()
 
@@ -103,7 +107,7 @@ def left(updates: Any, *, is_seen: Any = None) -> str:
 def test_a_run_that_nobody_follows_ends(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
     service = planted_service(tmp_path, ensemble)
-    run = service.history.find(KEY, left(RunHandlers(service).run(KEY, None, "hello", {})))
+    run = service.history.find(KEY, left(handlers_of(service).run(KEY, None, "hello", {})))
     wait_until_over(service, run)
     assert run.status == "aborted"
     before = ensemble.num_steps
@@ -124,7 +128,7 @@ def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
     service.start = start_late  # type: ignore[method-assign]
 
     async def leave() -> None:
-        coming = asyncio.ensure_future(anext(RunHandlers(service).run(KEY, None, "hello", {})))
+        coming = asyncio.ensure_future(anext(handlers_of(service).run(KEY, None, "hello", {})))
         assert await asyncio.to_thread(begins.wait, WAIT_S)
         coming.cancel()
         await asyncio.wait([coming])
@@ -140,7 +144,7 @@ def test_a_run_whose_page_left_while_it_began_ends(tmp_path: Path) -> None:
 
 def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) -> None:
     service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=service)
     run: Any = service.history.find(KEY, run_id)
     assert not run.wait(0.2)
@@ -158,7 +162,7 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
 def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None:
     service = planted_service(tmp_path, PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005))
     service.audience.unseen_s = 0.0
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
 
     async def two() -> Any:
         first = handlers.run(KEY, None, "hello", {})
@@ -176,7 +180,7 @@ def test_a_run_goes_on_while_one_of_two_pages_follows_it(tmp_path: Path) -> None
 
 
 def test_a_branch_takes_the_other_token(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
     updates = collect(handlers.branch(event(key=KEY, run=run_id, position=1, token=7)))
@@ -186,7 +190,7 @@ def test_a_branch_takes_the_other_token(service: RunService) -> None:
 
 
 def test_anothers_run_is_not_opened_rerun_or_branched(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     run_id = json.loads(first[0].splitlines()[0])["run"]["id"]
     assert "no such run" in notice_of(opened(handlers, OTHER_KEY, run_id))["message"]
@@ -198,7 +202,7 @@ def test_anothers_run_is_not_opened_rerun_or_branched(service: RunService) -> No
 
 
 def test_a_stored_run_opens_whole(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     last = collect(handlers.run(KEY, None, "hello", {}))[-1]
     run_id = json.loads(last[0].splitlines()[0])["run"]["id"]
     shown = opened(handlers, KEY, run_id)
@@ -215,19 +219,19 @@ def test_a_full_queue_is_refused_in_words(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble(pieces=["word "] * 10_000, pause_s=0.005)
     service = planted_service(tmp_path, ensemble, max_running=1, max_waiting=0)
     service.start(KEY, "first", {})
-    updates = collect(RunHandlers(service).run(OTHER_KEY, None, "second", {}))
+    updates = collect(handlers_of(service).run(OTHER_KEY, None, "second", {}))
     assert "queue is full" in notice_of(updates[0])["message"]
     service.close()
 
 
 def test_odd_event_data_becomes_a_notice(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     for data in (None, [], "x", {}, {"key": KEY}, {"key": KEY, "run": {}}):
         assert notice_of(collect(handlers.open(gr.EventData(None, data)))[-1])["message"]
 
 
 def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     branched = collect(handlers.branch(event(key=KEY, run=run_id_of(first), position=1, token=7)))[0]
     assert branched[1] == "[]"
@@ -238,7 +242,7 @@ def test_a_branch_takes_its_parents_place_among_the_turns(service: RunService) -
 
 
 def test_an_earlier_turn_opened_goes_on_in_its_conversation(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[0]
     second = collect(handlers.run(KEY, first[2], "and then?", {}))[0]
     earlier = opened(handlers, KEY, run_id_of(first))
@@ -262,7 +266,7 @@ def again_of(update: Any) -> list[str]:
 def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     ensemble = PlantedEnsemble()
     service = planted_service(tmp_path, ensemble)
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     first = collect(handlers.run(KEY, None, "hello", {}))[-1]
     same = collect(handlers.rerun(event(key=KEY, run=run_id_of(first))))[-1]
     ensemble.pieces = ["Paris", " was", *ANSWER[2:]]
@@ -270,7 +274,7 @@ def test_a_rerun_says_what_came_of_it_also_later(tmp_path: Path) -> None:
     service.close()
 
     service = planted_service(tmp_path)
-    reopened = opened(RunHandlers(service), KEY, run_id_of(other))
+    reopened = opened(handlers_of(service), KEY, run_id_of(other))
     service.close()
 
     identical, differs = (
@@ -286,7 +290,7 @@ def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
     service: RunService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither while it is stored, nor of a run again, whose answers are compared with it."""
-    handlers, threads = RunHandlers(service), list[threading.Thread]()
+    handlers, threads = handlers_of(service), list[threading.Thread]()
     first = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
     service._runs.remove(service._runs.all())  # as after a restart
     decompress, token_record = zlib.decompress, records.token_record
@@ -308,7 +312,7 @@ def test_nothing_of_a_run_is_read_or_written_on_the_event_loop(
 
 
 def test_a_run_that_is_damaged_is_named_in_a_notice(service: RunService) -> None:
-    handlers = RunHandlers(service)
+    handlers = handlers_of(service)
     run_id = run_id_of(collect(handlers.run(KEY, None, "hello", {}))[0])
     service._runs.remove(service._runs.all())
     with service._store.engine.begin() as connection:

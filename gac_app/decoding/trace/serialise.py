@@ -21,8 +21,6 @@ from gac_app.decoding.trace.events import (
 
 Json = dict[str, Any]
 
-_FLAGS = ("is_ensembled", "is_forced", "is_partial", "is_drawn")  # of an outline, from the lowest bit
-
 
 def round_float(value: float) -> float:
     """`value` to six significant digits."""
@@ -95,7 +93,7 @@ def token_from_json(data: Json) -> TokenEvent:
 
 def outline_to_json(outline: StepOutline) -> list[Any]:
     text, token = outline.text, outline.token
-    flags = sum(getattr(outline, name) << bit for bit, name in enumerate(_FLAGS))
+    flags = outline.is_ensembled | outline.is_forced << 1 | outline.is_partial << 2 | outline.is_drawn << 3
     written = None if text.encode("utf-8", "replace") == token else token.hex()
     return [text, written, flags, outline.winner, round_float(outline.prob), round_float(outline.gate_confidence)]
 
@@ -103,7 +101,7 @@ def outline_to_json(outline: StepOutline) -> list[Any]:
 def outline_from_json(data: list[Any]) -> StepOutline:
     text, written, flags, winner, prob, confidence = data
     token = text.encode() if written is None else bytes.fromhex(written)
-    is_ensembled, is_forced, is_partial, is_drawn = (bool(flags >> bit & 1) for bit in range(len(_FLAGS)))
+    is_ensembled, is_forced, is_partial, is_drawn = flags & 1 > 0, flags & 2 > 0, flags & 4 > 0, flags & 8 > 0
     return StepOutline(text, token, is_ensembled, is_forced, is_partial, is_drawn, winner, prob, confidence)
 
 

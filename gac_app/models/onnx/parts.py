@@ -12,7 +12,7 @@ import platform
 import shutil
 import signal
 import subprocess
-from contextlib import nullcontext
+import time
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,6 +33,7 @@ _FORMAT = 4  # version of the derived files; a new number remakes them
 _TIMEOUT_S = 300
 _FROM_OUTSIDE = {signal.SIGINT, signal.SIGTERM, 9}  # signals that tell nothing of the file; Windows has no name for 9
 _WHY_FILE = "unsuited.txt"  # says why llama.cpp should compute the file
+_AGAIN_S = 3600  # a start this long after a trial that did not finish makes another one
 
 
 class _Unfinished(Exception):  # noqa: N818 (no fault of the file)
@@ -54,23 +55,25 @@ def onnx_parts(gguf: Path, cache_dir: Path, untried: list[Path] | None = None) -
     facts = (_FORMAT, versions, _processor())
     folder = cache_dir / "onnx"
     target = kept(gguf, folder, *facts)
-    if target and not any((target / name).exists() for name in (GRAPH_FILE, _WHY_FILE)):
-        shutil.rmtree(target)  # the verdict of an older version, which may have been a timeout
+    if target and _did_not_finish(target) and time.time() - target.stat().st_mtime > _AGAIN_S:
+        shutil.rmtree(target, ignore_errors=True)
         target = None
     if target is None and untried is not None:
         untried.append(gguf)
         return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "trial.lock") if target is None else nullcontext():
-            target = target or derived(gguf, folder, lambda made: _try(gguf, made), *facts)
-    except _Unfinished as reason:
-        logger.warning("%s stays with llama.cpp until the next start, which tries again: %s", gguf.name, reason)
-        return None
-    except OSError as error:  # nothing can be kept
-        logger.info("%s is llama.cpp's: %s", gguf.name, error)
-        return None
+    if target is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "trial.lock"):
+                target = derived(gguf, folder, lambda made: _try(gguf, made), *facts)
+        except OSError as error:  # nothing can be kept
+            logger.info("%s is llama.cpp's: %s", gguf.name, error)
+            return None
     return target if (target / GRAPH_FILE).exists() else None
+
+
+def _did_not_finish(made: Path) -> bool:
+    return not any((made / name).exists() for name in (GRAPH_FILE, _WHY_FILE))
 
 
 def _processor() -> str:
@@ -83,7 +86,7 @@ def _processor() -> str:
 
 
 def _try(gguf: Path, folder: Path) -> None:
-    """Make the derived files: a graph, or why llama.cpp should compute the file. Raises _Unfinished."""
+    """Make the derived files: a graph, or why llama.cpp should compute the file; none if the trial does not finish."""
     try:
         memory_bytes = main_memory_bytes()
         if gguf.stat().st_size > min(_MOST_BYTES, _MOST_SHARE * memory_bytes if memory_bytes else math.inf):
@@ -92,9 +95,16 @@ def _try(gguf: Path, folder: Path) -> None:
         _run_child(gguf, folder)
     except Unsuited as reason:
         logger.info("%s is llama.cpp's: %s", gguf.name, reason)
-        shutil.rmtree(folder)
-        folder.mkdir()
+        _empty(folder)
         (folder / _WHY_FILE).write_text(f"{reason}\n", encoding="utf-8")
+    except _Unfinished as reason:
+        logger.warning("%s stays with llama.cpp; a later start tries again: %s", gguf.name, reason)
+        _empty(folder)
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _run_child(gguf: Path, directory: Path) -> None:

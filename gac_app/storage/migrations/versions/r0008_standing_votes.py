@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -67,7 +68,7 @@ def upgrade() -> None:
         connection.execute(sa.insert(table), [_row(one) for one in found[start : start + _AT_ONCE]])
 
 
-def _row(found: sa.Row) -> dict[str, object]:
+def _row(found: sa.Row[Any]) -> dict[str, object]:
     battle_id, visitor_id, left, right, outcome, origin, language, config_hash, voted_at, facts = found
     told = json.loads(bytes(facts))
     row: dict[str, object] = {
@@ -99,12 +100,12 @@ def _seconds(at: object) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _count(value: object) -> int:
+def _count(value: Any) -> int:
     """Earlier versions imported any number."""
     return int(value) if _is_plain(value) else 0
 
 
-def _cost(value: object) -> float | None:
+def _cost(value: Any) -> float | None:
     return float(value) if _is_plain(value) else None
 
 
