@@ -24,7 +24,7 @@ from gac_app.services.views import member_stream
 from gac_app.ui.arena_tab import arena_functions
 from tests.services.house import ALICE, ended, until
 
-NUM_LEARNT = 18  # battles that a spy learns from
+NUM_LEARNT = 12  # battles that a spy learns from
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Spies:
         run = ended(self.runs.start(ALICE, prompt, one.settings.model_dump()))
         return run.streams[member_stream(one.member) if one.member else "ensemble"].text
 
-    def skipped_list(self, num_before: int = 4) -> bool:
+    def skipped_list(self, num_before: int = 2) -> bool:
         """Battles of the same prompt are skipped; the list and the export of own battles name who answered."""
         prompt, known = self._prompts[self._num % len(self._prompts)], dict[str, list[str]]()
         for _ in range(num_before):

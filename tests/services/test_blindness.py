@@ -24,7 +24,7 @@ from tests.services.house import ALICE, House, until
 from tests.services.spies import OF_PAIRS, OF_SIDES, Spies
 from tests.services.test_arena import Arena, slow
 
-NUM_BATTLES = 12
+NUM_BATTLES = 10
 LIKELY = 0.001  # a spy that a coin matches less often knows something
 CUT_SHORT = ("stop", "vote_and_undo", "skip")
 RATE = Tempo.__dict__["rate"]  # as people are shown battles; other tests here do not wait for it

@@ -94,7 +94,7 @@ def test_a_battle_whose_page_left_while_it_began_ends(
 ) -> None:
     tab = endless(make)
     begins, has_left = threading.Event(), threading.Event()
-    start = tab.planted.arena.start
+    start, battles = tab.planted.arena.start, tab.planted.arena._battles.all
 
     def start_late(*args: Any, **options: Any) -> BattleView:
         begins.set()
@@ -110,11 +110,12 @@ def test_a_battle_whose_page_left_while_it_began_ends(
         coming.cancel()
         await asyncio.wait([coming])
         has_left.set()
-        await asyncio.get_running_loop().shutdown_default_executor()
+        async with asyncio.timeout(WAIT_S):
+            while not (found := battles()) or not found[0].last.over.is_set():
+                await asyncio.sleep(0.01)
 
     asyncio.run(leave())
-    [battle] = tab.planted.arena._battles.all()
-    assert battle.last.over.wait(WAIT_S)
+    assert len(battles()) == 1
 
 
 def test_a_battle_streams_growing_lines_that_name_nobody(tab: Tab) -> None:
