@@ -19,6 +19,7 @@ from gac_app.storage import StoredBattle
 
 AT = "2026-01-01T12:00:00+00:00"
 OUTCOMES = ("left", "right", "tie", "both-bad")
+SIDE = {"contestant": "Smol", "member": "Smol", "settings": {}}
 
 
 def answered(text: str, *fed: tuple[str, str]) -> dict[str, Any]:
@@ -45,14 +46,24 @@ def battle(
     facts = {"turn": 2, "early": True, "seconds": 3.5, "shown": {"left": shown, "right": shown}, "flags": list(flags)}
     facts |= {side: {"chars": 9, "ms_per_token": 1.5} for side in ("left", "right")}
     rows: list[dict[str, Any]] = [
-        {"id": "1", "position": 0, "kind": "vote", "outcome": outcome, "facts": facts, "body": None, "created_at": AT}
+        {
+            "id": "1" * 32,
+            "position": 0,
+            "kind": "vote",
+            "outcome": outcome,
+            "facts": facts,
+            "body": None,
+            "created_at": AT,
+        }
     ]
     if comment:
         body = {"reasons": {"left": ["clear"], "right": []}, "comment": comment}
-        rows.append({**rows[0], "id": "2", "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body})
+        rows.append(
+            {**rows[0], "id": "2" * 32, "position": 1, "kind": "remark", "outcome": "", "facts": {}, "body": body}
+        )
     fields: dict[str, Any] = {
-        "battle_id": f"b-{outcome}",
-        "visitor": "v",
+        "battle_id": outcome.encode().hex().zfill(32),
+        "visitor": "v" * 32,
         "run_id": None,
         "origin": "people",
         "is_blind": True,
@@ -62,7 +73,7 @@ def battle(
         "config_hash": "c",
         "status": "answered",
         "created_at": AT,
-        "body": {"turns": turns},
+        "body": {"sides": dict.fromkeys(("left", "right"), SIDE), "turns": turns},
         "judgements": tuple(rows),
     }
     return StoredBattle(**{**fields, **changes})

@@ -1,6 +1,7 @@
 """Votes that stand have a table of their own, with what leaderboards need in columns."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,7 +69,7 @@ def upgrade() -> None:
         connection.execute(sa.insert(table), [_row(one) for one in found[start : start + _AT_ONCE]])
 
 
-def _row(found: sa.Row[Any]) -> dict[str, object]:
+def _row(found: Sequence[Any]) -> dict[str, object]:
     battle_id, visitor_id, left, right, outcome, origin, language, config_hash, voted_at, facts = found
     told = json.loads(bytes(facts))
     row: dict[str, object] = {
