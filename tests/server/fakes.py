@@ -38,6 +38,9 @@ class FakeService:
         if self.storage_error:
             raise StorageError(self.storage_error)
 
+    def read_mirror(self) -> None:
+        """There is none."""
+
     def close(self) -> None:
         self.is_closed = True
 
