@@ -41,8 +41,7 @@ def _reach_all(edges_BCC: Floats) -> Flags:
     reach_BCC = (edges_BCC > 0) | np.eye(num, dtype=bool)
     for _ in range(max(1, num).bit_length()):
         reach_BCC = reach_BCC @ reach_BCC
-    reach_B: Flags = reach_BCC.reshape(len(reach_BCC), -1).all(axis=1)
-    return reach_B
+    return np.asarray(reach_BCC.all(axis=(1, 2)))
 
 
 def rate(wins_CC: Floats) -> Floats:
