@@ -21,7 +21,7 @@ def config(tmp_path: Path) -> str:
     ("arguments", "message"),
     [
         (["--alignment", "best"], "'best' is not one of 'paper'"),
-        (["--gate-policy", "soon"], "'soon' is not one of 'lazy'"),
+        (["--gate-policy", "soon"], "'soon' is not one of 'auto'"),
         (["--reproducible", "maybe"], "'maybe' is not one of"),
         (["--weights", "posterio"], "weights: 'posterio' is no weight rule; expected average, score, posterior"),
         (["--posterior-decay", "0.9"], "posterior_decay: goes with --weights posterior"),

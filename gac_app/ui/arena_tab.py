@@ -39,7 +39,7 @@ MAX_LISTED = 100  # of the visitor's battles
 _SCRIPTS = (
     "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
     "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
-    "arena",
+    "battle_consent", "arena",
 )  # fmt: skip
 _STREAMED: dict[str, Any] = {
     "api_visibility": "private",

@@ -1,8 +1,7 @@
 // The Arena: its component's value -> two cards, the vote, the names. `element`, `server`, `trigger`, `props` and `watch`
 // are Gradio's.
 
-// What the browser keeps: the battle shown last, and consent, of two kinds.
-const BATTLE = "gac.battle", CONSENT = "gac.consent", PUBLISHED = "gac.consent-published";
+const BATTLE = "gac.battle"; // the battle shown last, as the browser keeps it
 const PHONE = matchMedia("(max-width: 640px)");
 const SAVING_MS = 1500, SILENT_MS = 20_000;
 const LIVE = ["waiting", "answering"], UNJUDGED = [...LIVE, "answered"]; // phases: more is to come; it can be judged
@@ -34,15 +33,8 @@ class Arena {
   }
 
   listen() {
-    const box = this.form.elements.prompt, consents = this.form.elements.consents;
-    const asked = this.root.dataset.consent, kept = asked === "published" ? PUBLISHED : CONSENT;
-    const readConsent = () => { consents.checked = asked !== "off" && readKept(kept, false); };
-    readConsent();
-    document.addEventListener("gac-consent", readConsent);
-    consents.addEventListener("change", () => {
-      writeKept(kept, consents.checked);
-      document.dispatchEvent(new Event("gac-consent"));
-    });
+    const box = this.form.elements.prompt, asked = this.root.dataset.consent;
+    keepConsent(this.form.elements.consents, asked);
     this.part("arena-consent").hidden = asked === "off";
     const grow = () => { box.style.height = "auto"; box.style.height = `${box.scrollHeight}px`; };
     box.addEventListener("input", grow);

@@ -11,9 +11,10 @@ import pytest
 
 from gac_app.arena.controls import Controls, controls_of
 from gac_app.arena.formats import Format
-from gac_app.arena.outcomes import Origin
+from gac_app.arena.outcomes import SIDES, Origin
 from gac_app.errors import BusyError, NotFoundError, RequestError
 from gac_app.services.exports import Exports
+from gac_app.services.lines import line_of
 from gac_app.storage import NewBattle, NewJudgement, Store
 from tests.services.house import ALICE, BOB, House
 from tests.services.test_arena import NAMES, Arena
@@ -24,14 +25,15 @@ def stored(
     store: Store, key: str, client: str = "", flags: Sequence[str] = (), pair: tuple[str, str] = ("a", "b")
 ) -> str:
     """A vote for the left side; the battle's id."""
-    turn = {"prompt": "Hi", **{side: {"messages": [], "text": side} for side in ("left", "right")}}
+    turn = {"prompt": "Hi", **{side: {"messages": [], "text": side} for side in SIDES}}
     left, right = pair
+    sides = {side: {"contestant": name, "member": None, "settings": {}} for side, name in zip(SIDES, pair, strict=True)}
     battle = NewBattle(
         battle_id=new_id(),
         visitor_key=key,
         left=left,
         right=right,
-        body={"turns": [turn], "consent": True},
+        body={"sides": sides, "turns": [turn], "consent": True},
         origin=Origin.PEOPLE,
         is_blind=True,
         client=client,
@@ -114,8 +116,7 @@ def test_a_verdict_is_in_exports_and_comes_back_with_them(house: House) -> None:
     arena.service.operator.judge("burst", "home", "restored")
     lines = list(Exports(arena.store).lines())
     assert not any(client in line for line in lines for client in ("school", "elsewhere", '"client"'))
-    for line in lines:
-        assert not Exports(arena.store).bring_line(line)
+    assert Exports(arena.store).bring([line_of(line.encode()) for line in lines]).num_new == 0
     rows = json.loads(Exports(arena.store).content(Format.LMSYS, [Origin.PEOPLE]))
     assert sorted(row["flags"] for row in rows) == ["", "", "burst agreement dropped", "dropped", "dropped"]
 

@@ -32,7 +32,8 @@ def test_no_script_builds_markup_from_text() -> None:
     for path in STATIC_DIR.rglob("*.js"):
         code = path.read_text("utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", code), path
-        assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|importScripts", code), path
+        if path.name != "operator.js":  # of a page without Gradio: asks this host, as its policy demands
+            assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|importScripts", code), path
 
 
 def test_rules_of_media_queries_can_match() -> None:
