@@ -75,7 +75,7 @@ def test_nothing_grows_and_every_honest_run_ends(tmp_path: Path, minutes: float)
     )
     print(f"{len(first_tokens)} honest runs; grown by {memory:+.0f} MB, {threads:+.0f} threads, {handles:+.0f} handles")
     assert memory < (MAX_GROWTH_MB if minutes >= 1 else 4 * MAX_GROWTH_MB)  # at first, every kind is a new one
-    assert threads <= 10
+    assert threads <= (10 if minutes >= 1 else 40)  # pools grow to their limit at first
     assert handles <= 10
     assert first_tokens
     assert MARKER not in log

@@ -40,7 +40,7 @@ def service(tmp_path: Path) -> Iterator[RunService]:
         events = events_of(other_at=PARTED_AT if system == "Gemma" else None)
         said = "".join(event.text for event in events)
         store.save_answer(RUN, answer(said, system, events=events, num_tokens=NUM_STEPS)).result()
-    store.finish_run(RUN, RunStatus.FINISHED)
+    store.finish_run(RUN, RunStatus.FINISHED).result()
     service = RunService(config_of(["Smol", "Gemma"]), store)
     yield service
     service.close()
