@@ -266,14 +266,3 @@ class _Codes:
 
     def of(self, words: Iterable[str]) -> Ints:
         return np.array([self.words.setdefault(word, len(self.words)) for word in words], dtype=np.int64)
-
-
-def votes_of(rows: Sequence[VoteLike], contestants: Iterable[str] = ()) -> Votes:
-    """The columns of rows.
-
-    Args:
-        contestants: included even without votes.
-    """
-    book = Votebook(contestants)
-    book.add(rows)
-    return book.votes

@@ -49,9 +49,8 @@ class BatchScheduler:
         self._prefilling: deque[ReadCommand] = deque()  # begun; each is computed alone, chunk by chunk
         self._round: list[ReadCommand] = []  # what the round under way began with
         self._read_last: set[int] = set()  # the sequences of the last round, by identity
-        self._shares = Shares(
-            lambda: time.monotonic()
-        )  # of sequences with reads that are not background, until they are dropped
+        # Of sequences with reads that are not background, until they are dropped.
+        self._shares = Shares(lambda: time.monotonic())
         self._rests_until: dict[Share, float] = {}  # prefills of an address, and background reads; monotonic
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gac_app.arena.ratings import rate
-from gac_app.arena.votes import Votes, votes_of
+from gac_app.arena.votes import Votebook, VoteLike, Votes
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -91,3 +91,14 @@ def true_ratings(strengths: Sequence[float], spread: float) -> np.ndarray[Any, A
     wins = (weights / weights.sum() / (1 + np.exp(-gaps))).sum(axis=-1)
     np.fill_diagonal(wins, 0.0)
     return rate(1000 * wins)
+
+
+def votes_of(rows: Sequence[VoteLike], contestants: Iterable[str] = ()) -> Votes:
+    """The columns of rows.
+
+    Args:
+        contestants: included even without votes.
+    """
+    book = Votebook(contestants)
+    book.add(rows)
+    return book.votes

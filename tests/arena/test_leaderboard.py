@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gac_app.arena.leaderboard import Leaderboard, leaderboard_of
-from gac_app.arena.votes import VoteFilter, votes_of
-from tests.arena.samples import AT, row, rows, simulated, true_ratings
+from gac_app.arena.votes import VoteFilter
+from tests.arena.samples import AT, row, rows, simulated, true_ratings, votes_of
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.2)
 ONE_EACH = [1] * 2000

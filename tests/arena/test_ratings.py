@@ -10,8 +10,7 @@ import pytest
 from evalica import Winner, bradley_terry
 
 from gac_app.arena.ratings import PRIOR, is_connected, is_decided, rate, rate_all, win_probability
-from gac_app.arena.votes import votes_of
-from tests.arena.samples import row, rows
+from tests.arena.samples import row, rows, votes_of
 
 
 def test_the_example_of_arena_rank() -> None:

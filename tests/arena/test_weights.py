@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gac_app.arena.leaderboard import leaderboard_of
-from gac_app.arena.votes import VoteFilter, votes_of
+from gac_app.arena.votes import VoteFilter
 from gac_app.arena.weights import HISTORY, OF_ONE_ADDRESS, OF_ONE_VISITOR, scaled, weights
-from tests.arena.samples import Row, row, rows
+from tests.arena.samples import Row, row, rows, votes_of
 
 
 def total(*votes: tuple[int, int, int]) -> float:
