@@ -18,13 +18,13 @@ from gac_app.config import Config
 from gac_app.environment import cache_dir, database_url, evaluation_dir, mirror_dir, read_config
 from gac_app.errors import UNEXPECTED, GacError
 from gac_app.member_config import MemberConfig
-from gac_app.services.arena import ArenaService
-from gac_app.services.exports import Exports
-from gac_app.services.lab import Lab
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.lab.lab import Lab
 from gac_app.services.members import MemberStates, facts_of
-from gac_app.services.mirror import Mirror
-from gac_app.services.mirror_places import DatasetPlace, FolderPlace, Place
-from gac_app.services.runs import RunService
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.mirror.places import DatasetPlace, FolderPlace, Place
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 
 if TYPE_CHECKING:  # torch loads when the page is up already

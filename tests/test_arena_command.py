@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from gac_app.cli import app
 from gac_app.evaluation.running.result_cache import Answer
-from gac_app.services.exports import Exports
-from gac_app.services.reference_votes import reference_outcome
+from gac_app.services.battles.reference_votes import reference_outcome
+from gac_app.services.mirror.exports import Exports
 from gac_app.storage import Store
 from tests.databases import database_in
 

@@ -14,7 +14,7 @@ from gac_app.errors import ConfigError, GacError, ModelLoadError, VocabularyErro
 from gac_app.models import factory
 from gac_app.models.onnx import parts
 from gac_app.services.members import MemberStates
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import ALICE, SHORT, ended, listed, until

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import combinations
 
-from gac_app.arena.ratings import win_probability
+from gac_app.arena.rating.ratings import win_probability
 
 FLOOR = 0.2  # share of draws that are uniform over all pairs
 AGAIN = 0.2  # how much less likely a pair is drawn that has just answered the prompt

@@ -90,7 +90,7 @@ _STEP = _step()
 def _serve(port: str, database: str, num_tokens: str) -> None:
     from gac_app.server.host import create_host
     from gac_app.server.serving import serve_host
-    from gac_app.services.runs import RunService
+    from gac_app.services.runs.runs import RunService
     from gac_app.storage import Store
 
     members = [MemberConfig(name=name, source="random:1") for name in MEMBERS]

@@ -21,7 +21,7 @@ from gac_app.bench.timing import Decoded, decode, interleaved, median_ratio
 from gac_app.bench.workbench import PROMPTS, Workbench
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from gac_app.settings import Settings
 from gac_app.storage import Store
 

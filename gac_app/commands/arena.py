@@ -22,7 +22,7 @@ from gac_app.environment import database_url
 from gac_app.errors import RequestError
 
 if TYPE_CHECKING:
-    from gac_app.arena.leaderboard import Leaderboard
+    from gac_app.arena.rating.leaderboard import Leaderboard
 
 app = typer.Typer(help="The arena without people.", no_args_is_help=True)
 
@@ -36,9 +36,9 @@ def simulate(
 ) -> None:
     """Play simulated votes of known strengths through the arena, over random models and a temporary database."""
     from gac_app.bootstrap import load_ensemble
-    from gac_app.services.arena import ArenaService
-    from gac_app.services.arena_simulation import simulate as play_on
-    from gac_app.services.runs import RunService
+    from gac_app.services.battles.arena import ArenaService
+    from gac_app.services.battles.simulation import simulate as play_on
+    from gac_app.services.runs.runs import RunService
     from gac_app.storage import Store
 
     known = _strengths(strengths)
@@ -68,9 +68,9 @@ def play(
     from gac_app.commands.answers import evaluating
     from gac_app.evaluation.studies import check_room
     from gac_app.evaluation.tasks import asked, first_of_each_domain
-    from gac_app.services.reference_votes import reference_battles, system_of
-    from gac_app.services.runs import config_hash_of
-    from gac_app.services.standings import Standings
+    from gac_app.services.battles.reference_votes import reference_battles, system_of
+    from gac_app.services.battles.standings import Standings
+    from gac_app.services.runs.runs import config_hash_of
     from gac_app.storage import Store
 
     settled = load(config)

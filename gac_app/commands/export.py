@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gac_app.arena.formats import Format
+from gac_app.arena.exports.formats import Format
 from gac_app.commands.options import ConfigOption, load
 from gac_app.environment import database_url
 from gac_app.errors import RequestError
@@ -44,14 +44,14 @@ def export(
     config: ConfigOption = None,
 ) -> None:
     """Write all stored data. Visitors appear under pseudonyms, never with their keys."""
-    from gac_app.services.exports import Exports
+    from gac_app.services.mirror.exports import Exports
 
     with closing(_store(config)) as store:
         exports = Exports(store)
         if file_format is Format.JSONL:
             parts: Iterable[bytes] = (line.encode() for line in exports.lines())
         else:
-            from gac_app.arena.votes import SOURCES
+            from gac_app.arena.rating.votes import SOURCES
 
             parts = [exports.content(file_format, SOURCES[source.value])]
         try:
@@ -72,8 +72,8 @@ def import_lines(
 
     For a mirror, give all files, oldest first: a file may mark entries of another file as deleted.
     """
-    from gac_app.services.exports import Exports
-    from gac_app.services.mirror_files import bring_files
+    from gac_app.services.mirror.exports import Exports
+    from gac_app.services.mirror.files import bring_files
 
     with closing(_store(config)) as store:
         done = bring_files(Exports(store), files)

@@ -22,11 +22,11 @@ def release(
     config: ConfigOption = None,
 ) -> None:
     """Write people's blind votes for publication: those of visitors who agreed, unflagged, under new names."""
-    from gac_app.arena.judged import judged
+    from gac_app.arena.exports.judged import judged
+    from gac_app.arena.exports.release import CARD, FILE, card_of, release_of
     from gac_app.arena.outcomes import Origin
-    from gac_app.arena.release import CARD, FILE, card_of, release_of
-    from gac_app.services.battle_history import UNDO_WRITTEN_S
-    from gac_app.services.battles import UNDO_S
+    from gac_app.services.battles.battles import UNDO_S
+    from gac_app.services.battles.history import UNDO_WRITTEN_S
     from gac_app.storage import Store
 
     with closing(Store(database_url(load(config)), is_owner=False)) as store:

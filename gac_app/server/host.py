@@ -17,22 +17,22 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from gac_app.config import Config, ServerConfig
-from gac_app.server.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
-from gac_app.server.event_door import Doorkeeper, EventDoor
-from gac_app.server.export_route import export_route
-from gac_app.server.health import health_routes, kept_route
-from gac_app.server.operator import OperatorDoor
-from gac_app.server.operator_page import operator_page
-from gac_app.server.page_document import PageDocument
-from gac_app.server.sign_in import SIGN_IN_ROUTES, sign_in_parts
+from gac_app.server.doors.doors import OriginGuard, ProxyGuard, SecurityHeaders, ShutRoutes
+from gac_app.server.doors.event_door import Doorkeeper, EventDoor
+from gac_app.server.page.page_document import PageDocument
+from gac_app.server.routes.export_route import export_route
+from gac_app.server.routes.health import health_routes, kept_route
+from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator_page import operator_page
+from gac_app.server.routes.sign_in import SIGN_IN_ROUTES, sign_in_parts
 
 if TYPE_CHECKING:  # heavy, and needed only for types
     import gradio
 
-    from gac_app.services.arena import ArenaService
-    from gac_app.services.exports import Exports
-    from gac_app.services.lab import Lab
-    from gac_app.services.runs import RunService
+    from gac_app.services.battles.arena import ArenaService
+    from gac_app.services.lab.lab import Lab
+    from gac_app.services.mirror.exports import Exports
+    from gac_app.services.runs.runs import RunService
 
 MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `event_door`
 
@@ -89,7 +89,7 @@ def launch_page(
     secrets: HostSecrets = _NO_SECRETS,
 ) -> None:
     """Serve the same by Gradio's own `launch`, as ZeroGPU Spaces need it, until SIGINT or SIGTERM. Without a lab."""
-    from gac_app.server.gradio_page import GradioPage
+    from gac_app.server.page.gradio_page import GradioPage
 
     keeper = Doorkeeper(config.server.visitors_per_client)
     routers = [health_routes(service), *_operator_routes(service, arena, exports, secrets)]
@@ -177,7 +177,7 @@ def mount_page(host: FastAPI, page: gradio.Blocks, options: Mapping[str, Any]) -
     """Mount a page at `/`; `options` are those of Gradio's `mount_gradio_app`."""
     import gradio
 
-    from gac_app.server.gradio_page import GradioPage
+    from gac_app.server.page.gradio_page import GradioPage
 
     gradio.mount_gradio_app(host, page, path="/", **{**_CLOSED, **options})
     host.state.doorkeeper.page = GradioPage(page, host.routes[-1].app)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gac_app.services.members import MemberState
-    from gac_app.services.runs import RunService
+    from gac_app.services.runs.runs import RunService
 
 POLL_S = 0.5
 FETCHING_S = 5.0  # between log lines about one download

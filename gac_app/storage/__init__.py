@@ -1,7 +1,7 @@
 """Runs, answers, traces, votes and battles in a database; every row belongs to one visitor."""
 
-from gac_app.storage.battle_changes import LET_GO
-from gac_app.storage.battle_records import (
+from gac_app.storage.battles.changes import LET_GO
+from gac_app.storage.battles.records import (
     CastVote,
     JudgedBattle,
     NewBattle,
@@ -10,9 +10,9 @@ from gac_app.storage.battle_records import (
     VoteNews,
     VoteRow,
 )
-from gac_app.storage.history_records import ConversationSummary, HistoryFilter, RunSummary
-from gac_app.storage.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
-from gac_app.storage.schema import current_revision, upgrade
+from gac_app.storage.database.schema import current_revision, upgrade
+from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
+from gac_app.storage.runs.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
 from gac_app.storage.store import Store
 from gac_app.storage.text import clean_text
 

@@ -8,14 +8,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from gac_app.storage import battle_changes, changes, history, imports, queries, studies
-from gac_app.storage.battle_records import JudgedBattle, StoredBattle
-from gac_app.storage.battle_store import BattleStore
-from gac_app.storage.database import Database
-from gac_app.storage.history_records import ConversationSummary, HistoryFilter
-from gac_app.storage.records import AnswerRecord, Imported, NewRun, RunStatus, StoredRun, StoredStudy
-from gac_app.storage.step_reader import StepReader
-from gac_app.storage.traces import packed
+from gac_app.storage import studies
+from gac_app.storage.battles import changes as battle_changes
+from gac_app.storage.battles.records import JudgedBattle, StoredBattle
+from gac_app.storage.battles.store import BattleStore
+from gac_app.storage.database.database import Database
+from gac_app.storage.runs import changes, history, imports, queries
+from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter
+from gac_app.storage.runs.records import AnswerRecord, Imported, NewRun, RunStatus, StoredRun, StoredStudy
+from gac_app.storage.runs.step_reader import StepReader
+from gac_app.storage.runs.traces import packed
 
 
 class Store(Database):

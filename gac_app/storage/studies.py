@@ -11,11 +11,11 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.orm import Session
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.changes import own_visitor
-from gac_app.storage.queries import is_visitor
-from gac_app.storage.records import StoredStudy
-from gac_app.storage.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
-from gac_app.storage.tables import RunKey, Study, VisitorSession
+from gac_app.storage.database.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
+from gac_app.storage.database.tables import RunKey, Study, VisitorSession
+from gac_app.storage.runs.changes import own_visitor
+from gac_app.storage.runs.queries import is_visitor
+from gac_app.storage.runs.records import StoredStudy
 from gac_app.storage.text import clean_json, clean_text
 
 MAX_LISTED = 200

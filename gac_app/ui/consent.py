@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from gac_app.services.live_runs import owner_of
+from gac_app.services.runs.live_runs import owner_of
 from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, replying
 
 if TYPE_CHECKING:
-    from gac_app.services.runs import RunService
+    from gac_app.services.runs.runs import RunService
 
 
 def build_consent(service: RunService) -> gr.HTML:

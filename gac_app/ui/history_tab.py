@@ -8,14 +8,14 @@ import gradio as gr
 
 from gac_app.settings import Mode
 from gac_app.storage import HistoryFilter
-from gac_app.storage.history import SORTS
+from gac_app.storage.runs.history import SORTS
 from gac_app.ui.assets import component
+from gac_app.ui.compare.spelling import label_of
 from gac_app.ui.requests import MAX_SEARCH_CHARS, Fields, Reply, replying
-from gac_app.ui.spelling import label_of
 
 if TYPE_CHECKING:
-    from gac_app.services.runs import RunService
-    from gac_app.storage.history_records import ConversationSummary, RunSummary
+    from gac_app.services.runs.runs import RunService
+    from gac_app.storage.runs.history_records import ConversationSummary, RunSummary
 
 PAGE_SIZE = 30  # conversations
 MAX_CHOSEN = 1_000  # runs deleted at once

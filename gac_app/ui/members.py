@@ -12,7 +12,7 @@ from gac_app.ui.assets import script_of
 from gac_app.ui.requests import page_json
 
 if TYPE_CHECKING:
-    from gac_app.services.runs import RunService
+    from gac_app.services.runs.runs import RunService
 
 TICK_S = 1.0
 

@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from gac_app.services.batches import Batches
+from gac_app.services.queue.batches import Batches
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.account import build_account
-from gac_app.ui.arena_tab import build_arena
+from gac_app.ui.arena.leaderboard import LeaderboardTab
+from gac_app.ui.arena.tab import build_arena
 from gac_app.ui.assets import markup_of, page_assets, script_of
 from gac_app.ui.batch_tab import build_batch, start_batch
-from gac_app.ui.compare_tab import QUIET, CompareTab
+from gac_app.ui.compare.tab import QUIET, CompareTab
 from gac_app.ui.first_paint import put_first
 from gac_app.ui.history_tab import build_history
-from gac_app.ui.lab_tab import LabTab
-from gac_app.ui.leaderboard_tab import LeaderboardTab
+from gac_app.ui.lab.tab import LabTab
 from gac_app.ui.members import build_member_chips
-from gac_app.ui.settings_panel import build_settings_panel
+from gac_app.ui.settings.panel import build_settings_panel
 from gac_app.ui.words import word
 
 if TYPE_CHECKING:
-    from gac_app.services.arena import ArenaService
-    from gac_app.services.lab import Lab
-    from gac_app.services.runs import RunService
+    from gac_app.services.battles.arena import ArenaService
+    from gac_app.services.lab.lab import Lab
+    from gac_app.services.runs.runs import RunService
 
 __all__ = ["build_page", "page_assets"]
 

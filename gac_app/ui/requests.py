@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from gac_app.errors import GacError, RequestError, without_folders
-from gac_app.services.shares import client_of
+from gac_app.services.queue.shares import client_of
 
 MAX_SEARCH_CHARS = 500
 VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew

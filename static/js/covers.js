@@ -1,5 +1,5 @@
 // How the members read a token that their own tokens cut otherwise, in words.
-// gac_app/ui/covering.py describes each kind of cover.
+// gac_app/ui/compare/covering.py describes each kind of cover.
 
 const pieces = (labels) => labels.map((label) => h("bdi", { class: "gac-piece", text: label }));
 

@@ -4,7 +4,7 @@
 const ALWAYS = 101; // the place of a share's "always", above 100 %
 
 class SettingField {
-  /** `spec`: see gac_app/ui/settings_fields.py; `onChange(value)`: null for a number that was cleared. */
+  /** `spec`: see gac_app/ui/settings/fields.py; `onChange(value)`: null for a number that was cleared. */
   constructor(spec, onChange) {
     Object.assign(this, { spec, onChange });
     this.id = `gac-set-${spec.name}`;

@@ -1,5 +1,5 @@
 // Reads the board's value: JSON lines that only grow, until another run's header starts afresh.
-// gac_app/ui/records.py writes them and describes each line.
+// gac_app/ui/compare/records.py writes them and describes each line.
 
 const BESIDE = "beside"; // the ensemble's answer of another run
 const GATED = 1, END = 2, FORCED = 4, PARTIAL = 8, DRAWN = 16;

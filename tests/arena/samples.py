@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gac_app.arena.ratings import rate
-from gac_app.arena.votes import Votebook, VoteLike, Votes
+from gac_app.arena.rating.ratings import rate
+from gac_app.arena.rating.votes import Votebook, VoteLike, Votes
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gac_app.arena.exports import written
-from gac_app.arena.formats import Format
-from gac_app.arena.judged import Judged, judged
-from gac_app.services.exports import content_of
+from gac_app.arena.exports.exports import written
+from gac_app.arena.exports.formats import Format
+from gac_app.arena.exports.judged import Judged, judged
+from gac_app.services.mirror.exports import content_of
 from gac_app.storage import StoredBattle
 
 AT = "2026-01-01T12:00:00+00:00"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gac_app.arena.leaderboard import Leaderboard, leaderboard_of
-from gac_app.arena.votes import VoteFilter
+from gac_app.arena.rating.leaderboard import Leaderboard, leaderboard_of
+from gac_app.arena.rating.votes import VoteFilter
 from tests.arena.samples import AT, row, rows, simulated, true_ratings, votes_of
 
 STRENGTHS = (0.0, 0.3, 0.6, 1.2)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from evalica import Winner, bradley_terry
 
-from gac_app.arena.ratings import PRIOR, is_connected, is_decided, rate, rate_all, win_probability
+from gac_app.arena.rating.ratings import PRIOR, is_connected, is_decided, rate, rate_all, win_probability
 from tests.arena.samples import row, rows, votes_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from gac_app.arena.release import EQUAL, FLAGGED, NO_CONSENT, card_of, release_of
+from gac_app.arena.exports.release import EQUAL, FLAGGED, NO_CONSENT, card_of, release_of
 from gac_app.cli import app
 from gac_app.storage import StoredBattle
 from tests.arena.test_exports import battle, votes

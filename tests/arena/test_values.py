@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.arena.contestants import contestants_of
 from gac_app.arena.language import language_of
-from gac_app.arena.style import style_of
+from gac_app.arena.rating.style import style_of
 from gac_app.config import Config
 from gac_app.config_file import load_config
 from gac_app.errors import ConfigError

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gac_app.arena.leaderboard import leaderboard_of
-from gac_app.arena.votes import VoteFilter
-from gac_app.arena.weights import HISTORY, OF_ONE_ADDRESS, OF_ONE_VISITOR, scaled, weights
+from gac_app.arena.rating.leaderboard import leaderboard_of
+from gac_app.arena.rating.votes import VoteFilter
+from gac_app.arena.rating.weights import HISTORY, OF_ONE_ADDRESS, OF_ONE_VISITOR, scaled, weights
 from tests.arena.samples import Row, row, rows, votes_of
 
 

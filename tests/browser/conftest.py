@@ -19,9 +19,9 @@ import uvicorn
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from gac_app.server.host import HostSecrets, create_host
-from gac_app.services.arena import ArenaService
-from gac_app.services.lab import Lab
-from gac_app.services.runs import RunService
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.lab.lab import Lab
+from gac_app.services.runs.runs import RunService
 from tests.ui.planted import MEMBERS, PlantedEnsemble, planted_service
 
 ARGS = [
@@ -322,4 +322,4 @@ def _battles_at_the_pace_of_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
     them, not while a busy machine is on its way from the vote to the next click.
     """
     monkeypatch.setattr("gac_app.arena.pacing.Tempo.rate", 1e6)
-    monkeypatch.setattr("gac_app.services.battles.UNDO_S", WAIT_MS / 1000)
+    monkeypatch.setattr("gac_app.services.battles.battles.UNDO_S", WAIT_MS / 1000)

@@ -244,7 +244,7 @@ def test_two_turns_then_others_and_a_reload(serve_arena: ArenaServer, open_page:
 def test_the_names_come_when_the_vote_is_final(
     serve_arena: ArenaServer, open_page: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gac_app.services.battles.UNDO_S", 1.5)
+    monkeypatch.setattr("gac_app.services.battles.battles.UNDO_S", 1.5)
     page = open_page(serve_arena()).page
     to_arena(page)
     begin(page)

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Route
 
-from gac_app.ui.records import PIECE
+from gac_app.ui.compare.records import PIECE
 from tests.browser.conftest import Opener, Server
 from tests.ui.planted import PlantedEnsemble
 

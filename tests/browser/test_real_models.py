@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from gac_app.bootstrap import build_services
 from gac_app.environment import read_config
-from gac_app.ui.run_handlers import PERIOD_S
+from gac_app.ui.compare.run_handlers import PERIOD_S
 from tests.browser.conftest import Opener, Site, Watched, served
 from tests.browser.test_arena import BOX, answered, begin, leave_fields, names, overheard, texts, to_arena
 from tests.browser.test_leaderboard import wait_for_record

@@ -9,8 +9,8 @@ import pytest
 
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.background import in_background
-from gac_app.services.lab import Lab
-from gac_app.services.runs import RunService
+from gac_app.services.lab.lab import Lab
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.browser.conftest import Opener, Site, served
 from tests.browser.test_contrast import hard_to_read

@@ -13,8 +13,8 @@ import pytest
 
 from gac_app.bootstrap import kept_by
 from gac_app.decoding.ensemble import Ensemble
-from gac_app.services.arena import ArenaService
-from gac_app.services.runs import RunService
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.services.spies import OF_PAIRS, OF_SIDES, Spies

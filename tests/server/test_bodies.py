@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gac_app.server import event_door
-from gac_app.server.bodies import RefusedError, read_body, replaying
-from gac_app.server.event_door import MAX_BODY_BYTES, Doorkeeper, EventDoor
+from gac_app.server.doors import event_door
+from gac_app.server.doors.bodies import RefusedError, read_body, replaying
+from gac_app.server.doors.event_door import MAX_BODY_BYTES, Doorkeeper, EventDoor
 
 PIECE = b'"' + b"x" * 999
 

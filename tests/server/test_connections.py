@@ -11,7 +11,7 @@ import pytest
 from fastapi.responses import PlainTextResponse
 
 from gac_app.config import ServerConfig
-from gac_app.server import connections
+from gac_app.server.doors import connections
 from gac_app.server.host import bare_host
 from tests.fakes import WAIT_S
 from tests.server.fakes import FakeService

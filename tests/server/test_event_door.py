@@ -14,8 +14,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.server import event_door
-from gac_app.server.bodies import checked_body
+from gac_app.server.doors import event_door
+from gac_app.server.doors.bodies import checked_body
 from gac_app.server.host import create_host
 from tests.server.conftest import HERE
 from tests.server.site import API, Page

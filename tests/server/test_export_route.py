@@ -11,10 +11,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.server.export_route import export_route
 from gac_app.server.host import HostSecrets, create_host
-from gac_app.server.operator import OperatorDoor
-from gac_app.services.exports import Exports
+from gac_app.server.routes.export_route import export_route
+from gac_app.server.routes.operator import OperatorDoor
+from gac_app.services.mirror.exports import Exports
 from gac_app.storage import Store
 from tests.server.conftest import HERE
 from tests.services.conftest import house as house

@@ -8,9 +8,9 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from gac_app.server import operator
-from gac_app.server.operator import OperatorDoor
-from gac_app.services import shares
+from gac_app.server.routes import operator
+from gac_app.server.routes.operator import OperatorDoor
+from gac_app.services.queue import shares
 
 RIGHT = [("Authorization", "Bearer secret")]
 

@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.host import HostSecrets, create_host
-from gac_app.server.operator import OperatorDoor
-from gac_app.server.operator_page import MAX_BODY_BYTES, operator_page
-from gac_app.services.exports import Exports
+from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
+from gac_app.services.mirror.exports import Exports
 from tests.server.conftest import HERE
 from tests.services.conftest import house as house
 from tests.services.house import ALICE, House

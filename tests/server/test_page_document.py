@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 from starlette.middleware import Middleware
 
-from gac_app.server.page_document import MAX_KEPT, PageDocument
+from gac_app.server.page.page_document import MAX_KEPT, PageDocument
 from gac_app.ui.requests import ACCOUNT
 from tests.server.conftest import HERE
 

@@ -50,7 +50,7 @@ def test_asyncio_shows_no_exception_of_a_task(kept: Kept) -> None:
 
 
 def test_our_own_words_stay(kept: Kept) -> None:
-    logger = logger_with(kept, "gac_app.storage.writer")
+    logger = logger_with(kept, "gac_app.storage.database.writer")
     try:
         raise OSError("no space left on device")
     except OSError:

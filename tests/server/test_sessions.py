@@ -6,8 +6,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gac_app.server.bodies import RefusedError
-from gac_app.server.sessions import KEPT_S, MAX_SESSIONS, SESSIONS_PER_VISITOR, STREAMS_PER_SESSION, Caller, Sessions
+from gac_app.server.doors.bodies import RefusedError
+from gac_app.server.page.sessions import (
+    KEPT_S,
+    MAX_SESSIONS,
+    SESSIONS_PER_VISITOR,
+    STREAMS_PER_SESSION,
+    Caller,
+    Sessions,
+)
 
 ALICE, BOB = Caller("home", "alice", "alice"), Caller("office", "bob", "bob")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from gac_app.server import event_door
+from gac_app.server.doors import event_door
 from gac_app.server.host import create_host
-from gac_app.services.runs import LiveRun, RunService
+from gac_app.services.runs.runs import LiveRun, RunService
 from tests.fakes import WAIT_S
 from tests.server.site import API, Page, Visitor, served
 from tests.ui.planted import PlantedEnsemble, planted_service

@@ -9,8 +9,8 @@ from typing import Any
 
 from gac_app.decoding.trace.events import StepTrace
 from gac_app.models.base import Model
-from gac_app.services.runs import LiveRun, RunService
-from gac_app.services.views import RunView
+from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.runs.views import RunView
 from gac_app.storage import HistoryFilter, RunSummary, Store
 from tests.databases import database_in
 from tests.fakes import WAIT_S, FakeModel, config_of, ensemble_of

@@ -18,10 +18,10 @@ from scipy.stats import binomtest
 
 from gac_app.config import ServerConfig
 from gac_app.server.host import bare_host
-from gac_app.services.arena import ArenaService
-from gac_app.services.runs import RunService
-from gac_app.services.views import member_stream
-from gac_app.ui.arena_tab import arena_functions
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.views import member_stream
+from gac_app.ui.arena.tab import arena_functions
 from tests.services.house import ALICE, ended, until
 
 NUM_LEARNT = 12  # battles that a spy learns from

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
-from gac_app.services import battles
-from gac_app.services.arena import ArenaService
-from gac_app.services.battle_views import BattleView
-from gac_app.services.runs import RunService
+from gac_app.services.battles import battles
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.views import BattleView
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import Store
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
@@ -422,7 +422,7 @@ def test_a_vote_that_the_database_takes_later_counts_once(house: House, monkeypa
 
 
 def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 2)
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 2)
     first, second = arena.answered(prompt="First"), arena.answered(prompt="Second")
     arena.service.vote(ALICE, second.id, "left", second.ballot)
     arena.service.reveal(ALICE, second.id)
@@ -433,7 +433,7 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
 
 @pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
 def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch, client: str) -> None:
-    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 4)
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 4)
     honest = arena.answered(BOB, client="the address of Bob")
     own = [arena.answered(ALICE, client=client).id for _ in range(6)]
     assert arena.service.history.look(BOB, honest.id).may_vote
@@ -441,7 +441,7 @@ def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.Mo
 
 
 def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 4)
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 4)
     honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
     for number in range(6):
         arena.answered(f"{number:064}", client="invented keys")
@@ -456,7 +456,7 @@ def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
 
 
 def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.live_runs.CHANGE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gac_app.services.runs.live_runs.CHANGE_TIMEOUT_S", 0.05)
     forget = arena.service.forget
 
     def and_begin(key: str) -> None:

@@ -13,9 +13,9 @@ from itertools import cycle
 
 import pytest
 
-from gac_app.arena.ratings import win_probability
-from gac_app.arena.weights import OF_ONE_ADDRESS
-from gac_app.services.shares import client_of
+from gac_app.arena.rating.ratings import win_probability
+from gac_app.arena.rating.weights import OF_ONE_ADDRESS
+from gac_app.services.queue.shares import client_of
 from tests.fakes import WAIT_S
 from tests.services.house import House
 from tests.services.test_arena import Arena

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from gac_app.arena.exports import flat
-from gac_app.arena.judged import judged
+from gac_app.arena.exports.exports import flat
+from gac_app.arena.exports.judged import judged
 from gac_app.arena.outcomes import SIDES
 from gac_app.arena.pacing import Tempo
 from gac_app.bootstrap import kept_by
 from gac_app.errors import RequestError
-from gac_app.services.arena import ArenaService
-from gac_app.services.battle_views import BattleView
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.views import BattleView
 from tests.fakes import WAIT_S, FakeModel, ensemble_of
 from tests.services.house import ALICE, House, until
 from tests.services.spies import OF_PAIRS, OF_SIDES, Spies

@@ -9,7 +9,7 @@ import pytest
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import RequestError
 from gac_app.models.random_model import make_vocabulary
-from gac_app.services.runs import LiveRun, RunService
+from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault, FixedModel, ensemble_of
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, essence, fake_models, listed

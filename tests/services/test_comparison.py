@@ -10,8 +10,8 @@ import pytest
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepOutline, TokenEvent
 from gac_app.decoding.trace.serialise import outline_from_json, outline_to_json
 from gac_app.models.message import Message
-from gac_app.services.comparison import Comparison, compare, compare_streams
-from gac_app.services.views import StreamView
+from gac_app.services.runs.comparison import Comparison, compare, compare_streams
+from gac_app.services.runs.views import StreamView
 from tests.ui.planted import planted_step
 
 PIECES = ("The", " sky", " is", " blue", "")

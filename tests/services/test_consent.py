@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.services import consent
-from gac_app.services.consent import Consents
-from gac_app.services.live_runs import owner_of
+from gac_app.services.mirror import consent
+from gac_app.services.mirror.consent import Consents
+from gac_app.services.runs.live_runs import owner_of
 from tests.services.house import ALICE, BOB
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gac_app.services.runs import LiveRun
+from gac_app.services.runs.runs import LiveRun
 from tests.fakes import WAIT_S, FakeModel
 from tests.services.house import SHORT, House, ended, fake_models, listed, texts
 

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from gac_app.errors import DamagedError
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
 from tests.services.house import ALICE, SHORT, House, answer, ended, listed
 

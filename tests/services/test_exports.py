@@ -9,10 +9,10 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from gac_app.arena.formats import Format
+from gac_app.arena.exports.formats import Format
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.exports import Exports, content_of
-from gac_app.services.mirror_files import Brought, bring_files
+from gac_app.services.mirror.exports import Exports, content_of
+from gac_app.services.mirror.files import Brought, bring_files
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.services.house import ALICE, BOB, House, answer

@@ -8,9 +8,9 @@ import pytest
 
 from gac_app.arena.outcomes import Outcome
 from gac_app.errors import StorageError
-from gac_app.services.exports import Exports
-from gac_app.services.implied import implied_outcomes
-from gac_app.services.shares import client_of, client_today
+from gac_app.services.battles.implied import implied_outcomes
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.queue.shares import client_of, client_today
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena, locked, locked_out
 
@@ -88,7 +88,7 @@ def test_a_vote_is_not_saved_without_what_it_implies(house: House, monkeypatch: 
     def fail(*_: object) -> None:
         raise sqlite3.IntegrityError("planned")
 
-    monkeypatch.setattr("gac_app.storage.battle_changes.imply", fail)
+    monkeypatch.setattr("gac_app.storage.battles.changes.imply", fail)
     with pytest.raises(StorageError):
         arena.runs.history.vote(ALICE, run.id, "member:b")
     assert arena.store.load_run(ALICE, run.id).outcome is None

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gac_app.errors import RequestError
-from gac_app.services.arena import ArenaService
-from gac_app.services.battle_views import BattleView
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.views import BattleView
 from tests.fakes import SOON_S, WAIT_S
 from tests.services.house import ALICE, House, until
 from tests.services.test_arena import LONG, Arena, locked, locked_out
@@ -26,7 +26,7 @@ from tests.services.test_arena import LONG, Arena, locked, locked_out
 def test_a_battle_can_be_looked_at_while_its_answers_end(
     house: House, monkeypatch: pytest.MonkeyPatch, judge: Callable[[ArenaService, BattleView], BattleView], phase: str
 ) -> None:
-    monkeypatch.setattr("gac_app.services.runs.END_TIMEOUT_S", 10 * WAIT_S)
+    monkeypatch.setattr("gac_app.services.runs.runs.END_TIMEOUT_S", 10 * WAIT_S)
     arena = Arena(house, settings=LONG)
     view = arena.begun()
     run, may_end = arena.service.history.find(ALICE, view.id).last, threading.Event()

@@ -16,9 +16,9 @@ from gac_app.errors import BusyError, ConfigError, GacError, NotFoundError, Requ
 from gac_app.evaluation.studies.result import StudyResult
 from gac_app.executors.background import in_background
 from gac_app.models.random_model import RandomModel
-from gac_app.services.lab import STUDIES, Lab
-from gac_app.services.live_runs import owner_of
-from gac_app.services.studies import question_sets
+from gac_app.services.lab.lab import STUDIES, Lab
+from gac_app.services.lab.studies import question_sets
+from gac_app.services.runs.live_runs import owner_of
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in
@@ -153,7 +153,7 @@ def test_a_visitor_starts_so_many_studies_within_an_hour(tmp_path: Path, monkeyp
     with pytest.raises(BusyError, match="started 2 studies within an hour"):
         study(ALICE)
     later = time.monotonic() + 3601
-    monkeypatch.setattr("gac_app.services.lab.time.monotonic", lambda: later)
+    monkeypatch.setattr("gac_app.services.lab.lab.time.monotonic", lambda: later)
     study(ALICE)
 
 
@@ -187,7 +187,7 @@ def test_a_fault_of_ours_is_said_without_internals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., object]
 ) -> None:
     lab = lab_of(random_pair(), tmp_path)
-    monkeypatch.setattr("gac_app.services.lab.carry_out", fault)
+    monkeypatch.setattr("gac_app.services.lab.lab.carry_out", fault)
     lab.start(ALICE, "consistency", "", 4)
     until(lambda: lab.running is None)
     assert "log of the server" in lab.last_error

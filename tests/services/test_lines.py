@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gac_app.arena.formats import Format
+from gac_app.arena.exports.formats import Format
 from gac_app.errors import RequestError
-from gac_app.services.exports import Exports, content_of
-from gac_app.services.lines import line_of, written_line
-from gac_app.services.mirror_files import Brought, bring_files
-from gac_app.services.standings import Standings
+from gac_app.services.battles.standings import Standings
+from gac_app.services.mirror.exports import Exports, content_of
+from gac_app.services.mirror.files import Brought, bring_files
+from gac_app.services.mirror.lines import line_of, written_line
 from gac_app.storage import NewRun, Store
 from tests.command_line import run_command
 from tests.databases import database_in
@@ -143,7 +143,7 @@ KINDS: dict[str, tuple[int, tuple[str | int, ...], object]] = {
 def test_bad_lines_are_named_and_the_rest_comes_in(
     good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gac_app.services.mirror_files._MAX_NAMED", len(KINDS))
+    monkeypatch.setattr("gac_app.services.mirror.files._MAX_NAMED", len(KINDS))
     bad = [text_of(changed(good[which], path, value)) for which, path, value in KINDS.values()]
     done = brought(store, tmp_path, [*bad, json.dumps(good[RUN]), json.dumps(good[BATTLE])])
     named = {int(number) for number in re.findall(r"^lines\.jsonl, line (\d+): .", done.reasons, re.MULTILINE)}
@@ -161,8 +161,8 @@ def test_a_bad_line_does_not_take_the_place_of_a_good_one(good: list[Json], stor
 def test_a_line_without_an_end_is_bounded(
     good: list[Json], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gac_app.services.mirror_files.MAX_LINE_BYTES", 100_000)
-    monkeypatch.setattr("gac_app.services.lines.MAX_LINE_BYTES", 100_000)
+    monkeypatch.setattr("gac_app.services.mirror.files.MAX_LINE_BYTES", 100_000)
+    monkeypatch.setattr("gac_app.services.mirror.lines.MAX_LINE_BYTES", 100_000)
     done = brought(store, tmp_path, ["[" * 250_000, json.dumps(good[BATTLE])])
     assert done == Brought(1, 0, 0, 1)
     assert "line 1: is longer than 100,000 bytes" in done.reasons

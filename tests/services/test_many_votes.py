@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from gac_app.arena.votes import VoteFilter
-from gac_app.services.exports import Exports
-from gac_app.services.mirror_files import Brought, bring_files
-from gac_app.services.standings import Standings
+from gac_app.arena.rating.votes import VoteFilter
+from gac_app.services.battles.standings import Standings
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.files import Brought, bring_files
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from gac_app.errors import NotFoundError
-from gac_app.services.exports import Exports
-from gac_app.services.mirror import Mirror
-from gac_app.services.mirror_files import bring_files
-from gac_app.services.mirror_places import FolderPlace, Place
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.files import bring_files
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.mirror.places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
 from tests.services.house import ALICE, BOB, House, answer, until
 from tests.services.test_arena import Arena

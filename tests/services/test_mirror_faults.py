@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from gac_app.errors import StorageError
-from gac_app.services import mirror as mirror_module
-from gac_app.services.mirror_files import Brought
-from gac_app.services.mirror_places import DatasetPlace, FolderPlace
+from gac_app.services.mirror import mirror as mirror_module
+from gac_app.services.mirror.files import Brought
+from gac_app.services.mirror.places import DatasetPlace, FolderPlace
 from gac_app.storage import NewJudgement
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, answer, until
@@ -135,7 +135,7 @@ def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path, monkeyp
                 raise fault
             real(fd)
 
-        monkeypatch.setattr("gac_app.services.mirror.os.fsync", fsync)
+        monkeypatch.setattr("gac_app.services.mirror.mirror.os.fsync", fsync)
         voted(arena, consents=True)
         settled(mirror)
     (file,) = (tmp_path / "mirror").iterdir()

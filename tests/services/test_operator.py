@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from gac_app.arena.controls import Controls, controls_of
-from gac_app.arena.formats import Format
+from gac_app.arena.exports.formats import Format
 from gac_app.arena.outcomes import SIDES, Origin
 from gac_app.errors import BusyError, NotFoundError, RequestError
-from gac_app.services.exports import Exports
-from gac_app.services.lines import line_of
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.lines import line_of
 from gac_app.storage import NewBattle, NewJudgement, Store
 from tests.services.house import ALICE, BOB, House
 from tests.services.test_arena import NAMES, Arena

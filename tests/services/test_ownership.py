@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gac_app.errors import NotFoundError
-from gac_app.services.runs import LiveRun, RunService
+from gac_app.services.runs.runs import LiveRun, RunService
 from tests.services.house import ALICE, BOB, SHORT, House, answer, listed
 
 Attempt = Callable[[RunService, str, LiveRun], object]

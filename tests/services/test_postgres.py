@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from gac_app.services.exports import Exports
-from gac_app.services.mirror_files import Brought
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.files import Brought
 from gac_app.storage import Store
 from tests.fakes import WAIT_S
 from tests.services.house import ALICE, BOB, House, answer, until

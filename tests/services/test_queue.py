@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from gac_app.errors import BusyError
-from gac_app.services import queue
-from gac_app.services.runs import LiveRun, RunService
+from gac_app.services.queue import queue
+from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.storage import RunStatus
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, SHORT, House, ended, listed, until

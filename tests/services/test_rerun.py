@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gac_app.services.comparison import Comparison, compare_streams
-from gac_app.services.runs import RunService
-from gac_app.services.views import RunView
+from gac_app.services.runs.comparison import Comparison, compare_streams
+from gac_app.services.runs.runs import RunService
+from gac_app.services.runs.views import RunView
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, SHORT, House, answer, ended
 

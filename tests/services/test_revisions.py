@@ -9,7 +9,7 @@ import pytest
 
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.services.battle_records import side_facts
+from gac_app.services.battles.records import side_facts
 from gac_app.storage import Store
 from tests.databases import database_in
 from tests.fakes import FakeModel

@@ -12,7 +12,7 @@ from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import GacError, RequestError
 from gac_app.models.message import Message
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
 from tests.fakes import FakeModel, Fault, config_of
 from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, listed, texts, until

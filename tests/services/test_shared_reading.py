@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent
-from gac_app.services.live_runs import owner_of
-from gac_app.services.runs import LiveRun, RunService
-from gac_app.services.views import ENSEMBLE, alone_in, member_stream
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.runs.runs import LiveRun, RunService
+from gac_app.services.runs.views import ENSEMBLE, alone_in, member_stream
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, House, answer, ended, fake_models, until
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.services import shares
-from gac_app.services.shares import Allowance, client_of, client_today
+from gac_app.services.queue import shares
+from gac_app.services.queue.shares import Allowance, client_of, client_today
 
 
 def test_a_client_is_an_address_or_an_ipv6_network() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gac_app.config import ServerConfig
 from gac_app.errors import NotFoundError, RequestError
-from gac_app.ui.records import RunLines
+from gac_app.ui.compare.records import RunLines
 from tests.services.house import ALICE, BOB, LONG, SHORT, House, answer, begun, ended
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.arena.votes import VoteFilter
+from gac_app.arena.rating.votes import VoteFilter
 from gac_app.errors import RequestError
 from gac_app.storage import NewBattle, NewJudgement, Store
-from gac_app.storage.battle_records import VoteRow
+from gac_app.storage.battles.records import VoteRow
 from tests.services.house import ALICE, BOB, House
 from tests.services.test_arena import NAMES, Arena
 from tests.storage.samples import new_id
@@ -82,7 +82,7 @@ def test_many_votes_are_not_read_again_at_every_new_one(house: House) -> None:
 
 
 def test_a_board_is_rated_once_until_votes_change(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.standings._KEPT_BOARDS", 4)
+    monkeypatch.setattr("gac_app.services.battles.standings._KEPT_BOARDS", 4)
     arena = Arena(house, arena={"min_votes": 1})
     standings = arena.service.standings
     for outcome in ("left", "right"):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gac_app.evaluation.studies.result import StudyResult
-from gac_app.services.lab import Lab
-from gac_app.services.strength import strength_advice
+from gac_app.services.lab.lab import Lab
+from gac_app.services.lab.strength import strength_advice
 from tests.fakes import config_of
 from tests.services.test_lab import store_in, study_pair
 

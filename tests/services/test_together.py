@@ -15,7 +15,7 @@ from gac_app.decoding.together import Part, Together, decode_in_turn
 from gac_app.decoding.trace import FinishReason
 from gac_app.errors import GacError
 from gac_app.executors.zero_gpu import on_zero_gpu, seconds_for
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from tests.fakes import SOON_S, WAIT_S, ensemble_of
 from tests.services.house import ALICE, LONG, House, answer, begun, ended, fake_models, until
 from tests.services.test_arena import Arena

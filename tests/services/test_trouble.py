@@ -12,8 +12,8 @@ import pytest
 from gac_app.decoding.trace.events import FinishReason
 from gac_app.errors import NotFoundError, StorageError
 from gac_app.executors import threads
-from gac_app.server.health import member_reasons
-from gac_app.services.live_runs import KEPT_RUNS
+from gac_app.server.routes.health import member_reasons
+from gac_app.services.runs.live_runs import KEPT_RUNS
 from gac_app.storage import AnswerRecord, RunStatus, Store
 from tests.clocks import HANG_S
 from tests.databases import database_in

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.services.live_run import LiveRun
-from gac_app.services.turns import PRESENT_S, Turns, client_of, visitor_of
+from gac_app.services.queue.turns import PRESENT_S, Turns, client_of, visitor_of
+from gac_app.services.runs.live_run import LiveRun
 from gac_app.settings import Settings
 
 

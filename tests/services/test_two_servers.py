@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gac_app.services import battles
-from gac_app.services.exports import Exports
+from gac_app.services.battles import battles
+from gac_app.services.mirror.exports import Exports
 from tests.services.house import ALICE, House, until
 from tests.services.test_arena import Arena
 
@@ -52,7 +52,7 @@ def test_the_other_server_tells_no_name_before_a_vote_stands(
     here.service.reveal(ALICE, view.id)
     assert counted(here) == [1] * 5
     assert counted(there) == [0] * 5  # for all it knows, the vote is being taken back
-    monkeypatch.setattr("gac_app.services.battle_history.UNDO_WRITTEN_S", -battles.UNDO_S)
+    monkeypatch.setattr("gac_app.services.battles.history.UNDO_WRITTEN_S", -battles.UNDO_S)
     assert there.service.history.look(ALICE, view.id).contestants is not None
     assert counted(there) == [1] * 5
 
@@ -75,7 +75,7 @@ def test_a_battle_of_a_server_that_is_gone_was_interrupted(here: Arena, there: A
 def test_a_battle_that_made_room_for_newer_ones_says_so(
     here: Arena, there: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 1)
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
     first = here.answered(prompt="First")
     here.answered(prompt="Second")
     here.store.flush()
@@ -87,7 +87,7 @@ def test_a_battle_that_made_room_for_newer_ones_says_so(
 
 
 def test_a_judged_battle_that_made_room_stays_as_it_was(here: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.services.live_battles.KEPT_BATTLES", 1)
+    monkeypatch.setattr("gac_app.services.battles.live_battles.KEPT_BATTLES", 1)
     first = here.answered(prompt="First")
     here.service.vote(ALICE, first.id, "tie", first.ballot)
     here.service.reveal(ALICE, first.id)

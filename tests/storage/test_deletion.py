@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from gac_app.errors import NotFoundError, StorageError
-from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store, changes, schema
+from gac_app.storage import AnswerRecord, NewRun, RunStatus, Store
+from gac_app.storage.database import schema
+from gac_app.storage.runs import changes
 from tests.storage.samples import ALICE, BOB, MEMBERS, answer, listed, new_run, token_event
 
 TABLES = ("visitor_session", "conversation", "run", "answer", "trace", "vote")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gac_app.decoding.trace.serialise import token_from_json
-from gac_app.storage import RunStatus, Store, queries
+from gac_app.storage import RunStatus, Store
+from gac_app.storage.runs import queries
 from tests.databases import database_in
 from tests.storage.samples import ALICE, BOB, answer, new_run
 

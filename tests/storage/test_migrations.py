@@ -18,9 +18,11 @@ from sqlalchemy import create_engine, text
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.decoding.trace.serialise import token_to_json
 from gac_app.errors import StorageError
-from gac_app.storage import Store, current_revision, engine, queries, schema, upgrade
-from gac_app.storage.engine import create_file, open_engine, writing
-from gac_app.storage.tables import Base
+from gac_app.storage import Store, current_revision, upgrade
+from gac_app.storage.database import engine, schema
+from gac_app.storage.database.engine import create_file, open_engine, writing
+from gac_app.storage.database.tables import Base
+from gac_app.storage.runs import queries
 from tests.storage.samples import ALICE, answer, listed, new_run, token_event
 
 DIE_HALFWAY = """
@@ -96,7 +98,7 @@ def packed(events: list[TokenEvent]) -> bytes:
 def make_oldest(url: str, revision: str = "0001", rows: str = OLD_ROWS) -> None:
     """A database as the first version, or another, left it; with one run."""
     config = Config()
-    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(schema.__file__).parents[1] / "migrations"))
     create_file(url)
     opened = open_engine(url)
     with writing(opened) as session:

@@ -15,7 +15,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.storage import NewRun, Store
-from gac_app.storage.engine import set_up_sqlite
+from gac_app.storage.database.engine import set_up_sqlite
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, answer, new_run
 

@@ -11,8 +11,8 @@ import pytest
 from gac_app.decoding.trace.events import StepOutline, TokenEvent
 from gac_app.decoding.trace.serialise import outline_from_json, outline_to_json, token_to_json
 from gac_app.errors import DamagedError
-from gac_app.storage import traces
-from gac_app.storage.traces import (
+from gac_app.storage.runs import traces
+from gac_app.storage.runs.traces import (
     OUTLINED,
     StoredOutline,
     StoredSteps,

@@ -16,7 +16,7 @@ import pytest
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
-from gac_app.storage.engine import open_engine
+from gac_app.storage.database.engine import open_engine
 from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
 
@@ -97,7 +97,9 @@ def test_a_write_locked_out_fails_and_the_next_goes_on(url: str, path: Path) -> 
 
 
 def test_closing_does_not_wait_for_a_lock(url: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gac_app.storage.database.open_engine", lambda url, **_: open_engine(url, busy_timeout_s=0.1))
+    monkeypatch.setattr(
+        "gac_app.storage.database.database.open_engine", lambda url, **_: open_engine(url, busy_timeout_s=0.1)
+    )
     store = Store(url, retry_s=WAIT_S)
     with locked(path):
         future = store.start_run(new_run())

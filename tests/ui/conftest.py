@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from tests.ui.planted import planted_service
 
 

@@ -23,8 +23,8 @@ from gac_app.decoding.trace.events import (
 )
 from gac_app.errors import MemberError
 from gac_app.member_config import MemberConfig
-from gac_app.services.arena import ArenaService
-from gac_app.services.runs import RunService
+from gac_app.services.battles.arena import ArenaService
+from gac_app.services.runs.runs import RunService
 from gac_app.settings import Settings
 from gac_app.storage import Store
 from tests.databases import database_in

@@ -13,8 +13,8 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.services.battle_views import BattleView
-from gac_app.ui.arena_tab import ArenaHandlers, arena_functions
+from gac_app.services.battles.views import BattleView
+from gac_app.ui.arena.tab import ArenaHandlers, arena_functions
 from tests.fakes import WAIT_S
 from tests.ui.planted import KEY, OTHER_KEY, PlantedEnsemble, planted_arena
 

@@ -17,11 +17,12 @@ from sqlalchemy import text
 
 from gac_app.decoding.trace.events import TokenEvent
 from gac_app.errors import NotFoundError
-from gac_app.services.runs import RunService
-from gac_app.storage import RunStatus, Store, traces
-from gac_app.ui import board
-from gac_app.ui.board import board_functions
-from gac_app.ui.records import PIECE, RunLines, token_record
+from gac_app.services.runs.runs import RunService
+from gac_app.storage import RunStatus, Store
+from gac_app.storage.runs import traces
+from gac_app.ui.compare import board
+from gac_app.ui.compare.board import board_functions
+from gac_app.ui.compare.records import PIECE, RunLines, token_record
 from tests.databases import database_in
 from tests.fakes import config_of
 from tests.storage.samples import answer, new_run, token_event

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gac_app.ui.covering import character_of, describe_covers
+from gac_app.ui.compare.covering import character_of, describe_covers
 from tests.ui.steps import member, step
 
 # Large writes 日本 as one token, Small spells it in three pieces.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gac_app.decoding.trace.events import StepOutline, TokenEvent
-from gac_app.ui.forks import Fork, GrowingText, forks_of
+from gac_app.ui.compare.forks import Fork, GrowingText, forks_of
 from tests.ui.steps import step
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gac_app.settings import Settings
-from gac_app.ui.inspection import describe_step
+from gac_app.ui.compare.inspection import describe_step
 from tests.ui.planted import planted_step
 from tests.ui.steps import Top, member, step
 

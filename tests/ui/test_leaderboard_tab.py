@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.arena.votes import SOURCES
-from gac_app.services.mirror import Mirror
-from gac_app.services.mirror_places import FolderPlace
+from gac_app.arena.rating.votes import SOURCES
+from gac_app.services.mirror.mirror import Mirror
+from gac_app.services.mirror.places import FolderPlace
+from gac_app.ui.arena.leaderboard import LeaderboardTab
 from gac_app.ui.assets import markup_of
-from gac_app.ui.leaderboard_tab import LeaderboardTab
 from tests.services.house import until
 from tests.ui.planted import KEY, Planted, planted_arena
 from tests.ui.planted_votes import plant_vote, plant_votes

@@ -6,12 +6,12 @@ import gradio as gr
 
 from gac_app.config import Config
 from gac_app.member_config import MemberConfig
-from gac_app.services.runs import RunService
+from gac_app.services.runs.runs import RunService
 from gac_app.ui.about_tab import build_about
 from gac_app.ui.assets import STATIC_DIR, page_assets
 from gac_app.ui.page import build_page
 
-OWN_SCRIPTS = sorted((STATIC_DIR / "js").glob("*.js"))
+OWN_SCRIPTS = sorted((STATIC_DIR / "js").rglob("*.js"))
 
 
 def test_the_page_builds_and_shows_no_event_to_the_api(service: RunService) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
-from gac_app.services.views import RunView, StreamView
+from gac_app.services.runs.views import RunView, StreamView
 from gac_app.settings import Settings
-from gac_app.ui.records import PIECE, RunLines
+from gac_app.ui.compare.records import PIECE, RunLines
 from tests.ui.planted import ANSWER, GATED, MEMBERS, planted_step
 
 

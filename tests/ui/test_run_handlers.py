@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from gac_app.services.runs import RunService
-from gac_app.storage import traces
-from gac_app.ui import records
-from gac_app.ui.run_handlers import RunHandlers
+from gac_app.services.runs.runs import RunService
+from gac_app.storage.runs import traces
+from gac_app.ui.compare import records
+from gac_app.ui.compare.run_handlers import RunHandlers
 from tests.fakes import WAIT_S
 from tests.services.house import listed
 from tests.ui.planted import ANSWER, KEY, OTHER_KEY, PlantedEnsemble, planted_service, wait_until_over

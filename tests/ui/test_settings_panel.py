@@ -7,10 +7,10 @@ import pytest
 
 from gac_app.errors import RequestError
 from gac_app.evaluation.studies.result import StudyResult
-from gac_app.services.lab import Lab
-from gac_app.ui.settings_fields import fields_of, idle_of, spec_of
-from gac_app.ui.settings_panel import meaning_of
-from gac_app.ui.settings_values import changes_from, faults_in, values_of
+from gac_app.services.lab.lab import Lab
+from gac_app.ui.settings.fields import fields_of, idle_of, spec_of
+from gac_app.ui.settings.panel import meaning_of
+from gac_app.ui.settings.values import changes_from, faults_in, values_of
 from tests.services.test_lab import store_in, study_pair
 from tests.services.test_strength import benchmark_data
 from tests.ui.planted import planted_config

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.ui.spelling import label_of
+from gac_app.ui.compare.spelling import label_of
 
 
 @pytest.mark.parametrize(

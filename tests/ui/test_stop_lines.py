@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gac_app.ui.stop_lines import from_lines, to_lines
+from gac_app.ui.settings.stop_lines import from_lines, to_lines
 
 
 @given(st.lists(st.text(min_size=1)))

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gac_app.services.comparison import Comparison
+from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import Settings
-from gac_app.ui.wording import comparison_in_words, settings_in_words
+from gac_app.ui.compare.wording import comparison_in_words, settings_in_words
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from gac_app.services.comparison import Comparison
-from gac_app.services.studies import STUDIES
+from gac_app.services.lab.studies import STUDIES
+from gac_app.services.runs.comparison import Comparison
 from gac_app.settings import Settings
 from gac_app.ui.assets import STATIC_DIR
-from gac_app.ui.settings_fields import fault_in, fields_of, idle_of
-from gac_app.ui.settings_values import values_of
-from gac_app.ui.wording import comparison_in_words, settings_in_words
+from gac_app.ui.compare.wording import comparison_in_words, settings_in_words
+from gac_app.ui.settings.fields import fault_in, fields_of, idle_of
+from gac_app.ui.settings.values import values_of
 from gac_app.ui.words import WORDS_DIR, tables
 from tests.ui.planted import planted_config
 
 ENGLISH = tables()["en"]
 OTHERS = {name: table for name, table in tables().items() if name != "en"}
 SOURCES = WORDS_DIR.parents[1] / "gac_app"
-SCRIPTS = "\n".join(path.read_text("utf-8") for path in sorted((STATIC_DIR / "js").glob("*.js")))
+SCRIPTS = "\n".join(path.read_text("utf-8") for path in sorted((STATIC_DIR / "js").rglob("*.js")))
 TEMPLATES = sorted(STATIC_DIR.glob("*.html"))
 PLURAL = re.compile(r"\.(zero|one|two|few|many|other)$")
 OWN_NAMES = {"GaC", "side by side", "CSV", "JSONL", "n", "Yu, Kuo, Ye, Chang, Li:", ", EMNLP 2024."}  # in any language
@@ -62,7 +62,7 @@ def test_placeholders_agree(name: str) -> None:
 
 def test_scripts_and_templates_ask_for_all_words_there_are() -> None:
     templates = "\n".join(path.read_text("utf-8") for path in TEMPLATES)
-    code = "\n".join(path.read_text("utf-8") for path in (SOURCES / "ui").glob("*.py"))
+    code = "\n".join(path.read_text("utf-8") for path in (SOURCES / "ui").rglob("*.py"))
     asked = set(re.findall(r'\b(?:t|rich|word)\(\s*"([\w.-]+)"', SCRIPTS + code))
     asked |= set(re.findall(r'data-t="([\w.-]+)"', templates + code))
     at = re.findall(r'data-t-at="([^"]+)"', templates + code)

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gac_app.storage.engine import MUST_REWRITE
-from gac_app.storage.sealing import seal, seal_json
+from gac_app.storage.database.engine import MUST_REWRITE
+from gac_app.storage.database.sealing import seal, seal_json
 
 revision = "0003"
 down_revision = "0002"

@@ -1,0 +1,1 @@
+"""Judged battles as files: for trainers, tables and publication."""

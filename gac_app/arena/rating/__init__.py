@@ -1,0 +1,1 @@
+"""Votes as columns, and ratings, ranks and intervals from them."""

@@ -1,0 +1,268 @@
+"""Votes as columns, so that a hundred thousand of them can be filtered and counted at once.
+
+Shapes: `N` votes, `C` contestants, `F` features of style, 2 sides (left, right).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from scipy import sparse
+
+from gac_app.arena.outcomes import Origin, Outcome
+from gac_app.arena.rating.style import FEATURES
+from gac_app.arena.rating.weights import scaled, weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
+Source = Literal["blind", "people", "reference"]
+SOURCES: dict[Source, tuple[Origin, ...]] = {
+    "blind": (Origin.PEOPLE,),
+    "people": (Origin.PEOPLE, Origin.COMPARE),
+    "reference": (Origin.REFERENCE,),
+}
+_ORIGINS, _OUTCOMES = list(Origin), list(Outcome)
+
+
+_SIDES = ("left", "right")
+_COUNTED = [f"{side}_{name}" for side in _SIDES for name in FEATURES]
+_COSTS = [f"{side}_{name}" for side in _SIDES for name in ("ms_per_token", "passes_per_token")]
+
+
+class VoteLike(Protocol):
+    """A vote as storage gives it, with a column for each side's `FEATURES` and costs as well."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def visitor_id(self) -> int: ...
+    @property
+    def left(self) -> str: ...
+    @property
+    def right(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def language(self) -> str: ...
+    @property
+    def config_hash(self) -> str: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def voted_s(self) -> float: ...
+    @property
+    def turn(self) -> int: ...
+    @property
+    def is_flagged(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoteFilter:
+    """Which votes count. Empty fields allow everything.
+
+    Attributes:
+        source: by default, people's blind votes. "people" adds the votes on Compare; other sources are never mixed.
+        min_chars, max_chars: length of the longer answer.
+        turns: "one" or "several".
+        has_flagged: include votes that moderation flagged.
+    """
+
+    source: Source = "blind"
+    language: str = ""
+    min_chars: int = 0
+    max_chars: int = 0
+    turns: Literal["", "one", "several"] = ""
+    since: datetime | None = None
+    before: datetime | None = None
+    config_hash: str = ""
+    has_flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes:
+    """Columns of votes. Codes in other columns are indices into `names`, `languages` and `configs`."""
+
+    names: tuple[str, ...]
+    languages: tuple[str, ...]
+    configs: tuple[str, ...]
+    sides_N2: Ints  # contestants
+    outcome_N: Ints  # index into `Outcome`
+    visitor_N: Ints
+    address_N: Ints  # of a day; below 0 where it is not known, and then each visitor has one
+    origin_N: Ints  # index into `Origin`
+    language_N: Ints
+    config_N: Ints
+    at_N: Floats  # seconds since 1970
+    turn_N: Ints
+    is_flagged_N: Flags
+    style_N2F: Floats
+    cost_N22: Floats  # ms and forward passes per token; NaN = unknown
+    weight_N: Floats  # see `weights`; 1 until they are filtered
+
+    def __len__(self) -> int:
+        return len(self.outcome_N)
+
+    @property
+    def score_N(self) -> Floats:
+        """The left side's score of each vote."""
+        return np.array([outcome.left_score for outcome in _OUTCOMES])[self.outcome_N]
+
+    @property
+    def session_N(self) -> Ints:
+        """The sessions of a bootstrap: one per visitor; with a single visitor, one per vote."""
+        return self.visitor_N if len(np.unique(self.visitor_N)) > 1 else np.arange(len(self))
+
+    def values(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The languages, sorted, and the configurations that occur."""
+        languages = sorted(self.languages[code] for code in np.unique(self.language_N))
+        return tuple(languages), tuple(self.configs[code] for code in np.unique(self.config_N))
+
+    def where(self, keep_N: Flags) -> Votes:
+        """The votes where the mask is true."""
+        columns = {one.name: getattr(self, one.name) for one in fields(self)}
+        kept: dict[str, Any] = {name: one[keep_N] for name, one in columns.items() if isinstance(one, np.ndarray)}
+        return replace(self, **kept)
+
+    def followed_by(self, later: Votes) -> Votes:
+        """These votes and later ones, whose codes go on from these."""
+        pairs = {one.name: (getattr(self, one.name), getattr(later, one.name)) for one in fields(self)}
+        columns: dict[str, Any] = {
+            name: np.concatenate(pair) for name, pair in pairs.items() if isinstance(pair[0], np.ndarray)
+        }
+        return replace(later, **columns)
+
+    def filtered(self, wanted: VoteFilter) -> Votes:
+        """The votes that a filter allows."""
+        keep_N = np.isin(self.origin_N, [_ORIGINS.index(origin) for origin in SOURCES[wanted.source]])
+        longest_N = self.style_N2F[:, :, 0].max(axis=1, initial=0)
+        if not wanted.has_flagged:
+            keep_N &= ~self.is_flagged_N
+        if wanted.language:
+            keep_N &= self.language_N == _code(self.languages, wanted.language)
+        if wanted.config_hash:
+            keep_N &= self.config_N == _code(self.configs, wanted.config_hash)
+        if wanted.min_chars:
+            keep_N &= longest_N >= wanted.min_chars
+        if wanted.max_chars:
+            keep_N &= longest_N <= wanted.max_chars
+        if wanted.turns:
+            keep_N &= (self.turn_N > 1) == (wanted.turns == "several")
+        if wanted.since:
+            keep_N &= self.at_N >= wanted.since.timestamp()
+        if wanted.before:
+            keep_N &= self.at_N < wanted.before.timestamp()
+        kept = self.where(keep_N)
+        return kept if wanted.source == "reference" else kept.weighed()
+
+    def weighed(self) -> Votes:
+        """The same votes, each with its weight among them."""
+        return replace(self, weight_N=scaled(weights(self.visitor_N, self.address_N)))
+
+    def unweighed(self) -> Votes:
+        """The same votes, counting equally."""
+        return replace(self, weight_N=np.ones(len(self)))
+
+    def wins_NK(self) -> sparse.csr_array:
+        """Each vote's weighted wins of row against column, `K` = `C` x `C`. A tie is half a win for both."""
+        num = len(self.names)
+        left_N, right_N = self.sides_N2.T
+        cells = np.concatenate([left_N * num + right_N, right_N * num + left_N])
+        wins = np.concatenate([self.score_N * self.weight_N, (1 - self.score_N) * self.weight_N])
+        return sparse.csr_array((wins, (np.tile(np.arange(len(self)), 2), cells)), shape=(len(self), num * num))
+
+    def wins_CC(self) -> Floats:
+        """Weighted wins of row against column."""
+        wins_CC: Floats = self.wins_NK().sum(axis=0).reshape(len(self.names), -1)
+        return wins_CC
+
+
+def _code(listed: Sequence[str], value: str) -> int:
+    return listed.index(value) if value in listed else -1
+
+
+class Votebook:
+    """Columns of votes that grow with new votes and shrink with removed ones.
+
+    Args:
+        contestants: included even without votes.
+
+    Attributes:
+        votes: all of them, in the order of their numbers.
+        number_N: each vote's number.
+    """
+
+    def __init__(self, contestants: Iterable[str] = ()) -> None:
+        self._names, self._languages, self._configs = _Codes(contestants), _Codes(), _Codes()
+        self._addresses = _Codes()
+        self.number_N: Ints = np.zeros(0, dtype=np.int64)
+        self.votes = self._columns([])
+
+    @property
+    def newest(self) -> int:
+        """The highest number; 0 without votes."""
+        return int(self.number_N[-1]) if len(self.number_N) else 0
+
+    def add(self, rows: Sequence[VoteLike]) -> None:
+        """Append votes whose numbers are above all others, in order."""
+        if rows:
+            self.votes = self.votes.followed_by(self._columns(rows))
+            self.number_N = np.concatenate([self.number_N, [row.number for row in rows]])
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Remove all votes but these."""
+        keep_N = np.isin(self.number_N, list(numbers))
+        self.votes, self.number_N = self.votes.where(keep_N), self.number_N[keep_N]
+
+    def without(self, numbers: Collection[int]) -> Votes:
+        """The votes but these."""
+        return self.votes.where(~np.isin(self.number_N, list(numbers))) if numbers else self.votes
+
+    def _columns(self, rows: Sequence[VoteLike]) -> Votes:
+        num, counted = len(rows), len(FEATURES)
+        sides_N2 = [self._names.of(row.left for row in rows), self._names.of(row.right for row in rows)]
+        ints_KN = [[*map(attrgetter(name), rows)] for name in ("visitor_id", "turn", "is_flagged", *_COUNTED)]
+        floats_KN = [[*map(attrgetter(name), rows)] for name in ("voted_s", *_COSTS)]
+        address_N = self._addresses.of(row.client for row in rows)
+        is_known_N = np.array([row.client != "" for row in rows], dtype=bool)
+        ints_NK = np.array(ints_KN, dtype=np.int64).T
+        floats_NK = np.array(floats_KN, dtype=np.float64).T  # None becomes NaN
+        return Votes(
+            sides_N2=np.array(sides_N2, dtype=np.int64).T,
+            outcome_N=_Codes(_OUTCOMES).of(row.outcome for row in rows),
+            visitor_N=ints_NK[:, 0],
+            address_N=np.where(is_known_N, address_N, -1 - ints_NK[:, 0]),
+            origin_N=_Codes(_ORIGINS).of(row.origin for row in rows),
+            language_N=self._languages.of(row.language for row in rows),
+            config_N=self._configs.of(row.config_hash for row in rows),
+            at_N=floats_NK[:, 0],
+            turn_N=ints_NK[:, 1],
+            is_flagged_N=ints_NK[:, 2].astype(bool),
+            style_N2F=ints_NK[:, 3:].reshape(num, 2, counted).astype(np.float64),
+            cost_N22=floats_NK[:, 1:].reshape(num, 2, 2),
+            weight_N=np.ones(num),
+            names=tuple(self._names.words),
+            languages=tuple(self._languages.words),
+            configs=tuple(self._configs.words),
+        )
+
+
+class _Codes:
+    """Numbers words in the order of first occurrence."""
+
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        self.words = {word: code for code, word in enumerate(words)}
+
+    def of(self, words: Iterable[str]) -> Ints:
+        return np.array([self.words.setdefault(word, len(self.words)) for word in words], dtype=np.int64)

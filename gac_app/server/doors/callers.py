@@ -1,0 +1,84 @@
+"""Identifies clients by address and visitors by the host's cookie, and limits their requests."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import OrderedDict
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from gac_app.server.doors.bodies import RefusedError
+from gac_app.server.page.sessions import Caller
+from gac_app.services.queue.shares import MAX_NAMES, Allowance, client_of
+
+COOKIE = "gac_browser"
+COOKIE_KEPT_S = 30 * 24 * 3600
+_COOKIE_VALUE = re.compile(r"[0-9A-Za-z_-]{32}")
+REQUESTS_PER_S, REQUESTS_BURST = 20.0, 120.0  # of a visitor; loading a page takes about ten requests
+BYTES_PER_REQUEST = 20_000  # a body counts as one request per so many bytes
+
+
+class Callers:
+    """Limits the requests of each visitor and each client, and the rate of new visitors of a client.
+
+    Args:
+        visitors_per_client: how many visitors one address may stand for.
+    """
+
+    def __init__(self, visitors_per_client: int) -> None:
+        self._of_visitor = Allowance(REQUESTS_PER_S, REQUESTS_BURST)
+        several = max(4, visitors_per_client // 4)  # visitors hardly ever ask all at once
+        self._of_client = Allowance(REQUESTS_PER_S * several, REQUESTS_BURST * several)
+        self._newcomers = Allowance(visitors_per_client / 60, visitors_per_client)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def caller(self, scope: Scope, visitor_key: str = "") -> Caller:
+        """The sender of a request. `visitor_key` is from the body, for browsers without cookies."""
+        client, cookie = client_in(scope), cookie_in(scope)
+        return Caller(client, cookie or visitor_key, cookie or client)
+
+    def admit_client(self, client: str, cost: float = 1.0) -> None:
+        """Raise RefusedError (429) if a client sends too many requests."""
+        if wait_s := self._of_client.take(client, cost):
+            raise RefusedError(429, "Too many requests come from this address.", wait_s)
+
+    def admit(self, caller: Caller, num_bytes: int = 0) -> None:
+        """Raise RefusedError (429) if a visitor sends too many requests, or a client has too many new visitors."""
+        cost = 1 + num_bytes / BYTES_PER_REQUEST
+        if num_bytes:
+            self.admit_client(caller.client, cost - 1)
+        name = (caller.client, caller.visitor)
+        if name not in self._known and (wait_s := self._newcomers.take(caller.client)):
+            raise RefusedError(429, "Too many new visitors come from this address.", wait_s)
+        self._known[name] = None
+        self._known.move_to_end(name)
+        if len(self._known) > MAX_NAMES:
+            self._known.popitem(last=False)
+        if wait_s := self._of_visitor.take(" ".join(name), cost):
+            raise RefusedError(429, "Too many requests; please wait a moment.", wait_s)
+
+
+def client_in(scope: Scope) -> str:
+    """The name of a request's client."""
+    return client_of(scope["client"][0]) if scope.get("client") else ""
+
+
+def cookie_in(scope: Scope) -> str:
+    """The browser's cookie; empty if it sent none in the host's format."""
+    try:
+        cookies = SimpleCookie("; ".join(Headers(scope=scope).getlist("cookie")))
+    except CookieError:
+        return ""
+    value = cookies[COOKIE].value if COOKIE in cookies else ""
+    return value if _COOKIE_VALUE.fullmatch(value) else ""
+
+
+def new_cookie(scope: Scope) -> str:
+    """A `Set-Cookie` line. Over HTTPS, browsers also send the cookie from a frame, in which Hugging Face shows
+    Spaces.
+    """
+    where = "SameSite=None; Secure; Partitioned" if scope["scheme"] == "https" else "SameSite=Lax"
+    return f"{COOKIE}={secrets.token_urlsafe(24)}; Path=/; Max-Age={COOKIE_KEPT_S}; HttpOnly; {where}"

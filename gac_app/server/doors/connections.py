@@ -1,0 +1,137 @@
+"""Limits the number and duration of connections, and refuses requests that a proxy may read otherwise.
+
+Without the limits, uvicorn waits forever for the rest of a request, and one client can hold all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from typing import Any
+
+import h11
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gac_app.config import ServerConfig
+from gac_app.services.queue.shares import client_of
+
+REQUEST_S = 20.0  # from the connection, or a request's first byte, to the request's last
+MAX_HEAD_BYTES = 65_536
+UNREAD_S = 30.0  # an answer of which nothing is read for so long is cut off
+PER_VISITOR = 8  # a browser opens at most six
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_HEAD_END = re.compile(rb"\n\r?\n")
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 10\r\nConnection: close\r\n\r\n"
+
+
+class Connections:
+    """Counts the connections of a host.
+
+    Args:
+        config: the total limit, the number of visitors per address, and the proxies without a limit.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._max = config.max_connections
+        self._max_of_client = min(self._max, PER_VISITOR * config.visitors_per_client)
+        self._proxies = ProxyHeadersMiddleware(None, list(config.trusted_proxies)).trusted_hosts  # type: ignore[arg-type]
+        self._num_of: Counter[str] = Counter()
+
+    def enter(self, address: str) -> str | None:
+        """Count a connection. Returns the name to pass to `leave`; None if there is no room."""
+        name = "" if address in self._proxies else client_of(address)
+        if self._num_of.total() >= self._max or (name and self._num_of[name] >= self._max_of_client):
+            return None
+        self._num_of[name] += 1
+        return name
+
+    def leave(self, name: str) -> None:
+        self._num_of[name] -= 1
+        if not self._num_of[name]:
+            del self._num_of[name]
+
+
+class StrictConnection(h11.Connection):
+    """h11's parser without its leniency: a request whose end servers disagree on is none.
+
+    A proxy in front may see two requests where h11 sees one, if lines end in a bare LF or if a request has both a
+    Content-Length and a Transfer-Encoding (RFC 9112, section 6.3).
+    """
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.their_state is h11.IDLE:
+            received, _ = self.trailing_data
+            end = _HEAD_END.search(received)
+            if _BARE_LF.search(received, 0, end.end() if end else len(received)):
+                raise h11.RemoteProtocolError("a line ends in a bare LF")
+        event = super().next_event()
+        if isinstance(event, h11.Request) and {b"content-length", b"transfer-encoding"} <= {
+            n for n, _ in event.headers
+        }:
+            raise h11.RemoteProtocolError("a request has two lengths")
+        return event
+
+
+def limited_protocol(connections: Connections) -> type[H11Protocol]:
+    """uvicorn's protocol, with connections counted and limited by `connections`."""
+
+    class LimitedProtocol(H11Protocol):
+        _counted_as: str | None = None
+        _deadline: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.conn = StrictConnection(h11.SERVER, MAX_HEAD_BYTES)
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._counted_as = connections.enter(self.client[0] if self.client else "")
+            if self._counted_as is None:
+                transport.write(_FULL)
+                transport.close()
+                return
+            transport.set_write_buffer_limits(16_384)
+            self._expect_request()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._expect_nothing()
+            self._forget_unread()
+            if self._counted_as is not None:
+                connections.leave(self._counted_as)
+                self._counted_as = None
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._counted_as is None:
+                return
+            self._expect_request()
+            super().data_received(data)
+            if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+                self._expect_nothing()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._forget_unread()
+
+        def _forget_unread(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
+
+        def _expect_request(self) -> None:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(REQUEST_S, self.transport.abort)
+
+        def _expect_nothing(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return LimitedProtocol

@@ -1,0 +1,252 @@
+"""Checks the page's events before Gradio keeps or computes anything for them.
+
+Requests are refused, not dropped: 429 with `Retry-After` for callers over their limit, other codes for malformed
+    requests. A 429 is delayed, so that retrying at once gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gac_app.server.doors.bodies import (
+    RefusedError,
+    checked_body,
+    read_body,
+    replaying,
+    session_hash_of,
+    visitor_key_in,
+)
+from gac_app.server.doors.callers import Callers, client_in, cookie_in, new_cookie
+from gac_app.server.doors.doors import GRADIO_API
+from gac_app.server.page.sessions import Caller, Session, Sessions
+from gac_app.ui.requests import IS_HEARD
+
+if TYPE_CHECKING:
+    from gac_app.server.page.gradio_page import GradioPage, PageEvent
+
+logger = logging.getLogger(__name__)
+
+# Bytes of a body by route. Prompts use only the queue; settings may hold some thousand words.
+MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
+LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
+STREAMS = ("queue", "heartbeat")  # opened by GET
+EVENTS_PER_VISITOR = 4  # queued or running at once
+MAX_EVENTS = 200  # of all visitors
+UNHEARD_S = 2.0  # an event goes on so long after its last listener has left
+UNBEGUN_S = 15.0  # so long it waits for its first, without computing anything; UNHEARD_S where room is short
+LATE_S = 0.5  # delay of a 429
+SWEEP_S = 0.5
+_TOO_MANY = "There are too many runs at the moment; please try again soon."
+FREE_PATHS = ("/assets/", "/static/", "/theme.css", "/healthz", "/readyz")
+
+
+class Doorkeeper:
+    """Knows the sessions and their rights. One per host.
+
+    Args:
+        visitors_per_client: how many visitors one address may stand for.
+    """
+
+    def __init__(self, visitors_per_client: int) -> None:
+        self.page: GradioPage | None = None  # set once it is mounted
+        self._events_per_client = max(EVENTS_PER_VISITOR, min(visitors_per_client, MAX_EVENTS // 2))
+        self.callers = Callers(visitors_per_client)
+        self.sessions = Sessions(2 * visitors_per_client, self._forget)
+        self._joining: WeakValueDictionary[Caller, asyncio.Lock] = WeakValueDictionary()
+
+    def _forget(self, session_hash: str) -> None:
+        if self.page:
+            self.page.forget(session_hash)
+
+    def joining(self, caller: Caller) -> asyncio.Lock:
+        """A lock to hold from `make_room` until the event is queued, so that a visitor's events come one after
+        another.
+        """
+        return self._joining.setdefault(caller, asyncio.Lock())
+
+    async def make_room(self, caller: Caller) -> None:
+        """If the caller, its client or all together have too many events, end one of theirs that waits for a listener.
+        Raises RefusedError (429) if there is none.
+        """
+        assert self.page is not None  # noqa: S101 (no event without a page)
+        known = {session.hash: session for session in self.sessions.all()}
+        busy = [(event, known[event.session_hash]) for event in self.page.events() if event.session_hash in known]
+        own, here, anywhere = (caller.client, caller.visitor), (caller.client,), ()
+        for whose, most, why, retry_s in (
+            (own, EVENTS_PER_VISITOR, "Your runs before this one have to end first.", 2),
+            (here, self._events_per_client, _TOO_MANY, 5),
+            (anywhere, MAX_EVENTS, _TOO_MANY, 5),
+        ):
+            some = [pair for pair in busy if (pair[1].caller.client, pair[1].caller.visitor)[: len(whose)] == whose]
+            if len(some) < most:
+                continue
+            unheard = (pair for pair in some if self.sessions.unheard_s(pair[1], pair[0].came_at) > UNHEARD_S)
+            if (pair := next(unheard, None)) is None:
+                raise RefusedError(429, why, retry_s)
+            busy.remove(pair)
+            await self._end(*pair)
+
+    @asynccontextmanager
+    async def sweeping(self) -> AsyncIterator[None]:
+        """Until the block ends, end events without a listener and drop idle sessions."""
+        task = asyncio.create_task(self._sweep())
+        yield
+        task.cancel()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._sweep_once()
+            except Exception:
+                logger.exception("sweeping broke")
+
+    async def _sweep_once(self) -> None:
+        self.sessions.drop_idle()
+        if self.page is None:
+            return
+        known = {session.hash: session for session in self.sessions.all()}
+        for event in self.page.events():
+            session = known.get(event.session_hash)
+            if session is None or self._is_overdue(event, session):
+                await self._end(event, session)
+
+    def _is_overdue(self, event: PageEvent, session: Session) -> bool:
+        most_s = UNHEARD_S if self.sessions.was_heard(session, event.came_at) else UNBEGUN_S
+        return self.sessions.unheard_s(session, event.came_at) > most_s
+
+    async def _end(self, event: PageEvent, session: Session | None) -> None:
+        """End an event that nobody listens to; what waits in its session does not begin any more."""
+        assert self.page is not None  # noqa: S101 (no event without a page)
+        if session:
+            session.tell(is_heard=False)
+        await self.page.end_event(event)
+
+
+async def is_heard(session: Session) -> bool:
+    """Whether a session has a listener, now or soon."""
+    if session.num_listeners:
+        return True
+    coming: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    session.waiting.add(coming)
+    try:
+        return await asyncio.wait_for(coming, UNBEGUN_S)
+    except TimeoutError:
+        return False
+    finally:
+        session.waiting.discard(coming)
+
+
+class EventDoor:
+    """Middleware: requests to Gradio's routes pass the doorkeeper; the page sets the browser's cookie."""
+
+    def __init__(self, app: ASGIApp, keeper: Doorkeeper) -> None:
+        self.app, self._keeper = app, keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(FREE_PATHS):
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._keeper.callers.admit_client(client_in(scope))
+            if scope["path"].startswith(GRADIO_API):
+                await self._pass_event(scope, receive, send)
+            else:
+                await self.app(scope, receive, _with_cookie(scope, send))
+        except RefusedError as refusal:
+            await _refuse(refusal, scope, receive, send)
+
+    async def _pass_event(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route, _, rest = scope["path"].removeprefix(GRADIO_API).strip("/").partition("/")
+        if scope["method"] == "POST" and route in MAX_BODY_BYTES:
+            body, session = await self._checked(scope, receive, route)
+            if route != "queue" or session is None:
+                await self.app(scope, replaying(body, receive), send)
+                return
+            state = {**scope.get("state", {}), IS_HEARD: partial(is_heard, session)}
+            async with self._keeper.joining(session.caller):
+                await self._keeper.make_room(session.caller)
+                await self.app({**scope, "state": state}, replaying(body, receive), send)
+        elif scope["method"] == "GET" and route in STREAMS and rest != "status":
+            await self._pass_stream(scope, receive, send)
+        else:
+            self._keeper.callers.admit(self._keeper.callers.caller(scope))
+            await self.app(scope, receive, send)
+
+    async def _checked(self, scope: Scope, receive: Receive, kind: str) -> tuple[bytes, Session | None]:
+        """The checked body of a request that changes something, and its session."""
+        keeper = self._keeper
+        sent = await read_body(receive, MAX_BODY_BYTES[kind])
+        body, value = checked_body(sent) if len(sent) < LARGE_BODY else await run_in_threadpool(checked_body, sent)
+        caller = keeper.callers.caller(scope, visitor_key_in(value))
+        keeper.callers.admit(caller, len(body))
+        if kind == "reset":
+            return body, None
+        page, session_hash = keeper.page, session_hash_of(value.get("session_hash"))
+        if page is None:
+            raise RefusedError(404, "There is no page.")
+        if kind == "cancel":
+            if (session := keeper.sessions.find(session_hash, caller)) is None:
+                raise RefusedError(404, "There is no such session.")
+            return body, session
+        if kind == "component_server":
+            page.check_call(value)
+        else:
+            page.check_event(value, is_queued=kind == "queue")
+        return body, keeper.sessions.enter(session_hash, caller)
+
+    async def _pass_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        keeper, caller = self._keeper, self._keeper.callers.caller(scope)
+        listens = scope["path"] == f"{GRADIO_API}queue/data"
+        if listens:
+            query = parse_qs(scope["query_string"].decode("ascii", "replace"), max_num_fields=10)
+            session_hash = session_hash_of(query.get("session_hash", [""])[-1])
+        else:
+            session_hash = session_hash_of(scope["path"].rpartition("/")[2])
+        session = keeper.sessions.find(session_hash, caller)
+        # A stream's request has no visitor's key; the event that began the session had it.
+        keeper.callers.admit(session.caller if session else caller)
+        if not listens:
+            session = keeper.sessions.enter(session_hash, caller)
+        elif session is None or keeper.page is None or not keeper.page.has_stream(session_hash):
+            raise RefusedError(404, "There is no such session.")
+        keeper.sessions.open_stream(session, listens=listens)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            keeper.sessions.close_stream(session, listens=listens)
+
+
+def _with_cookie(scope: Scope, send: Send) -> Send:
+    """A `send` that sets the browser's cookie with the page, if it has none."""
+    if scope["path"] != "/" or cookie_in(scope):
+        return send
+
+    async def send_with_cookie(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).append("Set-Cookie", new_cookie(scope))
+        await send(message)
+
+    return send_with_cookie
+
+
+async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {}
+    if refusal.status == 429:
+        headers["Retry-After"] = str(max(1, math.ceil(refusal.retry_s)))
+        await asyncio.sleep(LATE_S)
+    answer = {"error": refusal.message, "detail": refusal.message}
+    await JSONResponse(answer, refusal.status, headers)(scope, receive, send)

@@ -1,0 +1,1 @@
+"""The mounted page: its document, its sessions, its state."""

@@ -1,0 +1,139 @@
+"""The mounted page as the host sees it: its events, and the state that Gradio keeps.
+
+Gradio stores the values of every event with its session, for links to a page's state, and a table of all events, for
+its monitor. This page uses neither, so only `gr.State` is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import gradio
+from gradio import queueing, routes
+from gradio.state_holder import SessionState, StateHolder
+
+from gac_app.server.doors.bodies import RefusedError
+from gac_app.server.page.sessions import KEPT_S, MAX_SESSIONS
+from gac_app.server.quiet_log import log_without_text
+
+MAX_EVENTS = 256  # queued or running at once; each is a coroutine that mostly sleeps
+
+
+@dataclass(frozen=True, slots=True)
+class PageEvent:
+    """A queued or running event. `came_at` is monotonic."""
+
+    id: str
+    session_hash: str
+    came_at: float
+
+
+class GradioPage:
+    """A page mounted by `gradio.mount_gradio_app`.
+
+    Args:
+        blocks: the page.
+        app: Gradio's application of it.
+    """
+
+    def __init__(self, blocks: gradio.Blocks, app: Any) -> None:
+        self._blocks, self._queue, self._app = blocks, blocks._queue, app
+        states = _LeanStates()
+        blocks.state_session_capacity = MAX_SESSIONS
+        states.set_blocks(blocks)
+        app.state_holder = states
+        self._queue.max_thread_count = MAX_EVENTS
+        self._queue.ANALYTICS_MAX_EVENTS = 0
+        self._queue.compute_analytics_summary = lambda _: {}
+        for module in (queueing, routes):
+            module.traceback = SimpleNamespace(print_exc=log_without_text)
+
+    # --- checks
+
+    def check_event(self, body: Mapping[str, Any], *, is_queued: bool) -> None:
+        """Raise RefusedError unless a body names an event of the page for this route, with its inputs."""
+        index, data = body.get("fn_index"), body.get("data")
+        function = self._blocks.fns.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
+        if function is None or function.fn is None or bool(function.queue) != is_queued:
+            raise RefusedError(404, "There is no such event.")
+        if not isinstance(data, list):
+            raise RefusedError(422, "data: expected a list.")
+        if len(data) < len(function.inputs):
+            raise RefusedError(422, f"data: expected {len(function.inputs)} values.")
+
+    def check_call(self, body: Mapping[str, Any]) -> None:
+        """Raise RefusedError unless a body names a function that a component offers to its script."""
+        component, name = body.get("component_id"), body.get("fn_name")
+        is_known = isinstance(component, int) and not isinstance(component, bool) and isinstance(name, str)
+        block = self._blocks.blocks.get(component) if is_known else None
+        if not getattr(getattr(block, str(name), None), "_is_server_fn", False):
+            raise RefusedError(404, "There is no such function.")
+        if "data" not in body:
+            raise RefusedError(422, "data: expected a value.")
+
+    # --- running events
+
+    def has_stream(self, session_hash: str) -> bool:
+        """Whether the session has, or had, a stream to listen to."""
+        return session_hash in self._queue.pending_messages_per_session
+
+    def events(self) -> list[PageEvent]:
+        """The queued and running events, oldest first."""
+        events = self._queue.event_ids_to_events.values()
+        return [PageEvent(event._id, event.session_hash, event.enqueue_time) for event in events]
+
+    async def end_event(self, event: PageEvent) -> None:
+        """Remove an event without a listener from the queue; a running one ends at its next update. If it was the
+        session's last, a late listener is told that there is nothing to wait for.
+        """
+        queue = self._queue
+        await queue.clean_events(event_id=event.id)
+        pending = queue.pending_event_ids_session.get(event.session_hash, set())
+        pending.discard(event.id)
+        if not pending:
+            queue.pending_event_ids_session.pop(event.session_hash, None)
+            queue.pending_messages_per_session.pop(event.session_hash, None)
+
+    def forget(self, session_hash: str) -> None:
+        """Drop all state of a session."""
+        states, queue, blocks = self._app.state_holder, self._queue, self._blocks
+        for kept in (
+            *(states.session_data, states.time_last_used),
+            *(queue.pending_messages_per_session, queue.pending_event_ids_session),
+            *(blocks.pending_streams, blocks.pending_diff_streams),
+        ):
+            kept.pop(session_hash, None)
+
+
+class _LeanStates(StateHolder):  # type: ignore[misc]
+    def __getitem__(self, session_hash: str) -> SessionState:
+        if session_hash not in self.session_data:
+            self.session_data[session_hash] = _LeanState(self.blocks)
+        return super().__getitem__(session_hash)
+
+
+class _LeanState(SessionState):  # type: ignore[misc]
+    """A session's state without a copy of every component's configuration and last value."""
+
+    def __init__(self, blocks: gradio.Blocks) -> None:
+        self.blocks_config = copy(blocks.default_config)
+        self.config_values = _KeepsNothing()
+        self.state_data: dict[int, Any] = {}
+        self._state_ttl: dict[int, Any] = {}
+        self.is_closed = False
+        self.STATE_TTL_WHEN_CLOSED = KEPT_S
+
+    def _update_config(self, key: int) -> None:
+        """Does nothing; the original stores a component's configuration."""
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        """Does nothing; the original stores an event's value."""
+
+
+class _KeepsNothing(dict[int, Any]):
+    def __setitem__(self, key: int, value: Any) -> None:
+        """Stores nothing."""

@@ -1,0 +1,90 @@
+"""The operator's page at `/operator`. The document itself tells nothing; all that it asks for needs the token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.server.doors.bodies import RefusedError, checked_body, read_body
+
+if TYPE_CHECKING:
+    from gac_app.server.routes.operator import OperatorDoor
+    from gac_app.services.battles.operator import Operator
+
+MAX_BODY_BYTES = 100_000
+_NOT_KEPT = {"Cache-Control": "no-store"}
+
+
+def operator_page(operator: Operator, door: OperatorDoor) -> APIRouter:
+    """`GET /operator`, and behind the token `/operator/overview`, `/operator/verdict` and `/operator/controls`. Each of
+    these answers with the overview, or with {"error": message}.
+    """
+    document = _document()
+    router = APIRouter(prefix="/operator")
+    inside = APIRouter(dependencies=[Depends(door)])
+
+    @router.get("")
+    async def page() -> HTMLResponse:
+        return HTMLResponse(document, headers=_NOT_KEPT)
+
+    @inside.get("/overview")
+    async def overview() -> JSONResponse:
+        return await _answer(operator, lambda: None)
+
+    @inside.post("/verdict")
+    async def verdict(request: Request) -> JSONResponse:
+        def judge(fields: dict[str, Any]) -> None:
+            operator.judge(fields.get("by"), fields.get("name"), fields.get("verdict"))
+
+        return await _changed(operator, request, judge)
+
+    @inside.post("/controls")
+    async def controls(request: Request) -> JSONResponse:
+        return await _changed(operator, request, lambda fields: operator.set(fields))
+
+    router.include_router(inside)
+    return router
+
+
+async def _changed(operator: Operator, request: Request, change: Callable[[dict[str, Any]], object]) -> JSONResponse:
+    """The answer after a change by the fields of a request."""
+    try:
+        _, fields = checked_body(await read_body(request.receive, MAX_BODY_BYTES))
+    except RefusedError as refusal:
+        return JSONResponse({"error": refusal.message}, refusal.status)
+    return await _answer(operator, lambda: change(fields))
+
+
+async def _answer(operator: Operator, act: Callable[[], object]) -> JSONResponse:
+    def work() -> dict[str, Any]:
+        act()
+        return operator.overview()
+
+    try:
+        return JSONResponse(await run_in_threadpool(work), headers=_NOT_KEPT)
+    except GacError as error:
+        status = 400 if isinstance(error, RequestError) else 404 if isinstance(error, NotFoundError) else 503
+        return JSONResponse({"error": without_folders(str(error))}, status, _NOT_KEPT)
+
+
+def _document() -> str:
+    """The page in one piece, with its words in every language."""
+    from gac_app.ui.assets import STATIC_DIR, markup_of, script_of  # with Gradio, so only where there is a page
+    from gac_app.ui.words import tables
+
+    style = "".join((STATIC_DIR / "css" / f"{name}.css").read_text("utf-8") for name in ("palette", "operator"))
+    words = json.dumps({"i18n_translations": tables()}).replace("<", "\\u003c")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>GaC</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+        f"<style>{style}</style></head><body>{markup_of('operator')}<script>window.gradio_config = {words};"
+        f'(() => {{ const element = document.querySelector("main");\n{script_of("operator")}\n}})();</script>'
+        "</body></html>"
+    )

@@ -1,0 +1,1 @@
+"""The Arena: battles, their judgements, the standings, and what its operator sees."""

@@ -1,0 +1,288 @@
+"""The Arena: a prompt, two anonymous answers, a vote, then the names.
+
+`ArenaService(runs, store)` works through a `RunService`: battles wait in its queue, share its members, and are deleted
+when a visitor deletes everything. Every method takes the visitor's key first. It refuses with RequestError,
+NotFoundError, BusyError or StorageError, whose message the page shows; the page itself is not trusted.
+
+Methods return a `BattleView`, the whole state of a battle; there are no events. Its `phase` goes
+waiting -> answering -> answered -> voted -> revealed, or ends as void, skipped or interrupted. The page polls
+`history.look` 10 to 20 times a second while a battle is answered. `standings` has the leaderboard.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from gac_app.arena.contestants import Contestant, contestants_of
+from gac_app.arena.controls import Controls, controls_of
+from gac_app.arena.drawing import draw_pair, pair_probs, predicted
+from gac_app.arena.language import language_of
+from gac_app.arena.moderation import Moderator
+from gac_app.arena.outcomes import Side
+from gac_app.arena.pacing import Tempo
+from gac_app.errors import BusyError, GacError, RequestError
+from gac_app.services.battles.battles import Battle, BattleRun
+from gac_app.services.battles.history import BattleHistory
+from gac_app.services.battles.implied import implied_battles
+from gac_app.services.battles.judging import Judge, refuse_judged
+from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.operator import Operator, today
+from gac_app.services.battles.recorder import BattleRecorder
+from gac_app.services.battles.standings import Standings
+from gac_app.services.battles.views import BattleView
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.runs.runs import RunService, checked_prompt
+from gac_app.services.runs.views import RunView
+from gac_app.storage import JudgedBattle, Store
+
+MAX_TURNS = 20
+_SEEDS = 2**53  # too many to try them all on the same model
+
+
+class ArenaService:
+    """Starts battles, carries out their turns, and takes votes.
+
+    Args:
+        runs: its members and its queue are used.
+        store: keeps the battles.
+        rng: draws pairs, sides and seeds.
+
+    Attributes:
+        history: shows, lists and deletes battles.
+        standings: the leaderboard.
+        operator: what only the operator may see and do.
+    """
+
+    def __init__(self, runs: RunService, store: Store, rng: random.Random | None = None) -> None:
+        self.contestants = contestants_of(runs.config)
+        self._runs = runs
+        self._store = store
+        self._rng = rng or random.SystemRandom()
+        self._battles = LiveBattles()
+        self._tempo = Tempo([one.name for one in self.contestants])
+        self.history = BattleHistory(runs, store, self._battles)
+        arena = runs.config.arena
+        listed = [one.name for one in self.contestants]
+        self.standings = Standings(store, listed, arena.min_votes, self.history.untold)
+        self.operator = Operator(store, listed, self.history.untold)
+        self._moderator = Moderator(arena.max_per_hour, arena.min_seconds)
+        self._judge = Judge(runs, store, self._battles, self._moderator)
+        self._recorder = BattleRecorder(store, runs.config_hash, runs.versions)
+        runs.companions.append(self)
+        runs.history.implied = self._implied
+
+    @property
+    def reading(self) -> tuple[int, int] | None:
+        """How far the mirror has been read: how many lines of how many (0 = not known yet). None = it is read, or there
+        is none.
+        """
+        mirror = self._runs.mirror
+        return None if mirror is None or mirror.is_restored else mirror.progress
+
+    # --- before the vote
+
+    def start(
+        self, visitor_key: str, prompt: str, *, client: str = "", consents: bool = False, again: str = ""
+    ) -> BattleView:
+        """Draw two contestants and let them answer a prompt.
+
+        Args:
+            client: as in `RunService.start`.
+            consents: the visitor agrees that prompt, answers and votes are kept; required on a public host.
+            again: an earlier battle of the visitor's. A pair that is drawn anew answers its first prompt; `prompt` is
+                ignored.
+        """
+        owner = owner_of(visitor_key)
+        self._runs.ready_ensemble()
+        self._check_open()
+        before = self._battles.find(owner, again) if again else None
+        prompt = checked_prompt(before.turns[0].prompt if before else prompt)
+        if self._runs.config.is_public and not consents:
+            raise RequestError("consent", "this host keeps prompts, answers and votes; please agree to that first")
+        with self._runs.changing(visitor_key):
+            pair = self._draw(before)
+            battle = Battle(
+                owner=owner,
+                pair=pair,
+                left_odds=predicted(pair["left"].name, pair["right"].name, self.standings.for_drawing()[1]),
+                language=language_of(prompt),
+                has_consent=consents,
+                client=client,
+                tempo=self._tempo,
+            )
+            turn = battle.begin_turn(prompt)
+            if not self._moderator.may_start(owner):
+                raise BusyError("You have started many battles in this hour. Please come back a little later.")
+
+            def take() -> None:
+                for gone in self._battles.add(battle):
+                    self._recorder.let_go(gone)
+                self._recorder.started(battle, visitor_key)
+                self._moderator.started(owner)
+
+            self._begin(battle, turn, take)
+        return self.history.look(visitor_key, battle.id)
+
+    def next_turn(self, visitor_key: str, battle_id: str, prompt: str) -> BattleView:
+        """Continue the conversation. Both sides keep their places and their own history."""
+        prompt = checked_prompt(prompt)
+        with self._runs.changing(visitor_key), self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            refuse_judged(battle)
+            if not battle.last.is_answered(battle.num_shown()):
+                raise RequestError("prompt", "the answers are still coming; wait for their end, or stop them")
+            if len(battle.turns) >= MAX_TURNS:
+                raise RequestError("prompt", f"a battle has at most {MAX_TURNS} turns; please vote, or skip it")
+            self._begin(battle, battle.begin_turn(prompt), lambda: None)
+        return self.history.look(visitor_key, battle_id)
+
+    def following(self, visitor_key: str, battle_id: str) -> AbstractContextManager[None]:
+        """A page shows the battle until the block ends. Soon after the last page has left, the battle ends."""
+        return self._runs.following(self.history.find(visitor_key, battle_id).last)
+
+    def note_seen(self, visitor_key: str, battle_id: str) -> None:
+        """A page shows the battle, which continues for `Audience.unseen_s` without one."""
+        self._runs.audience.note_seen(self.history.find(visitor_key, battle_id).last)
+
+    def stop(self, visitor_key: str, battle_id: str) -> None:
+        """End both answers within one step. What is shown may be voted on; no more of them is shown from then on."""
+        battle = self.history.find(visitor_key, battle_id)
+        was_over = battle.last.over.is_set()
+        battle.last.is_stopping.set()
+        self._runs.halt(battle.last)
+        if was_over:  # but not shown whole
+            self._recorder.ended(battle)
+
+    def wait(self, visitor_key: str, battle_id: str, timeout_s: float) -> bool:
+        """Wait until both answers have ended. Returns whether they have."""
+        return self.history.find(visitor_key, battle_id).last.over.wait(timeout_s)
+
+    def names_for_judges(self, visitor_key: str, battle_id: str) -> tuple[str, str]:
+        """The names of left and right before the vote: for simulated judges alone; no page may call it."""
+        pair = self.history.find(visitor_key, battle_id).pair
+        return pair["left"].name, pair["right"].name
+
+    def skip(self, visitor_key: str, battle_id: str) -> BattleView:
+        """End a battle for good, without a vote."""
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            refuse_judged(battle)
+            battle.is_skipped = True
+            battle.last.is_stopping.set()
+        self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
+        self._recorder.ended(battle)
+        return self.history.look(visitor_key, battle_id)
+
+    # --- the vote, and after it
+
+    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> BattleView:
+        """Judge a battle, and end its answers if they are still coming. The vote is stored when this returns.
+
+        Args:
+            outcome: "left", "right", "tie" or "both-bad".
+            ballot: `BattleView.ballot` of the view that was judged.
+        """
+        self._judge.vote(visitor_key, battle_id, outcome, ballot)
+        return self.history.look(visitor_key, battle_id)
+
+    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> BattleView:
+        """Take a vote back, within `UNDO_S` seconds and before the names are revealed."""
+        self._judge.undo(visitor_key, battle_id, ballot)
+        return self.history.look(visitor_key, battle_id)
+
+    def reveal(self, visitor_key: str, battle_id: str) -> BattleView:
+        """Tell the names now, not `UNDO_S` seconds after the vote. The vote can no longer be taken back."""
+        with self._battles.changing(owner_of(visitor_key), battle_id) as battle:
+            if battle.outcome is None:
+                raise RequestError("reveal", "the names are told after the vote")
+            battle.is_revealed = True
+        return self.history.look(visitor_key, battle_id)
+
+    def remark(
+        self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
+    ) -> BattleView:
+        """Give reasons for the vote. A later remark replaces an earlier one.
+
+        Args:
+            reasons: values of `Reason` per side: {"left": [...], "right": [...]}.
+        """
+        self._judge.remark(visitor_key, battle_id, reasons, comment, ballot)
+        return self.history.look(visitor_key, battle_id)
+
+    def forget(self, visitor_key: str) -> None:
+        """Keep nothing of a visitor's in memory."""
+        owner = owner_of(visitor_key)
+        self.history.drop(owner)
+        self._moderator.forget(owner)
+
+    def close(self) -> None:
+        """Stop all battles."""
+        for battle in self._battles.all():
+            self._runs.halt(battle.last)
+
+    # --- inside
+
+    def _implied(self, visitor_key: str, run: RunView, outcome: str, client: str) -> list[JudgedBattle]:
+        """The battles that a vote on Compare implies, one for each pair."""
+        return implied_battles(
+            run,
+            outcome,
+            self.contestants,
+            visitor_key=visitor_key,
+            client=client,
+            config_hash=self._runs.config_hash,
+            versions=self._runs.versions,
+        )
+
+    def _check_open(self) -> None:
+        """Raise BusyError if the operator's controls allow no battle now."""
+        controls = self._controls()
+        if controls.is_paused:
+            raise BusyError("The Arena is paused by its operator. Please come back later.")
+        if controls.battles_per_day and self._store.battles.num_started(today()) >= controls.battles_per_day:
+            raise BusyError("The Arena has had its battles for today. Please come back tomorrow.")
+
+    def _controls(self) -> Controls:
+        return controls_of(self._store.battles.controls())
+
+    def _draw(self, before: Battle | None) -> dict[Side, Contestant]:
+        by_name = {one.name: one for one in self.contestants}
+        if len(by_name) < 2:
+            raise GacError("A battle needs two contestants; the configuration has one member and lists no others.")
+        present = {one.name for one in before.pair.values()} if before else set[str]()
+        controls = self._controls()
+        probs = pair_probs(controls.drawn(list(by_name)), *self.standings.for_drawing(), controls.weights)
+        left, right = draw_pair(probs, present, self._rng)
+        return {"left": self._blinded(by_name[left]), "right": self._blinded(by_name[right])}
+
+    def _blinded(self, one: Contestant) -> Contestant:
+        """A contestant as it answers here: not greedily, unless the operator insists, since a greedy answer can be had
+        on Compare with the name beside it; with a seed of its own, since the gate alone and with others would begin
+        alike; and to a limit that nobody knows, since the number of tokens of a text that ends there would tell whose
+        tokens they are.
+        """
+        most = one.settings.max_new_tokens
+        changes = {
+            "temperature": one.settings.temperature or self._runs.config.arena.temperature,
+            "seed": self._rng.randrange(_SEEDS),
+            "max_new_tokens": most - self._rng.randrange(most // 4 + 1),
+        }
+        return replace(one, settings=one.settings.model_copy(update=changes))
+
+    def _begin(self, battle: Battle, turn: BattleRun, on_taken: Callable[[], None]) -> None:
+        """Queue a turn. Once it is queued, it belongs to the battle."""
+
+        num_new = max(one.settings.max_new_tokens for one in self.contestants)
+        for stream in turn.streams.values():  # whoever answers, so that a refusal tells nothing of them
+            self._runs.ready_ensemble().check_room(stream.messages, num_new)
+
+        def take() -> None:
+            battle.turns.append(turn)
+            on_taken()
+
+        def end() -> None:
+            turn.note_tempo(self._tempo)
+            self._recorder.ended(battle)
+
+        self._runs.carry_out(turn, on_taken=take, on_ended=end)

@@ -1,0 +1,219 @@
+"""A battle in memory: two contestants, the turns that both answered, and the vote."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gac_app.arena.contestants import Contestant
+from gac_app.arena.moderation import Cast
+from gac_app.arena.outcomes import SIDES, Outcome, Side
+from gac_app.arena.pacing import Pace, Progress, Tempo
+from gac_app.decoding.trace import FinishReason
+from gac_app.services.battles.records import answer_record, side_facts, side_record
+from gac_app.services.runs.live_run import Continued, LiveRun
+from gac_app.services.runs.views import WAITING
+from gac_app.settings import Settings
+from gac_app.storage import Turn, clean_text
+from gac_app.storage.runs.records import fed_messages
+
+UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
+
+
+class BattleRun(LiveRun):
+    """A turn of a battle. Its streams are the sides, each with the settings of its contestant."""
+
+    def __init__(self, battle: Battle, prompt: str) -> None:
+        self._pair = battle.pair
+        self.pace = Pace(battle.tempo)
+        super().__init__(
+            owner=battle.owner,
+            prompt=prompt,
+            settings=battle.pair["left"].settings,
+            keys=SIDES,
+            member_names=(),
+            after=Continued(battle.id, tuple(turn.as_turn() for turn in battle.turns)) if battle.id else None,
+        )
+
+    def alone_in(self, stream: str) -> str | None:
+        return self._pair[_side(stream)].member
+
+    def settings_of(self, stream: str) -> Settings:
+        return self._pair[_side(stream)].settings
+
+    def feed(self, system_prompt: str) -> None:
+        """Give each side its own history and its contestant's system prompt."""
+        for key, stream in self.streams.items():
+            own = self._pair[_side(key)].settings.system_prompt
+            stream.messages = fed_messages(key, self.prompt, own, self.turns)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a side failed, so that there is nothing to compare."""
+        return any(one.finished and one.finished.reason is FinishReason.ERROR for one in self.streams.values())
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was ended before its answers were. What was not shown by then never is."""
+        ends = [one.finished for one in self.streams.values()]
+        return self.is_stopping.is_set() or any(end and end.reason is FinishReason.ABORT for end in ends)
+
+    def num_shown(self) -> dict[Side, int]:
+        """Characters of each side that may be shown now. A stopped turn shows no more than before: the rest would tell
+        which side is faster.
+        """
+        streams = [self.streams[side] for side in SIDES]
+        progress = [Progress(len(stream.text), stream.finished is not None) for stream in streams]
+        if self.status != WAITING and not self.is_stopped:
+            self.pace.advance(progress)
+        return {side: min(self.pace.num_shown, one.num_chars) for side, one in zip(SIDES, progress, strict=True)}
+
+    def note_tempo(self, tempo: Tempo) -> None:
+        """Tell the host's tempo how long the answers took."""
+        for side in SIDES:
+            if (end := self.streams[side].finished) is not None:
+                tempo.note(self._pair[side].name, len(end.text), end.seconds - end.ttft_s, end.ttft_s)
+
+    def is_shown_whole(self, shown: Mapping[Side, int]) -> bool:
+        """Whether it is over and `shown` are all characters of its answers."""
+        return self.over.is_set() and all(shown[side] >= len(self.streams[side].text) for side in SIDES)
+
+    def is_answered(self, shown: Mapping[Side, int]) -> bool:
+        """Whether no more will be shown than `shown`."""
+        return self.is_shown_whole(shown) or (self.over.is_set() and self.is_stopped)
+
+    def as_turn(self) -> Turn:
+        """As `RunView`, with what was shown: a later answer must not tell of the rest."""
+        whole = super().as_turn()
+        if not self.is_stopped:
+            return whole
+        shown = self.num_shown()
+        return replace(whole, answers={side: clean_text(self.streams[side].text[: shown[side]]) for side in SIDES})
+
+
+def _side(stream: str) -> Side:
+    return "left" if stream == "left" else "right"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Battle:
+    """Two contestants and their answers. The owner's key never leaves the service.
+
+    Attributes:
+        pair: the contestants by side, as they answer here; secret until `is_told`.
+        tempo: at which the host shows battles.
+        left_odds: the left side's score as the ratings predicted it when the pair was drawn.
+        turns: one run each; the last may still be decoding.
+        num_rows: judgements stored so far; a judgement must name it, so that none counts twice.
+        num_rows_voted: their number right after the vote that counts.
+        cast: the vote, as moderation counts it.
+        shown: characters of the last turn's sides that were shown when the vote came; None before. Once set, nothing
+            else is accepted.
+        unwritten: a judgement that the database has not stored yet, and what to do once it has.
+        is_undoing: that judgement takes the vote back, so the names stay hidden until it is stored.
+    """
+
+    owner: str
+    pair: dict[Side, Contestant]
+    language: str
+    has_consent: bool
+    client: str
+    tempo: Tempo
+    left_odds: float = 0.5
+    id: str = ""
+    turns: list[BattleRun] = field(default_factory=list)
+    num_rows: int = 0
+    num_rows_voted: int = 0
+    outcome: Outcome | None = None
+    cast: Cast | None = None
+    voted_at: float = 0.0
+    is_revealed: bool = False
+    is_skipped: bool = False
+    shown: dict[Side, int] | None = None
+    unwritten: tuple[Future[None], Callable[[], None]] | None = None
+    is_undoing: bool = False
+    judging: threading.Lock = field(default_factory=threading.Lock)  # held from a click until it is stored
+    lock: threading.RLock = field(default_factory=threading.RLock)  # never held while waiting
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def last(self) -> BattleRun:
+        return self.turns[-1]
+
+    @property
+    def is_void(self) -> bool:
+        return any(turn.has_failed for turn in self.turns)
+
+    @property
+    def undo_left_s(self) -> float:
+        """Seconds for which the vote can still be taken back."""
+        if self.outcome is None or self.is_revealed:
+            return 0.0
+        return max(0.0, UNDO_S - (self.clock() - self.voted_at))
+
+    @property
+    def is_told(self) -> bool:
+        """Whether names may be told, because there is a vote that can no longer change."""
+        return self.outcome is not None and not self.is_undoing and self.undo_left_s == 0.0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it can no longer be judged."""
+        return self.is_told or self.is_void or self.is_skipped
+
+    def num_shown(self) -> dict[Side, int]:
+        """Shown characters of the last turn's sides; after the vote, those that were judged."""
+        return self.shown or self.last.num_shown()
+
+    def begin_turn(self, prompt: str) -> BattleRun:
+        """The next turn, not queued yet."""
+        turn = BattleRun(self, prompt)
+        self.id = self.id or turn.conversation_id
+        turn.client = self.client
+        return turn
+
+    def note_row(self) -> bool:
+        """Note whether the database has stored the last judgement. Returns False while that is not known."""
+        if self.unwritten is None:
+            return True
+        write, then = self.unwritten
+        if not write.done():
+            return False
+        self.unwritten, self.is_undoing = None, False
+        if write.exception() is None:
+            self.num_rows += 1
+            then()
+        if self.outcome is None:
+            self.shown = None
+        return True
+
+    # --- the stored form
+
+    def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
+        """The whole record, JSON-able; it is stored sealed."""
+        sides = {side: side_record(one.name, one.member, one.settings) for side, one in self.pair.items()}
+        turns = [
+            {
+                "prompt": turn.prompt,
+                **({"shown": turn.num_shown()} if turn.is_stopped else {}),
+                **{side: answer_record(turn.streams[side]) for side in SIDES},
+            }
+            for turn in self.turns
+        ]
+        return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
+
+    def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
+        """The unsealed facts of a vote: only numbers."""
+        streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
+        return {
+            "turn": len(self.turns),
+            "early": not self.last.is_shown_whole(shown),
+            "stopped": any(turn.is_stopped for turn in self.turns),
+            "seconds": round(self.last.pace.seconds, 3),
+            "shown": dict(shown),
+            **{side: side_facts(streams[side], shown[side]) for side in SIDES},
+        }

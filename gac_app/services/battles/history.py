@@ -1,0 +1,103 @@
+"""A visitor's battles, live and stored: shown, listed and deleted. `arena` plays them, `judging` takes the votes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gac_app.arena.outcomes import SIDES, Side
+from gac_app.decoding.trace import StepTrace
+from gac_app.errors import NotFoundError, RequestError
+from gac_app.services.battles.battles import UNDO_S, Battle
+from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.views import BattleView, live_view, stored_view
+from gac_app.services.runs.live_run import LiveStream
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.runs.runs import RunService
+from gac_app.services.settling import settle
+from gac_app.settings import Settings
+from gac_app.storage import Store, StoredBattle
+
+UNDO_WRITTEN_S = 60.0  # time that another server may need to store an undo
+
+
+class BattleHistory:
+    """Finds, lists and deletes battles. Contestants' names are told only once the vote can no longer change.
+
+    Args:
+        battles: the battles in memory.
+    """
+
+    def __init__(self, runs: RunService, store: Store, battles: LiveBattles) -> None:
+        self._runs, self._store, self._battles = runs, store, battles
+
+    def find(self, visitor_key: str, battle_id: str) -> Battle:
+        """A visitor's battle in memory. Raises NotFoundError, also for another visitor's."""
+        return self._battles.find(owner_of(visitor_key), battle_id)
+
+    def look(self, visitor_key: str, battle_id: str) -> BattleView:
+        """A visitor's battle as it is now. Raises NotFoundError, also for another visitor's."""
+        try:
+            battle = self.find(visitor_key, battle_id)
+        except NotFoundError:
+            stored = self._store.battles.load(visitor_key, battle_id)
+            return stored_view(stored, is_elsewhere=battle_id in self._elsewhere())
+        with battle.lock:
+            return live_view(battle)
+
+    def answer(self, visitor_key: str, battle_id: str, turn: int, side: Side) -> tuple[LiveStream, Settings]:
+        """One answer with its tokens, and its settings: after the names are told, while it is in memory."""
+        battle = self.find(visitor_key, battle_id)
+        with battle.lock:
+            if not battle.is_told:
+                raise RequestError("steps", "are shown after the vote")
+            if side not in SIDES or not 0 <= turn < len(battle.turns):
+                raise RequestError("turn", "there is no such answer")
+            run = battle.turns[turn]
+            return run.streams[side], run.settings_of(side)
+
+    def steps(
+        self, visitor_key: str, battle_id: str, turn: int, side: Side, position: int
+    ) -> tuple[Sequence[StepTrace], Settings]:
+        """The steps of one answer, one of them at `position`, and its settings: after the names are told."""
+        stream, settings = self.answer(visitor_key, battle_id, turn, side)
+        if not 0 <= position < len(stream.steps):
+            raise RequestError("position", "there is no such step")
+        return stream.steps, settings
+
+    def own(self, visitor_key: str) -> Iterator[StoredBattle]:
+        """A visitor's battles whose names are told, oldest first: a stored battle names both contestants."""
+        owner_of(visitor_key)
+        sealed = self.sealed()
+        found = self._store.battles.export(visitor_key)
+        return (one for one in found if one.battle_id not in sealed and one.is_told)
+
+    def newest(self, visitor_key: str, limit: int) -> tuple[list[StoredBattle], int]:
+        """A visitor's battles, newest first, without `sealed` ones, and how many there are. Names may be told of those
+        that are `is_told`.
+        """
+        owner_of(visitor_key)
+        return self._store.battles.newest(visitor_key, limit, self.sealed())
+
+    def sealed(self) -> frozenset[str]:
+        """The ids of battles whose names must not be told: they can still be judged, here or on another server."""
+        return self._battles.sealed() | self._elsewhere()
+
+    def delete(self, visitor_key: str, battle_id: str) -> None:
+        """Delete a battle with its vote and all its text: in memory, in prefix caches, and in the database's files."""
+        with self._runs.changing(visitor_key):
+            self.drop(owner_of(visitor_key), battle_id)
+            self._runs.forget_read(visitor_key, battle_id)
+            settle(self._store.battles.delete(visitor_key, battle_id))
+            self._runs.history.on_deleted()
+
+    def drop(self, owner: str, battle_id: str | None = None) -> None:
+        """Stop an owner's battle, or all of theirs, and keep nothing of it in memory."""
+        for battle in self._battles.take_out(owner, battle_id):
+            self._runs.halt(battle.last)
+
+    def _elsewhere(self) -> frozenset[str]:
+        return self._store.battles.held_elsewhere(UNDO_S + UNDO_WRITTEN_S)
+
+    def untold(self) -> frozenset[str]:
+        """The ids of battles whose vote can still be taken back, and does not count yet."""
+        return self._battles.untold() | self._elsewhere()

@@ -1,0 +1,157 @@
+"""Judging a battle: checks a judgement, stores it, and updates the battle once it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from gac_app.arena.moderation import Cast, Moderator
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Kind, Outcome, outcome_of, reasons_of
+from gac_app.errors import RequestError
+from gac_app.services.battles.battles import Battle
+from gac_app.services.battles.live_battles import LiveBattles
+from gac_app.services.battles.views import has_something_to_judge
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.services.runs.runs import RunService
+from gac_app.services.settling import settle
+from gac_app.storage import NewJudgement, Store, clean_text
+
+_MEANWHILE = "this battle has been judged meanwhile; look at it again"
+_FAILED = "one of the two could not answer, so this battle does not count"
+
+
+class Judge:
+    """Takes votes, undos and remarks. When a method returns, the judgement is in the database.
+
+    If the database is slow, StorageError is raised; the judgement counts once it is stored, and nothing else is
+    accepted until then. Judgements of one battle are taken one at a time.
+    """
+
+    def __init__(self, runs: RunService, store: Store, battles: LiveBattles, moderator: Moderator) -> None:
+        self._runs, self._store = runs, store
+        self._battles, self._moderator = battles, moderator
+
+    def vote(self, visitor_key: str, battle_id: str, outcome: str, ballot: int) -> None:
+        """Judge a battle, and end its answers if they are still coming."""
+        given, owner = outcome_of(outcome), owner_of(visitor_key)
+        with self._battles.judging(owner, battle_id) as battle:
+            with self._battles.changing(owner, battle_id):
+                refuse_judged(battle)
+                if ballot != battle.num_rows:
+                    raise RequestError("ballot", _MEANWHILE)
+                shown = battle.num_shown()
+                if not has_something_to_judge(battle, shown):
+                    raise RequestError(
+                        "vote", "there is nothing to judge yet; wait for the first words of both answers"
+                    )
+                seen = battle.facts(shown)
+                battle.shown = shown
+            try:
+                self._runs.halt(battle.last)  # outside the lock, so that the battle can be looked at meanwhile
+                write = self._write_vote(battle, visitor_key, given, seen)
+            except BaseException:
+                battle.shown = None
+                raise
+            settle(write)
+
+    def _write_vote(self, battle: Battle, visitor_key: str, given: Outcome, seen: Mapping[str, Any]) -> Future[None]:
+        """Store the vote on a battle whose answers have ended. `seen`: the facts at the time of the vote."""
+        with self._battles.changing(battle.owner, battle.id):
+            if battle.is_void:
+                raise RequestError("vote", _FAILED)
+            facts = {**battle.facts(seen["shown"]), **{name: seen[name] for name in ("seconds", "early", "stopped")}}
+            cast = _cast(battle, given, facts["seconds"])
+            facts["flags"] = self._moderator.flags(cast)
+
+            def count() -> None:
+                battle.outcome, battle.voted_at, battle.num_rows_voted = given, battle.clock(), battle.num_rows
+                battle.cast = cast
+
+            row = NewJudgement(position=battle.num_rows, kind=Kind.VOTE, outcome=given, facts=facts)
+            write = self._submit(battle, visitor_key, row, count)
+        write.add_done_callback(partial(self._note_unwritten, cast))
+        return write
+
+    def undo(self, visitor_key: str, battle_id: str, ballot: int) -> None:
+        """Take a vote back, if that is still possible."""
+        owner = owner_of(visitor_key)
+        with self._battles.judging(owner, battle_id) as battle:
+            with self._battles.changing(owner, battle_id):
+                if battle.outcome is None:
+                    raise RequestError("undo", "there is no vote to take back")
+                if battle.is_told:
+                    raise RequestError("undo", "the names have been told, so this vote stands")
+                _check_ballot(battle, ballot)
+
+                def forget() -> None:
+                    battle.outcome = None
+                    if battle.cast:
+                        self._moderator.undone(battle.cast)
+
+                battle.is_undoing = True
+                row = NewJudgement(position=battle.num_rows, kind=Kind.UNDO)
+                write = self._submit(battle, visitor_key, row, forget)
+            settle(write)
+
+    def remark(
+        self, visitor_key: str, battle_id: str, reasons: Mapping[str, Sequence[str]], comment: str, ballot: int
+    ) -> None:
+        """Store reasons and a comment; the last remark counts."""
+        found = {side: reasons_of(reasons.get(side, ()), side) for side in SIDES}
+        if not isinstance(comment, str) or len(comment) > MAX_COMMENT_CHARS:
+            raise RequestError("comment", f"expected text of at most {MAX_COMMENT_CHARS:,} characters")
+        body = {"reasons": found, "comment": clean_text(comment).strip()}
+        owner = owner_of(visitor_key)
+        with self._battles.judging(owner, battle_id) as battle:
+            with self._battles.changing(owner, battle_id):
+                if battle.outcome is None:
+                    raise RequestError("reasons", "are taken after the vote")
+                _check_ballot(battle, ballot)
+                row = NewJudgement(position=battle.num_rows, kind=Kind.REMARK, body=body)
+                write = self._submit(battle, visitor_key, row, lambda: None)
+            settle(write)
+
+    def _note_unwritten(self, cast: Cast, write: Future[None]) -> None:
+        if write.exception() is not None:
+            self._moderator.undone(cast)
+
+    def _submit(self, battle: Battle, visitor_key: str, new: NewJudgement, then: Callable[[], None]) -> Future[None]:
+        """Queue a judgement. Wait for it outside the battle's lock, so that the battle can be looked at meanwhile."""
+        write = self._store.battles.judge(visitor_key, battle.id, new)
+        battle.unwritten = write, then
+        return write
+
+
+def refuse_judged(battle: Battle) -> None:
+    """Raise RequestError if it is too late for a vote or a turn."""
+    if battle.is_void:
+        raise RequestError("vote", _FAILED)
+    if battle.is_skipped:
+        raise RequestError("vote", "this battle was skipped")
+    if battle.outcome is not None:
+        told = "the names have been told" if battle.is_told else "take the vote back first"
+        raise RequestError("vote", f"you have judged this battle already; {told}")
+    if battle.shown is not None:
+        raise RequestError("vote", "a vote on this battle is being taken; please wait")
+
+
+def _check_ballot(battle: Battle, ballot: int) -> None:
+    """Refuse judgements about an earlier vote. Remarks on the current vote may have been added since."""
+    if not battle.num_rows_voted <= ballot <= battle.num_rows:
+        raise RequestError("ballot", _MEANWHILE)
+
+
+def _cast(battle: Battle, given: Outcome, seconds: float) -> Cast:
+    """The vote as moderation sees it."""
+    left, right = (battle.pair[side].name for side in SIDES)
+    return Cast(
+        owner=battle.owner,
+        client=battle.client,
+        pair=(left, right),
+        prompts=tuple(turn.prompt for turn in battle.turns),
+        left_score=given.left_score,
+        left_odds=battle.left_odds,
+        seconds=seconds,
+    )

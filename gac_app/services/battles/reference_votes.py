@@ -1,0 +1,83 @@
+"""Votes by reference: the known answers of a task judge contestants, so that a new arena has something to show. They
+are never mixed with people's votes. A question counts as one session, because its votes are not independent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from gac_app.arena.contestants import Contestant
+from gac_app.arena.outcomes import Kind, Origin, Outcome
+from gac_app.arena.rating.style import style_of
+from gac_app.evaluation.running import Answer, System
+from gac_app.evaluation.tasks import Question, Task
+from gac_app.services.battles.records import side_record
+from gac_app.storage import JudgedBattle, NewBattle, NewJudgement
+
+
+def system_of(contestant: Contestant) -> System:
+    """A contestant as a system of the evaluation."""
+    return System(contestant.name, alone=contestant.member, changes=contestant.settings.model_dump())
+
+
+def reference_outcome(left: Answer, right: Answer) -> Outcome:
+    """Right beats wrong; two right answers tie; two wrong ones are both bad."""
+    if left.is_right == right.is_right:
+        return Outcome.TIE if left.is_right else Outcome.BOTH_BAD
+    return Outcome.LEFT if left.is_right else Outcome.RIGHT
+
+
+def reference_battles(
+    task: Task, question: Question, answers: Mapping[str, Answer], contestants: Sequence[Contestant], config_hash: str
+) -> list[JudgedBattle]:
+    """The battles of all pairs on one question, with their votes. Failed answers give no battle.
+
+    Args:
+        answers: by contestant.
+    """
+    prompt = task.prompt(question)
+    by_name = {one.name: one for one in contestants}
+    found = []
+    for names in combinations(by_name, 2):
+        about = f"{task.name}\n{question.id}\n{prompt}\n{config_hash}"
+        digest = hashlib.blake2b("\n".join([about, *names]).encode(), digest_size=16).hexdigest()
+        # Each is on the left in half of the battles, the same half every time.
+        sides = dict(zip(("left", "right"), names if int(digest[0], 16) % 2 else names[::-1], strict=True))
+        given = {side: answers[name] for side, name in sides.items()}
+        if any(one.error for one in given.values()):
+            continue
+        turn = {"prompt": prompt, **{side: _record(prompt, one) for side, one in given.items()}}
+        who = {side: side_record(name, by_name[name].member, by_name[name].settings) for side, name in sides.items()}
+        battle = NewBattle(
+            battle_id=digest,
+            visitor_key=f"reference {hashlib.sha256(about.encode()).hexdigest()}",
+            left=sides["left"],
+            right=sides["right"],
+            body={"sides": who, "turns": [turn], "versions": {}, "consent": True, "task": task.name},
+            origin=Origin.REFERENCE,
+            is_blind=False,
+            language="",
+            config_hash=config_hash,
+            status="answered",
+        )
+        facts = {"turn": 1, "early": False, "flags": [], **{side: _facts(one) for side, one in given.items()}}
+        outcome = reference_outcome(given["left"], given["right"])
+        found.append((battle, NewJudgement(position=0, kind=Kind.VOTE, outcome=outcome, facts=facts)))
+    return found
+
+
+def _record(prompt: str, answer: Answer) -> dict[str, object]:
+    fed = [{"role": "user", "content": prompt}]
+    return {
+        "messages": fed,
+        "text": answer.text or answer.prediction,
+        "num_tokens": answer.num_tokens,
+        "seconds": answer.seconds,
+    }
+
+
+def _facts(answer: Answer) -> dict[str, float]:
+    ms = {"ms_per_token": round(1000 * answer.seconds / answer.num_tokens, 3)} if answer.num_tokens else {}
+    return {**style_of(answer.text or answer.prediction), **ms}

@@ -1,0 +1,160 @@
+"""The leaderboard over stored votes. Of those, only what has changed is read again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.storage import Store
+
+if TYPE_CHECKING:  # they load numpy and scipy, which the page need not wait for
+    from gac_app.arena.rating.leaderboard import Leaderboard
+    from gac_app.arena.rating.votes import Source, Votebook, VoteFilter, Votes
+
+_SHARE = 0.1  # share of the time that may be spent on rating votes again
+_KEPT_BOARDS = 32  # for the last filters
+
+Version = tuple[int, int, frozenset[int]]  # number of votes, the newest one's number, and those that do not count yet
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The values to filter by."""
+
+    languages: tuple[str, ...]
+    configs: tuple[str, ...]
+
+
+class Standings:
+    """Votes as columns, and leaderboards of them, cached until votes change. With many votes, which take long to rate,
+    not every new one counts at once.
+
+    Args:
+        listed: today's contestants.
+        min_votes: a contestant with fewer is not rated.
+        untold: gives the ids of battles whose votes can still be taken back, so they do not count yet.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        listed: Sequence[str],
+        min_votes: int,
+        untold: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        self._store = store
+        self._listed = tuple(listed)
+        self._min_votes = min_votes
+        self._untold = untold
+        self._book: Votebook | None = None  # of all votes
+        self._kept: tuple[Version, Votes] | None = None  # those that count
+        self._read_at = self._rating_s = 0.0
+        self._drawing: tuple[Votes, dict[frozenset[str], int], dict[str, float]] | None = None
+        self._boards: OrderedDict[tuple[Any, ...], Leaderboard] = OrderedDict()
+        self._lock = threading.Lock()
+        self._rating = threading.Lock()
+
+    def leaderboard(
+        self, visitor_key: str, wanted: VoteFilter | None = None, *, own: bool = False, controls_style: bool = False
+    ) -> Leaderboard:
+        """Rate everybody's votes: people's blind votes, unless `wanted` says otherwise. Cached until votes change.
+
+        Args:
+            own: only the visitor's own votes.
+            controls_style: correct for the style of the answers.
+        """
+        from gac_app.arena.rating.leaderboard import leaderboard_of
+        from gac_app.arena.rating.votes import VoteFilter
+
+        wanted, owner = wanted or VoteFilter(), owner_of(visitor_key)
+        with self._rating:  # concurrent requests compute it once
+            version, votes = self._own(visitor_key) if own else self._current()
+            key = (version, owner if own else "", wanted, controls_style)
+            if key not in self._boards:
+                started = time.monotonic()
+                self._boards[key] = leaderboard_of(
+                    votes.filtered(wanted), self._listed, min_votes=self._min_votes, controls_style=controls_style
+                )
+                if not own:
+                    self._rating_s = time.monotonic() - started
+            self._boards.move_to_end(key)
+            while len(self._boards) > _KEPT_BOARDS:
+                self._boards.popitem(last=False)
+            return self._boards[key]
+
+    def rated(self, source: Source, *, has_flagged: bool = False) -> Leaderboard:
+        """The leaderboard of one source, for the command line."""
+        from gac_app.arena.rating.leaderboard import leaderboard_of
+        from gac_app.arena.rating.votes import VoteFilter
+
+        votes = self._votes(is_fresh=True).filtered(VoteFilter(source=source, has_flagged=has_flagged))
+        return leaderboard_of(votes, self._listed, min_votes=self._min_votes)
+
+    def choices(self) -> Choices:
+        return Choices(*self._votes().values())
+
+    def for_drawing(self) -> tuple[dict[frozenset[str], int], dict[str, float]]:
+        """The number of blind votes of every pair, and ratings if there are enough votes."""
+        from gac_app.arena.rating.ratings import is_connected, rate
+        from gac_app.arena.rating.votes import VoteFilter
+
+        votes = self._votes()
+        if self._drawing is None or self._drawing[0] is not votes:
+            meetings_CC = votes.filtered(VoteFilter(has_flagged=True)).unweighed().wins_CC()
+            meetings_CC = meetings_CC + meetings_CC.T
+            wins_CC = votes.filtered(VoteFilter()).wins_CC()
+            num_votes = {
+                frozenset((left, right)): int(meetings_CC[row, column])
+                for row, left in enumerate(votes.names)
+                for column, right in enumerate(votes.names[:row])
+            }
+            ratings = rate(wins_CC).tolist() if is_connected(wins_CC) else []
+            self._drawing = votes, num_votes, dict(zip(votes.names, ratings, strict=bool(ratings)))
+        return self._drawing[1:]
+
+    def _votes(self, *, is_fresh: bool = False) -> Votes:
+        return self._current(is_fresh=is_fresh)[1]
+
+    def _current(self, *, is_fresh: bool = False) -> tuple[Version, Votes]:
+        """The votes that count, of everybody, and their version."""
+        with self._lock:
+            is_due = is_fresh or time.monotonic() > self._read_at + self._rating_s / _SHARE
+            if self._kept is None or is_due:
+                version = self._read_news()
+                if self._kept is None or version != self._kept[0]:
+                    self._kept = version, self._known.without(version[-1])
+                    self._read_at = time.monotonic()
+            return self._kept
+
+    def _read_news(self) -> Version:
+        """Read what came and went since the last time."""
+        store, book = self._store.battles, self._known
+        news = store.news(book.newest, len(book.number_N))
+        book.add(news.added)
+        if news.left is not None:
+            book.keep(news.left)
+        # Asked for now, since a vote may have been added while others were read.
+        return len(book.number_N), book.newest, store.vote_numbers(self._untold())
+
+    @property
+    def _known(self) -> Votebook:
+        if self._book is None:
+            from gac_app.arena.rating.votes import Votebook
+
+            self._book = Votebook(self._listed)
+        return self._book
+
+    def _own(self, visitor_key: str) -> tuple[Version, Votes]:
+        """As `_current`, of one visitor."""
+        from gac_app.arena.rating.votes import Votebook
+
+        store, book = self._store.battles, Votebook(self._listed)
+        version = store.votes_version()
+        book.add(store.votes(visitor_key))
+        untold = store.vote_numbers(self._untold())
+        return (*version, untold), book.without(untold)

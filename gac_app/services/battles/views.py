@@ -1,0 +1,210 @@
+"""A battle as the page sees it. No view names a contestant before the names may be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gac_app.arena.outcomes import SIDES, Side
+from gac_app.decoding.trace import FinishReason
+from gac_app.services.battles.battles import Battle, BattleRun
+from gac_app.services.runs.views import WAITING
+from gac_app.storage import LET_GO as STATUS_LET_GO
+from gac_app.storage import StoredBattle
+
+Phase = Literal["waiting", "answering", "answered", "voted", "revealed", "void", "skipped", "interrupted"]
+
+VOID = "One of the two could not answer, so this battle does not count."
+RESTARTED = "The server was restarted before a vote."
+LET_GO = "Newer battles took the place of this one before a vote."
+STOPPED = "Stopped: both are shown up to the same place. Which one is better?"
+NOT_BEGUN = "This battle did not begin: it was stopped, or others had their turn first. Please try again."
+ELSEWHERE = "Another server has this battle; it can be judged there alone."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideView:
+    """The shown part of one answer. `is_cut`: it ended at the limit of tokens."""
+
+    text: str = ""
+    is_over: bool = False
+    is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnView:
+    prompt: str
+    left: SideView
+    right: SideView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContestantView:
+    """Who a side was, and the actual costs of its answers over all turns."""
+
+    name: str
+    member: str | None  # the member that answered alone; None = the ensemble
+    settings: Mapping[str, Any]
+    seconds: float
+    num_tokens: int
+    num_ensembled: int
+    num_forwards: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BattleView:
+    """A battle at one moment.
+
+    Attributes:
+        phase: "waiting" in the queue, "answering", "answered", "voted" (it can be undone), "revealed", "void" (a side
+            failed), "skipped", "interrupted" (it can no longer be judged here; `message` says why).
+        turns: oldest first; there is at least one.
+        queue_place: runs before this one, 0 = none.
+        ballot: must be passed with a vote, an undo or a remark; changes with each.
+        may_vote: whether a vote is accepted now.
+        undo_left_s: seconds for which the vote can be taken back.
+        is_saving: the database has not stored the last judgement yet.
+        message: for the visitor; mostly empty.
+        contestants: by side, once the vote can no longer change; None before.
+    """
+
+    id: str
+    phase: Phase
+    turns: tuple[TurnView, ...]
+    queue_place: int = 0
+    ballot: int = 0
+    may_vote: bool = False
+    outcome: str | None = None
+    undo_left_s: float = 0.0
+    is_saving: bool = False
+    message: str = ""
+    contestants: Mapping[Side, ContestantView] | None = None
+
+
+def live_view(battle: Battle) -> BattleView:
+    """The view of a battle in memory. The caller must hold the battle's lock."""
+    is_saved = battle.note_row()
+    shown = battle.num_shown()
+    last = _turn_view(battle.last, shown, has_ended=battle.shown is not None or battle.last.is_stopped)
+    phase = _phase(battle, shown)
+    return BattleView(
+        id=battle.id,
+        phase=phase,
+        turns=(*(_turn_view(turn, _shown_of(turn), has_ended=True) for turn in battle.turns[:-1]), last),
+        queue_place=battle.last.queue_place,
+        ballot=battle.num_rows,
+        may_vote=is_saved
+        and battle.shown is None
+        and phase in ("answering", "answered")
+        and has_something_to_judge(battle, shown),
+        outcome=battle.outcome,
+        undo_left_s=battle.undo_left_s,
+        is_saving=not is_saved,
+        message=_message(battle, phase),
+        contestants={side: _told(battle, side) for side in SIDES} if battle.is_told else None,
+    )
+
+
+def has_something_to_judge(battle: Battle, shown: Mapping[Side, int]) -> bool:
+    """Whether each side shows text, or has ended normally without text."""
+    ends = {side: battle.last.streams[side].finished for side in SIDES}
+    by_itself = (FinishReason.STOP, FinishReason.LENGTH)
+    return all(shown[side] > 0 or ((end := ends[side]) and end.reason in by_itself) for side in SIDES)
+
+
+def _phase(battle: Battle, shown: Mapping[Side, int]) -> Phase:
+    if battle.is_void:
+        return "void"
+    if battle.is_skipped:
+        return "skipped"
+    if battle.outcome is not None:
+        return "revealed" if battle.is_told else "voted"
+    if battle.last.status == WAITING:
+        return "waiting"
+    is_stopped_by_vote = battle.shown is not None and battle.last.over.is_set()
+    return "answered" if is_stopped_by_vote or battle.last.is_answered(shown) else "answering"
+
+
+def _message(battle: Battle, phase: Phase) -> str:
+    if phase == "void":
+        return VOID
+    # A session's message may name members, and hidden text may tell which one is faster.
+    if phase != "answered" or not battle.last.is_stopped:
+        return ""
+    return STOPPED if any(battle.num_shown().values()) else NOT_BEGUN
+
+
+def _shown_of(turn: BattleRun) -> dict[Side, int]:
+    """What an earlier turn shows of its sides."""
+    return turn.num_shown() if turn.is_stopped else {side: len(turn.streams[side].text) for side in SIDES}
+
+
+def _turn_view(turn: BattleRun, shown: Mapping[Side, int], *, has_ended: bool) -> TurnView:
+    views = {}
+    for side in SIDES:
+        stream = turn.streams[side]
+        text, end, num = stream.text, stream.finished, shown[side]
+        is_over = has_ended or (end is not None and num >= len(text))
+        is_cut = is_over and end is not None and end.reason is FinishReason.LENGTH and num >= len(text)
+        views[side] = SideView(text=text[:num], is_over=is_over, is_cut=is_cut)
+    return TurnView(prompt=turn.prompt, left=views["left"], right=views["right"])
+
+
+def _told(battle: Battle, side: Side) -> ContestantView:
+    one = battle.pair[side]
+    ends = [end for turn in battle.turns if (end := turn.streams[side].finished)]
+    return ContestantView(
+        name=one.name,
+        member=one.member,
+        settings=one.settings.model_dump(mode="json"),
+        seconds=sum(end.seconds for end in ends),
+        num_tokens=sum(end.num_tokens for end in ends),
+        num_ensembled=sum(end.num_ensembled for end in ends),
+        num_forwards=sum(usage.num_forwards for end in ends for usage in end.members.values()),
+    )
+
+
+def stored_view(battle: StoredBattle, *, is_elsewhere: bool = False) -> BattleView:
+    """A battle that is not in memory, so it cannot be judged here.
+
+    Args:
+        is_elsewhere: another server has it, where it can still be judged, so no names are told.
+    """
+    outcome = battle.outcome or None
+    phase: Phase = "void" if battle.status == "void" else "skipped" if battle.status == "skipped" else "interrupted"
+    phase = "revealed" if outcome and not is_elsewhere else phase
+    why = ELSEWHERE if is_elsewhere else LET_GO if battle.status == STATUS_LET_GO else RESTARTED
+    return BattleView(
+        id=battle.battle_id,
+        phase=phase,
+        turns=tuple(
+            TurnView(prompt=turn["prompt"], left=_stored_side(turn, "left"), right=_stored_side(turn, "right"))
+            for turn in battle.body["turns"]
+        ),
+        ballot=len(battle.judgements),
+        outcome=outcome,
+        message={"void": VOID, "interrupted": why}.get(phase, ""),
+        contestants={side: _stored_contestant(battle, side) for side in SIDES} if phase == "revealed" else None,
+    )
+
+
+def _stored_side(turn: Mapping[str, Any], side: Side) -> SideView:
+    answer, shown = turn[side], turn.get("shown")  # only a stopped turn has it
+    whole = answer["text"]
+    text = whole[: shown[side]] if shown else whole
+    is_cut = text == whole and answer.get("finish_reason") == FinishReason.LENGTH
+    return SideView(text=text, is_over=True, is_cut=is_cut)
+
+
+def _stored_contestant(battle: StoredBattle, side: Side) -> ContestantView:
+    who = battle.body["sides"][side]
+    answers = [turn[side] for turn in battle.body["turns"]]
+    sums = {name: sum(one.get(name, 0) for one in answers) for name in ("num_tokens", "num_ensembled", "num_forwards")}
+    return ContestantView(
+        name=who["contestant"],
+        member=who["member"],
+        settings=who["settings"],
+        seconds=sum(one.get("seconds", 0.0) for one in answers),
+        **sums,
+    )

@@ -1,0 +1,1 @@
+"""The Lab: studies on a small sample, and their results."""

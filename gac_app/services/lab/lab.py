@@ -1,0 +1,226 @@
+"""The Lab: studies on a small sample, one at a time for all visitors, with progress, and their results.
+
+A result belongs to the visitor who started its study. The command line's results belong to the operator, and everybody
+sees them. Runs come first: a study decodes only while no run does. The visitor who started a study and the operator can
+cancel it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from gac_app.config import Config
+from gac_app.errors import BusyError, GacError, RequestError
+from gac_app.evaluation.studies import KeptResults
+from gac_app.services.lab.results import LabResults
+from gac_app.services.lab.studies import OWN, STUDIES, QuestionSet, Study, carry_out, own_questions, question_sets
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.storage import Store
+
+if TYPE_CHECKING:  # they load torch and numpy, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.evaluation.running import Progress
+
+__all__ = ["MIN_QUESTIONS", "OWN", "STUDIES", "Lab", "QuestionSet", "Running", "Study"]
+
+logger = logging.getLogger(__name__)
+
+Stoppable = tuple["Ensemble", Callable[[], None]]
+
+MIN_QUESTIONS = 4
+CLOSE_TIMEOUT_S = 2.0
+_HOUR_S = 3600.0
+
+
+@dataclass(slots=True)
+class Running:
+    """The running study. `num_done` and `num_total` count the answers of a round; a study may have several."""
+
+    study: Study
+    set_name: str
+    owner: str
+    stop: Callable[[], None]  # stops its members' reads
+    round: int = 1
+    num_done: int = 0
+    num_total: int = 0
+    seconds_left: float | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+    def cancel(self) -> None:
+        """End it within one step."""
+        self.cancelled.set()
+        self.stop()
+
+    def note(self, progress: Progress) -> None:
+        """Count an answer. Raises _Cancelled."""
+        self.round += progress.num_done < self.num_done
+        self.num_done, self.num_total = progress.num_done, progress.num_total
+        self.seconds_left = progress.seconds_left
+        if self.cancelled.is_set():
+            raise _Cancelled
+
+
+class _Cancelled(GacError):  # noqa: N818 (not an error: it was asked for)
+    """The study was cancelled."""
+
+
+class Lab:
+    """Runs studies in their own thread, with the members that visitors use.
+
+    Args:
+        folder: keeps answers and the operator's results.
+        ensemble: gives the ensemble for one study, and a function that ends all its reads. Raises GacError while it is
+            not ready.
+        store: keeps the visitors' results.
+
+    Raises:
+        ConfigError: a file of questions in the configuration cannot be used.
+    """
+
+    def __init__(self, config: Config, folder: Path, ensemble: Callable[[], Stoppable], store: Store) -> None:
+        self.sets = question_sets(config)
+        self.max_questions = config.lab.max_questions
+        self.results = LabResults(KeptResults(folder / "results"), store, self._may_edit_files)
+        self.last_error = ""  # why the last study failed
+        self._config = config
+        self._folder = folder
+        self._ensemble = ensemble
+        self._running: Running | None = None
+        self._started: dict[str, list[float]] = {}  # by owner: start times in the last hour; monotonic
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> Running | None:
+        return self._running
+
+    def may_start(self, visitor_key: str) -> bool:
+        """Whether this visitor may start studies: everybody may, but on a public host only the operator."""
+        open_to = self._config.lab.open_to
+        is_open = not self._config.is_public if open_to == "auto" else open_to == "visitors"
+        return is_open or self._is_operator(visitor_key)
+
+    def may_cancel(self, visitor_key: str, running: Running) -> bool:
+        return running.owner == owner_of(visitor_key) or self._is_operator(visitor_key)
+
+    def start(self, visitor_key: str, study_name: str, set_name: str, num_questions: int, own: str = "") -> None:
+        """Begin a study.
+
+        Args:
+            set_name: the set of questions; `OWN` = the visitor's; ignored if the study needs none.
+            own: the visitor's own questions, as text.
+
+        Raises:
+            RequestError: study, set and number do not fit, or studies are not open to this visitor.
+            BusyError: while another study runs, or where this visitor has started too many.
+            GacError: while the models are not ready.
+        """
+
+        if not self.may_start(visitor_key):
+            raise RequestError("study", "only the operator of this page starts studies here")
+        study = next((study for study in STUDIES if study.name == study_name), None)
+        if study is None:
+            raise RequestError("study", f"{study_name!r} is none; expected {', '.join(s.name for s in STUDIES)}")
+        chosen = None if study.needs == "nothing" else self._set(study, set_name, own)
+        self._check_number(num_questions, chosen)
+        ensemble, stop = self._ensemble()
+        running = Running(study, chosen.name if chosen else "", owner_of(visitor_key), stop)
+        with self._lock:
+            if self._running:
+                raise BusyError(f"A study is running ({self._running.study.title}). Please try again when it is done.")
+            self._count(visitor_key)
+            self._running, self.last_error = running, ""
+        running.thread = threading.Thread(
+            target=self._work, args=(running, ensemble, chosen, num_questions, visitor_key), name="lab", daemon=True
+        )
+        running.thread.start()
+
+    def cancel(self, visitor_key: str) -> None:
+        """Cancel the running study. Its answers are kept for the next one. Raises RequestError for another visitor's
+        study.
+        """
+        running = self._running
+        if running and not self.may_cancel(visitor_key, running):
+            raise RequestError("study", "was started by somebody else")
+        if running:
+            running.cancel()
+
+    def close(self) -> None:
+        """Cancel the running study, and wait for it briefly."""
+        if running := self._running:
+            running.cancel()
+            if running.thread:
+                running.thread.join(CLOSE_TIMEOUT_S)
+
+    def _is_operator(self, visitor_key: str) -> bool:
+        return owner_of(visitor_key) in self._config.lab.operators
+
+    def _count(self, visitor_key: str) -> None:
+        """Raise BusyError if a visitor who is not the operator has started too many studies within an hour."""
+        since = time.monotonic() - _HOUR_S
+        recent = {owner: [at for at in times if at > since] for owner, times in self._started.items()}
+        self._started = {owner: times for owner, times in recent.items() if times}
+        mine = self._started.setdefault(owner_of(visitor_key), [])
+        limit = self._config.lab.max_per_hour
+        if len(mine) >= limit and not self._is_operator(visitor_key):
+            raise BusyError(f"You have started {limit} studies within an hour. Please try again later.")
+        mine.append(time.monotonic())
+
+    def _may_edit_files(self, visitor_key: str) -> bool:
+        return not self._config.is_public or self._is_operator(visitor_key)
+
+    def _check_number(self, num_questions: int, chosen: QuestionSet | None) -> None:
+        """Raise RequestError if the number of questions does not fit."""
+        if chosen is None:
+            return
+        if MIN_QUESTIONS <= num_questions <= self.max_questions and num_questions > len(chosen.questions):
+            raise RequestError("questions", f"{chosen.name} has {len(chosen.questions)}, not {num_questions}")
+        if not MIN_QUESTIONS <= num_questions <= self.max_questions:
+            raise RequestError("questions", f"expected {MIN_QUESTIONS} to {self.max_questions}")
+
+    def _set(self, study: Study, name: str, own: str) -> QuestionSet:
+        if name == OWN:
+            return own_questions(study, own)
+        fitting = [found for found in self.sets if found.fits(study)]
+        for found in fitting:
+            if found.name == name:
+                return found
+        raise RequestError("task", f"{name!r} is none for this study; expected {', '.join(s.name for s in fitting)}")
+
+    # --- in the study's thread
+
+    def _work(
+        self, running: Running, ensemble: Ensemble, chosen: QuestionSet | None, num_questions: int, visitor_key: str
+    ) -> None:
+        error, is_own = "", running.set_name == OWN
+        try:
+            with self._caches(is_own=is_own) as folder:
+                result = carry_out(running.study, ensemble, chosen, num_questions, folder, running.note)
+            if running.cancelled.is_set():  # its last answers may have failed because of the cancellation
+                raise _Cancelled
+            self.results.keep(visitor_key, result, self._config.member_names, is_own=is_own)
+        except _Cancelled:
+            error = "The study was cancelled."
+        except GacError as reason:
+            error = "The study was cancelled." if running.cancelled.is_set() else str(reason)
+        except BaseException:  # `SystemExit` too: nobody could start another study
+            logger.exception("a study broke")
+            error = "Something unexpected happened; the log of the server says what."
+        self.last_error, self._running = error, None
+
+    @contextmanager
+    def _caches(self, *, is_own: bool) -> Iterator[Path]:
+        """The folder of result caches. Answers to a visitor's own questions are not kept."""
+        if is_own:
+            with TemporaryDirectory(prefix="gac-study-") as folder:
+                yield Path(folder)
+        else:
+            yield self._folder

@@ -1,0 +1,44 @@
+"""Which visitors agree that their runs and votes are published."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from gac_app.services.runs.live_runs import owner_of
+
+MAX_OWNERS = 50_000  # remembered; the oldest is dropped first
+MAX_BROWSERS = 16  # of an owner
+_OTHERS = "others"
+
+
+class Consents:
+    """The visitors' choices since this process began; the page sends them when it loads. The default is no consent.
+
+    A signed-in visitor may use several browsers, and each asks: the visitor consents only if all that asked were told
+    yes.
+    """
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[str, dict[str, bool]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def set(self, visitor_key: str, consents: bool, browser: str = "") -> None:
+        """Set the choice for everything that the visitor starts from now on. Raises RequestError for an invalid key.
+
+        Args:
+            browser: where the choice was made.
+        """
+        owner = owner_of(visitor_key)
+        with self._lock:
+            choices = self._owners.pop(owner, {})
+            if browser not in choices and len(choices) >= MAX_BROWSERS:
+                browser, consents = _OTHERS, consents and choices.get(_OTHERS, True)
+            self._owners[owner] = {**choices, browser: consents}
+            if len(self._owners) > MAX_OWNERS:
+                self._owners.popitem(last=False)
+
+    def has(self, owner: str) -> bool:
+        with self._lock:
+            choices = self._owners.get(owner)
+        return choices is not None and all(choices.values())

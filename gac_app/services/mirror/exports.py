@@ -1,0 +1,124 @@
+"""Exports and imports of votes and runs: a visitor's own, or everything for the operator."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from gac_app.arena.exports.exports import written
+from gac_app.arena.exports.formats import Format
+from gac_app.arena.exports.judged import judged
+from gac_app.arena.outcomes import Origin
+from gac_app.errors import RequestError
+from gac_app.services.mirror.lines import Line, written_line
+from gac_app.storage import Imported, RunStatus, Store, StoredBattle
+
+logger = logging.getLogger(__name__)
+
+
+class Exports:
+    """Writes stored runs and votes to files, and reads JSON Lines back.
+
+    Args:
+        sealed: gives the ids of battles that must not be exported yet.
+    """
+
+    def __init__(self, store: Store, sealed: Callable[[], frozenset[str]] = frozenset) -> None:
+        self._store = store
+        self._sealed = sealed
+
+    def everything(self, wanted: str) -> tuple[str, bytes]:
+        """A file of all votes, without battles that can still be judged. Raises RequestError: no such format."""
+        try:
+            chosen = Format(wanted)
+        except ValueError:
+            raise RequestError("format", f"expected one of {', '.join(Format)}") from None
+        return f"gac-votes-{chosen}.{chosen.suffix}", self.content(
+            chosen, (Origin.PEOPLE, Origin.COMPARE), self._sealed()
+        )
+
+    def lines(self) -> Iterator[str]:
+        """All runs, then all battles: a JSON object and a line end each."""
+        yield from map(_run_line, self._store.export())
+        yield from _battle_lines(self._store.battles.export())
+
+    def content(self, wanted: Format, origins: Iterable[Origin], without: Collection[str] = ()) -> bytes:
+        """A file of the votes of some origins, without some battles."""
+        chosen, battles = set(origins), self._store.battles.export()
+        return content_of((one for one in battles if one.origin in chosen and one.battle_id not in without), wanted)
+
+    def run_lines(self, run_id: str) -> list[tuple[str, str]]:
+        """The ids and lines of a run that has ended and of its battles, if its visitor agrees to publishing."""
+        run = self._store.exported_run(run_id)
+        if run is None or not run.get("consent") or run["status"] == RunStatus.RUNNING:
+            return []
+        battles = self._store.battles.of_run(run_id)
+        return [(run_id, _run_line(run)), *((one.battle_id, line) for one in battles for line in _battle_lines([one]))]
+
+    def battle_lines(self, battle_id: str) -> list[tuple[str, str]]:
+        """A battle on which a vote stands, as `run_lines` does a run."""
+        battle = self._store.battles.find(battle_id)
+        told = [battle] if battle and _may_be_told(battle) else []
+        return [(battle_id, line) for line in _battle_lines(told)]
+
+    def agreed(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Ids of what `run_lines` and `battle_lines` have lines of, with as much of those as `stamp_of` needs."""
+        yield from ((line["run_id"], line) for line in self._store.agreed_runs())
+        for battle in self._store.battles.export():
+            if battle.run_id is None and _may_be_told(battle):
+                yield battle.battle_id, _as_line(battle)
+
+    def check_storage(self) -> None:
+        """Raise StorageError if the database cannot be written."""
+        self._store.check()
+
+    def bring(self, lines: Sequence[Line], withheld: Collection[str] = ()) -> Imported:
+        """Import lines in one transaction. Raises StorageError.
+
+        Args:
+            withheld: ids of what is not imported, because it was deleted; may grow.
+        """
+        runs = [line for line in lines if "run_id" in line and "battle_id" not in line]
+        battles = [_battle(line) for line in lines if "battle_id" in line]
+        return self._store.bring(runs, battles, withheld).result()
+
+
+def content_of(battles: Iterable[StoredBattle], wanted: Format) -> bytes:
+    """A file of battles."""
+    if wanted is Format.JSONL:
+        return "".join(_battle_lines(battles)).encode()
+    return written(judged(one for one in battles if any(_battle_lines([one]))), wanted)
+
+
+def _may_be_told(battle: StoredBattle) -> bool:
+    """Whether a vote stands, and its visitor agrees that it is handed on."""
+    return bool(battle.outcome and battle.body.get("consent"))
+
+
+def _run_line(run: Mapping[str, Any]) -> str:
+    """A run's line; if it would be refused when it comes in, one that says that the run is damaged."""
+    try:
+        return written_line(run)
+    except RequestError as error:
+        logger.warning("a run is exported as damaged: %s", error.message)
+        return written_line({"run_id": run["run_id"], "status": str(RunStatus.DAMAGED)})
+
+
+def _battle_lines(battles: Iterable[StoredBattle]) -> Iterator[str]:
+    """The battles' lines, without those that would be refused when they come in."""
+    for battle in battles:
+        try:
+            yield written_line(_as_line(battle))
+        except RequestError as error:
+            logger.warning("a battle is left out of an export: %s", error.message)
+
+
+def _as_line(battle: StoredBattle) -> dict[str, Any]:
+    line = {field.name: getattr(battle, field.name) for field in fields(battle)}
+    return {**line, "judgements": list(battle.judgements)}
+
+
+def _battle(line: Mapping[str, Any]) -> StoredBattle:
+    return StoredBattle(**{**line, "judgements": tuple(line["judgements"])})

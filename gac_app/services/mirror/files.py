@@ -1,0 +1,221 @@
+"""Imports a mirror's files, or any JSON Lines in the format of `export`.
+
+If a run or a battle occurs several times, the last line counts. A line `{"deleted": {"runs": [ids], "battles": [ids]}}`
+excludes these ids, wherever they occur. A line that is none of these is counted, named and skipped. Files are read
+twice, so that no text stays in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from gac_app.errors import RequestError, StorageError
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.lines import MAX_LINE_BYTES, Line, checked_before, line_of
+from gac_app.storage import Gone
+
+_AT_ONCE, _BYTES_AT_ONCE = 500, 8 * 2**20  # lines of a transaction; visitors' writes wait for it
+_MAX_NAMED = 20  # bad lines
+_CHUNK_BYTES = 2**20
+
+# Is told how many lines were done, of how many (0 = not known yet); returns whether to go on.
+OnProgress = Callable[[int, int], bool]
+
+
+class _Place(NamedTuple):
+    """The place of a line. Places sort in the order of import: runs before battles, parents before children.
+
+    `number` counts lines from 1; `stamp` is the line's, see `stamp_of`; `digest` is that of its text.
+    """
+
+    is_battle: bool
+    created_at: str
+    path: Path
+    offset: int
+    number: int
+    stamp: str
+    digest: int
+
+
+@dataclass(slots=True)
+class BadLines:
+    """Lines that were skipped; the first ones named, with number and reason."""
+
+    num: int = 0
+    _named: list[str] = field(default_factory=list)
+
+    def note(self, path: Path, number: int, reason: str) -> None:
+        self.num += 1
+        if len(self._named) < _MAX_NAMED:
+            self._named.append(f"{path.name}, line {number}: {reason}")
+
+    def __str__(self) -> str:
+        more = self.num - len(self._named)
+        return "\n".join([*self._named, *([f"and {more:,} more"] if more else [])])
+
+
+@dataclass(slots=True)
+class Index:
+    """What files hold. `places` by id; `bad` lines are none of these."""
+
+    places: dict[str, _Place] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    bad: BadLines = field(default_factory=BadLines)
+
+    def lacks(self, key: str, line: Mapping[str, Any]) -> bool:
+        """Whether the files tell nothing, or something older, of a run or battle that they do not withhold."""
+        is_there = key in self.places and self.places[key].stamp == stamp_of(line)
+        return not is_there and key not in self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """The result of an import: runs and battles that were new, known or deleted, and lines that were skipped, with the
+    reasons for the first ones.
+    """
+
+    num_new: int
+    num_known: int
+    num_withheld: int
+    num_bad: int
+    reasons: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        rare = {"deleted": self.num_withheld, "skipped": self.num_bad}
+        told = [f"{self.num_new:,} new", f"{self.num_known:,} known already"]
+        return ", ".join([*told, *(f"{count:,} {what}" for what, count in rare.items() if count)])
+
+
+def deletion_line(gone: Gone) -> str:
+    """A line that marks runs and battles as deleted."""
+    return json.dumps({"deleted": {"runs": gone.run_ids, "battles": gone.battle_ids}}) + "\n"
+
+
+def stamp_of(line: Mapping[str, Any]) -> str:
+    """Another one whenever the run's end or vote, or the battle's judgements, have changed."""
+    if "battle_id" in line:
+        return str(len(line["judgements"]))
+    return f"{line.get('finished_at')} {(line.get('vote') or {}).get('created_at')}"
+
+
+def bring_files(exports: Exports, paths: Sequence[Path]) -> Brought:
+    """Import what the database lacks. Importing the same files again changes nothing.
+
+    Args:
+        paths: the older ones first.
+
+    Raises:
+        StorageError: the database failed; lines imported before stay.
+        OSError: a file cannot be read.
+    """
+    return bring(exports, index_of(paths))
+
+
+def _go_on(_num_done: int, _num: int) -> bool:
+    return True
+
+
+def bring(exports: Exports, index: Index, withheld: Collection[str] = (), on_progress: OnProgress = _go_on) -> Brought:
+    """As `bring_files`, of files that were read once.
+
+    Args:
+        withheld: ids of what is deleted meanwhile; may grow.
+    """
+    places = sorted(place for key, place in index.places.items() if key not in index.deleted)
+    num_new = num_gone = num_done = 0
+    num_bad = index.bad.num
+    for batch in _batches(places, index.bad):
+        new, gone = _bring_batch(exports, batch, index.bad, withheld)
+        num_new, num_gone, num_done = num_new + new, num_gone + gone, num_done + len(batch)
+        if not on_progress(num_done, len(places)):
+            break
+    num_known = len(places) - (index.bad.num - num_bad) - num_new - num_gone
+    num_withheld = len(index.places) - len(places) + num_gone
+    return Brought(num_new, num_known, num_withheld, index.bad.num, str(index.bad))
+
+
+def _bring_batch(
+    exports: Exports, batch: Sequence[tuple[_Place, Line]], bad: BadLines, withheld: Collection[str]
+) -> tuple[int, int]:
+    """The numbers of new and of withheld ones. What the database refuses is tried again line by line."""
+    try:
+        return exports.bring([line for _, line in batch], withheld)
+    except StorageError as error:
+        exports.check_storage()  # raises if the database fails, not only these lines
+        if len(batch) == 1:
+            place, _ = batch[0]
+            bad.note(place.path, place.number, str(error))
+            return 0, 0
+    counts = [_bring_batch(exports, [one], bad, withheld) for one in batch]
+    return sum(new for new, _ in counts), sum(gone for _, gone in counts)
+
+
+def _batches(places: Sequence[_Place], bad: BadLines) -> Iterator[list[tuple[_Place, Line]]]:
+    """The lines at places, as many together as a transaction takes."""
+    batch: list[tuple[_Place, Line]] = []
+    num_bytes = 0
+    for place, text in _texts(places):
+        if hash(text) == place.digest:
+            batch.append((place, checked_before(text)))
+        else:
+            bad.note(place.path, place.number, "was changed while the file was read")
+        num_bytes += len(text)
+        if len(batch) >= _AT_ONCE or num_bytes >= _BYTES_AT_ONCE:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _texts(places: Sequence[_Place]) -> Iterator[tuple[_Place, bytes]]:
+    """The text of every place, in order; mostly places of one file follow each other."""
+    at = 0
+    while at < len(places):
+        with places[at].path.open("rb") as file:
+            path = places[at].path
+            while at < len(places) and places[at].path == path:
+                file.seek(places[at].offset)
+                yield places[at], file.readline(MAX_LINE_BYTES + 1)
+                at += 1
+
+
+def index_of(paths: Sequence[Path], on_progress: OnProgress = _go_on) -> Index:
+    """What files hold; raises as `bring_files` does."""
+    index = Index()
+    num_done = 0
+    for path in paths:
+        for offset, number, text in _lines(path):
+            num_done += 1
+            if num_done % _AT_ONCE == 0 and not on_progress(num_done, 0):
+                return index
+            try:
+                line = cast("dict[str, Any]", line_of(text))
+            except RequestError as error:
+                index.bad.note(path, number, error.message)
+                continue
+            if gone := line.get("deleted"):
+                index.deleted.update(gone["runs"], gone["battles"])
+            else:
+                is_battle = "battle_id" in line
+                key = line["battle_id" if is_battle else "run_id"]
+                created_at, stamp = str(line.get("created_at")), stamp_of(line)
+                index.places[key] = _Place(is_battle, created_at, path, offset, number, stamp, hash(text))
+    return index
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Offset, number and text of every line that is not blank. Of longer lines than may be, only the beginning."""
+    offset = number = 0
+    with path.open("rb") as file:
+        while text := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if text.strip():
+                yield offset, number, text
+            part = text
+            while part and not part.endswith(b"\n"):
+                part = file.readline(_CHUNK_BYTES)
+            offset = file.tell()

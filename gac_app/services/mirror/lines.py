@@ -1,0 +1,87 @@
+"""The lines of `export`, checked when they are written and when they come in. No reason for a refusal quotes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, cast
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from gac_app.errors import RequestError
+from gac_app.services.mirror.line_shapes import BattleLine, DamagedRun, Deletion, RunLine
+from gac_app.storage import RunStatus
+from gac_app.validation import path_of
+
+MAX_LINE_BYTES = 256 * 2**20  # four answers of 32,768 tokens fit
+_MAX_DEPTH = 24
+_MAX_REASON_CHARS = 160
+_NO_BRACKETS = bytes(set(range(256)).difference(b"[]{}"))
+
+Line = RunLine | DamagedRun | BattleLine | Deletion
+
+_RUN, _DAMAGED = TypeAdapter(RunLine), TypeAdapter(DamagedRun)
+_BATTLE, _DELETION = TypeAdapter(BattleLine), TypeAdapter(Deletion)
+
+
+def written_line(line: Mapping[str, Any]) -> str:
+    """A line's text, with its end. Raises RequestError if it would be refused when it comes in."""
+    _check_depth(dict(line))
+    return json.dumps(_checked(dict(line))) + "\n"
+
+
+def checked_before(text: bytes) -> Line:
+    """As `line_of`, of a text that it has taken. Battles, which it does not change, are not checked again."""
+    line: dict[str, Any] = orjson.loads(text)
+    return cast("BattleLine", line) if "battle_id" in line else _checked(line)
+
+
+def line_of(text: bytes) -> Line:
+    """The line in a text. Raises RequestError; the message is the reason."""
+    if len(text) > MAX_LINE_BYTES:
+        raise RequestError("line", f"is longer than {MAX_LINE_BYTES:,} bytes")
+    try:
+        value = orjson.loads(text)  # refuses NaN, and numbers that are infinite
+    except orjson.JSONDecodeError as error:
+        raise RequestError("line", f"is no JSON: {error.msg}") from None
+    if not isinstance(value, dict):
+        raise RequestError("line", "expected an object: a run, a battle, or what is deleted")
+    if not _is_shallow(text):
+        _check_depth(value)
+    return _checked(value)
+
+
+def _checked(line: dict[str, Any]) -> Line:
+    try:
+        if "battle_id" in line:
+            return _BATTLE.validate_python(line)
+        if "deleted" in line:
+            return _DELETION.validate_python(line)
+        if line.get("status") == RunStatus.DAMAGED:
+            return _DAMAGED.validate_python(line)
+        return _RUN.validate_python(line)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        reason = f"{path_of(first['loc'])}: {first['msg'].removeprefix('Value error, ')}"
+        printable = "".join(char if char.isprintable() else "?" for char in reason)
+        raise RequestError("line", printable[:_MAX_REASON_CHARS]) from None
+
+
+def _is_shallow(text: bytes) -> bool:
+    """Whether a text surely has few levels. Brackets inside strings may leave that open."""
+    brackets = text.translate(None, _NO_BRACKETS)
+    for _ in range(_MAX_DEPTH):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets
+
+
+def _check_depth(line: dict[str, Any]) -> None:
+    level: list[Any] = [line]
+    for _ in range(_MAX_DEPTH):
+        children = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [child for child in children if isinstance(child, dict | list | tuple)]
+        if not level:
+            return
+    raise RequestError("line", f"is nested more than {_MAX_DEPTH} levels deep")

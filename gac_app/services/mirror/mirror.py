@@ -1,0 +1,247 @@
+"""The mirror: runs, votes and battles that visitors agree to publish, appended as JSON Lines to files.
+
+A database on a disk that does not last is filled from it at the start; one that lasts is searched for what the files
+lack, because a process was killed. Lines are those of `export`. Files are only appended to, each by one process. What
+is deleted stays in them, until the operator takes it out; a line says that it is deleted, and nothing tells of it from
+then on.
+
+It reads the database in a thread of its own. Where it fails, nobody waits: what is to be written stays in the queue, by
+its id, and is tried again. A battle waits until its vote cannot be taken back any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+from gac_app.errors import DamagedError, StorageError
+from gac_app.services.mirror.exports import Exports
+from gac_app.services.mirror.files import bring, deletion_line, index_of
+from gac_app.services.mirror.places import Place, Trouble
+from gac_app.storage import Gone, Store
+
+logger = logging.getLogger(__name__)
+
+LinesOf = Callable[[str], list[tuple[str, str]]]  # id of a changed run or battle -> ids and lines
+
+MAX_WAITING = 100_000  # ids
+MAX_WRITTEN = 10_000  # ids whose last line is known, so that it is not written twice in a row
+SEALED_S = 1.0  # until a battle that may not be told yet is looked at again
+FIRST_DELAY_S, MAX_DELAY_S = 1.0, 60.0  # until it is tried again
+PROGRESS_S = 10.0  # between lines of the log that tell how far reading is
+MAX_REST_S = 0.5
+CLOSE_S = 2.0
+
+
+class Mirror:
+    """Copies finished and judged runs and battles, and marks deletions. Being a `Witness`, it is told of both.
+
+    Args:
+        place: keeps the files.
+        first_delay_s: before the first retry; doubled each time, up to `MAX_DELAY_S`.
+
+    Attributes:
+        is_restored: whether all that the files tell is in the database.
+        progress: while that is being read: how many lines of how many (0 = not known yet).
+        sealed: gives the ids of battles that must not be told yet; see `BattleHistory.sealed`.
+    """
+
+    def __init__(self, store: Store, place: Place, first_delay_s: float = FIRST_DELAY_S) -> None:
+        self.is_restored = False
+        self.progress = 0, 0
+        self.sealed: Callable[[], frozenset[str]] = frozenset
+        self._place = place
+        self._trouble = Trouble("the mirror cannot be written or read")
+        self._exports = Exports(store)
+        begun = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")  # a restart within a second comes later
+        self._path = place.folder / f"gac-{begun}-{uuid.uuid4().hex}.jsonl"
+        self._first_delay_s = first_delay_s
+        self._waiting: dict[str, LinesOf] = {}
+        self._sealed: dict[str, LinesOf] = {}  # to wait again
+        self._is_copying = False
+        self._gone: list[Gone] = []  # to be marked
+        self._withheld: set[str] = set()  # deleted since the database was last read
+        self._written: OrderedDict[str, bytes] = OrderedDict()  # id -> digest of its last line
+        self._changed = threading.Condition()
+        self._file = threading.Lock()
+        self._is_torn = False  # the last line may lack its end
+        self._is_closed = False
+        self._may_read = False
+        self._told_at = self._stepped_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="gac-mirror", daemon=True)
+
+    def start(self) -> None:
+        """Copy what comes, in the background."""
+        self._thread.start()
+
+    def read(self) -> None:
+        """Fill the database from the files, in the background."""
+        with self._changed:
+            self._may_read = True
+            self._changed.notify()
+
+    # --- called by the store; must not wait
+
+    def changed_run(self, run_id: str) -> None:
+        self._put(run_id, self._exports.run_lines)
+
+    def changed_battle(self, battle_id: str) -> None:
+        self._put(battle_id, self._exports.battle_lines)
+
+    def deleted(self, gone: Gone) -> None:
+        with self._changed:
+            self._gone.append(gone)
+            self._withheld.update(gone.run_ids, gone.battle_ids)
+            self._changed.notify()
+
+    def _put(self, key: str, lines_of: LinesOf) -> None:
+        with self._changed:
+            if len(self._waiting) < MAX_WAITING:
+                self._waiting[key] = lines_of
+            self._changed.notify()
+
+    # --- called by others
+
+    @property
+    def num_waiting(self) -> int:
+        """Runs, battles and deletions that are not in the file yet."""
+        return len(self._waiting) + len(self._sealed) + len(self._gone) + self._is_copying
+
+    @property
+    def num_errors(self) -> int:
+        """Number of failures so far."""
+        return self._trouble.num_errors + self._place.trouble.num_errors
+
+    def settle_deletions(self) -> None:
+        """Wait until all deletions are marked. Raises StorageError if that failed; it is retried."""
+        try:
+            self._mark_gone()
+        except OSError as error:
+            self._trouble.note(error)
+            raise StorageError(
+                "deleted here; the copy that is handed on cannot be marked at the moment, which is tried again"
+            ) from None
+        self._place.push()
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Write pending lines, for at most `timeout_s`."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread.ident:
+            self._thread.join(timeout_s)
+        self._place.close()
+
+    # --- in the mirror's thread
+
+    def _run(self) -> None:
+        delay_s = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, delay_s)
+                self._changed.wait_for(self._has_work, SEALED_S if self._sealed else None)
+                self._waiting = {**self._sealed, **self._waiting}
+                self._sealed = {}
+                is_last = self._is_closed
+            try:
+                self._catch_up()
+                delay_s = 0.0
+                self._trouble.over()
+            except Exception as error:  # of any kind: nobody would notice if this thread ended
+                is_known = isinstance(error, OSError | StorageError)
+                self._trouble.note(error if is_known else RuntimeError(type(error).__name__))
+                delay_s = min(2 * delay_s, MAX_DELAY_S) or self._first_delay_s
+            if is_last:
+                return
+
+    def _has_work(self) -> bool:
+        return bool(self._is_closed or self._waiting or self._gone or (self._may_read and not self.is_restored))
+
+    def _catch_up(self) -> None:
+        """Write everything pending. Raises OSError, StorageError; what is not written stays pending."""
+        self._mark_gone()
+        while found := self._next():
+            key, lines_of = found
+            try:
+                lines = lines_of(key)
+                if lines and not self._is_closed and key in self.sealed():
+                    self._sealed[key] = lines_of
+                else:
+                    self._copy(lines)
+            except DamagedError:
+                continue  # its owner is told on opening it
+            except (OSError, StorageError):
+                with self._changed:
+                    self._waiting.setdefault(key, lines_of)
+                raise
+        if self._may_read and not self.is_restored and not self._is_closed:
+            self._restore()
+
+    def _next(self) -> tuple[str, LinesOf] | None:
+        with self._changed:
+            key = next(iter(self._waiting), None)
+            self._is_copying = key is not None
+            self._withheld.clear()  # what is read from now on lacks it
+            return None if key is None else (key, self._waiting.pop(key))
+
+    def _restore(self) -> None:
+        with self._changed:
+            self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
+        self._told_at = self._stepped_at = time.monotonic()
+        index = index_of(self._place.fetch(), self._note_progress)
+        brought = bring(self._exports, index, self._withheld, self._note_progress)
+        if self._is_closed:
+            return
+        logger.info("read from the mirror: %s", brought)
+        if brought.num_bad:
+            logger.warning("bad lines of the mirror were skipped\n%s", brought.reasons)
+        for key, line in self._exports.agreed():
+            if index.lacks(key, line):
+                self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)
+        self.is_restored = True
+
+    def _note_progress(self, num_done: int, num: int) -> bool:
+        """Note how far reading is, and rest as long as the last step took: visitors come first."""
+        now = time.monotonic()
+        if num and now > self._told_at + PROGRESS_S:
+            logger.info("reading the mirror: %s of %s", f"{num_done:,}", f"{num:,}")
+            self._told_at = now
+        self.progress = num_done, num
+        time.sleep(min(MAX_REST_S, now - self._stepped_at))
+        self._stepped_at = time.monotonic()
+        return not self._is_closed
+
+    def _copy(self, lines: list[tuple[str, str]]) -> None:
+        for key, line in lines:
+            digest = blake2b(line.encode(), digest_size=8).digest()
+            with self._file:
+                if key not in self._withheld and self._written.get(key) != digest:
+                    self._append(line)
+                    self._written[key] = digest
+                    self._written.move_to_end(key)
+                    if len(self._written) > MAX_WRITTEN:
+                        self._written.popitem(last=False)
+
+    def _mark_gone(self) -> None:
+        with self._file:
+            while self._gone:
+                self._append(deletion_line(self._gone[0]))
+                del self._gone[0]
+
+    def _append(self, line: str) -> None:
+        """Append to the file and sync it to disk. Raises OSError."""
+        content = ("\n" if self._is_torn else "") + line
+        self._place.prepare()
+        self._is_torn = True
+        with self._path.open("ab") as file:
+            file.write(content.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        self._is_torn = False

@@ -1,0 +1,123 @@
+"""The queue: how many runs decode at once, and which is next."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from gac_app.errors import BusyError
+from gac_app.services.queue.turns import Turns, client_of, visitor_of, who_gives_way
+from gac_app.services.runs.live_run import LiveRun
+
+OVERDUE_S = 10.0  # a run that takes longer lets one more begin, if there is a spare place
+
+
+class RunQueue:
+    """At most `max_running` runs at once, and at most `max_waiting` wait, in the order of `Turns`.
+
+    While other visitors are present, no visitor may take all places, and batches never do. If the queue is full, the
+    visitor with most waiting runs loses one.
+
+    Args:
+        work: carries out one run; called in its own thread.
+        num_spare: places beyond `max_running`, for visitors other than those whose runs take longer than `OVERDUE_S`,
+            and at once for clients without a run while another has several.
+    """
+
+    def __init__(
+        self, work: Callable[[LiveRun], None], *, max_running: int, max_waiting: int, num_spare: int = 0
+    ) -> None:
+        self._work = work
+        self._max_running, self._max_waiting, self._num_spare = max_running, max_waiting, num_spare
+        self._waiting: list[LiveRun] = []
+        self._running: dict[LiveRun, float] = {}  # start times
+        self._turns = Turns()
+        self._lock = threading.Lock()
+
+    def put(self, run: LiveRun, on_taken: Callable[[], None]) -> LiveRun | None:
+        """Start or queue a run. `on_taken` is called before it can begin.
+
+        Returns:
+            The run that lost its place to this one and will not begin, if any.
+
+        Raises:
+            BusyError: the queue is full, and no run loses its place.
+        """
+        with self._lock:
+            displaced = None
+            if self._num_free <= 0 and len(self._waiting) >= self._max_waiting:
+                displaced = who_gives_way(run, self._waiting)
+                if displaced is None:
+                    raise BusyError("The queue is full at the moment. Please try again in a minute.")
+            on_taken()
+            if displaced is not None:
+                self._waiting.remove(displaced)
+            self._turns.came(run, [*self._waiting, *self._running])
+            self._waiting.append(run)
+            self._advance()
+            return displaced
+
+    def remove(self, run: LiveRun) -> bool:
+        """Remove a waiting run. Returns whether it was still waiting."""
+        with self._lock:
+            if run not in self._waiting:
+                return False
+            self._waiting.remove(run)
+            self._advance()
+            return True
+
+    @property
+    def _num_free(self) -> int:
+        overdue_since = time.monotonic() - OVERDUE_S
+        num_overdue = sum(since <= overdue_since for since in self._running.values())
+        return self._max_running + min(self._num_spare, num_overdue) - len(self._running)
+
+    def _advance(self) -> None:
+        while run := self._next():
+            self._waiting.remove(run)
+            self._running[run] = time.monotonic()
+            run.queue_place = 0
+            threading.Thread(target=self._carry_out, args=(run,), name=f"run-{run.id[:8]}", daemon=True).start()
+        for place, run in enumerate(self._turns.in_order(self._waiting, self._running), start=1):
+            run.queue_place = place
+            run.changed()
+        if self._waiting and self._num_spare:
+            timer = threading.Timer(OVERDUE_S + 0.01, self._look_again)
+            timer.daemon = True
+            timer.start()
+
+    def _look_again(self) -> None:
+        with self._lock:
+            if self._num_free > 0:
+                self._advance()
+
+    def _next(self) -> LiveRun | None:
+        """The run that may begin now, if any."""
+        num_free = self._num_free
+        counts = Counter(name for run in self._running for name in (client_of(run), visitor_of(run)))
+        has_spare = len(self._running) < self._max_running + self._num_spare
+        is_crowded = len(set(map(client_of, self._running))) < len(self._running)
+
+        def leaves_room(run: LiveRun) -> bool:
+            if num_free <= 0:
+                return has_spare and is_crowded and not counts[client_of(run)] and not run.is_of_batch
+            if num_free > 1:
+                return True
+            if run.is_of_batch and self._max_running > 1:
+                return False
+            return not any(
+                counts[name] and counts[name] >= self._max_running - 1 and self._turns.are_others(name)
+                for name in (client_of(run), visitor_of(run))
+            )
+
+        return next(filter(leaves_room, self._turns.in_order(self._waiting, self._running)), None)
+
+    def _carry_out(self, run: LiveRun) -> None:
+        try:
+            self._work(run)
+        finally:
+            with self._lock:
+                self._turns.had(run, time.monotonic() - self._running.pop(run))
+                self._advance()

@@ -1,0 +1,1 @@
+"""Runs: one prompt answered by all, followed, stored, revised, listed and shared."""

@@ -1,0 +1,244 @@
+"""The runs of a visitor, live and stored: shown, named, shared, judged and deleted.
+
+Every method checks the owner: the page is not trusted. `runs` starts and streams runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Protocol
+
+from gac_app.config import Config
+from gac_app.decoding.trace import StepTrace
+from gac_app.errors import NotFoundError, RequestError, StorageError
+from gac_app.services.runs.live_runs import LiveRuns, owner_of
+from gac_app.services.runs.runner import Runner
+from gac_app.services.runs.views import ENSEMBLE, RunView, stored_view
+from gac_app.services.settling import settle
+from gac_app.settings import Settings
+from gac_app.storage import ConversationSummary, HistoryFilter, JudgedBattle, Store, StoredRun, clean_text
+
+MAX_NAME_CHARS = 120  # of a conversation
+END_TIMEOUT_S = 10.0  # for a stopped run to end
+
+
+class Companion(Protocol):
+    """A service that uses a `RunService`, and must forget and stop with it."""
+
+    def forget(self, visitor_key: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class History:
+    """Finds, lists, judges and deletes a visitor's runs.
+
+    Args:
+        config: its settings replace stored ones that cannot be read.
+        runs: the runs in memory.
+        runner: stops runs, and clears prefix caches.
+        companions: called when a visitor deletes everything.
+
+    Attributes:
+        implied: gives the battles that a vote on a run implies; they are stored with it.
+        on_deleted: called after each deletion. Raises StorageError if published copies cannot be marked as deleted now.
+    """
+
+    def __init__(
+        self, config: Config, store: Store, runs: LiveRuns, runner: Runner, companions: Sequence[Companion]
+    ) -> None:
+        self.implied: Callable[[str, RunView, str, str], Sequence[JudgedBattle]] = lambda *_: ()
+        self.on_deleted: Callable[[], None] = lambda: None
+        self._config = config
+        self._store = store
+        self._runs = runs
+        self._runner = runner
+        self._companions = companions
+
+    def find(self, visitor_key: str, run_id: str) -> RunView:
+        """A visitor's run, live or stored. Raises NotFoundError, also for another visitor's."""
+        try:
+            return self._runs.find(owner_of(visitor_key), run_id)
+        except NotFoundError:
+            return self._view(self._store.load_run(visitor_key, run_id))
+
+    def look(self, visitor_key: str, run_id: str) -> RunView:
+        """A visitor's own run, or a shared one without its conversation and its owner's vote."""
+        try:
+            return self.find(visitor_key, run_id)
+        except NotFoundError:
+            if not self._config.server.is_sharing:
+                raise
+        run = self._view(self._store.load_shared(run_id))
+        run.is_own, run.conversation_id, run.outcome, run.num_deleted_turns = False, "", None, 0
+        run.parent_run_id = run.repeats_run_id = None
+        return run
+
+    def share(self, visitor_key: str, run_id: str, is_shared: bool) -> None:
+        """Set whether anybody with its link may read a run."""
+        if is_shared and not self._config.server.is_sharing:
+            raise RequestError("share", "is off on this server; its operator can turn it on (server.sharing)")
+        run = self.find(visitor_key, run_id)
+        if run.is_saved is not True:
+            raise RequestError("share", "takes a run that is over and saved")
+        settle(self._store.share_run(visitor_key, run_id, is_shared))
+        run.is_shared = is_shared
+
+    def run_before(self, visitor_key: str, run: RunView) -> RunView | None:
+        """The run that `run` repeats; None if that was deleted, is a branch, has other members, or has lost a turn."""
+        before = self._still_there(visitor_key, run.repeats_run_id)
+        if before is None or before.branch_position is not None or before.num_deleted_turns:
+            return None
+        return before if before.member_names == run.member_names else None
+
+    def run_beside(self, visitor_key: str, run: RunView) -> RunView | None:
+        """The run that `run` replaces: same prompt and members, other settings. None if there is none."""
+        parent = None if run.branch_position is not None else self._still_there(visitor_key, run.parent_run_id)
+        if parent is None or ENSEMBLE not in parent.streams:
+            return None
+        is_alike = (parent.prompt, parent.member_names) == (run.prompt, run.member_names)
+        is_other = parent.settings.model_copy(update={"max_new_tokens": run.settings.max_new_tokens}) != run.settings
+        return parent if is_alike and is_other else None
+
+    def _still_there(self, visitor_key: str, run_id: str | None) -> RunView | None:
+        """A run by its id; None if there is no id, or if the run was deleted or cannot be read."""
+        try:
+            return self.find(visitor_key, run_id) if run_id is not None else None
+        except (NotFoundError, StorageError):
+            return None
+
+    def steps(self, visitor_key: str, run_id: str, stream: str, position: int) -> tuple[Sequence[StepTrace], Settings]:
+        """The steps of a stream, one of them at `position`, and the settings they were made with."""
+        run = self.look(visitor_key, run_id)
+        if stream not in run.streams:
+            raise RequestError("stream", f"expected one of {', '.join(run.streams)}")
+        steps = run.streams[stream].steps
+        step_at(steps, position)
+        return steps, run.settings
+
+    def conversations(
+        self, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
+    ) -> list[ConversationSummary]:
+        """A visitor's stored conversations with a run that matches."""
+        owner_of(visitor_key)
+        return self._store.list_conversations(visitor_key, wanted, limit, offset)
+
+    def name_conversation(self, visitor_key: str, conversation_id: str, name: str) -> None:
+        """Name a conversation; a blank name removes its name."""
+        if len(name) > MAX_NAME_CHARS:
+            raise RequestError("name", f"has {len(name):,} characters; at most {MAX_NAME_CHARS} are taken")
+        settle(self._store.name_conversation(visitor_key, conversation_id, clean_text(name).strip()))
+
+    def star_conversation(self, visitor_key: str, conversation_id: str, is_starred: bool) -> None:
+        settle(self._store.star_conversation(visitor_key, conversation_id, is_starred))
+
+    def conversation(self, visitor_key: str, conversation_id: str) -> list[RunView]:
+        """A conversation's runs in order, including unstored ones. Raises NotFoundError if it has none."""
+        live = {r.id: r for r in self._runs.of(owner_of(visitor_key)) if r.conversation_id == conversation_id}
+        try:
+            stored = [self._view(run) for run in self._store.conversation_runs(visitor_key, conversation_id)]
+        except (NotFoundError, StorageError):
+            if not live:
+                raise
+            stored = []
+        known = {run.id for run in stored}
+        return [live.get(run.id, run) for run in stored] + [run for run in live.values() if run.id not in known]
+
+    def _view(self, run: StoredRun) -> RunView:
+        try:
+            # Runs older than the setting `alignment` used the paper's.
+            settings = Settings.model_validate({"alignment": "paper", **run.settings})
+        except ValueError:  # stored by a version with other settings
+            settings = self._config.settings
+        return stored_view(run, settings)
+
+    # --- judging and deleting
+
+    def vote(self, visitor_key: str, run_id: str, outcome: str, *, client: str = "") -> None:
+        """Vote for an answer. A run that is still decoding continues.
+
+        Args:
+            outcome: a stream's key ("ensemble", "member:NAME"), "tie" or "all-bad".
+            client: as in `RunService.start`.
+
+        Raises:
+            RequestError, NotFoundError, StorageError.
+        """
+        run = self.find(visitor_key, run_id)
+        if outcome not in run.outcomes:
+            raise RequestError("outcome", f"expected one of {', '.join(run.outcomes)}")
+        implied = self.implied(visitor_key, run, outcome, client)
+        _judge(run, outcome, self._store.vote(visitor_key, run_id, outcome, implied))
+
+    def undo_vote(self, visitor_key: str, run_id: str) -> None:
+        """Take back the vote on a run."""
+        _judge(self.find(visitor_key, run_id), None, self._store.undo_vote(visitor_key, run_id))
+
+    def delete_run(self, visitor_key: str, run_id: str) -> None:
+        """Delete a run with all its text: in memory, in the database's files, and in the context of later turns.
+
+        Later turns that are still decoding have read the text, so they are stopped. The conversation continues without
+        it.
+        """
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):
+            live = self._runs.of(owner)
+            doomed = [run for run in live if run.id == run_id]
+            conversation_id = doomed[0].conversation_id if doomed else self._store.conversation_of(visitor_key, run_id)
+            readers = [run for run in live if any(turn.run_id == run_id for turn in run.turns)]
+            self._runs.remove(doomed)
+            self._runner.stop_all([*doomed, *readers], END_TIMEOUT_S)
+            for run in readers:
+                run.forget_turn(run_id)
+            self._runner.forget(owner, conversation_id)
+            try:
+                settle(self._store.delete_run(visitor_key, run_id))
+            except NotFoundError:
+                if not doomed:  # else it was never stored
+                    raise
+            self.on_deleted()
+
+    def delete_runs(self, visitor_key: str, run_ids: Sequence[str]) -> None:
+        """Delete several runs, one after another. Missing ones are ignored."""
+        for run_id in run_ids:
+            with suppress(NotFoundError):
+                self.delete_run(visitor_key, run_id)
+
+    def delete_conversation(self, visitor_key: str, conversation_id: str) -> None:
+        """Delete all runs of a conversation, newest first, and its name."""
+        self.delete_runs(visitor_key, self._store.run_ids_of(visitor_key, conversation_id))
+
+    def delete_all(self, visitor_key: str) -> None:
+        """Delete everything of a visitor."""
+        owner = owner_of(visitor_key)
+        with self._runs.changing(owner):  # so that none of their runs can begin meanwhile
+            for companion in self._companions:
+                companion.forget(visitor_key)
+            live = self._runs.of(owner)
+            self._runs.remove(live)
+            self._runner.stop_all(live, END_TIMEOUT_S)
+            self._runner.forget(owner)
+            settle(self._store.delete_visitor(visitor_key))
+            self.on_deleted()
+
+
+def _judge(run: RunView, outcome: str | None, write: Future[None]) -> None:
+    """Count a vote once it is stored, even if the visitor no longer waits."""
+
+    def note(done: Future[None]) -> None:
+        if done.exception() is None:
+            run.outcome = outcome
+
+    write.add_done_callback(note)
+    settle(write)
+    note(write)  # the callback may not have run yet
+
+
+def step_at(steps: Sequence[StepTrace], position: int) -> StepTrace:
+    if not steps:
+        raise RequestError("position", "this answer has no steps")
+    if isinstance(position, bool) or not isinstance(position, int) or not 0 <= position < len(steps):
+        raise RequestError("position", f"expected a whole number from 0 to {len(steps) - 1}")
+    return steps[position]

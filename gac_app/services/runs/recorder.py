@@ -1,0 +1,101 @@
+"""Writes a run to the database while it decodes. Losing the database must not lose the answer on the screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from gac_app.services.runs.live_run import LiveRun
+from gac_app.services.runs.views import ENSEMBLE, StreamView, run_status
+from gac_app.services.settling import log_failure
+from gac_app.storage import AnswerRecord, NewRun, Store
+
+logger = logging.getLogger(__name__)
+
+_NUM_THREADS = 4  # that pack answers, so that a long one holds up neither the next run nor, mostly, other answers
+
+
+class Recorder:
+    """Keeps the rows of runs up to date.
+
+    Args:
+        config_hash: identifies the configuration.
+        versions: of the packages that affect results.
+    """
+
+    def __init__(self, store: Store, config_hash: str, versions: dict[str, str]) -> None:
+        self._store = store
+        self._config_hash = config_hash
+        self._versions = versions
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, "gac-recording")
+        self._packing: set[Future[None]] = set()
+
+    def started(self, run: LiveRun, visitor_key: str) -> None:
+        """Write the run as running."""
+        writing = self._store.start_run(
+            NewRun(
+                run_id=run.id,
+                visitor_key=visitor_key,
+                conversation_id=run.conversation_id,
+                prompt=run.prompt,
+                settings=run.settings.model_dump(mode="json"),
+                member_names=run.member_names,
+                parent_run_id=run.parent_run_id,
+                branch_position=run.branch_position,
+                swap=run.swap,
+                repeats_run_id=run.repeats_run_id,
+                seeds=run.seeds,
+                turn_ids=tuple(turn.run_id for turn in run.turns),
+                config_hash=self._config_hash,
+                versions=self._versions,
+                has_consent=run.has_consent,
+            )
+        )
+        _note_failures(run, [writing])
+
+    def finished(self, run: LiveRun) -> None:
+        """Write answers and status, in a thread. Sets `run.is_saved` and `run.settled` once the outcome is known."""
+        packing = self._threads.submit(self._write, run)
+        self._packing.add(packing)
+        packing.add_done_callback(self._packing.discard)
+
+    def close(self, timeout_s: float) -> None:
+        """Hand all answers to the store, for at most `timeout_s`."""
+        wait(list(self._packing), timeout_s)
+
+    def _write(self, run: LiveRun) -> None:
+        def settle(done: Future[None]) -> None:
+            run.is_saved = run.is_saved is not False and done.exception() is None
+            run.settled.set()
+            run.changed()
+
+        try:
+            answers = [self._store.save_answer(run.id, _record(key, stream)) for key, stream in run.streams.items()]
+        except Exception as error:  # whose message may have text of the answers
+            run.is_saved, answers = False, []
+            logger.error("run %s: its answers could not be packed: %s", run.id, type(error).__name__)
+        _note_failures(run, answers)
+        self._store.finish_run(run.id, run_status(list(run.streams.values()))).add_done_callback(settle)
+
+
+def _note_failures(run: LiveRun, writes: Iterable[Future[None]]) -> None:
+    def note(done: Future[None]) -> None:
+        if done.exception() is not None:
+            run.is_saved = False
+            run.changed()
+
+    for write in writes:
+        log_failure(write, f"run {run.id}")
+        write.add_done_callback(note)
+
+
+def _record(key: str, stream: StreamView) -> AnswerRecord:
+    finished = stream.finished
+    assert finished is not None  # noqa: S101 (all streams of a finished run have ended)
+    return AnswerRecord.of(
+        finished,
+        [event for event in stream.events if event is not finished],  # type: ignore[misc]
+        system=stream.name,
+        is_ensemble=key == ENSEMBLE,
+    )

@@ -1,0 +1,177 @@
+"""A run as page and server see it: live and stored runs have the same attributes and events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
+from gac_app.models.message import Message
+from gac_app.settings import Settings
+from gac_app.storage.runs.records import ENSEMBLE as ENSEMBLE
+from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
+from gac_app.storage.runs.traces import LazySequence
+from gac_app.storage.text import clean_text
+
+T = TypeVar("T")
+
+WAITING = "waiting"
+LIVE_STATUSES = (WAITING, RunStatus.RUNNING)
+
+
+def member_stream(name: str) -> str:
+    """The key of the stream in which a member answers alone."""
+    return stream_key(name, is_ensemble=False)
+
+
+def alone_in(stream: str) -> str | None:
+    """The member that answers alone in a stream; None for the ensemble's."""
+    return None if stream == ENSEMBLE else stream.removeprefix("member:")
+
+
+@dataclass(slots=True)
+class StreamView:
+    """One answer of a run. `events` only grows: token events, then a finished event."""
+
+    name: str  # the member's name, or "ensemble"
+    messages: tuple[Message, ...] = ()  # the context; see `RunView.feed`
+    events: Sequence[Event] = field(default_factory=list)
+    stored: tuple[FinishedEvent, Sequence[StepOutline]] | None = None  # of a stored answer, whose events are read late
+
+    @property
+    def finished(self) -> FinishedEvent | None:
+        if self.stored:
+            return self.stored[0]
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, FinishedEvent) else None
+
+    @property
+    def steps(self) -> Sequence[StepTrace]:
+        """The steps so far. Those of a stored answer are read on access."""
+        return self._each(lambda event: event.step)
+
+    @property
+    def outline(self) -> Sequence[StepOutline]:
+        """What is drawn of the steps so far. Of a stored answer it is read on access."""
+        return self.stored[1] if self.stored else self._each(StepOutline.of)
+
+    def _each(self, of: Callable[[TokenEvent], T]) -> Sequence[T]:
+        events = self.events
+        num = len(events) - (self.finished is not None)
+        return LazySequence(lambda: num, lambda position: of(_token(events[position])))
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        if finished := self.finished:
+            return finished.text
+        return "".join(event.text for event in self.events if isinstance(event, TokenEvent))
+
+
+def _token(event: Event) -> TokenEvent:
+    assert isinstance(event, TokenEvent)  # noqa: S101 (only the last event is another kind)
+    return event
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class RunView:
+    """One prompt answered by the ensemble and by every member alone."""
+
+    id: str
+    conversation_id: str
+    prompt: str
+    settings: Settings
+    member_names: tuple[str, ...]  # all members; those that took part have streams
+    status: str  # "waiting" or a RunStatus
+    streams: Mapping[str, StreamView]  # the ensemble's first, then one `member_stream(name)` per member
+    queue_place: int = 0  # runs before this one; 0 = decoding
+    is_saved: bool | None = None  # None = not known yet
+    outcome: str | None = None
+    parent_run_id: str | None = None
+    branch_position: int | None = None
+    swap: Swap | None = None  # of a branch: the original token, and the chosen one
+    repeats_run_id: str | None = None
+    turns: tuple[Turn, ...] = ()  # earlier turns of its conversation
+    num_deleted_turns: int = 0  # how many of these were deleted
+    is_shared: bool = False  # anybody who knows its id may read it
+    seeds: dict[str, int] = field(default_factory=dict)  # by stream, if not the settings'
+    is_own: bool = True  # the viewer owns it
+
+    def feed(self, system_prompt: str) -> None:
+        """Set the messages of every stream, from the prompt and the turns."""
+        for key, stream in self.streams.items():
+            stream.messages = fed_messages(key, self.prompt, system_prompt, self.turns)
+
+    def as_turn(self) -> Turn:
+        """This run as an earlier turn of a later one."""
+        return Turn(self.id, self.prompt, {key: clean_text(stream.text) for key, stream in self.streams.items()})
+
+    def shares_read(self) -> dict[str, float]:
+        """By name, the share of the prompt that each member has read, 0 to 1; only of members that read now."""
+        return {}
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The possible votes."""
+        return (*self.streams, "tie", "all-bad")
+
+
+def stored_view(run: StoredRun, settings: Settings) -> RunView:
+    """The view of a stored run; `settings` are the stored ones."""
+    view = RunView(
+        id=run.run_id,
+        conversation_id=run.conversation_id,
+        prompt=run.prompt,
+        settings=settings,
+        member_names=run.member_names,
+        status=run.status,
+        streams={answer.stream: _stored_stream(answer) for answer in run.answers},
+        is_saved=True,
+        outcome=run.outcome,
+        parent_run_id=run.parent_run_id,
+        branch_position=run.branch_position,
+        swap=run.swap,
+        repeats_run_id=run.repeats_run_id,
+        turns=run.turns,
+        num_deleted_turns=run.num_deleted_turns,
+        is_shared=run.is_shared,
+        seeds=run.seeds,
+    )
+    view.feed(run.settings.get("system_prompt", ""))
+    return view
+
+
+def _stored_stream(answer: AnswerRecord) -> StreamView:
+    finished = FinishedEvent(
+        reason=answer.finish_reason,
+        text=answer.text,
+        num_tokens=answer.num_tokens,
+        num_ensembled=answer.num_ensembled,
+        ttft_s=answer.ttft_s,
+        seconds=answer.seconds,
+        members=answer.members,
+        detail=answer.detail,
+        digest=answer.digest,
+        is_reproducible=answer.is_reproducible,
+        num_replayed=answer.num_replayed,
+    )
+    tokens = answer.events
+    events: Sequence[Event] = LazySequence(
+        lambda: len(tokens) + 1, lambda position: tokens[position] if position < len(tokens) else finished
+    )
+    outline = () if answer.outline is None else answer.outline  # whose truth would be looked up
+    return StreamView(answer.system, events=events, stored=(finished, outline))
+
+
+def is_over(run: RunView) -> bool:
+    """Whether no more events will come. The run may not be saved yet."""
+    return run.status not in LIVE_STATUSES
+
+
+def run_status(streams: Sequence[StreamView]) -> RunStatus:
+    """A run's status from its answers': it failed if its first answer, the ensemble's, or all answers failed."""
+    reasons = [stream.finished.reason if stream.finished else FinishReason.ERROR for stream in streams]
+    if FinishReason.ABORT in reasons:
+        return RunStatus.ABORTED
+    return RunStatus.FAILED if reasons[0] is FinishReason.ERROR else RunStatus.FINISHED

@@ -1,0 +1,1 @@
+"""Battles and their judgements: written, read, imported."""

@@ -1,0 +1,174 @@
+"""Reads battles: rows -> values. As for runs, every query checks the owner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+
+from gac_app.errors import DamagedError, NotFoundError
+from gac_app.storage.battles.records import CastVote, StoredBattle
+from gac_app.storage.database.engine import reading
+from gac_app.storage.database.sealing import damage_named, unseal_json
+from gac_app.storage.database.tables import Battle, Judgement, VisitorSession
+from gac_app.storage.runs.queries import is_visitor
+from gac_app.storage.text import clean_text
+
+_EXPORT_PAGE = 100
+VOTE, UNDO, VERDICT = "vote", "undo", "verdict"
+
+
+def load(session: Session, visitor_key: str, battle_id: str) -> StoredBattle:
+    """A visitor's battle. Raises NotFoundError, DamagedError."""
+    return _stored(get_owned(session, visitor_key, battle_id))
+
+
+def cast(session: Session) -> list[CastVote]:
+    """All blind votes of people that were not taken back, newest first, for the operator."""
+    columns = (Judgement.battle_id, VisitorSession.pseudonym, Battle.client, Battle.left, Battle.right)
+    query = select(*columns, Judgement.outcome, Judgement.created_at, Judgement.facts)
+    query = query.join(Battle, Battle.id == Judgement.battle_id)
+    query = query.join(VisitorSession, VisitorSession.id == Battle.visitor_id)
+    query = query.where(Judgement.kind == VOTE, Battle.is_blind, ~_is_undone())
+    return list(map(CastVote._make, session.execute(query.order_by(Judgement.created_at.desc()))))
+
+
+def verdicts(session: Session) -> dict[str, str]:
+    """The operator's last verdict by battle."""
+    query = select(Judgement.battle_id, Judgement.outcome).where(Judgement.kind == VERDICT)
+    return dict(session.execute(query.order_by(Judgement.position)).tuples().all())
+
+
+def num_started(session: Session, since: datetime) -> int:
+    """Blind battles that were started since then."""
+    query = select(func.count()).select_from(Battle).where(Battle.created_at >= since, Battle.is_blind)
+    return session.scalar(query) or 0
+
+
+def held_elsewhere(session: Session, server_id: str, since: datetime) -> frozenset[str]:
+    """The ids of battles that can still be judged on another server. Votes from before `since` are final."""
+    others = Battle.server_id.is_not(None), Battle.server_id != server_id
+    vote = exists().where(
+        Judgement.battle_id == Battle.id, Judgement.kind == VOTE, Judgement.created_at < since, ~_is_undone()
+    )
+    return frozenset(session.scalars(select(Battle.id).where(*others, ~vote)))
+
+
+def newest(session: Session, visitor_key: str, limit: int, without: Collection[str]) -> tuple[list[StoredBattle], int]:
+    """A visitor's newest battles except `without`, newest first, and their number. Damaged ones are left out."""
+    query = owned(visitor_key).where(Battle.id.not_in(without))
+    num = session.scalar(select(func.count()).select_from(query.with_only_columns(Battle.id).subquery()))
+    last_first = query.order_by(Battle.created_at.desc(), Battle.id.desc()).limit(limit)
+    return list(_readable(session.scalars(last_first.options(*whole())))), num or 0
+
+
+def export(engine: Engine, visitor_key: str = "") -> Iterator[StoredBattle]:
+    """Every battle of one visitor or of everybody, oldest first. Unreadable ones are left out."""
+    after: tuple[datetime, str] | None = None
+    while page := _export_page(engine, visitor_key, after):
+        for _, battle_id in page:
+            with reading(engine) as session:
+                battle = session.get(Battle, battle_id, options=whole())
+                found = list(_readable([battle] if battle else []))  # None if deleted meanwhile
+            yield from found
+        after = page[-1]
+
+
+def of_run(session: Session, run_id: str) -> list[StoredBattle]:
+    """The battles that the vote on a run implies or has implied."""
+    query = select(Battle).where(Battle.run_id == run_id).order_by(Battle.id).options(*whole())
+    return list(map(_stored, session.scalars(query)))
+
+
+def of_id(session: Session, battle_id: str) -> StoredBattle | None:
+    """A battle of any visitor; None if there is none."""
+    battle = session.get(Battle, battle_id, options=whole())
+    return None if battle is None else _stored(battle)
+
+
+def _is_undone() -> ColumnElement[bool]:
+    """Whether a vote was undone."""
+    later = aliased(Judgement)
+    return exists().where(
+        later.battle_id == Judgement.battle_id, later.position > Judgement.position, later.kind == UNDO
+    )
+
+
+def has_vote(battle: Battle) -> bool:
+    """Whether there is a vote that was not taken back."""
+    votes = [row.kind for row in battle.judgements if row.kind in (VOTE, UNDO)]
+    return votes[-1:] == [VOTE]
+
+
+def owned(visitor_key: str) -> Select[Battle]:
+    return select(Battle).join(Battle.visitor).where(is_visitor(visitor_key))
+
+
+def get_owned(session: Session, visitor_key: str, battle_id: str) -> Battle:
+    query = owned(visitor_key).where(Battle.id == clean_text(battle_id)).options(*whole())
+    battle = session.scalars(query).one_or_none()
+    if battle is None:
+        raise NotFoundError("there is no such battle")
+    return battle
+
+
+def whole() -> tuple[Any, ...]:
+    return joinedload(Battle.key), joinedload(Battle.visitor), selectinload(Battle.judgements)
+
+
+def key_of(battle: Battle) -> bytes:
+    with damage_named():
+        return battle.key.key
+
+
+def _export_page(engine: Engine, visitor_key: str, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
+    query = (owned(visitor_key) if visitor_key else select(Battle)).with_only_columns(Battle.created_at, Battle.id)
+    query = query.order_by(Battle.created_at, Battle.id).limit(_EXPORT_PAGE)
+    if after is not None:
+        at, battle_id = after
+        query = query.where(or_(Battle.created_at > at, and_(Battle.created_at == at, Battle.id > battle_id)))
+    with reading(engine) as session:
+        return [(created_at, battle_id) for created_at, battle_id in session.execute(query)]
+
+
+def _readable(battles: Iterable[Battle]) -> Iterator[StoredBattle]:
+    for battle in battles:
+        with suppress(DamagedError):
+            yield _stored(battle)
+
+
+def _stored(battle: Battle) -> StoredBattle:
+    key = key_of(battle)
+    with damage_named():
+        return StoredBattle(
+            battle_id=battle.id,
+            visitor=battle.visitor.pseudonym,
+            run_id=battle.run_id,
+            origin=battle.origin,
+            is_blind=battle.is_blind,
+            left=battle.left,
+            right=battle.right,
+            language=battle.language,
+            config_hash=battle.config_hash,
+            status=battle.status,
+            created_at=battle.created_at.isoformat(),
+            body=unseal_json(key, battle.body),
+            judgements=tuple(_stored_judgement(key, row) for row in battle.judgements),
+        )
+
+
+def _stored_judgement(key: bytes, row: Judgement) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "position": row.position,
+        "kind": row.kind,
+        "outcome": row.outcome,
+        "facts": json.loads(row.facts),
+        "body": None if row.body is None else unseal_json(key, row.body),
+        "created_at": row.created_at.isoformat(),
+    }

@@ -1,0 +1,105 @@
+"""Votes that were not taken back, as rows of numbers. `battle_changes` keeps them beside the judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.orm import Session
+
+from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE
+from gac_app.storage.battles.records import StoredBattle, VoteNews, VoteRow
+from gac_app.storage.database.tables import Battle, StandingVote, VisitorSession
+from gac_app.storage.runs.queries import is_visitor
+
+DROPPED = "dropped"  # the operator's verdict that a vote counts nowhere; another one is that it counts
+_COUNTS = ("chars", "headings", "lists", "bold")
+_COSTS = ("ms_per_token", "passes_per_token")
+_COLUMNS = [StandingVote.__table__.c[name] for name in VoteRow._fields]
+
+
+def row_of(
+    battle: Battle | StoredBattle, visitor_id: int, outcome: str, facts: Mapping[str, Any], voted_at: datetime
+) -> dict[str, Any]:
+    """The columns of a vote on a battle, without its number. That of another database has no address."""
+    row = {
+        "battle_id": battle.id if isinstance(battle, Battle) else battle.battle_id,
+        "visitor_id": visitor_id,
+        "left": battle.left,
+        "right": battle.right,
+        "outcome": outcome,
+        "origin": battle.origin,
+        "language": battle.language,
+        "config_hash": battle.config_hash,
+        "client": battle.client or "" if isinstance(battle, Battle) else "",
+        "voted_s": voted_at.timestamp(),
+        "turn": facts.get("turn", 1),
+        "is_flagged": bool(facts.get("flags")),
+    }
+    for side in ("left", "right"):
+        told = facts.get(side, {})
+        row |= {f"{side}_{name}": told.get(name, 0) for name in _COUNTS}
+        row |= {f"{side}_{name}": told.get(name) for name in _COSTS}
+    return row
+
+
+def stand(session: Session, battle: Battle, outcome: str, facts: Mapping[str, Any], voted_at: datetime) -> None:
+    """Write that a vote stands."""
+    session.add(StandingVote(**row_of(battle, battle.visitor_id, outcome, facts, voted_at)))
+
+
+def standing(judgements: Sequence[Mapping[str, Any]]) -> tuple[str, Mapping[str, Any], datetime] | None:
+    """Outcome, facts and time of the vote that stands, as the judgements and the operator's last verdict have it."""
+    decisive = [one for one in judgements if one["kind"] in (VOTE, UNDO)]
+    verdict = next((one["outcome"] for one in reversed(judgements) if one["kind"] == VERDICT), "")
+    if not decisive or decisive[-1]["kind"] != VOTE or verdict == DROPPED:
+        return None
+    last = decisive[-1]
+    facts = {**last["facts"], "flags": []} if verdict else last["facts"]
+    return last["outcome"], facts, datetime.fromisoformat(last["created_at"])
+
+
+def stand_again(session: Session, battle: Battle, judgements: Sequence[Mapping[str, Any]]) -> None:
+    """Write which vote of a battle stands after its judgements have changed."""
+    fall(session, battle.id)
+    if vote := standing(judgements):
+        stand(session, battle, *vote)
+
+
+def fall(session: Session, battle_id: str) -> None:
+    """Write that no vote on a battle stands."""
+    session.execute(delete(StandingVote).where(StandingVote.battle_id == battle_id))
+
+
+def votes(session: Session, visitor_key: str = "") -> list[VoteRow]:
+    """All votes that stand, of one visitor or of everybody, in the order of their numbers."""
+    query = select(*_COLUMNS).order_by(StandingVote.number)
+    if visitor_key:
+        query = query.join(VisitorSession, VisitorSession.id == StandingVote.visitor_id).where(is_visitor(visitor_key))
+    return _rows(session, query)
+
+
+def version(session: Session) -> tuple[int, int]:
+    """A value that changes with every vote added, changed or removed."""
+    num, newest = session.execute(select(func.count(), func.max(StandingVote.number))).one()
+    return num, newest or 0
+
+
+def news(session: Session, newest: int, num_known: int) -> VoteNews:
+    """What came and went since a reader knew `num_known` votes, the last one with the number `newest`."""
+    query = select(*_COLUMNS).where(StandingVote.number > newest).order_by(StandingVote.number)
+    added = _rows(session, query)
+    is_any_gone = version(session)[0] < num_known + len(added)
+    return VoteNews(added, frozenset(session.scalars(select(StandingVote.number))) if is_any_gone else None)
+
+
+def numbers_of(session: Session, battle_ids: Collection[str]) -> frozenset[int]:
+    """The numbers of the votes that stand on battles."""
+    return frozenset(session.scalars(select(StandingVote.number).where(StandingVote.battle_id.in_(battle_ids))))
+
+
+def _rows(session: Session, query: Select[Any]) -> list[VoteRow]:
+    # Past the mapper, which would take twice as long.
+    return list(map(VoteRow._make, session.connection().execute(query)))

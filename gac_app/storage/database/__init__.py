@@ -1,0 +1,1 @@
+"""The connection: engine, schema, tables, the writing and the scrubbing thread, keys."""

@@ -1,0 +1,97 @@
+"""Encrypts visitors' texts, each run with its own key. Deleting a run means destroying its key.
+
+SQLite copies rows between pages as its trees grow and shrink, and leaves the old copies in the pages' unused space,
+which `secure_delete` does not reach. Keys are protected from that: all have one size, their rows are only appended, and
+a key is destroyed by overwriting it in place. A row is never deleted; the next run reuses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import Select, insert, select, update
+from sqlalchemy.orm import Session
+
+from gac_app.errors import DamagedError
+from gac_app.storage.database.tables import RunKey
+from gac_app.storage.text import clean_json
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+def seal(key: bytes, data: bytes) -> bytes:
+    """`data` encrypted (AES-256-GCM): a random nonce, then the ciphertext with its tag."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, data, None)
+
+
+def unseal(key: bytes, sealed: bytes) -> bytes:
+    """The sealed data. Raises DamagedError if a bit of it, or of the key, has changed."""
+    with damage_named():
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+
+
+def seal_json(key: bytes, value: Any) -> bytes:
+    """A JSON-able value, sealed, with its strings cleaned."""
+    try:
+        text = orjson.dumps(value)
+        is_clean = b"\\u0000" not in text
+    except TypeError:  # half a surrogate, a key that is no text, a large integer
+        is_clean = False
+    return seal(key, text if is_clean else json.dumps(clean_json(value), separators=(",", ":")).encode())
+
+
+def unseal_json(key: bytes, sealed: bytes) -> Any:
+    """The value that `seal_json` took. Raises DamagedError."""
+    return json.loads(unseal(key, sealed))
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Turn any failure to read a stored run into a DamagedError without its text."""
+    try:
+        yield
+    except (InvalidTag, struct.error, zlib.error, AttributeError, LookupError, TypeError, ValueError):
+        raise DamagedError("This run is damaged in the database and cannot be shown. It can be deleted.") from None
+
+
+class Key(NamedTuple):
+    """A key, and the id of its row."""
+
+    id: int
+    key: bytes
+
+
+def new_key(session: Session) -> Key:
+    """A key for a run, in the row of a destroyed key if there is one."""
+    return new_keys(session, 1)[0]
+
+
+def new_keys(session: Session, num: int) -> list[Key]:
+    """As `new_key`, several at once."""
+    drawn = [AESGCM.generate_key(8 * KEY_BYTES) for _ in range(num)]
+    ids = list(session.scalars(select(RunKey.id).where(~RunKey.is_used).limit(num)))
+    if ids:
+        reused = [{"id": id_, "key": key, "is_used": True} for id_, key in zip(ids, drawn, strict=False)]
+        session.execute(update(RunKey), reused)
+    keys = list(map(Key, ids, drawn))
+    if added := [{"key": key, "is_used": True} for key in drawn[len(ids) :]]:
+        returning = insert(RunKey.__table__).returning(RunKey.id, RunKey.key)  # type: ignore[arg-type]
+        keys += map(Key._make, session.execute(returning, added))
+    return keys
+
+
+def destroy_keys(session: Session, key_ids: Select[Any]) -> None:
+    """Overwrite keys in place with zeros of the same size, so that SQLite rewrites only these bytes."""
+    destroyed = update(RunKey).where(RunKey.id.in_(key_ids)).values(key=bytes(KEY_BYTES), is_used=False)
+    session.execute(destroyed.execution_options(synchronize_session=False))

@@ -1,0 +1,1 @@
+"""Runs, answers and traces: written, read, listed, imported."""

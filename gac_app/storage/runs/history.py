@@ -1,0 +1,157 @@
+"""A visitor's history: conversations, filtered, sorted, a page at a time.
+
+Texts, modes, members and votes are sealed, so a filter unseals run after run, and a search also their answers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, select
+from sqlalchemy.orm import Session, aliased
+
+from gac_app.errors import DamagedError
+from gac_app.storage.database.sealing import damage_named, unseal, unseal_json
+from gac_app.storage.database.tables import Answer, Conversation, Run, RunKey, Vote
+from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
+from gac_app.storage.runs.queries import owned
+from gac_app.storage.runs.records import RunStatus
+from gac_app.storage.runs.rows import swap_of
+from gac_app.storage.text import clean_text
+
+_BATCH = 200
+_NameKey = aliased(RunKey)
+
+
+def list_conversations(
+    session: Session, visitor_key: str, wanted: HistoryFilter, limit: int, offset: int
+) -> list[ConversationSummary]:
+    """The conversations with matching runs, and these runs."""
+    query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
+    if wanted.since:
+        query = query.where(Run.created_at >= wanted.since)
+    if wanted.before:
+        query = query.where(Run.created_at < wanted.before)
+    if wanted.is_starred:
+        query = query.where(Conversation.is_starred)
+    groups: defaultdict[str, list[tuple[RunSummary, Row[*tuple[Any, ...]]]]] = defaultdict(list)
+    for summary, row in _found(session, query, wanted):
+        groups[summary.conversation_id].append((summary, row))
+    key, is_falling = _SORTS[wanted.sort]
+    ids = sorted(groups, key=lambda group: key([run for run, _ in groups[group]]), reverse=is_falling)
+    page = ids[offset : offset + limit]
+    counts = _counts(session, page)
+    return [_conversation(groups[conversation_id], counts[conversation_id]) for conversation_id in page]
+
+
+def _share(runs: Sequence[RunSummary]) -> float:
+    num_tokens = sum(run.num_tokens for run in runs)
+    return sum(run.num_ensembled for run in runs) / num_tokens if num_tokens else 0.0
+
+
+# Sort key of a conversation's runs, and whether the largest comes first.
+_SORTS: dict[str, tuple[Callable[[Sequence[RunSummary]], Any], bool]] = {
+    "newest": (lambda runs: runs[-1].created_at, True),
+    "oldest": (lambda runs: runs[0].created_at, False),
+    "longest": (lambda runs: sum(run.num_tokens for run in runs), True),
+    "most-ensembled": (_share, True),
+}
+SORTS = tuple(_SORTS)
+
+
+def _runs(visitor_key: str) -> Select[*tuple[Any, ...]]:
+    num_answers = select(func.count(Answer.id)).where(Answer.run_id == Run.id).correlate(Run).scalar_subquery()
+    return (
+        owned(visitor_key)
+        .outerjoin(Run.key)
+        .outerjoin(_NameKey, _NameKey.id == Conversation.key_id)
+        .outerjoin(Answer, and_(Answer.run_id == Run.id, Answer.is_ensemble))
+        .outerjoin(Vote)
+        .with_only_columns(
+            *(Run.id, Run.conversation_id, Run.position, Run.body, Run.status, Run.created_at, Run.branch_position),
+            Run.is_shared,
+            *(RunKey.key, Vote.body.label("vote"), num_answers.label("num_answers")),
+            *(Answer.num_tokens, Answer.num_ensembled),
+            *(Conversation.name, Conversation.is_starred, _NameKey.key.label("name_key")),
+        )
+    )
+
+
+def _found(
+    session: Session, query: Select[*tuple[Any, ...]], wanted: HistoryFilter
+) -> Iterator[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
+    sought = clean_text(wanted.search).casefold()
+    for rows in session.execute(query).partitions(_BATCH):
+        pairs = [(summary, row) for row in rows if wanted.lets(summary := _summary(row))]
+        if sought:
+            pairs = _saying(session, pairs, sought)
+        yield from pairs
+
+
+def _saying(
+    session: Session, pairs: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], sought: str
+) -> list[tuple[RunSummary, Row[*tuple[Any, ...]]]]:
+    """The runs whose prompt, answers or conversation name contain the text."""
+    at_hand = {s.run_id for s, row in pairs if sought in s.prompt.casefold() or sought in _name(row).casefold()}
+    keys = {summary.run_id: row.key for summary, row in pairs if summary.run_id not in at_hand}
+    answers = session.execute(select(Answer.run_id, Answer.body).where(Answer.run_id.in_(keys)))
+    saying = at_hand | {run_id for run_id, body in answers if sought in _text(keys[run_id], body).casefold()}
+    return [pair for pair in pairs if pair[0].run_id in saying]
+
+
+def _text(key: bytes, body: bytes) -> str:
+    try:
+        with damage_named():
+            return str(unseal_json(key, body)["text"])
+    except DamagedError:
+        return ""
+
+
+def _name(row: Row[*tuple[Any, ...]]) -> str:
+    try:
+        return unseal(row.name_key, row.name).decode() if row.name else ""
+    except DamagedError:
+        return ""
+
+
+def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
+    content, outcome, status = {}, None, RunStatus.DAMAGED
+    try:
+        with damage_named():
+            outcome = None if row.vote is None else unseal(row.key, row.vote).decode()
+            content = unseal_json(row.key, row.body)
+            content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
+    except DamagedError:
+        content = {}  # damaged runs are listed too, so that they can be deleted
+    return RunSummary(
+        run_id=row.id,
+        conversation_id=row.conversation_id,
+        position=row.position,
+        prompt=content.get("prompt", ""),
+        mode=str(content.get("settings", {}).get("mode", "")),
+        member_names=tuple(content.get("member_names", ())),
+        status=status,
+        created_at=row.created_at,
+        outcome=outcome,
+        num_answers=row.num_answers,
+        num_tokens=row.num_tokens or 0,
+        num_ensembled=row.num_ensembled or 0,
+        branch_position=row.branch_position,
+        swap=swap_of(content),
+        is_shared=row.is_shared,
+    )
+
+
+def _conversation(group: Sequence[tuple[RunSummary, Row[*tuple[Any, ...]]]], num_runs: int) -> ConversationSummary:
+    (first, row), runs = group[0], tuple(summary for summary, _ in group)
+    return ConversationSummary(
+        conversation_id=first.conversation_id, name=_name(row), is_starred=row.is_starred, runs=runs, num_runs=num_runs
+    )
+
+
+def _counts(session: Session, conversation_ids: Sequence[str]) -> dict[str, int]:
+    """The total number of runs of each conversation."""
+    query = select(Run.conversation_id, func.count(Run.id)).where(Run.conversation_id.in_(conversation_ids))
+    return {row[0]: row[1] for row in session.execute(query.group_by(Run.conversation_id))}

@@ -1,0 +1,187 @@
+"""Reads runs: rows -> values. Every query checks the owner, so another visitor's run looks like a missing one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from gac_app.errors import DamagedError, NotFoundError
+from gac_app.storage.database.engine import reading
+from gac_app.storage.database.tables import Answer, Conversation, Run, VisitorSession
+from gac_app.storage.runs.records import RunStatus, StoredRun, Turn
+from gac_app.storage.runs.rows import content_of, exported, stored, turn_ids_of, turn_of
+from gac_app.storage.runs.step_reader import StepReader
+from gac_app.storage.text import clean_text
+
+_EXPORT_PAGE = 100
+
+
+def hash_key(visitor_key: str) -> str:
+    """The hash of a visitor's key; the key itself is not stored. With over 100 random bits, it needs no salt."""
+    if not visitor_key:
+        raise NotFoundError("this browser has no visitor key")
+    return hashlib.sha256(visitor_key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_visitor(visitor_key: str) -> ColumnElement[bool]:
+    """Whether a `VisitorSession` has this key."""
+    return VisitorSession.key_hash == hash_key(visitor_key)
+
+
+def owned(visitor_key: str) -> Select[Run]:
+    """The runs of one visitor."""
+    return select(Run).join(Run.conversation).join(Conversation.visitor).where(is_visitor(visitor_key))
+
+
+def get_owned(session: Session, visitor_key: str, run_id: str) -> Run:
+    """One run of a visitor. Raises NotFoundError if it is missing or another visitor's."""
+    run = session.scalars(owned(visitor_key).where(Run.id == clean_text(run_id))).one_or_none()
+    if run is None:
+        raise NotFoundError("there is no such run")
+    return run
+
+
+def get_owned_conversation(session: Session, visitor_key: str, conversation_id: str) -> Conversation:
+    """One conversation of a visitor. Raises NotFoundError if it is missing or another visitor's."""
+    query = (
+        select(Conversation)
+        .join(Conversation.visitor)
+        .where(is_visitor(visitor_key), Conversation.id == clean_text(conversation_id))
+    )
+    conversation = session.scalars(query).one_or_none()
+    if conversation is None:
+        raise NotFoundError("there is no such conversation")
+    return conversation
+
+
+def run_ids_of(session: Session, visitor_key: str, conversation_id: str) -> list[str]:
+    """The ids of a conversation's runs, newest first."""
+    conversation = get_owned_conversation(session, visitor_key, conversation_id)
+    query = select(Run.id).where(Run.conversation_id == conversation.id).order_by(Run.position.desc())
+    return list(session.scalars(query))
+
+
+def load_run(session: Session, steps: StepReader, visitor_key: str, run_id: str) -> StoredRun:
+    """A visitor's run. Raises NotFoundError, or DamagedError if it cannot be read."""
+    run = get_owned(session, visitor_key, run_id)
+    return stored(run, _turns(session, run), steps)
+
+
+def load_shared(session: Session, steps: StepReader, run_id: str) -> StoredRun:
+    """A shared run, without earlier turns. Raises NotFoundError for any other run."""
+    query = select(Run).where(Run.id == clean_text(run_id), Run.is_shared, Run.status != RunStatus.RUNNING)
+    run = session.scalars(query).one_or_none()
+    if run is None:
+        raise NotFoundError("there is no such run")
+    return stored(run, {}, steps)
+
+
+def conversation_runs(session: Session, steps: StepReader, visitor_key: str, conversation_id: str) -> list[StoredRun]:
+    """A conversation's readable runs, in order. Raises NotFoundError if the visitor has none there."""
+    query = owned(visitor_key).where(Conversation.id == clean_text(conversation_id)).order_by(Run.position)
+    runs = session.scalars(query.options(*_KEY_AND_VOTE, selectinload(Run.answers))).all()
+    if not runs:
+        raise NotFoundError("there is no such conversation")
+    turns = _by_id(runs)
+    return [stored(run, turns, steps) for run in runs if run.id in turns]
+
+
+def export(engine: Engine) -> Iterator[dict[str, Any]]:
+    """Every run, oldest first, as JSON-able values. One run is in memory at a time, and no transaction stays open."""
+    after: tuple[datetime, str] | None = None
+    while keys := _export_keys(engine, after):
+        for _, run_id in keys:
+            with reading(engine) as session:
+                line = export_run(session, run_id)
+            if line:  # None if deleted meanwhile
+                yield line
+        after = keys[-1]
+
+
+def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
+    """See `Store.agreed_runs`. Answers stay sealed; runs that cannot be read are left out."""
+    after: tuple[datetime, str] | None = None
+    while keys := _export_keys(engine, after):
+        query = select(Run).where(Run.id.in_([run_id for _, run_id in keys]), Run.status != RunStatus.RUNNING)
+        with reading(engine) as session:
+            runs = session.scalars(query.order_by(Run.created_at, Run.id).options(*_KEY_AND_VOTE))
+            found = [_outline(run) for run in runs if _has_consent(run)]
+        yield from found
+        after = keys[-1]
+
+
+def _has_consent(run: Run) -> bool:
+    try:
+        return bool(content_of(run).get("consent"))
+    except DamagedError:
+        return False
+
+
+def _outline(run: Run) -> dict[str, Any]:
+    finished_at, vote = run.finished_at, run.vote
+    return {
+        "run_id": run.id,
+        "finished_at": finished_at and finished_at.isoformat(),
+        "vote": vote and {"created_at": vote.created_at.isoformat()},
+    }
+
+
+def export_run(session: Session, run_id: str) -> dict[str, Any] | None:
+    """One run in the format of `export`; None if there is none."""
+    run = session.get(Run, run_id, options=_whole())
+    return None if run is None else _exported(session, run)
+
+
+def _exported(session: Session, run: Run) -> dict[str, Any]:
+    try:
+        return exported(run, _turns(session, run))
+    except DamagedError:
+        return {"run_id": run.id, "status": str(RunStatus.DAMAGED)}
+
+
+def _export_keys(engine: Engine, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
+    query = select(Run.created_at, Run.id).order_by(Run.created_at, Run.id).limit(_EXPORT_PAGE)
+    if after is not None:
+        query = query.where(_is_after(*after))
+    with reading(engine) as session:
+        return [(created_at, run_id) for created_at, run_id in session.execute(query)]
+
+
+def _is_after(created_at: datetime, run_id: str) -> ColumnElement[bool]:
+    return or_(Run.created_at > created_at, and_(Run.created_at == created_at, Run.id > run_id))
+
+
+def _turns(session: Session, run: Run) -> dict[str, Turn]:
+    """The turns that a run continues, by id, without deleted ones."""
+    turn_ids = turn_ids_of(run)
+    if not turn_ids:
+        return {}
+    query = select(Run).where(Run.id.in_(turn_ids), Run.conversation_id == run.conversation_id)
+    return _by_id(session.scalars(query.options(joinedload(Run.key), selectinload(Run.answers))))
+
+
+def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
+    """The readable turns, by id. A damaged turn counts as deleted."""
+    turns = {}
+    for run in runs:
+        try:
+            turns[run.id] = turn_of(run)
+        except DamagedError:
+            continue
+    return turns
+
+
+_KEY_AND_VOTE = (joinedload(Run.key), joinedload(Run.vote))
+
+
+def _whole() -> tuple[Any, ...]:
+    return (
+        *_KEY_AND_VOTE,
+        joinedload(Run.conversation).joinedload(Conversation.visitor),
+        selectinload(Run.answers).joinedload(Answer.trace),
+    )

@@ -1,0 +1,107 @@
+"""The Leaderboard tab: contestants' ratings by votes, with filters and costs.
+
+Nothing is computed until the tab is shown: then its script sends `wanted` and gets the standings and two charts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, get_args
+
+import gradio as gr
+from gradio.components.plot import PlotData
+
+from gac_app.charts import Rated, Spec, rated_costs
+from gac_app.errors import GacError, without_folders
+from gac_app.ui.assets import component
+from gac_app.ui.requests import Fields, Reply, page_json
+
+if TYPE_CHECKING:
+    from gac_app.arena.rating.leaderboard import Leaderboard, Standing
+    from gac_app.arena.rating.votes import VoteFilter
+    from gac_app.services.battles.arena import ArenaService
+
+TURNS = ("", "one", "several")
+_COSTS = (("passes_per_token", "forward passes per token"), ("ms_per_token", "ms per token"))
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class LeaderboardTab:
+    """Builds the tab inside the current Blocks."""
+
+    def __init__(self, arena: ArenaService, min_votes: int) -> None:
+        self._arena, self._min_votes = arena, min_votes
+        board = component("leaderboard")
+        with gr.Row(elem_id="gac-rated-plots", elem_classes="gac-plots"):
+            plots = [gr.Plot(visible=False, show_label=False, container=False, min_width=300) for _ in _COSTS]
+        board.wanted(self.show, outputs=[board, *plots], **_QUIET)
+
+    def show(self, event: gr.EventData) -> list[Any]:
+        """The outputs: the standings for the filter, or an error."""
+        try:
+            fields = Fields(event._data)
+            standings = self._arena.standings
+            board = standings.leaderboard(
+                fields.visitor_key,
+                filter_of(fields),
+                own=fields.flag("own"),
+                controls_style=fields.flag("controls_style"),
+            )
+            choices = standings.choices()
+        except GacError as error:
+            refusal = {"error": without_folders(str(error)), "at": time.monotonic()}
+            return [page_json(refusal), *[gr.skip() for _ in _COSTS]]
+        told: dict[str, Any] = {
+            "min_votes": self._min_votes,
+            "languages": choices.languages,
+            "configs": choices.configs,
+            "reading": self._arena.reading,
+        }
+        told["at"] = time.monotonic()  # by which equal replies differ: Gradio draws only what has changed
+        drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]
+        hidden = [gr.Plot(value=None, visible=False) for _ in _COSTS[len(drawn) :]]
+        return [page_json({**_board(board), **told}), *drawn, *hidden]
+
+
+def filter_of(fields: Fields) -> VoteFilter:
+    """The filter in a request. Raises RequestError."""
+    from gac_app.arena.rating.votes import Source, VoteFilter
+
+    return VoteFilter(
+        source=fields.choice("source", get_args(Source)),  # type: ignore[arg-type]
+        language=fields.text("language"),
+        min_chars=fields.number("min_chars"),
+        max_chars=fields.number("max_chars"),
+        turns=fields.choice("turns", TURNS),  # type: ignore[arg-type]
+        since=fields.time("since"),
+        before=fields.time("before"),
+        config_hash=fields.text("config"),
+        has_flagged=fields.flag("has_flagged"),
+    )
+
+
+def charts(board: Leaderboard) -> list[Spec]:
+    """Charts of rating over cost, for contestants that have both; none for fewer than two."""
+    plots = []
+    for field, label in _COSTS:
+        points = [found for one in board.standings if (found := _rated(one, field))]
+        if len(points) > 1:
+            plots.append(rated_costs(label, points))
+    return plots
+
+
+def _rated(one: Standing, cost: str) -> Rated | None:
+    value = getattr(one, cost)
+    if value is None or one.rating is None or one.low is None or one.high is None:
+        return None
+    return Rated(one.name, value, one.rating, one.low, one.high)
+
+
+def _board(board: Leaderboard) -> Reply:
+    return {
+        **asdict(board),
+        "standings": [asdict(one) for one in board.standings],
+        "left_bias": board.left_bias and asdict(board.left_bias),
+    }

@@ -1,0 +1,239 @@
+"""The Arena tab: a prompt, two anonymous answers, a vote, then the names; and the visitor's own battles.
+
+Its value is the text of `battle_lines.BattleLines`, or `{"error", "at"}`; its events `start`, `next`, `follow` carry
+the visitor's key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.arena.exports.formats import Format
+from gac_app.arena.outcomes import MAX_COMMENT_CHARS, SIDES, Reason, Side
+from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.errors import GacError, NotFoundError, without_folders
+from gac_app.services.mirror.exports import content_of
+from gac_app.services.runs.views import ENSEMBLE
+from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
+from gac_app.ui.assets import component, markup_of
+from gac_app.ui.compare.inspection import describe_step
+from gac_app.ui.compare.records import token_record
+from gac_app.ui.following import followed
+from gac_app.ui.requests import Fields, Reply, Threads, client_here, is_heard, page_json, replying
+
+if TYPE_CHECKING:
+    from gac_app.services.battles.arena import ArenaService
+    from gac_app.services.battles.views import BattleView
+    from gac_app.storage import StoredBattle
+
+PERIOD_S = 1 / 12  # between two updates
+TEXT_FORMATS = tuple(one for one in Format if one is not Format.PARQUET)
+MAX_LISTED = 100  # of the visitor's battles
+_SCRIPTS = (
+    "stream", "text", "marks", "painter", "overlay", "tokens", "tip", "toolbar", "rendered", "card", "candidates",
+    "covers", "weights", "inspector", "battle_card", "battle_votes", "battle_reasons", "battle_list", "battle_told",
+    "battle_consent", "arena",
+)  # fmt: skip
+_STREAMED: dict[str, Any] = {
+    "api_visibility": "private",
+    "show_progress": "hidden",
+    "concurrency_id": "runs",  # the service has its own queue, so nothing waits in Gradio's
+    "concurrency_limit": None,
+    "trigger_mode": "multiple",
+}
+
+
+def build_arena(arena: ArenaService, config: Config) -> gr.HTML:
+    """The tab's component. A public host asks for consent before it stores anything, a mirror before it publishes."""
+    page = component(
+        "arena",
+        *_SCRIPTS,
+        functions=arena_functions(arena, config.member_names),
+        libraries=("markdown-it",),
+        markup=_markup(config),
+    )
+    handlers = ArenaHandlers(arena)
+    page.start(handlers.start, outputs=page, **_STREAMED)
+    page.next(handlers.next, outputs=page, **_STREAMED)
+    page.follow(handlers.follow, outputs=page, **_STREAMED)
+    return page
+
+
+def _markup(config: Config) -> str:
+    markup = markup_of("arena")
+    if config.mirror.is_on:
+        markup = markup.replace('data-t="arena.consent"', 'data-t="arena.consent.published"')
+    asked = "published" if config.mirror.is_on else "kept" if config.is_public else "off"
+    return markup.replace('data-consent="off"', f'data-consent="{asked}"')
+
+
+class ArenaHandlers:
+    """Gradio event handlers that stream a battle. Errors become the value."""
+
+    def __init__(self, arena: ArenaService) -> None:
+        self._arena = arena
+        self._threads = Threads()
+
+    async def start(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Start a battle. With `again`, the id of an earlier battle, two other contestants answer its prompt."""
+        client = client_here()
+
+        def begin(fields: Fields) -> BattleView:
+            prompt, again = fields.text("prompt", MAX_PROMPT_CHARS), fields.text("again")
+            consents = fields.flag("consents")
+            start = partial(self._arena.start, fields.visitor_key, prompt, client=client, consents=consents)
+            try:
+                return start(again=again)
+            except NotFoundError:  # no longer in memory
+                return start()
+
+        async for value in self._stream(event, begin):
+            yield value
+
+    async def next(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Continue a battle's conversation."""
+
+        def begin(fields: Fields) -> BattleView:
+            prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+            return self._arena.next_turn(fields.visitor_key, fields.text("battle"), prompt)
+
+        async for value in self._stream(event, begin):
+            yield value
+
+    async def follow(self, event: gr.EventData) -> AsyncIterator[str]:
+        """Show a battle, and follow it while it continues."""
+
+        def find(fields: Fields) -> BattleView:
+            return self._arena.history.look(fields.visitor_key, fields.text("battle"))
+
+        async for value in self._stream(event, find):
+            yield value
+
+    async def _stream(self, event: gr.EventData, begin: Callable[[Fields], BattleView]) -> AsyncIterator[str]:
+        if not await is_heard():
+            return
+        try:
+            fields = Fields(event._data)
+
+            def follow(view: BattleView) -> AbstractContextManager[None]:
+                is_live = view.phase in LIVE
+                return self._arena.following(fields.visitor_key, view.id) if is_live else nullcontext()
+
+            async with followed(self._threads, partial(begin, fields), follow) as view:
+                lines = BattleLines(view)
+                yield lines.value(view)
+                while view.phase in LIVE:
+                    await asyncio.sleep(PERIOD_S)
+                    view = await self._threads.run(self._arena.history.look, fields.visitor_key, view.id)
+                    yield lines.value(view)
+        except GacError as error:
+            yield _refusal(error)
+
+
+def _refusal(error: GacError) -> str:
+    # The time makes equal errors differ, so that the second is shown too.
+    return page_json({"error": without_folders(str(error)), "at": time.monotonic()})
+
+
+def arena_functions(arena: ArenaService, member_names: tuple[str, ...]) -> list[Callable[[object], Reply]]:
+    """The functions that the script calls, by name."""
+
+    @replying
+    def look_battle(fields: Fields) -> Reply:
+        return _seen(arena.history.look(fields.visitor_key, fields.text("battle")))
+
+    @replying
+    def seen_battle(fields: Fields) -> Reply:
+        arena.note_seen(fields.visitor_key, fields.text("battle"))
+        return {}
+
+    @replying
+    def stop_battle(fields: Fields) -> Reply:
+        arena.stop(fields.visitor_key, fields.text("battle"))
+        return {}
+
+    @replying
+    def skip_battle(fields: Fields) -> Reply:
+        return _seen(arena.skip(fields.visitor_key, fields.text("battle")))
+
+    @replying
+    def vote_battle(fields: Fields) -> Reply:
+        battle, ballot = fields.text("battle"), fields.number("ballot")
+        return _seen(arena.vote(fields.visitor_key, battle, fields.text("outcome"), ballot))
+
+    @replying
+    def undo_battle(fields: Fields) -> Reply:
+        return _seen(arena.undo(fields.visitor_key, fields.text("battle"), fields.number("ballot")))
+
+    @replying
+    def reveal_battle(fields: Fields) -> Reply:
+        return _seen(arena.reveal(fields.visitor_key, fields.text("battle")))
+
+    @replying
+    def remark_battle(fields: Fields) -> Reply:
+        reasons: dict[str, list[str]] = {side: fields.texts(side, len(Reason)) for side in SIDES}
+        comment, ballot = fields.text("comment", MAX_COMMENT_CHARS), fields.number("ballot")
+        return _seen(arena.remark(fields.visitor_key, fields.text("battle"), reasons, comment, ballot))
+
+    @replying
+    def battle_tokens(fields: Fields) -> Reply:
+        side = _side(fields)
+        stream, settings = arena.history.answer(fields.visitor_key, fields.text("battle"), fields.number("turn"), side)
+        is_alone = bool(fields.text("member"))
+        tokens = [token_record(step, member_names, "" if is_alone else ENSEMBLE) for step in stream.outline]
+        run = {name: getattr(settings, name) for name in ("mode", "gate", "threshold")}
+        return {"tokens": tokens, "members": list(member_names), **run}
+
+    @replying
+    def inspect_answer(fields: Fields) -> Reply:
+        battle, turn, position = fields.text("battle"), fields.number("turn"), fields.number("position")
+        steps, settings = arena.history.steps(fields.visitor_key, battle, turn, _side(fields), position)
+        return describe_step(steps, position, settings)
+
+    @replying
+    def own_battles(fields: Fields) -> Reply:
+        newest, num = arena.history.newest(fields.visitor_key, MAX_LISTED)
+        return {"battles": list(map(_row, newest)), "num": num}
+
+    @replying
+    def save_battles(fields: Fields) -> Reply:
+        wanted = Format(fields.choice("format", TEXT_FORMATS))
+        content = content_of(arena.history.own(fields.visitor_key), wanted)
+        return {"name": f"gac-battles-{wanted}.{wanted.suffix}", "content": content.decode()}
+
+    @replying
+    def delete_battle(fields: Fields) -> Reply:
+        arena.history.delete(fields.visitor_key, fields.text("battle"))
+        return {}
+
+    return [
+        look_battle, seen_battle, stop_battle, skip_battle, vote_battle, undo_battle, reveal_battle, remark_battle,
+        battle_tokens, inspect_answer, own_battles, save_battles, delete_battle,
+    ]  # fmt: skip
+
+
+def _side(fields: Fields) -> Side:
+    return "left" if fields.choice("side", SIDES) == "left" else "right"
+
+
+def _seen(view: BattleView) -> Reply:
+    return {"state": state_of(view), "texts": texts_of(view)}
+
+
+def _row(battle: StoredBattle) -> Reply:
+    return {
+        "id": battle.battle_id,
+        "prompt": battle.body["turns"][0]["prompt"] if battle.body["turns"] else "",
+        "turns": len(battle.body["turns"]),
+        "created_at": battle.created_at,
+        "names": [battle.left, battle.right] if battle.is_told else [],
+        "outcome": battle.outcome,
+        "is_blind": battle.is_blind,
+    }

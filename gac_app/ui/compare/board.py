@@ -1,0 +1,110 @@
+"""The board: a `gr.HTML` with a run's streams, inspector, plot and votes.
+
+Its value is the text of `records.RunLines`; its script appends new lines once per animation frame. Its events `branch`,
+`rerun` and `open` carry the visitor's key; `server_functions` answer queries about a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Semaphore
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from gac_app.ui.assets import component, markup_of
+from gac_app.ui.compare.forks import forks_of
+from gac_app.ui.compare.inspection import describe_step
+from gac_app.ui.compare.records import MAX_ASKED, PIECE, streams_of, token_record
+from gac_app.ui.requests import Fields, Reply, client_here, replying
+
+if TYPE_CHECKING:
+    from gac_app.services.runs.runs import RunService, RunView
+    from gac_app.services.runs.views import StreamView
+
+_SCRIPTS = (
+    "stream", "rest", "text", "marks", "painter", "overlay", "tokens", "glossary", "tip", "rendered", "card", "plot",
+    "ensemble_card", "candidates", "covers", "weights", "inspector", "votes", "keyboard", "arrangement", "asked",
+    "toolbar", "reading", "status", "address", "export_style", "export", "keep", "diff", "board", "compare",
+)  # fmt: skip
+
+
+def build_board(service: RunService, computing: Semaphore) -> gr.HTML:
+    """The board component, empty until it gets a run's lines.
+
+    Args:
+        computing: see `board_functions`.
+    """
+    sharing = "on" if service.config.server.is_sharing else "off"
+    return component(
+        "board",
+        *_SCRIPTS,
+        functions=board_functions(service, computing),
+        libraries=("markdown-it", "diff"),
+        markup=markup_of("board").replace('data-sharing="off"', f'data-sharing="{sharing}"'),
+    )
+
+
+def board_functions(service: RunService, computing: Semaphore) -> list[Callable[[object], Reply]]:
+    """The functions that the script calls, by name.
+
+    Args:
+        computing: held while the tokens of a long answer are written, for some hundredths of a second.
+    """
+
+    @replying
+    def inspect_step(fields: Fields) -> Reply:
+        position = fields.number("position")
+        steps, settings = service.history.steps(fields.visitor_key, fields.text("run"), fields.text("stream"), position)
+        return describe_step(steps, position, settings)
+
+    @replying
+    def read_tokens(fields: Fields) -> Reply:
+        run, streams = shown(fields)
+        key, first = fields.choice("stream", list(streams)), fields.number("first")
+        with computing:
+            steps = streams[key].outline[first : first + MAX_ASKED]
+            return {"tokens": [token_record(step, run.member_names, key) for step in steps]}
+
+    @replying
+    def find_forks(fields: Fields) -> Reply:
+        _, streams = shown(fields)
+        with computing:
+            forks = forks_of([stream.outline for stream in streams.values()], PIECE)
+        return {"forks": list(forks.items())}
+
+    def shown(fields: Fields) -> tuple[RunView, dict[str, StreamView]]:
+        run = service.history.look(fields.visitor_key, fields.text("run"))
+        return run, streams_of(run, service.history.run_beside(fields.visitor_key, run))
+
+    @replying
+    def seen_run(fields: Fields) -> Reply:
+        service.note_seen(fields.visitor_key, fields.text("run"))
+        return {}
+
+    @replying
+    def stop_run(fields: Fields) -> Reply:
+        service.stop(fields.visitor_key, fields.text("run"))
+        return {}
+
+    @replying
+    def saved_run(fields: Fields) -> Reply:
+        return {"saved": service.history.find(fields.visitor_key, fields.text("run")).is_saved}
+
+    @replying
+    def share_run(fields: Fields) -> Reply:
+        service.history.share(fields.visitor_key, fields.text("run"), fields.flag("is_shared"))
+        return {}
+
+    @replying
+    def vote_run(fields: Fields) -> Reply:
+        run_id, outcome = fields.text("run"), fields.text("outcome")
+        service.history.vote(fields.visitor_key, run_id, outcome, client=client_here())
+        return {}
+
+    @replying
+    def undo_vote(fields: Fields) -> Reply:
+        service.history.undo_vote(fields.visitor_key, fields.text("run"))
+        return {}
+
+    return [inspect_step, read_tokens, find_forks, seen_run, stop_run, saved_run, share_run, vote_run, undo_vote]

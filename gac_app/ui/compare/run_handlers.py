@@ -1,0 +1,189 @@
+"""Event handlers that show a run on the board: a prompt, a branch, a rerun, a stored run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.config import MAX_PROMPT_CHARS
+from gac_app.errors import GacError, NotFoundError, RequestError, without_folders
+from gac_app.services.runs.views import is_over
+from gac_app.ui.compare.records import RunLines
+from gac_app.ui.compare.turns import turns_beside
+from gac_app.ui.following import followed
+from gac_app.ui.requests import Fields, Threads, client_here, is_heard, page_json
+from gac_app.ui.settings.values import changes_from
+
+if TYPE_CHECKING:
+    from gac_app.services.lab.lab import Lab
+    from gac_app.services.runs.runs import RunService, RunView
+
+PERIOD_S = 1 / 16  # between two updates of the board
+SAVE_TIMEOUT_S = 3.0  # a finished run waits so long for the result of its write
+
+# Values of the board, the earlier turns, the conversation id, the prompt box and the notice.
+Updates = tuple[Any, Any, Any, Any, Any]
+
+
+def _following(
+    start: Callable[[RunHandlers, Fields, str], RunView],
+) -> Callable[[RunHandlers, gr.EventData], AsyncIterator[Updates]]:
+    """A handler of a script's event: the board follows the run that `start` gives.
+
+    Args:
+        start: called in a thread with the browser's data and the client's name.
+    """
+
+    async def handler(self: RunHandlers, event: gr.EventData) -> AsyncIterator[Updates]:
+        client = client_here()
+
+        def started() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, start(self, fields, client)
+
+        async for updates in self._stream(started):
+            yield updates
+
+    handler.__name__, handler.__doc__ = start.__name__, start.__doc__
+    return handler
+
+
+class RunHandlers:
+    """Gradio event handlers over a `RunService`. Each gives `Updates`; errors become a notice.
+
+    Args:
+        computing: held while the lines of a run that is over are written, for some hundredths of a second.
+    """
+
+    def __init__(self, service: RunService, computing: Semaphore, lab: Lab | None = None) -> None:
+        self._service = service
+        self._computing = computing
+        self._lab = lab
+        self._threads = Threads()
+
+    async def run(
+        self, key: object, conversation_id: str | None, prompt: object, settings: object
+    ) -> AsyncIterator[Updates]:
+        """Answer a prompt with the settings panel's values; None = the defaults."""
+
+        client, fields = client_here(), Fields({"key": key})
+
+        def start() -> tuple[str, RunView]:
+            visitor_key = fields.visitor_key
+            if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARS:
+                raise RequestError("prompt", f"has to be text of at most {MAX_PROMPT_CHARS:,} characters")
+            changes = changes_from(self._service.config, settings or {})
+            return visitor_key, self._service.start(visitor_key, prompt, changes, conversation_id, client=client)
+
+        async for updates in self._stream(start):
+            yield updates
+
+    @_following
+    def branch(self, fields: Fields, client: str) -> RunView:
+        """Start a run with another token at a position of an earlier run."""
+        position, token_id = fields.number("position"), fields.number("token")
+        return self._service.revisions.branch(fields.visitor_key, fields.text("run"), position, token_id, client=client)
+
+    @_following
+    def rerun(self, fields: Fields, client: str) -> RunView:
+        """Repeat a run with its prompt and settings."""
+        return self._service.rerun(fields.visitor_key, fields.text("run"), client=client)
+
+    @_following
+    def revise(self, fields: Fields, client: str) -> RunView:
+        """Replace an earlier run by one with the given prompt and settings."""
+        prompt = fields.text("prompt", MAX_PROMPT_CHARS)
+        changes = changes_from(self._service.config, fields.unchecked("settings") or {})
+        return self._service.revisions.revise(fields.visitor_key, fields.text("run"), prompt, changes, client=client)
+
+    @_following
+    def regenerate(self, fields: Fields, client: str) -> RunView:
+        """Regenerate the answer of one stream of a run."""
+        run_id, stream = fields.text("run"), fields.text("stream")
+        return self._service.revisions.regenerate(fields.visitor_key, run_id, stream, client=client)
+
+    @_following
+    def extend(self, fields: Fields, client: str) -> RunView:
+        """Continue the answers that reached their limit."""
+        return self._service.revisions.extend(fields.visitor_key, fields.text("run"), client=client)
+
+    async def open(self, event: gr.EventData) -> AsyncIterator[Updates]:
+        """Show a run, and follow it while it continues. The next prompt continues its conversation, after the last
+        turn.
+        """
+
+        def find() -> tuple[str, RunView]:
+            fields = Fields(event._data)
+            return fields.visitor_key, self._service.history.look(fields.visitor_key, fields.text("run"))
+
+        async for updates in self._stream(find, prompt=gr.skip()):
+            yield updates
+
+    async def _stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
+        if not await is_heard():
+            return
+        try:
+            async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
+                lines, turns = await self._threads.run(self._opened, key, run)
+                is_live = not is_over(run) or run.is_saved is None
+                value = await self._threads.run(self._value, lines, is_live)
+                yield value, turns, run.conversation_id, prompt, ""
+                if is_live:
+                    async for is_last in _ticks(run):
+                        value = await self._threads.run(lines.value, is_last=is_last)
+                        yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        except GacError as error:
+            yield _notice(error)
+
+    def _value(self, lines: RunLines, is_live: bool) -> str:
+        if is_live:
+            return lines.value()
+        with self._computing:
+            return lines.value(is_last=True)
+
+    def _opened(self, key: str, run: RunView) -> tuple[RunLines, str]:
+        return self._lines(key, run), turns_beside(run, self._conversation(key, run))
+
+    def _lines(self, key: str, run: RunView) -> RunLines:
+        def others() -> tuple[int, str]:
+            study = self._lab.running if self._lab else None
+            return self._service.num_beside(run), study.study.title if study else ""
+
+        return RunLines(
+            run, self._service.history.run_before(key, run), self._service.history.run_beside(key, run), others
+        )
+
+    def _conversation(self, key: str, run: RunView) -> list[RunView]:
+        """The runs of a run's conversation, in order."""
+        try:
+            return self._service.history.conversation(key, run.conversation_id)
+        except NotFoundError:  # not stored, because the database is unavailable; the answer continues
+            return []
+
+
+async def _ticks(run: RunView) -> AsyncIterator[bool]:
+    """One tick per update; True with the last one, when the run is over and its write is done, or waited for long
+    enough.
+    """
+    deadline: float | None = None
+    while True:
+        await asyncio.sleep(PERIOD_S)
+        if is_over(run):
+            deadline = deadline or time.monotonic() + SAVE_TIMEOUT_S
+            if run.is_saved is not None or time.monotonic() > deadline:
+                yield True
+                return
+        yield False
+
+
+def _notice(error: GacError) -> Updates:
+    field = error.field if isinstance(error, RequestError) else ""
+    message = without_folders(error.message if isinstance(error, RequestError) else str(error))
+    # The time makes equal notices differ, so that the second is shown too.
+    notice = page_json({"at": time.monotonic(), "field": field, "message": message})
+    return gr.skip(), gr.skip(), gr.skip(), gr.skip(), notice

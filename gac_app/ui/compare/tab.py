@@ -1,0 +1,121 @@
+"""The Compare tab: earlier turns, the board, and the dock with the prompt and the examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.config import MAX_PROMPT_CHARS, Config
+from gac_app.ui.assets import component
+from gac_app.ui.compare.board import build_board
+from gac_app.ui.compare.run_handlers import RunHandlers
+from gac_app.ui.consent import build_consent
+from gac_app.ui.words import word
+
+if TYPE_CHECKING:
+    from gac_app.services.lab.lab import Lab
+    from gac_app.services.runs.runs import RunService
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+# Handlers get values as they were sent, since Gradio's own checks end in a server error without a field's name.
+UNCHECKED: dict[str, Any] = {**QUIET, "preprocess": False}
+# Runs in the browser before the event's call. The board first ends a run that it still shows. The visitor's key is in
+# no component, so that nothing can store or show it.
+_BEFORE_RUN = """async (key, conversation, prompt) => {
+  await window.gac.beforeRun(prompt);
+  return [window.gac.visitorKey(), conversation, prompt, window.gac.settings()];
+}"""
+_SUMMARY = (
+    '<button type="button" class="gac-summary" aria-haspopup="dialog"><b data-t="settings"></b> '
+    '<span class="gac-summary-text"></span></button>'
+)
+_FILL_PROMPT = "() => {{ window.gac.focusPrompt(); return {text}; }}"
+
+
+class CompareTab:
+    """Builds the tab inside the current Blocks. Other components reach the board through `connect`."""
+
+    def __init__(self, service: RunService, lab: Lab | None = None) -> None:
+        # One at a time: several would keep the interpreter's lock from the event loop, and none would be done sooner.
+        computing = Semaphore()
+        self._handlers = RunHandlers(service, computing, lab)
+        # The service has its own queue, with fair turns, so nothing waits in Gradio's.
+        self._streaming = {**QUIET, "concurrency_id": "runs", "concurrency_limit": None}
+        self._conversation = gr.State(None)
+        with gr.Column(elem_id="gac-compare"):
+            self._turns = component("turns", markup='<ol class="gac-turns" data-t-at="aria-label:turns" hidden></ol>')
+            self._board = build_board(service, computing)
+            with gr.Column(elem_id="gac-dock"):
+                new_conversation = self._build_dock(service)
+        self._outputs = [self._board, self._turns, self._conversation, self._prompt, self._notice]
+        self._connect_prompt(new_conversation)
+        self.connect(self._board, "open", "rerun", "branch", "revise", "regenerate", "extend")
+        self.connect(self._turns, "open")
+
+    def _build_dock(self, service: RunService) -> gr.Button:
+        """The prompt and its buttons. Returns the button for a new conversation."""
+        self._notice = component("notice", markup='<p class="gac-notice" role="alert" hidden></p>')
+        self._prompt = _prompt_box()
+        with gr.Row(elem_id="gac-under-prompt"):
+            component("summary", markup=_SUMMARY)
+            gr.HTML('<p class="gac-hint" role="status"></p>', js_on_load=None, apply_default_css=False)
+            new_conversation = gr.Button(word("prompt.new"), size="sm", elem_id="gac-new")
+        gr.HTML('<p class="gac-advice" role="status" hidden></p>', js_on_load=None, apply_default_css=False)
+        if service.config.mirror.is_on:
+            build_consent(service)
+        _example_chips(service.config, self._prompt)
+        return new_conversation
+
+    def connect(self, source: gr.HTML, *events: str) -> None:
+        """Let the named events of `source` ("open", "rerun" and others) fill the board."""
+        for name in events:
+            handler, listen = getattr(self._handlers, name), getattr(source, name)
+            listen(handler, outputs=self._outputs, trigger_mode="multiple", **self._streaming)
+
+    def _connect_prompt(self, new_conversation: gr.Button) -> None:
+        key, settings = gr.Textbox(visible=False), gr.Textbox(visible=False)
+        inputs = [key, self._conversation, self._prompt, settings]
+        options = {**self._streaming, **UNCHECKED}
+        self._prompt.submit(self._handlers.run, inputs, self._outputs, js=_BEFORE_RUN, **options)
+        self._prompt.stop(None, js="() => window.gac.stop()", api_visibility="private")
+        self.start_afresh_on(new_conversation.click)
+
+    def ask_on(self, event: Callable[..., Any], js: str) -> None:
+        """Let an event put a browser script's result into the prompt box."""
+        event(None, None, self._prompt, js=js, api_visibility="private")
+
+    def start_afresh_on(self, event: Callable[..., Any]) -> None:
+        """Let an event clear the board and begin a new conversation."""
+        event(
+            lambda: ("", "[]", None, gr.skip(), ""),
+            outputs=self._outputs, js="() => window.gac.clear()", queue=False, **QUIET,
+        )  # fmt: skip
+
+
+def _prompt_box() -> gr.Textbox:
+    return gr.Textbox(
+        lines=1,
+        max_lines=8,
+        max_length=MAX_PROMPT_CHARS,
+        placeholder=word("prompt.placeholder"),
+        show_label=False,
+        label=word("prompt"),
+        container=False,
+        autofocus=True,
+        submit_btn=word("prompt.run"),
+        stop_btn=word("prompt.stop"),
+        elem_id="gac-prompt",
+    )
+
+
+def _example_chips(config: Config, prompt: gr.Textbox) -> None:
+    if not config.examples:
+        return
+    with gr.Row(elem_id="gac-examples"):
+        for example in config.examples:
+            chip = gr.Button(example, size="sm", elem_classes="gac-example")
+            chip.click(None, None, prompt, js=_FILL_PROMPT.format(text=json.dumps(example)), api_visibility="private")

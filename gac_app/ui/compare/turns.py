@@ -1,0 +1,38 @@
+"""The other turns of the conversation on the board, as JSON for the list above the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gac_app.services.runs.views import ENSEMBLE
+from gac_app.ui.requests import page_json
+
+if TYPE_CHECKING:
+    from gac_app.services.runs.runs import RunView
+
+MAX_TURNS_SHOWN = 50
+
+
+def turns_beside(run: RunView, runs: list[RunView]) -> str:
+    """The turns before a run; first, the number of deleted ones, if any.
+
+    If the run has later turns, all turns up to the newest, with the run marked `is_shown`.
+
+    Args:
+        runs: the conversation's runs, in order.
+    """
+    is_newest = run.id not in [other.id for other in runs[:-1]]
+    newest = run if is_newest else runs[-1]
+    lineage = newest.turns if is_newest else (*newest.turns, newest.as_turn())
+    turns: list[dict[str, Any]] = [
+        {
+            "id": turn.run_id,
+            "prompt": turn.prompt,
+            "answer": turn.answers.get(ENSEMBLE, ""),
+            "is_shown": turn.run_id == run.id,
+        }
+        for turn in lineage[-MAX_TURNS_SHOWN:]
+    ]
+    if newest.num_deleted_turns:
+        turns.insert(0, {"deleted": newest.num_deleted_turns})
+    return page_json(turns)

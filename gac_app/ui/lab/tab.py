@@ -1,0 +1,122 @@
+"""The Lab tab: studies on a small sample, the list of results, and the selected one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.errors import GacError, without_folders
+from gac_app.evaluation.tasks import MAX_OWN_CHARS
+from gac_app.services.lab.lab import MIN_QUESTIONS, OWN, STUDIES
+from gac_app.services.runs.live_runs import owner_of
+from gac_app.ui.assets import component
+from gac_app.ui.lab.result import ResultView
+from gac_app.ui.requests import Fields, Reply, replying, started_by
+
+if TYPE_CHECKING:
+    from gac_app.services.lab.lab import Lab, QuestionSet, Running, Study
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class LabTab:
+    """Builds the tab inside the current Blocks.
+
+    Attributes:
+        list: possible studies, the running one, and results. Its event `kept` tells that the list of results has
+            changed.
+        result: the chosen result. Its event `ask` puts a question into the prompt box.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self.list = component("lab", "lab_own", "lab", functions=lab_functions(lab))
+        view = ResultView(lab)
+        self.result = view.body
+        self.list.shown(self._shown(lab, view), outputs=view.outputs, queue=False, **QUIET)
+        self.list.started(start_study(lab), outputs=self.list, **QUIET)
+
+    def _shown(self, lab: Lab, view: ResultView) -> Callable[[gr.EventData], list[Any]]:
+        def shown(event: gr.EventData) -> list[Any]:
+            try:
+                fields = Fields(event._data)
+                if not fields.text("result"):
+                    return view.nothing()
+                return view.of(lab.results.load(fields.visitor_key, fields.text("result")))
+            except GacError as error:
+                return view.nothing(str(error))
+
+        return shown
+
+
+def start_study(lab: Lab) -> Callable[..., str]:
+    """Handles the event `started`."""
+
+    def start(fields: Fields) -> None:
+        own = fields.text("own", MAX_OWN_CHARS)
+        lab.start(fields.visitor_key, fields.text("study"), fields.text("set"), fields.number("questions"), own)
+
+    return started_by(start)
+
+
+def lab_functions(lab: Lab) -> list[Callable[[object], Reply]]:
+    """The functions that the script calls, by name."""
+
+    @replying
+    def lab_overview(fields: Fields) -> Reply:
+        studies = [_study(study, lab.sets) for study in STUDIES]
+        return {
+            "studies": studies,
+            "own": OWN,
+            "max_own_chars": MAX_OWN_CHARS,
+            "min_questions": MIN_QUESTIONS,
+            "max_questions": lab.max_questions,
+            "may_start": lab.may_start(fields.visitor_key),
+            "browser": owner_of(fields.visitor_key),
+        }
+
+    @replying
+    def lab_state(fields: Fields) -> Reply:
+        running = lab.running
+        return {
+            "running": _running(running, lab, fields.visitor_key) if running else None,
+            "error": without_folders(lab.last_error),
+            "results": [asdict(listed) for listed in lab.results.of(fields.visitor_key)],
+        }
+
+    @replying
+    def lab_cancel(fields: Fields) -> Reply:
+        lab.cancel(fields.visitor_key)
+        return {}
+
+    @replying
+    def lab_rename(fields: Fields) -> Reply:
+        lab.results.rename(fields.visitor_key, fields.text("result"), fields.text("name"))
+        return {}
+
+    @replying
+    def lab_delete(fields: Fields) -> Reply:
+        lab.results.delete(fields.visitor_key, fields.text("result"))
+        return {}
+
+    return [lab_overview, lab_state, lab_cancel, lab_rename, lab_delete]
+
+
+def _study(study: Study, sets: tuple[QuestionSet, ...]) -> Reply:
+    fitting = [{"name": s.name, "about": s.task.about, "count": len(s.questions)} for s in sets if s.fits(study)]
+    return {"name": study.name, "title": study.title, "about": study.about, "needs": study.needs, "sets": fitting}
+
+
+def _running(running: Running, lab: Lab, visitor_key: str) -> Reply:
+    return {
+        "title": running.study.title,
+        "set": running.set_name,
+        "round": running.round,
+        "num_done": running.num_done,
+        "num_total": running.num_total,
+        "seconds_left": running.seconds_left,
+        "is_mine": running.owner == owner_of(visitor_key),
+        "may_cancel": lab.may_cancel(visitor_key, running),
+    }

@@ -1,0 +1,1 @@
+"""The settings panel: its fields, and their values as settings of a run."""

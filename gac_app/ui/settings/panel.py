@@ -1,0 +1,67 @@
+"""The settings of the next run: a panel at the side, and a button under the prompt that opens it and shows a summary.
+
+The panel's script draws the fields and stores the choices in the browser. Every change arrives here as an event, and is
+answered by a summary, faults by field, fields without effect, and advice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from gac_app.config import Config
+from gac_app.errors import RequestError
+from gac_app.services.lab.strength import strength_advice
+from gac_app.ui.assets import markup_of, script_of
+from gac_app.ui.compare.wording import settings_in_words
+from gac_app.ui.requests import page_json
+from gac_app.ui.settings.fields import idle_of, spec_of
+from gac_app.ui.settings.values import changes_from, faults_in, values_of
+
+if TYPE_CHECKING:
+    from gac_app.services.lab.lab import Lab
+
+_SCRIPTS = ("settings_fields", "member_cards", "presets", "settings_panel", "settings")
+
+
+def build_settings_panel(config: Config, lab: Lab | None) -> gr.HTML:
+    """The panel, closed at first, with this browser's last choices, else the configuration's settings."""
+    defaults = values_of(config, config.settings)
+    first = {"spec": spec_of(config), "members": config.member_names, "defaults": defaults}
+    panel = gr.HTML(
+        value=page_json({**first, **meaning_of(config, lab, defaults)}),
+        html_template=markup_of("settings"),
+        js_on_load=script_of(*_SCRIPTS),
+        apply_default_css=False,
+        elem_id="gac-settings-block",
+    )
+
+    def describe(event: gr.EventData) -> str:
+        data = event._data if isinstance(event._data, dict) else {}
+        return page_json({"at": data.get("at"), **meaning_of(config, lab, data.get("values"))})
+
+    # "multiple": changes during a check count too; the script uses the answer to the last one.
+    quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+    panel.changed(describe, None, panel, trigger_mode="multiple", **quiet)
+    return panel
+
+
+def meaning_of(config: Config, lab: Lab | None, values: object) -> dict[str, Any]:
+    """The meaning of the panel's values for the next run.
+
+    Args:
+        values: from the browser, not checked yet.
+    """
+    faults = faults_in(config, values)
+    known = {**values_of(config, config.settings), **(values if isinstance(values, dict) else {})}
+    meaning = {"faults": faults, "idle": idle_of(config, known), "summary": "", "advice": ""}
+    try:
+        settings = config.settings_from(changes_from(config, values))
+    except RequestError as error:
+        return {**meaning, "summary": f"need a look: {error.message}"}
+    return {
+        **meaning,
+        "summary": settings_in_words(settings),
+        "advice": strength_advice(config, settings, lab),
+    }

@@ -1,0 +1,93 @@
+"""The settings panel's values <-> a run's settings, and faults by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from gac_app.config import Config
+from gac_app.decoding.rules import check_rules
+from gac_app.errors import RequestError
+from gac_app.settings import Settings
+from gac_app.ui.settings import stop_lines
+from gac_app.ui.settings.fields import OWN_WEIGHTS, fault_in, fields_of
+from gac_app.ui.settings.rule_fields import field_at, param_values, params_from
+
+_TEXTS = ("stop", "system_prompt")  # texts that may be empty
+
+
+def values_of(config: Config, settings: Settings) -> dict[str, Any]:
+    """Field -> the panel's value for `settings`."""
+    names = [field.name for field in fields_of(config) if field.name in Settings.model_fields]
+    values: dict[str, Any] = {name: getattr(settings, name) for name in (*names, "gate")} | param_values(settings)
+    if isinstance(settings.weights, dict):
+        values["weights"] = OWN_WEIGHTS
+    values["stop"] = stop_lines.to_lines(settings.stop)
+    values["members"] = list(settings.members or config.member_names)
+    weights = config.weights(settings)
+    values["own_weights"] = {name: round(weights[name], 4) for name in config.member_names}
+    return values
+
+
+def changes_from(config: Config, values: object) -> dict[str, Any]:
+    """The settings that differ from the defaults.
+
+    Args:
+        values: from the browser, not checked yet; at least those that differ from `values_of` the defaults.
+
+    Raises:
+        RequestError: values do not fit; names all faulty fields.
+    """
+    changes, faults = _checked(config, values)
+    if len(faults) == 1:
+        raise RequestError(*next(iter(faults.items())))
+    if faults:
+        labels = [field.label for field in fields_of(config) if field.name in faults]
+        raise RequestError("settings", f"{', '.join(labels[:-1])} and {labels[-1]} need a look.")
+    return {name: value for name, value in changes.items() if value != getattr(config.settings, name)}
+
+
+def faults_in(config: Config, values: object) -> dict[str, str]:
+    """Faulty fields -> what to correct."""
+    try:
+        return _checked(config, values)[1]
+    except RequestError as error:
+        return {error.field: error.message}
+
+
+def _checked(config: Config, values: object) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values as settings, and their faults."""
+    defaults = values_of(config, config.settings)
+    if not isinstance(values, Mapping) or any(name not in defaults for name in values):
+        raise RequestError("settings", "are not those of this page; reload it")
+    changes = _as_settings(config, {**defaults, **values})
+    faulty = ["members"] if changes["members"] == [] else []
+    try:
+        Settings.model_validate({**config.settings.model_dump(), **changes})
+    except ValidationError as error:
+        faulty += [str(item["loc"][0]) for item in error.errors()]
+    try:  # check whether the others fit the members
+        check_rules(config.settings_from({name: value for name, value in changes.items() if name not in faulty}))
+    except RequestError as error:
+        faulty.append(field_at(error.field, changes))
+    stands_at = {"gate": "members"}
+    if values.get("weights", defaults["weights"]) == OWN_WEIGHTS:
+        stands_at["weights"] = "own_weights"
+    by_name = {field.name: field for field in fields_of(config)}
+    return changes, {name: fault_in(by_name[name]) for name in (stands_at.get(name, name) for name in faulty)}
+
+
+def _as_settings(config: Config, values: dict[str, Any]) -> dict[str, Any]:
+    own, members = values.pop("own_weights"), values["members"]
+    if values["weights"] == OWN_WEIGHTS:
+        values["weights"] = own
+    for name in _TEXTS:
+        values[name] = "" if values[name] is None else values[name]
+    if isinstance(values["stop"], str):
+        values["stop"] = stop_lines.from_lines(values["stop"])
+    values |= params_from(values)
+    if isinstance(members, list) and set(map(str, members)) >= set(config.member_names):
+        values["members"] = ()  # all members, including future ones
+    return values
