@@ -177,7 +177,7 @@ class Ensemble:
         """
         for member in self.members.values():
             room = member.context_length - min(num_new, member.context_length // 2)
-            if len(member.encode(list(prompt))) > room:
+            if len(self._requests.ids_of(prompt, member)) > room:
                 raise RequestError("prompt", "is too long, with all that was said before; shorten it, or begin anew")
 
     def check_branch(self, branch: Branch) -> None:
@@ -187,7 +187,8 @@ class Ensemble:
                 raise RequestError("branch", "this answer has tokens that today's members do not know")
 
     def forget(self, namespace: str) -> None:
-        """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches."""
+        """Drop this namespace, and those below it ("a" of "a/b"), from the members' prefix caches; and all prompts."""
+        self._requests.forget()
         for member in self.members.values():
             member.forget(namespace)
 

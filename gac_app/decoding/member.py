@@ -184,7 +184,7 @@ class InlineMember(ModelMember):
             return
         result.draft = draft_after(result, read.sequence, may_draft, self._mapping)
         if result.draft:
-            self._carry_out(Read(read.sequence), result.draft.may_draft, result.draft.future)
+            self._carry_out(Read(read.sequence), None, result.draft.future)  # nobody can have asked for another
         future.set_result(result)
 
     def skip_step(self, sequence: Sequence) -> None:

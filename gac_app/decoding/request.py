@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gac_app.config import MAX_PROMPT_CHARS, Config
 from gac_app.decoding.member import Member, Prompt
@@ -12,6 +13,8 @@ from gac_app.decoding.rules import check_rules
 from gac_app.errors import RequestError
 from gac_app.models.message import Message
 from gac_app.settings import Settings
+
+_NUM_ENCODED = 32  # (member, prompt) pairs whose ids are kept for a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,15 @@ class Requests:
     def __init__(self, members: Mapping[str, Member], config: Config) -> None:
         self._members = members
         self._config = config
+        self._encoded = lru_cache(_NUM_ENCODED)(self._encode)
+
+    def ids_of(self, prompt: Prompt, member: Member) -> list[int]:
+        """The prompt in the member's ids. It is tokenised once for the checks and all sessions that follow soon."""
+        return list(self._encoded(member.name, prompt if isinstance(prompt, str) else tuple(prompt)))
+
+    def forget(self) -> None:
+        """Forget all prompts."""
+        self._encoded.cache_clear()
 
     def checked(
         self,
@@ -76,7 +88,18 @@ class Requests:
         if raw and may_be_empty and not prompt:
             return Request(settings, members, "", [document_start(member) for member in members])
         prompt = _checked(prompt, settings, raw)
-        return Request(settings, members, prompt, _encode(members, prompt))
+        ids = [self.ids_of(prompt, member) for member in members]
+        for member, prompt_ids in zip(members, ids, strict=True):
+            if len(prompt_ids) >= member.context_length:
+                raise RequestError(
+                    "prompt",
+                    f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
+                    f"{member.context_length:,}; shorten it",
+                )
+        return Request(settings, members, prompt, ids)
+
+    def _encode(self, name: str, prompt: str | tuple[Message, ...]) -> tuple[int, ...]:
+        return tuple(self._members[name].encode(prompt))
 
     def _taking_part(self, settings: Settings, alone: str | None) -> list[Member]:
         if alone is not None:
@@ -114,15 +137,3 @@ def _checked(prompt: str | SequenceOf[Message], settings: Settings, raw: bool) -
     if settings.system_prompt and messages[0].role != "system":
         messages.insert(0, Message("system", settings.system_prompt))
     return messages
-
-
-def _encode(members: list[Member], prompt: Prompt) -> list[list[int]]:
-    ids = [member.encode(prompt) for member in members]
-    for member, prompt_ids in zip(members, ids, strict=True):
-        if len(prompt_ids) >= member.context_length:
-            raise RequestError(
-                "prompt",
-                f"is {len(prompt_ids):,} tokens long for {member.name}, whose context holds "
-                f"{member.context_length:,}; shorten it",
-            )
-    return ids

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gac_app.decoding.contexts.held_sequence import HeldSequence
-from gac_app.decoding.distribution.read_result import Draft
+from gac_app.decoding.distribution.read_result import PendingRead
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
@@ -31,12 +31,12 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
 
 
 @contextmanager
-def counted() -> Iterator[list[Draft]]:
+def counted() -> Iterator[list[PendingRead]]:
     """The passes that members began by themselves and that were what they had to read."""
-    found: list[Draft] = []
+    found: list[PendingRead] = []
     go_on = HeldSequence._accept
 
-    def noted(self: HeldSequence, begun: Draft) -> None:
+    def noted(self: HeldSequence, begun: PendingRead) -> None:
         found.append(begun)
         go_on(self, begun)
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gac_app.decoding.contexts.context import MemberContext
-from gac_app.decoding.distribution.member_step import MemberStep
-from gac_app.decoding.distribution.read_result import ReadResult
+from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch, DecodingSession
@@ -44,8 +43,8 @@ def top_k_is_that_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step's top tokens, which the gate looks at, are those of its distribution."""
     take = MemberContext.take
 
-    def checked(self: MemberContext, result: ReadResult | None) -> MemberStep | None:
-        found = take(self, result)
+    def checked(self: MemberContext) -> MemberStep | None:
+        found = take(self)
         if found:
             ids, probs = zip(*found.distribution.top, strict=True)
             largest = found.distribution.probs_U.topk(len(ids)).values.tolist()
@@ -100,8 +99,8 @@ class Twin:
             assert feed(token_id, is_partial=is_partial) == spelling
             return spelling
 
-        def take_the_same(result: ReadResult | None) -> MemberStep | None:
-            found = take(result)
+        def take_the_same() -> MemberStep | None:
+            found = take()
             if found:
                 self._plain.text.likely = context.text.likely
                 self._compare(found.distribution)
@@ -118,8 +117,8 @@ class Twin:
     def _compare(self, distribution: TokenDistribution) -> None:
         wanted = None
         while wanted is None:
-            future = self._plain.ask()
-            wanted = self._plain.take(future.result() if future else None)
+            self._plain.ask()
+            wanted = self._plain.take()
         assert torch.equal(distribution.probs_U, wanted.distribution.probs_U)
         assert distribution.partial_ids == wanted.distribution.partial_ids
         assert (self._prompt + self._plain.text.written).startswith(self._model.text)

@@ -59,7 +59,7 @@ def _beginnings(member_steps: Iterable[MemberStep], union: UnionVocabulary) -> l
 
 def _wanted(member_step: MemberStep) -> list[int]:
     """A member's likeliest tokens, without improbable ones."""
-    return [token_id for token_id, prob in member_step.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
+    return [token_id for token_id, prob in member_step.distribution.top_k(_NUM_LOOKED_AT) if prob >= _WORTH_A_LOOK]
 
 
 def begun(distribution: TokenDistribution, ids: range) -> float:

@@ -32,7 +32,7 @@ class _Wait:
     stopped: threading.Event
     idle: SequenceOf[MemberContext]
 
-    def result(self, future: Future[ReadResult], context: MemberContext) -> ReadResult:
+    def until_done(self, future: Future[ReadResult], context: MemberContext) -> None:
         deadline, share_read = self.deadline, context.share_read
         while not future.done():
             self._wait(future)
@@ -46,7 +46,6 @@ class _Wait:
             if time.monotonic() > deadline:
                 future.cancel()
                 raise MemberError(context.name, "timeout", "gave no answer in time for this step")
-        return future.result()
 
     def _wait(self, future: Future[ReadResult]) -> None:
         """Wait a moment, or until the future is done; idle contexts prefetch."""
@@ -85,7 +84,9 @@ def gather(
         try:
             member_step = None
             while member_step is None:
-                member_step = context.take(waiting.result(future, context) if future else None)
+                if future:
+                    waiting.until_done(future, context)
+                member_step = context.take()
                 future = None if member_step else context.ask()
             steps[context.name] = member_step
             if look and index < len(by_time) - 1:

@@ -89,7 +89,7 @@ class Mixture:
         """The number of tokens that the member finds likelier, plus 1."""
         told = self._members[name].rank_of(token_id) if self._members else None
         if told is None and not self._contested:
-            return self.member_steps[name].rank_of(token_id)
+            return self.member_steps[name].distribution.rank_of(token_id)
         return rank_of(token_id, self._aligned(name)) if told is None else told
 
     def _aligned(self, name: str) -> torch.Tensor:

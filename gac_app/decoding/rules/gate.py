@@ -17,10 +17,15 @@ _AGREEMENT = "agreement"  # also a mode, older than the gate rules
 
 @dataclass(frozen=True, slots=True)
 class GateDecision:
-    """Whether a step is ensembled, the gate's confidence, and the member drawn to stand for all; "" = none."""
+    """Whether a step is ensembled.
+
+    Attributes:
+        confidence: of the gate; None = its largest probability.
+        drawn: the member that stands for all; "" = none.
+    """
 
     is_open: bool
-    confidence: float
+    confidence: float | None = None
     drawn: str = ""
 
 
