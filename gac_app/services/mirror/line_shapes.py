@@ -209,7 +209,6 @@ class Step(TypedDict):
     spellings: NotRequired[dict[Name, list[Hex]]]
     dropped: NotRequired[list[Name]]
     is_partial: NotRequired[bool]
-    is_open: NotRequired[bool]
     is_shared: NotRequired[bool]
     evidence: NotRequired[dict[Name, float]]
     is_forced: NotRequired[bool]
