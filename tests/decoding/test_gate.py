@@ -45,7 +45,7 @@ def test_settings_name_the_gate() -> None:
     assert make_gate(Settings(mode="gate", threshold=1.01)) == Gate()
     assert make_gate(Settings(mode="agreement")) == AGREEMENT
     assert make_gate(Settings(gate_rule="margin", threshold=0.4)) == Gate(Margin(), 0.4)
-    assert make_gate(Settings(gate_rule="agreement")).asked_first(["a", "b"]) == ["a", "b"]
+    assert make_gate(Settings(mode="agreement")).asked_first(["a", "b"]) == ["a", "b"]
 
 
 def steps_of(ensemble: object, **how: object) -> list[StepTrace]:

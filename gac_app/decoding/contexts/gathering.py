@@ -14,7 +14,7 @@ from gac_app.decoding.contexts.context import MemberContext
 from gac_app.decoding.distribution import MemberStep, ReadResult
 from gac_app.errors import MemberError
 
-Look = Callable[[dict[str, MemberStep]], None]
+OnStep = Callable[[dict[str, MemberStep]], None]
 
 POLL_S = 0.1  # seconds between checks whether the session was stopped
 
@@ -62,13 +62,13 @@ def gather(
     timeout_s: float,
     stopped: threading.Event,
     idle: SequenceOf[MemberContext] = (),
-    look: Look | None = None,
+    on_step: OnStep | None = None,
 ) -> tuple[dict[str, MemberStep], list[MemberError]]:
     """Ask all `contexts` at once. Returns their steps by member name, and the errors.
 
     Args:
         idle: contexts of members that are not asked; they prefetch while the others are waited for.
-        look: called with the members' steps so far while others are still waited for.
+        on_step: called with the members' steps so far while others are still waited for.
 
     Raises:
         SessionStopped: as soon as `stopped` is set.
@@ -89,8 +89,8 @@ def gather(
                 member_step = context.take()
                 future = None if member_step else context.ask()
             steps[context.name] = member_step
-            if look and index < len(by_time) - 1:
-                look(steps)
+            if on_step and index < len(by_time) - 1:
+                on_step(steps)
         except MemberError as error:
             errors[context.name] = error
     names = [context.name for context, _ in asked]

@@ -88,7 +88,7 @@ class GateRule(Rule):
         return confidence < threshold
 
 
-class _Withheld(dict[str, Any]):
+class _NotGiven(dict[str, Any]):
     """In place of what a weight rule did not ask for."""
 
     def __init__(self, flag: str) -> None:
@@ -99,18 +99,18 @@ class _Withheld(dict[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class WeightInputs:
     """What a weight rule can see.
 
     Attributes:
         prior: by name, of the members taking part: weights from the settings, scores, or equal weights.
-        distributions: of the next token, where the rule `looks` at them.
+        distributions: of the next token, where the rule `needs_distributions`.
         prompt_bits: bits per byte that the prompt's text costs each member, where the rule `needs_prompt`.
     """
 
     prior: Mapping[str, float]
-    distributions: Mapping[str, TokenDistribution] = field(default_factory=lambda: _Withheld("looks"))
-    prompt_bits: Mapping[str, float] = field(default_factory=lambda: _Withheld("needs_prompt"))
+    distributions: Mapping[str, TokenDistribution] = field(default_factory=lambda: _NotGiven("needs_distributions"))
+    prompt_bits: Mapping[str, float] = field(default_factory=lambda: _NotGiven("needs_prompt"))
 
 
 class WeightRule(Rule):
@@ -119,11 +119,11 @@ class WeightRule(Rule):
     The engine multiplies it by the *evidence*: the probability that each member gave to the tokens chosen so far.
 
     Attributes:
-        looks: at the distributions of the step.
-        needs_prompt: each member reads the prompt's text once more, as a document, for `Seen.prompt_bits`.
+        needs_distributions: of the step, for `WeightInputs.distributions`.
+        needs_prompt: each member reads the prompt's text once more, as a document, for `WeightInputs.prompt_bits`.
     """
 
-    looks: ClassVar[bool] = False
+    needs_distributions: ClassVar[bool] = False
     needs_prompt: ClassVar[bool] = False
 
     @property
@@ -133,9 +133,9 @@ class WeightRule(Rule):
         """
         return None
 
-    def __call__(self, seen: Seen) -> Mapping[str, float]:
+    def __call__(self, inputs: WeightInputs) -> Mapping[str, float]:
         """By member name, numbers of at least 0; only their proportions matter."""
-        return seen.prior
+        return inputs.prior
 
 
 combine_rules: Registry[CombineRule] = Registry("combine rule", CombineRule, "combine", "combine_params")
@@ -164,7 +164,7 @@ def weight_rule_of(settings: Settings) -> WeightRule:
 
 def memory_of(rule: WeightRule) -> float | None:
     """The rule's memory. Raises RuleError if it fails or is no factor."""
-    with rule.blamed():
+    with rule.failures_named():
         memory = rule.memory
         if memory is not None and not 0 < memory <= 1:
             raise RuleError(rule.rule_name, f"gave the memory {memory}; expected None, or above 0 and up to 1")
@@ -178,7 +178,7 @@ def draws_one(settings: Settings) -> bool:
     known before any member is asked. Raises RequestError as `combine_rule_of`.
     """
     rule, weights = combine_rule_of(settings), weight_rule_of(settings)
-    are_weights_known = not weights.looks and memory_of(weights) is None
+    are_weights_known = not weights.needs_distributions and memory_of(weights) is None
     is_plain = settings.samples_plainly and settings.alignment == "paper"
     return isinstance(rule, LinearRule) and rule.draws_one and is_plain and are_weights_known
 

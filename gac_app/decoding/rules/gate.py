@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gac_app.decoding.distribution import TokenDistribution
-from gac_app.decoding.rules.contracts import GateRule, gate_rule_of, gate_rules
-from gac_app.decoding.rules.shipped.gates import MaxProb
+from gac_app.decoding.rules.contracts import GateRule, gate_rule_of
+from gac_app.decoding.rules.shipped.gates import Agreement, MaxProb
 from gac_app.errors import RuleError
 from gac_app.settings import Settings
-
-_AGREEMENT = "agreement"  # also a mode, older than the gate rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,12 @@ class Gate:
     temperature: float = 1.0
 
     @property
-    def seen_by(self) -> str:
+    def key(self) -> str:
         """Identifies how the gate computes its confidence. The threshold is not part of it."""
-        return f"{self._sight!r} {self.temperature}"
+        return f"{self._confidence_rule!r} {self.temperature}"
 
     @property
-    def _sight(self) -> GateRule:
+    def _confidence_rule(self) -> GateRule:
         return self.rule or MaxProb()
 
     def asked_first(self, names: list[str]) -> list[str]:
@@ -65,9 +63,9 @@ class Gate:
 
     def view(self, distribution: TokenDistribution) -> GateView:
         """Raises RuleError if the rule fails or gives no valid confidence."""
-        rule = self._sight
+        rule = self._confidence_rule
         scaled = distribution if self.temperature == 1 else distribution.tempered(self.temperature)
-        with rule.blamed():
+        with rule.failures_named():
             confidence = float(rule(scaled))
         if not -1e-3 <= confidence <= 1.001:  # allows for rounding
             raise RuleError(rule.rule_name, f"gave a confidence of {confidence:g}; expected 0 to 1")
@@ -87,7 +85,7 @@ class Gate:
         argmaxes = [view.argmax for view in views]
         if self.rule is None:
             return GateDecision(is_open=True, confidence=confidence)
-        with self.rule.blamed():
+        with self.rule.failures_named():
             is_open = bool(self.rule.opens(confidence, self.threshold, argmaxes, is_stable=is_stable))
         return GateDecision(is_open, confidence)
 
@@ -95,7 +93,7 @@ class Gate:
 def make_gate(settings: Settings) -> Gate:
     """The gate of the settings. A threshold above 1 means every step, so all members are asked at once."""
     if settings.mode == "agreement":
-        return Gate(gate_rules.make(_AGREEMENT, {}))
+        return Gate(Agreement())
     if settings.mode == "every-step" or settings.threshold > 1:
         return Gate()
     return Gate(gate_rule_of(settings), settings.threshold, settings.gate_temperature)

@@ -32,7 +32,7 @@ class Rule(BaseModel):
     rule_name: ClassVar[str] = ""  # set by the registry
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
+    def failures_named(self) -> Iterator[None]:
         """Whatever the rule raises becomes a RuleError that names it."""
         try:
             yield

@@ -100,7 +100,7 @@ class Mix:
         """Whether the mixture's probability needs whole distributions, so that it is computed while the text is
         read.
         """
-        return not self.combiner.is_linear or self.make_weights().looks
+        return not self.combiner.is_linear or self.make_weights().needs_distributions
 
 
 def rules_key(settings: Settings) -> str:
@@ -153,7 +153,7 @@ class Scorer:
 
     def _once(self, cut: Hashable, num_bytes: int, read: Callable[[], Any]) -> tuple[Any, float]:
         names = tuple(member.name for member in self.forks.members)
-        return self.read_texts.once((names, self.prompt_key, self.gate.seen_by, cut), num_bytes, read)
+        return self.read_texts.once((names, self.prompt_key, self.gate.key, cut), num_bytes, read)
 
     def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
         members = self.forks.members

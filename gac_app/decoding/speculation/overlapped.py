@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
-from gac_app.decoding.contexts import Look, MemberContext
+from gac_app.decoding.contexts import MemberContext, OnStep
 from gac_app.decoding.distribution import MemberStep
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.speculation.drafter import Drafter, Gathered
@@ -53,15 +53,15 @@ class OverlappedDrafter(Drafter):
         self,
         contexts: SequenceOf[MemberContext],
         idle: SequenceOf[MemberContext] = (),
-        look: Look | None = None,
+        on_step: OnStep | None = None,
     ) -> Gathered:
         if not self._drafting:
-            return super().gather(contexts, idle, look)
+            return super().gather(contexts, idle, on_step)
 
         def meanwhile(steps: dict[str, MemberStep]) -> None:
             self._draft_on(steps)
-            if look:
-                look(steps)
+            if on_step:
+                on_step(steps)
 
         if contexts:
             self._draft_on(())

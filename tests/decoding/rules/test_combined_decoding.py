@@ -124,8 +124,7 @@ def test_every_gate_rule_decides(name: str) -> None:
     steps = decoded(make(1, 2, 3), mode="gate", gate_rule=name, threshold=0.3, max_new_tokens=30)
     assert {step.is_ensembled for step in steps} == {True, False}
     assert all(0 <= step.gate_confidence <= 1 + 1e-6 for step in steps)
-    if name != "agreement":
-        assert all(step.is_ensembled == (step.gate_confidence < 0.3) for step in steps)
+    assert all(step.is_ensembled == (step.gate_confidence < 0.3) for step in steps)
 
 
 @pytest.mark.parametrize("name", [name for name in weight_rules.names if name != "score"])
