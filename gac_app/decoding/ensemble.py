@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from collections.abc import Sequence as SequenceOf
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 
 from gac_app.config import Config
 from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
-from gac_app.decoding.request import Requests, document_start
+from gac_app.decoding.request import Request, Requests, document_start
 from gac_app.decoding.rules import draws_one
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
@@ -103,30 +103,25 @@ class Ensemble:
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw)
         settings, members = self._settled(request.settings), request.members
-        stopped = threading.Event()
-        rules = AnswerRules(
-            settings,
-            Gate() if alone else make_gate(settings),
-            _combiner(members, settings),
-            StepWeights(
-                self.config.weights(settings),
-                weight_rule_of(settings),
-                partial(self._prompt_bits, settings, members, request.text, stopped),
-            ),
-            Sampler(settings),
-            stopped,
-        )
+        rules = self._rules(request, settings, is_alone=alone is not None)
         is_reproducible = _is_reproducible(members, settings)
         new_drafter = self._schedules.of(members, settings, are_apart=self.are_apart, is_reproducible=is_reproducible)
         # A member alone has nothing to align with: it decodes as its own library does.
-        is_alone = len(members) == 1
+        is_one = len(members) == 1
         new_context = partial(
             MemberContext,
-            is_aligned=settings.alignment == "prefix" and not is_alone,
-            num_greedy=settings.max_new_tokens if is_alone and settings.is_greedy else 0,
+            is_aligned=settings.alignment == "prefix" and not is_one,
+            num_greedy=settings.max_new_tokens if is_one and settings.is_greedy else 0,
             gives_way=settings.gate_policy == "auto" and settings.reads_along,
         )
-        contexts = _open_all(members, request.ids, new_context, namespace, share, is_reproducible=is_reproducible)
+        contexts: list[MemberContext] = []
+        with ExitStack() as opened:  # where one has no room, it closes the others
+            for member, ids in zip(members, request.ids, strict=True):
+                sequence = member.open(ids, namespace, is_reproducible=is_reproducible)
+                sequence.share = share
+                contexts.append(new_context(member, ids, sequence))
+                opened.callback(contexts[-1].close)
+            opened.pop_all()
         stop_strings = tuple(dict.fromkeys((*settings.stop, *request.chat_stop_strings)))
         return DecodingSession(contexts, rules, new_drafter(contexts, rules), stop_strings, branch, is_reproducible)
 
@@ -197,6 +192,16 @@ class Ensemble:
         for member in self.members.values():
             member.close()
 
+    def _rules(self, request: Request, settings: Settings, *, is_alone: bool) -> AnswerRules:
+        stopped = threading.Event()
+        weights = StepWeights(
+            self.config.weights(settings),
+            weight_rule_of(settings),
+            partial(self._prompt_bits, settings, request.members, request.text, stopped),
+        )
+        gate, combiner = Gate() if is_alone else make_gate(settings), _combiner(request.members, settings)
+        return AnswerRules(settings, gate, combiner, weights, Sampler(settings), stopped)
+
     def _settled(self, settings: Settings) -> Settings:
         """Where members share a GPU or a core, none of them is idle while another computes. Drafts in turn, where they
         are asked for, need a lazy gate.
@@ -236,25 +241,3 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
     mappings = {member.name: member.mapping for member in members}
     return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
-
-
-def _open_all(
-    members: list[Member],
-    ids: list[list[int]],
-    new_context: Callable[..., MemberContext],
-    namespace: str,
-    share: Share,
-    *,
-    is_reproducible: bool,
-) -> list[MemberContext]:
-    contexts: list[MemberContext] = []
-    try:
-        for member, prompt_ids in zip(members, ids, strict=True):
-            sequence = member.open(prompt_ids, namespace, is_reproducible=is_reproducible)
-            sequence.share = share
-            contexts.append(new_context(member, prompt_ids, sequence))
-    except BaseException:
-        for context in contexts:
-            context.close()
-        raise
-    return contexts

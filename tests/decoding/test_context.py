@@ -89,7 +89,7 @@ class Twin:
     """
 
     def __init__(self, context: MemberContext, prompt_ids: list[int]) -> None:
-        self._model = Afresh(context.member._model)  # type: ignore[attr-defined]
+        self._model = Afresh(context.member.model)
         self._plain = MemberContext(InlineMember(self._model, context.member.mapping), prompt_ids, is_aligned=True)
         self._prompt = self._model.vocabulary.decode(prompt_ids)
         feed, take, recall = context.feed, context.take, context.recall

@@ -58,9 +58,9 @@ class LateMember(InlineMember):
         self.start()
         if self.waiting:
             read, may_draft, future = self.waiting.popleft()
-            result = next(take_results(self._model, self._mapping, [read], [may_draft]))
+            result = next(take_results(self.model, self.mapping, [read], [may_draft]))
             self.num_passes += 1
-            result.draft = draft_after(result, read.sequence, may_draft, self._mapping)
+            result.draft = draft_after(result, read.sequence, may_draft, self.mapping)
             if result.draft:
                 self.waiting.appendleft((Read(read.sequence), result.draft.may_draft, result.draft.future))
             future.set_result(result)
@@ -77,7 +77,8 @@ class Reads(RuleBasedStateMachine):
         self.member = LateMember(self.model)
         start = Boundary(None, (), 0)
         self.held = HeldSequence(self.member, self.member.open(PROMPT), start, num_greedy)
-        self.wanted: list[int] = []  # after the prompt, what was asked for last
+        self.asked = start  # last, with
+        self.draft_ids: list[int] = []
         return start
 
     @rule(target=boundaries, before=boundaries, ids=st.lists(IDS, min_size=1, max_size=2))
@@ -85,11 +86,14 @@ class Reads(RuleBasedStateMachine):
         """From any boundary, not only the last one."""
         return Boundary(before, tuple(ids), before.end + len(ids))
 
-    @rule(target=boundaries, before=boundaries)
-    def go_on_by_the_argmax(self, before: Boundary) -> Boundary:
-        """Where the member's draft is accepted."""
-        ids = self.member.mapping.feed(self.argmax_after(ids_to(before))) or (5,)
-        return Boundary(before, ids, before.end + len(ids))
+    @precondition(lambda self: self.held.stage is Stage.DRAFT and not self.draft_ids)
+    @rule(target=boundaries)
+    def ask_for_what_was_drafted(self) -> Boundary:
+        ids = self.held.sequence.ids[self.held.num_held :][: self.held._reads[0].num_ids]
+        boundary = Boundary(self.asked, tuple(ids), self.asked.end + 1)
+        self.ask(boundary, [], 0)
+        assert self.held.stage is Stage.DUE, "it is accepted"
+        return boundary
 
     @precondition(lambda self: not self.held.in_flight)
     @rule(boundary=boundaries, draft_ids=st.lists(IDS, max_size=2), more=st.integers(0, 2))
@@ -97,13 +101,27 @@ class Reads(RuleBasedStateMachine):
         wanted, num_wanted = [*ids_to(boundary), *draft_ids], 1 + min(more, len(draft_ids))
         if len(PROMPT) + len(wanted) > CONTEXT_LENGTH:
             return
-        self.wanted = wanted
+        self.asked, self.draft_ids = boundary, draft_ids
         under_way = self.held.reach(boundary, tuple(draft_ids), num_wanted)
         assert under_way is self.held.in_flight
         if self.held.stage is not Stage.REJECTED:
-            assert self.held.sequence.ids[len(PROMPT) : self.held.num_held] == self.wanted
+            assert self.held.sequence.ids[len(PROMPT) : self.held.num_held] == wanted
+        if self.held.stage is Stage.DUE:
+            assert self.held.last is boundary
         if not under_way:
-            assert all(len(self.wanted) - behind in self.held.distributions for behind in range(num_wanted))
+            assert all(len(wanted) - behind in self.held.distributions for behind in range(num_wanted))
+
+    @precondition(lambda self: not self.held.in_flight)
+    @rule(more=st.integers(0, 2))
+    def ask_again(self, more: int) -> None:
+        self.ask(self.asked, self.draft_ids, more)
+
+    @precondition(lambda self: self.held.in_flight and not self.held.in_flight.done())
+    @rule()
+    def wait_and_take(self) -> None:
+        while self.held.in_flight and not self.held.in_flight.done():
+            self.member.finish()
+        self.take()
 
     @precondition(lambda self: self.held.in_flight and self.held.in_flight.done())
     @rule()

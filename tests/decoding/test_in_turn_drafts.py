@@ -307,7 +307,7 @@ def test_a_stopped_session_frees_its_sequences() -> None:
         next(events)
     session.stop()
     assert [type(event) for event in events] == [FinishedEvent]
-    assert [member._model.num_held for member in ensemble.members.values()] == [0, 0, 0]  # type: ignore[attr-defined]
+    assert [member.model.num_held for member in ensemble.members.values()] == [0, 0, 0]  # type: ignore[attr-defined]
 
 
 def test_sampled_tokens_have_the_mixtures_distribution() -> None:

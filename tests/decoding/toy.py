@@ -142,7 +142,7 @@ def drawing_stepper(ensemble: Ensemble, prompt: str, combiner: Combiner, weights
 
 
 def model_of(ensemble: Ensemble, name: str) -> ToyModel:
-    model = ensemble.members[name]._model  # type: ignore[attr-defined]
+    model = ensemble.members[name].model
     assert isinstance(model, ToyModel)
     return model
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 from gac_app.decoding.rules.combiner import Combiner
@@ -156,14 +155,7 @@ class Scorer:
         return self.read_texts.once((names, self.prompt_key, self.gate.key, cut), num_bytes, read)
 
     def _read_bytes(self, text: bytes) -> dict[str, TextProbs]:
-        members = self.forks.members
+        read = partial(read_text, text=text, gate=self.gate, timeout_s=self.forks.timeout_s)
         with self.forks.sequences() as sequences, ThreadPoolExecutor(len(sequences)) as pool:
-            found = pool.map(
-                read_text,
-                members,
-                sequences,
-                repeat(text),
-                repeat(self.gate),
-                repeat(self.forks.timeout_s),
-            )
-            return {member.name: probs for member, probs in zip(members, found, strict=True)}
+            found = pool.map(read, self.forks.members, sequences)
+            return {member.name: probs for member, probs in zip(self.forks.members, found, strict=True)}
