@@ -132,11 +132,10 @@ class Stepper:
             member_steps |= self._collect([context for context in first if context.name not in member_steps], idle)
             if first[0].name not in member_steps:
                 continue  # the gate failed: the next member is the gate now
-            asked = [member_steps[context.name] for context in first if context.name in member_steps]
-            views = [self._rules.gate.view(member_step.distribution) for member_step in asked]
-            decision = self._rules.gate.decide(views, is_stable=self._is_stable)
+            asked = [member_steps[context.name].distribution for context in first if context.name in member_steps]
+            decision = self._rules.gate.decision_on(asked, is_stable=self._is_stable)
             if decision.is_open and others:
-                top = asked[0].distribution.top_k(TOP_K)
+                top = asked[0].top_k(TOP_K)
                 self._tell_what_is_likely((self._union.token(token_id), prob) for token_id, prob in top)
                 member_steps |= self._collect(others)
             if not drawn or not decision.is_open:

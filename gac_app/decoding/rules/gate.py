@@ -71,6 +71,11 @@ class Gate:
             raise RuleError(rule.rule_name, f"gave a confidence of {confidence:g}; expected 0 to 1")
         return GateView(distribution.top[0][0], confidence)
 
+    def decision_on(self, asked: Sequence[TokenDistribution], *, is_stable: bool) -> GateDecision:
+        """The decision on the distributions of the members asked first; see `decide`."""
+        needed = asked if self.rule else asked[:1]  # for the trace, where all take part anyway
+        return self.decide([self.view(distribution) for distribution in needed], is_stable=is_stable)
+
     def decide(self, views: Sequence[GateView], *, is_stable: bool) -> GateDecision:
         """Decide whether all members take part, or the gate alone.
 
