@@ -33,14 +33,6 @@ def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
     assert (again.result.remarks, again.result.failure) == (["So."], "one")
 
 
-def test_an_older_result_is_read(tmp_path: Path) -> None:
-    results = KeptResults(tmp_path)
-    kept = results.keep(RESULT, ("a",))
-    [path] = tmp_path.glob("*.json")
-    path.write_text(path.read_text(encoding="utf-8").replace('"prediction"', '"said"'), encoding="utf-8")
-    assert results.load(kept.id).result.asked == [ASKED]
-
-
 def test_the_newest_come_first_and_other_files_are_passed_over(tmp_path: Path) -> None:
     results = KeptResults(tmp_path)
     kept = [results.keep(RESULT, ("a",)).id for _ in range(3)]
