@@ -22,7 +22,6 @@ REFUSALS = (DBAPIError, PoolTimeoutError, sqlite3.Error)
 
 _log = logging.getLogger(__name__)
 _WRITES = "gac_writes"
-MUST_REWRITE = 3  # SQLite's user_version while the file awaits `rewrite`
 _SCRUB_MS = 50  # how long a scrub waits for readers, and writers for a scrub
 _POSTGRES_LOCK = 0x6761632D  # an arbitrary number: writers hold this advisory lock
 
@@ -161,21 +160,6 @@ def scrub(engine: Engine) -> None:
         raise TimeoutError("deleted, but the write-ahead log is in use and still holds it")
 
 
-def rewrite(engine: Engine) -> None:
-    """Rewrite SQLite's file if a migration asked for it with `MUST_REWRITE`, since pages keep copies of old rows.
-
-    If rewriting fails, for lack of space or a lock, the next start tries again.
-    """
-    if engine.dialect.name != "sqlite" or _pragma(engine, "user_version")[0] != MUST_REWRITE:
-        return
-    try:
-        _vacuum(engine)
-        scrub(engine)
-        _pragma(engine, "user_version=0")
-    except (*REFUSALS, TimeoutError) as error:
-        _log.warning("the database was upgraded, but still holds old text in unused places: %s", error)
-
-
 def probe(engine: Engine) -> None:
     """Write to the database without changing anything."""
     is_sqlite = engine.dialect.name == "sqlite"
@@ -195,15 +179,6 @@ def _pragma(engine: Engine, pragma: str) -> tuple[Any, ...]:
         row: tuple[Any, ...] = cursor.execute(f"PRAGMA {pragma}").fetchone()
         cursor.close()
         return row
-
-
-def _vacuum(engine: Engine) -> None:
-    with engine.connect() as connection:
-        cursor = connection.connection.cursor()
-        cursor.execute("PRAGMA temp_store=FILE")  # needs room for the whole database
-        cursor.execute("VACUUM")
-        cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.close()
 
 
 def set_up_sqlite(connection: sqlite3.Connection) -> None:

@@ -7,15 +7,9 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 
 from gac_app.errors import StorageError
-from gac_app.storage.database.engine import (
-    create_file,
-    database_file,
-    open_engine,
-    opening_errors,
-    rewrite,
-    use_wal,
-    writing,
-)
+from gac_app.storage.database.engine import create_file, database_file, open_engine, opening_errors, use_wal, writing
+
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 def upgrade(url: str) -> str:
@@ -54,7 +48,7 @@ def upgrade_engine(engine: Engine, url: str) -> str:
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
     head = str(scripts.get_current_head())
     create_file(url)
@@ -73,7 +67,6 @@ def upgrade_engine(engine: Engine, url: str) -> str:
             if revision != head:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-        rewrite(engine)
     return head
 
 

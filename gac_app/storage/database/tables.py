@@ -162,7 +162,7 @@ class Run(Base):
 
 class Answer(Base):
     """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail,
-    members, num_replayed (missing in older rows).
+    members, num_replayed.
     """
 
     __tablename__ = "answer"
@@ -194,7 +194,7 @@ class Trace(Base):
 
 
 class Outline(Base):
-    """What is drawn of every step of an answer (see `traces`), sealed. Answers of earlier versions have none."""
+    """What is drawn of every step of an answer (see `traces`), sealed."""
 
     __tablename__ = "outline"
 

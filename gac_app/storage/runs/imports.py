@@ -48,8 +48,8 @@ def _add(session: Session, line: Mapping[str, Any]) -> None:
     same = ("prompt", "settings", "versions", "turn_ids", "seeds")
     content = {
         "member_names": line["members"],
-        "swap": line.get("swap"),
-        "consent": line.get("consent", False),
+        "swap": line["swap"],
+        "consent": line["consent"],
         **{name: line[name] for name in same},
     }
     parent = line["parent_run_id"]
@@ -85,10 +85,10 @@ def _free_position(session: Session, conversation_id: str, position: int) -> int
 
 def _answer(run_id: str, key: bytes, line: Mapping[str, Any]) -> Answer:
     same = ("system", "is_ensemble", "num_tokens", "num_ensembled", "ttft_s", "seconds", "finish_reason", "digest")
-    body = {name: line[name] for name in ("text", "detail", "members")}
+    body = {name: line[name] for name in ("text", "detail", "members", "num_replayed")}
     return Answer(
         run_id=run_id,
-        body=seal_json(key, {**body, "num_replayed": line.get("num_replayed", 0)}),  # older lines do not say
+        body=seal_json(key, body),
         is_reproducible=line["is_reproducible"],
         **sealed_steps(key, packed([token_from_json(step) for step in line["steps"]])),
         **{name: line[name] for name in same},

@@ -117,7 +117,7 @@ def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
 
 def _has_consent(run: Run) -> bool:
     try:
-        return bool(content_of(run).get("consent"))
+        return bool(content_of(run)["consent"])
     except DamagedError:
         return False
 

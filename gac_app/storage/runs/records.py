@@ -88,7 +88,7 @@ class AnswerRecord:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step. Probabilities and seconds are stored with six digits.
         outline: what is drawn of each step; None in a record to be stored.
-        digest, is_reproducible, num_replayed: see `FinishedEvent`; empty, False and 0 in older records.
+        digest, is_reproducible, num_replayed: see `FinishedEvent`.
     """
 
     system: str

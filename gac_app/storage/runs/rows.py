@@ -33,13 +33,11 @@ def turn_ids_of(run: Run) -> list[str]:
     """The runs that it continues."""
     with damage_named():
         turn_ids: list[str] = content_of(run)["turn_ids"]
-        if not all(isinstance(turn_id, str) for turn_id in turn_ids):  # earlier versions imported anything
-            raise TypeError
         return turn_ids
 
 
 def swap_of(content: Mapping[str, Any]) -> Swap | None:
-    """The swap of a branch; None for other runs, and for branches of earlier versions."""
+    """The swap of a branch; None for other runs."""
     with damage_named():
         if not (swap := content.get("swap")):
             return None
@@ -78,7 +76,7 @@ def stored(run: Run, turns: Mapping[str, Turn], steps: StepReader) -> StoredRun:
             finished_at=run.finished_at,
             outcome=_outcome(run),
             is_shared=run.is_shared,
-            seeds=content.get("seeds", {}),
+            seeds=content["seeds"],
             answers=tuple(_answer(run.key.key, answer, steps) for answer in _ordered(run, content)),
         )
 
@@ -93,11 +91,11 @@ def exported(run: Run, turns: Mapping[str, Turn]) -> dict[str, Any]:
             "position": run.position,
             "parent_run_id": run.parent_run_id,
             "branch_position": run.branch_position,
-            "swap": content.get("swap"),
+            "swap": content["swap"],
             "repeats_run_id": run.repeats_run_id,
             "turn_ids": content["turn_ids"],
-            "seeds": content.get("seeds", {}),
-            "consent": content.get("consent", False),
+            "seeds": content["seeds"],
+            "consent": content["consent"],
             "prompt": content["prompt"],
             "settings": content["settings"],
             "members": content["member_names"],
@@ -122,7 +120,7 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
         "text": body["text"],
         "num_tokens": answer.num_tokens,
         "num_ensembled": answer.num_ensembled,
-        "num_replayed": body.get("num_replayed", 0),
+        "num_replayed": body["num_replayed"],
         "ttft_s": answer.ttft_s,
         "seconds": answer.seconds,
         "finish_reason": FinishReason(answer.finish_reason).value,
@@ -153,7 +151,7 @@ def _ordered(run: Run, content: Mapping[str, Any]) -> list[Answer]:
 
 
 def _answer(key: bytes, answer: Answer, steps: StepReader) -> AnswerRecord:
-    body, events = unseal_json(key, answer.body), steps.events(answer.id)
+    body = unseal_json(key, answer.body)
     return AnswerRecord(
         system=answer.system,
         is_ensemble=answer.is_ensemble,
@@ -165,9 +163,9 @@ def _answer(key: bytes, answer: Answer, steps: StepReader) -> AnswerRecord:
         finish_reason=FinishReason(answer.finish_reason),
         detail=body["detail"],
         members=usage_from_json(body["members"]),
-        events=events,
-        outline=steps.outline(answer.id, events),
+        events=steps.events(answer.id),
+        outline=steps.outline(answer.id),
         digest=answer.digest,
         is_reproducible=answer.is_reproducible,
-        num_replayed=body.get("num_replayed", 0),
+        num_replayed=body["num_replayed"],
     )

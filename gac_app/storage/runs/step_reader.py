@@ -7,12 +7,12 @@ from functools import partial
 
 from sqlalchemy import Engine, select
 
-from gac_app.decoding.trace import TokenEvent
+from gac_app.decoding.trace import StepOutline, TokenEvent
 from gac_app.errors import NotFoundError
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.sealing import unseal
 from gac_app.storage.database.tables import Answer, Outline, Run, RunKey, Trace
-from gac_app.storage.runs.traces import StoredOutline, StoredSteps, pack_events, stored_events
+from gac_app.storage.runs.traces import stored_events, stored_outline
 
 
 class StepReader:
@@ -21,26 +21,25 @@ class StepReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def events(self, answer_id: str) -> StoredSteps[TokenEvent]:
+    def events(self, answer_id: str) -> Sequence[TokenEvent]:
         """The steps of an answer."""
-        return stored_events(lambda: self._packed(Trace, answer_id) or pack_events(()))
+        return stored_events(partial(self._packed, Trace, answer_id))
 
-    def outline(self, answer_id: str, events: Sequence[TokenEvent]) -> StoredOutline:
-        """The outline of an answer with these steps."""
-        return StoredOutline(partial(self._packed, Outline, answer_id), events)
+    def outline(self, answer_id: str) -> Sequence[StepOutline]:
+        """The outline of an answer."""
+        return stored_outline(partial(self._packed, Outline, answer_id))
 
-    def _packed(self, table: type[Trace | Outline], answer_id: str) -> bytes | None:
+    def _packed(self, table: type[Trace | Outline], answer_id: str) -> bytes:
         query = (
             select(RunKey.key, table.steps)
             .select_from(Answer)
             .join(Run)
             .outerjoin(RunKey, RunKey.id == Run.key_id)
-            .outerjoin(table, table.answer_id == Answer.id)
+            .join(table, table.answer_id == Answer.id)
             .where(Answer.id == answer_id)
         )
         with reading(self._engine) as session:
             found = session.execute(query).one_or_none()
         if found is None:
             raise NotFoundError("there is no such run")
-        key, steps = found
-        return None if steps is None else unseal(key, steps)
+        return unseal(*found)
