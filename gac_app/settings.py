@@ -6,9 +6,10 @@ Knows no member: `Config.check_settings` checks whether settings fit the members
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from gac_app.validation import Frozen
 
@@ -61,6 +62,27 @@ class Settings(Frozen):
     system_prompt: str = Field("", max_length=20_000)
     on_member_failure: Literal["stop", "drop"] = "stop"
     step_timeout_s: float = Field(120.0, gt=0.0, le=3600.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_spellings(cls, data: Any) -> Any:
+        """In older versions UniTE was an alignment, and the parameters of UniTE and of posterior weights were
+        settings.
+        """
+        if not isinstance(data, Mapping):
+            return data
+        data = dict(data)
+        if data.get("alignment") == "unite":
+            data |= {"alignment": "paper", "combine": "unite", "combine_params": {}}
+        for old, field, name, param in (
+            ("unite_top_k", "combine", "unite", "top_k"),
+            ("posterior_decay", "weights", "posterior", "decay"),
+        ):
+            value = data.pop(old, None)
+            params = data.get(RULE_PARAMS[field]) or {}
+            if value is not None and data.get(field) == name and isinstance(params, Mapping):
+                data[RULE_PARAMS[field]] = {**params, param: value}
+        return data
 
     @field_validator("stop")
     @classmethod

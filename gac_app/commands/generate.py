@@ -7,7 +7,7 @@ import logging
 import sys
 from contextlib import closing
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +16,9 @@ from gac_app.config import Config
 from gac_app.decoding.rules import parse_params, without_effect
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, TokenEvent
 from gac_app.errors import GacError, RequestError
-from gac_app.settings import RULE_PARAMS, Alignment, GatePolicy, Settings, Speculation
+from gac_app.settings import RULE_PARAMS, GatePolicy, Settings, Speculation
+
+AlignmentChoice = Literal["paper", "prefix", "unite"]
 
 
 class GenerateMode(StrEnum):
@@ -65,9 +67,14 @@ def generate(
     combine_param: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE, a parameter of the combine rule; may be repeated.")
     ] = None,
+    posterior_decay: Annotated[
+        float | None, typer.Option(help="With posterior weights: how much evidence counts one step later, up to 1.")
+    ] = None,
     alignment: Annotated[
-        Alignment | None,
-        typer.Option(help="paper: only equal tokens add up; prefix: a token adds to its beginnings."),
+        AlignmentChoice | None,
+        typer.Option(
+            help="paper: only equal tokens add up; prefix: a token adds to its beginnings; unite: as --combine unite."
+        ),
     ] = None,
     speculation: Annotated[
         Speculation | None,
@@ -105,6 +112,7 @@ def generate(
         "weight_params": _parsed_params(weight_param, "weight_params"),
         "combine": combine,
         "combine_params": _parsed_params(combine_param, "combine_params"),
+        "posterior_decay": posterior_decay,
         "alignment": alignment,
         "speculation": speculation,
         "reproducible": reproducible,
@@ -119,6 +127,8 @@ def generate(
         "system_prompt": system_prompt,
     }
     settings = settled.settings_from({key: value for key, value in changes.items() if value is not None})
+    if posterior_decay is not None and settings.weights != "posterior":
+        raise RequestError("posterior_decay", "goes with --weights posterior")
     if member is not None and mode is not GenerateMode.ALONE:
         raise RequestError("member", "goes with --mode alone")
     alone = (member or settings.gate) if mode is GenerateMode.ALONE else None

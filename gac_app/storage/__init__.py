@@ -10,10 +10,12 @@ from gac_app.storage.battles.records import (
     VoteNews,
     VoteRow,
 )
+from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
 from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
-from gac_app.storage.runs.records import AnswerRecord, Gone, Imported, NewRun, RunStatus, StoredRun, StoredStudy, Turn
+from gac_app.storage.runs.records import AnswerRecord, Imported, NewRun, RunStatus, StoredRun, Turn
 from gac_app.storage.store import Store
+from gac_app.storage.studies import StoredStudy
 from gac_app.storage.text import clean_text
 
 __all__ = [
@@ -21,7 +23,7 @@ __all__ = [
     "AnswerRecord",
     "CastVote",
     "ConversationSummary",
-    "Gone",
+    "DeletedIds",
     "HistoryFilter",
     "Imported",
     "JudgedBattle",

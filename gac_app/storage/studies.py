@@ -5,20 +5,43 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ForeignKey, LargeBinary, Select, delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.database.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
-from gac_app.storage.database.tables import RunKey, Study, VisitorSession
-from gac_app.storage.runs.changes import own_visitor
-from gac_app.storage.runs.queries import is_visitor
-from gac_app.storage.runs.records import StoredStudy
+from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, utc_now
+from gac_app.storage.database.visitors import is_visitor, own_visitor
 from gac_app.storage.text import clean_json, clean_text
 
 MAX_LISTED = 200
+
+
+class Study(Base):
+    """The result of a visitor's study. `head` is sealed JSON for lists; `body` is zlib over JSON, sealed."""
+
+    __tablename__ = "study"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    visitor_id: Mapped[int] = mapped_column(ForeignKey("visitor_session.id", ondelete="CASCADE"), index=True)
+    key_id: Mapped[int]
+    head: Mapped[bytes] = mapped_column(LargeBinary)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """The result of a study, JSON-able. `head` is empty if the row is damaged, `body` if it was not asked for."""
+
+    study_id: str
+    created_at: datetime
+    head: Mapping[str, Any]
+    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 def packed(body: Mapping[str, Any]) -> bytes:
@@ -29,18 +52,17 @@ def packed(body: Mapping[str, Any]) -> bytes:
 def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, Any], body: bytes) -> None:
     """Write a result; `body` is `packed`."""
     visitor = own_visitor(session, visitor_key)
-    session.flush()
     key = new_key(session)
     sealed = {"head": seal_json(key.key, head), "body": seal(key.key, body)}
     session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, **sealed))
 
 
-def listed(session: Session, visitor_key: str) -> list[StoredStudy]:
+def of_visitor(session: Session, visitor_key: str) -> list[StoredStudy]:
     """A visitor's results, newest first, including damaged ones, without bodies."""
     return [_head_of(*row) for row in session.execute(_owned(visitor_key).limit(MAX_LISTED))]
 
 
-def everybody_s(session: Session) -> list[StoredStudy]:
+def of_everybody(session: Session) -> list[StoredStudy]:
     """All visitors' results, newest first, without bodies."""
     return [_head_of(*row) for row in session.execute(_all().limit(MAX_LISTED))]
 
@@ -59,6 +81,7 @@ def rename(session: Session, visitor_key: str, study_id: str, name: str) -> None
 
 
 def remove(session: Session, visitor_key: str, study_id: str) -> None:
+    """Delete a result."""
     study, _ = _get(session, visitor_key, study_id)
     destroy_keys(session, select(Study.key_id).where(Study.id == study.id))
     session.execute(delete(Study).where(Study.id == study.id))

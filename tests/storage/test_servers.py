@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gac_app.storage import RunStatus, Store
-from gac_app.storage.database import servers
+from gac_app.storage import RunStatus, Store, servers
 from tests.fakes import WAIT_S
 from tests.storage.samples import ALICE, new_run
 

@@ -111,9 +111,9 @@ VARIANTS: dict[str, list[Any]] = {
     "weights": ["average", "posterior", "own"],
 }  # fmt: skip
 SETTINGS: list[dict[str, Any]] = [
-    {}, {"mode": "every-step"}, {"mode": "agreement", "alignment": "paper", "combine": "unite"},
+    {}, {"mode": "every-step"}, {"mode": "agreement", "alignment": "unite"},
     {"threshold": 1.01, "gate_temperature": 2},
-    {"gate_policy": "eager", "weights": "posterior", "weight_params": {"decay": 0.9}}, {"gate_policy": "lazy"},
+    {"gate_policy": "eager", "weights": "posterior", "posterior_decay": 0.9}, {"gate_policy": "lazy"},
     {"weights": "score"}, {"weights": "posterior"},
     {"weights": {"Small": 2, "Large": 1}}, {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "stop": ("a",)},
     {"stop": ("a", "b"), "system_prompt": "x", "reproducible": "on", "repetition_penalty": 1.2},

@@ -14,10 +14,11 @@ from gac_app.errors import NotFoundError, RequestError
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_vote, key_of, owned, whole
 from gac_app.storage.battles.records import JudgedBattle, NewBattle, NewJudgement
+from gac_app.storage.battles.tables import Battle, Judgement
+from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.sealing import Key, destroy_keys, new_key, seal_json
-from gac_app.storage.database.tables import Battle, Judgement, Run
-from gac_app.storage.runs.changes import own_visitor
-from gac_app.storage.runs.records import Gone
+from gac_app.storage.database.visitors import own_visitor
+from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
 
 LET_GO = "let-go"  # status of a battle that its server dropped before a vote
@@ -27,7 +28,6 @@ _NEVER_JUDGED = ("void", "skipped")
 def start(session: Session, new: NewBattle, server_id: str | None = None) -> None:
     """Write a battle. `server_id`: the server that can judge it; None = it is over."""
     visitor = own_visitor(session, new.visitor_key)
-    session.flush()
     run = session.get(Run, new.run_id) if new.run_id else None
     if new.run_id and (run is None or run.conversation.visitor_id != visitor.id):
         raise NotFoundError("there is no such run")
@@ -117,12 +117,12 @@ def _num_own(battle: Battle) -> int:
     return sum(row.kind != VERDICT for row in battle.judgements)
 
 
-def remove(session: Session, visitor_key: str, battle_id: str) -> Gone:
+def remove(session: Session, visitor_key: str, battle_id: str) -> DeletedIds:
     battle = get_owned(session, visitor_key, battle_id)
     if battle.run_id is None:  # otherwise the key belongs to the run
         destroy_keys(session, select(Battle.key_id).where(Battle.id == battle.id))
     session.execute(delete(Battle).where(Battle.id == battle.id))
-    return Gone((), (battle.id,))
+    return DeletedIds((), (battle.id,))
 
 
 def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[JudgedBattle]) -> None:

@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 from gac_app.storage.battles import standing_votes
 from gac_app.storage.battles.queries import key_of
 from gac_app.storage.battles.records import StoredBattle
+from gac_app.storage.battles.tables import Battle, Judgement, StandingVote
 from gac_app.storage.database.sealing import Key, new_keys, seal_json
-from gac_app.storage.database.tables import Battle, Judgement, Run, RunKey, StandingVote
-from gac_app.storage.runs.changes import imported_visitors
+from gac_app.storage.database.tables import RunKey
+from gac_app.storage.database.visitors import imported_visitors
+from gac_app.storage.runs.tables import Run
 
 
 def import_battles(session: Session, battles: Sequence[StoredBattle]) -> int:

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.battles.records import CastVote, StoredBattle
+from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.engine import reading
 from gac_app.storage.database.sealing import damage_named, unseal_json
-from gac_app.storage.database.tables import Battle, Judgement, VisitorSession
-from gac_app.storage.runs.queries import is_visitor
+from gac_app.storage.database.tables import VisitorSession
+from gac_app.storage.database.visitors import is_visitor
 from gac_app.storage.text import clean_text
 
 _EXPORT_PAGE = 100
@@ -89,6 +90,16 @@ def of_id(session: Session, battle_id: str) -> StoredBattle | None:
     """A battle of any visitor; None if there is none."""
     battle = session.get(Battle, battle_id, options=whole())
     return None if battle is None else _stored(battle)
+
+
+def ids_of_run(session: Session, run_id: str) -> tuple[str, ...]:
+    """The ids of the battles that the vote on a run implies or has implied."""
+    return tuple(session.scalars(select(Battle.id).where(Battle.run_id == clean_text(run_id))))
+
+
+def ids_of_visitor(session: Session, visitor_key: str) -> tuple[str, ...]:
+    """The ids of a visitor's battles."""
+    return tuple(session.scalars(owned(visitor_key).with_only_columns(Battle.id)))
 
 
 def _is_undone() -> ColumnElement[bool]:

@@ -14,11 +14,12 @@ from sqlalchemy.orm import Session, aliased
 
 from gac_app.errors import DamagedError
 from gac_app.storage.database.sealing import damage_named, unseal, unseal_json
-from gac_app.storage.database.tables import Answer, Conversation, Run, RunKey, Vote
+from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
 from gac_app.storage.runs.queries import owned
 from gac_app.storage.runs.records import RunStatus
 from gac_app.storage.runs.rows import swap_of
+from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.text import clean_text
 
 _BATCH = 200
@@ -26,9 +27,9 @@ _NameKey = aliased(RunKey)
 
 
 def list_conversations(
-    session: Session, visitor_key: str, wanted: HistoryFilter, limit: int, offset: int
+    session: Session, visitor_key: str, wanted: HistoryFilter, limit: int = 30, offset: int = 0
 ) -> list[ConversationSummary]:
-    """The conversations with matching runs, and these runs."""
+    """A visitor's conversations with matching runs, and these runs, including damaged ones."""
     query = _runs(visitor_key).order_by(Run.conversation_id, Run.position)
     if wanted.since:
         query = query.where(Run.created_at >= wanted.since)

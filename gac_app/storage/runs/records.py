@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -34,22 +34,18 @@ def stream_key(system: str, is_ensemble: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
-    """A new run.
+class RunRecord:
+    """What a new run and a stored one tell.
 
     Attributes:
         run_id, conversation_id: made by the caller (uuid4 hex); a conversation begins with its first run.
-        visitor_key: the unguessable key that the browser keeps; only its hash is stored.
         parent_run_id, branch_position: of a branch: the original run and step.
         swap: of a branch: the original token there, and the chosen one.
         repeats_run_id: the run that it repeats, if any; it may be deleted.
-        turn_ids: the earlier runs that it continues, in order.
         seeds: by stream, if not the settings' seed.
-        has_consent: the visitor agrees to publishing.
     """
 
     run_id: str
-    visitor_key: str
     conversation_id: str
     prompt: str
     settings: dict[str, Any]
@@ -58,19 +54,24 @@ class NewRun:
     branch_position: int | None = None
     swap: Swap | None = None
     repeats_run_id: str | None = None
-    turn_ids: tuple[str, ...] = ()
     seeds: dict[str, int] = field(default_factory=dict)
     config_hash: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun(RunRecord):
+    """A new run.
+
+    Attributes:
+        visitor_key: the unguessable key that the browser keeps; only its hash is stored.
+        turn_ids: the earlier runs that it continues, in order.
+        has_consent: the visitor agrees to publishing.
+    """
+
+    visitor_key: str
+    turn_ids: tuple[str, ...] = ()
     has_consent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The ids that a deletion removed."""
-
-    run_ids: tuple[str, ...] = ()
-    battle_ids: tuple[str, ...] = ()
 
 
 class Imported(NamedTuple):
@@ -162,7 +163,7 @@ def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRun:
+class StoredRun(RunRecord):
     """A stored run.
 
     Attributes:
@@ -171,34 +172,12 @@ class StoredRun:
         answers: the ensemble's first, then the members' in the ensemble's order.
     """
 
-    run_id: str
-    conversation_id: str
     position: int
-    parent_run_id: str | None
-    branch_position: int | None
-    swap: Swap | None
-    repeats_run_id: str | None
     turns: tuple[Turn, ...]
     num_deleted_turns: int
-    prompt: str
-    settings: dict[str, Any]
-    member_names: tuple[str, ...]
-    config_hash: str
-    versions: dict[str, str]
     status: RunStatus
     created_at: datetime
     finished_at: datetime | None
     outcome: str | None
     is_shared: bool
-    seeds: dict[str, int]
     answers: tuple[AnswerRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredStudy:
-    """The result of a study, JSON-able. `head` is empty if the row is damaged, `body` if it was not asked for."""
-
-    study_id: str
-    created_at: datetime
-    head: Mapping[str, Any]
-    body: Mapping[str, Any] = field(default_factory=dict)
