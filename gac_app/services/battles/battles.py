@@ -18,8 +18,7 @@ from gac_app.services.battles.records import answer_record, side_facts, side_rec
 from gac_app.services.runs.live_run import Continued, LiveRun
 from gac_app.services.runs.views import WAITING
 from gac_app.settings import Settings
-from gac_app.storage import Turn, clean_text
-from gac_app.storage.runs.records import fed_messages
+from gac_app.storage import Turn, clean_text, fed_messages
 
 UNDO_S = 10.0  # a vote can be taken back so long; then the names are told
 

@@ -9,10 +9,18 @@ from typing import TypeVar
 from gac_app.decoding.trace import Event, FinishedEvent, FinishReason, StepOutline, StepTrace, TokenEvent
 from gac_app.models.message import Message
 from gac_app.settings import Settings
-from gac_app.storage.runs.records import ENSEMBLE as ENSEMBLE
-from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
-from gac_app.storage.runs.traces import LazySequence
-from gac_app.storage.text import clean_text
+from gac_app.storage import ENSEMBLE as ENSEMBLE
+from gac_app.storage import (
+    AnswerRecord,
+    LazySequence,
+    RunStatus,
+    StoredRun,
+    Swap,
+    Turn,
+    clean_text,
+    fed_messages,
+    stream_key,
+)
 
 T = TypeVar("T")
 
