@@ -30,7 +30,7 @@ def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) ->
     assert first["visitor"] != second["visitor"]
     (stored,) = first["answers"]
     assert (stored["text"], stored["members"]["Smol"]["num_forwards"]) == ("Bläulich", 2)
-    assert (stored["digest"], stored["is_reproducible"]) == (record.digest, True)
+    assert (stored["digest"], stored["is_reproducible"]) == (record.finished.digest, True)
     assert tuple(map(token_from_json, stored["steps"])) == record.events
     connection = sqlite3.connect(path)
     hashes = [key_hash for (key_hash,) in connection.execute("SELECT key_hash FROM visitor_session")]

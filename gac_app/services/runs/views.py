@@ -151,25 +151,11 @@ def stored_view(run: StoredRun, settings: Settings) -> RunView:
 
 
 def _stored_stream(answer: AnswerRecord) -> StreamView:
-    finished = FinishedEvent(
-        reason=answer.finish_reason,
-        text=answer.text,
-        num_tokens=answer.num_tokens,
-        num_ensembled=answer.num_ensembled,
-        ttft_s=answer.ttft_s,
-        seconds=answer.seconds,
-        members=answer.members,
-        detail=answer.detail,
-        digest=answer.digest,
-        is_reproducible=answer.is_reproducible,
-        num_replayed=answer.num_replayed,
-    )
-    tokens = answer.events
+    finished, tokens = answer.finished, answer.events
     events: Sequence[Event] = LazySequence(
         lambda: len(tokens) + 1, lambda position: tokens[position] if position < len(tokens) else finished
     )
-    outline = () if answer.outline is None else answer.outline  # whose truth would be looked up
-    return StreamView(answer.system, events=events, stored=(finished, outline))
+    return StreamView(answer.system, events=events, stored=(finished, answer.outline))
 
 
 def is_over(run: RunView) -> bool:

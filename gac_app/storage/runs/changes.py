@@ -5,14 +5,13 @@ from __future__ import annotations
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from gac_app.decoding.trace import usage_to_json
 from gac_app.errors import NotFoundError
 from gac_app.storage.database.sealing import damage_named, destroy_keys, new_key, seal, seal_json
 from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import own_visitor
 from gac_app.storage.runs.queries import get_owned, get_owned_conversation, owned
 from gac_app.storage.runs.records import AnswerRecord, NewRun, RunStatus
-from gac_app.storage.runs.rows import ANSWER_BODY, ANSWER_COLUMNS, sealed_answer
+from gac_app.storage.runs.rows import facts_of, sealed_answer
 from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.runs.traces import Packed
 from gac_app.storage.text import clean_text
@@ -62,8 +61,7 @@ def _own_conversation(session: Session, new: NewRun) -> Conversation:
 def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Packed) -> None:
     """Write an answer; `packed` are its steps."""
     key = _key_of(_get_run(session, run_id))
-    facts = {name: getattr(record, name) for name in (*ANSWER_COLUMNS, *ANSWER_BODY)}
-    facts |= {"system": clean_text(record.system), "members": usage_to_json(record.members)}
+    facts = facts_of(record)
     is_same = (Answer.run_id == run_id, Answer.is_ensemble == record.is_ensemble, Answer.system == facts["system"])
     session.execute(delete(Answer).where(*is_same))
     session.add(sealed_answer(run_id, key, facts, packed))

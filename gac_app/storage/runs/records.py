@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from gac_app.decoding.trace import FinishedEvent, FinishReason, MemberUsage, StepOutline, TokenEvent
+from gac_app.decoding.trace import FinishedEvent, StepOutline, TokenEvent
 from gac_app.models.message import Message
 
 
@@ -88,57 +88,19 @@ class AnswerRecord:
     Attributes:
         system: the member's name, or the ensemble's; `is_ensemble` tells them apart.
         events: every step. Probabilities and seconds are stored with six digits.
-        outline: what is drawn of each step; None in a record to be stored.
-        digest, is_reproducible, num_replayed: see `FinishedEvent`.
+        outline: what is drawn of each step; empty in a record to be stored.
     """
 
     system: str
     is_ensemble: bool
-    text: str
-    num_tokens: int
-    num_ensembled: int
-    ttft_s: float
-    seconds: float
-    finish_reason: FinishReason
-    detail: str = ""
-    members: dict[str, MemberUsage] = field(default_factory=dict)
-    events: Sequence[TokenEvent] = ()
-    digest: str = ""
-    is_reproducible: bool = False
-    num_replayed: int = 0
-    outline: Sequence[StepOutline] | None = field(default=None, compare=False)
+    finished: FinishedEvent
+    events: Sequence[TokenEvent]
+    outline: Sequence[StepOutline] = field(default=(), compare=False)
 
     @property
     def stream(self) -> str:
         """The key of its stream in the run."""
         return stream_key(self.system, self.is_ensemble)
-
-    @classmethod
-    def of(
-        cls,
-        finished: FinishedEvent,
-        events: Sequence[TokenEvent],
-        *,
-        system: str,
-        is_ensemble: bool,
-    ) -> AnswerRecord:
-        """The record of a session from its events."""
-        return cls(
-            system=system,
-            is_ensemble=is_ensemble,
-            text=finished.text,
-            num_tokens=finished.num_tokens,
-            num_ensembled=finished.num_ensembled,
-            ttft_s=finished.ttft_s,
-            seconds=finished.seconds,
-            finish_reason=finished.reason,
-            detail=finished.detail,
-            members=finished.members,
-            events=events,
-            digest=finished.digest,
-            is_reproducible=finished.is_reproducible,
-            num_replayed=finished.num_replayed,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,31 +11,43 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from gac_app.decoding.trace import FinishReason, usage_from_json
+from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
 from gac_app.storage.database.sealing import damage_named, seal, seal_json, unseal, unseal_json
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.runs.steps import events_of, outline_of
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
 from gac_app.storage.runs.traces import Packed, unpack_json
+from gac_app.storage.text import clean_text
 
 # What rows, values and exports call by the same name: columns, and what is sealed in `body`.
 RUN_COLUMNS = ("conversation_id", "position", "parent_run_id", "branch_position", "repeats_run_id", "config_hash")
 RUN_BODY = ("prompt", "settings", "versions", "turn_ids", "seeds", "swap", "consent")
-ANSWER_COLUMNS = (
-    *("system", "is_ensemble", "num_tokens", "num_ensembled", "ttft_s", "seconds", "finish_reason", "digest"),
-    "is_reproducible",
-)
-ANSWER_BODY = ("text", "detail", "members", "num_replayed")
+_END_COLUMNS = ("num_tokens", "num_ensembled", "ttft_s", "seconds", "digest", "is_reproducible")
+_ANSWER_COLUMNS = ("system", "is_ensemble", "finish_reason", *_END_COLUMNS)
+_END_BODY = ("text", "detail", "num_replayed")
+_ANSWER_BODY = ("members", *_END_BODY)
+
+
+def facts_of(record: AnswerRecord) -> dict[str, Any]:
+    """An answer as exports tell of it, without messages and steps."""
+    end = record.finished
+    return {
+        "system": clean_text(record.system),
+        "is_ensemble": record.is_ensemble,
+        "finish_reason": end.reason,
+        "members": usage_to_json(end.members),
+        **{name: getattr(end, name) for name in (*_END_COLUMNS, *_END_BODY)},
+    }
 
 
 def sealed_answer(run_id: str, key: bytes, facts: Mapping[str, Any], steps: Packed) -> Answer:
     """The row of an answer with its steps. `facts`: as in exports."""
     return Answer(
         run_id=run_id,
-        body=seal_json(key, {name: facts[name] for name in ANSWER_BODY}),
+        body=seal_json(key, {name: facts[name] for name in _ANSWER_BODY}),
         trace=Trace(steps=seal(key, steps.steps)),
         outline=Outline(steps=seal(key, steps.outline)),
-        **{name: facts[name] for name in ANSWER_COLUMNS},
+        **{name: facts[name] for name in _ANSWER_COLUMNS},
     )
 
 
@@ -113,13 +125,23 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
 
 def _record(run: Run, answer: Answer, engine: Engine) -> AnswerRecord:
     facts = _facts(run, answer)
-    steps = {"events": events_of(engine, answer.id), "outline": outline_of(engine, answer.id)}
-    return AnswerRecord(**{**facts, "members": usage_from_json(facts["members"]), **steps})
+    return AnswerRecord(
+        system=answer.system,
+        is_ensemble=answer.is_ensemble,
+        finished=FinishedEvent(
+            reason=facts["finish_reason"],
+            members=usage_from_json(facts["members"]),
+            **{name: facts[name] for name in (*_END_COLUMNS, *_END_BODY)},
+        ),
+        events=events_of(engine, answer.id),
+        outline=outline_of(engine, answer.id),
+    )
 
 
 def _facts(run: Run, answer: Answer) -> dict[str, Any]:
+    """As `facts_of`."""
     body = unseal_json(run.key.key, answer.body)
-    facts = {name: getattr(answer, name) for name in ANSWER_COLUMNS} | {name: body[name] for name in ANSWER_BODY}
+    facts = {name: getattr(answer, name) for name in _ANSWER_COLUMNS} | {name: body[name] for name in _ANSWER_BODY}
     return facts | {"finish_reason": FinishReason(answer.finish_reason)}
 
 
