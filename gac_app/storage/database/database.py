@@ -88,26 +88,28 @@ class Database:
             run, battles: ids for the observer.
         """
 
-        def notify() -> None:
+        def transact() -> T:
+            result = self.transact(work)
             if self.observer and run:
                 self.observer.changed_run(run)
             if self.observer:
                 for battle in battles:
                     self.observer.changed_battle(battle)
+            return result
 
-        return self._writer.submit(lambda: self.transact(work), notify)
+        return self._writer.submit(transact)
 
     def delete(self, work: Callable[[Session], DeletedIds | None]) -> Future[None]:
         """As `write`, for deletions. Done once the database's files have no trace of the deleted data, which no other
         write waits for.
         """
-        deleted: list[DeletedIds | None] = []
         deletion: Future[None] = Future()
         deletion.set_running_or_notify_cancel()
 
-        def notify() -> None:
-            if self.observer and deleted[-1]:
-                self.observer.deleted(deleted[-1])
+        def transact() -> None:
+            ids = self.transact(work)
+            if self.observer and ids:
+                self.observer.deleted(ids)
 
         def scrub(done: Future[None]) -> None:
             if error := done.exception():
@@ -115,7 +117,7 @@ class Database:
             else:
                 self._scrubber.add(deletion)
 
-        self._writer.submit(lambda: deleted.append(self.transact(work)), notify).add_done_callback(scrub)
+        self._writer.submit(transact).add_done_callback(scrub)
         return deletion
 
     def transact(self, work: Callable[[Session], T]) -> T:

@@ -30,7 +30,8 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
     """Connect lazily to any SQLAlchemy URL; SQLite needs a file.
 
     Args:
-        busy_timeout_s: how long SQLite waits for another process's lock.
+        busy_timeout_s: how long SQLite waits for another process's lock, and a read for one of 15 connections, which
+            a database that hangs keeps. So it does not keep all threads of a server.
 
     Raises:
         StorageError: the URL cannot be used.
@@ -40,7 +41,9 @@ def open_engine(url: str, busy_timeout_s: float = 5.0) -> Engine:
         is_sqlite = parsed.get_backend_name() == "sqlite"
         if is_sqlite and parsed.database in (None, "", ":memory:"):
             raise StorageError("the database must be a file, as in sqlite:////home/me/gac.db; memory is per thread")
-        options: dict[str, Any] = {"connect_args": {"timeout": busy_timeout_s}} if is_sqlite else {}
+        options: dict[str, Any] = {"pool_timeout": busy_timeout_s, "pool_size": 5, "max_overflow": 10}
+        if is_sqlite:
+            options["connect_args"] = {"timeout": busy_timeout_s}
         # No parameters in messages: they hold what visitors typed.
         engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=not is_sqlite, **options)
     except (ArgumentError, ImportError) as error:
@@ -95,6 +98,8 @@ def opening_errors(engine: Engine) -> Iterator[None]:
 
 
 def refusal(error: Exception, name: str = "") -> StorageError:
+    if isinstance(error, PoolTimeoutError):
+        return StorageError(f"the database{name} is busy; try again in a moment")
     reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]  # Postgres adds the row's values
     return StorageError(f"the database{name} cannot be used: {reason}")
 
