@@ -1,4 +1,4 @@
-"""Reads and writes results of visitors' studies, sealed like runs, each with its own key."""
+"""Reads and writes results of visitors' studies, encrypted like runs, each with its own key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from sqlalchemy import ForeignKey, LargeBinary, Select, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gac_app.errors import DamagedError, NotFoundError
-from gac_app.storage.database.sealing import damage_named, destroy_keys, new_key, seal, seal_json, unseal, unseal_json
+from gac_app.storage.database.encryption import (
+    damage_named,
+    decrypt,
+    decrypt_json,
+    destroy_keys,
+    encrypt,
+    encrypt_json,
+    new_key,
+)
 from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, utc_now
 from gac_app.storage.database.visitors import is_visitor, own_visitor
 from gac_app.storage.text import clean_json, clean_text
@@ -22,7 +30,7 @@ MAX_LISTED = 200
 
 
 class Study(Base):
-    """The result of a visitor's study. `head` is sealed JSON for lists; `body` is zlib over JSON, sealed."""
+    """The result of a visitor's study. `head` is encrypted JSON for lists; `body` is zlib over JSON, encrypted."""
 
     __tablename__ = "study"
 
@@ -45,7 +53,7 @@ class StoredStudy:
 
 
 def packed(body: Mapping[str, Any]) -> bytes:
-    """A result's body, to be sealed."""
+    """A result's body, to be encrypted."""
     return zlib.compress(json.dumps(clean_json(body)).encode())
 
 
@@ -53,8 +61,8 @@ def save(session: Session, visitor_key: str, study_id: str, head: Mapping[str, A
     """Write a result; `body` is `packed`."""
     visitor = own_visitor(session, visitor_key)
     key = new_key(session)
-    sealed = {"head": seal_json(key.key, head), "body": seal(key.key, body)}
-    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, **sealed))
+    encrypted = {"head": encrypt_json(key.key, head), "body": encrypt(key.key, body)}
+    session.add(Study(id=study_id, visitor_id=visitor.id, key_id=key.id, **encrypted))
 
 
 def of_visitor(session: Session, visitor_key: str) -> list[StoredStudy]:
@@ -71,13 +79,13 @@ def load(session: Session, visitor_key: str, study_id: str) -> StoredStudy:
     """A visitor's result with its body. Raises NotFoundError, DamagedError."""
     study, key = _get(session, visitor_key, study_id)
     with damage_named():
-        body = json.loads(zlib.decompress(unseal(key, study.body)))
-        return StoredStudy(study.id, study.created_at, unseal_json(key, study.head), body)
+        body = json.loads(zlib.decompress(decrypt(key, study.body)))
+        return StoredStudy(study.id, study.created_at, decrypt_json(key, study.head), body)
 
 
 def rename(session: Session, visitor_key: str, study_id: str, name: str) -> None:
     study, key = _get(session, visitor_key, study_id)
-    study.head = seal_json(key, {**unseal_json(key, study.head), "name": name})
+    study.head = encrypt_json(key, {**decrypt_json(key, study.head), "name": name})
 
 
 def remove(session: Session, visitor_key: str, study_id: str) -> None:
@@ -105,6 +113,6 @@ def _get(session: Session, visitor_key: str, study_id: str) -> tuple[Study, byte
 
 def _head_of(study: Study, key: bytes | None) -> StoredStudy:
     try:
-        return StoredStudy(study.id, study.created_at, unseal_json(key or b"", study.head))
+        return StoredStudy(study.id, study.created_at, decrypt_json(key or b"", study.head))
     except DamagedError:
         return StoredStudy(study.id, study.created_at, {})

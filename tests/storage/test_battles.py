@@ -1,4 +1,4 @@
-"""Battles are sealed, judgements only appended, and both move between databases without doubling."""
+"""Battles are encrypted, judgements only appended, and both move between databases without doubling."""
 
 from __future__ import annotations
 

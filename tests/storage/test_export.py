@@ -8,7 +8,7 @@ import pytest
 
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.storage import RunStatus, Store
-from gac_app.storage.runs import queries
+from gac_app.storage.database import paging
 from tests.databases import database_in
 from tests.storage.samples import ALICE, BOB, answer, new_run
 
@@ -50,7 +50,7 @@ def test_a_deleted_visitor_s_pseudonym_is_not_given_again(store: Store) -> None:
 
 
 def test_a_long_export_is_in_order_and_lets_writers_in(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "_EXPORT_PAGE", 3)
+    monkeypatch.setattr(paging, "PAGE", 3)
     runs = [new_run(f"prompt {number}") for number in range(10)]
     for run in runs:
         store.start_run(run)

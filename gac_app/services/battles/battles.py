@@ -193,7 +193,7 @@ class Battle:
     # --- the stored form
 
     def body(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """The whole record, JSON-able; it is stored sealed."""
+        """The whole record, JSON-able; it is stored encrypted."""
         sides = {side: side_record(one.name, one.member, one.settings) for side, one in self.pair.items()}
         turns = [
             {
@@ -206,7 +206,7 @@ class Battle:
         return {"sides": sides, "turns": turns, "versions": dict(versions), "consent": self.has_consent}
 
     def facts(self, shown: Mapping[Side, int]) -> dict[str, Any]:
-        """The unsealed facts of a vote: only numbers."""
+        """The plain facts of a vote: only numbers."""
         streams = {side: [turn.streams[side] for turn in self.turns] for side in SIDES}
         return {
             "turn": len(self.turns),

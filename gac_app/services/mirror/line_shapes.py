@@ -87,7 +87,7 @@ class Facts(TypedDict, total=False):
 
 
 def _has_no_text(facts: Facts) -> Facts:
-    """Facts are stored unsealed."""
+    """Facts are stored without encryption."""
     others = [value for name, value in facts.items() if name not in Facts.__annotations__]
     if not all(isinstance(value, bool | int | float | None) for value in others):
         raise ValueError("facts hold numbers and flags only")

@@ -1,4 +1,4 @@
-"""Writes battles, which are sealed like runs with their own keys, and their judgements, which are append-only."""
+"""Writes battles, which are encrypted like runs with their own keys, and their judgements, which are append-only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gac_app.storage.battles.queries import UNDO, VERDICT, VOTE, get_owned, has_
 from gac_app.storage.battles.records import JudgedBattle, NewBattle, NewJudgement
 from gac_app.storage.battles.tables import Battle, Judgement
 from gac_app.storage.database.database import DeletedIds
-from gac_app.storage.database.sealing import Key, destroy_keys, new_key, seal_json
+from gac_app.storage.database.encryption import Key, destroy_keys, encrypt_json, new_key
 from gac_app.storage.database.visitors import own_visitor
 from gac_app.storage.runs.tables import Run
 from gac_app.storage.text import clean_text
@@ -47,7 +47,7 @@ def start(session: Session, new: NewBattle, server_id: str | None = None) -> Non
             config_hash=new.config_hash,
             client=new.client,
             status=new.status,
-            body=seal_json(key.key, new.body),
+            body=encrypt_json(key.key, new.body),
         )
     )
 
@@ -65,7 +65,7 @@ def add_judged(session: Session, new: NewBattle, vote: NewJudgement) -> bool:
 def update(session: Session, battle_id: str, status: str, body: Mapping[str, Any]) -> None:
     """Write a battle's state so far. Raises NotFoundError if it was deleted meanwhile."""
     battle = _get(session, battle_id)
-    battle.status, battle.body = status, seal_json(key_of(battle), body)
+    battle.status, battle.body = status, encrypt_json(key_of(battle), body)
     if status in _NEVER_JUDGED:
         battle.server_id = None
 
@@ -90,7 +90,7 @@ def judge(session: Session, visitor_key: str, battle_id: str, new: NewJudgement)
         kind=new.kind,
         outcome=new.outcome,
         facts=json.dumps(new.facts, separators=(",", ":")).encode(),
-        body=None if new.body is None else seal_json(key_of(battle), new.body),
+        body=None if new.body is None else encrypt_json(key_of(battle), new.body),
     )
     session.add(judgement)
     if new.kind == UNDO:
@@ -147,7 +147,7 @@ def imply(session: Session, visitor_key: str, run_id: str, pairs: Sequence[Judge
 
 
 def _open_part(row: Judgement) -> dict[str, Any]:
-    """A judgement as exported, without what is sealed."""
+    """A judgement as exported, without what is encrypted."""
     facts = json.loads(row.facts)
     return {"kind": row.kind, "outcome": row.outcome, "facts": facts, "created_at": row.created_at.isoformat()}
 

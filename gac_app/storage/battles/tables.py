@@ -13,8 +13,8 @@ from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, ne
 class Battle(Base):
     """Two contestants' answers to the same prompts. `left` and `right` are their names.
 
-    `body` is sealed JSON: each side's settings, messages and answers, turn by turn. A battle implied by a vote on a run
-        is sealed with that run's key, and is deleted with it.
+    `body` is encrypted JSON: each side's settings, messages and answers, turn by turn. A battle implied by a vote on a
+    run is encrypted with that run's key, and is deleted with it.
     """
 
     __tablename__ = "battle"
@@ -52,7 +52,7 @@ class ArenaControls(Base):
 class Judgement(Base):
     """A vote on a battle, an undo, a remark, or the operator's verdict. Rows are append-only; the last ones count.
 
-    `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, sealed JSON.
+    `facts` is JSON of numbers and flags, without any text of the battle. `body` is a remark, encrypted JSON.
     """
 
     __tablename__ = "judgement"
@@ -69,7 +69,7 @@ class Judgement(Base):
 
 
 class StandingVote(Base):
-    """A vote that was not taken back, with what leaderboards need of it, so that they read nothing sealed or large.
+    """A vote that was not taken back, with what leaderboards need of it, so that they read nothing encrypted or large.
 
     Numbers only grow, and a row that changes gets a new one. So whoever has read the rows up to a number reads only
     what came later. `is_flagged`, styles and costs repeat the facts of the judgement.

@@ -81,7 +81,7 @@ class VisitorSession(Base):
 
 
 class RunKey(Base):
-    """The keys of runs and of conversations' names; see `sealing` for why a row is never deleted."""
+    """The keys of runs and of conversations' names; see `encryption` for why a row is never deleted."""
 
     __tablename__ = "run_key"
     __table_args__ = (

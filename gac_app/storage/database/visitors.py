@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Table, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError
-from gac_app.storage.database.sealing import destroy_keys
+from gac_app.storage.database.encryption import destroy_keys
 from gac_app.storage.database.tables import Base, VisitorSession
 from gac_app.storage.pseudonyms import is_pseudonym_of, new_pseudonym
 

@@ -6,12 +6,12 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from gac_app.errors import NotFoundError
-from gac_app.storage.database.sealing import damage_named, destroy_keys, new_key, seal, seal_json
+from gac_app.storage.database.encryption import damage_named, destroy_keys, encrypt, encrypt_json, new_key
 from gac_app.storage.database.tables import utc_now
 from gac_app.storage.database.visitors import own_visitor
 from gac_app.storage.runs.queries import get_owned, get_owned_conversation, owned
 from gac_app.storage.runs.records import AnswerRecord, NewRun, RunStatus
-from gac_app.storage.runs.rows import facts_of, sealed_answer
+from gac_app.storage.runs.rows import answer_row, facts_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run, Vote
 from gac_app.storage.runs.traces import Packed
 from gac_app.storage.text import clean_text
@@ -43,7 +43,7 @@ def start_run(session: Session, new: NewRun, server_id: str | None) -> None:
             repeats_run_id=new.repeats_run_id,
             key_id=key.id,
             server_id=server_id,
-            body=seal_json(key.key, content),
+            body=encrypt_json(key.key, content),
             config_hash=new.config_hash,
             status=RunStatus.RUNNING,
         )
@@ -64,7 +64,7 @@ def save_answer(session: Session, run_id: str, record: AnswerRecord, packed: Pac
     facts = facts_of(record)
     is_same = (Answer.run_id == run_id, Answer.is_ensemble == record.is_ensemble, Answer.system == facts["system"])
     session.execute(delete(Answer).where(*is_same))
-    session.add(sealed_answer(run_id, key, facts, packed))
+    session.add(answer_row(run_id, key, facts, packed))
 
 
 def finish_run(session: Session, run_id: str, status: RunStatus) -> None:
@@ -88,7 +88,7 @@ def _key_of(run: Run) -> bytes:
 
 def vote(session: Session, visitor_key: str, run_id: str, outcome: str) -> None:
     run = get_owned(session, visitor_key, run_id)
-    body = seal(_key_of(run), clean_text(outcome).encode())
+    body = encrypt(_key_of(run), clean_text(outcome).encode())
     session.merge(Vote(run_id=run.id, body=body, created_at=utc_now()))
 
 
@@ -111,7 +111,7 @@ def name_conversation(session: Session, visitor_key: str, conversation_id: str, 
     conversation.name, conversation.key_id = None, None
     if name:
         key = new_key(session)
-        conversation.name, conversation.key_id = seal(key.key, clean_text(name).encode()), key.id
+        conversation.name, conversation.key_id = encrypt(key.key, clean_text(name).encode()), key.id
 
 
 def star_conversation(session: Session, visitor_key: str, conversation_id: str, is_starred: bool) -> None:

@@ -1,6 +1,6 @@
 """A visitor's history: conversations, filtered, sorted, a page at a time.
 
-Texts, modes, members and votes are sealed, so a filter unseals run after run, and a search also their answers.
+Texts, modes, members and votes are encrypted, so a filter decrypts run after run, and a search also their answers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from gac_app.errors import DamagedError
-from gac_app.storage.database.sealing import damage_named, unseal, unseal_json
+from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
 from gac_app.storage.runs.queries import owned
@@ -105,14 +105,14 @@ def _saying(
 def _text(key: bytes, body: bytes) -> str:
     try:
         with damage_named():
-            return str(unseal_json(key, body)["text"])
+            return str(decrypt_json(key, body)["text"])
     except DamagedError:
         return ""
 
 
 def _name(row: Row[*tuple[Any, ...]]) -> str:
     try:
-        return unseal(row.name_key, row.name).decode() if row.name else ""
+        return decrypt(row.name_key, row.name).decode() if row.name else ""
     except DamagedError:
         return ""
 
@@ -121,8 +121,8 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
     content, outcome, status = {}, None, RunStatus.DAMAGED
     try:
         with damage_named():
-            outcome = None if row.vote is None else unseal(row.key, row.vote).decode()
-            content = unseal_json(row.key, row.body)
+            outcome = None if row.vote is None else decrypt(row.key, row.vote).decode()
+            content = decrypt_json(row.key, row.body)
             content["prompt"], status = str(content["prompt"]), RunStatus(row.status)
     except DamagedError:
         content = {}  # damaged runs are listed too, so that they can be deleted

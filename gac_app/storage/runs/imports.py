@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gac_app.decoding.trace import token_from_json
-from gac_app.storage.database.sealing import new_key, seal, seal_json
+from gac_app.storage.database.encryption import encrypt, encrypt_json, new_key
 from gac_app.storage.database.visitors import imported_visitors
 from gac_app.storage.runs.records import RunStatus
-from gac_app.storage.runs.rows import RUN_BODY, sealed_answer
+from gac_app.storage.runs.rows import RUN_BODY, answer_row
 from gac_app.storage.runs.tables import Conversation, Run, Vote
 from gac_app.storage.runs.traces import packed
 
@@ -44,7 +44,7 @@ def _add(session: Session, line: Mapping[str, Any]) -> None:
             branch_position=line["branch_position"],
             repeats_run_id=line["repeats_run_id"],
             key_id=key.id,
-            body=seal_json(key.key, content),
+            body=encrypt_json(key.key, content),
             config_hash=line["config_hash"],
             status=RunStatus(line["status"]),
             created_at=datetime.fromisoformat(line["created_at"]),
@@ -54,9 +54,9 @@ def _add(session: Session, line: Mapping[str, Any]) -> None:
     session.flush()
     for answer in line["answers"]:
         steps = packed([token_from_json(step) for step in answer["steps"]])
-        session.add(sealed_answer(line["run_id"], key.key, answer, steps))
+        session.add(answer_row(line["run_id"], key.key, answer, steps))
     if vote := line["vote"]:
-        body = seal(key.key, vote["outcome"].encode())
+        body = encrypt(key.key, vote["outcome"].encode())
         session.add(Vote(run_id=line["run_id"], body=body, created_at=datetime.fromisoformat(vote["created_at"])))
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select
+from sqlalchemy import Engine, Select, select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gac_app.errors import DamagedError, NotFoundError
 from gac_app.storage.database.engine import reading
+from gac_app.storage.database.paging import pages
 from gac_app.storage.database.visitors import is_visitor
 from gac_app.storage.runs.records import RunStatus, StoredRun, Turn
 from gac_app.storage.runs.rows import content_of, exported, stored, turn_of
 from gac_app.storage.runs.tables import Answer, Conversation, Run
 from gac_app.storage.text import clean_text
-
-_EXPORT_PAGE = 100
 
 
 def owned(visitor_key: str) -> Select[Run]:
@@ -85,26 +83,22 @@ def conversation_runs(session: Session, visitor_key: str, conversation_id: str) 
 
 def export(engine: Engine) -> Iterator[dict[str, Any]]:
     """Every run, oldest first, as JSON-able values. One run is in memory at a time, and no transaction stays open."""
-    after: tuple[datetime, str] | None = None
-    while keys := _export_keys(engine, after):
-        for _, run_id in keys:
+    for run_ids in pages(engine, select(Run), Run.created_at, Run.id):
+        for run_id in run_ids:
             with reading(engine) as session:
                 line = export_run(session, run_id)
             if line:  # None if deleted meanwhile
                 yield line
-        after = keys[-1]
 
 
 def agreed_runs(engine: Engine) -> Iterator[dict[str, Any]]:
-    """See `Store.agreed_runs`. Answers stay sealed; runs that cannot be read are left out."""
-    after: tuple[datetime, str] | None = None
-    while keys := _export_keys(engine, after):
-        query = select(Run).where(Run.id.in_([run_id for _, run_id in keys]), Run.status != RunStatus.RUNNING)
+    """See `Store.agreed_runs`. Answers stay encrypted; runs that cannot be read are left out."""
+    for run_ids in pages(engine, select(Run), Run.created_at, Run.id):
+        query = select(Run).where(Run.id.in_(run_ids), Run.status != RunStatus.RUNNING)
         with reading(engine) as session:
             runs = session.scalars(query.order_by(Run.created_at, Run.id).options(*_KEY_AND_VOTE))
             found = [_outline(run) for run in runs if _has_consent(run)]
         yield from found
-        after = keys[-1]
 
 
 def _has_consent(run: Run) -> bool:
@@ -125,27 +119,13 @@ def _outline(run: Run) -> dict[str, Any]:
 
 def export_run(session: Session, run_id: str) -> dict[str, Any] | None:
     """One run in the format of `export`; None if there is none."""
-    run = session.get(Run, run_id, options=_whole())
-    return None if run is None else _exported(session, run)
-
-
-def _exported(session: Session, run: Run) -> dict[str, Any]:
+    run = session.get(Run, run_id, options=_WHOLE)
+    if run is None:
+        return None
     try:
         return exported(run, _turns(session, run))
     except DamagedError:
         return {"run_id": run.id, "status": str(RunStatus.DAMAGED)}
-
-
-def _export_keys(engine: Engine, after: tuple[datetime, str] | None) -> list[tuple[datetime, str]]:
-    query = select(Run.created_at, Run.id).order_by(Run.created_at, Run.id).limit(_EXPORT_PAGE)
-    if after is not None:
-        query = query.where(_is_after(*after))
-    with reading(engine) as session:
-        return [(created_at, run_id) for created_at, run_id in session.execute(query)]
-
-
-def _is_after(created_at: datetime, run_id: str) -> ColumnElement[bool]:
-    return or_(Run.created_at > created_at, and_(Run.created_at == created_at, Run.id > run_id))
 
 
 def _turns(session: Session, run: Run) -> dict[str, Turn]:
@@ -169,11 +149,8 @@ def _by_id(runs: Iterable[Run]) -> dict[str, Turn]:
 
 
 _KEY_AND_VOTE = (joinedload(Run.key), joinedload(Run.vote))
-
-
-def _whole() -> tuple[Any, ...]:
-    return (
-        *_KEY_AND_VOTE,
-        joinedload(Run.conversation).joinedload(Conversation.visitor),
-        selectinload(Run.answers).joinedload(Answer.trace),
-    )
+_WHOLE = (
+    *_KEY_AND_VOTE,
+    joinedload(Run.conversation).joinedload(Conversation.visitor),
+    selectinload(Run.answers).joinedload(Answer.trace),
+)

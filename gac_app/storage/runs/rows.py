@@ -1,4 +1,4 @@
-"""Seals and unseals the rows of a run with its key: values for the services, JSON for exports.
+"""Encrypts and decrypts the rows of a run with its key: values for the services, JSON for exports.
 
 What reads raises DamagedError where part of a row cannot be read.
 """
@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import Engine
 
 from gac_app.decoding.trace import FinishedEvent, FinishReason, usage_from_json, usage_to_json
-from gac_app.storage.database.sealing import damage_named, seal, seal_json, unseal, unseal_json
+from gac_app.storage.database.encryption import damage_named, decrypt, decrypt_json, encrypt, encrypt_json
 from gac_app.storage.runs.records import AnswerRecord, RunStatus, StoredRun, Swap, Turn, fed_messages, stream_key
 from gac_app.storage.runs.steps import events_of, outline_of
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
 from gac_app.storage.runs.traces import Packed, unpack_json
 from gac_app.storage.text import clean_text
 
-# What rows, values and exports call by the same name: columns, and what is sealed in `body`.
+# What rows, values and exports call by the same name: columns, and what is encrypted in `body`.
 RUN_COLUMNS = ("conversation_id", "position", "parent_run_id", "branch_position", "repeats_run_id", "config_hash")
 RUN_BODY = ("prompt", "settings", "versions", "turn_ids", "seeds", "swap", "consent")
 _END_COLUMNS = ("num_tokens", "num_ensembled", "ttft_s", "seconds", "digest", "is_reproducible")
@@ -40,13 +40,13 @@ def facts_of(record: AnswerRecord) -> dict[str, Any]:
     }
 
 
-def sealed_answer(run_id: str, key: bytes, facts: Mapping[str, Any], steps: Packed) -> Answer:
+def answer_row(run_id: str, key: bytes, facts: Mapping[str, Any], steps: Packed) -> Answer:
     """The row of an answer with its steps. `facts`: as in exports."""
     return Answer(
         run_id=run_id,
-        body=seal_json(key, {name: facts[name] for name in _ANSWER_BODY}),
-        trace=Trace(steps=seal(key, steps.steps)),
-        outline=Outline(steps=seal(key, steps.outline)),
+        body=encrypt_json(key, {name: facts[name] for name in _ANSWER_BODY}),
+        trace=Trace(steps=encrypt(key, steps.steps)),
+        outline=Outline(steps=encrypt(key, steps.outline)),
         **{name: facts[name] for name in _ANSWER_COLUMNS},
     )
 
@@ -54,7 +54,7 @@ def sealed_answer(run_id: str, key: bytes, facts: Mapping[str, Any], steps: Pack
 def content_of(run: Run) -> dict[str, Any]:
     """A run's body."""
     with damage_named():
-        content: dict[str, Any] = unseal_json(run.key.key, run.body)
+        content: dict[str, Any] = decrypt_json(run.key.key, run.body)
         return content
 
 
@@ -69,7 +69,7 @@ def swap_of(content: Mapping[str, Any]) -> Swap | None:
 
 def turn_of(run: Run) -> Turn:
     with damage_named():
-        texts = {_stream(answer): unseal_json(run.key.key, answer.body)["text"] for answer in run.answers}
+        texts = {_stream(answer): decrypt_json(run.key.key, answer.body)["text"] for answer in run.answers}
         return Turn(run.id, content_of(run)["prompt"], texts)
 
 
@@ -119,7 +119,7 @@ def _exported_answer(run: Run, answer: Answer, content: Mapping[str, Any], turns
     return {
         **_facts(run, answer),
         "messages": [asdict(message) for message in fed],
-        "steps": unpack_json(unseal(run.key.key, answer.trace.steps)) if answer.trace else [],
+        "steps": unpack_json(decrypt(run.key.key, answer.trace.steps)) if answer.trace else [],
     }
 
 
@@ -140,7 +140,7 @@ def _record(run: Run, answer: Answer, engine: Engine) -> AnswerRecord:
 
 def _facts(run: Run, answer: Answer) -> dict[str, Any]:
     """As `facts_of`."""
-    body = unseal_json(run.key.key, answer.body)
+    body = decrypt_json(run.key.key, answer.body)
     facts = {name: getattr(answer, name) for name in _ANSWER_COLUMNS} | {name: body[name] for name in _ANSWER_BODY}
     return facts | {"finish_reason": FinishReason(answer.finish_reason)}
 
@@ -150,7 +150,7 @@ def _found(content: Mapping[str, Any], turns: Mapping[str, Turn]) -> tuple[Turn,
 
 
 def _outcome(run: Run) -> str | None:
-    return unseal(run.key.key, run.vote.body).decode() if run.vote else None
+    return decrypt(run.key.key, run.vote.body).decode() if run.vote else None
 
 
 def _stream(answer: Answer) -> str:

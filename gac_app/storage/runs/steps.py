@@ -12,8 +12,8 @@ from sqlalchemy import Engine, select
 
 from gac_app.decoding.trace import StepOutline, TokenEvent
 from gac_app.errors import NotFoundError
+from gac_app.storage.database.encryption import decrypt
 from gac_app.storage.database.engine import reading
-from gac_app.storage.database.sealing import unseal
 from gac_app.storage.database.tables import RunKey
 from gac_app.storage.runs.tables import Answer, Outline, Run, Trace
 from gac_app.storage.runs.traces import stored_events, stored_outline
@@ -42,4 +42,4 @@ def _packed(engine: Engine, table: type[Trace | Outline], answer_id: str) -> byt
         found = session.execute(query).one_or_none()
     if found is None:
         raise NotFoundError("there is no such run")
-    return unseal(*found)
+    return decrypt(*found)

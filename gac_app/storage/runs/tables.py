@@ -11,7 +11,7 @@ from gac_app.storage.database.tables import ID, Base, RunKey, VisitorSession, ne
 
 
 class Conversation(Base):
-    """The ordered runs of one chat. Its name, if any, is sealed with its own key."""
+    """The ordered runs of one chat. Its name, if any, is encrypted with its own key."""
 
     __tablename__ = "conversation"
 
@@ -27,8 +27,9 @@ class Conversation(Base):
 class Run(Base):
     """One prompt answered by every member alone and by the ensemble.
 
-    `body` is sealed JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the earlier
-    runs that it continues. Their text is looked up when needed, so deleting a turn removes it from all later runs.
+    `body` is encrypted JSON: prompt, settings, member_names, versions, seeds of single streams, and turn_ids, the
+    earlier runs that it continues. Their text is looked up when needed, so deleting a turn removes it from all later
+    runs.
     """
 
     __tablename__ = "run"
@@ -55,7 +56,7 @@ class Run(Base):
 
 
 class Answer(Base):
-    """The answer of one member alone, or of the ensemble. `body` is sealed JSON: text, detail,
+    """The answer of one member alone, or of the ensemble. `body` is encrypted JSON: text, detail,
     members, num_replayed.
     """
 
@@ -79,7 +80,7 @@ class Answer(Base):
 
 
 class Trace(Base):
-    """Every step of an answer (see `traces`), sealed. A separate table keeps lists fast."""
+    """Every step of an answer (see `traces`), encrypted. A separate table keeps lists fast."""
 
     __tablename__ = "trace"
 
@@ -88,7 +89,7 @@ class Trace(Base):
 
 
 class Outline(Base):
-    """What is drawn of every step of an answer (see `traces`), sealed."""
+    """What is drawn of every step of an answer (see `traces`), encrypted."""
 
     __tablename__ = "outline"
 
@@ -97,7 +98,7 @@ class Outline(Base):
 
 
 class Vote(Base):
-    """The preference of a run's owner; one per run. `body` is the outcome, sealed."""
+    """The preference of a run's owner; one per run. `body` is the outcome, encrypted."""
 
     __tablename__ = "vote"
 

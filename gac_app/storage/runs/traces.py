@@ -22,7 +22,7 @@ from gac_app.decoding.trace import (
     token_from_json,
     token_to_json,
 )
-from gac_app.storage.database.sealing import damage_named
+from gac_app.storage.database.encryption import damage_named
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _HEAD = struct.Struct("<4sI")  # mark, number of values
 
 
 class Packed(NamedTuple):
-    """An answer's steps and their outline, to be sealed."""
+    """An answer's steps and their outline, to be encrypted."""
 
     steps: bytes
     outline: bytes
