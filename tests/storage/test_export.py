@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from gac_app.decoding.trace.serialise import token_from_json
 from gac_app.storage import RunStatus, Store
 from gac_app.storage.database import paging
-from tests.databases import database_in
+from tests.databases import database_in, sql
 from tests.storage.samples import ALICE, BOB, answer, new_run
 
 
@@ -32,9 +31,7 @@ def test_everything_is_exported_and_nobody_is_named(store: Store, path: Path) ->
     assert (stored["text"], stored["members"]["Smol"]["num_forwards"]) == ("Bläulich", 2)
     assert (stored["digest"], stored["is_reproducible"]) == (record.finished.digest, True)
     assert tuple(map(token_from_json, stored["steps"])) == record.events
-    connection = sqlite3.connect(path)
-    hashes = [key_hash for (key_hash,) in connection.execute("SELECT key_hash FROM visitor_session")]
-    connection.close()
+    hashes = [key_hash for (key_hash,) in sql(path, "SELECT key_hash FROM visitor_session")]
     text = json.dumps(exported)
     assert len(hashes) == 2
     assert not any(secret in text for secret in (ALICE, BOB, *hashes))

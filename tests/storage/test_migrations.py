@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import create_engine
 
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database import schema
 from gac_app.storage.database.tables import Base
+from tests.databases import sql
 from tests.storage.samples import ALICE, answer, new_run
 
 DIE_HALFWAY = """
@@ -50,10 +51,7 @@ def url(new_url: str) -> str:
 
 
 def tables(path: Path) -> set[str]:
-    connection = sqlite3.connect(path)
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    connection.close()
-    return names
+    return {name for (name,) in sql(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def test_from_nothing_and_again(url: str, path: Path) -> None:
@@ -72,21 +70,20 @@ def test_folders_are_made_and_the_file_is_private(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def statements(engine: Engine) -> set[tuple[str, str]]:
-    """All that makes the tables and indexes of a SQLite file, by name; columns in any order of their parts."""
-    with engine.connect() as connection:
-        found = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).tuples()
-        return {(name, sql) for name, sql in found if name not in ("alembic_version", "sqlite_sequence")}
+def statements(path: Path) -> set[tuple[str, str]]:
+    """All that makes the tables and indexes of a SQLite file, by name."""
+    found = sql(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {row for row in found if row[0] not in ("alembic_version", "sqlite_sequence")}
 
 
-def test_migrations_make_the_tables_that_the_code_knows(url: str, tmp_path: Path) -> None:
+def test_migrations_make_the_tables_that_the_code_knows(url: str, path: Path, tmp_path: Path) -> None:
     upgrade(url)
     migrated, wanted = create_engine(url), create_engine(f"sqlite:///{tmp_path / 'wanted.db'}")
     Base.metadata.create_all(wanted)
     with migrated.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert statements(migrated) == statements(wanted)
+    assert statements(path) == statements(tmp_path / "wanted.db")
     for opened in (migrated, wanted):
         opened.dispose()
 
@@ -107,17 +104,12 @@ def test_a_later_revision_finds_all_rows(url: str, path: Path, tmp_path: Path, m
     assert current_revision(url) == "0002"
     assert replace(later.load_run(ALICE, run.run_id), status=before.status, finished_at=None) == before
     later.close()
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT mood FROM run").fetchall() == [("calm",)]
-    connection.close()
+    assert sql(path, "SELECT mood FROM run") == [("calm",)]
 
 
 def test_a_newer_schema_is_refused_and_left_alone(url: str, path: Path) -> None:
     upgrade(url)
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.commit()
-    connection.close()
+    sql(path, "UPDATE alembic_version SET version_num = '9999'")
     before = path.read_bytes()
     for attempt in (upgrade, Store):
         with pytest.raises(StorageError, match="newer version"):
@@ -126,15 +118,12 @@ def test_a_newer_schema_is_refused_and_left_alone(url: str, path: Path) -> None:
 
 
 def test_another_program_s_tables_are_left_alone(url: str, path: Path) -> None:
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE run (miles REAL)")
-    connection.execute("INSERT INTO run VALUES (26.2)")
-    connection.commit()
+    sql(path, "CREATE TABLE run (miles REAL)")
+    sql(path, "INSERT INTO run VALUES (26.2)")
     with pytest.raises(StorageError, match="already exists"):
         Store(url)
     assert tables(path) == {"run"}
-    assert connection.execute("SELECT miles FROM run").fetchall() == [(26.2,)]
-    connection.close()
+    assert sql(path, "SELECT miles FROM run") == [(26.2,)]
 
 
 @pytest.mark.process

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from gac_app.errors import StorageError
 from gac_app.storage import Store, current_revision, upgrade
 from gac_app.storage.database.engine import open_engine
+from tests.databases import sql
 from tests.fakes import SOON_S, WAIT_S
 from tests.storage.samples import ALICE, answer, listed, new_run
 
@@ -59,9 +60,7 @@ def test_sqlite_is_set_up_as_it_should_be(new_url: str, path: Path) -> None:
     store = Store(new_url)
     store.start_run(new_run()).result()
     assert path.with_name("gac.db-wal").exists()
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    connection.close()
+    assert sql(path, "PRAGMA journal_mode") == [("wal",)]
     store.close()
 
 
