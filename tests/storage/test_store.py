@@ -139,7 +139,7 @@ def test_one_vote_a_run_replaced_and_undone(store: Store) -> None:
 def test_a_run_id_serves_once(store: Store) -> None:
     run = new_run("first")
     store.start_run(run).result()
-    with pytest.raises(StorageError, match="(?i)unique"):
+    with pytest.raises(StorageError, match=r"(?i)unique"):
         store.start_run(new_run("second", run_id=run.run_id)).result()
     assert store.load_run(ALICE, run.run_id).prompt == "first"
     assert store.num_errors == 1
