@@ -13,13 +13,15 @@ from gac_app.storage.battles.records import (
 from gac_app.storage.database.database import DeletedIds
 from gac_app.storage.database.schema import current_revision, upgrade
 from gac_app.storage.runs.history import SORTS
-from gac_app.storage.runs.history_records import ConversationSummary, HistoryFilter, RunSummary
 from gac_app.storage.runs.records import (
     ENSEMBLE,
     AnswerRecord,
+    ConversationSummary,
+    HistoryFilter,
     Imported,
     NewRun,
     RunStatus,
+    RunSummary,
     StoredRun,
     Swap,
     Turn,

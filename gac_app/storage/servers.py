@@ -18,7 +18,7 @@ from sqlalchemy import Engine, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from gac_app.storage.battles.tables import Battle
-from gac_app.storage.database.engine import REFUSALS, opening_errors, writing
+from gac_app.storage.database.engine import REFUSALS, storage_errors, writing
 from gac_app.storage.database.tables import Server, utc_now
 from gac_app.storage.runs.records import RunStatus
 from gac_app.storage.runs.tables import Run
@@ -40,7 +40,7 @@ class Heartbeat:
         self.server_id = uuid.uuid4().hex
         self._engine = engine
         self._stopped = threading.Event()
-        with opening_errors(engine), writing(engine) as session:
+        with storage_errors(engine), writing(engine) as session:
             self._beat(session)
         self._thread = threading.Thread(target=self._run, name="gac-heartbeat", daemon=True)
         self._thread.start()

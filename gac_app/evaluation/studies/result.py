@@ -70,6 +70,6 @@ def result_from_json(found: Mapping[str, Any]) -> StudyResult:
     tables = [Table(**table) for table in found["tables"]]
     asked = [
         AskedQuestion(**{**one, "answers": [GivenAnswer(**answer) for answer in one["answers"]]})
-        for one in found.get("asked", ())
+        for one in found["asked"]
     ]
     return StudyResult(**{**found, "tables": tables, "asked": asked})

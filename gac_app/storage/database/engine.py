@@ -78,21 +78,18 @@ def create_file(url: str) -> None:
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn database errors into a StorageError without visitors' text, which may be shown on the page."""
+def storage_errors(opened: Engine | None = None) -> Iterator[None]:
+    """Turn database errors into a StorageError without visitors' text, which may be shown on the page.
+
+    Args:
+        opened: names the database in the message, which is for the operator then.
+    """
     try:
         yield
     except REFUSALS as error:
-        raise refusal(error) from None
-
-
-@contextmanager
-def opening_errors(engine: Engine) -> Iterator[None]:
-    """As `storage_errors`, with a message for the operator that names the database."""
-    try:
-        yield
-    except REFUSALS as error:
-        url = engine.url
+        if opened is None:
+            raise refusal(error) from None
+        url = opened.url
         name = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
         raise refusal(error, f" {name}") from None
 

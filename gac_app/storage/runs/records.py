@@ -125,7 +125,18 @@ def fed_messages(stream: str, prompt: str, system_prompt: str, turns: Sequence[T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRun(RunRecord):
+class KnownRun(RunRecord):
+    """What a stored run and its line in the history tell. Times are UTC."""
+
+    position: int  # in the conversation, from 0
+    status: RunStatus
+    created_at: datetime
+    outcome: str | None
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun(KnownRun):
     """A stored run.
 
     Attributes:
@@ -134,12 +145,61 @@ class StoredRun(RunRecord):
         answers: the ensemble's first, then the members' in the ensemble's order.
     """
 
-    position: int
     turns: tuple[Turn, ...]
     num_deleted_turns: int
-    status: RunStatus
-    created_at: datetime
     finished_at: datetime | None
-    outcome: str | None
-    is_shared: bool
     answers: tuple[AnswerRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary(KnownRun):
+    """A line of the history. Counts are the ensemble's; 0 without its answer. It lacks versions and seeds.
+
+    If a run cannot be read, its status is DAMAGED and its prompt empty.
+    """
+
+    num_answers: int
+    num_tokens: int
+    num_ensembled: int
+
+    @property
+    def mode(self) -> str:
+        return str(self.settings.get("mode", ""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSummary:
+    """A conversation in the history: its runs that match the filter, in order, and its total number of runs."""
+
+    conversation_id: str
+    name: str  # may be empty
+    is_starred: bool
+    runs: tuple[RunSummary, ...]
+    num_runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryFilter:
+    """A filter and order for the history. Empty fields match everything.
+
+    Attributes:
+        search: text in prompts, answers or names; literal, case-insensitive.
+        outcome: of a vote; "voted" = any vote, "none" = no vote.
+        since, before: start of the run.
+        sort: "newest", "oldest", "longest" (in tokens of the ensemble) or "most-ensembled" (in share of these).
+    """
+
+    search: str = ""
+    outcome: str = ""
+    mode: str = ""
+    member: str = ""
+    since: datetime | None = None
+    before: datetime | None = None
+    is_starred: bool = False
+    sort: str = "newest"
+
+    def matches(self, run: RunSummary) -> bool:
+        """Whether a run's vote, mode and members match."""
+        vote = {"": True, "none": run.outcome is None, "voted": run.outcome is not None}
+        is_member = not self.member or self.member in run.member_names
+        return vote.get(self.outcome, run.outcome == self.outcome) and self.mode in ("", run.mode) and is_member
