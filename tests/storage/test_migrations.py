@@ -81,7 +81,7 @@ def test_migrations_make_the_tables_that_the_code_knows(url: str, path: Path, tm
     migrated, wanted = create_engine(url), create_engine(f"sqlite:///{tmp_path / 'wanted.db'}")
     Base.metadata.create_all(wanted)
     with migrated.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     assert statements(path) == statements(tmp_path / "wanted.db")
     for opened in (migrated, wanted):
