@@ -13,10 +13,9 @@ from gac_app.decoding.contexts import MemberContext
 from gac_app.decoding.loop import Branch, DecodingSession
 from gac_app.decoding.member import Member
 from gac_app.decoding.request import Request, Requests, document_start
-from gac_app.decoding.rules import draws_one
+from gac_app.decoding.rules import combine_rules, draws_one, weight_rules
 from gac_app.decoding.rules.answer import AnswerRules
 from gac_app.decoding.rules.combiner import Combiner
-from gac_app.decoding.rules.contracts import combine_rule_of, weight_rule_of
 from gac_app.decoding.rules.gate import Gate, make_gate
 from gac_app.decoding.rules.sampling import Sampler
 from gac_app.decoding.rules.weights import StepWeights
@@ -146,10 +145,10 @@ class Ensemble:
         """
         request = self._requests.checked(prompt, settings, alone=alone, raw=raw, may_be_empty=True)
         settings, members, ids = request.settings, request.members, request.ids
-        if len(members) > 1 and not combine_rule_of(settings).can_score:
+        if len(members) > 1 and not combine_rules.of(settings).can_score:
             raise RequestError("combine", f"by {settings.combine!r} most texts have no probability")
         gate = Gate() if alone else make_gate(settings)
-        rule, prompt_bits = weight_rule_of(settings), dict[str, float]()
+        rule, prompt_bits = weight_rules.of(settings), dict[str, float]()
         if rule.needs_prompt and len(members) > 1:  # before the texts take their sequences
             prompt_bits = self._prompt_bits(settings, members, request.text)
         weights = partial(StepWeights, self.config.weights(settings), rule, lambda: prompt_bits)
@@ -196,7 +195,7 @@ class Ensemble:
         stopped = threading.Event()
         weights = StepWeights(
             self.config.weights(settings),
-            weight_rule_of(settings),
+            weight_rules.of(settings),
             partial(self._prompt_bits, settings, request.members, request.text, stopped),
         )
         gate, combiner = Gate() if is_alone else make_gate(settings), _combiner(request.members, settings)
@@ -240,4 +239,4 @@ def _is_reproducible(members: list[Member], settings: Settings) -> bool:
 
 def _combiner(members: list[Member], settings: Settings) -> Combiner:
     mappings = {member.name: member.mapping for member in members}
-    return Combiner(combine_rule_of(settings), mappings, draws_one=draws_one(settings))
+    return Combiner(combine_rules.of(settings), mappings, draws_one=draws_one(settings))

@@ -12,6 +12,7 @@ from gac_app.decoding.distribution.read_result import PendingRead
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.loop.session import Branch
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
+from tests.fakes import FakeModel
 
 LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")  # whose characters members may cut in the middle
 EVERY_STEP: dict[str, Any] = {"mode": "every-step", "max_new_tokens": 24}
@@ -28,6 +29,11 @@ def facts(steps: list[StepTrace], finished: FinishedEvent) -> list[Any]:
     """All but what a step cost."""
     values = [(s.token, s.prob, s.top, s.spellings, [(m.member, m.prob, m.top) for m in s.members]) for s in steps]
     return [*values, finished.text, finished.reason, finished.detail]
+
+
+def twins(**slow: Any) -> list[FakeModel]:
+    """Two members that like the same tokens best; the fields given are the second one's."""
+    return [FakeModel(name="a", seed=5), FakeModel(name="b", seed=5, **slow)]
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from gac_app.decoding.distribution.read_result import MemberStep
 from gac_app.decoding.distribution.token_distribution import TokenDistribution
 from gac_app.decoding.ensemble import Ensemble
 from gac_app.decoding.member import InlineMember
+from gac_app.decoding.rules import weight_rules
 from gac_app.decoding.rules.combiner import Combiner, weighted_mean
-from gac_app.decoding.rules.contracts import weight_rule_of
 from gac_app.decoding.rules.shipped.averaging import Mean
 from gac_app.decoding.rules.weights import StepWeights
 from gac_app.decoding.trace.events import StepTrace, TokenEvent
@@ -126,7 +126,7 @@ def test_contested_ranges_never_overlap_and_sum_to_one(member_steps: list[Member
 def test_steps_are_chosen_from_probabilities_that_sum_to_one(seed: int, num: int, how: dict[str, Any]) -> None:
     ensemble = toy_ensemble(toys(seed, num, (b"a", b"b", b"c"), num_words=8), **how)
     settings = ensemble.config.settings
-    weights = StepWeights(ensemble.config.weights(settings), weight_rule_of(settings))
+    weights = StepWeights(ensemble.config.weights(settings), weight_rules.of(settings))
     with closing(drawing_stepper(ensemble, "ab", Combiner(Mean()), weights, seed)) as stepper:
         for _ in range(10):
             decision = stepper.step()

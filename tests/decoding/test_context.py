@@ -18,6 +18,7 @@ from gac_app.decoding.member import InlineMember
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, TokenEvent
 from gac_app.models.base import Read, Sequence
 from gac_app.models.random_model import RandomModel
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FakeModel, Fault, config_of, ensemble_of
@@ -35,7 +36,6 @@ HOW = st.sampled_from(
 )
 # Where a member, spelling anew what it had read and what it missed, once held more ids than it has room for.
 OVERRUN = [(0, 17, 0.3), (3, 17, 0.3), (6, 14, 0.3), (18, 17, 0.6)]
-LETTERS = (b"a", b"b", b" ", b"\xc3", b"\xa9")
 
 
 @pytest.fixture(autouse=True)

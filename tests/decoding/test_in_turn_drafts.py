@@ -21,8 +21,8 @@ from gac_app.decoding.speculation.pace import Pace
 from gac_app.decoding.trace.events import FinishedEvent, FinishReason, StepTrace, TokenEvent
 from gac_app.executors.threads import ThreadMember
 from gac_app.models.base import Read
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
-from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
 from tests.examples import FEW
 from tests.fakes import FakeModel, Fault, FixedModel, config_of, ensemble_of

@@ -145,23 +145,6 @@ weight_rules: Registry[WeightRule] = Registry("weight rule", WeightRule, "weight
 REGISTRIES: tuple[Registry[Any], ...] = (combine_rules, gate_rules, weight_rules)
 
 
-def combine_rule_of(settings: Settings) -> CombineRule:
-    """The combine rule of the settings. Raises RequestError if there is no such rule or its parameters do not fit."""
-    return combine_rules.make(settings.combine, settings.combine_params)
-
-
-def gate_rule_of(settings: Settings) -> GateRule:
-    """The gate rule of the settings. Raises as `combine_rule_of`."""
-    return gate_rules.make(settings.gate_rule, settings.gate_params)
-
-
-def weight_rule_of(settings: Settings) -> WeightRule:
-    """The weight rule of the settings; numbers given by member count as they are. Raises as `combine_rule_of`."""
-    if isinstance(settings.weights, dict):
-        return WeightRule.model_validate(settings.weight_params)
-    return weight_rules.make(settings.weights, settings.weight_params)
-
-
 def memory_of(rule: WeightRule) -> float | None:
     """The rule's memory. Raises RuleError if it fails or is no factor."""
     with rule.failures_named():
@@ -175,9 +158,9 @@ def draws_one(settings: Settings) -> bool:
     """Whether at each step one member, drawn with its share, stands for all that take part.
 
     Its tokens have the mean's distribution if sampling has no filters, alignment merges nothing, and the shares are
-    known before any member is asked. Raises RequestError as `combine_rule_of`.
+    known before any member is asked. Raises RequestError as `Registry.of`.
     """
-    rule, weights = combine_rule_of(settings), weight_rule_of(settings)
+    rule, weights = combine_rules.of(settings), weight_rules.of(settings)
     are_weights_known = not weights.needs_distributions and memory_of(weights) is None
     is_plain = settings.samples_plainly and settings.alignment == "paper"
     return isinstance(rule, LinearRule) and rule.draws_one and is_plain and are_weights_known
@@ -191,9 +174,8 @@ def plugin_code(settings: Settings) -> list[str]:
 
 def check_rules(settings: Settings) -> None:
     """Raise RequestError if the settings name an unknown rule, or parameters that do not fit."""
-    combine_rule_of(settings)
-    gate_rule_of(settings)
-    weight_rule_of(settings)
+    for registry in REGISTRIES:
+        registry.of(settings)
 
 
 def without_effect(settings: Settings, asked: Collection[str], *, is_alone: bool = False) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gac_app.decoding.distribution import TokenDistribution
-from gac_app.decoding.rules.contracts import GateRule, gate_rule_of
+from gac_app.decoding.rules.contracts import GateRule, gate_rules
 from gac_app.decoding.rules.shipped.gates import Agreement, MaxProb
 from gac_app.errors import RuleError
 from gac_app.settings import Settings
@@ -101,4 +101,4 @@ def make_gate(settings: Settings) -> Gate:
         return Gate(Agreement())
     if settings.mode == "every-step" or settings.threshold > 1:
         return Gate()
-    return Gate(gate_rule_of(settings), settings.threshold, settings.gate_temperature)
+    return Gate(gate_rules.of(settings), settings.threshold, settings.gate_temperature)
