@@ -10,8 +10,8 @@ from gac_app.decoding.rules.gate import Gate, GateView, make_gate
 from gac_app.decoding.rules.shipped.gates import Agreement, Margin, MaxProb
 from gac_app.decoding.trace.events import FinishedEvent, StepTrace, TokenEvent
 from gac_app.settings import Settings
+from tests.decoding.answers import LETTERS
 from tests.decoding.conftest import make
-from tests.decoding.test_context import LETTERS
 from tests.decoding.toy import toy_ensemble, toys
 from tests.fakes import FixedModel, config_of, ensemble_of
 
