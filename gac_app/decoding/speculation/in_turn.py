@@ -168,8 +168,10 @@ class InTurnDrafter(Drafter):
         try:
             shares = self._rules.shares(distributions)
             probs_U = self._rules.combiner({name: d.probs_U for name, d in distributions.items()}, shares)
-            gate = known.get(next(iter(self.alive)))
-            is_certain = self._is_gated and gate is not None and not self._opens(gate)
+            gate = distributions.get(next(iter(self.alive)))
+            is_certain = bool(
+                self._is_gated and gate and not self._rules.gate.decision_on([gate], is_stable=True).is_open
+            )
         except RuleError:  # it may need members that are not asked yet, and the place may never come
             return False
         if not place:
@@ -181,9 +183,6 @@ class InTurnDrafter(Drafter):
         for context in self.alive.values():
             context.draft.append(token_id)
         return True
-
-    def _opens(self, gate: MemberStep) -> bool:
-        return self._rules.gate.decide([self._rules.gate.view(gate.distribution)], is_stable=True).is_open
 
     def _is_worth_reading(self) -> bool:
         """Whether the drafting member should read the draft's last token now, so that the draft can grow."""
