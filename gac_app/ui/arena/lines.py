@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from gac_app.arena.outcomes import SIDES
 from gac_app.settings import Settings
-from gac_app.ui.compare.wording import settings_in_words
 from gac_app.ui.requests import page_line
+from gac_app.ui.settings.wording import settings_in_words
 
 if TYPE_CHECKING:
     from gac_app.services.battles.views import BattleView, ContestantView
