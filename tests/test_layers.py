@@ -68,6 +68,8 @@ _ROOM_ORDERS = {
     "factory",
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
+    "ui": "gradio_stubs words assets first_paint requests streaming members account consent settings compare tabs "
+    "about_tab batch_tab history_tab lab arena page",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}

@@ -183,13 +183,13 @@ def page_line(value: Any) -> str:
     return _LINE.encode(value).replace("<", "\\u003c") + "\n"
 
 
-def replying(function: Callable[[Fields], Reply]) -> Callable[[object], Reply]:
-    """Wrap a function that the page's script calls, so that errors raised on purpose become {"error": message}."""
+def replying(function: Callable[[Fields], Reply | None]) -> Callable[[object], Reply]:
+    """Wrap a function that the page's script calls: errors raised on purpose become {"error": message}, None {}."""
 
     @wraps(function)
     def reply(data: object = None) -> Reply:
         try:
-            return function(Fields(data))
+            return function(Fields(data)) or {}
         except GacError as error:
             return {"error": without_folders(str(error))}
 
