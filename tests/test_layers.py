@@ -70,6 +70,7 @@ _ROOM_ORDERS = {
     "together",
     "ui": "gradio_stubs words assets first_paint requests streaming members account consent settings compare tabs "
     "about_tab batch_tab history_tab lab arena page",
+    "server": "quiet_log reporting limits middleware page routes host serving",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}

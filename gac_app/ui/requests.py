@@ -21,7 +21,7 @@ MAX_SEARCH_CHARS = 500
 VISITOR_KEY = re.compile(r"[0-9a-f]{64}")  # 256 random bits that the browser drew
 _MAX_ID_CHARS = 200
 # In a request's state, where the host says so: awaited, whether somebody listens to its event; the `Account` or None.
-IS_HEARD, ACCOUNT = "is_heard", "account"
+HAS_LISTENER, ACCOUNT = "has_listener", "account"
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
 _LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -148,10 +148,10 @@ class Threads:
         return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
 
 
-async def is_heard() -> bool:
+async def has_listener() -> bool:
     """Whether the current event has a listener, as far as the host knows."""
     request = LocalContext.request.get(None)
-    heard = getattr(request.request.state, IS_HEARD, None) if request and request.request else None
+    heard = getattr(request.request.state, HAS_LISTENER, None) if request and request.request else None
     return heard is None or await heard()
 
 

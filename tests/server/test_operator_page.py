@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from gac_app.server.host import HostSecrets, create_host
-from gac_app.server.routes.operator import OperatorDoor
+from gac_app.server.routes.operator import OperatorOnly
 from gac_app.server.routes.operator_page import MAX_BODY_BYTES, operator_page
 from gac_app.services.mirror.exports import Exports
 from tests.server.conftest import HERE
@@ -30,7 +30,7 @@ CALLS = (
 
 def client_of(arena: Arena) -> TestClient:
     host = FastAPI()
-    host.include_router(operator_page(arena.service.operator, OperatorDoor("secret")))
+    host.include_router(operator_page(arena.service.operator, OperatorOnly("secret")))
     return TestClient(host)
 
 

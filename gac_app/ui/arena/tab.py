@@ -23,7 +23,7 @@ from gac_app.ui.arena.lines import LIVE, BattleLines, state_of, texts_of
 from gac_app.ui.assets import component, markup_of
 from gac_app.ui.compare.inspection import describe_step
 from gac_app.ui.compare.records import token_record
-from gac_app.ui.requests import Fields, Reply, Threads, is_heard, page_json, replying
+from gac_app.ui.requests import Fields, Reply, Threads, has_listener, page_json, replying
 from gac_app.ui.streaming import STREAMED, followed, following
 from gac_app.ui.tabs import Tab, TabContext
 from gac_app.ui.words import word
@@ -102,7 +102,7 @@ class ArenaHandlers:
 
     async def stream(self, start: Callable[[], tuple[str, BattleView]]) -> AsyncIterator[str]:
         """The values for the battle that `start` gives to a visitor's key."""
-        if not await is_heard():
+        if not await has_listener():
             return
         try:
             async with followed(self._threads, start, self._following) as (key, view):

@@ -15,7 +15,7 @@ from gac_app.errors import GacError, NotFoundError, RequestError, without_folder
 from gac_app.services.runs.views import is_over
 from gac_app.ui.compare.records import RunLines
 from gac_app.ui.compare.turns import turns_beside
-from gac_app.ui.requests import Fields, Threads, client_here, is_heard, page_json
+from gac_app.ui.requests import Fields, Threads, client_here, has_listener, page_json
 from gac_app.ui.settings.values import changes_from
 from gac_app.ui.streaming import followed, following
 
@@ -103,7 +103,7 @@ class RunHandlers:
 
     async def stream(self, start: Callable[[], tuple[str, RunView]], prompt: object = "") -> AsyncIterator[Updates]:
         """The updates for the run that `start` gives to a visitor's key; `prompt` is the prompt box's first one."""
-        if not await is_heard():
+        if not await has_listener():
             return
         try:
             async with followed(self._threads, start, lambda found: self._service.following(found[1])) as (key, run):
