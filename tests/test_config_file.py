@@ -64,7 +64,7 @@ def test_a_refusal_says_where(tmp_path: Path) -> None:
     assert "'2001-99-99' is no timestamp (line 2)" in refusal(tmp_path, f"{SMALL}examples: [2001-99-99]\n")
     assert "a key is no plain text (line 2)" in refusal(tmp_path, f"{SMALL}? [a]\n: 1\n")
     assert "is a number beyond 64 bits (line 2)" in refusal(tmp_path, f"{SMALL}server: {{port: {'9' * 400}}}\n")
-    assert "settings.combine_params" in refusal(tmp_path, SMALL + KINDS["old settings with a list"])
+    assert "settings.combine_params" in refusal(tmp_path, SMALL + KINDS["parameters that are a list"])
 
 
 def test_the_command_ends_with_2_and_without_a_trace(tmp_path: Path) -> None:
