@@ -63,16 +63,17 @@ class LeaderboardTab:
         except GacError as error:
             refusal = {"error": without_folders(str(error)), "at": time.monotonic()}
             return [page_json(refusal), *[gr.skip() for _ in _COSTS]]
-        told: dict[str, Any] = {
+        reply = {
+            **_board(board),
             "min_votes": self._min_votes,
             "languages": choices.languages,
             "configs": choices.configs,
             "reading": self._arena.reading,
+            "at": time.monotonic(),  # by which equal replies differ: Gradio draws only what has changed
         }
-        told["at"] = time.monotonic()  # by which equal replies differ: Gradio draws only what has changed
         drawn = [gr.Plot(value=PlotData(type="altair", plot=json.dumps(plot)), visible=True) for plot in charts(board)]
         hidden = [gr.Plot(value=None, visible=False) for _ in _COSTS[len(drawn) :]]
-        return [page_json({**_board(board), **told}), *drawn, *hidden]
+        return [page_json(reply), *drawn, *hidden]
 
 
 def filter_of(fields: Fields) -> VoteFilter:

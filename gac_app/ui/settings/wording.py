@@ -16,7 +16,7 @@ def settings_in_words(settings: Settings) -> str:
     if settings.mode == "gate":
         parts = [f"gate {settings.gate}", _asked(settings.threshold)]
         parts += [] if settings.gate_rule == "max-prob" else [f"confidence: {_rule(gate_rules, settings)}"]
-        parts += _told(settings, "confidence")
+        parts += _parts(settings, "confidence")
         parts += [_READING[settings.gate_policy]] if settings.gate_policy in _READING else []
     elif settings.mode == "agreement":
         parts = [f"{settings.gate} while the others agree"]
@@ -25,14 +25,14 @@ def settings_in_words(settings: Settings) -> str:
     parts += [_weights(settings), f"{settings.alignment} alignment"]
     parts += [] if settings.combine == "mean" else [_rule(combine_rules, settings)]
     if settings.temperature:
-        parts += [f"temperature {settings.temperature:g}", *_told(settings, "draw")]
+        parts += [f"temperature {settings.temperature:g}", *_parts(settings, "draw")]
         parts.append(f"seed {settings.seed}")
     else:
         parts.append("greedy")
     parts.append(f"up to {settings.max_new_tokens} tokens")
     if settings.stop:
         parts.append("1 stop string" if len(settings.stop) == 1 else f"{len(settings.stop)} stop strings")
-    return " · ".join([*parts, *_told(settings, "")])
+    return " · ".join([*parts, *_parts(settings, "")])
 
 
 def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[str, str]:
@@ -42,7 +42,7 @@ def beside_in_words(run_id: str, other: Settings, settings: Settings) -> dict[st
     return {"run": run_id, "there": " · ".join(there), "here": " · ".join(here)}
 
 
-def _told(settings: Settings, need: Need) -> Iterator[str]:
+def _parts(settings: Settings, need: Need) -> Iterator[str]:
     """The words of the settings with this need that differ from their defaults."""
     for name, field in Settings.model_fields.items():
         how, value = shown(field), getattr(settings, name)
