@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # heavy, and needed only for types
     from gac_app.services.mirror.exports import Exports
     from gac_app.services.runs.runs import RunService
 
-MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `page.events`
+MAX_BODY_BYTES = 1_000_000  # of any request; most routes allow less, see `middleware`
 
 # Features of Gradio that would otherwise be open: run recorder, monitor, error texts for everybody.
 _CLOSED: dict[str, Any] = {"run_history": False, "enable_monitoring": False, "show_error": False}

@@ -18,6 +18,7 @@ from gac_app.ui.first_paint import put_first
 from gac_app.ui.history_tab import history_tab
 from gac_app.ui.lab.tab import lab_tab
 from gac_app.ui.members import build_member_chips
+from gac_app.ui.requests import MAX_EVENTS
 from gac_app.ui.settings.panel import build_settings_panel
 from gac_app.ui.tabs import Tab, TabContext, opened
 from gac_app.ui.words import word
@@ -40,7 +41,6 @@ TABS: tuple[Callable[[TabContext], Tab | None], ...] = (
 )
 TITLE = "GaC side by side"
 _TELL_LOADED = "() => { window.gac.isLoaded = true; document.dispatchEvent(new Event('gac-loaded')); }"
-MAX_QUEUED_EVENTS = 200  # beside runs, which the service queues and refuses itself
 
 
 def build_page(
@@ -69,7 +69,7 @@ def build_page(
                     with opened(tab.id, tab.title, tab.on_show):
                         tab.build()
         page.load(None, js=_TELL_LOADED, api_visibility="private")
-    page.queue(max_size=MAX_QUEUED_EVENTS)
+    page.queue(max_size=MAX_EVENTS)
     return page
 
 

@@ -25,7 +25,7 @@ HAS_LISTENER, ACCOUNT = "has_listener", "account"
 _MAX_NUMBER = 2**53  # the largest whole number a browser can send exactly
 
 _LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_MAX_THREADS = 256  # as many as the host takes events, so that no event waits for another's database
+MAX_EVENTS = 200  # of all visitors, queued or running; each mostly sleeps, and none waits for another's database
 
 Reply = dict[str, Any]
 P = ParamSpec("P")
@@ -140,7 +140,7 @@ class Threads:
     """Threads for what must not run on the event loop: the database, and all that takes more than a millisecond."""
 
     def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(_MAX_THREADS)
+        self._limiter = anyio.CapacityLimiter(MAX_EVENTS)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in a thread, and wait for it without holding up the loop."""

@@ -9,8 +9,9 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from gac_app.server.limits.bodies import RefusedError, read_body, replaying
+from gac_app.server.middleware import MAX_BODY_BYTES
 from gac_app.server.page import events
-from gac_app.server.page.events import MAX_BODY_BYTES, Admission, EventMiddleware
+from gac_app.server.page.events import Admission, EventMiddleware
 
 PIECE = b'"' + b"x" * 999
 

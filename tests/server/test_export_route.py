@@ -48,7 +48,7 @@ def test_without_a_token_there_is_no_such_route(tmp_path: Path, token: str, stat
     secrets = HostSecrets(operator=token)
     host = create_host(planted.runs, planted.runs.config, None, planted.arena, Exports(planted.store), secrets)
     client = TestClient(host, base_url=HERE)
-    for route in ("/export", "/operator/kept-prefixes"):
+    for route in ("/export", "/operator/kept-prefixes", "/operator", "/operator/overview"):
         assert client.get(route, headers={"Authorization": f"Bearer {token}"}).status_code == status
     planted.runs.close()
 

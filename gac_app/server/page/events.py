@@ -30,21 +30,18 @@ from gac_app.server.limits.bodies import (
     visitor_key_in,
 )
 from gac_app.server.limits.callers import Caller, Callers, Quota, client_in, cookie_in, make_room, new_cookie
-from gac_app.server.middleware import GRADIO_API
+from gac_app.server.middleware import GRADIO_API, MAX_BODY_BYTES
 from gac_app.server.page.sessions import Session, Sessions
-from gac_app.ui.requests import HAS_LISTENER
+from gac_app.ui.requests import HAS_LISTENER, MAX_EVENTS
 
 if TYPE_CHECKING:
     from gac_app.server.page.gradio_page import GradioPage, PageEvent
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a body by route. Prompts use only the queue; settings may hold some thousand words.
-MAX_BODY_BYTES = {"queue": 1_000_000, "run": 300_000, "component_server": 20_000, "cancel": 2_000, "reset": 2_000}
 LARGE_BODY = 20_000  # bytes; checking more could take milliseconds
 STREAMS = ("queue", "heartbeat")  # opened by GET
 EVENTS_PER_VISITOR = 4  # queued or running at once
-MAX_EVENTS = 200  # of all visitors
 ABANDONED_S = 2.0  # an event goes on so long after its last listener has left
 FIRST_LISTENER_S = 15.0  # so long it waits for its first, without computing anything; ABANDONED_S where room is short
 LATE_S = 0.5  # delay of a 429
