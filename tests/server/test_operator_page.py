@@ -47,6 +47,16 @@ def test_nothing_is_told_or_done_without_the_token(
     arena.answered()
 
 
+def test_guesses_are_slowed(arena: Arena) -> None:
+    client = client_of(arena)
+    codes = [
+        client.get("/operator/overview", headers={"Authorization": f"Bearer {guess}"}).status_code
+        for guess in range(20)
+    ]
+    assert codes[0] == 401
+    assert codes[-1] == 429
+
+
 def test_each_call_answers_with_the_overview(arena: Arena) -> None:
     stored(arena.store, ALICE, "school", ["fast"])
     client = client_of(arena)
