@@ -71,6 +71,7 @@ _ROOM_ORDERS = {
     "ui": "gradio_stubs words assets first_paint requests streaming members account consent settings compare tabs "
     "about_tab batch_tab history_tab lab arena page",
     "server": "quiet_log reporting limits middleware page routes host serving",
+    "storage": "text pseudonyms migrations database runs battles studies servers store",
     "evaluation": "tasks metrics running analyses studies suites harness",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
@@ -137,6 +138,7 @@ def test_a_room_says_what_it_is_for(package: str) -> None:
 
 # Rooms that others import by their faces alone.
 FACES = [
+    "storage",
     *(
         f"decoding.{room}"
         for room in ("trace", "distribution", "alignment", "contexts", "speculation", "loop", "scoring")
