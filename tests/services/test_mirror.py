@@ -12,7 +12,7 @@ import pytest
 
 from gac_app.errors import NotFoundError
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import bring_files
+from gac_app.services.mirror.files import import_files
 from gac_app.services.mirror.mirror import Mirror
 from gac_app.services.mirror.places import FolderPlace, Place
 from gac_app.storage import HistoryFilter, Store
@@ -216,11 +216,11 @@ def test_the_last_line_counts_and_a_bad_one_is_named(tmp_path: Path, house: Hous
         settled(mirror)
     files = list((tmp_path / "mirror").iterdir())
     store = house.store()
-    assert bring_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
+    assert import_files(Exports(store), files).num_new == len(lines(tmp_path)) - 1
     store.adopt(ALICE).result()
     assert store.load_run(ALICE, run.id).outcome == "tie"
     files[0].write_text(files[0].read_text() + "no json\n")
-    again = bring_files(Exports(store), files)
+    again = import_files(Exports(store), files)
     assert (again.num_new, again.num_bad) == (0, 1)
     assert f"{files[0].name}, line {len(lines_of(files[0]))}: is no JSON" in again.reasons
     store.close()

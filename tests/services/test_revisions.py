@@ -90,7 +90,7 @@ def test_figures_are_of_what_was_decoded(house: House, tmp_path: Path) -> None:
     stored = house.service().history.find(ALICE, longer.id)
     with closing(Store(database_in(tmp_path / "other.db"))) as other:
         [line] = [line for line in house.store().export() if line["run_id"] == longer.id]
-        other.bring([line], []).result()
+        other.import_records([line], []).result()
         [imported] = other.export()
     assert [one["num_replayed"] for one in line["answers"]] == [10, 10, 10]
     assert imported["answers"] == line["answers"]

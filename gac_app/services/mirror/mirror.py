@@ -23,7 +23,7 @@ from hashlib import blake2b
 
 from gac_app.errors import DamagedError, StorageError
 from gac_app.services.mirror.exports import Exports
-from gac_app.services.mirror.files import bring, deletion_line, index_of
+from gac_app.services.mirror.files import deletion_line, import_indexed, index_of
 from gac_app.services.mirror.places import Place, Trouble
 from gac_app.storage import DeletedIds, Store
 
@@ -196,12 +196,12 @@ class Mirror:
             self._withheld.update(*(ids for gone in self._gone for ids in (gone.run_ids, gone.battle_ids)))
         self._told_at = self._stepped_at = time.monotonic()
         index = index_of(self._place.fetch(), self._note_progress)
-        brought = bring(self._exports, index, self._withheld, self._note_progress)
+        result = import_indexed(self._exports, index, self._withheld, self._note_progress)
         if self._is_closed:
             return
-        logger.info("read from the mirror: %s", brought)
-        if brought.num_bad:
-            logger.warning("bad lines of the mirror were skipped\n%s", brought.reasons)
+        logger.info("read from the mirror: %s", result)
+        if result.num_bad:
+            logger.warning("bad lines of the mirror were skipped\n%s", result.reasons)
         for key, line in self._exports.agreed():
             if index.lacks(key, line):
                 self._put(key, self._exports.battle_lines if "battle_id" in line else self._exports.run_lines)
