@@ -69,6 +69,7 @@ _ROOM_ORDERS = {
     "decoding": "trace distribution rules alignment forward member request contexts speculation loop scoring ensemble "
     "together",
     "evaluation": "tasks metrics running analyses studies suites harness",
+    "services": "visitors settling members queue mirror runs lab battles",
 }
 ROOMS = {package: order.split() for package, order in _ROOM_ORDERS.items()}
 

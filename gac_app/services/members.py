@@ -1,15 +1,19 @@
-"""The state of each member while the ensemble loads, for the page's chips and `/readyz`."""
+"""The members while they load, for the page's chips and `/readyz`, and their ensemble once it is ready."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gac_app.config import Config
+from gac_app.errors import GacError
 from gac_app.member_config import MemberConfig
 
-if TYPE_CHECKING:  # loads torch, which the page need not wait for
+if TYPE_CHECKING:  # they load torch, which the page need not wait for
+    from gac_app.decoding.ensemble import Ensemble
+    from gac_app.decoding.together import DecodesTogether
     from gac_app.models.base import Model
     from gac_app.models.sources import Progress
 
@@ -58,12 +62,58 @@ class MemberState:
         return " · ".join(words)
 
 
-class MemberStates:
-    """The states of all members. Loaders write them; page and server read them."""
+class Members:
+    """The members while they load, and the ensemble of them once all are ready. Loaders write it; all others read it.
+
+    Attributes:
+        decodes_together: decodes all streams of a run, where they cannot have threads.
+        kept: gives, by name, what each member's prefix cache keeps of ended runs, JSON-able.
+    """
 
     def __init__(self, config: Config) -> None:
+        self.decodes_together: DecodesTogether | None = None
+        self.kept: Callable[[], dict[str, Any]] = dict
+        self._ensemble: Ensemble | None = None
         self._states = {m.name: MemberState(m.name, notice=m.notice) for m in config.members}
         self._lock = threading.Lock()
+
+    def use(
+        self,
+        ensemble: Ensemble,
+        kept: Callable[[], dict[str, Any]] = dict,
+        decodes_together: DecodesTogether | None = None,
+    ) -> None:
+        """Say that all are ready. For the arguments see the attributes."""
+        self.kept, self.decodes_together, self._ensemble = kept, decodes_together, ensemble
+
+    @property
+    def are_ready(self) -> bool:
+        return self._ensemble is not None
+
+    def ensemble(self) -> Ensemble:
+        """The ensemble. While it is not ready, raises GacError with the reason."""
+        if self._ensemble is not None:
+            return self._ensemble
+        for state in self.states():
+            if state.phase == "failed":
+                raise GacError(f"{state.name} could not be loaded: {state.detail}")
+        raise GacError("The models are still loading. Their state is shown above; please try again in a moment.")
+
+    def states(self) -> list[MemberState]:
+        """The state of each member. One that is loaded has failed while none of its reads succeed."""
+        loaded = self._ensemble.members if self._ensemble else {}
+        failures = {name: member.failure for name, member in loaded.items() if member.failure}
+        with self._lock:
+            states = list(self._states.values())
+        return [
+            replace(state, phase="failed", detail=failures[state.name]) if state.name in failures else state
+            for state in states
+        ]
+
+    def of(self, name: str) -> MemberState:
+        """The state of one member while it loads."""
+        with self._lock:
+            return self._states[name]
 
     def set(self, name: str, phase: Phase, *, detail: str = "", facts: tuple[MemberFact, ...] = ()) -> None:
         """Set a member's phase, and clear the details of the last one."""
@@ -71,27 +121,35 @@ class MemberStates:
 
     def set_fetching(self, name: str, progress: Progress) -> None:
         """Set the progress of fetching a member."""
-        self._put(
-            MemberState(
-                name,
-                "fetching",
-                progress=progress.share,
-                bytes_per_s=progress.bytes_per_s,
-                left_s=progress.left_s,
-            )
-        )
+        self._put(MemberState(name, "fetching", progress.share, progress.bytes_per_s, progress.left_s))
+
+    def set_failed(self, detail: str) -> None:
+        """Mark a failure. If no single member caused it, mark all, so that none seems to be fine."""
+        phases = {state.name: state.phase for state in self.states()}
+        for name, phase in phases.items():
+            if phase != "failed" and not (phase == "ready" and "failed" in phases.values()):
+                self.set(name, "failed", detail=detail)
+
+    def forget(self, owner: str, conversation_id: str = "") -> None:
+        """Drop a conversation, or all of an owner's, from the prefix caches."""
+        if self._ensemble is not None:
+            self._ensemble.forget(namespace_of(owner, conversation_id))
+
+    def close(self) -> None:
+        """Release the models."""
+        if self._ensemble is not None:
+            self._ensemble.close()
 
     def _put(self, state: MemberState) -> None:
         with self._lock:
             self._states[state.name] = replace(state, notice=self._states[state.name].notice)
 
-    def all(self) -> list[MemberState]:
-        with self._lock:
-            return list(self._states.values())
 
-    def of(self, name: str) -> MemberState:
-        with self._lock:
-            return self._states[name]
+def namespace_of(owner: str, conversation_id: str) -> str:
+    """The namespace in the prefix cache. Turns, streams and branches of one conversation share it; visitors never
+    do.
+    """
+    return f"{owner}/{conversation_id}" if conversation_id else owner
 
 
 def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -15,8 +15,9 @@ import pytest
 from gac_app.errors import BusyError, NotFoundError, RequestError, StorageError
 from gac_app.services.battles import battles
 from gac_app.services.battles.arena import ArenaService
+from gac_app.services.battles.live_battles import LiveBattles
 from gac_app.services.battles.views import BattleView
-from gac_app.services.runs.runs import RunService
+from gac_app.services.mirror.mirror import Mirror
 from gac_app.storage import Store
 from tests.fakes import WAIT_S, FakeModel, Fault
 from tests.services.house import ALICE, BOB, House, listed, until
@@ -31,10 +32,20 @@ LONG = {"max_new_tokens": 3_000}
 class Arena:
     """A service with its store, and the few things that every test does."""
 
-    def __init__(self, house: House, models: list[FakeModel] | None = None, **fields: Any) -> None:
-        self.store = house.store()
-        self.runs: RunService = house.service(models, self.store, **{"settings": SHORT, **fields})
-        self.service = ArenaService(self.runs, self.store, random.Random(1))
+    def __init__(
+        self,
+        house: House,
+        models: list[FakeModel] | None = None,
+        *,
+        store: Store | None = None,
+        mirror: Callable[[Store, LiveBattles], Mirror] | None = None,
+        **fields: Any,
+    ) -> None:
+        self.store = store or house.store()
+        battles = LiveBattles(self.store)
+        mirrored = mirror(self.store, battles) if mirror else None
+        self.runs = house.service(models, self.store, mirrored, has_arena=True, **{"settings": SHORT, **fields})
+        self.service = ArenaService(self.runs, self.store, random.Random(1), battles=battles)
 
     def answered(self, key: str = ALICE, prompt: str = "Name three colours", **more: Any) -> BattleView:
         """A battle whose answers are to be seen whole."""
@@ -92,17 +103,16 @@ def test_a_battle_from_prompt_to_names(arena: Arena) -> None:
     assert all(one.num_tokens and one.num_forwards for one in told.contestants.values())
 
 
-def test_nothing_before_the_names_are_told_names_a_contestant(arena: Arena) -> None:
+def test_nothing_before_the_names_are_told_names_a_contestant(house: House) -> None:
     """Members are called by words that nothing else says."""
-    contestants = [
-        {"name": "zyxone", "member": "a"},
-        {"name": "zyxtwo", "member": "b"},
-        {"name": "zyxthree", "settings": {"mode": "every-step"}},
-    ]
-    fields = {"arena": {"contestants": contestants}}
-    runs = RunService(arena.runs.config.model_validate({**arena.runs.config.model_dump(), **fields}), arena.store)
-    runs.use(arena.runs.ready_ensemble())
-    arena.runs, arena.service = runs, ArenaService(runs, arena.store)
+    contestants = {
+        "contestants": [
+            {"name": "zyxone", "member": "a"},
+            {"name": "zyxtwo", "member": "b"},
+            {"name": "zyxthree", "settings": {"mode": "every-step"}},
+        ]
+    }
+    arena = Arena(house, arena=contestants)
     view = arena.service.start(ALICE, "Name three colours")
     seen = [said(view)]
     until(lambda: seen.append(said(now := arena.service.history.look(ALICE, view.id))) or now.phase == "answered")
@@ -381,10 +391,7 @@ def locked_out(house: House, monkeypatch: pytest.MonkeyPatch) -> Arena:
     """An arena whose writes wait long for the database, and whose visitors do not."""
     monkeypatch.setattr("gac_app.services.settling.STORE_TIMEOUT_S", 0.05)
     store = Store(f"sqlite:///{house.path}", retry_s=20.0)
-    arena = Arena(house)
-    arena.runs = house.service(None, store, settings=SHORT)
-    arena.service, arena.store = ArenaService(arena.runs, store), store
-    return arena
+    return Arena(house, store=store)
 
 
 def test_no_names_are_told_while_an_undo_waits_for_the_database(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

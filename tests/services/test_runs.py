@@ -126,7 +126,7 @@ def test_a_member_switched_off_can_join_again(house: House) -> None:
 
     second = ended(service.start(ALICE, "Second?", SHORT, first.conversation_id))
     assert second.streams["member:b"].messages[1] == Message("assistant", first.streams["ensemble"].text)
-    branch = ended(service.revisions.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
+    branch = ended(service.branch(ALICE, first.id, 1, first.streams["ensemble"].steps[1].top[1].token_id))
     assert list(branch.streams) == ["ensemble", "member:a"]
 
 
@@ -180,7 +180,7 @@ def test_a_follow_up_to_an_interrupted_run_goes_on(house: House) -> None:
 
     assert service.history.find(ALICE, lost.id).status == RunStatus.INTERRUPTED
     with pytest.raises(RequestError, match="no steps"):
-        service.revisions.branch(ALICE, lost.id, 0, 1)
+        service.branch(ALICE, lost.id, 0, 1)
     assert [m.content for m in third.streams["member:a"].messages] == [
         "First?",
         first.streams["member:a"].text,
@@ -305,8 +305,8 @@ def test_nothing_starts_before_the_models_are_ready(house: House) -> None:
     with pytest.raises(GacError, match="still loading"):
         service.start(ALICE, "Hello", {})
 
-    assert not service.is_ready
-    service.states.set("a", "failed", detail="its file is cut short")
+    assert not service.members.are_ready
+    service.members.set("a", "failed", detail="its file is cut short")
     with pytest.raises(GacError, match="a could not be loaded: its file is cut short"):
         service.start(ALICE, "Hello", {})
     service.close()

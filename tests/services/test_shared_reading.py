@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gac_app.decoding.trace.events import FinishedEvent
-from gac_app.services.runs.live_runs import owner_of
 from gac_app.services.runs.runs import LiveRun, RunService
 from gac_app.services.runs.views import ENSEMBLE, alone_in, member_stream
+from gac_app.services.visitors import owner_of
 from tests.fakes import FakeModel
 from tests.services.house import ALICE, BOB, House, answer, ended, fake_models, until
 
@@ -65,7 +65,7 @@ def test_turns_and_branches_say_what_they_would_say_unshared(house: House, how: 
     first = answer(service, PROMPT, **how)
     second = ended(service.start(ALICE, "And three more?", {**how, "max_new_tokens": 10}, first.conversation_id))
     step = next(step for step in second.streams[ENSEMBLE].steps[4:] if len(step.top) > 1)
-    third = ended(service.revisions.branch(ALICE, second.id, step.position, step.top[1].token_id))
+    third = ended(service.branch(ALICE, second.id, step.position, step.top[1].token_id))
     for run in (first, second, third):
         assert_as_if_unshared(service, run)
 
