@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import logging
 import os
@@ -222,6 +223,7 @@ def _load(config: Config, members: Members, gpu: Gpu | None) -> None:
             _use_threads(config, members)
         else:
             _use_zero_gpu(config, members, gpu)
+        gc.freeze()  # what was loaded stays; collecting it as well would hold up everybody
     except GacError as error:
         logger.error("%s", error)
         members.set_failed(str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,7 +56,7 @@ class MemberState:
         """The phase, and the progress of a download: `fetching 42 % · 12 MB/s · 25 s left`."""
         words = [self.phase if self.progress is None else f"{self.phase} {int(self.progress * 100)} %"]
         if self.bytes_per_s is not None:
-            words.append(f"{_size(self.bytes_per_s)}/s")
+            words.append(f"{_scaled(self.bytes_per_s, _BYTES)}/s")
         if self.left_s is not None:
             words.append(f"{_duration(self.left_s)} left")
         return " · ".join(words)
@@ -155,7 +155,7 @@ def namespace_of(owner: str, conversation_id: str) -> str:
 def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
     """The facts on a loaded member's card."""
     about = model.about
-    size = f"{_number(member.num_params)} parameters" if member.num_params else about.size
+    size = f"{_scaled(member.num_params, _COUNT)} parameters" if member.num_params else about.size
     facts = (
         MemberFact("Size", size, is_brief=True),
         MemberFact("Family", about.family, is_brief=True),
@@ -168,21 +168,15 @@ def facts_of(member: MemberConfig, model: Model) -> tuple[MemberFact, ...]:
     return tuple(fact for fact in facts if fact.text)
 
 
-def _number(count: float) -> str:
-    """`494 M`, `1.5 B`."""
-    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}" if count < 10 * factor else f"{count / factor:.0f} {unit}"
-    return f"{count:,.0f}"
+_BYTES = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
+_COUNT = {"T": 1e12, "B": 1e9, "M": 1e6, "": 1.0}
 
 
-def _size(num_bytes: float) -> str:
-    """Two or three digits: `350 kB`, `1.2 MB`, `12 MB`."""
-    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if num_bytes >= factor:
-            size = num_bytes / factor
-            return f"{size:.1f} {unit}" if size < 10 else f"{size:.0f} {unit}"
-    return f"{num_bytes:.0f} B"
+def _scaled(value: float, units: Mapping[str, float]) -> str:
+    """Two or three digits, in the largest unit that fits: `494 M`, `1.5 B`, `12 MB`."""
+    unit = next((unit for unit, factor in units.items() if value >= factor), list(units)[-1])
+    decimals = 1 if units[unit] > 1 and value < 10 * units[unit] else 0
+    return f"{value / units[unit]:,.{decimals}f} {unit}".rstrip()
 
 
 def _duration(seconds: float) -> str:

@@ -147,10 +147,10 @@ def test_a_run_is_found_again_within_the_time_and_ends_after_it(tmp_path: Path) 
     handlers = handlers_of(service)
     run_id = left(handlers.run(KEY, None, "hello", {}), is_seen=service)
     run: Any = service.history.find(KEY, run_id)
-    assert not run.wait(0.2)
+    assert not run.over.wait(0.2)
 
     assert left(handlers.open(event(key=KEY, run=run_id))) == run_id
-    assert not run.wait(0.1), "it goes on after the page that found it, too"
+    assert not run.over.wait(0.1), "it goes on after the page that found it, too"
 
     service.audience.unseen_s = 0.05
     assert left(handlers.open(event(key=KEY, run=run_id))) == run_id

@@ -107,6 +107,8 @@ class LiveRun(RunView):
         self.requests: dict[str, Request] = {}  # by stream, until its session is opened
         self.sessions: list[DecodingSession] = []  # open ones
         self.branches = dict(origin.branches) if origin else {}
+        self.num_followers = self.num_departures = 0  # of pages; set by the audience
+        self.is_seen = False  # a page has shown it
         self.is_stopping = threading.Event()  # sessions opened from now on end at once
         self.over = threading.Event()  # no more events will come
         self._changed = threading.Condition()
