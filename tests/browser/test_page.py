@@ -291,7 +291,7 @@ def test_an_empty_prompt_gets_a_word_and_no_run(serve: Server, open_page: Opener
 
 def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page: Opener) -> None:
     site = serve()
-    ensemble, site.service._runner.ensemble = site.service._runner.ensemble, None
+    ensemble, site.service.members._ensemble = site.service.members._ensemble, None
     site.service.members.set_fetching("Small", Progress(42_000_000, 100_000_000, bytes_per_s=2_300_000.0))
     site.service.members.set("Large", "failed", detail="no network")
     page = open_page(site)
@@ -304,7 +304,7 @@ def test_chips_follow_the_members_until_they_are_ready(serve: Server, open_page:
     assert page.page.input_value("#gac-prompt textarea") == "too early"
     site.service.members.set("Small", "ready")
     site.service.members.set("Large", "ready")
-    site.service._runner.ensemble = ensemble
+    site.service.members._ensemble = ensemble
     page.page.wait_for_selector(".gac-chips li[data-phase=ready] >> nth=1")
     page.page.press("#gac-prompt textarea", "Enter")
     page.page.wait_for_selector(".gac-asked h2:text-is('too early')")

@@ -8,13 +8,14 @@ import pytest
 
 from gac_app.config import MAX_PROMPT_CHARS
 from gac_app.decoding.loop.text import TextStream
+from gac_app.decoding.member import ModelMember, Prompt
 from gac_app.decoding.trace.events import FinishReason, TokenEvent
 from gac_app.decoding.trace.serialise import step_from_json, step_to_json
 from gac_app.errors import GacError, RequestError
 from gac_app.models.message import Message
 from gac_app.services.runs.runs import RunService
 from gac_app.storage import RunStatus
-from tests.fakes import FakeModel, Fault, config_of
+from tests.fakes import WAIT_S, FakeModel, Fault, config_of
 from tests.services.house import ALICE, LONG, SHORT, House, answer, begun, ended, essence, listed, texts, until
 
 
@@ -36,6 +37,33 @@ def test_every_stream_fills_and_the_run_ends_finished_and_saved(house: House) ->
         {"a"},
         {"b"},
     ]
+
+
+def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded = []
+    encode = ModelMember.encode
+
+    def counted(member: ModelMember, prompt: Prompt) -> list[int]:
+        encoded.append(member.name)
+        return encode(member, prompt)
+
+    monkeypatch.setattr(ModelMember, "encode", counted)
+    answer(house.service())
+    assert sorted(encoded) == ["a", "b"], "though each answers in two streams"
+
+
+def test_those_who_follow_are_told_of_every_change_until_they_leave(house: House) -> None:
+    service = house.service([FakeModel("a", 1, delay_s=0.005), FakeModel("b", 2)])
+    run = service.start(ALICE, "Name three colours", LONG)
+    seen: list[int] = []
+    with run.telling(lambda: seen.append(len(run.streams["ensemble"].events))):
+        assert run.wait_for(lambda: len(run.streams["ensemble"].events) >= 5, WAIT_S)
+    assert set(range(seen[0], 5)) <= set(seen), "none is left out"
+    num_seen = len(seen)
+    begun(run, 10)
+    assert len(seen) <= num_seen + 3, "but for threads that were telling it as it left"
+    service.stop(ALICE, run.id)
+    assert ended(run).is_settled
 
 
 def test_a_member_alone_is_never_called_ensembled(house: House) -> None:
