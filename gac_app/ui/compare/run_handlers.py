@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +137,10 @@ class RunHandlers:
                 value = await self._threads.run(self._value, lines, is_live)
                 yield value, turns, run.conversation_id, prompt, ""
                 if isinstance(run, LiveRun) and is_live:
-                    async for is_last in _changes(run):
-                        value = await self._threads.run(lines.value, is_last=is_last)
-                        yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+                    async with aclosing(_changes(run)) as changes:
+                        async for is_last in changes:
+                            value = await self._threads.run(lines.value, is_last=is_last)
+                            yield value, gr.skip(), gr.skip(), gr.skip(), gr.skip()
         except GacError as error:
             yield _notice(error)
 
@@ -169,7 +170,7 @@ class RunHandlers:
             return []
 
 
-async def _changes(run: LiveRun) -> AsyncIterator[bool]:
+async def _changes(run: LiveRun) -> AsyncGenerator[bool, None]:
     """Whenever the run tells of changes; True with the last, when it is over and known to be stored or not, or was not
     within `SAVE_TIMEOUT_S`.
     """
