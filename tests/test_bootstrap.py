@@ -158,13 +158,13 @@ def test_vocabularies_that_do_not_unite_fail_all_members(
 
 def test_a_member_that_fails_to_load_closes_the_others(config: Config, loaded: dict[str, Any]) -> None:
     loaded["b"] = ModelLoadError("b: no such file")
-    states = Members(config)
+    members = Members(config)
 
     with pytest.raises(ModelLoadError, match="b: no such file"):
-        bootstrap.load_ensemble(config, states)
+        bootstrap.load_ensemble(config, members)
 
     assert loaded["a"].is_closed
-    assert {state.name: state.phase for state in states.all()} == {"a": "ready", "b": "failed"}
+    assert {state.name: state.phase for state in members.states()} == {"a": "ready", "b": "failed"}
 
 
 def test_an_ensemble_is_loaded_from_a_file_and_closed_whole(tmp_path: Path, loaded: dict[str, Any]) -> None:
@@ -189,12 +189,12 @@ def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypa
     from gac_app.models.sources import Progress
 
     seen: list[str] = []
-    states = Members(config)
+    members = Members(config)
 
     def load(member: Any, *, on_fetch: Any, on_load: Any, **_: Any) -> FakeModel:
         def note() -> None:
             if member.name == "a":
-                seen.append(states.of("a").words)
+                seen.append(members.of("a").words)
 
         for progress in (Progress(21, 50), Progress(30, None), Progress(42_000_000, 10**8, 2_300_000)):
             on_fetch(progress)
@@ -204,10 +204,10 @@ def test_a_download_is_told_as_share_rate_and_time_left(config: Config, monkeypa
         return FakeModel(member.name)
 
     monkeypatch.setattr(factory, "load_model", load)
-    bootstrap.load_ensemble(config, states).close()
+    bootstrap.load_ensemble(config, members).close()
 
     assert seen == ["fetching 42 %", "fetching", "fetching 42 % · 2.3 MB/s · 25 s left", "loading"]
-    assert states.of("a").words == "ready"
+    assert members.of("a").words == "ready"
 
 
 def test_members_share_what_they_learn_of_hosts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -435,7 +435,7 @@ def test_battles_to_judge_outlive_those_that_were_judged(arena: Arena, monkeypat
     arena.service.reveal(ALICE, second.id)
     arena.answered(prompt="Third")
     assert arena.service.history.look(ALICE, first.id).may_vote
-    assert second.id not in [battle.id for battle in arena.service._battles.all()]
+    assert second.id not in [battle.id for battle in arena.service.battles.all()]
 
 
 @pytest.mark.parametrize("client", ["elsewhere", "the address of Bob"])
@@ -444,7 +444,7 @@ def test_one_browser_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.Mo
     honest = arena.answered(BOB, client="the address of Bob")
     own = [arena.answered(ALICE, client=client).id for _ in range(6)]
     assert arena.service.history.look(BOB, honest.id).may_vote
-    assert [battle.id for battle in arena.service._battles.all()] == [honest.id, *own[-3:]]
+    assert [battle.id for battle in arena.service.battles.all()] == [honest.id, *own[-3:]]
 
 
 def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +452,7 @@ def test_one_address_evicts_its_own_battles(arena: Arena, monkeypatch: pytest.Mo
     honest = [arena.answered(key * 64, client="the address of Bob").id for key in "bc"]
     for number in range(6):
         arena.answered(f"{number:064}", client="invented keys")
-    assert {battle.id for battle in arena.service._battles.all()} >= set(honest)
+    assert {battle.id for battle in arena.service.battles.all()} >= set(honest)
 
 
 def test_members_keep_nothing_of_a_deleted_battle(arena: Arena) -> None:
@@ -473,7 +473,7 @@ def test_no_battle_begins_while_a_visitor_is_being_deleted(arena: Arena, monkeyp
 
     monkeypatch.setattr(arena.service, "forget", and_begin)
     arena.runs.history.delete_all(ALICE)
-    assert arena.service._battles.all() == []
+    assert arena.service.battles.all() == []
 
 
 def test_a_public_host_asks_for_consent_and_keeps_it(house: House) -> None:
