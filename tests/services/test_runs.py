@@ -52,7 +52,7 @@ def test_each_member_tokenises_a_prompt_once(house: House, monkeypatch: pytest.M
     assert sorted(encoded) == ["a", "b"], "though each answers in two streams"
 
 
-def test_those_who_follow_are_told_of_every_change_until_they_leave(house: House) -> None:
+def test_who_follows_is_told_of_every_change_until_they_leave(house: House) -> None:
     service = house.service([FakeModel("a", 1, delay_s=0.005), FakeModel("b", 2)])
     run = service.start(ALICE, "Name three colours", LONG)
     seen: list[int] = []
