@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gac_app.config import Config
 from gac_app.errors import GacError, without_folders
 from gac_app.evaluation.tasks import MAX_PROMPTS_CHARS
-from gac_app.services.queue.batches import MAX_PROMPTS, Batches
+from gac_app.services.runs.batches import MAX_PROMPTS, Batches
 from gac_app.services.runs.views import ENSEMBLE
 from gac_app.ui.assets import component
 from gac_app.ui.requests import Fields, Reply, client_here, replying, started_by
